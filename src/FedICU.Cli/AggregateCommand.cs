@@ -1,0 +1,48 @@
+using System.CommandLine;
+
+namespace FedICU.Cli;
+
+/// <summary><c>fedicu aggregate</c>: makes one model of many clients' updates.</summary>
+internal sealed class AggregateCommand : FedIcuCommand
+{
+    private readonly RoundLine _round = new(strategyRequired: true);
+    private readonly Option<string> _output = Flags.Required("--output", "OUT", "The new model: a .safetensors file, or a folder of the global model's kind.");
+    private readonly Option<string?> _report = Flags.Optional("--report", "FILE", "Writes the round's report as JSON, with norms, cosines and LoRA cross-terms.");
+    private readonly Option<string?> _dtype = Flags.Optional("--dtype", "TYPE", "The output's type: f32, f16, bf16 or f64. Default: the global model's.");
+
+    public AggregateCommand(Terminal terminal) : base("aggregate", "Makes one model of many clients' updates.", terminal)
+    {
+        _round.AddTo(this);
+        foreach (Option option in (ReadOnlySpan<Option>)[_output, _report, _dtype])
+            Add(option);
+    }
+
+    public override IReadOnlyList<string> Examples =>
+    [
+        "fedicu aggregate --strategy fedicu --global global.safetensors --client a.safetensors --client b.safetensors --output next.safetensors",
+        "fedicu aggregate --strategy fedavg --global base/ --client hospital=run7/a --client clinic=run7/b --weights 1200,300 --output next/ --report round.json",
+        "fedicu aggregate --strategy fedicu --set tau=0.2 --set on-nonfinite=drop-client --set quorum=2 --global g/ --client a/ --client b/ --client c/ --output next/",
+    ];
+
+    protected override async Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken)
+    {
+        string? reportPath = line.GetValue(_report);
+        RoundPlan plan = _round.Read(line, new RoundOptions { OutputDType = Flags.ReadDType(line.GetValue(_dtype)), Statistics = reportPath is not null });
+        string output = Paths.Read("--output", line.GetRequiredValue(_output));
+        plan.Clients.RefuseOutput(output);
+        if (reportPath is not null && Paths.Same(output, reportPath))
+            throw new RefusedException($"--report '{reportPath}' is the output itself.");
+
+        using TensorSource global = Paths.Open("--global", plan.Global);
+        using ReportFile? report = reportPath is null ? null : new ReportFile(reportPath, output);
+        AggregationResult result = await plan.RunAsync(global, TensorSink.To(output, global), Terminal, cancellationToken);
+        report?.Write(result.Report.ToJson());
+
+        RoundSummary.Write(result.Report, Terminal);
+        int included = result.Report.Clients.Count(client => client.Included);
+        Terminal.Verdict(
+            $"{result.Report.Strategy}: {included} of {result.Report.Clients.Count} clients, {result.Report.Tensors.Count} tensors, backend {result.Report.Backend}: wrote {output}",
+            good: true);
+        return ExitCode.Done;
+    }
+}

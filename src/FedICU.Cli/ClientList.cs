@@ -1,0 +1,69 @@
+using System.Globalization;
+
+namespace FedICU.Cli;
+
+/// <summary>The clients of a line: names, paths and weights.</summary>
+internal sealed class ClientList
+{
+    private readonly List<(string Id, string Path, double? Weight)> _clients = [];
+
+    /// <summary>Reads the values of <c>--client</c> and <c>--weights</c>.</summary>
+    /// <exception cref="RefusedException">A client stands twice, or a weight is no number, or their number is another.</exception>
+    public ClientList(string[] clients, string? weights)
+    {
+        var ids = new HashSet<string>(StringComparer.Ordinal);
+        var paths = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (string text in clients)
+        {
+            (string id, string path) = Split(text);
+            if (!ids.Add(id))
+                throw new RefusedException($"the client '{id}' was given twice; names must be unique.");
+            if (!paths.TryAdd(Paths.Normal(path), id))
+                throw new RefusedException($"the clients '{paths[Paths.Normal(path)]}' and '{id}' are the same path '{path}'.");
+            _clients.Add((id, path, null));
+        }
+
+        if (weights is not null)
+            TakeWeights(weights);
+    }
+
+    /// <summary>Adds the updates to a round; they are opened when it is checked.</summary>
+    public void AddTo(AggregationRound round)
+    {
+        foreach ((string id, string path, double? weight) in _clients)
+            round.Add(ClientUpdate.FromFile(id, path, weight));
+    }
+
+    /// <summary>Refuses an output that would replace a client's own file.</summary>
+    public void RefuseOutput(string output)
+    {
+        if (_clients.Find(client => Paths.Same(client.Path, output)) is { Id: { } id })
+            throw new RefusedException($"--output '{output}' is the update of client '{id}' itself.");
+    }
+
+    // a name holds no separator: 'runs/lr=0.1/a.safetensors' is a path
+    private static (string Id, string Path) Split(string text)
+    {
+        int at = text.IndexOf('=', StringComparison.Ordinal);
+        bool named = at >= 0 && text.AsSpan(0, at).IndexOfAny('/', '\\') < 0;
+        (string id, string path) = named ? (text[..at], text[(at + 1)..]) : (text, text);
+        if (id.Length == 0 || path.Length == 0)
+            throw new RefusedException($"--client is '{text}'; a path or NAME=PATH was expected.");
+        return (id, path);
+    }
+
+    private void TakeWeights(string text)
+    {
+        string[] parts = text.Split(',');
+        if (parts.Length != _clients.Count)
+            throw new RefusedException($"--weights '{text}' has {parts.Length} numbers for {_clients.Count} clients; one for each was expected.");
+        for (int i = 0; i < parts.Length; i++)
+        {
+            (string id, string path, _) = _clients[i];
+            bool isNumber = double.TryParse(parts[i], NumberStyles.Float, CultureInfo.InvariantCulture, out double weight);
+            if (!isNumber || !(weight >= 0 && double.IsFinite(weight)))
+                throw new RefusedException($"--weights '{text}' gives client '{id}' the weight '{parts[i]}'; a finite number of at least 0 was expected.");
+            _clients[i] = (id, path, weight);
+        }
+    }
+}

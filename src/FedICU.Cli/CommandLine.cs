@@ -1,0 +1,108 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Parsing;
+
+namespace FedICU.Cli;
+
+/// <summary>Takes a command line apart, runs its command, and turns every failure into one sentence and an exit code.</summary>
+internal static class CommandLine
+{
+    public static async Task<int> RunAsync(string[] args, Terminal terminal, CancellationToken cancellationToken)
+    {
+        try
+        {
+            // a path may begin with '@', and '-1,2' are weights: neither stands for anything else
+            ParseResult line = Build(terminal).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+            RefuseWhatCannotBeUnderstood(line, args);
+            return await line.InvokeAsync(
+                new InvocationConfiguration
+                {
+                    Output = terminal.Output,
+                    Error = terminal.Error,
+                    EnableDefaultExceptionHandler = false,
+                    ProcessTerminationTimeout = null,
+                },
+                cancellationToken);
+        }
+        catch (UsageException e)
+        {
+            terminal.Fail(e.Message);
+            return ExitCode.Usage;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            terminal.Fail("cancelled; nothing was written.");
+            return ExitCode.Interrupted;
+        }
+        catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
+        {
+            terminal.Fail(e.Message);
+            return ExitCode.Refused;
+        }
+#pragma warning disable CA1031 // the last resort: a person gets a sentence, never a stack trace
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            terminal.Fail($"this should not have happened: {e.GetType().Name}: {e.Message}");
+            return ExitCode.Refused;
+        }
+    }
+
+    private static RootCommand Build(Terminal terminal)
+    {
+        var root = new RootCommand("Aggregates, masks, explains and compares models of federated learning.\n\n" +
+            "A model is a .safetensors file, a model.safetensors.index.json, or the folder of an adapter.")
+        {
+            new AggregateCommand(terminal),
+            new MaskCommand(terminal),
+            new ExplainCommand(terminal),
+            new InspectCommand(terminal),
+            new DiffCommand(terminal),
+            new VerifyCommand(terminal),
+        };
+        HelpOption help = root.Options.OfType<HelpOption>().Single();
+        help.Action = new HelpWithExamples((HelpAction)help.Action!);
+        return root;
+    }
+
+    // the parsing library's own sentences and codes are not used: it takes an unknown flag for a value where one is expected
+    private static void RefuseWhatCannotBeUnderstood(ParseResult line, string[] args)
+    {
+        Command command = line.CommandResult.Command;
+        string known = string.Join(", ", line.RootCommandResult.Command.Subcommands.Select(subcommand => subcommand.Name));
+        if (command is RootCommand && line.UnmatchedTokens.FirstOrDefault(token => !token.StartsWith('-')) is { } unknown)
+            throw new UsageException($"the command '{unknown}' is unknown; {known} are known.");
+        foreach (string arg in args.TakeWhile(arg => arg != "--").Where(arg => arg.StartsWith("--", StringComparison.Ordinal)))
+        {
+            string name = arg.Split('=', ':')[0];
+            if (!Knows(command, name) && !(args[0] == arg && Knows(line.RootCommandResult.Command, name)))
+                throw new UsageException($"the option '{name}' is unknown{Of(command)}; see '{Help(command)}'.");
+        }
+
+        IEnumerable<string> values = line.CommandResult.Children.OfType<ArgumentResult>().SelectMany(result => result.Tokens).Select(token => token.Value);
+        if (!args.Contains("--") && line.UnmatchedTokens.Concat(values).FirstOrDefault(token => token.StartsWith('-')) is { } flag)
+            throw new UsageException($"the option '{flag}' is unknown{Of(command)}; see '{Help(command)}'.");
+        if (line.UnmatchedTokens.Count > 0)
+            throw new UsageException($"'{line.UnmatchedTokens[0]}' was not expected{Of(command)}; see '{Help(command)}'.");
+        if (line.Errors.Count > 0)
+            throw new UsageException(Describe(line.Errors[0], known, command));
+    }
+
+    private static string Describe(ParseError error, string commands, Command command) => error.SymbolResult switch
+    {
+        OptionResult { Option: HelpOption or VersionOption } => error.Message,
+        OptionResult { Implicit: true } result => $"the option '{result.Option.Name}' is required{Of(command)}; see '{Help(command)}'.",
+        OptionResult { Tokens.Count: 0 } result => $"the option '{result.Option.Name}' needs a value; see '{Help(command)}'.",
+        OptionResult { Tokens.Count: > 1 } result => $"the option '{result.Option.Name}' was given more than once.",
+        ArgumentResult result => $"the argument {result.Argument.Name} is missing; see '{Help(command)}'.",
+        CommandResult => $"a command is missing; {commands} are known; see '{Help(command)}'.",
+        _ => error.Message,
+    };
+
+    private static bool Knows(Command command, string name) =>
+        command.Options.Any(option => option.Name == name || option.Aliases.Contains(name)) || name == "--help";
+
+    private static string Of(Command command) => command is RootCommand ? "" : $" to 'fedicu {command.Name}'";
+
+    private static string Help(Command command) => command is RootCommand ? "fedicu --help" : $"fedicu {command.Name} --help";
+}

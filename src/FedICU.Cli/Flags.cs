@@ -1,0 +1,95 @@
+using System.CommandLine;
+using System.Globalization;
+using FedICU.Compute;
+
+namespace FedICU.Cli;
+
+/// <summary>The options that several commands share: how they are shown, and how their values are read.</summary>
+internal static class Flags
+{
+    private const string Backends = "auto, simd or reference";
+
+    // all values are read as text: which of them are usage errors and which are refused is the contract's, not the parsing library's
+    public static Option<string> Required(string name, string value, string description) =>
+        new(name) { HelpName = value, Description = description, Required = true };
+
+    public static Option<string?> Optional(string name, string value, string description) => new(name) { HelpName = value, Description = description };
+
+    public static Option<string> Global() => Required("--global", "MODEL", "The model that was sent to the clients.");
+
+    public static Option<string[]> Clients() => new("--client")
+    {
+        HelpName = "[NAME=]MODEL",
+        Description = "A client's update; once for each client. Its name is the path as typed, unless one is given. A path that holds '=' needs a name.",
+        Required = true,
+    };
+
+    public static Option<string?> Weights() =>
+        Optional("--weights", "N,N,...", "The clients' numbers of examples, in the order typed. Otherwise num_examples of each file's metadata, otherwise 1.");
+
+    public static Option<string[]> Settings(string names) =>
+        new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; once for each: {names}." };
+
+    public static Option<string?> Backend() => Optional("--backend", "BACKEND", $"What computes: {Backends}. Default: auto.");
+
+    public static Option<string?> Threads() => Optional("--threads", "N", "How many threads compute; no effect on the result. Default: one for each processor.");
+
+    public static Option<string?> Mask() => Optional("--mask", "RULE", "hard, soft, top=RATIO or noise=SIGMA. Default: hard.");
+
+    public static Option<bool> Switch(string name, string description) => new(name) { Description = description, Arity = ArgumentArity.Zero };
+
+    public static string ReadStrategy(string? text, string otherwise)
+    {
+        if (text is not null && !AggregatorCatalog.Names.Contains(text))
+            throw new UsageException($"the strategy '{text}' is unknown; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+        return text ?? otherwise;
+    }
+
+    public static IComputeBackend ReadBackend(string? text) => text switch
+    {
+        null or "auto" or "simd" => new SimdBackend(),
+        "reference" => new ReferenceBackend(),
+        _ => throw new UsageException($"the backend '{text}' is unknown; {Backends} was expected."),
+    };
+
+    public static DType? ReadDType(string? text)
+    {
+        if (text is null)
+            return null;
+        if (DTypeExtensions.TryParseSafetensorsName(text.ToUpperInvariant(), out DType dtype) && dtype.IsComputed)
+            return dtype;
+        throw new UsageException($"the dtype '{text}' is unknown; f32, f16, bf16 or f64 was expected.");
+    }
+
+    public static int ReadThreads(string? text)
+    {
+        if (text is null)
+            return 0;
+        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int threads)
+            ? threads
+            : throw new RefusedException($"--threads is '{text}'; a whole number of at least 0 was expected.");
+    }
+
+    public static List<KeyValuePair<string, string>> ReadSettings(string[]? texts)
+    {
+        var settings = new List<KeyValuePair<string, string>>();
+        foreach (string text in texts ?? [])
+        {
+            int at = text.IndexOf('=', StringComparison.Ordinal);
+            if (at <= 0)
+                throw new RefusedException($"--set is '{text}'; NAME=VALUE was expected.");
+            settings.Add(new(text[..at], text[(at + 1)..]));
+        }
+
+        return settings;
+    }
+
+    /// <summary>Refuses a mask of an unknown kind; its number, if any, is the library's to read.</summary>
+    public static string? ReadMask(string? text)
+    {
+        string? kind = text?.Split('=')[0];
+        if (kind is not (null or "hard" or "soft" or "top" or "noise"))
+            throw new UsageException($"the mask '{text}' is unknown; hard, soft, top=RATIO or noise=SIGMA was expected.");
+        return text;
+    }
+}

@@ -1,0 +1,77 @@
+using System.CommandLine;
+
+namespace FedICU.Cli;
+
+/// <summary><c>fedicu inspect</c>: what is in a model.</summary>
+internal sealed class InspectCommand : FedIcuCommand
+{
+    private readonly Argument<string> _model = new("MODEL") { Description = "A .safetensors file, an index.json, or an adapter folder." };
+    private readonly Option<bool> _statistics = Flags.Switch("--stats", "Norms, ranges and counts of values that are not finite.");
+
+    public InspectCommand(Terminal terminal) : base("inspect", "Shows a model's tensors, metadata and digest.", terminal)
+    {
+        Add(_model);
+        Add(_statistics);
+    }
+
+    public override IReadOnlyList<string> Examples => ["fedicu inspect model.safetensors --stats", "fedicu inspect adapter/"];
+
+    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) => Task.Run(() => Run(line, cancellationToken), cancellationToken);
+
+    private int Run(ParseResult line, CancellationToken cancellationToken)
+    {
+        using TensorSource model = Paths.Open("MODEL", line.GetRequiredValue(_model));
+        bool withStatistics = line.GetValue(_statistics);
+        List<TensorStatistics?> statistics =
+            [.. model.Tensors.Select(tensor => withStatistics ? ModelStatistics.Measure(model, tensor, cancellationToken) : null)];
+        string digest = ModelDigest.Compute(model, cancellationToken);
+
+        Terminal.Line($"{model.Location}: {Kind(model)}");
+        Terminal.Table(withStatistics ? WithStatistics(model, statistics) : Plain(model));
+        foreach ((string key, string value) in model.Metadata.OrderBy(entry => entry.Key, StringComparer.Ordinal))
+            Terminal.Line($"metadata {key}: {value}");
+        long elements = model.Tensors.Sum(tensor => tensor.ElementCount);
+        Terminal.Line($"{model.Tensors.Count} tensors, {elements} elements, {Text.Bytes(model.Tensors.Sum(tensor => tensor.ByteLength))}");
+        if (withStatistics)
+            WriteNonFinite(statistics.Sum(tensor => tensor?.NonFinite ?? 0));
+        Terminal.Line($"digest {digest}");
+        return ExitCode.Done;
+    }
+
+    private static string Kind(TensorSource model) => model switch
+    {
+        PeftAdapter { Config: { } config } => $"{config.PeftType ?? "PEFT"} adapter, r {config.Rank}, lora_alpha {Text.Number(config.LoraAlpha)}" +
+            $", target_modules {string.Join(", ", config.TargetModules)}, base {config.BaseModel ?? "not stated"}",
+        ShardedModel sharded => $"sharded model of {sharded.ShardNames.Count} files",
+        _ => "safetensors file",
+    };
+
+    private static ResultTable Plain(TensorSource model)
+    {
+        var table = new ResultTable("tensor", "type", "shape", ">elements", ">bytes");
+        foreach (TensorInfo tensor in model.Tensors)
+            table.Add(tensor.Name, tensor.DType.SafetensorsName, tensor.Shape.ToString(), Text.Count(tensor.ElementCount), Text.Count(tensor.ByteLength));
+        return table;
+    }
+
+    private static ResultTable WithStatistics(TensorSource model, List<TensorStatistics?> statistics)
+    {
+        var table = new ResultTable("tensor", "type", "shape", ">elements", ">norm", ">mean", ">min", ">max", ">not finite");
+        foreach ((TensorInfo tensor, TensorStatistics? figures) in model.Tensors.Zip(statistics))
+        {
+            table.Add(
+                tensor.Name, tensor.DType.SafetensorsName, tensor.Shape.ToString(), Text.Count(tensor.ElementCount), Text.Number(figures?.Norm), Text.Number(figures?.Mean),
+                Text.Number(figures?.Minimum), Text.Number(figures?.Maximum), Text.Count(figures?.NonFinite));
+        }
+
+        return table;
+    }
+
+    private void WriteNonFinite(long count)
+    {
+        if (count > 0)
+            Terminal.Verdict($"{count} values are NaN or infinite", good: false);
+        else
+            Terminal.Line("all values are finite");
+    }
+}

@@ -1,0 +1,83 @@
+using System.CommandLine;
+using FedICU.Compute;
+
+namespace FedICU.Cli;
+
+/// <summary><c>fedicu mask</c>: makes the update a client sends, of what matters more than what it received.</summary>
+internal sealed class MaskCommand : FedIcuCommand
+{
+    private readonly Option<string> _global = Flags.Required("--global", "MODEL", "The model as received.");
+    private readonly Option<string> _local = Flags.Required("--local", "MODEL", "The model as trained.");
+    private readonly Option<string?> _momentum = Flags.Optional("--momentum", "IN", "The momentum of the round before; none in the first.");
+    private readonly Option<string?> _momentumOut = Flags.Optional("--momentum-out", "OUT", "Keeps the new momentum for the next round.");
+    private readonly Option<string> _output = Flags.Required("--output", "OUT", "The update: a .safetensors file, or a folder of the global model's kind.");
+    private readonly Option<string?> _mask = Flags.Mask();
+    private readonly Option<bool> _dense = Flags.Switch("--dense", "Writes the masked model as ordinary tensors.");
+    private readonly Option<string[]> _settings = Flags.Settings("beta, importance, fill, seed, sigma, momentum");
+    private readonly Option<string?> _backend = Flags.Backend();
+    private readonly Option<string?> _threads = Flags.Threads();
+
+    public MaskCommand(Terminal terminal) : base("mask", "Makes a client's sparse update: of the trained model, what is more important than the received one.", terminal)
+    {
+        foreach (Option option in (ReadOnlySpan<Option>)[_global, _local, _momentum, _momentumOut, _output, _mask, _dense, _settings, _backend, _threads])
+            Add(option);
+    }
+
+    public override IReadOnlyList<string> Examples =>
+    [
+        "fedicu mask --global global.safetensors --local trained.safetensors --momentum m.safetensors --momentum-out m.safetensors --output update.safetensors",
+        "fedicu mask --global base/ --local trained/ --mask top=0.1 --set importance=rank --output update.safetensors",
+        "fedicu mask --global base/ --local trained/ --mask soft --dense --output masked/",
+    ];
+
+    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) => Task.Run(() => Run(line, cancellationToken), cancellationToken);
+
+    private int Run(ParseResult line, CancellationToken cancellationToken)
+    {
+        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend));
+        string? mask = Flags.ReadMask(line.GetValue(_mask));
+        List<KeyValuePair<string, string>> settings = Flags.ReadSettings(line.GetValue(_settings));
+        if (mask is not null)
+            settings.Add(new("mask", mask));
+        var client = new FedIcuClient(FedIcuClientOptions.FromSettings(settings) with { Threads = Flags.ReadThreads(line.GetValue(_threads)) });
+        bool dense = line.GetValue(_dense);
+        string output = Paths.Read("--output", line.GetRequiredValue(_output)), localPath = line.GetRequiredValue(_local);
+        string? momentumPath = line.GetValue(_momentum), momentumOut = line.GetValue(_momentumOut);
+        if (Paths.Same(output, Paths.Read("--local", localPath)))
+            throw new RefusedException($"--output '{output}' is the trained model itself.");
+        if (momentumOut is not null && Paths.Same(output, Paths.Read("--momentum-out", momentumOut)))
+            throw new RefusedException($"--momentum-out '{momentumOut}' is the output itself.");
+
+        using TensorSource global = Paths.Open("--global", line.GetRequiredValue(_global));
+        using TensorSource local = Paths.Open("--local", localPath);
+        using TensorSource? momentum = momentumPath is null ? null : Paths.Open("--momentum", momentumPath);
+        CheckKinds(global, local, output, dense);
+        MaskReport report = client.CreateUpdate(
+            global, local, TensorSink.To(output, global), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global), dense, backend, cancellationToken);
+        Write(report, output);
+        return ExitCode.Done;
+    }
+
+    private static void CheckKinds(TensorSource global, TensorSource local, string output, bool dense)
+    {
+        if (global is PeftAdapter received && local is PeftAdapter trained && trained.Config.DescribeDisagreement(received.Config) is { } difference)
+            throw new RefusedException($"--local '{local.Location}': its adapter_config.json disagrees with the global adapter's: {difference}.");
+        // the index of a sharded model has no place for packed values and masks
+        if (global is ShardedModel && !dense && !output.EndsWith(".safetensors", StringComparison.Ordinal))
+            throw new RefusedException($"--output '{output}': the packed update of a sharded model is one file; a name that ends in .safetensors, or --dense, was expected.");
+    }
+
+    private void Write(MaskReport report, string output)
+    {
+        var table = new ResultTable("tensor", ">entries", ">sent", ">share", ">bytes", ">of");
+        foreach (TensorMaskReport tensor in report.Tensors)
+        {
+            table.Add(
+                tensor.Name, Text.Count(tensor.Elements), Text.Count(tensor.Sent), Text.Percent(tensor.ShareSent), Text.Count(tensor.BytesSent), Text.Count(tensor.BytesFull));
+        }
+
+        Terminal.Table(table);
+        Terminal.Line(report.ToString());
+        Terminal.Verdict($"wrote {output}", good: true);
+    }
+}

@@ -1,0 +1,53 @@
+using System.CommandLine;
+using FedICU.Compute;
+
+namespace FedICU.Cli;
+
+/// <summary>The options that name a round: <c>aggregate</c> and <c>explain</c> share them.</summary>
+internal sealed class RoundLine(bool strategyRequired)
+{
+    private readonly Option<string?> _strategy = new("--strategy")
+    {
+        HelpName = "NAME",
+        Description = string.Join(", ", AggregatorCatalog.Names) + (strategyRequired ? "." : ". Default: fedicu."),
+        Required = strategyRequired,
+    };
+
+    private readonly Option<string> _global = Flags.Global();
+    private readonly Option<string[]> _clients = Flags.Clients();
+    private readonly Option<string?> _weights = Flags.Weights();
+    private readonly Option<string?> _backend = Flags.Backend();
+    private readonly Option<string?> _threads = Flags.Threads();
+    private readonly Option<string[]> _settings = Flags.Settings(
+        "tau, eps, axis, similarity, granularity, weights, times-share, consensus, target (fedicu), mu (fedprox), integers, quorum, on-nonfinite, " +
+        "on-missing, on-extra, on-shape, on-dtype, on-base, on-unreadable (every strategy)");
+
+    public void AddTo(Command command)
+    {
+        foreach (Option option in (ReadOnlySpan<Option>)[_strategy, _global, _clients, _weights, _settings, _backend, _threads])
+            command.Add(option);
+    }
+
+    /// <summary>Reads the values that must be known for the line to be understood, then those that can be refused; opens no file.</summary>
+    public RoundPlan Read(ParseResult line, RoundOptions options)
+    {
+        string strategy = Flags.ReadStrategy(line.GetValue(_strategy), "fedicu");
+        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend));
+        options = options with { Backend = backend, Threads = Flags.ReadThreads(line.GetValue(_threads)) };
+        ConfiguredRound round = AggregatorCatalog.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
+        return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(line.GetRequiredValue(_clients), line.GetValue(_weights)));
+    }
+}
+
+/// <summary>A round as its line describes it.</summary>
+internal sealed record RoundPlan(ConfiguredRound Configured, string Global, ClientList Clients)
+{
+    /// <summary>Runs the round, with a bar where a person watches.</summary>
+    public Task<AggregationResult> RunAsync(TensorSource global, TensorSink output, Terminal terminal, CancellationToken cancellationToken) =>
+        terminal.WithProgressAsync(progress =>
+        {
+            var round = new AggregationRound(global) { Options = Configured.Options with { Progress = progress } };
+            Clients.AddTo(round);
+            return Configured.Aggregator.AggregateAsync(round, output, cancellationToken);
+        });
+}

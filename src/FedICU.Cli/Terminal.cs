@@ -1,0 +1,65 @@
+using Spectre.Console;
+
+namespace FedICU.Cli;
+
+/// <summary>Where the tool writes: results to the output, sentences and progress to the error stream. Colours, boxes and bars only for a person's terminal.</summary>
+internal sealed class Terminal(TextWriter output, TextWriter error)
+{
+    private IAnsiConsole? _rich, _progress;
+
+    public TextWriter Output => output;
+
+    public TextWriter Error => error;
+
+    /// <summary>The process's own streams, each rich where it is a terminal.</summary>
+    public static Terminal OfProcess() => new(Console.Out, Console.Error)
+    {
+        _rich = Console.IsOutputRedirected ? null : Rich(Console.Out),
+        _progress = Console.IsErrorRedirected ? null : Rich(Console.Error),
+    };
+
+    public void Line(string text = "") => output.WriteLine(Text.Clean(text));
+
+    /// <summary>A line that stands out: good news green, bad news red.</summary>
+    public void Verdict(string text, bool good)
+    {
+        if (_rich is null)
+            Line(text);
+        else
+            _rich.MarkupLineInterpolated($"[{(good ? "green" : "red")}]{Text.Clean(text)}[/]");
+    }
+
+    /// <summary>The one line of a failure.</summary>
+    public void Fail(string sentence) => error.WriteLine("fedicu: " + Text.Clean(sentence));
+
+    public void Table(ResultTable table)
+    {
+        if (_rich is null)
+            table.WriteTo(output);
+        else
+            _rich.Write(table.ToRich());
+    }
+
+    /// <summary>Runs a round with a bar on the error stream where that is a terminal.</summary>
+    public async Task<T> WithProgressAsync<T>(Func<IProgress<RoundProgress>?, Task<T>> work)
+    {
+        if (_progress is null)
+            return await work(null);
+        return await _progress.Progress().AutoClear(true).StartAsync(context => work(new Bar(context)));
+    }
+
+    private static IAnsiConsole Rich(TextWriter writer) => AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(writer) });
+
+    /// <summary>A bar for each phase of the round.</summary>
+    private sealed class Bar(ProgressContext context) : IProgress<RoundProgress>
+    {
+        private readonly Dictionary<string, ProgressTask> _tasks = [];
+
+        public void Report(RoundProgress value)
+        {
+            if (!_tasks.TryGetValue(value.Phase, out ProgressTask? task))
+                _tasks.Add(value.Phase, task = context.AddTask(value.Phase, maxValue: Math.Max(value.BytesTotal, 1)));
+            task.Value = value.BytesDone;
+        }
+    }
+}

@@ -1,0 +1,43 @@
+using System.Globalization;
+using System.Text;
+
+namespace FedICU.Cli;
+
+/// <summary>How names and numbers are shown.</summary>
+internal static class Text
+{
+    /// <summary>The text on one line: names come from files and may hold terminal escapes or line ends.</summary>
+    public static string Clean(string text)
+    {
+        if (!text.Any(char.IsControl))
+            return text;
+        var clean = new StringBuilder();
+        foreach (char letter in text)
+        {
+            if (char.IsControl(letter))
+                clean.Append(CultureInfo.InvariantCulture, $"\\u{(int)letter:x4}");
+            else
+                clean.Append(letter);
+        }
+
+        return clean.ToString();
+    }
+
+    /// <summary>Six digits; a dash where there is nothing to show.</summary>
+    public static string Number(double? value) => value?.ToString("G6", CultureInfo.InvariantCulture) ?? "-";
+
+    public static string Count(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
+
+    public static string Percent(double? share) => share?.ToString("P1", CultureInfo.InvariantCulture) ?? "-";
+
+    /// <summary>Bytes in the largest unit that leaves a number of at least one.</summary>
+    public static string Bytes(long bytes)
+    {
+        ReadOnlySpan<string> units = ["KiB", "MiB", "GiB", "TiB"];
+        double size = bytes;
+        string unit = "bytes";
+        for (int i = 0; i < units.Length && size >= 1024; i++)
+            (size, unit) = (size / 1024, units[i]);
+        return string.Create(CultureInfo.InvariantCulture, $"{size:0.##} {unit}");
+    }
+}

@@ -1,0 +1,92 @@
+using System.Globalization;
+
+namespace FedICU;
+
+/// <summary>What a client's tensors mean.</summary>
+public enum UpdateKind
+{
+    /// <summary>The client's whole parameters, theta_k.</summary>
+    Full,
+    /// <summary>The difference theta_k - theta_g to the model it received.</summary>
+    Delta,
+    /// <summary>Packed values and bit masks: what is not sent keeps the received value (contracts.md, Files).</summary>
+    Sparse,
+}
+
+/// <summary>One client's contribution to a round: who it is, how much it weighs, and its tensors in one of three forms.</summary>
+public sealed class ClientUpdate
+{
+    private readonly Func<TensorSource> _open;
+    private readonly bool _owned;
+
+    private ClientUpdate(string id, double? weight, UpdateKind? kind, string? baseDigest, Func<TensorSource> open, bool owned)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(id);
+        (Id, Weight, Kind, BaseDigest, _open, _owned) = (id, weight, kind, baseDigest, open, owned);
+    }
+
+    /// <summary>The client's name, unique in its round. Clients are combined in the ordinal order of their ids.</summary>
+    public string Id { get; }
+
+    /// <summary>The number of examples the client trained on; null: <c>num_examples</c> of its metadata, else 1.</summary>
+    public double? Weight { get; }
+
+    /// <summary>What the tensors mean; null: <c>fedicu.update</c> of the metadata, else <see cref="UpdateKind.Full"/>.</summary>
+    public UpdateKind? Kind { get; }
+
+    /// <summary>The digest of the model the update was made against; null: <c>fedicu.base</c> of the metadata, else not checked.</summary>
+    public string? BaseDigest { get; }
+
+    /// <summary>An update in a safetensors file, a sharded model or an adapter folder. It is opened when the round is checked, and closed with the round.</summary>
+    /// <param name="id">The client's name.</param>
+    /// <param name="path">The file, index or folder.</param>
+    /// <param name="examples">The client's weight; null: from the file.</param>
+    /// <param name="access">Mapped only for files that nobody truncates meanwhile.</param>
+    public static ClientUpdate FromFile(string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read) =>
+        new(id, examples, null, null, () => TensorSource.Open(path, access), owned: true);
+
+    /// <summary>An update whose tensors are at hand: in memory or in an open file. The caller keeps them alive until the round is over.</summary>
+    /// <param name="id">The client's name.</param>
+    /// <param name="tensors">The tensors; borrowed.</param>
+    /// <param name="examples">The client's weight; null: from the source's metadata.</param>
+    /// <param name="kind">What the tensors mean; null: from the source's metadata.</param>
+    /// <param name="baseDigest">The model it was made against, as <see cref="ModelDigest"/> writes it; null: from the source's metadata.</param>
+    public static ClientUpdate FromTensors(
+        string id, TensorSource tensors, double? examples = null, UpdateKind? kind = null, string? baseDigest = null)
+    {
+        ArgumentNullException.ThrowIfNull(tensors);
+        return new(id, examples, kind, baseDigest, () => tensors, owned: false);
+    }
+
+    /// <summary>Opens the tensors; the caller disposes what it must.</summary>
+    internal (TensorSource Source, bool Owned) Open() => (_open(), _owned);
+}
+
+/// <summary>Metadata keys that the library reads and writes (contracts.md, Files).</summary>
+public static class MetadataKeys
+{
+    /// <summary>full | delta | sparse.</summary>
+    public const string Update = "fedicu.update";
+
+    /// <summary>The digest of the model the update was made against.</summary>
+    public const string Base = "fedicu.base";
+
+    /// <summary>Prefix of the key that keeps a packed tensor's shape.</summary>
+    public const string ShapePrefix = "fedicu.shape.";
+
+    /// <summary>The client's number of examples.</summary>
+    public const string Examples = "num_examples";
+
+    /// <summary>The number of the round.</summary>
+    public const string Round = "round";
+
+    internal static string Text(this UpdateKind kind) => kind switch
+    {
+        UpdateKind.Full => "full",
+        UpdateKind.Delta => "delta",
+        UpdateKind.Sparse => "sparse",
+        _ => throw new ArgumentOutOfRangeException(nameof(kind)),
+    };
+
+    internal static string Invariant(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+}

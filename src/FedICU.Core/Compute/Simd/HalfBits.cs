@@ -1,0 +1,88 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace FedICU.Compute;
+
+/// <summary>binary16 in registers: to binary32 exactly, and from the binary32 that it represents exactly.</summary>
+internal static unsafe class HalfBits
+{
+    /// <summary>The positive quiet NaN without payload (double.NaN is negative).</summary>
+    public static readonly double PlainNaN = BitConverter.Int64BitsToDouble(0x7FF8_0000_0000_0000);
+
+    private const uint Infinity = 0x7C00;               // binary16
+    private const uint Rebias = (127 - 15) << 23;       // from binary16's exponent to binary32's
+    private const float SmallestNormal = 1f / (1 << 14);
+
+    /// <summary>Eight elements of 16 bits, each in a lane of 32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<uint> Load256(ushort* source)
+    {
+        Vector128<ushort> eight = Vector128.Load(source);
+        return Avx2.IsSupported
+            ? Avx2.ConvertToVector256Int32(eight).AsUInt32()
+            : Vector256.Create(Vector128.WidenLower(eight), Vector128.WidenUpper(eight));
+    }
+
+    /// <summary>Stores the lower 16 bits of each lane, the upper being zero.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store(Vector256<uint> eight, ushort* target) => Vector128.Narrow(eight.GetLower(), eight.GetUpper()).Store(target);
+
+    /// <summary>
+    /// The exponent is moved by an addition: once for a number, twice for infinity and NaN. A subnormal is given the exponent of the smallest
+    /// normal number, which is then subtracted: exact, and no subnormal operand for the processor to stumble over.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Decode(Vector256<uint> bits)
+    {
+        Vector256<uint> magnitude = bits & Vector256.Create(0x7FFFu);
+        Vector256<uint> shifted = magnitude << 13;
+        Vector256<uint> normal = shifted + Vector256.Create(Rebias);
+        Vector256<uint> subnormal = ((normal + Vector256.Create(1u << 23)).AsSingle() - Vector256.Create(SmallestNormal)).AsUInt32();
+        Vector256<uint> special = Vector256.GreaterThan(magnitude.AsInt32(), Vector256.Create((int)Infinity - 1)).AsUInt32();
+        Vector256<uint> small = Vector256.LessThan(magnitude.AsInt32(), Vector256.Create(0x400)).AsUInt32();
+        Vector256<uint> value = Vector256.ConditionalSelect(small, subnormal, normal + (special & Vector256.Create(Rebias)));
+        return (value | (bits ^ magnitude) << 16).AsSingle();
+    }
+
+    /// <inheritdoc cref="Decode(Vector256{uint})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Decode(Vector128<uint> bits)
+    {
+        Vector128<uint> magnitude = bits & Vector128.Create(0x7FFFu);
+        Vector128<uint> shifted = magnitude << 13;
+        Vector128<uint> normal = shifted + Vector128.Create(Rebias);
+        Vector128<uint> subnormal = ((normal + Vector128.Create(1u << 23)).AsSingle() - Vector128.Create(SmallestNormal)).AsUInt32();
+        Vector128<uint> special = Vector128.GreaterThan(magnitude.AsInt32(), Vector128.Create((int)Infinity - 1)).AsUInt32();
+        Vector128<uint> small = Vector128.LessThan(magnitude.AsInt32(), Vector128.Create(0x400)).AsUInt32();
+        Vector128<uint> value = Vector128.ConditionalSelect(small, subnormal, normal + (special & Vector128.Create(Rebias)));
+        return (value | (bits ^ magnitude) << 16).AsSingle();
+    }
+
+    /// <summary>Lanes that binary16 represents; 65536 and more becomes infinity.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<uint> Encode(Vector256<float> value)
+    {
+        Vector256<float> magnitude = Vector256.Abs(value);
+        Vector256<uint> sign = value.AsUInt32() >>> 16 & Vector256.Create(0x8000u);
+        Vector256<uint> normal = Vector256.MinNative(magnitude, Vector256.Create(65536f)).AsUInt32() - Vector256.Create(Rebias) >>> 13;
+        // 0.5's last bit counts 2^-24, as a subnormal's does
+        Vector256<uint> subnormal = (magnitude + Vector256.Create(0.5f)).AsUInt32() - Vector256.Create(0.5f).AsUInt32();
+        Vector256<uint> small = Vector256.LessThan(magnitude, Vector256.Create(SmallestNormal)).AsUInt32();
+        Vector256<uint> number = Vector256.Equals(value, value).AsUInt32();
+        return Vector256.ConditionalSelect(number, Vector256.ConditionalSelect(small, subnormal, normal), Vector256.Create(0x7E00u)) | sign;
+    }
+
+    /// <inheritdoc cref="Encode(Vector256{float})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<uint> Encode(Vector128<float> value)
+    {
+        Vector128<float> magnitude = Vector128.Abs(value);
+        Vector128<uint> sign = value.AsUInt32() >>> 16 & Vector128.Create(0x8000u);
+        Vector128<uint> normal = Vector128.MinNative(magnitude, Vector128.Create(65536f)).AsUInt32() - Vector128.Create(Rebias) >>> 13;
+        Vector128<uint> subnormal = (magnitude + Vector128.Create(0.5f)).AsUInt32() - Vector128.Create(0.5f).AsUInt32();
+        Vector128<uint> small = Vector128.LessThan(magnitude, Vector128.Create(SmallestNormal)).AsUInt32();
+        Vector128<uint> number = Vector128.Equals(value, value).AsUInt32();
+        return Vector128.ConditionalSelect(number, Vector128.ConditionalSelect(small, subnormal, normal), Vector128.Create(0x7E00u)) | sign;
+    }
+}

@@ -1,0 +1,132 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace FedICU.Compute;
+
+/// <summary>Eight lanes in two registers of 256 bits: a holds lanes 0 to 3, b 4 to 7.</summary>
+internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
+{
+    private readonly Vector256<double> _a, _b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private Lanes256(Vector256<double> a, Vector256<double> b) => (_a, _b) = (a, b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Broadcast(double value) => new(Vector256.Create(value), Vector256.Create(value));
+
+    public static Lanes256 Indices => new(Vector256.Create(0.0, 1, 2, 3), Vector256.Create(4.0, 5, 6, 7));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Load(double* source) => new(Vector256.Load(source), Vector256.Load(source + 4));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LoadSingle(float* source) => new(Widen(Vector128.Load(source)), Widen(Vector128.Load(source + 4)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LoadHalf(ushort* source) => Widen(HalfBits.Decode(HalfBits.Load256(source)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LoadBFloat16(ushort* source) => Widen((HalfBits.Load256(source) << 16).AsSingle());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store(Lanes256 value, double* target)
+    {
+        value._a.Store(target);
+        value._b.Store(target + 4);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreSingle(Lanes256 value, float* target) => Vector256.Narrow(value._a, value._b).Store(target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreExactHalf(Lanes256 value, ushort* target) =>
+        HalfBits.Store(HalfBits.Encode(Vector256.Narrow(value._a, value._b)), target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreExactBFloat16(Lanes256 value, ushort* target) =>
+        HalfBits.Store(Vector256.Narrow(value._a, value._b).AsUInt32() >>> 16, target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Add(Lanes256 left, Lanes256 right) => new(left._a + right._a, left._b + right._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Subtract(Lanes256 left, Lanes256 right) => new(left._a - right._a, left._b - right._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Multiply(Lanes256 left, Lanes256 right) => new(left._a * right._a, left._b * right._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Divide(Lanes256 left, Lanes256 right) => new(left._a / right._a, left._b / right._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 FusedMultiplyAdd(Lanes256 x, Lanes256 y, Lanes256 z) => new(
+        Vector256.FusedMultiplyAdd(x._a, y._a, z._a),
+        Vector256.FusedMultiplyAdd(x._b, y._b, z._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Minimum(Lanes256 left, Lanes256 right) => new(
+        Vector256.MinNative(left._a, right._a),
+        Vector256.MinNative(left._b, right._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Maximum(Lanes256 left, Lanes256 right) => new(
+        Vector256.MaxNative(left._a, right._a),
+        Vector256.MaxNative(left._b, right._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Abs(Lanes256 value) => new(Vector256.Abs(value._a), Vector256.Abs(value._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 And(Lanes256 left, Lanes256 right) => new(left._a & right._a, left._b & right._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Or(Lanes256 left, Lanes256 right) => new(left._a | right._a, left._b | right._b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LessThan(Lanes256 left, Lanes256 right) => new(
+        Vector256.LessThan(left._a, right._a),
+        Vector256.LessThan(left._b, right._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint LessThanBits(Lanes256 left, Lanes256 right) =>
+        Vector256.LessThan(left._a, right._a).ExtractMostSignificantBits() |
+        Vector256.LessThan(left._b, right._b).ExtractMostSignificantBits() << 4;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 PlainNaN(Lanes256 value) => new(PlainNaN(value._a), PlainNaN(value._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static double Sum(Lanes256 value)
+    {
+        Vector256<double> four = value._a + value._b;
+        Vector128<double> two = four.GetLower() + four.GetUpper();
+        return two.ToScalar() + two.GetElement(1);
+    }
+
+    public static double Smallest(Lanes256 value)
+    {
+        Vector256<double> four = Vector256.MinNative(value._a, value._b);
+        Vector128<double> two = Vector128.MinNative(four.GetLower(), four.GetUpper());
+        return Math.Min(two.ToScalar(), two.GetElement(1));
+    }
+
+    public static double Largest(Lanes256 value)
+    {
+        Vector256<double> four = Vector256.MaxNative(value._a, value._b);
+        Vector128<double> two = Vector128.MaxNative(four.GetLower(), four.GetUpper());
+        return Math.Max(two.ToScalar(), two.GetElement(1));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<double> PlainNaN(Vector256<double> value) =>
+        Vector256.ConditionalSelect(Vector256.Equals(value, value), value, Vector256.Create(HalfBits.PlainNaN));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Lanes256 Widen(Vector256<float> value) => new(Widen(value.GetLower()), Widen(value.GetUpper()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<double> Widen(Vector128<float> value) => Avx.IsSupported
+        ? Avx.ConvertToVector256Double(value)
+        : Vector256.Create(Vector128.WidenLower(value), Vector128.WidenUpper(value));
+}

@@ -1,0 +1,35 @@
+using System.Runtime.CompilerServices;
+
+namespace FedICU.Compute;
+
+/// <summary>The last elements of a run, fewer than eight: nothing is read or written past them.</summary>
+internal static unsafe class Partial<L>
+    where L : struct, ILanes<L>
+{
+    private struct Buffer
+    {
+        public fixed byte Bytes[64];
+    }
+
+    /// <summary>The elements, and zeros after them.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static L Load<E>(byte* source, int count) where E : struct, IElement
+    {
+        Buffer buffer = default;
+        Unsafe.CopyBlockUnaligned(buffer.Bytes, source, (uint)(count * E.Size));
+        return E.Load<L>(buffer.Bytes);
+    }
+
+    /// <summary>Stores the first lanes.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static void Store<E>(L value, byte* target, int count) where E : struct, IElement
+    {
+        Buffer buffer;
+        E.Store(value, buffer.Bytes);
+        Unsafe.CopyBlockUnaligned(target, buffer.Bytes, (uint)(count * E.Size));
+    }
+
+    /// <summary>The lanes before count; zeros after them, whatever is there.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static L First(L value, int count) => L.And(value, L.LessThan(L.Indices, L.Broadcast(count)));
+}

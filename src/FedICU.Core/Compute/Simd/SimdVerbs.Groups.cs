@@ -1,0 +1,265 @@
+using System.Runtime.CompilerServices;
+
+namespace FedICU.Compute;
+
+// Sums over the elements of groups, and of all: AddSquares and AddProjections.
+internal sealed unsafe partial class SimdVerbs<L>
+{
+    /// <summary>Rows that are read side by side where each column is a group.</summary>
+    private const int RowsAbreast = 4;
+
+    public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums)
+    {
+        for (int k = 0; k < inputs.Length;)
+        {
+            k += inputs[k].DType switch
+            {
+                DType.F64 => AddSquares<F64>(inputs, k, geometry, sums),
+                DType.F32 => AddSquares<F32>(inputs, k, geometry, sums),
+                DType.F16 => AddSquares<F16>(inputs, k, geometry, sums),
+                DType.BF16 => AddSquares<BF16>(inputs, k, geometry, sums),
+                DType other => throw Rounding.NotComputed(other),
+            };
+        }
+    }
+
+    private static int AddSquares<E>(ReadOnlySpan<TensorPanel> inputs, int k, PanelGeometry geometry, GroupValues sums)
+        where E : struct, IElement
+    {
+        if (geometry.GroupsAreColumns)
+        {
+            nint bytes = (nint)geometry.Columns * E.Size;
+            for (int row = 0; row < geometry.Rows; row += RowsAbreast)
+            {
+                int rows = Math.Min(RowsAbreast, geometry.Rows - row);
+                SquareRows<E>((byte*)inputs[k].Data + row * bytes, bytes, rows, sums.Row(k), geometry.Columns);
+            }
+
+            return 1;
+        }
+
+        Inputs some = Take(inputs, k, 0, E.Size);
+        SquareGroups<E>(some, geometry.Rows, geometry.Columns, sums.Row(k), sums.Stride);
+        return some.Count;
+    }
+
+    /// <summary>sums[c] = fma(x, x, sums[c]) for up to four rows, in their order.</summary>
+    [MethodImpl(Kernel)]
+    private static void SquareRows<E>(byte* x, nint rowBytes, int rows, double* sums, int columns) where E : struct, IElement
+    {
+        byte* x1 = x + (rows > 1 ? rowBytes : 0), x2 = x + (rows > 2 ? 2 * rowBytes : 0), x3 = x + (rows > 3 ? 3 * rowBytes : 0);
+        nint i = 0;
+        for (; i <= columns - Lanes; i += Lanes)
+        {
+            L y = E.Load<L>(x + i * E.Size);
+            L sum = L.FusedMultiplyAdd(y, y, L.Load(sums + i));
+            if (rows > 1)
+            {
+                y = E.Load<L>(x1 + i * E.Size);
+                sum = L.FusedMultiplyAdd(y, y, sum);
+            }
+
+            if (rows > 2)
+            {
+                y = E.Load<L>(x2 + i * E.Size);
+                sum = L.FusedMultiplyAdd(y, y, sum);
+            }
+
+            if (rows > 3)
+            {
+                y = E.Load<L>(x3 + i * E.Size);
+                sum = L.FusedMultiplyAdd(y, y, sum);
+            }
+
+            L.Store(sum, sums + i);
+        }
+
+        int rest = columns - (int)i;
+        if (rest > 0)
+        {
+            L sum = Partial<L>.Load<F64>((byte*)(sums + i), rest);
+            for (int row = 0; row < rows; row++)
+            {
+                L y = Partial<L>.Load<E>(x + row * rowBytes + i * E.Size, rest);
+                sum = L.FusedMultiplyAdd(y, y, sum);
+            }
+
+            Partial<L>.Store<F64>(sum, (byte*)(sums + i), rest);
+        }
+    }
+
+    /// <summary>sums[k * stride + r] += reduce8 of the squares of row r, for up to four inputs.</summary>
+    [MethodImpl(Kernel)]
+    private static void SquareGroups<E>(Inputs inputs, int rows, int columns, double* sums, long stride) where E : struct, IElement
+    {
+        int m = inputs.Count;
+        byte* x0 = inputs.X0, x1 = inputs.X1, x2 = inputs.X2, x3 = inputs.X3;
+        for (int row = 0; row < rows; row++)
+        {
+            L s0 = L.Broadcast(0), s1 = s0, s2 = s0, s3 = s0;
+            nint i = 0;
+            for (; i <= columns - Lanes; i += Lanes)
+            {
+                L y = E.Load<L>(x0 + i * E.Size);
+                s0 = L.FusedMultiplyAdd(y, y, s0);
+                if (m > 1)
+                {
+                    y = E.Load<L>(x1 + i * E.Size);
+                    s1 = L.FusedMultiplyAdd(y, y, s1);
+                }
+
+                if (m > 2)
+                {
+                    y = E.Load<L>(x2 + i * E.Size);
+                    s2 = L.FusedMultiplyAdd(y, y, s2);
+                }
+
+                if (m > 3)
+                {
+                    y = E.Load<L>(x3 + i * E.Size);
+                    s3 = L.FusedMultiplyAdd(y, y, s3);
+                }
+            }
+
+            int rest = columns - (int)i;
+            if (rest > 0)
+            {
+                L y = Partial<L>.Load<E>(x0 + i * E.Size, rest);
+                s0 = L.FusedMultiplyAdd(y, y, s0);
+                if (m > 1)
+                {
+                    y = Partial<L>.Load<E>(x1 + i * E.Size, rest);
+                    s1 = L.FusedMultiplyAdd(y, y, s1);
+                }
+
+                if (m > 2)
+                {
+                    y = Partial<L>.Load<E>(x2 + i * E.Size, rest);
+                    s2 = L.FusedMultiplyAdd(y, y, s2);
+                }
+
+                if (m > 3)
+                {
+                    y = Partial<L>.Load<E>(x3 + i * E.Size, rest);
+                    s3 = L.FusedMultiplyAdd(y, y, s3);
+                }
+            }
+
+            sums[row] += L.Sum(s0);
+            if (m > 1)
+                sums[stride + row] += L.Sum(s1);
+            if (m > 2)
+                sums[2 * stride + row] += L.Sum(s2);
+            if (m > 3)
+                sums[3 * stride + row] += L.Sum(s3);
+            nint bytes = (nint)columns * E.Size;
+            x0 += bytes;
+            x1 += bytes;
+            x2 += bytes;
+            x3 += bytes;
+        }
+    }
+
+    [SkipLocalsInit]
+    public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
+    {
+        ScalarMath.CheckSums(inputs.Length, dots.Length);
+        byte* storage = stackalloc byte[PanelGeometry.ProjectionBlock * sizeof(double) + Slack];
+        double* tile = Align(storage);
+        bool columns = geometry.GroupsAreColumns;
+        fixed (double* sums = dots)
+        {
+            for (int row = 0; row < geometry.Rows; row++)
+            {
+                for (int column = 0; column < geometry.Columns; column += PanelGeometry.ProjectionBlock)
+                {
+                    int count = Math.Min(PanelGeometry.ProjectionBlock, geometry.Columns - column), group = columns ? column : row;
+                    long offset = (long)row * geometry.Columns + column;
+                    Mix(inputs, b, columns, group, offset, tile, count);
+                    for (int k = 0; k < inputs.Length;)
+                    {
+                        k += inputs[k].DType switch
+                        {
+                            DType.F64 => Project<F64>(inputs, k, a, columns, group, offset, tile, count, sums),
+                            DType.F32 => Project<F32>(inputs, k, a, columns, group, offset, tile, count, sums),
+                            DType.F16 => Project<F16>(inputs, k, a, columns, group, offset, tile, count, sums),
+                            DType.BF16 => Project<BF16>(inputs, k, a, columns, group, offset, tile, count, sums),
+                            DType other => throw Rounding.NotComputed(other),
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    private static int Project<E>(
+        ReadOnlySpan<TensorPanel> inputs, int k, GroupValues a, bool columns, int group, long offset, double* tile, int count, double* sums)
+        where E : struct, IElement
+    {
+        Inputs some = Take(inputs, k, offset, E.Size);
+        double* first = a.Row(k) + group;
+        if (columns)
+            Project<E, ColumnCoefficients<L>>(some, first, a.Stride, tile, count, sums + k);
+        else
+            Project<E, RowCoefficient<L>>(some, first, a.Stride, tile, count, sums + k);
+        return some.Count;
+    }
+
+    /// <summary>sums[k] += reduce8 of (a[k, i] * x_k[i]) * tile[i], for up to four inputs.</summary>
+    [MethodImpl(Kernel)]
+    private static void Project<E, C>(Inputs inputs, double* coefficients, long stride, double* tile, int count, double* sums)
+        where E : struct, IElement
+        where C : struct, ICoefficients<C, L>
+    {
+        int m = inputs.Count;
+        byte* x0 = inputs.X0, x1 = inputs.X1, x2 = inputs.X2, x3 = inputs.X3;
+        C c0 = C.From(coefficients);
+        C c1 = C.From(coefficients + (m > 1 ? stride : 0));
+        C c2 = C.From(coefficients + (m > 2 ? 2 * stride : 0));
+        C c3 = C.From(coefficients + (m > 3 ? 3 * stride : 0));
+        L s0 = L.Broadcast(0), s1 = s0, s2 = s0, s3 = s0;
+        nint i = 0;
+        for (; i <= count - Lanes; i += Lanes)
+        {
+            L t = L.Load(tile + i);
+            s0 = L.FusedMultiplyAdd(L.Multiply(c0.At(i), E.Load<L>(x0 + i * E.Size)), t, s0);
+            if (m > 1)
+                s1 = L.FusedMultiplyAdd(L.Multiply(c1.At(i), E.Load<L>(x1 + i * E.Size)), t, s1);
+            if (m > 2)
+                s2 = L.FusedMultiplyAdd(L.Multiply(c2.At(i), E.Load<L>(x2 + i * E.Size)), t, s2);
+            if (m > 3)
+                s3 = L.FusedMultiplyAdd(L.Multiply(c3.At(i), E.Load<L>(x3 + i * E.Size)), t, s3);
+        }
+
+        int rest = count - (int)i;
+        if (rest > 0)
+        {
+            // lanes past the end take 0 * 0, whatever a coefficient times nothing would be
+            L t = Partial<L>.First(L.Load(tile + i), rest);
+            s0 = ProjectRest<E, C>(x0, c0, i, rest, t, s0);
+            if (m > 1)
+                s1 = ProjectRest<E, C>(x1, c1, i, rest, t, s1);
+            if (m > 2)
+                s2 = ProjectRest<E, C>(x2, c2, i, rest, t, s2);
+            if (m > 3)
+                s3 = ProjectRest<E, C>(x3, c3, i, rest, t, s3);
+        }
+
+        sums[0] += L.Sum(s0);
+        if (m > 1)
+            sums[1] += L.Sum(s1);
+        if (m > 2)
+            sums[2] += L.Sum(s2);
+        if (m > 3)
+            sums[3] += L.Sum(s3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static L ProjectRest<E, C>(byte* x, C coefficients, nint i, int rest, L t, L sum)
+        where E : struct, IElement
+        where C : struct, ICoefficients<C, L>
+    {
+        L scaled = L.Multiply(coefficients.Rest(i, rest), Partial<L>.Load<E>(x + i * E.Size, rest));
+        return L.FusedMultiplyAdd(Partial<L>.First(scaled, rest), t, sum);
+    }
+}

@@ -1,0 +1,71 @@
+using System.Runtime.CompilerServices;
+
+namespace FedICU.Compute;
+
+/// <summary>
+/// The verbs, written once for all registers. The work goes through tiles: runs of elements short enough that their float64 values stay in the first
+/// cache, while each input is read from memory once, up to four inputs side by side.
+/// </summary>
+internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
+    where L : struct, ILanes<L>
+{
+    /// <summary>Kernels are compiled at once for speed: a round must not begin in the slow code of a first tier.</summary>
+    private const MethodImplOptions Kernel = MethodImplOptions.AggressiveOptimization;
+
+    private const int Lanes = 8;
+
+    /// <summary>Elements of a tile of sums.</summary>
+    private const int Tile = 2048;
+
+    /// <summary>Bytes by which a tile is longer, so that it can begin at a multiple of 64.</summary>
+    private const int Slack = 64;
+
+    /// <summary>Inputs read side by side.</summary>
+    private const int Abreast = 4;
+
+    public string Name => "simd";
+
+    private static double* Align(byte* storage) => (double*)((nuint)(storage + Slack - 1) & ~(nuint)(Slack - 1));
+
+    /// <summary>Up to four inputs of one type, at one place in each.</summary>
+    private struct Inputs
+    {
+        public byte* X0, X1, X2, X3;
+        public int Count;
+    }
+
+    /// <summary>The inputs from k on that are of the type of input k, at most four.</summary>
+    private static Inputs Take(ReadOnlySpan<TensorPanel> panels, int k, long offset, int size)
+    {
+        DType dtype = panels[k].DType;
+        int count = 1;
+        while (count < Abreast && k + count < panels.Length && panels[k + count].DType == dtype)
+            count++;
+        long bytes = offset * size;
+        byte* At(ReadOnlySpan<TensorPanel> panels, int j) => (byte*)panels[k + Math.Min(j, count - 1)].Data + bytes;
+        return new Inputs { X0 = At(panels, 0), X1 = At(panels, 1), X2 = At(panels, 2), X3 = At(panels, 3), Count = count };
+    }
+
+    public long CountNonFinite(TensorPanel input, int length) => input.DType switch
+    {
+        DType.F64 => CountNonFinite<F64>((byte*)input.Data, length),
+        DType.F32 => CountNonFinite<F32>((byte*)input.Data, length),
+        DType.F16 => CountNonFinite<F16>((byte*)input.Data, length),
+        DType.BF16 => CountNonFinite<BF16>((byte*)input.Data, length),
+        _ => throw Rounding.NotComputed(input.DType),
+    };
+
+    [MethodImpl(Kernel)]
+    private static long CountNonFinite<E>(byte* input, int length) where E : struct, IElement
+    {
+        L infinity = L.Broadcast(double.PositiveInfinity);
+        long finite = 0;
+        nint i = 0;
+        for (; i <= length - Lanes; i += Lanes)
+            finite += uint.PopCount(L.LessThanBits(L.Abs(E.Load<L>(input + i * E.Size)), infinity));
+        int rest = length - (int)i;
+        if (rest > 0)
+            finite += uint.PopCount(L.LessThanBits(L.Abs(Partial<L>.Load<E>(input + i * E.Size, rest)), infinity)) - (Lanes - rest);
+        return length - finite;
+    }
+}

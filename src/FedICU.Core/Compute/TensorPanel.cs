@@ -1,0 +1,44 @@
+namespace FedICU.Compute;
+
+/// <summary>The address and type of a contiguous run of elements in host memory. Its length is the verb's argument.</summary>
+/// <param name="data">The first element; null for a panel that is left out.</param>
+/// <param name="dtype">f64, f32, f16 or bf16.</param>
+public readonly unsafe struct TensorPanel(void* data, DType dtype)
+{
+    /// <summary>The first element; null for a panel that is left out.</summary>
+    public void* Data { get; } = data;
+
+    /// <summary>The type of the elements.</summary>
+    public DType DType { get; } = dtype;
+}
+
+/// <summary>N x groups values in float64: value of input k and group g at Data[k * Stride + g].</summary>
+/// <param name="data">The value of input 0 and group 0.</param>
+/// <param name="stride">The distance from one input to the next.</param>
+public readonly unsafe struct GroupValues(double* data, long stride)
+{
+    /// <summary>The value of input 0 and group 0.</summary>
+    public double* Data { get; } = data;
+
+    /// <summary>The distance from one input to the next.</summary>
+    public long Stride { get; } = stride;
+
+    /// <summary>The values of one input.</summary>
+    public double* Row(int input) => Data + input * Stride;
+}
+
+/// <summary>How a panel's elements form groups: a row-major matrix whose columns, or whose rows, are the groups.</summary>
+/// <param name="Rows">Rows of the panel.</param>
+/// <param name="Columns">Columns of the panel; elements of a row lie side by side.</param>
+/// <param name="GroupsAreColumns">True: group = column index; false: group = row index.</param>
+public readonly record struct PanelGeometry(int Rows, int Columns, bool GroupsAreColumns)
+{
+    /// <summary>Columns of a block in <see cref="IComputeBackend.AddProjections"/>; a part of the fixed reduction shape.</summary>
+    public const int ProjectionBlock = 1024;
+
+    /// <summary>Rows x columns.</summary>
+    public int Length => Rows * Columns;
+
+    /// <summary>How many groups there are.</summary>
+    public int Groups => GroupsAreColumns ? Columns : Rows;
+}

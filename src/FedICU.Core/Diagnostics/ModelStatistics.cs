@@ -1,0 +1,312 @@
+using System.Buffers;
+using FedICU.Compute;
+using FedICU.Safetensors;
+
+namespace FedICU;
+
+/// <summary>
+/// Figures of tensors' values for people who look at models: read panel by panel, never whole. Floats and integers are decoded; bool, the floats of
+/// 8 bits and less, and complex numbers are compared by their bytes.
+/// </summary>
+public static class ModelStatistics
+{
+    // a multiple of every element's size
+    private const int PanelBytes = 1 << 18;
+
+    /// <summary>Measures one tensor.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="tensor">One of its tensors.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="InvalidModelException">The data cannot be read.</exception>
+    public static TensorStatistics Measure(TensorSource model, TensorInfo tensor, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(tensor);
+        var statistics = new TensorStatistics { Name = tensor.Name, Elements = tensor.ElementCount };
+        if (!IsDecoded(tensor.DType))
+            return statistics;
+
+        long nonFinite = 0;
+        double minimum = double.PositiveInfinity, maximum = double.NegativeInfinity;
+        var sum = new PreciseSum();
+        var norm = new NormSum();
+        byte[] panel = ArrayPool<byte>.Shared.Rent(PanelBytes);
+        try
+        {
+            ForEachPanel(tensor, (offset, bytes) =>
+            {
+                Span<byte> data = panel.AsSpan(0, bytes);
+                model.Read(tensor, offset, data);
+                int count = bytes / (tensor.DType.BitSize / 8);
+                for (int i = 0; i < count; i++)
+                {
+                    double value = Number(data, tensor.DType, i);
+                    if (!double.IsFinite(value))
+                    {
+                        nonFinite++;
+                        continue;
+                    }
+
+                    minimum = Math.Min(minimum, value);
+                    maximum = Math.Max(maximum, value);
+                    sum.Add(value);
+                    norm.Add(value);
+                }
+            }, cancellationToken);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(panel);
+        }
+
+        long finite = tensor.ElementCount - nonFinite;
+        return statistics with
+        {
+            NonFinite = nonFinite,
+            Norm = norm.Value,
+            Minimum = finite > 0 ? minimum : null,
+            Maximum = finite > 0 ? maximum : null,
+            // the sum of the largest float64 may pass their range where their mean does not; such a mean is left out
+            Mean = finite > 0 && double.IsFinite(sum.Value) ? sum.Value / finite : null,
+        };
+    }
+
+    /// <summary>
+    /// Compares a tensor of two models element by element. Floats of different types are widened exactly, integers are compared exactly; a NaN equals
+    /// a NaN, an infinity itself, and zeros of either sign each other.
+    /// </summary>
+    /// <param name="first">One model.</param>
+    /// <param name="second">The other.</param>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="InvalidModelException">
+    /// One of them has no such tensor, or their shapes differ, or their types cannot be compared; or the data cannot be read.
+    /// </exception>
+    public static TensorDifference Compare(TensorSource first, TensorSource second, string name, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(first);
+        ArgumentNullException.ThrowIfNull(second);
+        (TensorInfo a, TensorInfo b) = Comparable(first, second, name);
+        var difference = new DifferenceCount();
+        byte[] panelA = ArrayPool<byte>.Shared.Rent(PanelBytes), panelB = ArrayPool<byte>.Shared.Rent(PanelBytes);
+        try
+        {
+            if (IsDecoded(a.DType))
+                CompareNumbers(first, a, panelA, second, b, panelB, difference, cancellationToken);
+            else
+                CompareBytes(first, a, panelA, second, b, panelB, difference, cancellationToken);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(panelA);
+            ArrayPool<byte>.Shared.Return(panelB);
+        }
+
+        bool decoded = IsDecoded(a.DType);
+        return new TensorDifference
+        {
+            Name = name,
+            Elements = a.ElementCount,
+            DifferentElements = difference.Count,
+            MaxAbsolute = decoded ? difference.Absolute : null,
+            MaxRelative = decoded ? difference.Relative : null,
+        };
+    }
+
+    private static bool IsDecoded(DType dtype) => dtype.IsComputed || dtype.IsInteger;
+
+    private static (TensorInfo A, TensorInfo B) Comparable(TensorSource first, TensorSource second, string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        string quoted = Sentence.Quote(name);
+        if (first.Find(name) is not { } a)
+            throw new InvalidModelException($"Tensor {quoted} is missing in '{first.Location}'.");
+        if (second.Find(name) is not { } b)
+            throw new InvalidModelException($"Tensor {quoted} is missing in '{second.Location}'; {a} was expected, as in '{first.Location}'.");
+        if (a.Shape != b.Shape)
+            throw new InvalidModelException($"Tensor {quoted} has the shape {b.Shape} in '{second.Location}'; {a.Shape} was expected, as in '{first.Location}'.");
+        if (a.DType != b.DType && !(a.DType.IsComputed && b.DType.IsComputed) && !(a.DType.IsInteger && b.DType.IsInteger))
+        {
+            throw new InvalidModelException(
+                $"Tensor {quoted} has the type {b.DType.SafetensorsName} in '{second.Location}'; {a.DType.SafetensorsName} was expected, as in '{first.Location}'.");
+        }
+
+        return (a, b);
+    }
+
+    private static void CompareNumbers(
+        TensorSource first, TensorInfo a, byte[] panelA, TensorSource second, TensorInfo b, byte[] panelB, DifferenceCount difference,
+        CancellationToken cancellationToken)
+    {
+        int sizeA = a.DType.BitSize / 8, sizeB = b.DType.BitSize / 8;
+        TensorInfo larger = sizeA >= sizeB ? a : b;
+        ForEachPanel(larger, (offset, bytes) =>
+        {
+            int largest = Math.Max(sizeA, sizeB), count = bytes / largest;
+            long start = offset / largest;
+            Span<byte> dataA = panelA.AsSpan(0, count * sizeA), dataB = panelB.AsSpan(0, count * sizeB);
+            first.Read(a, start * sizeA, dataA);
+            second.Read(b, start * sizeB, dataB);
+            for (int i = 0; i < count; i++)
+            {
+                if (a.DType.IsInteger)
+                    difference.Add(Integer(dataA, a.DType, i), Integer(dataB, b.DType, i));
+                else
+                    difference.Add(Number(dataA, a.DType, i), Number(dataB, b.DType, i));
+            }
+        }, cancellationToken);
+    }
+
+    private static void CompareBytes(
+        TensorSource first, TensorInfo a, byte[] panelA, TensorSource second, TensorInfo b, byte[] panelB, DifferenceCount difference,
+        CancellationToken cancellationToken)
+    {
+        // elements that share bytes are counted by the byte
+        int size = Math.Max(a.DType.BitSize / 8, 1);
+        ForEachPanel(a, (offset, bytes) =>
+        {
+            Span<byte> dataA = panelA.AsSpan(0, bytes), dataB = panelB.AsSpan(0, bytes);
+            first.Read(a, offset, dataA);
+            second.Read(b, offset, dataB);
+            for (int at = 0; at < bytes; at += size)
+                difference.Count += dataA.Slice(at, size).SequenceEqual(dataB.Slice(at, size)) ? 0 : 1;
+        }, cancellationToken);
+    }
+
+    private static void ForEachPanel(TensorInfo tensor, Action<long, int> panel, CancellationToken cancellationToken)
+    {
+        for (long offset = 0; offset < tensor.ByteLength; offset += PanelBytes)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            panel(offset, (int)Math.Min(PanelBytes, tensor.ByteLength - offset));
+        }
+    }
+
+    private static unsafe double Number(Span<byte> data, DType dtype, int i)
+    {
+        fixed (byte* pointer = data)
+            return dtype.IsComputed ? Rounding.Read(pointer, dtype, i) : (double)IntegerMean.Read(new TensorPanel(pointer, dtype), i);
+    }
+
+    private static unsafe Int128 Integer(Span<byte> data, DType dtype, int i)
+    {
+        fixed (byte* pointer = data)
+            return IntegerMean.Read(new TensorPanel(pointer, dtype), i);
+    }
+
+    private sealed class DifferenceCount
+    {
+        public long Count { get; set; }
+
+        public double Absolute { get; private set; }
+
+        public double Relative { get; private set; }
+
+        public void Add(double a, double b)
+        {
+            if (a == b || double.IsNaN(a) && double.IsNaN(b))
+                return;
+            // a value that is not finite is infinitely far from any other
+            if (!double.IsFinite(a) || !double.IsFinite(b))
+            {
+                Take(double.PositiveInfinity, double.PositiveInfinity);
+                return;
+            }
+
+            double distance = Math.Abs(a - b), largest = Math.Max(Math.Abs(a), Math.Abs(b));
+            // where the distance itself overflows, the signs are opposite
+            Take(distance, double.IsFinite(distance) ? distance / largest : Math.Abs(a) / largest + Math.Abs(b) / largest);
+        }
+
+        public void Add(Int128 a, Int128 b)
+        {
+            if (a == b)
+                return;
+            double distance = (double)Int128.Abs(a - b);
+            Take(distance, distance / (double)Int128.Max(Int128.Abs(a), Int128.Abs(b)));
+        }
+
+        private void Take(double absolute, double relative)
+        {
+            Count++;
+            Absolute = Math.Max(Absolute, absolute);
+            Relative = Math.Max(Relative, relative);
+        }
+    }
+
+    /// <summary>The root of a sum of squares; those of very large and very small values are kept scaled, so that none is lost (Blue 1978).</summary>
+    private struct NormSum
+    {
+        // a square of anything between these neither overflows, were there 2^60 of them, nor loses digits to underflow
+        private static readonly double Largest = Math.ScaleB(1, 480), Smallest = Math.ScaleB(1, -480);
+        private static readonly double Up = Math.ScaleB(1, 600), Down = Math.ScaleB(1, -600);
+        private PreciseSum _large, _middle, _small;
+
+        public readonly double Value
+        {
+            get
+            {
+                if (_large.Value > 0)
+                    return Math.Sqrt(_large.Value + _middle.Value * Down * Down) * Up;
+                return _middle.Value > 0 ? Math.Sqrt(_middle.Value + _small.Value * Down * Down) : Math.Sqrt(_small.Value) * Down;
+            }
+        }
+
+        public void Add(double value)
+        {
+            double magnitude = Math.Abs(value);
+            if (magnitude > Largest)
+                _large.AddProduct(value * Down, value * Down);
+            else if (magnitude >= Smallest)
+                _middle.AddProduct(value, value);
+            else
+                _small.AddProduct(value * Up, value * Up);
+        }
+    }
+}
+
+/// <summary>Figures of one tensor; those of numbers are null for types that are not decoded.</summary>
+public sealed record TensorStatistics
+{
+    /// <summary>The tensor.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>How many elements it has.</summary>
+    public required long Elements { get; init; }
+
+    /// <summary>How many are NaN or infinite; the other figures are of the rest.</summary>
+    public long? NonFinite { get; init; }
+
+    /// <summary>The L2 norm.</summary>
+    public double? Norm { get; init; }
+
+    /// <summary>The smallest value; null where there is none.</summary>
+    public double? Minimum { get; init; }
+
+    /// <summary>The largest value; null where there is none.</summary>
+    public double? Maximum { get; init; }
+
+    /// <summary>The mean; null where there is none.</summary>
+    public double? Mean { get; init; }
+}
+
+/// <summary>How a tensor of one model differs from the same tensor of another.</summary>
+public sealed record TensorDifference
+{
+    /// <summary>The tensor.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>How many elements it has.</summary>
+    public required long Elements { get; init; }
+
+    /// <summary>How many elements differ in value; of types that share bytes (F4, F6), how many bytes do.</summary>
+    public required long DifferentElements { get; init; }
+
+    /// <summary>
+    /// The largest |a - b|; infinite where one side is NaN or infinite and the other is not the same. Null for types compared by their bytes.
+    /// </summary>
+    public double? MaxAbsolute { get; init; }
+
+    /// <summary>The largest |a - b| / max(|a|, |b|), at most 2; infinite and null as <see cref="MaxAbsolute"/>.</summary>
+    public double? MaxRelative { get; init; }
+}

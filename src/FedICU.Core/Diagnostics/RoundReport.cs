@@ -1,0 +1,153 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace FedICU;
+
+/// <summary>What happened in a round: for a person through <see cref="ToString"/>, for a program through <see cref="ToJson"/>.</summary>
+public sealed record RoundReport
+{
+    /// <summary>The rule: <c>fedicu</c>.</summary>
+    public required string Strategy { get; init; }
+
+    /// <summary>What computed: <c>simd</c>.</summary>
+    public required string Backend { get; init; }
+
+    /// <summary>The number of the round, where it was given.</summary>
+    public long? Round { get; init; }
+
+    /// <summary>Every client that was added, in ordinal order of the ids.</summary>
+    public required IReadOnlyList<ClientReport> Clients { get; init; }
+
+    /// <summary>Every tensor of the global model, in its order.</summary>
+    public required IReadOnlyList<TensorReport> Tensors { get; init; }
+
+    /// <summary>For each LoRA pair, what averaging the factors apart does to their product; empty unless statistics were asked for.</summary>
+    public IReadOnlyList<LoraPairReport> LoraPairs { get; init; } = [];
+
+    /// <summary>What else is worth knowing: weights assumed, types widened, bases not stated.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
+    /// <summary>The report as indented JSON; numbers that are not finite are null.</summary>
+    public string ToJson() => JsonSerializer.Serialize(this, ReportJson.Default.RoundReport);
+
+    /// <summary>Reads what <see cref="ToJson"/> wrote.</summary>
+    /// <exception cref="JsonException">The text is no report.</exception>
+    public static RoundReport FromJson(string json) =>
+        JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ?? throw new JsonException("The text is no report.");
+
+    /// <summary>The clients with their weights and fates, then the notes; a few lines for a person.</summary>
+    public override string ToString()
+    {
+        var text = new StringBuilder();
+        int included = Clients.Count(client => client.Included);
+        text.Append(CultureInfo.InvariantCulture, $"{Strategy}: {included} of {Clients.Count} clients, {Tensors.Count} tensors, backend {Backend}");
+        foreach (ClientReport client in Clients)
+        {
+            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {client.Id}: weight {client.Weight:G6}");
+            if (client.Included)
+                text.Append(CultureInfo.InvariantCulture, $" (share {client.Share:P1}), sent {client.BytesSent} of {client.BytesFull} bytes");
+            else
+                text.Append(CultureInfo.InvariantCulture, $", left out: {client.Reason}");
+        }
+
+        foreach (TensorReport tensor in Tensors.Where(tensor => tensor.Reason is not null))
+            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
+        foreach (LoraPairReport pair in LoraPairs)
+            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  LoRA pair {pair.Name}: cross-term {pair.CrossTerm:G4}");
+        foreach (string note in Notes)
+            text.AppendLine().Append("  note: ").Append(note);
+        return text.ToString();
+    }
+}
+
+/// <summary>A client's part in a round.</summary>
+public sealed record ClientReport
+{
+    /// <summary>The client's id.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>Its weight, in examples.</summary>
+    public required double Weight { get; init; }
+
+    /// <summary>Its weight over the sum of the included clients' weights; 0 where it was left out.</summary>
+    public double Share { get; init; }
+
+    /// <summary>Whether it took part.</summary>
+    public required bool Included { get; init; }
+
+    /// <summary>Why it was left out.</summary>
+    public string? Reason { get; init; }
+
+    /// <summary>What its tensors are: full, delta or sparse.</summary>
+    public required string Kind { get; init; }
+
+    /// <summary>Bytes of the tensors it sent.</summary>
+    public long BytesSent { get; init; }
+
+    /// <summary>Bytes that the whole model takes in the client's types.</summary>
+    public long BytesFull { get; init; }
+}
+
+/// <summary>What happened to one tensor.</summary>
+public sealed record TensorReport
+{
+    /// <summary>The tensor's name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Its type in the output.</summary>
+    public required string DType { get; init; }
+
+    /// <summary>Its dimensions.</summary>
+    public required IReadOnlyList<long> Shape { get; init; }
+
+    /// <summary>How it was made: the strategy's name, <c>weighted mean</c>, <c>kept</c>.</summary>
+    public required string Rule { get; init; }
+
+    /// <summary>Why it was kept or treated apart, where it was.</summary>
+    public string? Reason { get; init; }
+
+    /// <summary>Each included client's part, in ordinal order of the ids.</summary>
+    public IReadOnlyList<TensorClientReport> Clients { get; init; } = [];
+}
+
+/// <summary>One client's part in one tensor.</summary>
+public sealed record TensorClientReport
+{
+    /// <summary>The client's id.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>w_k: the weight by which its part was combined (FedAvg: its share; FedICU: the divergence weight).</summary>
+    public double? Weight { get; init; }
+
+    /// <summary>s_k: the similarity, or the caller's score, that the weight was made of (FedICU).</summary>
+    public double? Score { get; init; }
+
+    /// <summary>The L2 norm of its parameters; with statistics only.</summary>
+    public double? Norm { get; init; }
+
+    /// <summary>The L2 norm of its update theta_k - theta_g; with statistics only.</summary>
+    public double? UpdateNorm { get; init; }
+
+    /// <summary>The cosine of its update to the weighted mean update, 0 where either is zero; with statistics only.</summary>
+    public double? Cosine { get; init; }
+
+    /// <summary>The share of the tensor's entries it sent.</summary>
+    public double ShareSent { get; init; } = 1;
+
+    /// <summary>How many of its values are NaN or infinite.</summary>
+    public long NonFinite { get; init; }
+}
+
+/// <summary>A LoRA pair's cross-term.</summary>
+/// <param name="Name">The module: the tensors' name up to <c>.lora_A</c>.</param>
+/// <param name="CrossTerm">
+/// ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)||, weighted by the clients' shares, Frobenius norms; 0 where the denominator is.
+/// </param>
+public sealed record LoraPairReport(string Name, double CrossTerm);
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, NewLine = "\n",
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(RoundReport))]
+internal sealed partial class ReportJson : JsonSerializerContext;

@@ -1,0 +1,21 @@
+namespace FedICU;
+
+/// <summary>A rule that makes one model of many clients' updates.</summary>
+public interface IAggregator
+{
+    /// <summary>The rule's name on the command line and in reports: <c>fedavg</c>, <c>fedprox</c>, <c>fedicu</c>.</summary>
+    string Name { get; }
+
+    /// <summary>Checks the round, computes the new model and commits it to the output; a failed round leaves the output as it was.</summary>
+    /// <param name="round">The global model, the clients' updates and the round's options.</param>
+    /// <param name="output">Where the new model goes.</param>
+    /// <param name="cancellationToken">Ends the round without output.</param>
+    /// <exception cref="RoundRejectedException">An update or its numbers are refused; names client, tensor, expected and found.</exception>
+    /// <exception cref="InvalidOptionsException">The options contradict their rules.</exception>
+    /// <exception cref="OperationCanceledException">The round was cancelled.</exception>
+    Task<AggregationResult> AggregateAsync(AggregationRound round, TensorSink output, CancellationToken cancellationToken = default);
+}
+
+/// <summary>What a finished round says of itself.</summary>
+/// <param name="Report">Who weighed what, who was left out and why.</param>
+public sealed record AggregationResult(RoundReport Report);

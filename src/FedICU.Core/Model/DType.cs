@@ -1,0 +1,94 @@
+namespace FedICU;
+
+/// <summary>The element type of a tensor: the types of the safetensors format.</summary>
+/// <remarks>
+/// <see cref="F64"/>, <see cref="F32"/>, <see cref="F16"/> and <see cref="BF16"/> are computed (in float64, rounded once to the output's type);
+/// integers take the weighted mean or keep the global's value; bool, the 8-, 6- and 4-bit floats and complex numbers are read, sized and kept
+/// from the global model.
+/// </remarks>
+public enum DType : byte
+{
+    /// <summary>IEEE 754 binary64.</summary>
+    F64,
+    /// <summary>IEEE 754 binary32.</summary>
+    F32,
+    /// <summary>IEEE 754 binary16.</summary>
+    F16,
+    /// <summary>bfloat16: the upper half of a binary32.</summary>
+    BF16,
+    /// <summary>Signed 64-bit integer.</summary>
+    I64,
+    /// <summary>Signed 32-bit integer.</summary>
+    I32,
+    /// <summary>Signed 16-bit integer.</summary>
+    I16,
+    /// <summary>Signed 8-bit integer.</summary>
+    I8,
+    /// <summary>Unsigned 64-bit integer.</summary>
+    U64,
+    /// <summary>Unsigned 32-bit integer.</summary>
+    U32,
+    /// <summary>Unsigned 16-bit integer.</summary>
+    U16,
+    /// <summary>Unsigned 8-bit integer.</summary>
+    U8,
+    /// <summary>One byte a truth value.</summary>
+    Bool,
+    /// <summary>8-bit float, 5 exponent and 2 mantissa bits.</summary>
+    F8E5M2,
+    /// <summary>8-bit float, 4 exponent and 3 mantissa bits.</summary>
+    F8E4M3,
+    /// <summary>8-bit float, 5 exponent and 2 mantissa bits, finite, no negative zero.</summary>
+    F8E5M2Fnuz,
+    /// <summary>8-bit float, 4 exponent and 3 mantissa bits, finite, no negative zero.</summary>
+    F8E4M3Fnuz,
+    /// <summary>8-bit exponent-only scale.</summary>
+    F8E8M0,
+    /// <summary>6-bit float, 2 exponent and 3 mantissa bits.</summary>
+    F6E2M3,
+    /// <summary>6-bit float, 3 exponent and 2 mantissa bits.</summary>
+    F6E3M2,
+    /// <summary>4-bit float.</summary>
+    F4,
+    /// <summary>Complex number of two binary32.</summary>
+    C64,
+}
+
+/// <summary>What a <see cref="DType"/> is: its size, its name in files, and the rule by which it is aggregated.</summary>
+public static class DTypeExtensions
+{
+    // in the order of the enum
+    private static readonly (string Name, int Bits)[] Table =
+    [
+        ("F64", 64), ("F32", 32), ("F16", 16), ("BF16", 16),
+        ("I64", 64), ("I32", 32), ("I16", 16), ("I8", 8), ("U64", 64), ("U32", 32), ("U16", 16), ("U8", 8),
+        ("BOOL", 8), ("F8_E5M2", 8), ("F8_E4M3", 8), ("F8_E5M2FNUZ", 8), ("F8_E4M3FNUZ", 8), ("F8_E8M0", 8), ("F6_E2M3", 6), ("F6_E3M2", 6), ("F4", 4),
+        ("C64", 64),
+    ];
+
+    extension(DType dtype)
+    {
+        /// <summary>The size of one element in bits.</summary>
+        public int BitSize => Table[(int)dtype].Bits;
+
+        /// <summary>The name in a safetensors header, for example <c>BF16</c>.</summary>
+        public string SafetensorsName => Table[(int)dtype].Name;
+
+        /// <summary>True for the types the library computes with: f64, f32, f16, bf16.</summary>
+        public bool IsComputed => dtype <= DType.BF16;
+
+        /// <summary>True for signed and unsigned integers (not bool).</summary>
+        public bool IsInteger => dtype is >= DType.I64 and <= DType.U8;
+    }
+
+    /// <summary>Finds the type by its name in a safetensors header (exact case).</summary>
+    /// <param name="name">The name, for example <c>F32</c>.</param>
+    /// <param name="dtype">The type found.</param>
+    /// <returns>False where the format has no such type.</returns>
+    public static bool TryParseSafetensorsName(string? name, out DType dtype)
+    {
+        int index = Array.FindIndex(Table, entry => entry.Name == name);
+        dtype = (DType)Math.Max(index, 0);
+        return index >= 0;
+    }
+}

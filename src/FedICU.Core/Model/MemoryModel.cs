@@ -1,0 +1,120 @@
+using System.Buffers;
+using System.Collections;
+using System.Collections.Frozen;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace FedICU;
+
+/// <summary>
+/// Named tensors in memory. What is added is borrowed, not copied: arrays, <see cref="ReadOnlyMemory{T}"/>, or another framework's memory by its
+/// address; the caller keeps it unchanged and alive while the model is used.
+/// </summary>
+/// <example>
+/// <code>
+/// var model = new MemoryModel { { "layer.weight", [2, 2], new float[] { 1, 0, 0, 2 } } };
+/// </code>
+/// </example>
+public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
+{
+    private readonly List<TensorInfo> _tensors = [];
+    private readonly Dictionary<string, Func<MemoryHandle>> _pins = new(StringComparer.Ordinal);
+    private readonly IReadOnlyDictionary<string, string> _metadata;
+
+    /// <summary>Makes a model without tensors.</summary>
+    /// <param name="metadata">The model's metadata, for example <c>num_examples</c>.</param>
+    public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null) =>
+        _metadata = metadata ?? FrozenDictionary<string, string>.Empty;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<TensorInfo> Tensors => _tensors;
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, string> Metadata => _metadata;
+
+    /// <inheritdoc/>
+    public override string Location => "memory";
+
+    /// <summary>Adds a tensor over managed memory of its own element type: double, float, <see cref="Half"/>, any integer, bool.</summary>
+    /// <param name="name">The name, unique in this model.</param>
+    /// <param name="shape">The dimensions; their product is the number of elements.</param>
+    /// <param name="data">The elements, row-major; borrowed.</param>
+    /// <exception cref="ArgumentException">The name stands already, the type is none of the format's, or shape and length differ.</exception>
+    public void Add<T>(string name, ReadOnlySpan<long> shape, ReadOnlyMemory<T> data) where T : unmanaged =>
+        Add(new TensorInfo(name, DTypeOf<T>(), new TensorShape(shape)), (long)data.Length * Unsafe.SizeOf<T>(), data.Pin);
+
+    /// <inheritdoc cref="Add{T}(string, ReadOnlySpan{long}, ReadOnlyMemory{T})"/>
+    public void Add<T>(string name, ReadOnlySpan<long> shape, T[] data) where T : unmanaged => Add(name, shape, (ReadOnlyMemory<T>)data);
+
+    /// <summary>Adds a tensor over raw little-endian bytes, for types that C# has no name for (bf16).</summary>
+    /// <param name="info">Name, type and shape.</param>
+    /// <param name="data">The data; borrowed.</param>
+    /// <exception cref="ArgumentException">The name stands already, or shape and length differ.</exception>
+    public void Add(TensorInfo info, ReadOnlyMemory<byte> data) => Add(info, data.Length, data.Pin);
+
+    /// <summary>Wraps another framework's memory without a copy.</summary>
+    /// <param name="info">Name, type and shape.</param>
+    /// <param name="data">The address of <see cref="TensorInfo.ByteLength"/> bytes, valid and unchanged while the model is used.</param>
+    /// <exception cref="ArgumentException">The name stands already.</exception>
+    public unsafe void Add(TensorInfo info, nint data) => Add(info, info.ByteLength, () => new MemoryHandle((void*)data));
+
+    /// <summary>Copies a tensor's elements out.</summary>
+    /// <param name="name">The tensor.</param>
+    /// <exception cref="KeyNotFoundException">There is none of that name.</exception>
+    /// <exception cref="ArgumentException">Its elements are of another type.</exception>
+    public T[] ToArray<T>(string name) where T : unmanaged
+    {
+        TensorInfo info = Find(name) ?? throw new KeyNotFoundException($"There is no tensor '{name}' in this model.");
+        if (info.DType != DTypeOf<T>())
+            throw new ArgumentException($"Tensor '{name}' is {info.DType.SafetensorsName}, not {DTypeOf<T>().SafetensorsName}.", nameof(name));
+        var elements = new T[info.ElementCount];
+        Read(info, 0, MemoryMarshal.AsBytes(elements.AsSpan()));
+        return elements;
+    }
+
+    /// <inheritdoc/>
+    public override unsafe void Read(TensorInfo tensor, long offset, Span<byte> destination)
+    {
+        using MemoryHandle memory = _pins[tensor.Name]();
+        new ReadOnlySpan<byte>((byte*)memory.Pointer + offset, destination.Length).CopyTo(destination);
+    }
+
+    /// <inheritdoc/>
+    public override bool TryPin(TensorInfo tensor, out MemoryHandle memory)
+    {
+        memory = _pins[tensor.Name]();
+        return true;
+    }
+
+    /// <summary>The tensors in the order they were added.</summary>
+    public IEnumerator<TensorInfo> GetEnumerator() => _tensors.GetEnumerator();
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    private void Add(TensorInfo info, long byteLength, Func<MemoryHandle> pin)
+    {
+        if (info.ByteLength != byteLength)
+            throw new ArgumentException($"Tensor '{info.Name}' of {info} takes {info.ByteLength} bytes; {byteLength} were given.", nameof(info));
+        if (!_pins.TryAdd(info.Name, pin))
+            throw new ArgumentException($"Tensor '{info.Name}' stands twice.", nameof(info));
+        _tensors.Add(info);
+        ResetIndex();
+    }
+
+    private static DType DTypeOf<T>() where T : unmanaged => default(T) switch
+    {
+        double => DType.F64,
+        float => DType.F32,
+        Half => DType.F16,
+        long => DType.I64,
+        int => DType.I32,
+        short => DType.I16,
+        sbyte => DType.I8,
+        ulong => DType.U64,
+        uint => DType.U32,
+        ushort => DType.U16,
+        byte => DType.U8,
+        bool => DType.Bool,
+        _ => throw new ArgumentException($"{typeof(T).Name} is no element type of the safetensors format.", nameof(T)),
+    };
+}

@@ -1,0 +1,74 @@
+using System.Collections.Immutable;
+using System.Globalization;
+
+namespace FedICU;
+
+/// <summary>The dimensions of a tensor, outermost first (row-major order). A tensor of no dimension holds one element.</summary>
+public readonly struct TensorShape : IEquatable<TensorShape>
+{
+    private readonly ImmutableArray<long> _dimensions;
+
+    /// <summary>Makes a shape of the dimensions given.</summary>
+    /// <param name="dimensions">Each dimension; none may be negative.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A dimension is negative.</exception>
+    /// <exception cref="OverflowException">The number of elements does not fit 64 bits.</exception>
+    public TensorShape(params ReadOnlySpan<long> dimensions)
+    {
+        long count = 1;
+        bool empty = false;
+        foreach (long dimension in dimensions)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(dimension, nameof(dimensions));
+            empty |= dimension == 0;
+            count = checked(count * Math.Max(dimension, 1));
+        }
+
+        _dimensions = [.. dimensions];
+        ElementCount = empty ? 0 : count;
+    }
+
+    /// <summary>The dimensions, outermost first.</summary>
+    public ReadOnlySpan<long> Dimensions => _dimensions.IsDefault ? [] : _dimensions.AsSpan();
+
+    /// <summary>How many dimensions there are.</summary>
+    public int Rank => _dimensions.IsDefault ? 0 : _dimensions.Length;
+
+    /// <summary>The product of all dimensions; 1 for a scalar.</summary>
+    public long ElementCount { get => _dimensions.IsDefault ? 1 : field; }
+
+    /// <summary>
+    /// The matrix that a strategy sees: 2-D as it is, 1-D as one column, more dimensions as the first by the rest, 0-D as 1 x 1
+    /// (method.md, section 2).
+    /// </summary>
+    public (long Rows, long Columns) AsMatrix() => Rank switch
+    {
+        0 => (1, 1),
+        1 => (Dimensions[0], 1),
+        _ => ElementCount == 0 ? (0, 0) : (Dimensions[0], ElementCount / Dimensions[0]),
+    };
+
+    /// <inheritdoc/>
+    public bool Equals(TensorShape other) => Dimensions.SequenceEqual(other.Dimensions);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => obj is TensorShape other && Equals(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode()
+    {
+        var hash = new HashCode();
+        foreach (long dimension in Dimensions)
+            hash.Add(dimension);
+        return hash.ToHashCode();
+    }
+
+    /// <summary>The dimensions in brackets: <c>[4096, 8]</c>.</summary>
+    public override string ToString() =>
+        "[" + string.Join(", ", Dimensions.ToArray().Select(d => d.ToString(CultureInfo.InvariantCulture))) + "]";
+
+    /// <summary>Same dimensions.</summary>
+    public static bool operator ==(TensorShape left, TensorShape right) => left.Equals(right);
+
+    /// <summary>Other dimensions.</summary>
+    public static bool operator !=(TensorShape left, TensorShape right) => !left.Equals(right);
+}

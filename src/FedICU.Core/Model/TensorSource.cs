@@ -1,0 +1,61 @@
+using System.Buffers;
+using System.Collections.Frozen;
+
+namespace FedICU;
+
+/// <summary>
+/// Named tensors that can be read: a file, a sharded model, an adapter folder, or memory. Reading is thread-safe; data are little-endian and
+/// row-major.
+/// </summary>
+public abstract partial class TensorSource : IDisposable
+{
+    private Dictionary<string, TensorInfo>? _index;
+
+    /// <summary>The tensors in the source's own order.</summary>
+    public abstract IReadOnlyList<TensorInfo> Tensors { get; }
+
+    /// <summary>The source's metadata (a safetensors file's <c>__metadata__</c>); empty where it has none.</summary>
+    public virtual IReadOnlyDictionary<string, string> Metadata => FrozenDictionary<string, string>.Empty;
+
+    /// <summary>What messages call the source: a file's path as given, or <c>memory</c>.</summary>
+    public abstract string Location { get; }
+
+    /// <summary>The tensor of that name, null where there is none.</summary>
+    public TensorInfo? Find(string name) => Index.GetValueOrDefault(name);
+
+    /// <summary>Copies bytes of a tensor's data.</summary>
+    /// <param name="tensor">One of <see cref="Tensors"/>.</param>
+    /// <param name="offset">The first byte, counted from the start of the tensor's data.</param>
+    /// <param name="destination">Filled whole.</param>
+    /// <exception cref="InvalidModelException">The bytes are no longer there: the file was truncated or cannot be read.</exception>
+    public abstract void Read(TensorInfo tensor, long offset, Span<byte> destination);
+
+    /// <summary>Lends a tensor's memory without a copy, where the source has the whole of it in memory.</summary>
+    /// <param name="tensor">One of <see cref="Tensors"/>.</param>
+    /// <param name="memory">The address of the first byte; valid until disposed.</param>
+    /// <returns>False where the data must be copied with <see cref="Read"/>.</returns>
+    public virtual bool TryPin(TensorInfo tensor, out MemoryHandle memory)
+    {
+        memory = default;
+        return false;
+    }
+
+    /// <summary>Frees what the source holds: files, mappings.</summary>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Frees what the source holds.</summary>
+    protected virtual void Dispose(bool disposing) { }
+
+    /// <summary>Tells the source that <see cref="Tensors"/> has changed, so that <see cref="Find"/> looks anew.</summary>
+    protected void ResetIndex() => _index = null;
+
+    // not frozen: freezing a million names takes seconds, and names chosen to collide make a frozen dictionary slow, this one not
+    private Dictionary<string, TensorInfo> Index => _index ??= Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+
+    /// <summary>The sum of all tensors' bytes.</summary>
+    internal long TotalBytes => Tensors.Sum(tensor => tensor.ByteLength);
+}

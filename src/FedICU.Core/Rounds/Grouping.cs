@@ -1,0 +1,151 @@
+using FedICU.Compute;
+
+namespace FedICU;
+
+/// <summary>What a norm is taken over.</summary>
+public enum NormAxis
+{
+    /// <summary>Each column of the matrix (method.md, section 2; DoRA's weight decomposition).</summary>
+    Columns,
+    /// <summary>Each row.</summary>
+    Rows,
+    /// <summary>The whole tensor as one.</summary>
+    Tensor,
+}
+
+/// <summary>
+/// A tensor seen as a matrix whose columns or rows, or which as a whole, form groups; cut into panels and segments by shape and number of inputs
+/// alone, so that every reduction has one shape whatever the number of threads.
+/// </summary>
+internal sealed class Grouping
+{
+    // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long
+    private const int FoldedColumns = 1024;
+    private const int MaximumSegments = 32;
+    private const long SegmentBudgetBytes = 64L << 20;
+
+    public Grouping(TensorShape shape, NormAxis axis)
+    {
+        (long rows, long columns) = shape.AsMatrix();
+        if (axis == NormAxis.Tensor)
+            (rows, columns) = (1, shape.ElementCount);
+        GroupsAreColumns = axis == NormAxis.Columns;
+        Groups = GroupsAreColumns ? columns : rows;
+        Fold = GroupsAreColumns && columns > 0 ? Math.Clamp(FoldedColumns / columns, 1, Math.Max(rows, 1)) : 1;
+        (Rows, Columns) = (rows / Fold, columns * Fold);
+        Remainder = rows % Fold * columns;
+        Elements = shape.ElementCount;
+    }
+
+    public bool GroupsAreColumns { get; }
+
+    /// <summary>Groups of the tensor.</summary>
+    public long Groups { get; }
+
+    /// <summary>How many rows lie side by side in a folded row; groups repeat as often.</summary>
+    public long Fold { get; }
+
+    /// <summary>Rows after folding, without the remainder.</summary>
+    public long Rows { get; }
+
+    /// <summary>Columns after folding.</summary>
+    public long Columns { get; }
+
+    /// <summary>Elements of the last, shorter folded row.</summary>
+    public long Remainder { get; }
+
+    public long Elements { get; }
+
+    /// <summary>Groups that the panels see.</summary>
+    public long FoldedGroups => GroupsAreColumns ? Columns : Rows;
+
+    /// <summary>Elements of a panel for so many inputs: all of a worker's panels together stay within a few tens of megabytes.</summary>
+    public static int PanelElements(int inputs) => (int)Math.Clamp((4L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;
+
+    /// <summary>A contiguous run of elements: rows x columns from Start on, its first group being Group.</summary>
+    public readonly record struct Panel(long Start, int Rows, int Columns, long Group)
+    {
+        public int Length => Rows * Columns;
+    }
+
+    /// <summary>Panels that share an accumulator of Groups groups from Group on.</summary>
+    public sealed record Segment(long Group, long Groups, List<Panel> Panels);
+
+    /// <summary>The panels, each a segment of its own.</summary>
+    public List<Panel> Panels(int inputs) => [.. Segments(inputs, inputs, int.MaxValue).SelectMany(segment => segment.Panels)];
+
+    /// <summary>The segments in ascending order: panels cut for so many inputs, with room for so many accumulators.</summary>
+    public List<Segment> Segments(int inputs, int accumulators, int most = MaximumSegments)
+    {
+        int size = PanelElements(inputs);
+        var segments = new List<Segment>();
+        if (Elements == 0)
+            return segments;
+        if (!GroupsAreColumns)
+        {
+            AddRowGroups(segments, size);
+            return segments;
+        }
+
+        for (long column = 0; column < Columns; column += size)
+        {
+            int width = (int)Math.Min(size, Columns - column);
+            int rowsInPanel = width == Columns ? Math.Max(size / width, 1) : 1;
+            long blocks = (Rows + rowsInPanel - 1) / rowsInPanel;
+            long affordable = most == int.MaxValue ? most : SegmentBudgetBytes / (sizeof(double) * accumulators * (long)width);
+            long parts = Math.Clamp(Math.Min(most, affordable), 1, blocks);
+            for (long part = 0; part < parts; part++)
+            {
+                var panels = new List<Panel>();
+                for (long block = blocks * part / parts; block < blocks * (part + 1) / parts; block++)
+                {
+                    long row = block * rowsInPanel;
+                    panels.Add(new Panel(row * Columns + column, (int)Math.Min(rowsInPanel, Rows - row), width, column));
+                }
+
+                if (part == parts - 1 && Remainder > column)
+                    panels.Add(new Panel(Rows * Columns + column, 1, (int)Math.Min(width, Remainder - column), column));
+                segments.Add(new Segment(column, width, panels));
+            }
+        }
+
+        return segments;
+    }
+
+    private void AddRowGroups(List<Segment> segments, int size)
+    {
+        if (Columns <= size)
+        {
+            int rowsInPanel = (int)Math.Max(size / Columns, 1);
+            for (long row = 0; row < Rows; row += rowsInPanel)
+            {
+                int rows = (int)Math.Min(rowsInPanel, Rows - row);
+                segments.Add(new Segment(row, rows, [new Panel(row * Columns, rows, (int)Columns, row)]));
+            }
+
+            return;
+        }
+
+        for (long row = 0; row < Rows; row++)
+        {
+            for (long column = 0; column < Columns; column += size)
+                segments.Add(new Segment(row, 1, [new Panel(row * Columns + column, 1, (int)Math.Min(size, Columns - column), row)]));
+        }
+    }
+}
+
+/// <summary>N x groups values in float64: of each input and group of a tensor, a norm or a coefficient.</summary>
+internal sealed unsafe class GroupBuffer(int inputs, long groups) : IDisposable
+{
+    private readonly NativeBuffer _memory = new(inputs * groups * sizeof(double), clear: true);
+
+    public int Inputs => inputs;
+
+    public long Groups => groups;
+
+    public GroupValues Values => new((double*)_memory.Pointer, groups);
+
+    public Span<double> this[int input] => new(Values.Row(input), checked((int)groups));
+
+    public void Dispose() => _memory.Dispose();
+}

@@ -1,0 +1,43 @@
+namespace FedICU;
+
+/// <summary>What was wrong with an update; the name of the policy that decides what happens.</summary>
+public enum RoundFault
+{
+    /// <summary>The round as a whole: no clients, fewer than the quorum, a duplicate id, a wrong weight.</summary>
+    Round,
+    /// <summary>NaN or infinite values.</summary>
+    NonFinite,
+    /// <summary>A tensor of the global model is missing.</summary>
+    Missing,
+    /// <summary>A tensor that the global model lacks.</summary>
+    Extra,
+    /// <summary>Another shape.</summary>
+    Shape,
+    /// <summary>A type that cannot be combined with the global model's.</summary>
+    DType,
+    /// <summary>Made against another model.</summary>
+    Base,
+    /// <summary>The update cannot be opened or read.</summary>
+    Unreadable,
+}
+
+/// <summary>A round that was refused; the old model is untouched. The message names client, tensor, expected and found.</summary>
+public sealed class RoundRejectedException : FedIcuException
+{
+    /// <summary>Makes a refusal.</summary>
+    /// <param name="fault">What was wrong.</param>
+    /// <param name="message">One sentence.</param>
+    /// <param name="clientId">The client at fault, null where it is the round.</param>
+    /// <param name="tensor">The tensor at fault, null where it is the whole update.</param>
+    public RoundRejectedException(RoundFault fault, string message, string? clientId = null, string? tensor = null) : base(message) =>
+        (Fault, ClientId, Tensor) = (fault, clientId, tensor);
+
+    /// <summary>What was wrong.</summary>
+    public RoundFault Fault { get; }
+
+    /// <summary>The client at fault, null where it is the round.</summary>
+    public string? ClientId { get; }
+
+    /// <summary>The tensor at fault, null where it is the whole update.</summary>
+    public string? Tensor { get; }
+}

@@ -1,0 +1,107 @@
+using System.Globalization;
+
+namespace FedICU;
+
+/// <summary>The layout of packed updates (contracts.md, Files): which tensors of a source are packed, and the rules they must keep.</summary>
+internal static class SparseUpdate
+{
+    public const string ValuesSuffix = "#values";
+    public const string MaskSuffix = "#mask";
+
+    /// <summary>A packed tensor as it stands in its source.</summary>
+    public sealed record Packed(TensorInfo Tensor, TensorInfo Values, TensorInfo Mask);
+
+    /// <summary>The tensors that the update stands for, with the packed ones' parts.</summary>
+    /// <exception cref="InvalidModelException">A part is missing or its shape or type contradicts the others.</exception>
+    public static (List<TensorInfo> Tensors, Dictionary<string, Packed> Packed) Describe(TensorSource source)
+    {
+        var tensors = new List<TensorInfo>();
+        var packed = new Dictionary<string, Packed>(StringComparer.Ordinal);
+        foreach (TensorInfo tensor in source.Tensors)
+        {
+            if (tensor.Name.EndsWith(ValuesSuffix, StringComparison.Ordinal))
+            {
+                string name = tensor.Name[..^ValuesSuffix.Length];
+                Packed found = Describe(source, name, tensor);
+                packed.Add(name, found);
+                tensors.Add(found.Tensor);
+            }
+            else if (tensor.Name.EndsWith(MaskSuffix, StringComparison.Ordinal))
+            {
+                string name = tensor.Name[..^MaskSuffix.Length];
+                if (source.Find(name + ValuesSuffix) is null)
+                    throw Malformed(source, name, $"has a '{tensor.Name}' and no '{name}{ValuesSuffix}'");
+            }
+            else
+            {
+                tensors.Add(tensor);
+            }
+        }
+
+        foreach (Packed both in packed.Values)
+        {
+            if (source.Find(both.Tensor.Name) is not null)
+                throw Malformed(source, both.Tensor.Name, "is there both packed and whole");
+        }
+
+        return (tensors, packed);
+    }
+
+    /// <summary>Reads a packed tensor's mask and checks it against the values.</summary>
+    public static SparseMask ReadMask(TensorSource source, Packed packed)
+    {
+        byte[] bits = new byte[packed.Mask.ByteLength];
+        source.Read(packed.Mask, 0, bits);
+        int used = (int)(packed.Tensor.ElementCount % 8);
+        if (used != 0 && bits[^1] >> used != 0)
+            throw Malformed(source, packed.Tensor.Name, "has mask bits beyond its last element");
+        var mask = new SparseMask(bits);
+        if (mask.Count != packed.Values.ElementCount)
+            throw Malformed(source, packed.Tensor.Name, $"has {packed.Values.ElementCount} values where its mask has {mask.Count} bits set");
+        return mask;
+    }
+
+    private static Packed Describe(TensorSource source, string name, TensorInfo values)
+    {
+        if (!values.DType.IsComputed || values.Shape.Rank != 1)
+            throw Malformed(source, name, $"has values of {values}; one dimension of F64, F32, F16 or BF16 was expected");
+        TensorInfo mask = source.Find(name + MaskSuffix) ?? throw Malformed(source, name, $"has no '{name}{MaskSuffix}'");
+        if (!source.Metadata.TryGetValue(MetadataKeys.ShapePrefix + name, out string? text))
+            throw Malformed(source, name, $"has no shape in the metadata ('{MetadataKeys.ShapePrefix}{name}')");
+        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name, $"has the shape '{text}' in the metadata; a form such as [2, 3] was expected");
+        long maskBytes = (shape.ElementCount + 7) / 8;
+        if (mask.DType != DType.U8 || mask.Shape != new TensorShape(maskBytes))
+            throw Malformed(source, name, $"of shape {shape} has a mask of {mask}; U8 [{maskBytes}] was expected");
+        if (maskBytes > Array.MaxLength)
+            throw Malformed(source, name, "is too large to be packed");
+        return new Packed(new TensorInfo(name, values.DType, shape), values, mask);
+    }
+
+    private static TensorShape? ParseShape(string text)
+    {
+        if (!text.StartsWith('[') || !text.EndsWith(']'))
+            return null;
+        string inner = text[1..^1].Trim();
+        if (inner.Length == 0)
+            return new TensorShape();
+        string[] parts = inner.Split(',');
+        long[] dimensions = new long[parts.Length];
+        for (int i = 0; i < parts.Length; i++)
+        {
+            if (!long.TryParse(parts[i], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out dimensions[i]))
+                return null;
+        }
+
+        try
+        {
+            return new TensorShape(dimensions);
+        }
+        catch (OverflowException)
+        {
+            return null;
+        }
+    }
+
+    private static InvalidModelException Malformed(TensorSource source, string tensor, string what) =>
+        new($"'{source.Location}': packed tensor '{tensor}' {what}.");
+}

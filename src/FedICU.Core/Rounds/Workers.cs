@@ -1,0 +1,128 @@
+using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
+
+namespace FedICU;
+
+/// <summary>Runs the numbered pieces of a round's work on several threads. Which thread takes a piece has no effect on any result.</summary>
+internal sealed class Workers(int threads, CancellationToken cancellationToken) : IDisposable
+{
+    private readonly ConcurrentBag<Scratch> _scratch = [];
+
+    public int Threads { get; } = threads > 0 ? threads : Environment.ProcessorCount;
+
+    public CancellationToken CancellationToken => cancellationToken;
+
+    /// <summary>Runs pieces 0 .. count - 1, on this thread alone where <paramref name="parallel"/> is false.</summary>
+    public void Run(int count, bool parallel, Action<int, Scratch> piece)
+    {
+        int workers = parallel ? Math.Min(Threads, count) : 1;
+        if (workers <= 1)
+        {
+            Scratch scratch = Rent();
+            try
+            {
+                for (int i = 0; i < count; i++)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    scratch.Reset();
+                    piece(i, scratch);
+                }
+            }
+            finally
+            {
+                _scratch.Add(scratch);
+            }
+
+            return;
+        }
+
+        int next = -1;
+        // the failure of the lowest piece is the one told, so that a faulty round says the same on any number of threads
+        (int Piece, Exception Error)? failure = null;
+        var gate = new Lock();
+        Parallel.For(0, workers, new ParallelOptions { MaxDegreeOfParallelism = workers }, _ =>
+        {
+            Scratch scratch = Rent();
+            int i = 0;
+            try
+            {
+                while (failure is null && (i = Interlocked.Increment(ref next)) < count)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    scratch.Reset();
+                    piece(i, scratch);
+                }
+            }
+            catch (Exception e)
+            {
+                lock (gate)
+                {
+                    if (failure is null || i < failure.Value.Piece)
+                        failure = (i, e);
+                }
+            }
+            finally
+            {
+                _scratch.Add(scratch);
+            }
+        });
+        if (failure is { } failed)
+            ExceptionDispatchInfo.Throw(failed.Error);
+    }
+
+    public void Dispose()
+    {
+        while (_scratch.TryTake(out Scratch? scratch))
+            scratch.Dispose();
+    }
+
+    private Scratch Rent() => _scratch.TryTake(out Scratch? scratch) ? scratch : new Scratch();
+}
+
+/// <summary>Memory that a worker hands out piece by piece and takes back all at once.</summary>
+internal sealed unsafe class Scratch : IDisposable
+{
+    private readonly List<NativeBuffer> _overflow = [];
+    private NativeBuffer? _buffer;
+    private long _used;
+    private long _wanted;
+
+    /// <summary>Memory valid until <see cref="Reset"/>; not cleared.</summary>
+    public byte* Take(long bytes)
+    {
+        bytes = NativeBuffer.Align(bytes);
+        _wanted += bytes;
+        if (_buffer is not null && _used + bytes <= _buffer.ByteLength)
+        {
+            byte* taken = _buffer.Pointer + _used;
+            _used += bytes;
+            return taken;
+        }
+
+        var more = new NativeBuffer(bytes);
+        _overflow.Add(more);
+        return more.Pointer;
+    }
+
+    /// <summary>Takes all back; what did not fit once fits from then on.</summary>
+    public void Reset()
+    {
+        if (_overflow.Count > 0)
+        {
+            Free();
+            _buffer = new NativeBuffer(_wanted);
+        }
+
+        (_used, _wanted) = (0, 0);
+    }
+
+    public void Dispose() => Free();
+
+    private void Free()
+    {
+        _buffer?.Dispose();
+        _buffer = null;
+        _overflow.ForEach(buffer => buffer.Dispose());
+        _overflow.Clear();
+    }
+}

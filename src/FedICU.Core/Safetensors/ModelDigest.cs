@@ -1,0 +1,133 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Runtime.ExceptionServices;
+using System.Security.Cryptography;
+using System.Text;
+using FedICU.Safetensors;
+
+namespace FedICU;
+
+/// <summary>
+/// The fingerprint of a model's tensors. Names, types, shapes and data enter; metadata, the order in a file and the sharding do not.
+/// </summary>
+public static class ModelDigest
+{
+    private const int PanelBytes = 1 << 20;
+
+    // a lent tensor is hashed in place, in pieces that let a cancellation through
+    private const int PinnedPieceBytes = 1 << 26;
+
+    private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    /// <summary>
+    /// SHA-256 over, for each tensor in the byte order of its UTF-8 name: u32 LE length of the name, the name, u8 length of the type's name in
+    /// safetensors, that name, u32 LE rank, u64 LE dimensions, the 32-byte SHA-256 of the raw little-endian data.
+    /// </summary>
+    /// <param name="model">The model; read once, several tensors at a time.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns><c>sha256:</c> and 64 lower-case hexadecimal digits.</returns>
+    /// <exception cref="InvalidModelException">The data cannot be read, or a name is no valid Unicode.</exception>
+    public static string Compute(TensorSource model, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        IReadOnlyList<TensorInfo> tensors = model.Tensors;
+        byte[][] dataHashes = HashData(model, tensors, cancellationToken);
+
+        var order = new (byte[] Name, int At)[tensors.Count];
+        for (int i = 0; i < order.Length; i++)
+            order[i] = (NameOf(tensors[i], model), i);
+        Array.Sort(order, (a, b) => a.Name.AsSpan().SequenceCompareTo(b.Name));
+
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var (name, at) in order)
+        {
+            AppendHead(hash, name, tensors[at]);
+            hash.AppendData(dataHashes[at]);
+        }
+
+        return "sha256:" + Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static byte[] NameOf(TensorInfo tensor, TensorSource model) => Sentence.IsUnicode(tensor.Name)
+        ? Utf8.GetBytes(tensor.Name)
+        : throw new InvalidModelException(
+            $"'{model.Location}': tensor {Sentence.Quote(tensor.Name)} has a name with half of a surrogate pair.");
+
+    private static void AppendHead(IncrementalHash hash, byte[] name, TensorInfo tensor)
+    {
+        Span<byte> number = stackalloc byte[sizeof(ulong)];
+        BinaryPrimitives.WriteUInt32LittleEndian(number, (uint)name.Length);
+        hash.AppendData(number[..sizeof(uint)]);
+        hash.AppendData(name);
+
+        byte[] dtype = Encoding.ASCII.GetBytes(tensor.DType.SafetensorsName);
+        hash.AppendData([(byte)dtype.Length]);
+        hash.AppendData(dtype);
+
+        BinaryPrimitives.WriteUInt32LittleEndian(number, (uint)tensor.Shape.Rank);
+        hash.AppendData(number[..sizeof(uint)]);
+        foreach (long dimension in tensor.Shape.Dimensions)
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(number, (ulong)dimension);
+            hash.AppendData(number);
+        }
+    }
+
+    private static byte[][] HashData(TensorSource model, IReadOnlyList<TensorInfo> tensors, CancellationToken cancellationToken)
+    {
+        var hashes = new byte[tensors.Count][];
+        try
+        {
+            Parallel.For(
+                0,
+                tensors.Count,
+                new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = Environment.ProcessorCount },
+                () => (Hash: IncrementalHash.CreateHash(HashAlgorithmName.SHA256), Panel: ArrayPool<byte>.Shared.Rent(PanelBytes)),
+                (i, _, local) =>
+                {
+                    Append(local.Hash, model, tensors[i], local.Panel, cancellationToken);
+                    hashes[i] = local.Hash.GetHashAndReset();
+                    return local;
+                },
+                local =>
+                {
+                    local.Hash.Dispose();
+                    ArrayPool<byte>.Shared.Return(local.Panel);
+                });
+        }
+        catch (AggregateException e)
+        {
+            // several threads may have met the same truncated file: one sentence is enough
+            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
+
+        return hashes;
+    }
+
+    private static unsafe void Append(
+        IncrementalHash hash, TensorSource model, TensorInfo tensor, byte[] panel, CancellationToken cancellationToken)
+    {
+        long length = tensor.ByteLength;
+        if (model.TryPin(tensor, out MemoryHandle memory))
+        {
+            using (memory)
+            {
+                for (long at = 0; at < length; at += PinnedPieceBytes)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    hash.AppendData(new ReadOnlySpan<byte>((byte*)memory.Pointer + at, (int)Math.Min(PinnedPieceBytes, length - at)));
+                }
+            }
+
+            return;
+        }
+
+        for (long at = 0; at < length; at += PanelBytes)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Span<byte> piece = panel.AsSpan(0, (int)Math.Min(PanelBytes, length - at));
+            model.Read(tensor, at, piece);
+            hash.AppendData(piece);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+using System.Buffers;
+using FedICU.Safetensors;
+
+namespace FedICU;
+
+/// <summary>A PEFT adapter in a folder: adapter_model.safetensors and adapter_config.json.</summary>
+public sealed class PeftAdapter : TensorSource
+{
+    private readonly SafetensorsFile _file;
+
+    private PeftAdapter(string folder, SafetensorsFile file, PeftAdapterConfig config)
+    {
+        Location = folder;
+        _file = file;
+        Config = config;
+    }
+
+    /// <summary>Opens an adapter's folder.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
+    /// <exception cref="InvalidModelException">One of the two files cannot be opened or is malformed; the message is one sentence.</exception>
+    public static new PeftAdapter Open(string folder, FileAccessMode access = FileAccessMode.Read)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        string configPath = Path.Combine(folder, ModelFolder.AdapterConfig);
+        var config = PeftAdapterConfig.Parse(ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength), configPath);
+        return new PeftAdapter(folder, SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access), config);
+    }
+
+    /// <summary>What adapter_config.json says.</summary>
+    public PeftAdapterConfig Config { get; }
+
+    /// <summary>The tensors in the order of their data.</summary>
+    public override IReadOnlyList<TensorInfo> Tensors => _file.Tensors;
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, string> Metadata => _file.Metadata;
+
+    /// <summary>The folder's path as it was given.</summary>
+    public override string Location { get; }
+
+    /// <inheritdoc/>
+    public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => _file.Read(tensor, offset, destination);
+
+    /// <inheritdoc/>
+    public override bool TryPin(TensorInfo tensor, out MemoryHandle memory) => _file.TryPin(tensor, out memory);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        _file.Dispose();
+        base.Dispose(disposing);
+    }
+}

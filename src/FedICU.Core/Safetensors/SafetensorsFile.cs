@@ -1,0 +1,121 @@
+using System.Buffers;
+using FedICU.Safetensors;
+using Microsoft.Win32.SafeHandles;
+
+namespace FedICU;
+
+/// <summary>
+/// A model in a safetensors file. Every rule of the format is checked when it is opened; the data are read on demand, so the file may be larger
+/// than memory. Reading is thread-safe.
+/// </summary>
+public sealed class SafetensorsFile : TensorSource
+{
+    private readonly SafeFileHandle _handle;
+    private readonly SafetensorsHeader _header;
+    private readonly long _dataStart;
+    private readonly FileMapping? _mapping;
+
+    private SafetensorsFile(string path, SafeFileHandle handle, FileAccessMode access)
+    {
+        Location = path;
+        _handle = handle;
+        long length = ModelFile.LengthOf(handle, path);
+
+        Span<byte> prefix = stackalloc byte[SafetensorsHeader.PrefixLength];
+        prefix = prefix[..ModelFile.ReadAt(handle, prefix, 0, path)];
+        int headerLength = SafetensorsHeader.CheckLength(prefix, length, path);
+        _dataStart = SafetensorsHeader.PrefixLength + headerLength;
+
+        // a private copy in both modes: what was checked cannot change afterwards
+        byte[] header = GC.AllocateUninitializedArray<byte>(headerLength);
+        int read = ModelFile.ReadAt(handle, header, SafetensorsHeader.PrefixLength, path);
+        if (read < headerLength)
+            throw new InvalidModelException(
+                $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, {read} are there.");
+        _header = SafetensorsHeader.Parse(header, length - _dataStart, path);
+
+        if (access == FileAccessMode.Mapped)
+            _mapping = new FileMapping(handle, length, path);
+    }
+
+    /// <summary>Opens a file and checks its header.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
+    /// <exception cref="InvalidModelException">The file cannot be opened, or breaks a rule of the format; the message is one sentence.</exception>
+    public static new SafetensorsFile Open(string path, FileAccessMode access = FileAccessMode.Read)
+    {
+        SafeFileHandle handle = ModelFile.OpenRead(path);
+        try
+        {
+            return new SafetensorsFile(path, handle, access);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The tensors in the order of their data.</summary>
+    public override IReadOnlyList<TensorInfo> Tensors => _header.Tensors;
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, string> Metadata => _header.Metadata;
+
+    /// <summary>The path as it was given.</summary>
+    public override string Location { get; }
+
+    /// <inheritdoc/>
+    public override void Read(TensorInfo tensor, long offset, Span<byte> destination)
+    {
+        var (start, length) = Locate(tensor);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, length - destination.Length);
+
+        long position = _dataStart + start + offset;
+        if (_mapping is not null)
+        {
+            _mapping.Copy(position, destination);
+            return;
+        }
+
+        if (ModelFile.ReadAt(_handle, destination, position, Location) < destination.Length)
+            throw new InvalidModelException($"'{Location}' was truncated while it was read: tensor {Sentence.Quote(tensor.Name)} needs bytes " +
+                $"{position} to {position + destination.Length} of the file, which now has {ModelFile.LengthOf(_handle, Location)}.");
+    }
+
+    /// <summary>Lends the mapped memory; valid until the file is disposed.</summary>
+    /// <param name="tensor">One of <see cref="Tensors"/>.</param>
+    /// <param name="memory">The address of the first byte.</param>
+    /// <returns>
+    /// False where the file is not mapped, and for a tensor whose data do not lie at a multiple of the element's size (the format allows that,
+    /// vector code and devices may not).
+    /// </returns>
+    public override unsafe bool TryPin(TensorInfo tensor, out MemoryHandle memory)
+    {
+        long position = _dataStart + Locate(tensor).Start;
+        if (_mapping is null || position % Math.Max(tensor.DType.BitSize / 8, 1) != 0)
+        {
+            memory = default;
+            return false;
+        }
+
+        memory = new MemoryHandle(_mapping.Pointer + position);
+        return true;
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        _mapping?.Dispose();
+        _handle.Dispose();
+        base.Dispose(disposing);
+    }
+
+    private (long Start, long Length) Locate(TensorInfo tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        return _header.Locate(tensor);
+    }
+}

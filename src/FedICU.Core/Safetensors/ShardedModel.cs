@@ -1,0 +1,125 @@
+using System.Buffers;
+using FedICU.Safetensors;
+
+namespace FedICU;
+
+/// <summary>
+/// A model in several safetensors files and an index (<c>model.safetensors.index.json</c>) that says which tensor is in which. Index and shards
+/// must agree on every tensor. Each shard is opened once and kept open.
+/// </summary>
+public sealed class ShardedModel : TensorSource
+{
+    private readonly Dictionary<string, SafetensorsFile> _shards = new(StringComparer.Ordinal);
+    private readonly OrderedDictionary<string, string> _weightMap;
+    private readonly TensorInfo[] _tensors;
+
+    private ShardedModel(string indexPath, FileAccessMode access)
+    {
+        Location = indexPath;
+        var index = ShardIndex.Read(indexPath);
+        _weightMap = index.WeightMap;
+        IndexMetadata = index.Metadata;
+        ShardNames = [.. _weightMap.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        string folder = Path.GetDirectoryName(indexPath) ?? "";
+        try
+        {
+            foreach (string shard in ShardNames)
+                _shards.Add(shard, SafetensorsFile.Open(Path.Combine(folder, shard), access));
+            _tensors = [.. ShardNames.SelectMany(shard => _shards[shard].Tensors)];
+            CheckAgreement();
+            Metadata = CommonMetadata();
+        }
+        catch
+        {
+            Dispose(disposing: true);
+            throw;
+        }
+    }
+
+    /// <summary>Opens an index and all its shards, and checks that they agree.</summary>
+    /// <param name="indexPath">The index file; its shards lie in the same folder.</param>
+    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
+    /// <exception cref="InvalidModelException">
+    /// The index or a shard cannot be opened or is malformed; a shard's name is no plain file name; a tensor is not in the shard the index
+    /// names, or in a shard but not in the index. The message is one sentence.
+    /// </exception>
+    public static new ShardedModel Open(string indexPath, FileAccessMode access = FileAccessMode.Read) => new(indexPath, access);
+
+    /// <summary>The tensors, shard by shard in the ordinal order of the shards' names, each in the order of its data.</summary>
+    public override IReadOnlyList<TensorInfo> Tensors => _tensors;
+
+    /// <summary>The metadata on which the shards agree; entries that differ between shards describe a shard and are left out.</summary>
+    public override IReadOnlyDictionary<string, string> Metadata { get; }
+
+    /// <summary>The index's path as it was given.</summary>
+    public override string Location { get; }
+
+    /// <summary>The file names of the shards, in ordinal order.</summary>
+    public IReadOnlyList<string> ShardNames { get; }
+
+    /// <summary>Which shard each tensor is in, in the index's order.</summary>
+    public IReadOnlyDictionary<string, string> WeightMap => _weightMap;
+
+    /// <summary>The raw JSON object of the index's own metadata (<c>total_size</c> and others); empty where it has none.</summary>
+    public ReadOnlyMemory<byte> IndexMetadata { get; }
+
+    /// <inheritdoc/>
+    public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => ShardOf(tensor).Read(tensor, offset, destination);
+
+    /// <inheritdoc/>
+    public override bool TryPin(TensorInfo tensor, out MemoryHandle memory) => ShardOf(tensor).TryPin(tensor, out memory);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        foreach (SafetensorsFile shard in _shards.Values)
+            shard.Dispose();
+        base.Dispose(disposing);
+    }
+
+    private SafetensorsFile ShardOf(TensorInfo tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        return _weightMap.TryGetValue(tensor.Name, out string? shard)
+            ? _shards[shard]
+            : throw new ArgumentException($"There is no tensor {Sentence.Quote(tensor.Name)} here.", nameof(tensor));
+    }
+
+    private void CheckAgreement()
+    {
+        foreach (string shard in ShardNames)
+        {
+            string path = _shards[shard].Location;
+            foreach (TensorInfo tensor in _shards[shard].Tensors)
+            {
+                if (!_weightMap.TryGetValue(tensor.Name, out string? home))
+                    throw new InvalidModelException($"'{path}' holds tensor {Sentence.Quote(tensor.Name)}, which the index '{Location}' does not name.");
+                if (home != shard)
+                    throw new InvalidModelException($"'{path}' holds tensor {Sentence.Quote(tensor.Name)}, which the index '{Location}' puts into '{home}'.");
+            }
+        }
+
+        // each tensor found is in its place, so one too few is one that its shard lacks
+        if (_tensors.Length == _weightMap.Count)
+            return;
+        var found = _tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
+        var (missing, where) = _weightMap.First(entry => !found.Contains(entry.Key));
+        throw new InvalidModelException(
+            $"'{_shards[where].Location}' lacks tensor {Sentence.Quote(missing)}, which the index '{Location}' puts there.");
+    }
+
+    private Dictionary<string, string> CommonMetadata()
+    {
+        var common = new Dictionary<string, string>(StringComparer.Ordinal);
+        var differing = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var (key, value) in _shards.Values.SelectMany(shard => shard.Metadata))
+        {
+            if (!common.TryAdd(key, value) && common[key] != value)
+                differing.Add(key);
+        }
+
+        foreach (string key in differing)
+            common.Remove(key);
+        return common;
+    }
+}

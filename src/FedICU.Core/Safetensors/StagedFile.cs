@@ -1,0 +1,140 @@
+using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
+
+namespace FedICU.Safetensors;
+
+/// <summary>
+/// A new file that takes its place whole or not at all: written under a temporary name in the same folder, flushed to the disk, then renamed over
+/// the old one. A crash leaves the old file or the new, and perhaps the temporary.
+/// </summary>
+internal sealed class StagedFile
+{
+    private readonly string _temporary;
+    private readonly SafeFileHandle _handle;
+    private bool _published;
+
+    /// <param name="path">Where the file will be.</param>
+    /// <param name="length">Its bytes; reserved at once, so that a full disk is found before the work.</param>
+    /// <exception cref="FedIcuException">The file cannot be created there.</exception>
+    public StagedFile(string path, long length)
+    {
+        Path = path;
+        string folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)) ?? "";
+        string name = System.IO.Path.GetFileName(path);
+        if (name.Length == 0 || Directory.Exists(path))
+            throw new FedIcuException($"'{path}' is a folder, expected a file.");
+        if (!Directory.Exists(folder))
+            throw new FedIcuException($"'{path}' cannot be written: the folder '{folder}' does not exist.");
+
+        // file names have at most 255 bytes, and the old name may have used them all
+        string stem = name.Length > 40 ? name[..40] : name;
+        _temporary = System.IO.Path.Combine(folder, $".{stem}.{RandomNumberGenerator.GetHexString(16, lowercase: true)}.tmp");
+        try
+        {
+            _handle = File.OpenHandle(_temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read, FileOptions.None, length);
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            throw CannotWrite(e);
+        }
+
+        KeepMode(path);
+    }
+
+    /// <summary>Where the file will be.</summary>
+    public string Path { get; }
+
+    /// <summary>Writes bytes; thread-safe for ranges that do not overlap.</summary>
+    public void Write(ReadOnlySpan<byte> bytes, long offset)
+    {
+        try
+        {
+            RandomAccess.Write(_handle, bytes, offset);
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            throw CannotWrite(e);
+        }
+    }
+
+    /// <summary>Brings the bytes to the disk. After that only <see cref="Publish"/> or <see cref="Discard"/>.</summary>
+    public void Seal()
+    {
+        try
+        {
+            RandomAccess.FlushToDisk(_handle);
+            _handle.Dispose();
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            throw CannotWrite(e);
+        }
+    }
+
+    /// <summary>Removes the old file ahead of the new one.</summary>
+    public void RemoveOld()
+    {
+        try
+        {
+            File.Delete(Path);
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            throw CannotWrite(e);
+        }
+    }
+
+    /// <summary>Puts the file in its place.</summary>
+    /// <remarks>
+    /// The rename is atomic, and its data are on the disk before it. The folder's own entry is not flushed: .NET opens no folders. So after a loss of
+    /// power the place may hold the old file though the rename was done; it never holds half of one.
+    /// </remarks>
+    public void Publish()
+    {
+        try
+        {
+            File.Move(_temporary, Path, overwrite: true);
+            _published = true;
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            throw CannotWrite(e);
+        }
+    }
+
+    /// <summary>Removes the temporary, unless it was published. Never throws: it runs while another error is on its way.</summary>
+    public void Discard()
+    {
+        _handle.Dispose();
+        if (_published)
+            return;
+        try
+        {
+            File.Delete(_temporary);
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            // the temporary stays; nothing reads it
+        }
+    }
+
+    private FedIcuException CannotWrite(Exception e) => e is UnauthorizedAccessException
+        ? new FedIcuException($"'{Path}' cannot be written: permission denied.", e)
+        : new FedIcuException($"'{Path}' cannot be written: {e.Message}", e);
+
+    // a model that only some may read stays so when it is replaced; a link is replaced itself, what it points to is not ours
+    private void KeepMode(string path)
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        try
+        {
+            if (new FileInfo(path) is { Exists: true, LinkTarget: null })
+                File.SetUnixFileMode(_handle, File.GetUnixFileMode(path));
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            // another's file in a shared folder: the new one is ours, with our usual mode
+        }
+    }
+}

@@ -1,0 +1,60 @@
+namespace FedICU.Safetensors;
+
+/// <summary>A safetensors file that is being written under its temporary name.</summary>
+internal sealed class StagedModel
+{
+    private readonly IReadOnlyList<TensorInfo> _tensors;
+    private readonly Dictionary<string, int> _index;
+    private readonly long[] _starts;
+    private readonly long[] _written;
+
+    public StagedModel(string path, IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
+    {
+        byte[] header = HeaderWriter.Write(tensors, metadata, path, out long length);
+        _tensors = tensors;
+        _index = new Dictionary<string, int>(tensors.Count, StringComparer.Ordinal);
+        _starts = new long[tensors.Count];
+        _written = new long[tensors.Count];
+        long start = header.Length;
+        for (int i = 0; i < tensors.Count; i++)
+        {
+            _index.Add(tensors[i].Name, i);
+            _starts[i] = start;
+            start += tensors[i].ByteLength;
+        }
+
+        File = new StagedFile(path, length);
+        try
+        {
+            File.Write(header, 0);
+        }
+        catch
+        {
+            File.Discard();
+            throw;
+        }
+    }
+
+    public StagedFile File { get; }
+
+    /// <summary>Writes bytes of one tensor's data; thread-safe for ranges that do not overlap.</summary>
+    public void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source)
+    {
+        int at = _index[tensor.Name];
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, _tensors[at].ByteLength - source.Length);
+        File.Write(source, _starts[at] + offset);
+        Interlocked.Add(ref _written[at], source.Length);
+    }
+
+    /// <summary>Every byte of every tensor must have been written: what was not would be zeros in the model.</summary>
+    public void CheckComplete()
+    {
+        for (int i = 0; i < _tensors.Count; i++)
+        {
+            if (_written[i] != _tensors[i].ByteLength)
+                throw new InvalidOperationException(
+                    $"'{File.Path}': tensor {Sentence.Quote(_tensors[i].Name)} was given {_written[i]} bytes, expected {_tensors[i].ByteLength}.");
+        }
+    }
+}

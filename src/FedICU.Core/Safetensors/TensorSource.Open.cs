@@ -1,0 +1,32 @@
+using FedICU.Safetensors;
+
+namespace FedICU;
+
+public abstract partial class TensorSource
+{
+    /// <summary>
+    /// Opens a model on disk, whatever it is: a folder that holds an adapter (adapter_config.json), a sharded model
+    /// (model.safetensors.index.json) or a lone model.safetensors, in this order; an index, named <c>*.index.json</c>; a safetensors file.
+    /// </summary>
+    /// <param name="path">The file or folder.</param>
+    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
+    /// <exception cref="InvalidModelException">There is no model, or it is malformed; the message is one sentence.</exception>
+    public static TensorSource Open(string path, FileAccessMode access = FileAccessMode.Read)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        if (!Directory.Exists(path))
+        {
+            return path.EndsWith(".index.json", StringComparison.Ordinal)
+                ? ShardedModel.Open(path, access)
+                : SafetensorsFile.Open(path, access);
+        }
+
+        return Array.Find(ModelFolder.Precedence, name => File.Exists(Path.Combine(path, name))) switch
+        {
+            ModelFolder.AdapterConfig => PeftAdapter.Open(path, access),
+            ModelFolder.ShardIndex => ShardedModel.Open(Path.Combine(path, ModelFolder.ShardIndex), access),
+            ModelFolder.SingleFile => SafetensorsFile.Open(Path.Combine(path, ModelFolder.SingleFile), access),
+            _ => throw new InvalidModelException($"The folder '{path}' holds no model: none of {string.Join(", ", ModelFolder.Precedence)} is there."),
+        };
+    }
+}

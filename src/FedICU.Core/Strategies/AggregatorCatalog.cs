@@ -1,0 +1,97 @@
+namespace FedICU;
+
+/// <summary>A rule and the round's options, as made from names and values.</summary>
+/// <param name="Aggregator">The rule.</param>
+/// <param name="Options">The round's options.</param>
+public sealed record ConfiguredRound(IAggregator Aggregator, RoundOptions Options);
+
+/// <summary>The library's strategies by name, with their options by name: for command lines, configuration files and bridges.</summary>
+public static class AggregatorCatalog
+{
+    // in the order they are shown
+    private static readonly (string Name, Func<Settings, (IAggregator? Made, Action Validate)> Make)[] Strategies =
+    [
+        ("fedavg", _ => (new FedAvgAggregator(), () => { })),
+        ("fedprox", FedProx),
+        ("fedicu", FedIcu),
+    ];
+
+    /// <summary>The names: fedavg, fedprox, fedicu.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. Strategies.Select(strategy => strategy.Name)];
+
+    /// <summary>Makes a strategy and the round's options.</summary>
+    /// <param name="strategy">One of <see cref="Names"/>.</param>
+    /// <param name="settings">Options by name (contracts.md, Options by name): the strategy's and the round's.</param>
+    /// <param name="options">What the round's options are where no setting says otherwise; null: the defaults.</param>
+    /// <exception cref="ArgumentException">The strategy is unknown.</exception>
+    /// <exception cref="InvalidOptionsException">A name or value is wrong; the message lists every error.</exception>
+    public static ConfiguredRound Create(string strategy, IEnumerable<KeyValuePair<string, string>> settings, RoundOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        int index = Array.FindIndex(Strategies, known => known.Name == strategy);
+        if (index < 0)
+            throw new ArgumentException($"The strategy '{strategy}' is unknown; {string.Join(", ", Names)} are known.", nameof(strategy));
+        var read = new Settings(settings);
+        (IAggregator? aggregator, Action validate) = Strategies[index].Make(read);
+        RoundOptions round = Round(read, options ?? new RoundOptions());
+        read.Finish(validate, round.Validate);
+        // made only now, as a wrong option throws where it is made
+        return new ConfiguredRound(aggregator ?? Strategies[index].Make(read).Made!, round);
+    }
+
+    private static (IAggregator?, Action) FedProx(Settings settings)
+    {
+        var options = new FedProxOptions { Mu = settings.Number("mu", new FedProxOptions().Mu) };
+        return Deferred(options.Validate, () => new FedProxAggregator(options));
+    }
+
+    private static (IAggregator?, Action) FedIcu(Settings settings)
+    {
+        var defaults = new FedIcuOptions();
+        var options = defaults with
+        {
+            Tau = settings.Number("tau", defaults.Tau),
+            Epsilon = settings.Number("eps", defaults.Epsilon),
+            Axis = settings.Choice("axis", defaults.Axis, ("columns", NormAxis.Columns), ("rows", NormAxis.Rows), ("tensor", NormAxis.Tensor)),
+            Similarity = settings.Choice("similarity", defaults.Similarity, ("pairwise", Similarity.Pairwise), ("pairwise-self", Similarity.PairwiseWithSelf),
+                ("mean", Similarity.MeanDirection), ("previous", Similarity.PreviousDirection)),
+            Granularity = settings.Choice("granularity", defaults.Granularity, ("tensor", Granularity.Tensor), ("model", Granularity.Model)),
+            Weights = settings.Choice("weights", defaults.Weights, ("softmax", WeightRule.Softmax), ("relu", WeightRule.Relu), ("raw", WeightRule.Raw)),
+            TimesShare = settings.Flag("times-share", defaults.TimesShare),
+            Consensus = settings.Choice("consensus", defaults.Consensus, ("uniform", ConsensusRule.Uniform), ("share", ConsensusRule.Share)),
+            Target = settings.Choice("target", defaults.Target, ("parameters", SplitTarget.Parameters), ("delta", SplitTarget.Delta)),
+        };
+        return Deferred(options.Validate, () => new FedIcuAggregator(options));
+    }
+
+    /// <summary>The strategy where its options are right, else only the check that says what is wrong.</summary>
+    private static (IAggregator?, Action) Deferred(Action validate, Func<IAggregator> make)
+    {
+        try
+        {
+            return (make(), validate);
+        }
+        catch (InvalidOptionsException)
+        {
+            return (null, validate);
+        }
+    }
+
+    private static RoundOptions Round(Settings settings, RoundOptions options)
+    {
+        FaultPolicy Policy(string name, FaultPolicy otherwise) => settings.Choice(
+            name, otherwise, ("reject", FaultPolicy.Reject), ("drop-client", FaultPolicy.DropClient), ("drop-tensor", FaultPolicy.DropTensor));
+        return options with
+        {
+            Quorum = settings.Count("quorum", options.Quorum),
+            OnNonFinite = Policy("on-nonfinite", options.OnNonFinite),
+            OnMissing = Policy("on-missing", options.OnMissing),
+            OnExtra = Policy("on-extra", options.OnExtra),
+            OnShape = Policy("on-shape", options.OnShape),
+            OnDType = Policy("on-dtype", options.OnDType),
+            OnBase = Policy("on-base", options.OnBase),
+            OnUnreadable = Policy("on-unreadable", options.OnUnreadable),
+            Integers = settings.Choice("integers", options.Integers, ("mean", IntegerRule.Mean), ("keep", IntegerRule.Keep)),
+        };
+    }
+}

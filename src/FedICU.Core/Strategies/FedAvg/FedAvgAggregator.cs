@@ -1,0 +1,16 @@
+namespace FedICU;
+
+/// <summary>
+/// FedAvg: x = sum_k n_k y_k / sum_k n_k, the mean of the clients' parameters by their numbers of examples (McMahan, Moore, Ramage, Hampson,
+/// Agüera y Arcas: "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017).
+/// </summary>
+public sealed class FedAvgAggregator : TensorAggregator, ITensorRule
+{
+    /// <inheritdoc/>
+    public override string Name => "fedavg";
+
+    /// <inheritdoc/>
+    protected internal override ITensorRule Begin(ModelContext model) => this;
+
+    void ITensorRule.Aggregate(TensorContext tensor) => tensor.WeightedMean();
+}

@@ -1,0 +1,158 @@
+using System.Numerics.Tensors;
+
+namespace FedICU;
+
+/// <summary>
+/// Split, consensus aggregation, divergence alignment, inject (method.md, section 2): in the end theta_new[:,c] is one linear combination of the
+/// inputs' columns with known coefficients.
+/// </summary>
+internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, DivergenceAlignment alignment, DivergenceWeights? ofModel) : ITensorRule
+{
+    // up to this many bytes the unrounded combination is kept, beyond it the inputs are looked at once more
+    private const long UnroundedBudgetBytes = 256L << 20;
+
+    /// <summary>0-D tensors are not split: they take the weighted mean.</summary>
+    public static bool IsSplit(TensorInfo tensor) => tensor.Shape.Rank > 0;
+
+    /// <summary>The clients' tensors in the form that is split, and the global model's after them.</summary>
+    public static PanelReader[] Inputs(TensorContext tensor, FedIcuOptions options) =>
+        tensor.Inputs(options.Target == SplitTarget.Delta ? UpdateForm.Delta : UpdateForm.Parameters, withGlobal: true);
+
+    public void Aggregate(TensorContext tensor)
+    {
+        if (!IsSplit(tensor.Info) || tensor.Info.ElementCount == 0)
+        {
+            tensor.WeightedMean();
+            return;
+        }
+
+        int clients = tensor.Clients.Count;
+        var grouping = new Grouping(tensor.Info.Shape, options.Axis);
+        PanelReader[] inputs = Inputs(tensor, options);
+        tensor.Preload(inputs);
+        using GroupBuffer norms = Norms(tensor, inputs, grouping, options);
+        DivergenceWeights divergence = ofModel ?? alignment.OfTensor(tensor, inputs, grouping, norms);
+        for (int k = 0; k < clients; k++)
+            tensor.ReportWeight(k, divergence.Weights[k], divergence.Scores[k]);
+
+        using GroupBuffer directions = DirectionCoefficients(norms, divergence, clients, grouping.Groups);
+        bool previousEnters = divergence.Residual != 0 && options.Target == SplitTarget.Parameters;
+        PanelReader[] combined = previousEnters ? inputs : inputs[..clients];
+        bool kept = tensor.Info.ElementCount <= UnroundedBudgetBytes / sizeof(double);
+        using NativeBuffer? unrounded = kept ? new NativeBuffer(tensor.Info.ElementCount * sizeof(double)) : null;
+        using GroupBuffer squares = tensor.CombinationSquares(combined, grouping, directions, unrounded);
+
+        // scale[c] = M[c] / ||V[:,c]||; where V[:,c] vanishes, the previous direction stays (the delta's is zero)
+        Span<double> magnitudes = new double[grouping.Groups];
+        Consensus(tensor, norms, magnitudes);
+        using var scales = new GroupBuffer(1, grouping.Groups);
+        using var fallback = new GroupBuffer(1, grouping.Groups);
+        bool fallsBack = false;
+        for (int c = 0; c < magnitudes.Length; c++)
+        {
+            double norm = Math.Sqrt(squares[0][c]);
+            if (!(norm <= options.Epsilon))
+            {
+                scales[0][c] = magnitudes[c] / norm;
+            }
+            else if (options.Target == SplitTarget.Parameters && norms[clients][c] > 0)
+            {
+                fallback[0][c] = magnitudes[c] / norms[clients][c];
+                fallsBack |= fallback[0][c] != 0;
+            }
+        }
+
+        if (options.Target == SplitTarget.Delta)
+        {
+            fallback[0].Fill(1);
+            fallsBack = true;
+        }
+
+        if (unrounded is not null)
+            Write(tensor, grouping, [new UnroundedReader(unrounded)], inputs, scales, null, fallsBack ? fallback : null);
+        else
+            Write(tensor, grouping, combined, inputs, scales, directions, fallsBack ? fallback : null);
+    }
+
+    /// <summary>||theta_k[:,c]|| for each client and, last, the global model; norms up to eps are zero.</summary>
+    public static GroupBuffer Norms(TensorContext tensor, PanelReader[] inputs, Grouping grouping, FedIcuOptions options)
+    {
+        GroupBuffer norms = tensor.Squares(inputs, grouping);
+        for (int k = 0; k < norms.Inputs; k++)
+        {
+            Span<double> of = norms[k];
+            TensorPrimitives.Sqrt(of, of);
+            foreach (ref double norm in of)
+            {
+                if (norm <= options.Epsilon)
+                    norm = 0;
+            }
+        }
+
+        // a delta has no previous magnitude and direction
+        if (options.Target == SplitTarget.Delta)
+            norms[norms.Inputs - 1].Clear();
+        return norms;
+    }
+
+    /// <summary>1 / (norm * factor), and 0 for a zero norm.</summary>
+    public static void Reciprocals(ReadOnlySpan<double> norms, double factor, Span<double> reciprocals)
+    {
+        for (int c = 0; c < norms.Length; c++)
+            reciprocals[c] = norms[c] == 0 ? 0 : 1 / (norms[c] * factor);
+    }
+
+    /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
+    private static GroupBuffer DirectionCoefficients(GroupBuffer norms, DivergenceWeights divergence, int clients, long groups)
+    {
+        var coefficients = new GroupBuffer(clients + 1, groups);
+        for (int k = 0; k <= clients; k++)
+        {
+            Reciprocals(norms[k], 1, coefficients[k]);
+            TensorPrimitives.Multiply(coefficients[k], k < clients ? divergence.Weights[k] : divergence.Residual, coefficients[k]);
+        }
+
+        return coefficients;
+    }
+
+    /// <summary>M = sum_k M_k / N, or by the clients' shares; the update form comes to the same, as these weights sum to one.</summary>
+    private void Consensus(TensorContext tensor, GroupBuffer norms, Span<double> magnitudes)
+    {
+        int clients = tensor.Clients.Count;
+        bool uniform = options.Consensus == ConsensusRule.Uniform;
+        for (int k = 0; k < clients; k++)
+            TensorPrimitives.FusedMultiplyAdd(norms[k], uniform ? 1 : tensor.Clients[k].Weight, magnitudes, magnitudes);
+        TensorPrimitives.Divide(magnitudes, uniform ? clients : tensor.Clients.Sum(client => client.Weight), magnitudes);
+    }
+
+    /// <summary>output = scale * (the combination), plus the global model's columns where they stand in.</summary>
+    private static void Write(
+        TensorContext tensor, Grouping grouping, PanelReader[] combined, PanelReader[] inputs, GroupBuffer scales, GroupBuffer? directions, GroupBuffer? fallback)
+    {
+        bool hasGlobal = combined.Length == inputs.Length;
+        PanelReader[] all = fallback is null || hasGlobal ? combined : [.. combined, inputs[^1]];
+        using var coefficients = new GroupBuffer(all.Length, grouping.Groups);
+        for (int k = 0; k < combined.Length; k++)
+        {
+            if (directions is null)
+                scales[0].CopyTo(coefficients[k]);
+            else
+                TensorPrimitives.Multiply(directions[k], scales[0], coefficients[k]);
+        }
+
+        if (fallback is not null)
+            TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);
+        tensor.Combine(all, grouping, coefficients);
+    }
+
+    /// <summary>The unrounded combination in memory, as an input of the last step.</summary>
+    private sealed unsafe class UnroundedReader(NativeBuffer values) : PanelReader
+    {
+        public override DType DType => DType.F64;
+
+        public override Compute.TensorPanel Read(long start, int count, Scratch scratch) => new((double*)values.Pointer + start, DType.F64);
+
+        // the buffer is the strategy's
+        public override void Dispose() { }
+    }
+}

@@ -1,0 +1,122 @@
+using FedICU.Compute;
+
+namespace FedICU;
+
+/// <summary>How magnitudes become importances.</summary>
+public enum ImportanceRule
+{
+    /// <summary>sigmoid((|x| - mean|x|) / std|x|) per tensor, sample std; std = 0 gives 0: the default.</summary>
+    ZScore,
+    /// <summary>(|x| - min|x|) / (max|x| - min|x|); 0 where all are equal.</summary>
+    MinMax,
+    /// <summary>The average rank of |x| over the number of elements.</summary>
+    Rank,
+}
+
+/// <summary>What is done with the importances.</summary>
+public enum MaskRule
+{
+    /// <summary>Entries where the update is more important than the received model are sent, the others keep the received value: the default.</summary>
+    Hard,
+    /// <summary>theta_g + m delta with m = S / (S + G) where S > G, divided by the mean of its nonzero entries, at most 1.</summary>
+    Soft,
+    /// <summary>Exactly the most important ceil(ratio n) entries of the update are sent.</summary>
+    TopRatio,
+    /// <summary>Unimportant entries get Gaussian noise of sigma std(delta) in place of their update (FedCDD); the result is dense.</summary>
+    GaussianNoise,
+}
+
+/// <summary>What stands where nothing is sent.</summary>
+public enum MaskFill
+{
+    /// <summary>The received value: the default.</summary>
+    Global,
+    /// <summary>Zero; the result is dense.</summary>
+    Zero,
+}
+
+/// <summary>A caller's own importance: fills one importance for each magnitude, larger is more important.</summary>
+/// <param name="tensor">The tensor's name.</param>
+/// <param name="magnitudes">|x| of all its elements.</param>
+/// <param name="importances">Filled.</param>
+public delegate void ImportanceFunction(string tensor, ReadOnlySpan<double> magnitudes, Span<double> importances);
+
+/// <summary>Options of FedICU's client: importance-aware updating (method.md, section 3).</summary>
+public sealed record FedIcuClientOptions
+{
+    /// <summary>The share of the old momentum, in [0, 1) (<c>beta</c>). <value>Default: 0.9.</value></summary>
+    public double Beta { get; init; } = 0.9;
+
+    /// <summary>What u, the quantity whose magnitude is the update's importance, is made of (<c>momentum</c>). <value>Default: <see cref="MomentumRule.Ema"/>.</value></summary>
+    public MomentumRule Momentum { get; init; } = MomentumRule.Ema;
+
+    /// <summary>How magnitudes become importances (<c>importance</c>). <value>Default: <see cref="ImportanceRule.ZScore"/>.</value></summary>
+    public ImportanceRule Importance { get; init; }
+
+    /// <summary>A caller's own importance, in place of <see cref="Importance"/>. <value>Default: null.</value></summary>
+    public ImportanceFunction? ImportanceFunction { get; init; }
+
+    /// <summary>What is done with the importances (<c>mask</c>). <value>Default: <see cref="MaskRule.Hard"/>.</value></summary>
+    public MaskRule Mask { get; init; }
+
+    /// <summary>The share of entries that <see cref="MaskRule.TopRatio"/> sends, in (0, 1]. <value>Default: 0.1.</value></summary>
+    public double TopRatio { get; init; } = 0.1;
+
+    /// <summary>The noise of <see cref="MaskRule.GaussianNoise"/> in units of std(delta), at least 0 (<c>sigma</c>). <value>Default: 0.01.</value></summary>
+    public double Sigma { get; init; } = 0.01;
+
+    /// <summary>What stands where nothing is sent (<c>fill</c>). <value>Default: <see cref="MaskFill.Global"/>.</value></summary>
+    public MaskFill Fill { get; init; }
+
+    /// <summary>The key of the noise; the same seed, tensor name and element give the same noise (<c>seed</c>). <value>Default: 0.</value></summary>
+    public long Seed { get; init; }
+
+    /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
+    public int Threads { get; init; }
+
+    /// <summary>Makes the options of names and values (contracts.md, Options by name).</summary>
+    /// <param name="settings">beta, mask (hard | soft | top=r | noise=sigma), momentum (ema | supplied | none), importance, fill, sigma, seed.</param>
+    /// <exception cref="InvalidOptionsException">A name or value is wrong; the message lists every error.</exception>
+    public static FedIcuClientOptions FromSettings(IEnumerable<KeyValuePair<string, string>> settings)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        var read = new Settings(settings);
+        var options = new FedIcuClientOptions();
+        options = options with
+        {
+            Beta = read.Number("beta", options.Beta),
+            Momentum = read.Choice("momentum", options.Momentum, ("ema", MomentumRule.Ema), ("supplied", MomentumRule.Supplied), ("none", MomentumRule.None)),
+            Importance = read.Choice("importance", options.Importance,
+                ("zscore", ImportanceRule.ZScore), ("minmax", ImportanceRule.MinMax), ("rank", ImportanceRule.Rank)),
+            Fill = read.Choice("fill", options.Fill, ("global", MaskFill.Global), ("zero", MaskFill.Zero)),
+            Sigma = read.Number("sigma", options.Sigma),
+            Seed = read.Integer("seed", options.Seed),
+        };
+        string mask = read.Take("mask") ?? "hard";
+        if (mask.StartsWith("top=", StringComparison.Ordinal))
+            options = options with { Mask = MaskRule.TopRatio, TopRatio = read.ParseNumber("mask=top", mask["top=".Length..], options.TopRatio) };
+        else if (mask.StartsWith("noise=", StringComparison.Ordinal))
+            options = options with { Mask = MaskRule.GaussianNoise, Sigma = read.ParseNumber("mask=noise", mask["noise=".Length..], options.Sigma) };
+        else if (mask is "hard" or "soft" or "noise" or "top")
+            options = options with { Mask = mask switch { "hard" => MaskRule.Hard, "soft" => MaskRule.Soft, "top" => MaskRule.TopRatio, _ => MaskRule.GaussianNoise } };
+        else
+            read.Error($"Option 'mask' is '{mask}'; hard, soft, top=RATIO or noise=SIGMA was expected.");
+        read.Finish(options.Validate);
+        return options;
+    }
+
+    internal void Validate()
+    {
+        var errors = new List<string>();
+        if (!(Beta is >= 0 and < 1))
+            errors.Add($"beta is {MetadataKeys.Invariant(Beta)}; a number from 0 up to, but not, 1 was expected.");
+        if (!(TopRatio is > 0 and <= 1))
+            errors.Add($"top is {MetadataKeys.Invariant(TopRatio)}; a number above 0, at most 1, was expected.");
+        if (!(Sigma >= 0 && double.IsFinite(Sigma)))
+            errors.Add($"sigma is {MetadataKeys.Invariant(Sigma)}; a finite number of at least 0 was expected.");
+        if (Threads < 0)
+            errors.Add($"threads is {Threads}; 0 (one for each processor) or more was expected.");
+        if (errors.Count > 0)
+            throw new InvalidOptionsException(errors);
+    }
+}

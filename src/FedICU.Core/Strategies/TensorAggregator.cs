@@ -1,0 +1,50 @@
+namespace FedICU;
+
+/// <summary>
+/// The base of strategies: a strategy says how one tensor is made of the clients' tensors; checking, reading, threads, policies, report and output
+/// are the round's.
+/// </summary>
+public abstract class TensorAggregator : IAggregator
+{
+    /// <inheritdoc/>
+    public abstract string Name { get; }
+
+    /// <inheritdoc/>
+    public Task<AggregationResult> AggregateAsync(AggregationRound round, TensorSink output, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(round);
+        ArgumentNullException.ThrowIfNull(output);
+        return Task.Run(() => new RoundExecution(this, round, output, cancellationToken).Run(), cancellationToken);
+    }
+
+    /// <summary>Begins the strategy's work on a checked round. Called again where the round starts over without a dropped client.</summary>
+    /// <param name="model">The tensors that <see cref="ITensorRule.Aggregate"/> will be called for, in the order of the global model.</param>
+    /// <returns>The rule for this round; a strategy without state of the round returns itself.</returns>
+    protected internal abstract ITensorRule Begin(ModelContext model);
+}
+
+/// <summary>How one tensor of a round is made. Called for one tensor after the other.</summary>
+public interface ITensorRule
+{
+    /// <summary>Makes the output of one tensor by calling one of the context's writing verbs.</summary>
+    /// <param name="tensor">The tensor: computed types only; integers and exotic types are the round's.</param>
+    void Aggregate(TensorContext tensor);
+}
+
+/// <summary>All tensors of a round, for strategies that must look at the whole model before they make the first tensor.</summary>
+public sealed class ModelContext
+{
+    private readonly Func<TensorInfo, TensorContext> _open;
+
+    internal ModelContext(IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> tensors, Func<TensorInfo, TensorContext> open) =>
+        (Clients, Tensors, _open) = (clients, tensors, open);
+
+    /// <summary>The clients in ordinal order of their ids.</summary>
+    public IReadOnlyList<RoundClient> Clients { get; }
+
+    /// <summary>The tensors that will be aggregated, in the order of the global model.</summary>
+    public IReadOnlyList<TensorInfo> Tensors { get; }
+
+    /// <summary>Opens a tensor for looking; the caller disposes it. Its writing verbs are not to be used.</summary>
+    public TensorContext Open(TensorInfo tensor) => _open(tensor);
+}

@@ -1,0 +1,398 @@
+using System.Numerics.Tensors;
+using FedICU.Compute;
+
+namespace FedICU;
+
+/// <summary>A client that takes part in the round.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Weight">Its weight, greater than zero.</param>
+/// <param name="Share">Its weight over the sum of all weights: p_k.</param>
+public sealed record RoundClient(string Id, double Weight, double Share);
+
+/// <summary>In which form a strategy looks at the clients' tensors, whatever form they were sent in.</summary>
+public enum UpdateForm
+{
+    /// <summary>The parameters y_k.</summary>
+    Parameters,
+    /// <summary>The update d_k = y_k - x, in float64.</summary>
+    Delta,
+}
+
+/// <summary>
+/// One tensor of a round, as a strategy sees it: the clients' checked inputs, and fused verbs over them that end in the output. Exactly one verb that
+/// writes the output is called for each tensor.
+/// </summary>
+public sealed unsafe class TensorContext : IDisposable
+{
+    // below this many element visits the threads cost more than they bring
+    private const long ParallelThreshold = 1 << 17;
+    private const long PreloadBudgetBytes = 64L << 20;
+
+    private readonly RoundState _round;
+    private readonly Dictionary<UpdateForm, PanelReader[]> _readers = [];
+    private PanelReader? _global;
+
+    internal TensorContext(RoundState round, TensorInfo info, TensorInfo output)
+    {
+        (_round, Info, Output) = (round, info, output);
+        Weights = new double?[round.Clients.Count];
+        Scores = new double?[round.Clients.Count];
+    }
+
+    /// <summary>The tensor's name, its type in the global model, its shape.</summary>
+    public TensorInfo Info { get; }
+
+    /// <summary>The tensor in the output: the same name and shape, possibly another type.</summary>
+    public TensorInfo Output { get; }
+
+    /// <summary>The clients in ordinal order of their ids; inputs of the verbs are numbered by it.</summary>
+    public IReadOnlyList<RoundClient> Clients => _round.Clients;
+
+    internal double?[] Weights { get; }
+
+    internal double?[] Scores { get; }
+
+    internal Workers Workers => _round.Workers;
+
+    /// <summary>Puts the weight (and score) by which a client's part was combined into the report.</summary>
+    /// <param name="client">The client's number in <see cref="Clients"/>.</param>
+    /// <param name="weight">w_k.</param>
+    /// <param name="score">s_k, what the weight was made of.</param>
+    public void ReportWeight(int client, double weight, double? score = null) => (Weights[client], Scores[client]) = (weight, score);
+
+    /// <summary>output = round(sum_k n_k y_k / sum_k n_k): the mean by the clients' weights (McMahan et al. 2017).</summary>
+    public void WeightedMean()
+    {
+        double[] weights = [.. Clients.Select(client => client.Weight)];
+        for (int k = 0; k < weights.Length; k++)
+            ReportWeight(k, Clients[k].Share);
+        WeightedSum(weights, weights.Sum());
+    }
+
+    /// <summary>output = round(sum_k weights[k] y_k / divisor), in float64, one rounding.</summary>
+    /// <param name="weights">A weight for each client.</param>
+    /// <param name="divisor">Divides the sum.</param>
+    public void WeightedSum(ReadOnlySpan<double> weights, double divisor)
+    {
+        PanelReader[] inputs = Inputs(UpdateForm.Parameters, withGlobal: false);
+        double[] copied = weights.ToArray();
+        WritePanels(inputs, new Grouping(Info.Shape, NormAxis.Tensor), (_, panels, panel, output) =>
+            _round.Backend.WeightedSum(panels, copied, divisor, panel.Length, output));
+    }
+
+    /// <summary>Computes the output element by element from all clients' values of that element: for rules that no fused verb serves.</summary>
+    /// <param name="form">Whether values are parameters or updates; for updates the result is added to the global model's value.</param>
+    /// <param name="rule">Is given the clients' values of one element, in their order and free to be overwritten, and returns the result.</param>
+    public void ForEachElement(UpdateForm form, ElementRule rule)
+    {
+        ArgumentNullException.ThrowIfNull(rule);
+        int clients = Clients.Count;
+        PanelReader[] inputs = Inputs(form, withGlobal: form == UpdateForm.Delta);
+        WritePanels(inputs, new Grouping(Info.Shape, NormAxis.Tensor), (_, panels, panel, output) =>
+        {
+            Span<double> values = new double[clients];
+            long nonFinite = 0;
+            for (int i = 0; i < panel.Length; i++)
+            {
+                for (int k = 0; k < clients; k++)
+                    values[k] = Rounding.Read(panels[k].Data, panels[k].DType, i);
+                double result = rule(values);
+                if (form == UpdateForm.Delta)
+                    result += Rounding.Read(panels[clients].Data, panels[clients].DType, i);
+                Rounding.Write(output.Data, output.DType, i, result);
+                if (!double.IsFinite(Rounding.Read(output.Data, output.DType, i)))
+                    nonFinite++;
+            }
+
+            return nonFinite;
+        });
+    }
+
+    /// <summary>output = the global model's value, in the output's type.</summary>
+    internal void KeepGlobal()
+    {
+        if (Output.DType != Info.DType)
+        {
+            double[] one = [1];
+            WritePanels([Global], new Grouping(Info.Shape, NormAxis.Tensor), (backend, panels, panel, output) => backend.WeightedSum(panels, one, 1, panel.Length, output));
+            return;
+        }
+
+        // types that are not computed may pack several elements into a byte: they are copied as bytes
+        const int Piece = 1 << 20;
+        int pieces = checked((int)((Info.ByteLength + Piece - 1) / Piece));
+        Workers.Run(pieces, parallel: false, (piece, scratch) =>
+        {
+            long offset = (long)piece * Piece;
+            var bytes = new Span<byte>(scratch.Take(Piece), (int)Math.Min(Piece, Info.ByteLength - offset));
+            _round.Global.Read(Info, offset, bytes);
+            _round.Output.Write(Output, offset, bytes);
+        });
+    }
+
+    /// <summary>output = the weighted mean of integers, exact in 128 bits, halves to even.</summary>
+    internal void IntegerMean()
+    {
+        var mean = new IntegerMean(Clients.Select(client => client.Weight));
+        int size = Info.DType.BitSize / 8;
+        PanelReader[] inputs = [.. _round.Participants.Select(participant => participant.OpenInteger(Info)), Global];
+        List<Grouping.Panel> panels = new Grouping(Info.Shape, NormAxis.Tensor).Panels(inputs.Length);
+        Workers.Run(panels.Count, Worthwhile(inputs), (piece, scratch) =>
+        {
+            Grouping.Panel panel = panels[piece];
+            TensorPanel[] read = ReadAll(inputs, panel, scratch);
+            var output = new TensorPanel(scratch.Take((long)panel.Length * size), Info.DType);
+            var values = new Int128[Clients.Count];
+            for (int i = 0; i < panel.Length; i++)
+            {
+                for (int k = 0; k < values.Length; k++)
+                    values[k] = FedICU.IntegerMean.Read(read[k], i) + (_round.Participants[k].Kind == UpdateKind.Delta ? FedICU.IntegerMean.Read(read[^1], i) : 0);
+                if (!FedICU.IntegerMean.TryWrite(output, i, mean.Of(values)))
+                    throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor '{Info.Name}': the mean at element {panel.Start + i} does not fit {Info.DType.SafetensorsName}.", tensor: Info.Name);
+            }
+
+            _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(output.Data, panel.Length * size));
+        });
+        foreach (PanelReader reader in inputs.AsSpan(0, Clients.Count))
+            reader.Dispose();
+    }
+
+    /// <summary>Norms and cosines for the report.</summary>
+    internal UpdateStatistics Measure() => UpdateStatistics.Measure(this);
+
+    /// <summary>The readers of all clients, and of the global model after them where asked.</summary>
+    internal PanelReader[] Inputs(UpdateForm form, bool withGlobal)
+    {
+        if (!_readers.TryGetValue(form, out PanelReader[]? readers))
+        {
+            readers = [.. _round.Participants.Select(participant => participant.OpenReader(Info, form, Global, _round.Backend))];
+            _readers.Add(form, readers);
+        }
+
+        return withGlobal ? [.. readers, Global] : readers;
+    }
+
+    /// <summary>Brings inputs that are not in memory there, where all of them fit a budget: for strategies that look more than once.</summary>
+    internal void Preload(PanelReader[] inputs)
+    {
+        if (inputs.Sum(reader => reader.PreloadBytes) is > 0 and <= PreloadBudgetBytes)
+            Workers.Run(inputs.Length, parallel: true, (k, _) => inputs[k].Preload());
+    }
+
+    /// <summary>The sum of squares of each input in each group: inputs x groups.</summary>
+    internal GroupBuffer Squares(PanelReader[] inputs, Grouping grouping)
+    {
+        List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators: inputs.Length);
+        // clients are independent here: with few segments the work is also cut by client, which changes no bit
+        int blocks = segments.Count >= Workers.Threads ? 1 : Math.Min(Workers.Threads, inputs.Length);
+        using var partial = new NativeBuffer(segments.Sum(segment => segment.Groups) * inputs.Length * sizeof(double), clear: true);
+        long[] offsets = Offsets(segments, inputs.Length);
+        Workers.Run(segments.Count * blocks, Worthwhile(inputs), (piece, scratch) =>
+        {
+            Grouping.Segment segment = segments[piece / blocks];
+            int first = inputs.Length * (piece % blocks) / blocks, last = inputs.Length * (piece % blocks + 1) / blocks;
+            var sums = new GroupValues((double*)partial.Pointer + offsets[piece / blocks] + first * segment.Groups, segment.Groups);
+            foreach (Grouping.Panel panel in segment.Panels)
+            {
+                scratch.Reset();
+                var part = new GroupValues(sums.Data + (panel.Group - segment.Group), sums.Stride);
+                _round.Backend.AddSquares(ReadAll(inputs.AsSpan(first..last), panel, scratch), Geometry(grouping, panel), part);
+            }
+        });
+        return Merge(grouping, segments, offsets, inputs.Length, (double*)partial.Pointer);
+    }
+
+    /// <summary>For each input k: the inner product of a_k x_k with sum_j b_j x_j over the whole tensor.</summary>
+    internal double[] Projections(PanelReader[] inputs, Grouping grouping, GroupBuffer a, GroupBuffer b)
+    {
+        List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
+        double[] partial = new double[panels.Count * inputs.Length];
+        using GroupBuffer? foldedA = Folded(grouping, a), foldedB = ReferenceEquals(a, b) ? null : Folded(grouping, b);
+        GroupValues allA = (foldedA ?? a).Values, allB = ReferenceEquals(a, b) ? allA : (foldedB ?? b).Values;
+        Workers.Run(panels.Count, Worthwhile(inputs), (piece, scratch) =>
+        {
+            Grouping.Panel panel = panels[piece];
+            _round.Backend.AddProjections(ReadAll(inputs, panel, scratch), Geometry(grouping, panel), At(allA, panel), At(allB, panel),
+                partial.AsSpan(piece * inputs.Length, inputs.Length));
+        });
+        double[] dots = new double[inputs.Length];
+        for (int piece = 0; piece < panels.Count; piece++)
+            TensorPrimitives.Add(dots, partial.AsSpan(piece * inputs.Length, inputs.Length), dots);
+        return dots;
+    }
+
+    /// <summary>
+    /// The sums of squares of sum_k c_k x_k in each group; where <paramref name="unrounded"/> is given (room for the whole tensor), the combination
+    /// itself is kept there in float64.
+    /// </summary>
+    internal GroupBuffer CombinationSquares(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, NativeBuffer? unrounded)
+    {
+        List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators: 1);
+        using var partial = new NativeBuffer(segments.Sum(segment => segment.Groups) * sizeof(double), clear: true);
+        long[] offsets = Offsets(segments, 1);
+        using GroupBuffer? folded = Folded(grouping, coefficients);
+        GroupValues all = (folded ?? coefficients).Values;
+        Workers.Run(segments.Count, Worthwhile(inputs), (piece, scratch) =>
+        {
+            Grouping.Segment segment = segments[piece];
+            foreach (Grouping.Panel panel in segment.Panels)
+            {
+                scratch.Reset();
+                double* squares = (double*)partial.Pointer + offsets[piece] + (panel.Group - segment.Group);
+                var output = new TensorPanel(unrounded is null ? null : (double*)unrounded.Pointer + panel.Start, DType.F64);
+                _round.Backend.Combine(ReadAll(inputs, panel, scratch), Geometry(grouping, panel), At(all, panel), output, squares);
+            }
+        });
+        return Merge(grouping, segments, offsets, 1, (double*)partial.Pointer);
+    }
+
+    /// <summary>output = round(sum_k c_k x_k), a coefficient for each input and group.</summary>
+    internal void Combine(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients)
+    {
+        using GroupBuffer? folded = Folded(grouping, coefficients);
+        GroupValues all = (folded ?? coefficients).Values;
+        WritePanels(inputs, grouping, (backend, panels, panel, output) =>
+            backend.Combine(panels, Geometry(grouping, panel), At(all, panel), output, null));
+    }
+
+    /// <summary>Reads the whole of an input as float64.</summary>
+    internal double[] ReadAll(PanelReader input)
+    {
+        double[] values = new double[Info.ElementCount];
+        List<Grouping.Panel> panels = new Grouping(Info.Shape, NormAxis.Tensor).Panels(1);
+        Workers.Run(panels.Count, Worthwhile([input]), (piece, scratch) =>
+        {
+            Grouping.Panel panel = panels[piece];
+            TensorPanel read = input.Read(panel.Start, panel.Length, scratch);
+            for (int i = 0; i < panel.Length; i++)
+                values[panel.Start + i] = Rounding.Read(read.Data, read.DType, i);
+        });
+        return values;
+    }
+
+    /// <summary>How many values of an input are NaN or infinite.</summary>
+    internal long CountNonFinite(PanelReader input)
+    {
+        List<Grouping.Panel> panels = new Grouping(Info.Shape, NormAxis.Tensor).Panels(1);
+        long count = 0;
+        Workers.Run(panels.Count, Worthwhile([input]), (piece, scratch) =>
+        {
+            Grouping.Panel panel = panels[piece];
+            Interlocked.Add(ref count, _round.Backend.CountNonFinite(input.Read(panel.Start, panel.Length, scratch), panel.Length));
+        });
+        return count;
+    }
+
+    /// <summary>The global model's tensor.</summary>
+    internal PanelReader Global => _global ??= new DensePanelReader(_round.Global, Info);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (PanelReader reader in _readers.Values.SelectMany(readers => readers))
+            reader.Dispose();
+        _readers.Clear();
+        _global?.Dispose();
+        _global = null;
+    }
+
+    private delegate long PanelVerb(IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, TensorPanel output);
+
+    private void WritePanels(PanelReader[] inputs, Grouping grouping, PanelVerb verb)
+    {
+        List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
+        int size = Output.DType.BitSize / 8;
+        byte* memory = (byte*)_round.Output.TryGetPointer(Output);
+        long nonFinite = 0;
+        Workers.Run(panels.Count, Worthwhile(inputs), (piece, scratch) =>
+        {
+            Grouping.Panel panel = panels[piece];
+            byte* target = memory is null ? scratch.Take((long)panel.Length * size) : memory + panel.Start * size;
+            long found = verb(_round.Backend, ReadAll(inputs, panel, scratch), panel, new TensorPanel(target, Output.DType));
+            if (found != 0)
+                Interlocked.Add(ref nonFinite, found);
+            else if (memory is null)
+                _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(target, panel.Length * size));
+        });
+        if (nonFinite != 0)
+            throw new NonFiniteOutputException(Info, nonFinite);
+    }
+
+    private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= ParallelThreshold;
+
+    private static TensorPanel[] ReadAll(ReadOnlySpan<PanelReader> inputs, Grouping.Panel panel, Scratch scratch)
+    {
+        var panels = new TensorPanel[inputs.Length];
+        for (int k = 0; k < panels.Length; k++)
+            panels[k] = inputs[k].Read(panel.Start, panel.Length, scratch);
+        return panels;
+    }
+
+    private static PanelGeometry Geometry(Grouping grouping, Grouping.Panel panel) => new(panel.Rows, panel.Columns, grouping.GroupsAreColumns);
+
+    private static GroupValues At(GroupValues values, Grouping.Panel panel) => new(values.Data + panel.Group, values.Stride);
+
+    private static long[] Offsets(List<Grouping.Segment> segments, int inputs)
+    {
+        long[] offsets = new long[segments.Count];
+        for (int i = 1; i < offsets.Length; i++)
+            offsets[i] = offsets[i - 1] + segments[i - 1].Groups * inputs;
+        return offsets;
+    }
+
+    /// <summary>Adds the segments' sums in ascending order, then the folded copies of each group.</summary>
+    private static GroupBuffer Merge(Grouping grouping, List<Grouping.Segment> segments, long[] offsets, int inputs, double* partial)
+    {
+        var sums = new GroupBuffer(inputs, grouping.FoldedGroups);
+        for (int i = 0; i < segments.Count; i++)
+        {
+            Grouping.Segment segment = segments[i];
+            for (int k = 0; k < inputs; k++)
+            {
+                Span<double> sum = sums[k].Slice((int)segment.Group, (int)segment.Groups);
+                TensorPrimitives.Add(sum, new ReadOnlySpan<double>(partial + offsets[i] + k * segment.Groups, (int)segment.Groups), sum);
+            }
+        }
+
+        if (grouping.Fold == 1)
+            return sums;
+        var merged = new GroupBuffer(inputs, grouping.Groups);
+        int groups = (int)grouping.Groups;
+        for (int k = 0; k < inputs; k++)
+        {
+            for (int copy = 0; copy < grouping.Fold; copy++)
+                TensorPrimitives.Add(merged[k], sums[k].Slice(copy * groups, groups), merged[k]);
+        }
+
+        sums.Dispose();
+        return merged;
+    }
+
+    /// <summary>Each group's value repeated for its folded copies; null where nothing is folded.</summary>
+    private static GroupBuffer? Folded(Grouping grouping, GroupBuffer values)
+    {
+        if (grouping.Fold == 1)
+            return null;
+        var folded = new GroupBuffer(values.Inputs, grouping.FoldedGroups);
+        int groups = (int)grouping.Groups;
+        for (int k = 0; k < values.Inputs; k++)
+        {
+            for (int copy = 0; copy < grouping.Fold; copy++)
+                values[k].CopyTo(folded[k].Slice(copy * groups, groups));
+        }
+
+        return folded;
+    }
+}
+
+/// <summary>Makes one output element of all clients' values of it.</summary>
+/// <param name="values">The clients' values in the order of <see cref="TensorContext.Clients"/>; may be overwritten.</param>
+public delegate double ElementRule(Span<double> values);
+
+/// <summary>A verb wrote values that are not finite; the round looks for the cause.</summary>
+internal sealed class NonFiniteOutputException(TensorInfo tensor, long count) : Exception
+{
+    public TensorInfo Tensor => tensor;
+
+    public long Count => count;
+}

@@ -1,0 +1,77 @@
+namespace FedICU.Tests;
+
+/// <summary>A server that waits: expected clients, the deadline, the minimum.</summary>
+internal sealed class RoundCollectorTests
+{
+    private static readonly MemoryModel Global = Models.Of("w", [1], 0);
+
+    private static ClientUpdate Client(string id) => ClientUpdate.FromTensors(id, Models.Of("w", [1], 1), 1);
+
+    [Test]
+    public async Task CompleteWhenAllHaveCome()
+    {
+        using var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 2 });
+        Task<AggregationRound> waiting = collector.CompleteAsync();
+        Assert.That(collector.Add(Client("b")), Is.True);
+        Assert.That(waiting.IsCompleted, Is.False);
+        Assert.That(() => collector.Add(Client("b")), Throws.TypeOf<RoundRejectedException>().With.Message.Contains("'b' was added twice"));
+        Assert.That(collector.Add(Client("a")), Is.True);
+        AggregationRound round = await waiting;
+        Assert.That(round.Updates.Select(update => update.Id), Is.EquivalentTo(new[] { "a", "b" }));
+        Assert.That(collector.Add(Client("late")), Is.False);
+    }
+
+    [Test]
+    public async Task TheDeadlineClosesWithTheMinimum()
+    {
+        var clock = new ManualClock();
+        var options = new RoundCollectorOptions { ExpectedClients = 3, MinimumClients = 1, Deadline = TimeSpan.FromHours(2), TimeProvider = clock };
+        using var enough = new RoundCollector(Global, options);
+        using var tooFew = new RoundCollector(Global, options with { MinimumClients = 2 });
+        enough.Add(Client("a"));
+        tooFew.Add(Client("a"));
+        Task<AggregationRound> waiting = enough.CompleteAsync();
+        Assert.That(waiting.IsCompleted, Is.False);
+        clock.Ring();
+        Assert.That((await waiting).Updates, Has.Count.EqualTo(1));
+        Assert.That(async () => await tooFew.CompleteAsync(), Throws.TypeOf<RoundRejectedException>()
+            .With.Message.EqualTo("At the deadline 1 of 3 expected clients had sent an update; at least 2 must."));
+    }
+
+    [Test]
+    public void AllErrorsAtOnce() => Assert.That(
+        () => new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 0, MinimumClients = 3, Deadline = TimeSpan.FromSeconds(-1) }),
+        Throws.TypeOf<InvalidOptionsException>().With.Property(nameof(InvalidOptionsException.Errors)).Count.EqualTo(3));
+
+    [Test]
+    public void WaitingCanBeCancelled()
+    {
+        using var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 1 });
+        using var cancelled = new CancellationTokenSource();
+        cancelled.Cancel();
+        Assert.That(async () => await collector.CompleteAsync(cancellationToken: cancelled.Token), Throws.InstanceOf<OperationCanceledException>());
+    }
+
+    /// <summary>A clock whose timers ring when told.</summary>
+    private sealed class ManualClock : TimeProvider
+    {
+        private readonly List<Action> _timers = [];
+
+        public void Ring() => _timers.ForEach(timer => timer());
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            _timers.Add(() => callback(state));
+            return new Silent();
+        }
+
+        private sealed class Silent : ITimer
+        {
+            public bool Change(TimeSpan dueTime, TimeSpan period) => true;
+
+            public void Dispose() { }
+
+            public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+        }
+    }
+}

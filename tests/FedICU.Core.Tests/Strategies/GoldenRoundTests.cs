@@ -1,0 +1,106 @@
+using System.Text.Json;
+
+namespace FedICU.Tests;
+
+/// <summary>The golden rounds through the library: what the golden folder's README asks of every element.</summary>
+[TestFixture("f32"), TestFixture("bf16"), TestFixture("f16-one-client")]
+internal sealed class GoldenRoundTests(string round)
+{
+    [Test]
+    public void FedAvg([Values] bool wide) => Aggregate(new FedAvgAggregator(), "expected-fedavg", wide);
+
+    [Test]
+    public void FedProx([Values] bool wide) => Aggregate(new FedProxAggregator(), "expected-fedavg", wide);
+
+    [Test]
+    public void FedIcu([Values] bool wide)
+    {
+        RoundReport report = Aggregate(new FedIcuAggregator(), "expected-fedicu", wide);
+        using JsonDocument expected = JsonDocument.Parse(File.ReadAllBytes(PathOf("expected.json", extension: "")));
+        foreach (TensorReport tensor in report.Tensors)
+        {
+            double[] weights = [.. expected.RootElement.GetProperty("fedicu_weights").GetProperty(tensor.Name).EnumerateArray().Select(value => value.GetDouble())];
+            Assert.That(tensor.Clients.Select(client => client.Weight!.Value), Is.EqualTo(weights).Within(1e-13));
+        }
+    }
+
+    [TestCase("expected-masked-client-0", false, MaskRule.Hard)]
+    [TestCase("expected-masked-client-0-with-momentum", true, MaskRule.Hard)]
+    [TestCase("expected-softmasked-client-0", false, MaskRule.Soft)]
+    public void Mask(string expectedName, bool withMomentum, MaskRule rule)
+    {
+        using TensorSource global = Open("global"), local = Open("client-0"), expected = Open(expectedName);
+        using TensorSource? momentum = withMomentum ? Open("momentum-in") : null;
+        using var sink = new MemorySink();
+        using var momentumOut = new MemorySink();
+        var client = new FedIcuClient(new FedIcuClientOptions { Mask = rule });
+        MaskReport report = client.CreateUpdate(global, local, sink, momentum, momentumOut, dense: true);
+        Compare(sink.Model, expected);
+        if (!withMomentum)
+        {
+            using JsonDocument shares = JsonDocument.Parse(File.ReadAllBytes(PathOf("expected.json", extension: "")));
+            foreach (TensorMaskReport tensor in report.Tensors)
+                Assert.That(tensor.ShareSent, Is.EqualTo(shares.RootElement.GetProperty("masked_share_client_0").GetProperty(tensor.Name).GetDouble()).Within(1e-15));
+            return;
+        }
+
+        using TensorSource expectedMomentum = Open("expected-momentum-out");
+        Compare(momentumOut.Model, expectedMomentum);
+    }
+
+    [Test]
+    public void SparseEqualsDense()
+    {
+        using TensorSource global = Open("global"), local = Open("client-0");
+        using var dense = new MemorySink();
+        using var sparse = new MemorySink();
+        var client = new FedIcuClient();
+        client.CreateUpdate(global, local, dense, dense: true);
+        client.CreateUpdate(global, local, sparse);
+        Assert.That(sparse.Model.Metadata[MetadataKeys.Update], Is.EqualTo("sparse"));
+        // FedAvg of one client gives the update back
+        (_, MemorySink unpacked) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("c", sparse.Model)]);
+        using (unpacked)
+            Assert.That(Models.AllBytes(unpacked.Model), Is.EqualTo(Models.AllBytes(dense.Model)));
+    }
+
+    private RoundReport Aggregate(IAggregator aggregator, string expectedName, bool wide)
+    {
+        using TensorSource global = Open("global"), expected = Open(expectedName);
+        ClientUpdate[] updates = [.. Directory.GetFiles(Golden.RoundFolder(round), "client-*.safetensors").Select(path => ClientUpdate.FromFile(Path.GetFileName(path), path))];
+        (RoundReport report, MemorySink sink) = Models.Run(aggregator, global, updates, new RoundOptions { OutputDType = wide ? DType.F64 : null });
+        using (sink)
+            Compare(sink.Model, expected);
+        return report;
+    }
+
+    private static void Compare(TensorSource found, TensorSource expected)
+    {
+        Assert.That(found.Tensors.Select(tensor => tensor.Name), Is.EquivalentTo(expected.Tensors.Select(tensor => tensor.Name)));
+        foreach (TensorInfo tensor in found.Tensors)
+        {
+            double[] values = Models.ToDoubles(found, tensor.Name), truth = Models.ToDoubles(expected, tensor.Name);
+            double largest = truth.Max(Math.Abs);
+            for (int i = 0; i < values.Length; i++)
+            {
+                double bound = tensor.DType switch
+                {
+                    DType.F64 => 64 * Math.ScaleB(1, -53) * largest,
+                    DType.F32 => Half(truth[i], 24, -149),
+                    DType.F16 => Half(truth[i], 11, -24),
+                    _ => Half(truth[i], 8, -133),
+                };
+                // the truth is itself a float64: its own last place is allowed on top of the rounding
+                Assert.That(Math.Abs(values[i] - truth[i]), Is.LessThanOrEqualTo(bound + 64 * Math.ScaleB(1, -53) * largest), $"{tensor.Name}[{i}]");
+            }
+        }
+    }
+
+    /// <summary>Half a unit in the last place of a number with so many significant bits, or half the smallest subnormal.</summary>
+    private static double Half(double value, int bits, int smallest) =>
+        Math.Max(value == 0 ? 0 : Math.ScaleB(1, Math.ILogB(value) - bits), Math.ScaleB(1, smallest - 1));
+
+    private TensorSource Open(string name) => TensorSource.Open(PathOf(name));
+
+    private string PathOf(string name, string extension = ".safetensors") => Path.Combine(Golden.RoundFolder(round), name + extension);
+}

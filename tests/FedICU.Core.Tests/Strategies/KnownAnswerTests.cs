@@ -1,0 +1,66 @@
+namespace FedICU.Tests;
+
+/// <summary>The small numbers of the method's description, computed there by an independent float64 implementation.</summary>
+internal sealed class KnownAnswerTests
+{
+    private static readonly MemoryModel Global = Models.Of64("w", [2, 2], 1, 0, 0, 2);
+
+    private static readonly ClientUpdate[] Clients =
+    [
+        ClientUpdate.FromTensors("a", Models.Of64("w", [2, 2], 2, 0, 0, 2)),
+        ClientUpdate.FromTensors("b", Models.Of64("w", [2, 2], 1, 1, 1, 2)),
+        ClientUpdate.FromTensors("c", Models.Of64("w", [2, 2], -1, 0, 0, 3)),
+    ];
+
+    [Test]
+    public void FedIcuServer()
+    {
+        (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(), Global, Clients);
+        using (sink)
+        {
+            TensorReport tensor = report.Tensors[0];
+            Assert.That(tensor.Clients.Select(client => client.Score!.Value), Is.EqualTo(new[] { .40038349, .44721360, .04683010 }).Within(5e-9));
+            Assert.That(tensor.Clients.Select(client => client.Weight!.Value), Is.EqualTo(new[] { .38074622, .60815762, .01109616 }).Within(5e-9));
+            Assert.That(sink.Model.ToArray<double>("w"), Is.EqualTo(new[] { 1.29591174, .67316738, .69688164, 2.31618198 }).Within(5e-9));
+        }
+    }
+
+    [Test]
+    public void FedAvgByExamples()
+    {
+        ClientUpdate[] updates =
+        [
+            ClientUpdate.FromTensors("a", Models.Of("w", [3], 1, 2, 3), 1),
+            ClientUpdate.FromTensors("b", Models.Of("w", [3], 5, 6, -1), 3),
+        ];
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), Models.Of("w", [3], 0, 0, 0), updates);
+        using (sink)
+        {
+            Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 4, 5, 0 }));
+            Assert.That(report.Clients.Select(client => client.Share), Is.EqualTo(new[] { .25, .75 }));
+        }
+    }
+
+    [TestCase(MaskRule.Hard, new[] { 1, -.6, .8, .1 })]
+    [TestCase(MaskRule.Soft, new[] { 1, -.6, .766849, .1 })]
+    public void FedIcuClient(MaskRule rule, double[] expected)
+    {
+        // u is given as it stands in the description: the momentum is supplied
+        var options = new FedIcuClientOptions { Mask = rule, Momentum = Compute.MomentumRule.Supplied };
+        using var sink = new MemorySink();
+        MaskReport report = new FedIcuClient(options).CreateUpdate(
+            Models.Of64("w", [4], 1, -.2, .5, .1), Models.Of64("w", [4], 1.05, -.6, .8, .12), sink, Models.Of64("w", [4], .05, -.4, .3, .02), dense: true);
+        Assert.That(sink.Model.ToArray<double>("w"), Is.EqualTo(expected).Within(5e-7));
+        Assert.That(report.Tensors[0].Sent, Is.EqualTo(2));
+    }
+
+    [Test]
+    public void ProximalTermOfThreeWeights()
+    {
+        var term = new ProximalTerm(0.5);
+        float[] gradient = [1, 1, 1];
+        double value = term.AddGradient<float>([1, 2, 3], [0, 2, 5], gradient);
+        Assert.That(value, Is.EqualTo(0.25 * 5));
+        Assert.That(gradient, Is.EqualTo(new[] { 1.5f, 1, 0 }));
+    }
+}

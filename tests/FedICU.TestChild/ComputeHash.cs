@@ -1,0 +1,206 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using FedICU.Compute;
+
+namespace FedICU.TestChild;
+
+/// <summary>
+/// The bits of every verb over a seeded batch of panels, a hash a verb: what a process with fewer instructions must print just the same.
+/// </summary>
+public static unsafe class ComputeHash
+{
+    private static readonly DType[] Types = [DType.F64, DType.F32, DType.F16, DType.BF16];
+    private static readonly int[] Lengths = [1, 2, 7, 8, 9, 15, 16, 31, 64, 100, 257, 511, 513, 1023, 1025, 2047, 2049, 2500, 4100];
+    private static readonly int[] Counts = [1, 2, 3, 4, 5, 9];
+
+    /// <summary>Prints the hashes of the backend that this process would take, and the bits of the registers that it has.</summary>
+    public static int Print()
+    {
+        foreach (string line in Lines(new SimdBackend()))
+            Console.WriteLine(line);
+        Console.WriteLine(Registers);
+        return 0;
+    }
+
+    private static int Registers =>
+        Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
+
+    /// <summary>The hashes of a backend.</summary>
+    public static IReadOnlyList<string> Lines(IComputeBackend backend)
+    {
+        (string Name, Action<Batch> Run)[] verbs =
+        [
+            ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddProjections", AddProjections), ("Combine", Combine),
+            ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant), ("Importance", Importance),
+            ("AddProximal", AddProximal),
+        ];
+        var lines = new List<string>();
+        foreach (var (name, run) in verbs)
+        {
+            using var batch = new Batch(backend);
+            foreach (int length in Lengths)
+            {
+                for (int seed = 0; seed < 4; seed++)
+                {
+                    batch.Begin(length, seed);
+                    run(batch);
+                }
+            }
+
+            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{name} {batch.Hash:x16}"));
+        }
+
+        return lines;
+    }
+
+    private static void WeightedSum(Batch batch)
+    {
+        TensorPanel output = batch.Output();
+        batch.Add(batch.Backend.WeightedSum(batch.Inputs, SamplePanels.Doubles(batch.Inputs.Length, batch.Random, Spread.Tame), 3.7, batch.Length, output));
+        batch.Add(output, batch.Length);
+    }
+
+    private static void AddSquares(Batch batch)
+    {
+        double[] sums = new double[batch.Inputs.Length * batch.Geometry.Groups];
+        fixed (double* data = sums)
+            batch.Backend.AddSquares(batch.Inputs, batch.Geometry, new GroupValues(data, batch.Geometry.Groups));
+        batch.Add(sums);
+    }
+
+    private static void AddProjections(Batch batch)
+    {
+        int groups = batch.Geometry.Groups, n = batch.Inputs.Length;
+        double[] a = SamplePanels.Doubles(n * groups, batch.Random, Spread.Tame), b = SamplePanels.Doubles(n * groups, batch.Random, Spread.Tame);
+        double[] dots = new double[n];
+        fixed (double* first = a, second = b)
+            batch.Backend.AddProjections(batch.Inputs, batch.Geometry, new GroupValues(first, groups), new GroupValues(second, groups), dots);
+        batch.Add(dots);
+    }
+
+    private static void Combine(Batch batch)
+    {
+        int groups = batch.Geometry.Groups;
+        TensorPanel output = batch.Output();
+        double[] coefficients = SamplePanels.Doubles(batch.Inputs.Length * groups, batch.Random, Spread.Tame), squares = new double[groups];
+        fixed (double* first = coefficients, sums = squares)
+            batch.Add(batch.Backend.Combine(batch.Inputs, batch.Geometry, new GroupValues(first, groups), output, sums));
+        batch.Add(output, batch.Length);
+        batch.Add(squares);
+    }
+
+    private static void CountNonFinite(Batch batch)
+    {
+        foreach (TensorPanel input in batch.Inputs)
+            batch.Add(batch.Backend.CountNonFinite(input, batch.Length));
+    }
+
+    private static void AddMoments(Batch batch)
+    {
+        MagnitudeMoments update = default, global = default;
+        batch.Backend.AddMoments(batch.Importance(), batch.Length, ref update, ref global);
+        foreach (MagnitudeMoments moments in (MagnitudeMoments[])[update, global])
+            batch.Add([moments.Count, moments.Mean, moments.SquaredDeviations, moments.Minimum, moments.Maximum]);
+    }
+
+    private static void SelectImportant(Batch batch)
+    {
+        byte[] mask = new byte[(batch.Length + 7) / 8];
+        TensorPanel momentum = batch.Output();
+        fixed (byte* bits = mask)
+        {
+            batch.Add(batch.Backend.SelectImportant(
+                batch.Importance(), batch.Length, new ImportanceScale(0.9, 1.3), new ImportanceScale(0.8, 1.7), bits, momentum));
+        }
+
+        foreach (byte bits in mask)
+            batch.Add(bits);
+        batch.Add(momentum, batch.Length);
+    }
+
+    private static void Importance(Batch batch)
+    {
+        double[] update = new double[batch.Length], global = new double[batch.Length];
+        fixed (double* u = update, g = global)
+        {
+            batch.Backend.Importance(
+                batch.Importance(), batch.Length, new ImportanceScale(0.9, 1.3), new ImportanceScale(0.8, 1.7), batch.Random.Next(2) == 0, u, g);
+        }
+
+        batch.Add(update);
+        batch.Add(global);
+    }
+
+    private static void AddProximal(Batch batch)
+    {
+        TensorPanel gradient = batch.Output();
+        SamplePanels.Fill(gradient.Data, gradient.DType, batch.Length, batch.Random, Spread.Tame);
+        batch.Add([batch.Backend.AddProximal(batch.Inputs[0], batch.Inputs[^1], 0.3, batch.Length, gradient)]);
+        batch.Add(gradient, batch.Length);
+    }
+
+    /// <summary>Panels of one case after another, and the hash of what came out of them.</summary>
+    private sealed class Batch(IComputeBackend backend) : IDisposable
+    {
+        private readonly List<nint> _allocated = [];
+
+        public IComputeBackend Backend { get; } = backend;
+        public Random Random { get; private set; } = new(0);
+        public int Length { get; private set; }
+        public TensorPanel[] Inputs { get; private set; } = [];
+        public PanelGeometry Geometry { get; private set; }
+        public ulong Hash { get; private set; } = 0xCBF2_9CE4_8422_2325;
+
+        public void Begin(int length, int seed)
+        {
+            Dispose();
+            Length = length;
+            Random = new Random(length * 1000 + seed);
+            Spread spread = seed == 3 ? Spread.Wild : Spread.Tame;
+            int rows = length % 5 == 0 ? 5 : length % 3 == 0 ? 3 : 1;
+            Geometry = new PanelGeometry(rows, length / rows, Random.Next(2) == 0);
+            Inputs = new TensorPanel[Counts[Random.Next(Counts.Length)]];
+            DType dtype = Types[Random.Next(Types.Length)];
+            bool mixed = Random.Next(3) == 0;
+            for (int k = 0; k < Inputs.Length; k++)
+                Inputs[k] = Allocate(mixed ? Types[Random.Next(Types.Length)] : dtype, spread);
+        }
+
+        public TensorPanel Output() => Allocate(Types[Random.Next(Types.Length)], null);
+
+        public ImportanceInputs Importance() => new(
+            Inputs[0], Inputs[Inputs.Length / 2], Inputs[^1], (MomentumRule)Random.Next(3), 0.9);
+
+        public void Add(long value) => Hash = (Hash ^ (ulong)value) * 0x100_0000_01B3 ^ Hash >> 29;
+
+        public void Add(double[] values)
+        {
+            // which NaN it is depends on the instruction; an output never says
+            foreach (double value in values)
+                Add(double.IsNaN(value) ? 0x7FF8_0000_0000_0000 : BitConverter.DoubleToInt64Bits(value));
+        }
+
+        public void Add(TensorPanel panel, int length)
+        {
+            foreach (byte value in new ReadOnlySpan<byte>(panel.Data, length * panel.DType.BitSize / 8))
+                Add(value);
+        }
+
+        public void Dispose()
+        {
+            foreach (nint address in _allocated)
+                NativeMemory.Free((void*)address);
+            _allocated.Clear();
+        }
+
+        private TensorPanel Allocate(DType dtype, Spread? spread)
+        {
+            void* data = NativeMemory.AllocZeroed((nuint)(Length * dtype.BitSize / 8));
+            _allocated.Add((nint)data);
+            if (spread is Spread values)
+                SamplePanels.Fill(data, dtype, Length, Random, values);
+            return new TensorPanel(data, dtype);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+using FedICU.TestChild;
+
+// what a test cannot do in its own process, because it ends the process or might
+return args switch
+{
+    ["write-half", string path] => Writing.Half(path),
+    ["write-forever", string path] => Writing.Forever(path),
+    ["read-while-truncated", string path] => Reading.UntilRefused(path),
+    ["compute-hash"] => ComputeHash.Print(),
+    _ => 2,
+};
