@@ -7,5 +7,6 @@ return args switch
     ["write-forever", string path] => Writing.Forever(path),
     ["read-while-truncated", string path] => Reading.UntilRefused(path),
     ["compute-hash"] => ComputeHash.Print(),
+    ["aggregate-peak", string strategy, string output, string global, .. string[] clients] => await PeakMemory.AggregateAsync(strategy, output, global, clients),
     _ => 2,
 };

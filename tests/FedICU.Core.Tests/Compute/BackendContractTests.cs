@@ -441,6 +441,21 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
     }
 
     [Test]
+    public void An_infinite_coefficient_does_not_reach_past_the_end([Values] bool groupsAreColumns, [Range(1, 9)] int columns)
+    {
+        double[] x = Enumerable.Repeat(1.0, columns).ToArray(), infinite = Enumerable.Repeat(double.PositiveInfinity, columns).ToArray(), dots = [0];
+        fixed (double* input = x, a = infinite)
+        {
+            var values = new GroupValues(a, columns);
+            _backend.AddProjections([new TensorPanel(input, DType.F64)], new PanelGeometry(1, columns, groupsAreColumns), values, values, dots);
+            Assert.That(dots[0], Is.EqualTo(double.PositiveInfinity));
+            double squares = 0;
+            _backend.Combine([new TensorPanel(input, DType.F64)], new PanelGeometry(1, columns, false), values, default, &squares);
+            Assert.That(squares, Is.EqualTo(double.PositiveInfinity));
+        }
+    }
+
+    [Test]
     public void A_type_that_is_not_computed_is_refused()
     {
         long data = 0;

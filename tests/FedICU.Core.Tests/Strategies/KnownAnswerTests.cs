@@ -46,7 +46,7 @@ internal sealed class KnownAnswerTests
     public void FedIcuClient(MaskRule rule, double[] expected)
     {
         // u is given as it stands in the description: the momentum is supplied
-        var options = new FedIcuClientOptions { Mask = rule, Momentum = Compute.MomentumRule.Supplied };
+        var options = new FedIcuClientOptions { Mask = rule, Momentum = FedICU.Compute.MomentumRule.Supplied };
         using var sink = new MemorySink();
         MaskReport report = new FedIcuClient(options).CreateUpdate(
             Models.Of64("w", [4], 1, -.2, .5, .1), Models.Of64("w", [4], 1.05, -.6, .8, .12), sink, Models.Of64("w", [4], .05, -.4, .3, .02), dense: true);

@@ -5,7 +5,7 @@ namespace FedICU.Compute;
 /// <summary>What eight elements of one input are multiplied by.</summary>
 internal unsafe interface ICoefficients<TSelf, L>
     where TSelf : struct, ICoefficients<TSelf, L>
-    where L : struct, ILanes<L>
+    where L : unmanaged, ILanes<L>
 {
     /// <summary>From the address of the first element's coefficient.</summary>
     static abstract TSelf From(double* first);
@@ -19,7 +19,7 @@ internal unsafe interface ICoefficients<TSelf, L>
 
 /// <summary>One coefficient for all elements of a row.</summary>
 internal readonly unsafe struct RowCoefficient<L> : ICoefficients<RowCoefficient<L>, L>
-    where L : struct, ILanes<L>
+    where L : unmanaged, ILanes<L>
 {
     private readonly L _value;
 
@@ -38,7 +38,7 @@ internal readonly unsafe struct RowCoefficient<L> : ICoefficients<RowCoefficient
 
 /// <summary>A coefficient for each column.</summary>
 internal readonly unsafe struct ColumnCoefficients<L> : ICoefficients<ColumnCoefficients<L>, L>
-    where L : struct, ILanes<L>
+    where L : unmanaged, ILanes<L>
 {
     private readonly double* _first;
 

@@ -12,10 +12,10 @@ internal unsafe interface IElement
     static abstract double Limit { get; }
 
     /// <summary>Eight elements, widened.</summary>
-    static abstract L Load<L>(byte* source) where L : struct, ILanes<L>;
+    static abstract L Load<L>(byte* source) where L : unmanaged, ILanes<L>;
 
     /// <summary>Eight elements, each rounded once, ties to even; NaN without payload.</summary>
-    static abstract void Store<L>(L value, byte* target) where L : struct, ILanes<L>;
+    static abstract void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 }
 
 /// <summary>IEEE 754 binary64.</summary>
@@ -26,10 +26,10 @@ internal readonly unsafe struct F64 : IElement
     public static double Limit => double.PositiveInfinity;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static L Load<L>(byte* source) where L : struct, ILanes<L> => L.Load((double*)source);
+    public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.Load((double*)source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store<L>(L value, byte* target) where L : struct, ILanes<L> => L.Store(L.PlainNaN(value), (double*)target);
+    public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Store(L.PlainNaN(value), (double*)target);
 }
 
 /// <summary>IEEE 754 binary32.</summary>
@@ -41,10 +41,10 @@ internal readonly unsafe struct F32 : IElement
     public static double Limit => Rounder.TwoTo128 - 1.0141204801825835e+31;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static L Load<L>(byte* source) where L : struct, ILanes<L> => L.LoadSingle((float*)source);
+    public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadSingle((float*)source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store<L>(L value, byte* target) where L : struct, ILanes<L> => L.StoreSingle(L.PlainNaN(value), (float*)target);
+    public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.StoreSingle(L.PlainNaN(value), (float*)target);
 }
 
 /// <summary>IEEE 754 binary16.</summary>
@@ -56,10 +56,10 @@ internal readonly unsafe struct F16 : IElement
     public static double Limit => 65520;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static L Load<L>(byte* source) where L : struct, ILanes<L> => L.LoadHalf((ushort*)source);
+    public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadHalf((ushort*)source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store<L>(L value, byte* target) where L : struct, ILanes<L> =>
+    public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
         L.StoreExactHalf(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus14, 65536, 10), (ushort*)target);
 }
 
@@ -72,10 +72,10 @@ internal readonly unsafe struct BF16 : IElement
     public static double Limit => Rounder.TwoTo128 - 6.64613997892458e+35;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static L Load<L>(byte* source) where L : struct, ILanes<L> => L.LoadBFloat16((ushort*)source);
+    public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadBFloat16((ushort*)source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store<L>(L value, byte* target) where L : struct, ILanes<L> =>
+    public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
         L.StoreExactBFloat16(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus126, Rounder.TwoTo128, 7), (ushort*)target);
 }
 
@@ -94,7 +94,7 @@ internal static class Rounder
     /// <param name="overflow">The power of two above the type's largest finite number.</param>
     /// <param name="fractionBits">The type's bits after the leading one.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static L Round<L>(L value, double smallestNormal, double overflow, int fractionBits) where L : struct, ILanes<L>
+    public static L Round<L>(L value, double smallestNormal, double overflow, int fractionBits) where L : unmanaged, ILanes<L>
     {
         L exponent = L.And(value, L.Broadcast(double.PositiveInfinity));
         L power = L.Minimum(L.Maximum(exponent, L.Broadcast(smallestNormal)), L.Broadcast(overflow));

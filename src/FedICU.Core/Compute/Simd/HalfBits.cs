@@ -8,7 +8,7 @@ namespace FedICU.Compute;
 internal static unsafe class HalfBits
 {
     /// <summary>The positive quiet NaN without payload (double.NaN is negative).</summary>
-    public static readonly double PlainNaN = BitConverter.Int64BitsToDouble(0x7FF8_0000_0000_0000);
+    public const ulong PlainNaN = 0x7FF8_0000_0000_0000;
 
     private const uint Infinity = 0x7C00;               // binary16
     private const uint Rebias = (127 - 15) << 23;       // from binary16's exponent to binary32's

@@ -5,7 +5,7 @@ namespace FedICU.Compute;
 /// IEEE 754 says, and <see cref="Sum"/> has one shape, the bits do not depend on the registers.
 /// </summary>
 internal unsafe interface ILanes<TSelf>
-    where TSelf : struct, ILanes<TSelf>
+    where TSelf : unmanaged, ILanes<TSelf>
 {
     /// <summary>All lanes the same.</summary>
     static abstract TSelf Broadcast(double value);

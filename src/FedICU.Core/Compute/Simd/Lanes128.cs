@@ -146,7 +146,7 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<double> PlainNaN(Vector128<double> value) =>
-        Vector128.ConditionalSelect(Vector128.Equals(value, value), value, Vector128.Create(HalfBits.PlainNaN));
+        Vector128.ConditionalSelect(Vector128.Equals(value, value), value, Vector128.Create(HalfBits.PlainNaN).AsDouble());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Lanes128 Widen(Vector128<float> lower, Vector128<float> upper) => new(

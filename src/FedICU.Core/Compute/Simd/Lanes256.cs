@@ -120,7 +120,7 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<double> PlainNaN(Vector256<double> value) =>
-        Vector256.ConditionalSelect(Vector256.Equals(value, value), value, Vector256.Create(HalfBits.PlainNaN));
+        Vector256.ConditionalSelect(Vector256.Equals(value, value), value, Vector256.Create(HalfBits.PlainNaN).AsDouble());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Lanes256 Widen(Vector256<float> value) => new(Widen(value.GetLower()), Widen(value.GetUpper()));

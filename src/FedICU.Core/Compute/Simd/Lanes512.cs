@@ -79,7 +79,7 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 PlainNaN(Lanes512 value) =>
-        new(Vector512.ConditionalSelect(Vector512.Equals(value._v, value._v), value._v, Vector512.Create(HalfBits.PlainNaN)));
+        new(Vector512.ConditionalSelect(Vector512.Equals(value._v, value._v), value._v, Vector512.Create(HalfBits.PlainNaN).AsDouble()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Sum(Lanes512 value)

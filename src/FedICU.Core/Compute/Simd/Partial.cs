@@ -4,7 +4,7 @@ namespace FedICU.Compute;
 
 /// <summary>The last elements of a run, fewer than eight: nothing is read or written past them.</summary>
 internal static unsafe class Partial<L>
-    where L : struct, ILanes<L>
+    where L : unmanaged, ILanes<L>
 {
     private struct Buffer
     {

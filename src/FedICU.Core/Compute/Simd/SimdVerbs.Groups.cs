@@ -74,18 +74,22 @@ internal sealed unsafe partial class SimdVerbs<L>
             L.Store(sum, sums + i);
         }
 
-        int rest = columns - (int)i;
-        if (rest > 0)
-        {
-            L sum = Partial<L>.Load<F64>((byte*)(sums + i), rest);
-            for (int row = 0; row < rows; row++)
-            {
-                L y = Partial<L>.Load<E>(x + row * rowBytes + i * E.Size, rest);
-                sum = L.FusedMultiplyAdd(y, y, sum);
-            }
+        if (i < columns)
+            SquareRowsRest<E>(x + i * E.Size, rowBytes, rows, sums + i, columns - (int)i);
+    }
 
-            Partial<L>.Store<F64>(sum, (byte*)(sums + i), rest);
+    /// <summary>The last columns of <see cref="SquareRows{E}"/>.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void SquareRowsRest<E>(byte* x, nint rowBytes, int rows, double* sums, int rest) where E : struct, IElement
+    {
+        L sum = Partial<L>.Load<F64>((byte*)sums, rest);
+        for (int row = 0; row < rows; row++)
+        {
+            L y = Partial<L>.Load<E>(x + row * rowBytes, rest);
+            sum = L.FusedMultiplyAdd(y, y, sum);
         }
+
+        Partial<L>.Store<F64>(sum, (byte*)sums, rest);
     }
 
     /// <summary>sums[k * stride + r] += reduce8 of the squares of row r, for up to four inputs.</summary>
@@ -94,6 +98,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     {
         int m = inputs.Count;
         byte* x0 = inputs.X0, x1 = inputs.X1, x2 = inputs.X2, x3 = inputs.X3;
+        nint bytes = (nint)columns * E.Size;
         for (int row = 0; row < rows; row++)
         {
             L s0 = L.Broadcast(0), s1 = s0, s2 = s0, s3 = s0;
@@ -121,42 +126,25 @@ internal sealed unsafe partial class SimdVerbs<L>
                 }
             }
 
-            int rest = columns - (int)i;
-            if (rest > 0)
-            {
-                L y = Partial<L>.Load<E>(x0 + i * E.Size, rest);
-                s0 = L.FusedMultiplyAdd(y, y, s0);
-                if (m > 1)
-                {
-                    y = Partial<L>.Load<E>(x1 + i * E.Size, rest);
-                    s1 = L.FusedMultiplyAdd(y, y, s1);
-                }
-
-                if (m > 2)
-                {
-                    y = Partial<L>.Load<E>(x2 + i * E.Size, rest);
-                    s2 = L.FusedMultiplyAdd(y, y, s2);
-                }
-
-                if (m > 3)
-                {
-                    y = Partial<L>.Load<E>(x3 + i * E.Size, rest);
-                    s3 = L.FusedMultiplyAdd(y, y, s3);
-                }
-            }
-
-            sums[row] += L.Sum(s0);
-            if (m > 1)
-                sums[stride + row] += L.Sum(s1);
-            if (m > 2)
-                sums[2 * stride + row] += L.Sum(s2);
-            if (m > 3)
-                sums[3 * stride + row] += L.Sum(s3);
-            nint bytes = (nint)columns * E.Size;
+            var lanes = new FourLanes { A = s0, B = s1, C = s2, D = s3 };
+            if (i < columns)
+                SquareRest<E>(inputs, row * bytes + i * E.Size, columns - (int)i, (L*)&lanes);
+            lanes.AddTo(sums + row, stride, m);
             x0 += bytes;
             x1 += bytes;
             x2 += bytes;
             x3 += bytes;
+        }
+    }
+
+    /// <summary>The last elements of a row of <see cref="SquareGroups{E}"/>.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void SquareRest<E>(Inputs inputs, nint offset, int rest, L* lanes) where E : struct, IElement
+    {
+        for (int j = 0; j < inputs.Count; j++)
+        {
+            L y = Partial<L>.Load<E>(inputs[j] + offset, rest);
+            lanes[j] = L.FusedMultiplyAdd(y, y, lanes[j]);
         }
     }
 
@@ -231,35 +219,41 @@ internal sealed unsafe partial class SimdVerbs<L>
                 s3 = L.FusedMultiplyAdd(L.Multiply(c3.At(i), E.Load<L>(x3 + i * E.Size)), t, s3);
         }
 
-        int rest = count - (int)i;
-        if (rest > 0)
-        {
-            // lanes past the end take 0 * 0, whatever a coefficient times nothing would be
-            L t = Partial<L>.First(L.Load(tile + i), rest);
-            s0 = ProjectRest<E, C>(x0, c0, i, rest, t, s0);
-            if (m > 1)
-                s1 = ProjectRest<E, C>(x1, c1, i, rest, t, s1);
-            if (m > 2)
-                s2 = ProjectRest<E, C>(x2, c2, i, rest, t, s2);
-            if (m > 3)
-                s3 = ProjectRest<E, C>(x3, c3, i, rest, t, s3);
-        }
-
-        sums[0] += L.Sum(s0);
-        if (m > 1)
-            sums[1] += L.Sum(s1);
-        if (m > 2)
-            sums[2] += L.Sum(s2);
-        if (m > 3)
-            sums[3] += L.Sum(s3);
+        var lanes = new FourLanes { A = s0, B = s1, C = s2, D = s3 };
+        if (i < count)
+            ProjectRest<E, C>(inputs, coefficients, stride, tile, i, count - (int)i, (L*)&lanes);
+        lanes.AddTo(sums, 1, m);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static L ProjectRest<E, C>(byte* x, C coefficients, nint i, int rest, L t, L sum)
+    /// <summary>The last elements of <see cref="Project{E, C}"/>. Lanes past the end take 0 * 0, whatever a coefficient times nothing would be.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void ProjectRest<E, C>(Inputs inputs, double* coefficients, long stride, double* tile, nint i, int rest, L* lanes)
         where E : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
-        L scaled = L.Multiply(coefficients.Rest(i, rest), Partial<L>.Load<E>(x + i * E.Size, rest));
-        return L.FusedMultiplyAdd(Partial<L>.First(scaled, rest), t, sum);
+        L t = Partial<L>.First(L.Load(tile + i), rest);
+        for (int j = 0; j < inputs.Count; j++)
+        {
+            L x = Partial<L>.Load<E>(inputs[j] + i * E.Size, rest);
+            L scaled = Partial<L>.First(L.Multiply(C.From(coefficients + j * stride).Rest(i, rest), x), rest);
+            lanes[j] = L.FusedMultiplyAdd(scaled, t, lanes[j]);
+        }
+    }
+
+    /// <summary>The lanes of up to four inputs, out of their registers.</summary>
+    private struct FourLanes
+    {
+        public L A, B, C, D;
+
+        public readonly void AddTo(double* sums, long stride, int count)
+        {
+            *sums += L.Sum(A);
+            if (count > 1)
+                sums[stride] += L.Sum(B);
+            if (count > 2)
+                sums[2 * stride] += L.Sum(C);
+            if (count > 3)
+                sums[3 * stride] += L.Sum(D);
+        }
     }
 }

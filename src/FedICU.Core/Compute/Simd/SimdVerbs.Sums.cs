@@ -108,19 +108,20 @@ internal sealed unsafe partial class SimdVerbs<L>
             L.Store(sum, tile + i);
         }
 
-        int rest = count - (int)i;
-        if (rest > 0)
-        {
-            L sum = begin ? L.Broadcast(-0.0) : L.Load(tile + i);
-            sum = L.FusedMultiplyAdd(c0.Rest(i, rest), Partial<L>.Load<E>(x0 + i * E.Size, rest), sum);
-            if (m > 1)
-                sum = L.FusedMultiplyAdd(c1.Rest(i, rest), Partial<L>.Load<E>(x1 + i * E.Size, rest), sum);
-            if (m > 2)
-                sum = L.FusedMultiplyAdd(c2.Rest(i, rest), Partial<L>.Load<E>(x2 + i * E.Size, rest), sum);
-            if (m > 3)
-                sum = L.FusedMultiplyAdd(c3.Rest(i, rest), Partial<L>.Load<E>(x3 + i * E.Size, rest), sum);
-            L.Store(sum, tile + i);
-        }
+        if (i < count)
+            MixRest<E, C>(inputs, coefficients, stride, begin, tile, i, count - (int)i);
+    }
+
+    /// <summary>The last elements of <see cref="Mix{E, C}"/>, apart from it so that its loop keeps all it needs in registers.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void MixRest<E, C>(Inputs inputs, double* coefficients, long stride, bool begin, double* tile, nint i, int rest)
+        where E : struct, IElement
+        where C : struct, ICoefficients<C, L>
+    {
+        L sum = begin ? L.Broadcast(-0.0) : L.Load(tile + i);
+        for (int j = 0; j < inputs.Count; j++)
+            sum = L.FusedMultiplyAdd(C.From(coefficients + j * stride).Rest(i, rest), Partial<L>.Load<E>(inputs[j] + i * E.Size, rest), sum);
+        L.Store(sum, tile + i);
     }
 
     private static long Finish(double* tile, double divisor, TensorPanel output, long offset, int count)

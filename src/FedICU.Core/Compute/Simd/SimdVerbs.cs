@@ -7,7 +7,7 @@ namespace FedICU.Compute;
 /// cache, while each input is read from memory once, up to four inputs side by side.
 /// </summary>
 internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
-    where L : struct, ILanes<L>
+    where L : unmanaged, ILanes<L>
 {
     /// <summary>Kernels are compiled at once for speed: a round must not begin in the slow code of a first tier.</summary>
     private const MethodImplOptions Kernel = MethodImplOptions.AggressiveOptimization;
@@ -32,6 +32,8 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
     {
         public byte* X0, X1, X2, X3;
         public int Count;
+
+        public readonly byte* this[int j] => j switch { 0 => X0, 1 => X1, 2 => X2, _ => X3 };
     }
 
     /// <summary>The inputs from k on that are of the type of input k, at most four.</summary>

@@ -1,0 +1,40 @@
+using FedICU.Compute;
+
+namespace FedICU.Cli.Tests;
+
+/// <summary>The library's verification: what is right passes, and every verb that is wrong is found and named.</summary>
+public sealed class BackendVerificationTests
+{
+    [Test]
+    public void EveryVerbAndTypeHasARow()
+    {
+        VerificationResult result = BackendVerification.Run(new ReferenceBackend());
+        Assert.That(result.Rows.Select(row => row.Verb).Distinct(), Is.EquivalentTo(typeof(IComputeBackend).GetMethods().Where(method => !method.IsSpecialName).Select(method => method.Name)));
+        Assert.That(result.Rows, Has.Count.EqualTo(9 * 4).And.All.Property(nameof(VerificationRow.Passed)).True);
+        Assert.That(result.Rows.Select(row => row.WorstError), Is.All.Zero);
+        Assert.That(result.Passed);
+    }
+
+    [Test]
+    public void AWrongVerbIsFound([Values("WeightedSum", "AddSquares", "AddProjections", "Combine", "CountNonFinite", "AddMoments", "SelectImportant", "Importance", "AddProximal")] string verb)
+    {
+        VerificationResult result = BackendVerification.Run(new FaultyBackend(verb), seed: 3);
+        Assert.That(result.Rows.Where(row => !row.Passed).Select(row => (row.Verb, row.DType)),
+            Is.EquivalentTo(new[] { DType.F64, DType.F32, DType.F16, DType.BF16 }.Select(dtype => (verb, dtype))));
+    }
+
+    [Test]
+    public void AWriteBeyondTheOutputIsFound()
+    {
+        VerificationResult result = BackendVerification.Run(new FaultyBackend("Overrun"));
+        Assert.That(result.Rows.Where(row => row.Verb == "WeightedSum").Select(row => row.Passed), Is.All.False);
+    }
+
+    [Test]
+    public void ACancelledVerificationEnds()
+    {
+        using var cancellation = new CancellationTokenSource();
+        cancellation.Cancel();
+        Assert.That(() => BackendVerification.Run(new ReferenceBackend(), cancellationToken: cancellation.Token), Throws.InstanceOf<OperationCanceledException>());
+    }
+}

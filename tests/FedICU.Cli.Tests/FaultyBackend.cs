@@ -1,0 +1,71 @@
+using FedICU.Compute;
+
+namespace FedICU.Cli.Tests;
+
+/// <summary>The reference with one verb a little wrong, so that a verification can be seen to find it.</summary>
+internal sealed unsafe class FaultyBackend(string verb) : IComputeBackend
+{
+    private readonly ReferenceBackend _right = new();
+
+    public string Name => "faulty";
+
+    public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
+    {
+        // the bits of one element, or one element too many
+        long nonFinite = _right.WeightedSum(inputs, weights, divisor, length, output);
+        if (verb == nameof(WeightedSum) && length > 0)
+            *(byte*)output.Data ^= 1;
+        if (verb == "Overrun")
+            ((byte*)output.Data)[length * Size(output.DType)] = 0;
+        return nonFinite;
+    }
+
+    public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums)
+    {
+        _right.AddSquares(inputs, geometry, sums);
+        if (verb == nameof(AddSquares))
+            sums.Data[0] *= 1 + 1e-6;
+    }
+
+    public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
+    {
+        _right.AddProjections(inputs, geometry, a, b, dots);
+        if (verb == nameof(AddProjections))
+            dots[^1] += 1e-3;
+    }
+
+    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, TensorPanel output, double* squares)
+    {
+        // squares written, not added to
+        if (verb == nameof(Combine) && squares != null)
+            new Span<double>(squares, geometry.Groups).Clear();
+        return _right.Combine(inputs, geometry, coefficients, output, squares);
+    }
+
+    public long CountNonFinite(TensorPanel input, int length) => _right.CountNonFinite(input, length) + (verb == nameof(CountNonFinite) && length == 257 ? 1 : 0);
+
+    public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
+    {
+        // the two sides exchanged
+        if (verb == nameof(AddMoments))
+            _right.AddMoments(inputs, length, ref global, ref update);
+        else
+            _right.AddMoments(inputs, length, ref update, ref global);
+    }
+
+    public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
+    {
+        long selected = _right.SelectImportant(inputs, length, update, global, mask, momentum);
+        if (verb == nameof(SelectImportant) && mask != null && length == 4099)
+            mask[100] ^= 0x10;
+        return selected;
+    }
+
+    public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance) =>
+        _right.Importance(inputs, length, update, global, sigmoid != (verb == nameof(Importance)), updateImportance, globalImportance);
+
+    public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) =>
+        _right.AddProximal(local, global, verb == nameof(AddProximal) ? -mu : mu, length, gradient);
+
+    private static int Size(DType dtype) => dtype.BitSize / 8;
+}

@@ -1,0 +1,92 @@
+namespace FedICU.Cli.Tests;
+
+public sealed class MaskTests
+{
+    private Place _place = null!;
+
+    [SetUp]
+    public void SetUp()
+    {
+        _place = new Place();
+        var random = new Random(5);
+        foreach (string name in (string[])["received", "trained"])
+            _place.Write(name + ".safetensors", new MemoryModel { { "w", [40, 25], Enumerable.Range(0, 1000).Select(_ => (float)random.NextDouble() - 0.5f).ToArray() } });
+    }
+
+    [TearDown]
+    public void TearDown() => _place.Dispose();
+
+    [Test]
+    public void SaysShareAndSavingOfEachTensor()
+    {
+        Run run = Mask("update.safetensors", "--mask", "top=0.1");
+        // 100 values of 4 bytes and 1000 bits
+        Assert.That(run.Cells("w"), Is.EqualTo(new[] { "w", "1000", "100", "10.0 %", "525", "4000" }));
+        Assert.That(run.Output, Does.Contain("525 of 4000 bytes").And.Contain("saved"));
+    }
+
+    [Test]
+    public void DenseIsThePackedUpdateUnpacked([Values("hard", "soft", "top=0.25", "noise=0.01")] string mask)
+    {
+        Mask("update.safetensors", "--mask", mask);
+        Mask("dense.safetensors", "--mask", mask, "--dense");
+        Tool.Run(
+            "aggregate", "--strategy", "fedavg", "--global", _place["received.safetensors"], "--client", _place["update.safetensors"], "--output", _place["whole.safetensors"]).Succeeded();
+        Assert.That(Place.Read<float>(_place["whole.safetensors"], "w"), Is.EqualTo(Place.Read<float>(_place["dense.safetensors"], "w")));
+    }
+
+    [Test]
+    public void TheMomentumPassesFromRoundToRound()
+    {
+        Mask("first.safetensors", "--momentum-out", _place["m.safetensors"]);
+        float[] first = Place.Read<float>(_place["m.safetensors"], "w");
+        // the file is read and replaced in one run
+        Mask("second.safetensors", "--momentum", _place["m.safetensors"], "--momentum-out", _place["m.safetensors"], "--set", "beta=0.5");
+        // the same update again: the average of equal ones is that one
+        Assert.That(Place.Read<float>(_place["m.safetensors"], "w"), Is.EqualTo(first).Within(1e-7));
+    }
+
+    [Test]
+    public void TheSeedDecidesTheNoise()
+    {
+        Mask("one.safetensors", "--mask", "noise=0.5", "--set", "seed=1");
+        Mask("same.safetensors", "--mask", "noise=0.5", "--set", "seed=1", "--threads", "3");
+        Mask("other.safetensors", "--mask", "noise=0.5", "--set", "seed=2");
+        Assert.That(File.ReadAllBytes(_place["same.safetensors"]), Is.EqualTo(File.ReadAllBytes(_place["one.safetensors"])));
+        Assert.That(File.ReadAllBytes(_place["other.safetensors"]), Is.Not.EqualTo(File.ReadAllBytes(_place["one.safetensors"])));
+    }
+
+    [Test]
+    public void TheMaskMayBeSetByName()
+    {
+        Mask("flag.safetensors", "--mask", "top=0.2");
+        Mask("set.safetensors", "--set", "mask=top=0.2");
+        Assert.That(File.ReadAllBytes(_place["set.safetensors"]), Is.EqualTo(File.ReadAllBytes(_place["flag.safetensors"])));
+    }
+
+    [Test]
+    public void AnAdaptersUpdateIsAnAdapterThatAggregates()
+    {
+        string global = _place.WriteAdapter("base", 1), local = _place.WriteAdapter("trained", 2);
+        Tool.Run("mask", "--global", global, "--local", local, "--output", _place["update"], "--momentum-out", _place["momentum"]).Succeeded();
+        Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", _place["update"], "--output", _place["next"]).Succeeded();
+        using TensorSource next = TensorSource.Open(_place["next"]);
+        Assert.That(next, Is.TypeOf<PeftAdapter>());
+    }
+
+    [Test]
+    public void APackedUpdateOfAShardedModelIsOneFile()
+    {
+        _place.Write("big/one.safetensors", new MemoryModel { { "w", [40, 25], Place.Read<float>(_place["received.safetensors"], "w") } });
+        string index = _place.Write("big/model.safetensors.index.json", """{"weight_map":{"w":"one.safetensors"}}""");
+        string[] line = ["mask", "--global", index, "--local", _place["trained.safetensors"], "--output"];
+        Tool.Run([.. line, _place["update"]]).Failed(1, "--output", ".safetensors");
+        Tool.Run([.. line, _place["update.safetensors"]]).Succeeded();
+        Tool.Run([.. line, _place["dense"], "--dense"]).Succeeded();
+        Tool.Run("aggregate", "--strategy", "fedavg", "--global", index, "--client", _place["update.safetensors"], "--output", _place["next"]).Succeeded();
+        Assert.That(Place.Read<float>(_place["next"], "w"), Is.EqualTo(Place.Read<float>(_place["dense"], "w")));
+    }
+
+    private Run Mask(string output, params string[] rest) => Tool.Run(
+        ["mask", "--global", _place["received.safetensors"], "--local", _place["trained.safetensors"], "--output", _place[output], .. rest]).Succeeded();
+}

@@ -1,0 +1,75 @@
+namespace FedICU.Cli.Tests;
+
+/// <summary>Lines that cannot be understood: exit code 2, one sentence that quotes what was typed, nothing opened or written.</summary>
+public sealed class UsageTests
+{
+    private static readonly string[] Round = ["--global", "g", "--client", "a"];
+
+    private static IEnumerable<TestCaseData> Lines()
+    {
+        yield return Line([], "a command is missing", "aggregate");
+        yield return Line(["aggregat"], "'aggregat'", "aggregate, mask, explain, inspect, diff, verify");
+        yield return Line(["aggregat", "--global", "g"], "'aggregat'");
+        yield return Line(["--global", "g"], "'--global'");
+        yield return Line(["-x"], "'-x'");
+        yield return Line(["--version", "verify"], "--version");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--frobnicate"], "'--frobnicate'", "aggregate");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--frobnicate=3"], "'--frobnicate'");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "--frobnicate"], "'--frobnicate'");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "-x"], "'-x'");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "b", "--output", "o.safetensors"], "'b'");
+        yield return Line(["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "fedavg, fedprox, fedicu");
+        yield return Line(["aggregate", "--strategy", "FedAvg", .. Round, "--output", "o.safetensors"], "'FedAvg'");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--backend", "gpux"], "'gpux'", "auto, simd or reference");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "f12"], "'f12'", "bf16");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "i64"], "'i64'");
+        yield return Line(["aggregate", .. Round, "--output", "o.safetensors"], "'--strategy'", "required");
+        yield return Line(["aggregate", "--strategy", "fedavg", "--client", "a", "--output", "o.safetensors"], "'--global'", "required");
+        yield return Line(["aggregate", "--strategy", "fedavg", "--global", "g", "--output", "o.safetensors"], "'--client'", "required");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round], "'--output'", "required");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output"], "'--output'", "value");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--weights"], "'--weights'", "value");
+        yield return Line(["aggregate", "--strategy", "fedavg", "--global", "g", .. Round, "--output", "o.safetensors"], "'--global'", "more than once");
+        // what cannot be understood comes before what is refused
+        yield return Line(["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors", "--weights", "x", "--set", "tau=x"], "'fedmagic'");
+        yield return Line(["aggregate", "--strategy", "fedicu", .. Round, "--output", "o.safetensors", "--set", "tau=x", "--dtype", "f12"], "'f12'");
+        yield return Line(["mask", "--local", "l", "--output", "o.safetensors"], "'--global'", "required");
+        yield return Line(["mask", "--global", "g", "--output", "o.safetensors"], "'--local'", "required");
+        yield return Line(["mask", "--global", "g", "--local", "l"], "'--output'", "required");
+        yield return Line(["mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--mask", "fuzzy"], "'fuzzy'", "hard, soft");
+        yield return Line(["mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--client", "c"], "'--client'", "mask");
+        yield return Line(["explain", "--global", "g"], "'--client'", "required");
+        yield return Line(["explain", .. Round, "--strategy", "median"], "'median'");
+        yield return Line(["inspect"], "MODEL");
+        yield return Line(["inspect", "--frobnicate"], "'--frobnicate'", "inspect");
+        yield return Line(["inspect", "-s"], "'-s'");
+        yield return Line(["inspect", "a", "b"], "'b'");
+        yield return Line(["inspect", "a", "--version"], "'--version'");
+        yield return Line(["diff", "a"], "B");
+        yield return Line(["verify", "--backend", "cuda"], "'cuda'");
+
+        static TestCaseData Line(string[] args, params string[] parts) => new TestCaseData(args, parts).SetArgDisplayNames(string.Join(" ", args));
+    }
+
+    [TestCaseSource(nameof(Lines))]
+    public void EndsWith2(string[] args, string[] parts)
+    {
+        Tool.Run(args).Failed(2, parts);
+        Assert.That(File.Exists("o.safetensors"), Is.False);
+    }
+
+    [Test]
+    public void HelpShowsExamples([Values("aggregate", "mask", "explain", "inspect", "diff", "verify")] string command)
+    {
+        Run run = Tool.Run(command, "--help").Succeeded();
+        Assert.That(run.Output, Does.Contain("Usage:").And.Contain("Examples:").And.Contain("fedicu " + command + " "));
+    }
+
+    [Test]
+    public void HelpNamesEveryCommand()
+    {
+        Run run = Tool.Run("--help").Succeeded();
+        foreach (string command in (string[])["aggregate", "mask", "explain", "inspect", "diff", "verify"])
+            Assert.That(run.Output, Does.Contain("fedicu " + command));
+    }
+}

@@ -1,0 +1,53 @@
+namespace FedICU.Tests;
+
+/// <summary>Memory for inputs in files does not grow with the number of clients.</summary>
+internal sealed class PeakMemoryTests
+{
+    [TestCase("fedavg"), TestCase("fedicu")]
+    public void FortyClientsNeedNoMoreThanFour(string strategy)
+    {
+        const int FileMegabytes = 24;
+        string folder = Directory.CreateTempSubdirectory("fedicu-peak-").FullName;
+        try
+        {
+            var random = new Random(1);
+            string[] files = [.. Enumerable.Range(0, 5).Select(i => Path.Combine(folder, $"{i}.safetensors"))];
+            foreach (string file in files)
+            {
+                float[] values = new float[FileMegabytes << 18];
+                for (int i = 0; i < values.Length; i++)
+                    values[i] = random.NextSingle() - 0.5f;
+                TensorSink sink = TensorSink.ToFile(file);
+                var info = new TensorInfo("w", DType.F32, new TensorShape(values.Length / 1024, 1024));
+                sink.Begin([info], new Dictionary<string, string>());
+                sink.Write(info, 0, System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan()));
+                sink.Commit();
+            }
+
+            long four = Peak(4), forty = Peak(40);
+            TestContext.Out.WriteLine($"{strategy}: peak {four >> 20} MiB for 4 clients, {forty >> 20} MiB for 40");
+            // what may grow: a few kilobytes a client of names and headers, and FedICU's norms (clients x columns x 8 bytes for each accumulator).
+            // 36 clients more are 864 MiB more of inputs
+            Assert.That(forty - four, Is.LessThan(48 << 20));
+
+            long Peak(int clients)
+            {
+                var arguments = new List<string> { Path.Combine(AppContext.BaseDirectory, "FedICU.TestChild.dll"), "aggregate-peak", strategy, Path.Combine(folder, "out.safetensors"), files[0] };
+                for (int k = 0; k < clients; k++)
+                {
+                    string link = Path.Combine(folder, $"client-{clients}-{k}.safetensors");
+                    File.CreateSymbolicLink(link, files[1 + k % 4]);
+                    arguments.Add(link);
+                }
+
+                int exit = Tools.TryRun("dotnet", arguments, out string output);
+                Assert.That(exit, Is.Zero, output);
+                return long.Parse(output, System.Globalization.CultureInfo.InvariantCulture);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}

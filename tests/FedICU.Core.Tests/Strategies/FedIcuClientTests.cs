@@ -1,0 +1,209 @@
+using FedICU.Compute;
+
+namespace FedICU.Tests;
+
+/// <summary>The client's masks, momentum and uploads beyond the known answers.</summary>
+internal sealed class FedIcuClientTests
+{
+    private static readonly MemoryModel Global = Models.Random(1, large: true);
+    private static readonly MemoryModel Local = Models.Random(2, large: true);
+
+    private static readonly FedIcuClientOptions[] Variants =
+    [
+        new(),
+        new() { Mask = MaskRule.Soft },
+        new() { Mask = MaskRule.TopRatio, TopRatio = 0.1 },
+        new() { Mask = MaskRule.GaussianNoise, Sigma = 0.1, Seed = 7 },
+        new() { Importance = ImportanceRule.MinMax },
+        new() { Importance = ImportanceRule.MinMax, Mask = MaskRule.Soft },
+        new() { Importance = ImportanceRule.Rank },
+        new() { Importance = ImportanceRule.Rank, Mask = MaskRule.Soft },
+        new() { Fill = MaskFill.Zero },
+        new() { ImportanceFunction = (_, magnitudes, importances) => magnitudes.CopyTo(importances) },
+    ];
+
+    [TestCaseSource(nameof(Variants))]
+    public void UnpackedEqualsDenseForAnyNumberOfThreadsAndBackend(FedIcuClientOptions options)
+    {
+        byte[]? expected = null;
+        foreach ((int threads, IComputeBackend backend) in new (int, IComputeBackend)[] { (1, new SimdBackend()), (7, new SimdBackend()), (2, new ReferenceBackend()) })
+        {
+            using var dense = new MemorySink();
+            using var packed = new MemorySink();
+            var client = new FedIcuClient(options with { Threads = threads });
+            MaskReport whole = client.CreateUpdate(Global, Local, dense, dense: true, backend: backend);
+            MaskReport small = client.CreateUpdate(Global, Local, packed, backend: backend);
+            Assert.That(whole.BytesSent, Is.EqualTo(whole.BytesFull));
+            Assert.That(small.BytesSent, Is.LessThanOrEqualTo(small.BytesFull));
+            Assert.That(small.BytesSent, Is.EqualTo(packed.Model.Tensors.Sum(tensor => tensor.ByteLength)));
+            (RoundReport report, MemorySink unpacked) = Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("c", packed.Model)]);
+            using (unpacked)
+                Assert.That(Models.AllBytes(unpacked.Model).AsSpan().SequenceEqual(Models.AllBytes(dense.Model)));
+            Assert.That(report.Clients[0].BytesSent, Is.EqualTo(small.BytesSent));
+            // ties aside, which random numbers do not have, backends decide alike
+            Assert.That(Models.AllBytes(dense.Model).AsSpan().SequenceEqual(expected ??= Models.AllBytes(dense.Model)), $"{threads} threads, {backend.Name}");
+        }
+    }
+
+    [Test]
+    public void ASentEntryIsTheTrainedOneAndTheOthersAreTheReceivedOnes()
+    {
+        using var dense = new MemorySink();
+        new FedIcuClient().CreateUpdate(Global, Local, dense, dense: true);
+        float[] global = Global.ToArray<float>("head.weight"), local = Local.ToArray<float>("head.weight"), sent = dense.Model.ToArray<float>("head.weight");
+        (double[] u, double[] g) = (local.Zip(global, (to, from) => Math.Abs((double)to - from)).ToArray(), global.Select(value => Math.Abs((double)value)).ToArray());
+        for (int i = 0; i < sent.Length; i++)
+        {
+            double difference = Z(u, i) - Z(g, i);
+            if (Math.Abs(difference) > 1e-9)
+                Assert.That(sent[i], Is.EqualTo(difference > 0 ? local[i] : global[i]), $"element {i}");
+        }
+
+        static double Z(double[] values, int i)
+        {
+            double mean = values.Average();
+            return (values[i] - mean) / Math.Sqrt(values.Sum(value => (value - mean) * (value - mean)) / (values.Length - 1));
+        }
+    }
+
+    [Test]
+    public void TopSendsExactlyTheLargestAndTiesGoToTheLowerIndex()
+    {
+        MemoryModel global = Models.Of("w", [10], new float[10]);
+        MemoryModel local = Models.Of("w", [10], 1, -3, 2, 3, 0, 2, -2, 1, 1, 0);
+        float[] Sent(double ratio)
+        {
+            using var sink = new MemorySink();
+            new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = ratio }).CreateUpdate(global, local, sink, dense: true);
+            return sink.Model.ToArray<float>("w");
+        }
+
+        Assert.That(Sent(0.3), Is.EqualTo(new float[] { 0, -3, 2, 3, 0, 0, 0, 0, 0, 0 }));
+        Assert.That(Sent(0.41), Is.EqualTo(new float[] { 0, -3, 2, 3, 0, 2, -2, 0, 0, 0 }), "ceil(4.1) = 5");
+        Assert.That(Sent(1), Is.EqualTo(local.ToArray<float>("w")));
+    }
+
+    [Test]
+    public void RanksTakeTheirMeanWhereMagnitudesAreEqual()
+    {
+        // ranks of u: 3, 1.5, 1.5, 4; of g: 1, 2, 3.5, 3.5
+        using var sink = new MemorySink();
+        new FedIcuClient(new FedIcuClientOptions { Importance = ImportanceRule.Rank }).CreateUpdate(
+            Models.Of64("w", [4], 1, 2, 4, 4), Models.Of64("w", [4], 4, 3, 5, 8), sink, dense: true);
+        Assert.That(sink.Model.ToArray<double>("w"), Is.EqualTo(new double[] { 4, 2, 4, 8 }));
+    }
+
+    [Test]
+    public void TensorsWhoseDeviationIsZero()
+    {
+        double[] Sent(double[] global, double[] local)
+        {
+            using var sink = new MemorySink();
+            new FedIcuClient().CreateUpdate(Models.Of64("w", [global.Length], global), Models.Of64("w", [local.Length], local), sink, dense: true);
+            return sink.Model.ToArray<double>("w");
+        }
+
+        Assert.That(Sent([1, 2, 3], [2, 3, 4]), Is.EqualTo(new double[] { 1, 2, 3 }), "std(u) = 0: nothing is sent");
+        Assert.That(Sent([5, -5, 5], [6, -7, 8]), Is.EqualTo(new double[] { 6, -7, 8 }), "std(g) = 0 and std(u) > 0: everything is");
+        Assert.That(Sent([5], [6]), Is.EqualTo(new double[] { 5 }), "one element has no deviation");
+        Assert.That(Sent([1, 2], [1, 2]), Is.EqualTo(new double[] { 1, 2 }));
+    }
+
+    [Test]
+    public void NoiseDependsOnSeedNameAndIndexAndHasItsDeviation()
+    {
+        var noise = new GaussianNoise(3, "w");
+        double[] values = [.. Enumerable.Range(0, 100_000).Select(i => noise[i])];
+        Assert.That(values.Average(), Is.EqualTo(0).Within(0.02));
+        Assert.That(values.Sum(value => value * value) / values.Length, Is.EqualTo(1).Within(0.02));
+        Assert.That(new GaussianNoise(3, "w")[41], Is.EqualTo(values[41]));
+        Assert.That(new GaussianNoise(4, "w")[41], Is.Not.EqualTo(values[41]));
+        Assert.That(new GaussianNoise(3, "v")[41], Is.Not.EqualTo(values[41]));
+        // unimportant entries move by sigma std(delta), important ones are the trained ones
+        using var sink = new MemorySink();
+        MaskReport report = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.GaussianNoise, Sigma = 0.5, Seed = 1 }).CreateUpdate(Global, Local, sink);
+        float[] global = Global.ToArray<float>("square.weight"), local = Local.ToArray<float>("square.weight"), sent = sink.Model.ToArray<float>("square.weight");
+        double[] delta = [.. local.Zip(global, (to, from) => (double)to - from)];
+        double mean = delta.Average(), deviation = Math.Sqrt(delta.Sum(value => (value - mean) * (value - mean)) / (delta.Length - 1));
+        double[] moved = [.. Enumerable.Range(0, sent.Length).Where(i => sent[i] != local[i]).Select(i => (double)sent[i] - global[i])];
+        Assert.That(moved, Has.Length.EqualTo(report.Tensors.Single(tensor => tensor.Name == "square.weight") is { } masked ? masked.Elements - masked.Sent : -1));
+        Assert.That(Math.Sqrt(moved.Sum(value => value * value) / moved.Length), Is.EqualTo(0.5 * deviation).Within(0.02 * deviation));
+    }
+
+    [Test]
+    public void MomentumIsTheMovingAverageOfTheUpdates()
+    {
+        MemoryModel global = Models.Of64("w", [3], 0, 0, 0);
+        using var sink = new MemorySink();
+        using var first = new MemorySink();
+        using var second = new MemorySink();
+        var client = new FedIcuClient(new FedIcuClientOptions { Beta = 0.75 });
+        client.CreateUpdate(global, Models.Of64("w", [3], 4, 8, -4), sink, momentum: null, momentumOutput: first);
+        Assert.That(first.Model.ToArray<double>("w"), Is.EqualTo(new double[] { 4, 8, -4 }), "the first time u = delta");
+        client.CreateUpdate(global, Models.Of64("w", [3], 0, 4, 4), sink, first.Model, second);
+        Assert.That(second.Model.ToArray<double>("w"), Is.EqualTo(new double[] { 3, 7, -2 }));
+    }
+
+    [Test]
+    public void UploadsAgainstAnotherModelAndMalformedOnesAreRefused()
+    {
+        using var packed = new MemorySink();
+        new FedIcuClient().CreateUpdate(Global, Local, packed);
+        Assert.That(() => Models.Run(new FedAvgAggregator(), Models.Random(3, large: true), [ClientUpdate.FromTensors("c", packed.Model)]),
+            Throws.TypeOf<RoundRejectedException>().With.Property(nameof(RoundRejectedException.Fault)).EqualTo(RoundFault.Base));
+
+        MemoryModel upload = packed.Model;
+        void Refused(string tensor, Func<TensorInfo, (TensorInfo, byte[])?> change, string sentence, Func<string, string, string?>? metadata = null)
+        {
+            var broken = new MemoryModel(upload.Metadata.Select(pair => (pair.Key, Value: metadata is null ? pair.Value : metadata(pair.Key, pair.Value)))
+                .Where(pair => pair.Value is not null).ToDictionary(pair => pair.Key, pair => pair.Value!));
+            foreach (TensorInfo info in upload.Tensors)
+            {
+                if (info.Name != tensor)
+                    broken.Add(info, Models.Bytes(upload, info.Name));
+                else if (change(info) is var (changed, bytes))
+                    broken.Add(changed, bytes);
+            }
+
+            Assert.That(() => Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("c", broken)]),
+                Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo($"Client 'c': 'memory': {sentence}"));
+        }
+
+        const string Head = "head.weight";
+        byte[] Mask() => Models.Bytes(upload, Head + "#mask");
+        long values = upload.Find(Head + "#values")!.ElementCount;
+        Refused(Head + "#mask", _ => null, $"packed tensor '{Head}' has no '{Head}#mask'.");
+        Refused(Head + "#values", _ => null, $"packed tensor '{Head}' has a '{Head}#mask' and no '{Head}#values'.");
+        Refused(Head + "#mask", info => (info, [.. Mask()[..^1], 0xFF]), $"packed tensor '{Head}' has mask bits beyond its last element.");
+        Refused(Head + "#mask", info => (info, [(byte)(Mask()[0] ^ 1), .. Mask()[1..]]),
+            $"packed tensor '{Head}' has {values} values where its mask has {values + ((Mask()[0] & 1) == 0 ? 1 : -1)} bits set.");
+        Refused(Head + "#mask", info => (info with { Shape = new TensorShape(3) }, [0, 0, 0]), $"packed tensor '{Head}' of shape [65, 17] has a mask of U8 [3]; U8 [139] was expected.");
+        Refused("none", _ => null, $"packed tensor '{Head}' has no shape in the metadata ('fedicu.shape.{Head}').", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? null : value);
+        Refused("none", _ => null, $"packed tensor '{Head}' has the shape '65x17' in the metadata; a form such as [2, 3] was expected.", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? "65x17" : value);
+        Refused("none", _ => null, "a sparse update without 'fedicu.base' in its metadata cannot be unpacked.", (key, value) => key == "fedicu.base" ? null : value);
+        Refused("none", _ => null, "metadata 'fedicu.update' is 'thin'; full, delta or sparse was expected.", (key, value) => key == "fedicu.update" ? "thin" : value);
+    }
+
+    [Test]
+    public void ModelsThatDoNotFitAreRefusedWithoutOutput()
+    {
+        MemoryModel global = Models.Of("w", [2], 1, 2);
+        void Refused(MemoryModel local, MemoryModel? momentum, string sentence)
+        {
+            using var sink = new MemorySink();
+            using var momentumSink = new MemorySink();
+            Assert.That(() => new FedIcuClient().CreateUpdate(global, local, sink, momentum, momentumSink), Throws.TypeOf<InvalidModelException>().With.Message.EqualTo(sentence));
+            Assert.That(() => sink.Model, Throws.InvalidOperationException);
+            Assert.That(() => momentumSink.Model, Throws.InvalidOperationException);
+        }
+
+        Refused(Models.Of("v", [2], 1, 2), null, "'memory': tensor 'w' is missing; F32 [2] was expected.");
+        Refused(Models.Of("w", [1, 2], 1, 2), null, "'memory': tensor 'w' is F32 [1, 2]; F32 [2] was expected, as in 'memory'.");
+        Refused(Models.Of64("w", [2], 1, 2), null, "'memory': tensor 'w' is F64 [2]; F32 [2] was expected, as in 'memory'.");
+        Refused(new() { { "w", [2], new float[2] }, { "x", [1], new float[1] } }, null, "'memory': tensor 'x' of F32 [1] is not in the global model 'memory'.");
+        Refused(Models.Of("w", [2], 1, 2), Models.Of("v", [2], 1, 2), "'memory': the momentum of tensor 'w' is missing; F32 [2] was expected.");
+        Refused(Models.Of("w", [2], 1, float.NaN), null, "The trained model's tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+        Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied }).CreateUpdate(global, global, TensorSink.Discard),
+            Throws.TypeOf<InvalidOptionsException>());
+    }
+}

@@ -1,0 +1,86 @@
+namespace FedICU.Tests;
+
+/// <summary>Options by name and by record: defaults, values, and all errors at once.</summary>
+internal sealed class OptionsTests
+{
+    private static Dictionary<string, string> Settings(params string[] pairs) => pairs.Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
+
+    [Test]
+    public void EveryNameReachesItsOption()
+    {
+        ConfiguredRound made = AggregatorCatalog.Create("fedicu", Settings(
+            "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true", "consensus=share", "target=delta",
+            "quorum=3", "on-nonfinite=drop-client", "on-missing=drop-tensor", "on-extra=drop-tensor", "on-shape=drop-client", "on-dtype=drop-tensor", "on-base=drop-client",
+            "on-unreadable=drop-client", "integers=keep"));
+        Assert.That(((FedIcuAggregator)made.Aggregator).Options, Is.EqualTo(new FedIcuOptions
+        {
+            Tau = double.PositiveInfinity,
+            Epsilon = 1e-9,
+            Axis = NormAxis.Rows,
+            Similarity = Similarity.PreviousDirection,
+            Granularity = Granularity.Model,
+            Weights = WeightRule.Relu,
+            TimesShare = true,
+            Consensus = ConsensusRule.Share,
+            Target = SplitTarget.Delta,
+        }));
+        Assert.That(made.Options, Is.EqualTo(new RoundOptions
+        {
+            Quorum = 3,
+            OnNonFinite = FaultPolicy.DropClient,
+            OnMissing = FaultPolicy.DropTensor,
+            OnExtra = FaultPolicy.DropTensor,
+            OnShape = FaultPolicy.DropClient,
+            OnDType = FaultPolicy.DropTensor,
+            OnBase = FaultPolicy.DropClient,
+            OnUnreadable = FaultPolicy.DropClient,
+            Integers = IntegerRule.Keep,
+        }));
+        Assert.That(((FedProxAggregator)AggregatorCatalog.Create("fedprox", Settings("mu=0.5")).Aggregator).Options.Mu, Is.EqualTo(0.5));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("beta=0.5", "mask=top=0.25", "momentum=none", "importance=rank", "fill=zero", "seed=-4", "sigma=2")),
+            Is.EqualTo(new FedIcuClientOptions
+            {
+                Beta = 0.5,
+                Mask = MaskRule.TopRatio,
+                TopRatio = 0.25,
+                Momentum = FedICU.Compute.MomentumRule.None,
+                Importance = ImportanceRule.Rank,
+                Fill = MaskFill.Zero,
+                Seed = -4,
+                Sigma = 2,
+            }));
+    }
+
+    [Test]
+    public void DefaultsAreTheMethods()
+    {
+        Assert.That(AggregatorCatalog.Names, Is.EqualTo(new[] { "fedavg", "fedprox", "fedicu" }));
+        Assert.That(((FedIcuAggregator)AggregatorCatalog.Create("fedicu", []).Aggregator).Options, Is.EqualTo(new FedIcuOptions()));
+        Assert.That(FedIcuClientOptions.FromSettings([]), Is.EqualTo(new FedIcuClientOptions()));
+        Assert.That(new FedIcuOptions(), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Epsilon = 1e-12 }));
+        Assert.That(new FedProxOptions().Mu, Is.EqualTo(0.01));
+        Assert.That(new FedIcuClientOptions().Beta, Is.EqualTo(0.9));
+    }
+
+    [Test]
+    public void AllErrorsAreToldAtOnce()
+    {
+        InvalidOptionsException wrong = Assert.Throws<InvalidOptionsException>(
+            () => AggregatorCatalog.Create("fedicu", Settings("tau=0", "eps=-1", "axis=diagonal", "tua=3", "quorum=0", "on-base=drop-tensor", "times-share=maybe")))!;
+        Assert.That(wrong.Errors, Is.EquivalentTo(new[]
+        {
+            "Option 'axis' is 'diagonal'; columns or rows or tensor was expected.",
+            "Option 'times-share' is 'maybe'; false or true was expected.",
+            "Option 'tua' is unknown; axis, consensus, eps, granularity, integers, on-base, on-dtype, on-extra, on-missing, on-nonfinite, on-shape, on-unreadable, quorum, similarity, target, tau, times-share, weights are known here.",
+            "tau is 0; a number greater than 0, or inf, was expected.",
+            "eps is -1; a finite number of at least 0 was expected.",
+            "quorum is 0; at least 1 was expected.",
+            "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.",
+        }));
+        Assert.That(Assert.Throws<InvalidOptionsException>(() => FedIcuClientOptions.FromSettings(Settings("beta=1", "mask=thin", "sigma=x", "seed=1.5")))!.Errors, Has.Count.EqualTo(4));
+        Assert.That(() => AggregatorCatalog.Create("fedicu", Settings("tau=0,1")), Throws.TypeOf<InvalidOptionsException>(), "the invariant culture");
+        Assert.That(() => AggregatorCatalog.Create("fedsgd", []), Throws.ArgumentException.With.Message.Contains("'fedsgd'"));
+        Assert.That(() => new FedIcuAggregator(new FedIcuOptions { Tau = double.NaN }), Throws.TypeOf<InvalidOptionsException>());
+        Assert.That(() => new FedProxAggregator(new FedProxOptions { Mu = -1 }), Throws.TypeOf<InvalidOptionsException>());
+    }
+}
