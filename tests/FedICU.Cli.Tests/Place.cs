@@ -76,7 +76,7 @@ internal sealed class Place : IDisposable
     /// <summary>A file of one F32 matrix of zeros that takes no place on the disk.</summary>
     public string WriteZeros(string name, int rows, int columns)
     {
-        byte[] header = Encoding.UTF8.GetBytes($$"""{"w":{"dtype":"F32","shape":[{{rows}},{{columns}}],"data_offsets":[0,{{4L * rows * columns}}]}}""");
+        byte[] header = Encoding.UTF8.GetBytes($$$"""{"w":{"dtype":"F32","shape":[{{{rows}}},{{{columns}}}],"data_offsets":[0,{{{4L * rows * columns}}}]}}""");
         using FileStream file = File.Create(this[name]);
         file.Write(BitConverter.GetBytes((long)header.Length));
         file.Write(header);

@@ -1,6 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-
 namespace FedICU;
 
 /// <summary>
@@ -9,8 +6,6 @@ namespace FedICU;
 /// </summary>
 public sealed unsafe class MemorySink : TensorSink, IDisposable
 {
-    private const int Alignment = 64;
-
     private Written? _begun;
     private Written? _committed;
     // the memory of the model before the last: fresh pages cost more than the sums written to them
@@ -24,7 +19,7 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         Abort();
-        _begun = new Written(tensors, metadata, _spare?.TakeAddresses(tensors));
+        _begun = new Written(tensors, metadata, _spare?.TakeBuffers(tensors));
         _spare?.Dispose();
         _spare = null;
     }
@@ -34,7 +29,7 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
         source.CopyTo(new Span<byte>((byte*)TryGetPointer(tensor) + offset, source.Length));
 
     /// <inheritdoc/>
-    public override void* TryGetPointer(TensorInfo tensor) => (void*)_begun!.Addresses[tensor.Name];
+    public override void* TryGetPointer(TensorInfo tensor) => _begun!.Buffers[tensor.Name].Pointer;
 
     /// <inheritdoc/>
     public override void Commit()
@@ -57,47 +52,37 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
         _committed?.Dispose();
         _spare?.Dispose();
         _committed = _spare = null;
-        GC.SuppressFinalize(this);
-    }
-
-    /// <summary>Frees the memory.</summary>
-    ~MemorySink()
-    {
-        _begun?.Dispose();
-        _committed?.Dispose();
-        _spare?.Dispose();
     }
 
     private sealed class Written : IDisposable
     {
-        public Written(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata, Dictionary<string, nint>? addresses)
+        public Written(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata, Dictionary<string, NativeBuffer>? buffers)
         {
             Model = new MemoryModel(metadata);
-            Addresses = addresses ?? tensors.ToDictionary(
-                tensor => tensor.Name, tensor => (nint)NativeMemory.AlignedAlloc(checked((nuint)Math.Max(tensor.ByteLength, 1)), Alignment), StringComparer.Ordinal);
+            Buffers = buffers ?? tensors.ToDictionary(tensor => tensor.Name, tensor => new NativeBuffer(tensor.ByteLength), StringComparer.Ordinal);
             foreach (TensorInfo tensor in tensors)
-                Model.Add(tensor, Addresses[tensor.Name]);
+                Model.Add(tensor, (nint)Buffers[tensor.Name].Pointer);
         }
 
         public MemoryModel Model { get; }
 
-        public Dictionary<string, nint> Addresses { get; private set; }
+        public Dictionary<string, NativeBuffer> Buffers { get; private set; }
 
         /// <summary>Hands the memory on to a model of the same tensors; null where they differ.</summary>
-        public Dictionary<string, nint>? TakeAddresses(IReadOnlyList<TensorInfo> tensors)
+        public Dictionary<string, NativeBuffer>? TakeBuffers(IReadOnlyList<TensorInfo> tensors)
         {
             if (!Model.Tensors.SequenceEqual(tensors))
                 return null;
-            Dictionary<string, nint> taken = Addresses;
-            Addresses = [];
+            Dictionary<string, NativeBuffer> taken = Buffers;
+            Buffers = [];
             return taken;
         }
 
         public void Dispose()
         {
-            foreach (nint address in Addresses.Values)
-                NativeMemory.AlignedFree((void*)address);
-            Addresses.Clear();
+            foreach (NativeBuffer buffer in Buffers.Values)
+                buffer.Dispose();
+            Buffers.Clear();
         }
     }
 }

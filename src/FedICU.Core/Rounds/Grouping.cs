@@ -22,7 +22,7 @@ internal sealed class Grouping
     // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long
     private const int FoldedColumns = 1024;
     private const int MaximumSegments = 32;
-    private const long SegmentBudgetBytes = 64L << 20;
+    private const long SegmentBudgetBytes = 8L << 20;
 
     public Grouping(TensorShape shape, NormAxis axis)
     {
@@ -59,8 +59,8 @@ internal sealed class Grouping
     /// <summary>Groups that the panels see.</summary>
     public long FoldedGroups => GroupsAreColumns ? Columns : Rows;
 
-    /// <summary>Elements of a panel for so many inputs: all of a worker's panels together stay within a few tens of megabytes.</summary>
-    public static int PanelElements(int inputs) => (int)Math.Clamp((4L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;
+    /// <summary>Elements of a panel for so many inputs: all of a worker's panels together stay within a few megabytes.</summary>
+    public static int PanelElements(int inputs) => (int)Math.Clamp((1L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;
 
     /// <summary>A contiguous run of elements: rows x columns from Start on, its first group being Group.</summary>
     public readonly record struct Panel(long Start, int Rows, int Columns, long Group)

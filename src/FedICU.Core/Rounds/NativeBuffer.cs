@@ -3,13 +3,19 @@ using System.Runtime.InteropServices;
 namespace FedICU;
 
 /// <summary>Native memory aligned for the widest vectors, freed once.</summary>
-internal sealed unsafe class NativeBuffer : IDisposable
+internal sealed unsafe partial class NativeBuffer : IDisposable
 {
     private const int Alignment = 64;
+    private const int HugePage = 2 << 20;
+    private const int AdviseHugePage = 14;
 
     public NativeBuffer(long bytes, bool clear = false)
     {
-        Pointer = (byte*)NativeMemory.AlignedAlloc(checked((nuint)Math.Max(bytes, 1)), Alignment);
+        bool huge = bytes >= 4L * HugePage;
+        Pointer = (byte*)NativeMemory.AlignedAlloc(checked((nuint)Math.Max(bytes, 1)), (nuint)(huge ? HugePage : Alignment));
+        // first touches of small pages cost more than the sums that are written to them; where the advice is not taken, nothing is lost
+        if (huge && OperatingSystem.IsLinux())
+            _ = Advise(Pointer, (nuint)bytes & ~(nuint)(HugePage - 1), AdviseHugePage);
         ByteLength = bytes;
         if (clear)
             NativeMemory.Clear(Pointer, (nuint)bytes);
@@ -29,6 +35,9 @@ internal sealed unsafe class NativeBuffer : IDisposable
     }
 
     ~NativeBuffer() => Free();
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nuint length, int advice);
 
     private void Free()
     {
