@@ -70,7 +70,7 @@ internal static class CommandLine
     {
         Command command = line.CommandResult.Command;
         string known = string.Join(", ", line.RootCommandResult.Command.Subcommands.Select(subcommand => subcommand.Name));
-        if (command is RootCommand && line.UnmatchedTokens.FirstOrDefault(token => !token.StartsWith('-')) is { } unknown)
+        if (command is RootCommand && line.UnmatchedTokens is [var unknown, ..] && !unknown.StartsWith('-'))
             throw new UsageException($"the command '{unknown}' is unknown; {known} are known.");
         foreach (string arg in args.TakeWhile(arg => arg != "--").Where(arg => arg.StartsWith("--", StringComparison.Ordinal)))
         {

@@ -25,6 +25,8 @@ internal abstract class FedIcuCommand : Command
 /// <summary>The parsing library's help, then the command's examples; for the tool itself the first example of each command.</summary>
 internal sealed class HelpWithExamples(HelpAction help) : SynchronousCommandLineAction
 {
+    public override bool ClearsParseErrors => help.ClearsParseErrors;
+
     public override int Invoke(ParseResult parseResult)
     {
         int code = help.Invoke(parseResult);

@@ -40,6 +40,39 @@ public abstract partial class TensorSource : IDisposable
         return false;
     }
 
+    /// <summary>Writes all tensors and the metadata to a sink.</summary>
+    /// <param name="sink">Where they go; committed at the end, or left as it was.</param>
+    /// <exception cref="FedIcuException">The source cannot be read, or the place cannot be written.</exception>
+    public void SaveTo(TensorSink sink)
+    {
+        ArgumentNullException.ThrowIfNull(sink);
+        try
+        {
+            sink.Begin(Tensors, Metadata);
+            foreach (TensorInfo tensor in Tensors)
+                CopyTo(sink, tensor);
+            sink.Commit();
+        }
+        catch
+        {
+            sink.Abort();
+            throw;
+        }
+    }
+
+    /// <summary>Copies one tensor's bytes as they are.</summary>
+    internal void CopyTo(TensorSink sink, TensorInfo tensor)
+    {
+        const int Piece = 1 << 20;
+        byte[] bytes = new byte[Math.Min(Piece, tensor.ByteLength)];
+        for (long offset = 0; offset < tensor.ByteLength; offset += Piece)
+        {
+            Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, tensor.ByteLength - offset));
+            Read(tensor, offset, part);
+            sink.Write(tensor, offset, part);
+        }
+    }
+
     /// <summary>Frees what the source holds: files, mappings.</summary>
     public void Dispose()
     {

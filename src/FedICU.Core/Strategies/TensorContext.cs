@@ -118,16 +118,7 @@ public sealed unsafe class TensorContext : IDisposable
             return;
         }
 
-        // types that are not computed may pack several elements into a byte: they are copied as bytes
-        const int Piece = 1 << 20;
-        int pieces = checked((int)((Info.ByteLength + Piece - 1) / Piece));
-        Workers.Run(pieces, parallel: false, (piece, scratch) =>
-        {
-            long offset = (long)piece * Piece;
-            var bytes = new Span<byte>(scratch.Take(Piece), (int)Math.Min(Piece, Info.ByteLength - offset));
-            _round.Global.Read(Info, offset, bytes);
-            _round.Output.Write(Output, offset, bytes);
-        });
+        _round.Global.CopyTo(_round.Output, Info);
     }
 
     /// <summary>output = the weighted mean of integers, exact in 128 bits, halves to even.</summary>

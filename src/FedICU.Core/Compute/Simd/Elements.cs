@@ -8,6 +8,9 @@ internal unsafe interface IElement
     /// <summary>Bytes.</summary>
     static abstract int Size { get; }
 
+    /// <summary>Bytes ahead of those being read for which the cache is asked, as measured; 0 where the processor does better by itself.</summary>
+    static abstract int Ahead { get; }
+
     /// <summary>A float64 rounds to a finite element where its magnitude is less than this.</summary>
     static abstract double Limit { get; }
 
@@ -16,12 +19,17 @@ internal unsafe interface IElement
 
     /// <summary>Eight elements, each rounded once, ties to even; NaN without payload.</summary>
     static abstract void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
+
+    /// <summary>The same for magnitudes that are all less than <see cref="Limit"/>.</summary>
+    static abstract void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 }
 
 /// <summary>IEEE 754 binary64.</summary>
 internal readonly unsafe struct F64 : IElement
 {
     public static int Size => sizeof(double);
+
+    public static int Ahead => 0;
 
     public static double Limit => double.PositiveInfinity;
 
@@ -30,12 +38,17 @@ internal readonly unsafe struct F64 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Store(L.PlainNaN(value), (double*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Store(value, (double*)target);
 }
 
 /// <summary>IEEE 754 binary32.</summary>
 internal readonly unsafe struct F32 : IElement
 {
     public static int Size => sizeof(float);
+
+    public static int Ahead => 512;
 
     // the largest float32 and half a unit of its last place: 2^128 - 2^103
     public static double Limit => Rounder.TwoTo128 - 1.0141204801825835e+31;
@@ -45,12 +58,17 @@ internal readonly unsafe struct F32 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.StoreSingle(L.PlainNaN(value), (float*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.StoreSingle(value, (float*)target);
 }
 
 /// <summary>IEEE 754 binary16.</summary>
 internal readonly unsafe struct F16 : IElement
 {
     public static int Size => sizeof(ushort);
+
+    public static int Ahead => 1024;
 
     // 65504 and half a unit of its last place
     public static double Limit => 65520;
@@ -61,12 +79,18 @@ internal readonly unsafe struct F16 : IElement
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
         L.StoreExactHalf(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus14, 65536, 10), (ushort*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
+        L.StoreExactHalf(Rounder.RoundFinite(value, Rounder.TwoToMinus14, 10), (ushort*)target);
 }
 
 /// <summary>bfloat16: the upper half of a binary32.</summary>
 internal readonly unsafe struct BF16 : IElement
 {
     public static int Size => sizeof(ushort);
+
+    public static int Ahead => 1024;
 
     // 2^128 - 2^120 and half a unit of its last place: 2^128 - 2^119
     public static double Limit => Rounder.TwoTo128 - 6.64613997892458e+35;
@@ -77,6 +101,10 @@ internal readonly unsafe struct BF16 : IElement
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
         L.StoreExactBFloat16(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus126, Rounder.TwoTo128, 7), (ushort*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
+        L.StoreExactBFloat16(Rounder.RoundFinite(value, Rounder.TwoToMinus126, 7), (ushort*)target);
 }
 
 /// <summary>One rounding of float64 to a type of fewer bits, the result still a float64.</summary>
@@ -96,8 +124,23 @@ internal static class Rounder
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Round<L>(L value, double smallestNormal, double overflow, int fractionBits) where L : unmanaged, ILanes<L>
     {
-        L exponent = L.And(value, L.Broadcast(double.PositiveInfinity));
-        L power = L.Minimum(L.Maximum(exponent, L.Broadcast(smallestNormal)), L.Broadcast(overflow));
+        L power = L.Minimum(Power(value, smallestNormal), L.Broadcast(overflow));
+        return Round(value, power, fractionBits);
+    }
+
+    /// <summary>The same for values that round to a finite one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static L RoundFinite<L>(L value, double smallestNormal, int fractionBits) where L : unmanaged, ILanes<L> =>
+        Round(value, Power(value, smallestNormal), fractionBits);
+
+    /// <summary>The power of two at or below the magnitude, or the smallest normal number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static L Power<L>(L value, double smallestNormal) where L : unmanaged, ILanes<L> =>
+        L.Maximum(L.And(value, L.Broadcast(double.PositiveInfinity)), L.Broadcast(smallestNormal));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static L Round<L>(L value, L power, int fractionBits) where L : unmanaged, ILanes<L>
+    {
         power = L.Multiply(power, L.Broadcast(1L << 52 - fractionBits));
         L magnitude = L.Subtract(L.Add(L.Abs(value), power), power);
         return L.Or(magnitude, L.And(value, L.Broadcast(-0.0)));

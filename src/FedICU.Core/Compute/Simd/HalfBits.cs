@@ -26,7 +26,13 @@ internal static unsafe class HalfBits
 
     /// <summary>Stores the lower 16 bits of each lane, the upper being zero.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store(Vector256<uint> eight, ushort* target) => Vector128.Narrow(eight.GetLower(), eight.GetUpper()).Store(target);
+    public static void Store(Vector256<uint> eight, ushort* target)
+    {
+        Vector128<ushort> narrow = Avx512F.VL.IsSupported ? Avx512F.VL.ConvertToVector128UInt16(eight)
+            : Sse41.IsSupported ? Sse41.PackUnsignedSaturate(eight.GetLower().AsInt32(), eight.GetUpper().AsInt32())
+            : Vector128.Narrow(eight.GetLower(), eight.GetUpper());
+        narrow.Store(target);
+    }
 
     /// <summary>
     /// The exponent is moved by an addition: once for a number, twice for infinity and NaN. A subnormal is given the exponent of the smallest

@@ -18,7 +18,11 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
         return new(two, two, two, two);
     }
 
-    public static Lanes128 Indices => new(Vector128.Create(0.0, 1), Vector128.Create(2.0, 3), Vector128.Create(4.0, 5), Vector128.Create(6.0, 7));
+    public static Lanes128 Indices
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => new(Vector128.Create(0.0, 1), Vector128.Create(2.0, 3), Vector128.Create(4.0, 5), Vector128.Create(6.0, 7));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 Load(double* source) => new(Vector128.Load(source), Vector128.Load(source + 2), Vector128.Load(source + 4), Vector128.Load(source + 6));
@@ -132,12 +136,14 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
         return two.ToScalar() + two.GetElement(1);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Smallest(Lanes128 value)
     {
         Vector128<double> two = Vector128.MinNative(Vector128.MinNative(value._a, value._c), Vector128.MinNative(value._b, value._d));
         return Math.Min(two.ToScalar(), two.GetElement(1));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Largest(Lanes128 value)
     {
         Vector128<double> two = Vector128.MaxNative(Vector128.MaxNative(value._a, value._c), Vector128.MaxNative(value._b, value._d));

@@ -15,7 +15,11 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 Broadcast(double value) => new(Vector256.Create(value), Vector256.Create(value));
 
-    public static Lanes256 Indices => new(Vector256.Create(0.0, 1, 2, 3), Vector256.Create(4.0, 5, 6, 7));
+    public static Lanes256 Indices
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => new(Vector256.Create(0.0, 1, 2, 3), Vector256.Create(4.0, 5, 6, 7));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 Load(double* source) => new(Vector256.Load(source), Vector256.Load(source + 4));
@@ -104,6 +108,7 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
         return two.ToScalar() + two.GetElement(1);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Smallest(Lanes256 value)
     {
         Vector256<double> four = Vector256.MinNative(value._a, value._b);
@@ -111,6 +116,7 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
         return Math.Min(two.ToScalar(), two.GetElement(1));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Largest(Lanes256 value)
     {
         Vector256<double> four = Vector256.MaxNative(value._a, value._b);

@@ -15,7 +15,11 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 Broadcast(double value) => new(Vector512.Create(value));
 
-    public static Lanes512 Indices => new(Vector512.Create(0.0, 1, 2, 3, 4, 5, 6, 7));
+    public static Lanes512 Indices
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => new(Vector512.Create(0.0, 1, 2, 3, 4, 5, 6, 7));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 Load(double* source) => new(Vector512.Load(source));
@@ -89,6 +93,7 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
         return two.ToScalar() + two.GetElement(1);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Smallest(Lanes512 value)
     {
         Vector256<double> four = Vector256.MinNative(value._v.GetLower(), value._v.GetUpper());
@@ -96,6 +101,7 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
         return Math.Min(two.ToScalar(), two.GetElement(1));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Largest(Lanes512 value)
     {
         Vector256<double> four = Vector256.MaxNative(value._v.GetLower(), value._v.GetUpper());

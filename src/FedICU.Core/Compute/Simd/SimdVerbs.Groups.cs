@@ -51,23 +51,23 @@ internal sealed unsafe partial class SimdVerbs<L>
         nint i = 0;
         for (; i <= columns - Lanes; i += Lanes)
         {
-            L y = E.Load<L>(x + i * E.Size);
+            L y = Stream<E>(x + i * E.Size);
             L sum = L.FusedMultiplyAdd(y, y, L.Load(sums + i));
             if (rows > 1)
             {
-                y = E.Load<L>(x1 + i * E.Size);
+                y = Stream<E>(x1 + i * E.Size);
                 sum = L.FusedMultiplyAdd(y, y, sum);
             }
 
             if (rows > 2)
             {
-                y = E.Load<L>(x2 + i * E.Size);
+                y = Stream<E>(x2 + i * E.Size);
                 sum = L.FusedMultiplyAdd(y, y, sum);
             }
 
             if (rows > 3)
             {
-                y = E.Load<L>(x3 + i * E.Size);
+                y = Stream<E>(x3 + i * E.Size);
                 sum = L.FusedMultiplyAdd(y, y, sum);
             }
 
@@ -105,23 +105,23 @@ internal sealed unsafe partial class SimdVerbs<L>
             nint i = 0;
             for (; i <= columns - Lanes; i += Lanes)
             {
-                L y = E.Load<L>(x0 + i * E.Size);
+                L y = Stream<E>(x0 + i * E.Size);
                 s0 = L.FusedMultiplyAdd(y, y, s0);
                 if (m > 1)
                 {
-                    y = E.Load<L>(x1 + i * E.Size);
+                    y = Stream<E>(x1 + i * E.Size);
                     s1 = L.FusedMultiplyAdd(y, y, s1);
                 }
 
                 if (m > 2)
                 {
-                    y = E.Load<L>(x2 + i * E.Size);
+                    y = Stream<E>(x2 + i * E.Size);
                     s2 = L.FusedMultiplyAdd(y, y, s2);
                 }
 
                 if (m > 3)
                 {
-                    y = E.Load<L>(x3 + i * E.Size);
+                    y = Stream<E>(x3 + i * E.Size);
                     s3 = L.FusedMultiplyAdd(y, y, s3);
                 }
             }

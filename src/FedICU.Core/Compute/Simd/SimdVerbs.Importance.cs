@@ -278,7 +278,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     {
         nint i = 0;
         for (; i <= count - Lanes; i += Lanes)
-            L.Store(E.Load<L>(source + i * E.Size), tile + i);
+            L.Store(Stream<E>(source + i * E.Size), tile + i);
         if (i < count)
             L.Store(Partial<L>.Load<E>(source + i * E.Size, count - (int)i), tile + i);
     }

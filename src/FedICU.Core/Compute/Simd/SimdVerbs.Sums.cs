@@ -98,13 +98,13 @@ internal sealed unsafe partial class SimdVerbs<L>
         for (; i <= count - Lanes; i += Lanes)
         {
             L sum = begin ? L.Broadcast(-0.0) : L.Load(tile + i);
-            sum = L.FusedMultiplyAdd(c0.At(i), E.Load<L>(x0 + i * E.Size), sum);
+            sum = L.FusedMultiplyAdd(c0.At(i), Stream<E>(x0 + i * E.Size), sum);
             if (m > 1)
-                sum = L.FusedMultiplyAdd(c1.At(i), E.Load<L>(x1 + i * E.Size), sum);
+                sum = L.FusedMultiplyAdd(c1.At(i), Stream<E>(x1 + i * E.Size), sum);
             if (m > 2)
-                sum = L.FusedMultiplyAdd(c2.At(i), E.Load<L>(x2 + i * E.Size), sum);
+                sum = L.FusedMultiplyAdd(c2.At(i), Stream<E>(x2 + i * E.Size), sum);
             if (m > 3)
-                sum = L.FusedMultiplyAdd(c3.At(i), E.Load<L>(x3 + i * E.Size), sum);
+                sum = L.FusedMultiplyAdd(c3.At(i), Stream<E>(x3 + i * E.Size), sum);
             L.Store(sum, tile + i);
         }
 
@@ -143,26 +143,29 @@ internal sealed unsafe partial class SimdVerbs<L>
     {
         L limit = L.Broadcast(E.Limit), by = L.Broadcast(divisor);
         bool divide = divisor != 1;
-        long finite = 0;
+        long nonFinite = 0;
         nint i = 0;
         for (; i <= count - Lanes; i += Lanes)
         {
             L y = L.Load(tile + i);
             if (divide)
                 y = L.Divide(y, by);
-            E.Store(y, output + i * E.Size);
-            finite += uint.PopCount(L.LessThanBits(L.Abs(y), limit));
+            if (L.LessThanBits(L.Abs(y), limit) == 0xFF)
+                E.StoreFinite(y, output + i * E.Size);
+            else
+                nonFinite += FinishSome<E>(tile + i, divisor, output + i * E.Size, Lanes);
         }
 
-        int rest = count - (int)i;
-        if (rest > 0)
-        {
-            L y = L.Divide(L.Load(tile + i), by);
-            Partial<L>.Store<E>(y, output + i * E.Size, rest);
-            finite += uint.PopCount(L.LessThanBits(L.Abs(y), limit) & (1u << rest) - 1);
-        }
+        return i < count ? nonFinite + FinishSome<E>(tile + i, divisor, output + i * E.Size, count - (int)i) : nonFinite;
+    }
 
-        return count - finite;
+    /// <summary>The same for up to eight elements, finite or not.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static long FinishSome<E>(double* tile, double divisor, byte* output, int count) where E : struct, IElement
+    {
+        L y = L.Divide(L.Load(tile), L.Broadcast(divisor));
+        Partial<L>.Store<E>(y, output, count);
+        return count - uint.PopCount(L.LessThanBits(L.Abs(y), L.Broadcast(E.Limit)) & (1u << count) - 1);
     }
 
     /// <summary>Adds a tile's squares to lanes.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace FedICU.Compute;
 
@@ -15,7 +16,7 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
     private const int Lanes = 8;
 
     /// <summary>Elements of a tile of sums.</summary>
-    private const int Tile = 2048;
+    private const int Tile = 4096;
 
     /// <summary>Bytes by which a tile is longer, so that it can begin at a multiple of 64.</summary>
     private const int Slack = 64;
@@ -26,6 +27,18 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
     public string Name => "simd";
 
     private static double* Align(byte* storage) => (double*)((nuint)(storage + Slack - 1) & ~(nuint)(Slack - 1));
+
+    /// <summary>
+    /// Eight elements that come from memory, in a kernel that walks through a panel. A tile's run of an input is too short for the processor to see it
+    /// coming; and what the cache is asked for past the run's end is the beginning of the next.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static L Stream<E>(byte* source) where E : struct, IElement
+    {
+        if (Sse.IsSupported && E.Ahead > 0)
+            Sse.Prefetch0(source + E.Ahead);
+        return E.Load<L>(source);
+    }
 
     /// <summary>Up to four inputs of one type, at one place in each.</summary>
     private struct Inputs

@@ -65,7 +65,7 @@ internal sealed unsafe class MaskedTensor : IDisposable
     {
         if (_global is null)
         {
-            CopyLocal(output);
+            _localSource.CopyTo(output, Info);
             return;
         }
 
@@ -351,18 +351,6 @@ internal sealed unsafe class MaskedTensor : IDisposable
         }
 
         throw new InvalidModelException($"Tensor '{Info.Name}': the magnitudes' mean is not finite, from finite values: they are too large.");
-    }
-
-    private void CopyLocal(TensorSink output)
-    {
-        const int Piece = 1 << 20;
-        byte[] bytes = new byte[Math.Min(Piece, Info.ByteLength)];
-        for (long offset = 0; offset < Info.ByteLength; offset += Piece)
-        {
-            Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, Info.ByteLength - offset));
-            _localSource.Read(Info, offset, part);
-            output.Write(Info, offset, part);
-        }
     }
 
     private delegate void PanelAction(int piece, Grouping.Panel panel, in ImportanceInputs inputs, Scratch scratch);
