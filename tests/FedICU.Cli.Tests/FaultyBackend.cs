@@ -27,6 +27,13 @@ internal sealed unsafe class FaultyBackend(string verb) : IComputeBackend
             sums.Data[0] *= 1 + 1e-6;
     }
 
+    public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
+    {
+        _right.AddGram(inputs, geometry, grams);
+        if (verb == nameof(AddGram))
+            grams.Data[0] *= 1 + 1e-6;
+    }
+
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
     {
         _right.AddProjections(inputs, geometry, a, b, dots);

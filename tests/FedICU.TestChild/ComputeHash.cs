@@ -31,7 +31,7 @@ public static unsafe class ComputeHash
     {
         (string Name, Action<Batch> Run)[] verbs =
         [
-            ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddProjections", AddProjections), ("Combine", Combine),
+            ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections), ("Combine", Combine),
             ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant), ("Importance", Importance),
             ("AddProximal", AddProximal),
         ];
@@ -67,6 +67,14 @@ public static unsafe class ComputeHash
         fixed (double* data = sums)
             batch.Backend.AddSquares(batch.Inputs, batch.Geometry, new GroupValues(data, batch.Geometry.Groups));
         batch.Add(sums);
+    }
+
+    private static void AddGram(Batch batch)
+    {
+        double[] grams = new double[GramPairs.Count(batch.Inputs.Length) * batch.Geometry.Groups];
+        fixed (double* data = grams)
+            batch.Backend.AddGram(batch.Inputs, batch.Geometry, new GroupValues(data, batch.Geometry.Groups));
+        batch.Add(grams);
     }
 
     private static void AddProjections(Batch batch)

@@ -18,6 +18,7 @@ public static class BackendVerification
         [
             (nameof(IComputeBackend.WeightedSum), trial => trial.WeightedSum()),
             (nameof(IComputeBackend.AddSquares), trial => trial.AddSquares()),
+            (nameof(IComputeBackend.AddGram), trial => trial.AddGram()),
             (nameof(IComputeBackend.AddProjections), trial => trial.AddProjections()),
             (nameof(IComputeBackend.Combine), trial => trial.Combine()),
             (nameof(IComputeBackend.CountNonFinite), trial => trial.CountNonFinite()),

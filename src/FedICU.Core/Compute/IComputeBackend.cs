@@ -41,6 +41,15 @@ public unsafe interface IComputeBackend
     void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums);
 
     /// <summary>
+    /// grams[(j, k), g] += sum of x_j[i] * x_k[i] over the elements i of group g, for each pair j &lt;= k: all inner products of the inputs in one
+    /// look. The order is that of <see cref="AddSquares"/>, so that the pairs (k, k) have its bits.
+    /// </summary>
+    /// <param name="inputs">N panels.</param>
+    /// <param name="geometry">Rows, columns and which of them are groups.</param>
+    /// <param name="grams">N (N + 1) / 2 pairs x groups in the order of <see cref="GramPairs"/>, added to.</param>
+    void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams);
+
+    /// <summary>
     /// dots[k] += sum over i of (a[k, g(i)] * x_k[i]) * t[i], where t[i] = sum over j of b[j, g(i)] * x_j[i] (first product plain, then fma):
     /// the inner product of each scaled input with one linear combination of all. Computed row by row in blocks of
     /// <see cref="PanelGeometry.ProjectionBlock"/> columns: for each block, dots[k] += reduce8 of fma(a * x, t, lane).

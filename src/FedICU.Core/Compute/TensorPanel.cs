@@ -27,6 +27,16 @@ public readonly unsafe struct GroupValues(double* data, long stride)
     public double* Row(int input) => Data + input * Stride;
 }
 
+/// <summary>The order of the pairs (j, k), j &lt;= k, of N inputs: the pairs of a further input come after all others.</summary>
+public static class GramPairs
+{
+    /// <summary>How many pairs there are.</summary>
+    public static int Count(int inputs) => inputs * (inputs + 1) / 2;
+
+    /// <summary>The place of a pair, j &lt;= k.</summary>
+    public static int Index(int j, int k) => Count(k) + j;
+}
+
 /// <summary>How a panel's elements form groups: a row-major matrix whose columns, or whose rows, are the groups.</summary>
 /// <param name="Rows">Rows of the panel.</param>
 /// <param name="Columns">Columns of the panel; elements of a row lie side by side.</param>

@@ -53,6 +53,30 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
         return _worst;
     }
 
+    public double AddGram()
+    {
+        ForEachShape((geometry, count) =>
+        {
+            TensorPanel[] inputs = Inputs(count, geometry.Length, mixed: count % 2 == 0, nonFinite: false);
+            GuardedPanel actual = Sums(GramPairs.Count(count) * geometry.Groups, out GuardedPanel expected);
+            backend.AddGram(inputs, geometry, Values(actual, geometry.Groups));
+            _reference.AddGram(inputs, geometry, Values(expected, geometry.Groups));
+            for (int k = 0; k < count; k++)
+            {
+                for (int j = 0; j <= k; j++)
+                {
+                    for (int g = 0; g < geometry.Groups; g++)
+                    {
+                        // each sum began between 0 and 1
+                        int i = GramPairs.Index(j, k) * geometry.Groups + g;
+                        Bounded(actual[i], expected[i], (geometry.Length + 16) * Epsilon * (1 + Magnitude(inputs[j], inputs[k], geometry, g)));
+                    }
+                }
+            }
+        });
+        return _worst;
+    }
+
     public double AddProjections()
     {
         ForEachShape((geometry, count) =>
@@ -249,6 +273,20 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
         }
 
         return (geometry.Length + 16 + inputs.Length) * Epsilon * sum;
+    }
+
+    /// <summary>The sum of |x y| over one group.</summary>
+    private static double Magnitude(TensorPanel x, TensorPanel y, PanelGeometry geometry, int group)
+    {
+        double sum = 0;
+        bool columns = geometry.GroupsAreColumns;
+        for (int i = 0; i < (columns ? geometry.Rows : geometry.Columns); i++)
+        {
+            long at = columns ? (long)i * geometry.Columns + group : (long)group * geometry.Columns + i;
+            sum += Math.Abs(Rounding.Read(x.Data, x.DType, at) * Rounding.Read(y.Data, y.DType, at));
+        }
+
+        return sum;
     }
 
     private void ForEachShape(Action<PanelGeometry, int> trial)

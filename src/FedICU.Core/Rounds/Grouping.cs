@@ -22,7 +22,10 @@ internal sealed class Grouping
     // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long
     private const int FoldedColumns = 1024;
     private const int MaximumSegments = 32;
-    private const long SegmentBudgetBytes = 8L << 20;
+    private const long SegmentAccumulators = 5L << 20;
+
+    /// <summary>More float64 accumulators than this leave too few segments to share among threads.</summary>
+    public const long MaximumAccumulators = SegmentAccumulators / 4;
 
     public Grouping(TensorShape shape, NormAxis axis)
     {
@@ -92,20 +95,23 @@ internal sealed class Grouping
             int width = (int)Math.Min(size, Columns - column);
             int rowsInPanel = width == Columns ? Math.Max(size / width, 1) : 1;
             long blocks = (Rows + rowsInPanel - 1) / rowsInPanel;
-            long affordable = most == int.MaxValue ? most : SegmentBudgetBytes / (sizeof(double) * accumulators * (long)width);
-            long parts = Math.Clamp(Math.Min(most, affordable), 1, blocks);
-            for (long part = 0; part < parts; part++)
+            long affordable = most == int.MaxValue ? most : SegmentAccumulators / (accumulators * (long)width);
+            long parts = Math.Clamp(Math.Min(most, affordable), 1, blocks), block = 0;
+            for (long part = 1; part <= parts; part++)
             {
+                // where a segment has more than a panel, the last segments are the smallest: threads end together
+                long left = parts - part, end = parts == blocks ? part : blocks - (long)((Int128)blocks * left * left / (parts * parts));
                 var panels = new List<Panel>();
-                for (long block = blocks * part / parts; block < blocks * (part + 1) / parts; block++)
+                for (; block < end; block++)
                 {
                     long row = block * rowsInPanel;
                     panels.Add(new Panel(row * Columns + column, (int)Math.Min(rowsInPanel, Rows - row), width, column));
                 }
 
-                if (part == parts - 1 && Remainder > column)
+                if (part == parts && Remainder > column)
                     panels.Add(new Panel(Rows * Columns + column, 1, (int)Math.Min(width, Remainder - column), column));
-                segments.Add(new Segment(column, width, panels));
+                if (panels.Count > 0)
+                    segments.Add(new Segment(column, width, panels));
             }
         }
 
@@ -135,9 +141,9 @@ internal sealed class Grouping
 }
 
 /// <summary>N x groups values in float64: of each input and group of a tensor, a norm or a coefficient.</summary>
-internal sealed unsafe class GroupBuffer(int inputs, long groups) : IDisposable
+internal sealed unsafe class GroupBuffer(int inputs, long groups, bool clear = true) : IDisposable
 {
-    private readonly NativeBuffer _memory = new(inputs * groups * sizeof(double), clear: true);
+    private readonly NativeBuffer _memory = new(inputs * groups * sizeof(double), clear, pooled: true);
 
     public int Inputs => inputs;
 

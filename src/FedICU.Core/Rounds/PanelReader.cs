@@ -56,7 +56,7 @@ internal sealed unsafe class DensePanelReader : PanelReader
     {
         if (_pointer is not null)
             return;
-        var loaded = new NativeBuffer(_tensor.ByteLength);
+        var loaded = new NativeBuffer(_tensor.ByteLength, pooled: true);
         _loaded = loaded;
         _source.Read(_tensor, 0, new Span<byte>(loaded.Pointer, checked((int)_tensor.ByteLength)));
         _pointer = loaded.Pointer;

@@ -8,6 +8,9 @@ namespace FedICU;
 /// </summary>
 internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
 {
+    // up to so many values of all clients, a tensor does not keep several threads busy
+    private const long SmallTensor = 1 << 23;
+
     private readonly RoundOptions _options = round.Options;
     private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
 
@@ -63,22 +66,14 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     private RoundReport Compute(RoundCheck check, RoundState state)
     {
         TensorInfo[] ruled = [.. round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && !check.DroppedTensors.ContainsKey(tensor.Name))];
-        long total = round.Global.TotalBytes, done = 0;
-        long prepared = 0;
+        long total = round.Global.TotalBytes, prepared = 0;
         ITensorRule rule = strategy.Begin(new ModelContext(state.Clients, ruled, tensor =>
         {
             cancellationToken.ThrowIfCancellationRequested();
             _options.Progress?.Report(new RoundProgress("prepare", tensor.Name, prepared += tensor.ByteLength, total));
             return new TensorContext(state, tensor, OutputInfo(tensor));
         }));
-        var tensors = new List<TensorReport>(round.Global.Tensors.Count);
-        foreach (TensorInfo tensor in round.Global.Tensors)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            tensors.Add(Aggregate(check, state, rule, tensor));
-            _options.Progress?.Report(new RoundProgress("aggregate", tensor.Name, done += tensor.ByteLength, total));
-        }
-
+        TensorReport[] tensors = AggregateAll(check, state, rule);
         return new RoundReport
         {
             Strategy = strategy.Name,
@@ -89,6 +84,37 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, ruled, check.Notes) : [],
             Notes = check.Notes,
         };
+    }
+
+    /// <summary>Tensors one after the other on all threads; runs of small ones side by side, each on one thread.</summary>
+    private TensorReport[] AggregateAll(RoundCheck check, RoundState state, ITensorRule rule)
+    {
+        IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
+        var reports = new TensorReport[tensors.Count];
+        using var alone = new Workers(1, cancellationToken);
+        RoundState sideBySide = state with { Workers = alone };
+        long done = 0;
+        var gate = new Lock();
+        for (int i = 0; i < tensors.Count; i++)
+        {
+            int first = i;
+            while (rule.IsThreadSafe && i < tensors.Count && tensors[i].ElementCount * state.Clients.Count <= SmallTensor)
+                i++;
+            if (i > first)
+                state.Workers.Run(i - first, parallel: true, (piece, _) => Make(first + piece, sideBySide));
+            if (i < tensors.Count)
+                Make(i, state);
+        }
+
+        return reports;
+
+        void Make(int i, RoundState on)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            reports[i] = Aggregate(check, on, rule, tensors[i]);
+            lock (gate)
+                _options.Progress?.Report(new RoundProgress("aggregate", tensors[i].Name, done += tensors[i].ByteLength, round.Global.TotalBytes));
+        }
     }
 
     private TensorReport Aggregate(RoundCheck check, RoundState state, ITensorRule rule, TensorInfo tensor)

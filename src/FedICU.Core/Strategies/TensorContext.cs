@@ -27,6 +27,9 @@ public sealed unsafe class TensorContext : IDisposable
     // below this many element visits the threads cost more than they bring
     private const long ParallelThreshold = 1 << 17;
     private const long PreloadBudgetBytes = 64L << 20;
+    // beyond this many inputs their pairs cost more than further looks at the inputs; up to this many values a further look finds them in the cache
+    private const int GramInputs = 12;
+    internal const long GramValues = 1 << 24;
 
     private readonly RoundState _round;
     private readonly Dictionary<UpdateForm, PanelReader[]> _readers = [];
@@ -176,13 +179,12 @@ public sealed unsafe class TensorContext : IDisposable
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators: inputs.Length);
         // clients are independent here: with few segments the work is also cut by client, which changes no bit
         int blocks = segments.Count >= Workers.Threads ? 1 : Math.Min(Workers.Threads, inputs.Length);
-        using var partial = new NativeBuffer(segments.Sum(segment => segment.Groups) * inputs.Length * sizeof(double), clear: true);
-        long[] offsets = Offsets(segments, inputs.Length);
+        using var partial = new PartialSums(grouping, segments, inputs.Length);
         Workers.Run(segments.Count * blocks, Worthwhile(inputs), (piece, scratch) =>
         {
             Grouping.Segment segment = segments[piece / blocks];
             int first = inputs.Length * (piece % blocks) / blocks, last = inputs.Length * (piece % blocks + 1) / blocks;
-            var sums = new GroupValues((double*)partial.Pointer + offsets[piece / blocks] + first * segment.Groups, segment.Groups);
+            GroupValues sums = partial.Begin(piece / blocks, first, last);
             foreach (Grouping.Panel panel in segment.Panels)
             {
                 scratch.Reset();
@@ -190,7 +192,19 @@ public sealed unsafe class TensorContext : IDisposable
                 _round.Backend.AddSquares(ReadAll(inputs.AsSpan(first..last), panel, scratch), Geometry(grouping, panel), part);
             }
         });
-        return Merge(grouping, segments, offsets, inputs.Length, (double*)partial.Pointer);
+        return partial.Merge(Workers);
+    }
+
+    /// <summary>
+    /// The inner products of all pairs of inputs in each group, pairs (in the order of <see cref="GramPairs"/>) x groups, in one look; or null where
+    /// they would take more memory than the look saves.
+    /// </summary>
+    internal GroupBuffer? TryGram(PanelReader[] inputs, Grouping grouping)
+    {
+        int pairs = GramPairs.Count(inputs.Length);
+        if (inputs.Length > GramInputs || grouping.Elements * inputs.Length < GramValues || pairs * grouping.FoldedGroups > Grouping.MaximumAccumulators)
+            return null;
+        return SumByGroup(inputs, grouping, pairs, (panels, panel, sums) => _round.Backend.AddGram(panels, Geometry(grouping, panel), sums));
     }
 
     /// <summary>For each input k: the inner product of a_k x_k with sum_j b_j x_j over the whole tensor.</summary>
@@ -218,23 +232,13 @@ public sealed unsafe class TensorContext : IDisposable
     /// </summary>
     internal GroupBuffer CombinationSquares(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, NativeBuffer? unrounded)
     {
-        List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators: 1);
-        using var partial = new NativeBuffer(segments.Sum(segment => segment.Groups) * sizeof(double), clear: true);
-        long[] offsets = Offsets(segments, 1);
         using GroupBuffer? folded = Folded(grouping, coefficients);
         GroupValues all = (folded ?? coefficients).Values;
-        Workers.Run(segments.Count, Worthwhile(inputs), (piece, scratch) =>
+        return SumByGroup(inputs, grouping, 1, (panels, panel, squares) =>
         {
-            Grouping.Segment segment = segments[piece];
-            foreach (Grouping.Panel panel in segment.Panels)
-            {
-                scratch.Reset();
-                double* squares = (double*)partial.Pointer + offsets[piece] + (panel.Group - segment.Group);
-                var output = new TensorPanel(unrounded is null ? null : (double*)unrounded.Pointer + panel.Start, DType.F64);
-                _round.Backend.Combine(ReadAll(inputs, panel, scratch), Geometry(grouping, panel), At(all, panel), output, squares);
-            }
+            var output = new TensorPanel(unrounded is null ? null : (double*)unrounded.Pointer + panel.Start, DType.F64);
+            _round.Backend.Combine(panels, Geometry(grouping, panel), At(all, panel), output, squares.Data);
         });
-        return Merge(grouping, segments, offsets, 1, (double*)partial.Pointer);
     }
 
     /// <summary>output = round(sum_k c_k x_k), a coefficient for each input and group.</summary>
@@ -309,6 +313,26 @@ public sealed unsafe class TensorContext : IDisposable
             throw new NonFiniteOutputException(Info, nonFinite);
     }
 
+    private delegate void GroupVerb(ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);
+
+    /// <summary>So many sums of each group, of all inputs together: summed by segment, then over the segments.</summary>
+    private GroupBuffer SumByGroup(PanelReader[] inputs, Grouping grouping, int accumulators, GroupVerb verb)
+    {
+        List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators);
+        using var partial = new PartialSums(grouping, segments, accumulators);
+        Workers.Run(segments.Count, Worthwhile(inputs), (piece, scratch) =>
+        {
+            Grouping.Segment segment = segments[piece];
+            GroupValues sums = partial.Begin(piece, 0, accumulators);
+            foreach (Grouping.Panel panel in segment.Panels)
+            {
+                scratch.Reset();
+                verb(ReadAll(inputs, panel, scratch), panel, new GroupValues(sums.Data + (panel.Group - segment.Group), sums.Stride));
+            }
+        });
+        return partial.Merge(Workers);
+    }
+
     private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= ParallelThreshold;
 
     private static TensorPanel[] ReadAll(ReadOnlySpan<PanelReader> inputs, Grouping.Panel panel, Scratch scratch)
@@ -322,42 +346,6 @@ public sealed unsafe class TensorContext : IDisposable
     private static PanelGeometry Geometry(Grouping grouping, Grouping.Panel panel) => new(panel.Rows, panel.Columns, grouping.GroupsAreColumns);
 
     private static GroupValues At(GroupValues values, Grouping.Panel panel) => new(values.Data + panel.Group, values.Stride);
-
-    private static long[] Offsets(List<Grouping.Segment> segments, int inputs)
-    {
-        long[] offsets = new long[segments.Count];
-        for (int i = 1; i < offsets.Length; i++)
-            offsets[i] = offsets[i - 1] + segments[i - 1].Groups * inputs;
-        return offsets;
-    }
-
-    /// <summary>Adds the segments' sums in ascending order, then the folded copies of each group.</summary>
-    private static GroupBuffer Merge(Grouping grouping, List<Grouping.Segment> segments, long[] offsets, int inputs, double* partial)
-    {
-        var sums = new GroupBuffer(inputs, grouping.FoldedGroups);
-        for (int i = 0; i < segments.Count; i++)
-        {
-            Grouping.Segment segment = segments[i];
-            for (int k = 0; k < inputs; k++)
-            {
-                Span<double> sum = sums[k].Slice((int)segment.Group, (int)segment.Groups);
-                TensorPrimitives.Add(sum, new ReadOnlySpan<double>(partial + offsets[i] + k * segment.Groups, (int)segment.Groups), sum);
-            }
-        }
-
-        if (grouping.Fold == 1)
-            return sums;
-        var merged = new GroupBuffer(inputs, grouping.Groups);
-        int groups = (int)grouping.Groups;
-        for (int k = 0; k < inputs; k++)
-        {
-            for (int copy = 0; copy < grouping.Fold; copy++)
-                TensorPrimitives.Add(merged[k], sums[k].Slice(copy * groups, groups), merged[k]);
-        }
-
-        sums.Dispose();
-        return merged;
-    }
 
     /// <summary>Each group's value repeated for its folded copies; null where nothing is folded.</summary>
     private static GroupBuffer? Folded(Grouping grouping, GroupBuffer values)

@@ -168,6 +168,58 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
     }
 
     [Test]
+    public void AddGram_is_within_its_bound_and_has_the_bits_of_AddSquares([Values] bool groupsAreColumns)
+    {
+        // many rows of few columns, and more columns than any block, besides the shapes of all
+        (int, int)[] more = [(60, 16), (61, 33), (40, 700), (1, 5000), (2, 1500)];
+        foreach ((Case c, PanelGeometry geometry) in Geometries(groupsAreColumns).Concat(more.Select((shape, i) =>
+            (new Case(shape.Item1 * shape.Item2, 70_000 + i, Types[i % 4]), new PanelGeometry(shape.Item1, shape.Item2, groupsAreColumns)))))
+        {
+            TensorPanel[] inputs = Inputs(c, c.Seed % 4 == 0 ? Spread.Wild : Spread.Tame, 1 + c.Seed % 13);
+            int pairs = GramPairs.Count(inputs.Length), groups = geometry.Groups, stride = groups + c.Seed % 3;
+            int depth = groupsAreColumns ? geometry.Rows : geometry.Columns / 8;
+            double[] start = SamplePanels.Doubles((pairs - 1) * stride + groups, c.Random, Spread.Tame), expected = (double[])start.Clone();
+            double* actual = _memory.Doubles(start, c.AtEnd), squares = _memory.Doubles(new double[inputs.Length * groups], c.AtEnd);
+            fixed (double* grams = expected)
+                _reference.AddGram(inputs, geometry, new GroupValues(grams, stride));
+            _backend.AddGram(inputs, geometry, new GroupValues(actual, stride));
+            double[] magnitudes = GramMagnitudes(inputs, geometry, start, stride);
+            for (int i = 0; i < start.Length; i++)
+                AssertClose(expected[i], actual[i], (depth + 8) * Epsilon * magnitudes[i], c);
+
+            double* diagonal = _memory.Doubles(new double[pairs * groups], c.AtEnd);
+            _backend.AddGram(inputs, geometry, new GroupValues(diagonal, groups));
+            _backend.AddSquares(inputs, geometry, new GroupValues(squares, groups));
+            for (int k = 0; k < inputs.Length; k++)
+            {
+                for (int g = 0; g < groups; g++)
+                    Assert.That(Bits(diagonal[GramPairs.Index(k, k) * groups + g]), Is.EqualTo(Bits(squares[k * groups + g])), () => $"{c} {geometry}");
+            }
+
+            AssertIntact(c);
+        }
+    }
+
+    /// <summary>What each sum is made of: the magnitudes of its start and of all products; between the rows of pairs nothing.</summary>
+    private static double[] GramMagnitudes(TensorPanel[] inputs, PanelGeometry geometry, double[] start, int stride)
+    {
+        var magnitudes = new double[start.Length];
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            for (int j = 0; j <= k; j++)
+            {
+                int row = GramPairs.Index(j, k) * stride;
+                for (int g = 0; g < geometry.Groups; g++)
+                    magnitudes[row + g] = Math.Abs(start[row + g]);
+                for (int i = 0; i < geometry.Length; i++)
+                    magnitudes[row + (geometry.GroupsAreColumns ? i % geometry.Columns : i / geometry.Columns)] += Math.Abs(At(inputs[j], i) * At(inputs[k], i));
+            }
+        }
+
+        return magnitudes;
+    }
+
+    [Test]
     public void Combine_has_the_reference_bits_and_its_squares_their_bound([Values] bool groupsAreColumns)
     {
         foreach ((Case c, PanelGeometry geometry) in Geometries(groupsAreColumns))
@@ -403,6 +455,13 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
             Assert.That(columns, Is.EqualTo(new double[] { 17, 29, 45, 5, 0, 2 }));
             _backend.AddSquares(inputs, byRow, new GroupValues(r, 2));
             Assert.That(rows, Is.EqualTo(new double[] { 14, 77, 2, 5 }));
+            double* g = stackalloc double[9] { 0, 0, 0, 100, 0, 0, 0, 0, 0 };
+            _backend.AddGram(inputs, byColumn, new GroupValues(g, 3));
+            Assert.That(new Span<double>(g, 9).ToArray(), Is.EqualTo(new double[] { 17, 29, 45, 109, 0, 3, 5, 0, 2 }), "x x, then x y, then y y");
+            double* h = stackalloc double[6];
+            new Span<double>(h, 6).Clear();
+            _backend.AddGram(inputs, byRow, new GroupValues(h, 2));
+            Assert.That(new Span<double>(h, 6).ToArray(), Is.EqualTo(new double[] { 14, 77, -2, 14, 2, 5 }));
             // t = [1+2, 2, 3-1; 4+4, 5, 6+1]
             _backend.AddProjections(inputs, byColumn, new GroupValues(scales, 3), new GroupValues(coefficients, 3), dots);
             Assert.That(dots, Is.EqualTo(new double[] { 100 + 3 + 8 + 18 + 32 + 50 + 126, 200 + 3 - 2 + 16 + 7 }));
@@ -502,10 +561,12 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
         yield return (new Case(513 * 17, 1235, DType.BF16), new PanelGeometry(513, 17, groupsAreColumns));
     }
 
-    private TensorPanel[] Inputs(Case c, Spread spread)
+    private TensorPanel[] Inputs(Case c, Spread spread) => Inputs(c, spread, Counts[c.Random.Next(Counts.Length)]);
+
+    private TensorPanel[] Inputs(Case c, Spread spread, int count)
     {
         _memory.Begin();
-        var inputs = new TensorPanel[Counts[c.Random.Next(Counts.Length)]];
+        var inputs = new TensorPanel[count];
         DType all = Types[c.Random.Next(Types.Length)];
         bool mixed = c.Random.Next(3) == 0;
         for (int k = 0; k < inputs.Length; k++)

@@ -44,6 +44,24 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
     }
 
     /// <inheritdoc/>
+    public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
+    {
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            for (int j = 0; j <= k; j++)
+            {
+                for (int group = 0; group < geometry.Groups; group++)
+                {
+                    var sum = new PreciseSum();
+                    foreach (long i in Elements(geometry, group))
+                        sum.AddProduct(At(inputs[j], i), At(inputs[k], i));
+                    grams.Row(GramPairs.Index(j, k))[group] += sum.Value;
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
     {
         ScalarMath.CheckSums(inputs.Length, dots.Length);

@@ -42,6 +42,9 @@ public sealed unsafe class SimdBackend : IComputeBackend
     public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums) => _verbs.AddSquares(inputs, geometry, sums);
 
     /// <inheritdoc/>
+    public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams) => _verbs.AddGram(inputs, geometry, grams);
+
+    /// <inheritdoc/>
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots) =>
         _verbs.AddProjections(inputs, geometry, a, b, dots);
 

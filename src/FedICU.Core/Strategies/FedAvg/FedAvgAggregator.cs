@@ -12,5 +12,7 @@ public sealed class FedAvgAggregator : TensorAggregator, ITensorRule
     /// <inheritdoc/>
     protected internal override ITensorRule Begin(ModelContext model) => this;
 
+    bool ITensorRule.IsThreadSafe => true;
+
     void ITensorRule.Aggregate(TensorContext tensor) => tensor.WeightedMean();
 }

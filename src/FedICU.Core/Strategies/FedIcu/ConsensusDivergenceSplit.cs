@@ -8,15 +8,11 @@ namespace FedICU;
 /// </summary>
 internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, DivergenceAlignment alignment, DivergenceWeights? ofModel) : ITensorRule
 {
-    // up to this many bytes the unrounded combination is kept, beyond it the inputs are looked at once more
-    private const long UnroundedBudgetBytes = 256L << 20;
-
     /// <summary>0-D tensors are not split: they take the weighted mean.</summary>
     public static bool IsSplit(TensorInfo tensor) => tensor.Shape.Rank > 0;
 
-    /// <summary>The clients' tensors in the form that is split, and the global model's after them.</summary>
-    public static PanelReader[] Inputs(TensorContext tensor, FedIcuOptions options) =>
-        tensor.Inputs(options.Target == SplitTarget.Delta ? UpdateForm.Delta : UpdateForm.Parameters, withGlobal: true);
+    // a caller's scores may be anything
+    public bool IsThreadSafe => options.Scores is null;
 
     public void Aggregate(TensorContext tensor)
     {
@@ -27,20 +23,18 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         }
 
         int clients = tensor.Clients.Count;
-        var grouping = new Grouping(tensor.Info.Shape, options.Axis);
-        PanelReader[] inputs = Inputs(tensor, options);
-        tensor.Preload(inputs);
-        using GroupBuffer norms = Norms(tensor, inputs, grouping, options);
-        DivergenceWeights divergence = ofModel ?? alignment.OfTensor(tensor, inputs, grouping, norms);
+        using SplitLook look = SplitLook.Open(tensor, options);
+        (PanelReader[] inputs, Grouping grouping, GroupBuffer norms) = (look.Inputs, look.Grouping, look.Norms);
+        DivergenceWeights divergence = ofModel ?? alignment.OfTensor(tensor, look);
         for (int k = 0; k < clients; k++)
             tensor.ReportWeight(k, divergence.Weights[k], divergence.Scores[k]);
 
-        using GroupBuffer directions = DirectionCoefficients(norms, divergence, clients, grouping.Groups);
+        double[] weights = [.. divergence.Weights, divergence.Residual];
+        using GroupBuffer directions = DirectionCoefficients(norms, weights);
         bool previousEnters = divergence.Residual != 0 && options.Target == SplitTarget.Parameters;
         PanelReader[] combined = previousEnters ? inputs : inputs[..clients];
-        bool kept = tensor.Info.ElementCount <= UnroundedBudgetBytes / sizeof(double);
-        using NativeBuffer? unrounded = kept ? new NativeBuffer(tensor.Info.ElementCount * sizeof(double)) : null;
-        using GroupBuffer squares = tensor.CombinationSquares(combined, grouping, directions, unrounded);
+        using GroupBuffer squares = look.CombinationSquares(combined, directions, weights, out NativeBuffer? made);
+        using NativeBuffer? unrounded = made;
 
         // scale[c] = M[c] / ||V[:,c]||; where V[:,c] vanishes, the previous direction stays (the delta's is zero)
         Span<double> magnitudes = new double[grouping.Groups];
@@ -55,9 +49,9 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
             {
                 scales[0][c] = magnitudes[c] / norm;
             }
-            else if (options.Target == SplitTarget.Parameters && norms[clients][c] > 0)
+            else if (options.Target == SplitTarget.Parameters && look.PreviousNorms[c] > 0)
             {
-                fallback[0][c] = magnitudes[c] / norms[clients][c];
+                fallback[0][c] = magnitudes[c] / look.PreviousNorms[c];
                 fallsBack |= fallback[0][c] != 0;
             }
         }
@@ -74,42 +68,14 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
             Write(tensor, grouping, combined, inputs, scales, directions, fallsBack ? fallback : null);
     }
 
-    /// <summary>||theta_k[:,c]|| for each client and, last, the global model; norms up to eps are zero.</summary>
-    public static GroupBuffer Norms(TensorContext tensor, PanelReader[] inputs, Grouping grouping, FedIcuOptions options)
+    /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
+    private static GroupBuffer DirectionCoefficients(GroupBuffer norms, double[] weights)
     {
-        GroupBuffer norms = tensor.Squares(inputs, grouping);
+        var coefficients = new GroupBuffer(norms.Inputs, norms.Groups, clear: false);
         for (int k = 0; k < norms.Inputs; k++)
         {
-            Span<double> of = norms[k];
-            TensorPrimitives.Sqrt(of, of);
-            foreach (ref double norm in of)
-            {
-                if (norm <= options.Epsilon)
-                    norm = 0;
-            }
-        }
-
-        // a delta has no previous magnitude and direction
-        if (options.Target == SplitTarget.Delta)
-            norms[norms.Inputs - 1].Clear();
-        return norms;
-    }
-
-    /// <summary>1 / (norm * factor), and 0 for a zero norm.</summary>
-    public static void Reciprocals(ReadOnlySpan<double> norms, double factor, Span<double> reciprocals)
-    {
-        for (int c = 0; c < norms.Length; c++)
-            reciprocals[c] = norms[c] == 0 ? 0 : 1 / (norms[c] * factor);
-    }
-
-    /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
-    private static GroupBuffer DirectionCoefficients(GroupBuffer norms, DivergenceWeights divergence, int clients, long groups)
-    {
-        var coefficients = new GroupBuffer(clients + 1, groups);
-        for (int k = 0; k <= clients; k++)
-        {
-            Reciprocals(norms[k], 1, coefficients[k]);
-            TensorPrimitives.Multiply(coefficients[k], k < clients ? divergence.Weights[k] : divergence.Residual, coefficients[k]);
+            GroupNorms.Reciprocals(norms[k], 1, coefficients[k]);
+            TensorPrimitives.Multiply(coefficients[k], weights[k], coefficients[k]);
         }
 
         return coefficients;
@@ -131,7 +97,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     {
         bool hasGlobal = combined.Length == inputs.Length;
         PanelReader[] all = fallback is null || hasGlobal ? combined : [.. combined, inputs[^1]];
-        using var coefficients = new GroupBuffer(all.Length, grouping.Groups);
+        using var coefficients = new GroupBuffer(all.Length, grouping.Groups, clear: all.Length > combined.Length);
         for (int k = 0; k < combined.Length; k++)
         {
             if (directions is null)
@@ -139,6 +105,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
             else
                 TensorPrimitives.Multiply(directions[k], scales[0], coefficients[k]);
         }
+
 
         if (fallback is not null)
             TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);

@@ -15,9 +15,16 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
 {
     private int Count => clients.Count;
 
-    /// <summary>The weights of one tensor. <paramref name="norms"/> holds each client's norms and, after them, the global model's.</summary>
-    public DivergenceWeights OfTensor(TensorContext tensor, PanelReader[] inputs, Grouping grouping, GroupBuffer norms) =>
-        options.Scores is not null ? FromCaller(tensor.Info.Name) : FromSimilarities(Products(tensor, inputs, grouping, norms, DirectionNorms(norms)), DirectionNorms(norms));
+    /// <summary>The weights of one tensor.</summary>
+    public DivergenceWeights OfTensor(TensorContext tensor, SplitLook look)
+    {
+        if (options.Scores is not null)
+            return FromCaller(tensor.Info.Name);
+        double[] directionNorms = new double[Count + 1];
+        for (int k = 0; k < look.Norms.Inputs; k++)
+            directionNorms[k] = Math.Sqrt(GroupNorms.SquareOfDirection(look.Norms[k]));
+        return FromSimilarities(Products(look, directionNorms), directionNorms);
+    }
 
     /// <summary>One set of weights for all tensors that are split.</summary>
     public DivergenceWeights OfModel(ModelContext model)
@@ -26,32 +33,29 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
             return FromCaller(null);
         // ||flatten V_k|| over the model must be known before any product: a first look counts, a second multiplies
         double[] squares = new double[Count + 1];
-        Look(model, (_, _, _, norms) =>
+        Look(model, look =>
         {
-            for (int k = 0; k <= Count; k++)
-                squares[k] += SquareOfDirection(norms[k]);
+            for (int k = 0; k < look.Norms.Inputs; k++)
+                squares[k] += GroupNorms.SquareOfDirection(look.Norms[k]);
         });
         double[] directionNorms = [.. squares.Select(Math.Sqrt)];
         double[] products = new double[Count];
-        Look(model, (tensor, inputs, grouping, norms) =>
+        Look(model, look =>
         {
-            double[] part = Products(tensor, inputs, grouping, norms, directionNorms);
+            double[] part = Products(look, directionNorms);
             for (int k = 0; k < Count; k++)
                 products[k] += part[k];
         });
         return FromSimilarities(products, directionNorms);
     }
 
-    private void Look(ModelContext model, Action<TensorContext, PanelReader[], Grouping, GroupBuffer> look)
+    private void Look(ModelContext model, Action<SplitLook> action)
     {
         foreach (TensorInfo info in model.Tensors.Where(ConsensusDivergenceSplit.IsSplit))
         {
             using TensorContext tensor = model.Open(info);
-            var grouping = new Grouping(info.Shape, options.Axis);
-            PanelReader[] inputs = ConsensusDivergenceSplit.Inputs(tensor, options);
-            tensor.Preload(inputs);
-            using GroupBuffer norms = ConsensusDivergenceSplit.Norms(tensor, inputs, grouping, options);
-            look(tensor, inputs, grouping, norms);
+            using SplitLook look = SplitLook.Open(tensor, options);
+            action(look);
         }
     }
 
@@ -59,42 +63,25 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
     /// For each client the inner product of v_k = flatten(V_k) / ||flatten V_k|| with S = sum_j v_j, or with the previous direction. With S the mean
     /// pairwise cosine needs N products, not N^2.
     /// </summary>
-    private double[] Products(TensorContext tensor, PanelReader[] inputs, Grouping grouping, GroupBuffer norms, double[] directionNorms)
+    private double[] Products(SplitLook look, double[] directionNorms)
     {
         bool toPrevious = options.Similarity == Similarity.PreviousDirection;
-        PanelReader[] looked = toPrevious ? inputs : inputs[..Count];
-        using var scales = new GroupBuffer(looked.Length, grouping.Groups);
-        for (int k = 0; k < looked.Length; k++)
+        if (toPrevious && directionNorms[Count] <= options.Epsilon)
+            return new double[Count];
+        using var scales = new GroupBuffer(toPrevious ? Count + 1 : Count, look.Grouping.Groups);
+        for (int k = 0; k < scales.Inputs; k++)
         {
             // a zero v_k has cosine 0 with everything
             if (!(directionNorms[k] <= options.Epsilon))
-                ConsensusDivergenceSplit.Reciprocals(norms[k], directionNorms[k], scales[k]);
+                GroupNorms.Reciprocals(look.Norms[k], directionNorms[k], scales[k]);
         }
 
         if (!toPrevious)
-            return tensor.Projections(looked, grouping, scales, scales);
-        using var previous = new GroupBuffer(looked.Length, grouping.Groups);
+            return look.Products(scales, scales);
+        using var previous = new GroupBuffer(scales.Inputs, scales.Groups);
         scales[Count].CopyTo(previous[Count]);
         scales[Count].Clear();
-        return tensor.Projections(looked, grouping, scales, previous)[..Count];
-    }
-
-    private double[] DirectionNorms(GroupBuffer norms) => [.. Enumerable.Range(0, Count + 1).Select(k => Math.Sqrt(SquareOfDirection(norms[k])))];
-
-    /// <summary>||flatten V||^2: every column of V has norm 1, or is zero.</summary>
-    private static double SquareOfDirection(ReadOnlySpan<double> norms)
-    {
-        long columns = 0;
-        foreach (double norm in norms)
-        {
-            // a NaN must stay one
-            if (double.IsNaN(norm))
-                return norm;
-            if (norm > 0)
-                columns++;
-        }
-
-        return columns;
+        return look.Products(scales, previous)[..Count];
     }
 
     private DivergenceWeights FromSimilarities(double[] products, double[] directionNorms)

@@ -84,6 +84,9 @@ public sealed record FedIcuOptions
     /// <summary>Whether the weights are multiplied by the clients' shares and renormalised (<c>times-share</c>). <value>Default: false.</value></summary>
     public bool TimesShare { get; init; }
 
+    /// <summary>Whether the previous direction has a part of its own: as the measure of similarity, or as weights do not sum to one.</summary>
+    internal bool PreviousEnters => Target == SplitTarget.Parameters && (Similarity == Similarity.PreviousDirection || Weights == WeightRule.Raw && !TimesShare);
+
     /// <summary>How magnitudes are averaged (<c>consensus</c>). <value>Default: <see cref="ConsensusRule.Uniform"/>.</value></summary>
     public ConsensusRule Consensus { get; init; }
 

@@ -24,5 +24,7 @@ public sealed class FedProxAggregator : TensorAggregator, ITensorRule
     /// <inheritdoc/>
     protected internal override ITensorRule Begin(ModelContext model) => this;
 
+    bool ITensorRule.IsThreadSafe => true;
+
     void ITensorRule.Aggregate(TensorContext tensor) => tensor.WeightedMean();
 }

@@ -1,0 +1,190 @@
+using System.Collections;
+using System.IO.Compression;
+using System.Reflection.Metadata;
+using System.Reflection.PortableExecutable;
+using System.Resources;
+using System.Text;
+using System.Xml;
+
+namespace FederatedLanguages;
+
+/// <summary>A domain's private text, and what is kept apart to measure on.</summary>
+internal sealed record DomainText(string Name, byte[] Train, byte[] Test);
+
+/// <summary>Text cannot be had; one sentence says what to do.</summary>
+internal sealed class NoTextException(string message) : Exception(message);
+
+/// <summary>
+/// The text that every machine with a .NET SDK has: its messages in thirteen languages (localized resources) and the English documentation of its
+/// reference assemblies. Or a folder of the user's own.
+/// </summary>
+internal static class Texts
+{
+    private const int TestShare = 10;
+    private const int TestBytes = 24 << 10;
+
+    private static readonly string[] Languages = ["de", "fr", "ru", "ja"];
+    private static readonly string[] GeneralNames = ["en", "base", "general"];
+
+    /// <summary>The clients' texts and the base's.</summary>
+    public static (List<DomainText> Clients, DomainText General) Choose(Options options)
+    {
+        if (options.Data is null)
+            return ([.. (options.Clients ?? Languages).Select(FromSdk)], EnglishFromSdk());
+        List<DomainText> domains = FromFolder(options.Data);
+        List<DomainText> clients = options.Clients is null
+            ? domains.FindAll(domain => !IsGeneral(domain))
+            : [.. options.Clients.Select(name => domains.Find(domain => domain.Name == name) ??
+                throw new NoTextException($"The folder '{options.Data}' has no domain '{name}'; it has {string.Join(", ", domains.Select(domain => domain.Name))}."))];
+        return clients.Count > 0
+            ? (clients, domains.Find(IsGeneral) ?? EnglishFromSdk())
+            : throw new NoTextException($"The folder '{options.Data}' has only the base's domain; texts of clients were expected beside it.");
+    }
+
+    /// <summary>The base's text.</summary>
+    public static DomainText General(Options options) =>
+        options.Data is null ? EnglishFromSdk() : FromFolder(options.Data).Find(IsGeneral) ??
+            throw new NoTextException($"The folder '{options.Data}' has no domain called {string.Join(", ", GeneralNames)}.");
+
+    private static bool IsGeneral(DomainText domain) => GeneralNames.Contains(domain.Name);
+
+    /// <summary>The SDK's messages in one language, for example <c>de</c>.</summary>
+    private static DomainText FromSdk(string language)
+    {
+        string sdk = Path.Combine(DotnetRoot(), "sdk");
+        string? newest = Directory.Exists(sdk) ? Directory.GetDirectories(sdk).OrderBy(VersionOf).ThenBy(path => path, StringComparer.Ordinal).LastOrDefault() : null;
+        var messages = new SortedSet<string>(StringComparer.Ordinal);
+        if (newest is not null)
+        {
+            foreach (string file in Directory.EnumerateFiles(newest, "*.resources.dll", SearchOption.AllDirectories))
+            {
+                if (Path.GetFileName(Path.GetDirectoryName(file)) == language)
+                    messages.UnionWith(Messages(file));
+            }
+        }
+
+        return messages.Count > 1000
+            ? Split(language, messages)
+            : throw new NoTextException(
+                $"This .NET SDK has no messages in '{language}' ({messages.Count} found); name another with --clients, or give a folder with a text file for each domain with --data DIR.");
+    }
+
+    /// <summary>The English documentation of the reference assemblies: the base's domain.</summary>
+    private static DomainText EnglishFromSdk()
+    {
+        string packs = Path.Combine(DotnetRoot(), "packs", "Microsoft.NETCore.App.Ref");
+        string? file = Directory.Exists(packs)
+            ? Directory.GetFiles(packs, "System.Runtime.xml", SearchOption.AllDirectories).OrderBy(path => path, StringComparer.Ordinal).LastOrDefault()
+            : null;
+        if (file is null)
+            throw new NoTextException("This .NET SDK has no XML documentation (packs/Microsoft.NETCore.App.Ref); give a folder with a text file for each domain with --data DIR.");
+        var sentences = new SortedSet<string>(StringComparer.Ordinal);
+        using var reader = XmlReader.Create(file, new XmlReaderSettings { IgnoreComments = true, DtdProcessing = DtdProcessing.Ignore });
+        while (reader.Read())
+        {
+            if (reader.NodeType == XmlNodeType.Text && string.Join(' ', reader.Value.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)) is { Length: > 24 } sentence)
+                sentences.Add(sentence);
+        }
+
+        return Split("en", sentences);
+    }
+
+    /// <summary>
+    /// The domains of a folder: each a sub-folder with train.txt and test.txt (or .txt.gz), or a .txt file that is split here. One called en, base or
+    /// general is the base's domain.
+    /// </summary>
+    private static List<DomainText> FromFolder(string folder)
+    {
+        if (!Directory.Exists(folder))
+            throw new NoTextException($"The folder '{folder}' of --data does not exist.");
+        var domains = new List<DomainText>();
+        foreach (string path in Directory.GetDirectories(folder).Order(StringComparer.Ordinal))
+        {
+            if (ReadText(path, "train") is { } train && ReadText(path, "test") is { } test)
+                domains.Add(Checked(new DomainText(Path.GetFileName(path), train, test.AsSpan(0, Math.Min(test.Length, TestBytes)).ToArray())));
+        }
+
+        foreach (string path in Directory.GetFiles(folder, "*.txt").Order(StringComparer.Ordinal))
+            domains.Add(Checked(Split(Path.GetFileNameWithoutExtension(path), new SortedSet<string>(File.ReadLines(path), StringComparer.Ordinal))));
+        return domains.Count > 0
+            ? domains
+            : throw new NoTextException($"The folder '{folder}' has no domains: neither folders with train.txt and test.txt (or .txt.gz) nor .txt files.");
+
+        static DomainText Checked(DomainText domain) => Math.Min(domain.Train.Length, domain.Test.Length) > 64 * LanguageModel.Context
+            ? domain
+            : throw new NoTextException($"The domain '{domain.Name}' of --data is too small: {domain.Train.Length} bytes to train on and {domain.Test.Length} to test with.");
+    }
+
+    private static byte[]? ReadText(string folder, string name)
+    {
+        string plain = Path.Combine(folder, name + ".txt"), packed = plain + ".gz";
+        if (File.Exists(plain))
+            return File.ReadAllBytes(plain);
+        if (!File.Exists(packed))
+            return null;
+        using var stream = new GZipStream(File.OpenRead(packed), CompressionMode.Decompress);
+        using var text = new MemoryStream();
+        stream.CopyTo(text);
+        return text.ToArray();
+    }
+
+    /// <summary>Every tenth line by its hash is for testing; the order is that of the hashes, the same on every machine with the same text.</summary>
+    private static DomainText Split(string name, SortedSet<string> lines)
+    {
+        var train = new MemoryStream();
+        var test = new MemoryStream();
+        foreach ((ulong hash, string line) in lines.Select(line => (Hash(line), line)).OrderBy(pair => pair.Item1).ThenBy(pair => pair.line, StringComparer.Ordinal))
+            (hash % TestShare == 0 ? test : train).Write(Encoding.UTF8.GetBytes(line + "\n"));
+        return new DomainText(name, train.ToArray(), test.ToArray()[..(int)Math.Min(test.Length, TestBytes)]);
+    }
+
+    /// <summary>FNV-1a, with its bits mixed once more: string.GetHashCode differs from run to run.</summary>
+    private static ulong Hash(string line)
+    {
+        ulong hash = 14695981039346656037;
+        foreach (byte b in Encoding.UTF8.GetBytes(line))
+            hash = unchecked((hash ^ b) * 1099511628211);
+        hash = unchecked((hash ^ hash >> 32) * 0xD6E8FEB86659FD93);
+        return hash ^ hash >> 32;
+    }
+
+    /// <summary>The strings of a satellite assembly, read as data: nothing of it is loaded or run.</summary>
+    private static List<string> Messages(string assembly)
+    {
+        var messages = new List<string>();
+        using var image = new PEReader(File.OpenRead(assembly));
+        if (!image.HasMetadata || image.PEHeaders.CorHeader is not { } header)
+            return messages;
+        MetadataReader metadata = image.GetMetadataReader();
+        PEMemoryBlock resources = image.GetSectionData(header.ResourcesDirectory.RelativeVirtualAddress);
+        foreach (ManifestResource resource in metadata.ManifestResources.Select(metadata.GetManifestResource))
+        {
+            if (!resource.Implementation.IsNil || !metadata.GetString(resource.Name).EndsWith(".resources", StringComparison.Ordinal))
+                continue;
+            BlobReader blob = resources.GetReader((int)resource.Offset, resources.Length - (int)resource.Offset);
+            byte[] bytes = blob.ReadBytes(blob.ReadInt32());
+            using var reader = new ResourceReader(new MemoryStream(bytes));
+            foreach (DictionaryEntry entry in reader)
+            {
+                reader.GetResourceData((string)entry.Key, out string type, out byte[] data);
+                if (type != "ResourceTypeCode.String")
+                    continue;
+                string text = new BinaryReader(new MemoryStream(data), Encoding.UTF8).ReadString().ReplaceLineEndings(" ").Trim();
+                if (text.Length > 0)
+                    messages.Add(text);
+            }
+        }
+
+        return messages;
+    }
+
+    private static string DotnetRoot()
+    {
+        if (Environment.GetEnvironmentVariable("DOTNET_ROOT") is { Length: > 0 } root && Directory.Exists(Path.Combine(root, "sdk")))
+            return root;
+        // <root>/shared/Microsoft.NETCore.App/<version>/System.Private.CoreLib.dll
+        return Path.GetFullPath(Path.Combine(Path.GetDirectoryName(typeof(object).Assembly.Location)!, "..", "..", ".."));
+    }
+
+    private static Version VersionOf(string folder) => Version.TryParse(Path.GetFileName(folder).Split('-')[0], out Version? version) ? version : new Version();
+}

@@ -1,0 +1,181 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using FedICU;
+
+namespace FederatedLanguages;
+
+/// <summary>
+/// Rounds of a federation: the server saves the global adapter, each client trains a copy of it on its own text and uploads, the server aggregates the
+/// uploads. What passes between them are files. Every use of FedICU.Core in this sample stands here.
+/// </summary>
+internal sealed class Federation
+{
+    private static readonly PeftAdapterConfig Config = PeftAdapterConfig.Parse(
+        """
+        {
+          "peft_type": "LORA",
+          "base_model_name_or_path": "base.safetensors",
+          "r": 8,
+          "lora_alpha": 16,
+          "lora_dropout": 0.0,
+          "bias": "none",
+          "target_modules": ["hidden1", "hidden2", "output"],
+          "inference_mode": true,
+          "task_type": null
+        }
+        """u8, "the sample's adapter_config.json");
+
+    private const string UpdateFile = "update.safetensors", MomentumFile = "momentum.safetensors";
+
+    private readonly IAggregator _aggregator;
+    private readonly string _folder;
+    private readonly LanguageModel _model;
+    private readonly IReadOnlyList<DomainText> _clients;
+    private readonly Options _options;
+    private readonly FedIcuClient _masking = new();
+    private readonly long[] _sent, _dense;
+
+    /// <param name="strategy">One of <see cref="Strategies"/>.</param>
+    /// <param name="folder">Takes a folder for each round; those of an earlier run are removed.</param>
+    /// <param name="model">The base that all have.</param>
+    /// <param name="clients">Their private texts.</param>
+    /// <param name="options">Rounds, steps and seed.</param>
+    public Federation(string strategy, string folder, LanguageModel model, IReadOnlyList<DomainText> clients, Options options)
+    {
+        _aggregator = AggregatorCatalog.Create(strategy, []).Aggregator;
+        (_folder, _model, _clients, _options) = (folder, model, clients, options);
+        (_sent, _dense) = (new long[clients.Count], new long[clients.Count]);
+        Directory.CreateDirectory(folder);
+        foreach (string old in Directory.GetDirectories(folder, "round-*"))
+            Directory.Delete(old, recursive: true);
+    }
+
+    public static IReadOnlyList<string> Strategies => AggregatorCatalog.Names;
+
+    /// <summary>Bytes of all files that a client uploaded, on average.</summary>
+    public double BytesSent => _sent.Average();
+
+    /// <summary>The same for their whole adapters.</summary>
+    public double BytesDense => _dense.Average();
+
+    /// <summary>Where the last round's global adapter is.</summary>
+    public string Result => Path.Combine(_folder, "final");
+
+    /// <summary>Runs all rounds.</summary>
+    /// <returns>The global adapter after the last.</returns>
+    public async Task<Adapter> RunAsync(Adapter start, Action tick, CancellationToken cancellationToken)
+    {
+        string global = GlobalFolder(1);
+        SaveAdapter(start, global);
+        for (int round = 1; round <= _options.Rounds; round++)
+        {
+            string[] uploads = new string[_clients.Count];
+            Cores.Run(uploads.Length, client => uploads[client] = TrainClient(round, client, tick), cancellationToken);
+            global = await AggregateAsync(round, uploads, cancellationToken);
+        }
+
+        return LoadAdapter(global);
+    }
+
+    /// <summary>The server's part of a round: reads the global adapter and the uploads, writes the next global adapter.</summary>
+    private async Task<string> AggregateAsync(int round, string[] uploads, CancellationToken cancellationToken)
+    {
+        string next = round < _options.Rounds ? GlobalFolder(round + 1) : Result;
+        using TensorSource global = TensorSource.Open(GlobalFolder(round));
+        var inputs = new AggregationRound(global) { Options = new RoundOptions { Round = round } };
+        for (int client = 0; client < uploads.Length; client++)
+            inputs.Add(ClientUpdate.FromFile(_clients[client].Name, uploads[client]));
+        AggregationResult result = await _aggregator.AggregateAsync(inputs, TensorSink.ToAdapterFolder(next, Config), cancellationToken);
+        await File.WriteAllTextAsync(Path.Combine(RoundFolder(round), "report.json"), result.Report.ToJson(), cancellationToken);
+        return next;
+    }
+
+    /// <summary>A client's part: trains what it received and saves what it uploads.</summary>
+    /// <returns>The upload.</returns>
+    private string TrainClient(int round, int client, Action tick)
+    {
+        using TensorSource received = TensorSource.Open(GlobalFolder(round));
+        DomainText text = _clients[client];
+        // FedProx is this term on its clients; on its server it is FedAvg
+        GradientTerm? term = _aggregator is FedProxAggregator fedProx ? new ProximalTerm(fedProx.Options.Mu).AddGradient : null;
+        Adapter adapter = LoadAdapter(GlobalFolder(round));
+        Trainer.TrainAdapter(_model, adapter, text.Train, _options.Steps, RandomOf(_options.Seed, round, client), tick, term);
+
+        string folder = ClientFolder(round, client);
+        SaveAdapter(adapter, folder, new Dictionary<string, string>
+        {
+            [MetadataKeys.Examples] = text.Train.Length.ToString(CultureInfo.InvariantCulture),
+            [MetadataKeys.Round] = round.ToString(CultureInfo.InvariantCulture),
+            [MetadataKeys.Base] = ModelDigest.Compute(received),
+        });
+        string whole = Path.Combine(folder, "adapter_model.safetensors");
+        string upload = _aggregator is FedIcuAggregator ? MaskUpdate(round, client, received) : whole;
+        _dense[client] += new FileInfo(whole).Length;
+        _sent[client] += new FileInfo(upload).Length;
+        return upload;
+    }
+
+    /// <summary>FedICU's clients send only what is important; the momentum that decides it stays with the client from round to round.</summary>
+    private string MaskUpdate(int round, int client, TensorSource received)
+    {
+        string folder = ClientFolder(round, client), update = Path.Combine(folder, UpdateFile);
+        using TensorSource trained = TensorSource.Open(folder);
+        using TensorSource? momentum = round > 1 ? TensorSource.Open(Path.Combine(ClientFolder(round - 1, client), MomentumFile)) : null;
+        TensorSink newMomentum = TensorSink.ToFile(Path.Combine(folder, MomentumFile));
+        _masking.CreateUpdate(received, trained, TensorSink.ToFile(update), momentum, newMomentum);
+        return update;
+    }
+
+    /// <summary>A round as arguments of <c>fedicu</c>.</summary>
+    public string RoundArguments(int round) => string.Join(' ', _clients.Select((client, i) =>
+        $"--client {client.Name}={Path.Combine(ClientFolder(round, i), _aggregator is FedIcuAggregator ? UpdateFile : "")}").Prepend($"--global {GlobalFolder(round)}"));
+
+    private string RoundFolder(int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"round-{round:00}"));
+
+    private string GlobalFolder(int round) => Path.Combine(RoundFolder(round), "global");
+
+    private string ClientFolder(int round, int client) => Path.Combine(RoundFolder(round), "client-" + _clients[client].Name);
+
+    /// <summary>Each client has its own numbers in each round, the same whatever the aggregator.</summary>
+    public static Random RandomOf(int seed, int round, int client) => new(unchecked(seed * 1_000_003 + round * 1009 + client));
+
+    /// <summary>Saves an adapter as PEFT does, so that PEFT and <c>fedicu</c> read the folder.</summary>
+    public static void SaveAdapter(Adapter adapter, string folder, Dictionary<string, string>? metadata = null) =>
+        AsModel(adapter.Factors(), metadata).SaveTo(TensorSink.ToAdapterFolder(folder, Config));
+
+    public static void SaveBase(LanguageModel model, string path) => AsModel(model.Parameters()).SaveTo(TensorSink.ToFile(path));
+
+    public static LanguageModel LoadBase(string path)
+    {
+        var model = new LanguageModel();
+        Load(path, model.Parameters());
+        return model;
+    }
+
+    private static Adapter LoadAdapter(string folder)
+    {
+        var adapter = new Adapter();
+        Load(folder, adapter.Factors());
+        return adapter;
+    }
+
+    private static MemoryModel AsModel(IEnumerable<(string Name, Matrix Values)> matrices, Dictionary<string, string>? metadata = null)
+    {
+        var model = new MemoryModel(metadata);
+        foreach ((string name, Matrix values) in matrices)
+            model.Add(name, [values.Rows, values.Columns], values.Data);
+        return model;
+    }
+
+    private static void Load(string path, IEnumerable<(string Name, Matrix Values)> matrices)
+    {
+        using TensorSource source = TensorSource.Open(path);
+        foreach ((string name, Matrix values) in matrices)
+        {
+            var expected = new TensorInfo(name, DType.F32, new TensorShape(values.Rows, values.Columns));
+            if (source.Find(name) is not { } found || found != expected)
+                throw new InvalidModelException($"'{path}': tensor '{name}' is {source.Find(name)?.ToString() ?? "missing"}; {expected} was expected.");
+            source.Read(found, 0, MemoryMarshal.AsBytes(values.Data.AsSpan()));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+using System.Numerics.Tensors;
+
+namespace FederatedLanguages;
+
+/// <summary>Something added to a matrix's gradient, made of the weights being trained and those received (FedProx's proximal term).</summary>
+internal delegate double GradientTerm(ReadOnlySpan<float> weights, ReadOnlySpan<float> received, Span<float> gradient);
+
+/// <summary>Trains on batches of random positions in a text, and measures on another.</summary>
+internal static class Trainer
+{
+    private const int Batch = 128;
+    private static readonly double AdapterRate = double.Parse(Environment.GetEnvironmentVariable("RATE") ?? "2e-3", System.Globalization.CultureInfo.InvariantCulture);
+    private const double BaseRate = 2e-3;
+
+    /// <summary>Trains an adapter in place on a client's text.</summary>
+    public static void TrainAdapter(
+        LanguageModel model, Adapter adapter, byte[] text, int steps, Random random, Action tick, GradientTerm? term = null)
+    {
+        var pass = new Pass(model, adapter, Batch);
+        Matrix[] received = [.. pass.Parameters.Select(parameter => parameter.Copy())];
+        Adam[] optimizers = [.. pass.Parameters.Select(parameter => new Adam(parameter))];
+        int[] positions = new int[Batch];
+        for (int step = 0; step < steps; step++)
+        {
+            Draw(positions, text, random);
+            pass.Forward(text, positions);
+            pass.Backward(text, positions);
+            for (int i = 0; i < optimizers.Length; i++)
+            {
+                term?.Invoke(pass.Parameters[i].Data, received[i].Data, pass.Gradients[i].Data);
+                optimizers[i].Step(pass.Gradients[i], AdapterRate);
+            }
+
+            tick();
+        }
+    }
+
+    /// <summary>Trains the base in place: two half batches at once, whose gradients are added in a fixed order.</summary>
+    public static void TrainBase(LanguageModel model, byte[] text, int steps, Random random, Action tick)
+    {
+        Pass[] halves = [new(model, null, Batch), new(model, null, Batch)];
+        int[][] positions = [new int[Batch], new int[Batch]];
+        Adam[] optimizers = [.. halves[0].Parameters.Select(parameter => new Adam(parameter))];
+        for (int step = 0; step < steps; step++)
+        {
+            foreach (int[] half in positions)
+                Draw(half, text, random);
+            Parallel.For(0, 2, half =>
+            {
+                halves[half].Forward(text, positions[half]);
+                halves[half].Backward(text, positions[half]);
+            });
+            // the rate falls in half a cosine, so that the last steps settle
+            double rate = BaseRate * 0.5 * (1 + Math.Cos(Math.PI * step / steps));
+            for (int i = 0; i < optimizers.Length; i++)
+            {
+                float[] sum = halves[0].Gradients[i].Data;
+                TensorPrimitives.Add(sum, halves[1].Gradients[i].Data, sum);
+                optimizers[i].Step(halves[0].Gradients[i], rate);
+            }
+
+            tick();
+        }
+    }
+
+    /// <summary>The mean loss of a text in bits per byte. What does not fill the last batch is left out.</summary>
+    public static double BitsPerByte(LanguageModel model, Adapter? adapter, byte[] text)
+    {
+        var pass = new Pass(model, adapter, Batch);
+        int[] positions = new int[Batch];
+        double loss = 0;
+        int batches = (text.Length - LanguageModel.Context) / Batch;
+        for (int batch = 0; batch < batches; batch++)
+        {
+            for (int i = 0; i < Batch; i++)
+                positions[i] = LanguageModel.Context + batch * Batch + i;
+            loss += pass.Forward(text, positions);
+        }
+
+        return loss / Math.Log(2) / ((double)batches * Batch);
+    }
+
+    private static void Draw(int[] positions, byte[] text, Random random)
+    {
+        foreach (ref int position in positions.AsSpan())
+            position = random.Next(LanguageModel.Context, text.Length);
+    }
+}

@@ -1,0 +1,70 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using FedICU.Compute;
+
+namespace FedICU;
+
+/// <summary>Sums of each group by segment, on their way to sums over the whole tensor. The segments depend on shape and inputs alone, and so does the result.</summary>
+internal sealed unsafe class PartialSums : IDisposable
+{
+    private const long WorthThreads = 1 << 17;
+
+    private readonly Grouping _grouping;
+    private readonly List<Grouping.Segment> _segments;
+    private readonly int _accumulators;
+    private readonly long[] _offsets;
+    private readonly GroupBuffer _sums;
+    private readonly NativeBuffer? _partial;
+
+    /// <summary>Room for so many sums of each group.</summary>
+    public PartialSums(Grouping grouping, List<Grouping.Segment> segments, int accumulators)
+    {
+        (_grouping, _segments, _accumulators) = (grouping, segments, accumulators);
+        _offsets = new long[segments.Count + 1];
+        for (int i = 0; i < segments.Count; i++)
+            _offsets[i + 1] = _offsets[i] + segments[i].Groups * accumulators;
+        // one segment is the whole already
+        _sums = new GroupBuffer(accumulators, grouping.FoldedGroups, clear: segments.Count != 1);
+        _partial = segments.Count == 1 ? null : new NativeBuffer(_offsets[^1] * sizeof(double), pooled: true);
+    }
+
+    /// <summary>The sums first .. last - 1 of a segment, set to 0.</summary>
+    public GroupValues Begin(int segment, int first, int last)
+    {
+        long groups = _segments[segment].Groups;
+        double* sums = (_partial is null ? _sums.Values.Data : (double*)_partial.Pointer + _offsets[segment]) + first * groups;
+        NativeMemory.Clear(sums, (nuint)((last - first) * groups) * sizeof(double));
+        return new GroupValues(sums, groups);
+    }
+
+    /// <summary>Adds the segments' sums in ascending order, then the folded copies of each group. The result is the caller's.</summary>
+    public GroupBuffer Merge(Workers workers)
+    {
+        if (_partial is not null)
+            workers.Run(_accumulators, _offsets[^1] >= WorthThreads, (k, _) => MergeSegments(k));
+        if (_grouping.Fold == 1)
+            return _sums;
+        using GroupBuffer folded = _sums;
+        var merged = new GroupBuffer(_accumulators, _grouping.Groups);
+        int groups = (int)_grouping.Groups;
+        for (int k = 0; k < _accumulators; k++)
+        {
+            for (int copy = 0; copy < _grouping.Fold; copy++)
+                TensorPrimitives.Add(merged[k], folded[k].Slice(copy * groups, groups), merged[k]);
+        }
+
+        return merged;
+    }
+
+    public void Dispose() => _partial?.Dispose();
+
+    private void MergeSegments(int k)
+    {
+        for (int i = 0; i < _segments.Count; i++)
+        {
+            (long group, int groups) = (_segments[i].Group, (int)_segments[i].Groups);
+            Span<double> sum = _sums[k].Slice((int)group, groups);
+            TensorPrimitives.Add(sum, new ReadOnlySpan<double>((double*)_partial!.Pointer + _offsets[i] + (long)k * groups, groups), sum);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace FedICU;
+
+/// <summary>Elementwise steps on the norms of one input's groups, ||theta[:,c]|| for each column c.</summary>
+internal static class GroupNorms
+{
+    /// <summary>Norms of sums of squares; up to <paramref name="epsilon"/> they are zero.</summary>
+    public static void Root(Span<double> squares, double epsilon)
+    {
+        Span<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(squares);
+        var limit = new Vector<double>(epsilon);
+        foreach (ref Vector<double> value in vectors)
+        {
+            Vector<double> norm = Vector.SquareRoot(value);
+            value = Vector.ConditionalSelect(Vector.LessThanOrEqual(norm, limit), Vector<double>.Zero, norm);
+        }
+
+        foreach (ref double value in squares[(vectors.Length * Vector<double>.Count)..])
+            value = Math.Sqrt(value) is var norm && norm <= epsilon ? 0 : norm;
+    }
+
+    /// <summary>1 / (norm * factor), and 0 for a zero norm.</summary>
+    public static void Reciprocals(ReadOnlySpan<double> norms, double factor, Span<double> reciprocals)
+    {
+        ReadOnlySpan<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(norms);
+        Span<Vector<double>> results = MemoryMarshal.Cast<double, Vector<double>>(reciprocals);
+        for (int i = 0; i < vectors.Length; i++)
+        {
+            Vector<double> reciprocal = Vector<double>.One / (vectors[i] * factor);
+            results[i] = Vector.ConditionalSelect(Vector.Equals(vectors[i], Vector<double>.Zero), Vector<double>.Zero, reciprocal);
+        }
+
+        for (int i = vectors.Length * Vector<double>.Count; i < norms.Length; i++)
+            reciprocals[i] = norms[i] == 0 ? 0 : 1 / (norms[i] * factor);
+    }
+
+    /// <summary>||flatten V||^2, the number of columns that are not zero, as each of V has norm 1; NaN where a norm is.</summary>
+    public static double SquareOfDirection(ReadOnlySpan<double> norms)
+    {
+        ReadOnlySpan<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(norms);
+        Vector<long> positive = Vector<long>.Zero, numbers = Vector<long>.AllBitsSet;
+        foreach (Vector<double> norm in vectors)
+        {
+            // a mask is -1
+            positive -= Vector.GreaterThan(norm, Vector<double>.Zero);
+            numbers &= Vector.Equals(norm, norm);
+        }
+
+        long columns = Vector.Sum(positive);
+        bool finite = numbers == Vector<long>.AllBitsSet;
+        foreach (double norm in norms[(vectors.Length * Vector<double>.Count)..])
+        {
+            columns += norm > 0 ? 1 : 0;
+            finite &= !double.IsNaN(norm);
+        }
+
+        return finite ? columns : double.NaN;
+    }
+}

@@ -1,0 +1,170 @@
+using System.Numerics.Tensors;
+using FedICU.Compute;
+
+namespace FedICU;
+
+/// <summary>
+/// What the split wants to know of a tensor: the norms of all inputs' columns, inner products of directions, norms of the combined directions. There
+/// are two ways to it (method.md, section 2, "Cost"); which is taken depends on shape and number of clients alone.
+/// </summary>
+internal abstract class SplitLook : IDisposable
+{
+    private readonly TensorContext _tensor;
+    private readonly FedIcuOptions _options;
+    private GroupBuffer? _previous;
+
+    private SplitLook(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, GroupBuffer squares)
+    {
+        (_tensor, _options, Inputs, Grouping, Norms) = (tensor, options, inputs, grouping, squares);
+        for (int k = 0; k < squares.Inputs; k++)
+            GroupNorms.Root(squares[k], options.Epsilon);
+    }
+
+    /// <summary>The clients' tensors in the form that is split, and the global model's after them.</summary>
+    public PanelReader[] Inputs { get; }
+
+    public Grouping Grouping { get; }
+
+    /// <summary>||theta_k[:,c]|| for each client and, last, the global model where its direction enters; norms up to eps are zero.</summary>
+    public GroupBuffer Norms { get; }
+
+    /// <summary>The global model's norms, for columns whose previous direction stays: seldom wanted, and looked at then.</summary>
+    public ReadOnlySpan<double> PreviousNorms
+    {
+        get
+        {
+            if (Norms.Inputs == Inputs.Length)
+                return Norms[Inputs.Length - 1];
+            if (_previous is null)
+            {
+                _previous = _tensor.Squares(Inputs[^1..], Grouping);
+                GroupNorms.Root(_previous[0], _options.Epsilon);
+            }
+
+            return _previous[0];
+        }
+    }
+
+    /// <summary>Looks at a tensor for the first time.</summary>
+    public static SplitLook Open(TensorContext tensor, FedIcuOptions options)
+    {
+        bool delta = options.Target == SplitTarget.Delta;
+        var grouping = new Grouping(tensor.Info.Shape, options.Axis);
+        PanelReader[] inputs = tensor.Inputs(delta ? UpdateForm.Delta : UpdateForm.Parameters, withGlobal: true);
+        PanelReader[] looked = options.PreviousEnters ? inputs : inputs[..^1];
+        tensor.Preload(looked);
+        return tensor.TryGram(looked, grouping) is { } grams
+            ? new FromGram(tensor, options, inputs, grouping, looked.Length, grams)
+            : new Direct(tensor, options, inputs, grouping, looked);
+    }
+
+    /// <summary>For each client the sum over the columns of a_k[c] theta_k[:,c] times the sum over all inputs j of b_j[c] theta_j[:,c].</summary>
+    public abstract double[] Products(GroupBuffer a, GroupBuffer b);
+
+    /// <summary>||sum_k w_k / M_k[c] theta_k[:,c]||^2 for each column.</summary>
+    /// <param name="combined">The clients, and the global model where its direction enters.</param>
+    /// <param name="directions">w_k / M_k[c].</param>
+    /// <param name="weights">w_k.</param>
+    /// <param name="unrounded">The combination itself in float64, where it was kept on the way; else null.</param>
+    public abstract GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded);
+
+    public virtual void Dispose()
+    {
+        Norms.Dispose();
+        _previous?.Dispose();
+    }
+
+    /// <summary>Linear in the number of clients: a look for the norms, one for the products, one for the combination.</summary>
+    private sealed class Direct(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, PanelReader[] looked)
+        : SplitLook(tensor, options, inputs, grouping, tensor.Squares(looked, grouping))
+    {
+        // up to this many bytes the combination stays in the cache until it is scaled; beyond, its inputs are read once more
+        private const long UnroundedBytes = 8 << 20;
+
+        public override double[] Products(GroupBuffer a, GroupBuffer b) => _tensor.Projections(Inputs[..a.Inputs], Grouping, a, b);
+
+        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
+        {
+            long bytes = _tensor.Info.ElementCount * sizeof(double);
+            unrounded = bytes <= UnroundedBytes ? new NativeBuffer(bytes, pooled: true) : null;
+            return _tensor.CombinationSquares(combined, Grouping, directions, unrounded);
+        }
+    }
+
+    /// <summary>All from the inner products of all pairs, found in one look.</summary>
+    private sealed class FromGram(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, int looked, GroupBuffer grams)
+        : SplitLook(tensor, options, inputs, grouping, Diagonal(grams, looked))
+    {
+        // below this share of the largest square that the coefficients allow, the quadratic form has lost its digits (contracts.md)
+        private const double LostDigits = 1e-6;
+
+        public override double[] Products(GroupBuffer a, GroupBuffer b)
+        {
+            double[] products = new double[a.Inputs];
+            for (int k = 0; k < a.Inputs; k++)
+            {
+                for (int j = 0; j < b.Inputs; j++)
+                {
+                    ReadOnlySpan<double> ak = a[k], bj = b[j], gram = Pair(j, k);
+                    double sum = 0;
+                    for (int c = 0; c < gram.Length; c++)
+                        sum = Math.FusedMultiplyAdd(ak[c] * gram[c], bj[c], sum);
+                    products[k] += sum;
+                }
+            }
+
+            return products;
+        }
+
+        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
+        {
+            unrounded = null;
+            var squares = new GroupBuffer(1, Grouping.Groups);
+            for (int k = 0; k < combined.Length; k++)
+            {
+                for (int j = 0; j <= k; j++)
+                    AddQuadratic(directions[j], directions[k], Pair(j, k), j == k ? 1 : 2, squares[0]);
+            }
+
+            List<int> lost = [.. Enumerable.Range(0, (int)squares.Groups).Where(c => HasLostDigits(squares[0][c], c, combined.Length, weights))];
+            if (lost.Count > 0)
+            {
+                using GroupBuffer direct = _tensor.CombinationSquares(combined, Grouping, directions, null);
+                foreach (int c in lost)
+                    squares[0][c] = direct[0][c];
+            }
+
+            return squares;
+        }
+
+        public override void Dispose()
+        {
+            base.Dispose();
+            grams.Dispose();
+        }
+
+        private static GroupBuffer Diagonal(GroupBuffer grams, int inputs)
+        {
+            var squares = new GroupBuffer(inputs, grams.Groups, clear: false);
+            for (int k = 0; k < inputs; k++)
+                grams[GramPairs.Index(k, k)].CopyTo(squares[k]);
+            return squares;
+        }
+
+        private Span<double> Pair(int j, int k) => grams[GramPairs.Index(Math.Min(j, k), Math.Max(j, k))];
+
+        private static void AddQuadratic(ReadOnlySpan<double> a, ReadOnlySpan<double> b, ReadOnlySpan<double> gram, double times, Span<double> sums)
+        {
+            for (int c = 0; c < sums.Length; c++)
+                sums[c] = Math.FusedMultiplyAdd(times * a[c] * b[c], gram[c], sums[c]);
+        }
+
+        private bool HasLostDigits(double square, int column, int combined, double[] weights)
+        {
+            double sum = 0;
+            for (int k = 0; k < combined; k++)
+                sum += Norms[k][column] > 0 ? Math.Abs(weights[k]) : 0;
+            return square < LostDigits * sum * sum;
+        }
+    }
+}

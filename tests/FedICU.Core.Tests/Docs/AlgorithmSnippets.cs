@@ -1,0 +1,75 @@
+namespace FedICU.Tests.Docs;
+
+/// <summary>Runs what docs/algorithms.md shows.</summary>
+internal sealed class AlgorithmSnippets : SnippetFixture
+{
+    [Test]
+    public void TheProximalTerm()
+    {
+        float[] weights = [1, 2, 3], received = [0, 2, 5], gradient = [1, 1, 1];
+        double loss = 10;
+
+        #region proximal
+        var term = new ProximalTerm(mu: 0.5);
+        // after the loss's own gradient, for each tensor: gradient += mu (w - x), loss += mu/2 ||w - x||^2
+        loss += term.AddGradient<float>(weights, received, gradient);
+        #endregion
+
+        Assert.That(loss, Is.EqualTo(11.25));
+        Assert.That(gradient, Is.EqualTo(new[] { 1.5f, 1, 0 }));
+    }
+
+    [Test]
+    public async Task ScoresOfOnesOwn()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+        var round = new AggregationRound(global) { ClientUpdate.FromFile("a", "a.safetensors"), ClientUpdate.FromFile("b", "b.safetensors") };
+
+        #region scores
+        var validationLoss = new Dictionary<string, double> { ["a"] = 1.9, ["b"] = 1.2 };
+        var aggregator = new FedIcuAggregator(new FedIcuOptions { Scores = (client, tensor) => -validationLoss[client] });
+        AggregationResult result = await aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
+        #endregion
+
+        double[] weights = [.. result.Report.Tensors[0].Clients.Select(client => client.Weight!.Value)];
+        Assert.That(weights[1] / weights[0], Is.EqualTo(Math.Exp(7)).Within(1e-6));
+        Assert.That(result.Report.Tensors[0].Clients.Select(client => client.Score), Is.EqualTo(new[] { -1.9, -1.2 }));
+    }
+
+    [Test]
+    public async Task OptionsOfTheServer()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+        var round = new AggregationRound(global) { ClientUpdate.FromFile("a", "a.safetensors"), ClientUpdate.FromFile("b", "b.safetensors") };
+
+        #region options
+        var aggregator = new FedIcuAggregator(new FedIcuOptions
+        {
+            Tau = double.PositiveInfinity,
+            Similarity = Similarity.MeanDirection,
+            Consensus = ConsensusRule.Share,
+        });
+        AggregationResult result = await aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
+        #endregion
+
+        Assert.That(result.Report.Tensors[0].Clients.Select(client => client.Weight), Is.EqualTo(new[] { .5, .5 }));
+    }
+
+    [Test]
+    public void OptionsOfTheClient()
+    {
+        var global = new MemoryModel { { "w", [4], new float[] { 1, 2, 3, 4 } } };
+        var trained = new MemoryModel { { "w", [4], new float[] { 1.5f, 2, 1, 4 } } };
+        using var output = new MemorySink();
+
+        #region client-options
+        var client = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = 0.25 });
+        MaskReport report = client.CreateUpdate(global, trained, output, dense: true);
+        #endregion
+
+        Assert.That(output.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 1, 2, 1, 4 }));
+        Assert.That(report.Tensors[0].Sent, Is.EqualTo(1));
+    }
+}

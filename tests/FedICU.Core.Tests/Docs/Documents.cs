@@ -1,0 +1,81 @@
+using System.Text;
+
+namespace FedICU.Tests.Docs;
+
+/// <summary>A fenced block of a document.</summary>
+/// <param name="Document">The document's path from the repository's root.</param>
+/// <param name="Line">The line of the opening fence.</param>
+/// <param name="Info">What stands behind the opening fence: <c>csharp name</c>.</param>
+/// <param name="Text">The lines between the fences.</param>
+internal sealed record Fence(string Document, int Line, string Info, string Text)
+{
+    public string Language => Info.Split(' ')[0];
+
+    /// <summary>The name of the region, or of the file, whose text the block shows.</summary>
+    public string Name => Info[Language.Length..].Trim();
+
+    public bool IsCSharp => Language.ToLowerInvariant() is "csharp" or "cs" or "c#";
+
+    public override string ToString() => $"{Document}:{Line} {Info}";
+}
+
+/// <summary>The repository's documents, and the code that they show.</summary>
+internal static class Documents
+{
+    /// <summary>The repository's root; null where the tests run away from it.</summary>
+    public static string? Root { get; } = Locate();
+
+    /// <summary>README.md and docs/*.md, whose C# is compiled and run. The decisions in docs/adr show none.</summary>
+    public static IEnumerable<string> WithCode =>
+        Root is null ? [] : [.. Existing("README.md"), .. Under("docs", SearchOption.TopDirectoryOnly)];
+
+    /// <summary>Every document: those at the root, and all under docs.</summary>
+    public static IEnumerable<string> All =>
+        Root is null ? [] : [.. Directory.EnumerateFiles(Root, "*.md").Select(Relative), .. Under("docs", SearchOption.AllDirectories)];
+
+    public static string Read(string document) => File.ReadAllText(Path.Combine(Root!, document)).ReplaceLineEndings("\n");
+
+    /// <summary>The fenced blocks of a document, and the document without them.</summary>
+    public static (List<Fence> Fences, string Prose) Split(string document)
+    {
+        List<Fence> fences = [];
+        var prose = new StringBuilder();
+        string[] lines = Read(document).Split('\n');
+        for (int i = 0; i < lines.Length; i++)
+        {
+            string opening = lines[i].TrimStart();
+            if (!opening.StartsWith("```", StringComparison.Ordinal))
+            {
+                prose.Append(lines[i]).Append('\n');
+                continue;
+            }
+
+            int first = i;
+            List<string> body = [];
+            for (i++; i < lines.Length && lines[i].Trim() != "```"; i++)
+                body.Add(lines[i]);
+            Assert.That(i, Is.LessThan(lines.Length), $"{document}:{first + 1}: the block has no end");
+            fences.Add(new Fence(document, first + 1, opening[3..].Trim(), string.Join('\n', body)));
+        }
+
+        return (fences, prose.ToString());
+    }
+
+    private static IEnumerable<string> Existing(string document) => File.Exists(Path.Combine(Root!, document)) ? [document] : [];
+
+    private static IEnumerable<string> Under(string folder, SearchOption depth) =>
+        Directory.EnumerateFiles(Path.Combine(Root!, folder), "*.md", depth).Select(Relative).Order(StringComparer.Ordinal);
+
+    private static string Relative(string path) => Path.GetRelativePath(Root!, path).Replace('\\', '/');
+
+    private static string? Locate()
+    {
+        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "FedICU.Core.sln")))
+                return folder.FullName;
+        }
+
+        return null;
+    }
+}

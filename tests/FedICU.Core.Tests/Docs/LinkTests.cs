@@ -1,0 +1,57 @@
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace FedICU.Tests.Docs;
+
+/// <summary>Links inside the repository lead somewhere.</summary>
+internal sealed partial class LinkTests
+{
+    private static IEnumerable<string> AllDocuments => Documents.All;
+
+    [TestCaseSource(nameof(AllDocuments))]
+    public void RelativeLinksLeadToFiles(string document)
+    {
+        List<string> dead = [];
+        foreach (Match match in LinkPattern().Matches(Documents.Split(document).Prose))
+        {
+            string target = match.Groups["target"].Value;
+            if (!IsElsewhere(target) && !Leads(document, target))
+                dead.Add(target);
+        }
+
+        Assert.That(dead, Is.Empty, $"dead links in {document}");
+    }
+
+    private static bool IsElsewhere(string target) => target.Contains("://", StringComparison.Ordinal) || target.StartsWith("mailto:", StringComparison.Ordinal);
+
+    private static bool Leads(string document, string target)
+    {
+        string[] parts = target.Split('#', 2);
+        string from = Path.Combine(Documents.Root!, document);
+        string to = parts[0].Length == 0 ? from : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(from)!, parts[0]));
+        if (!to.StartsWith(Documents.Root!, StringComparison.Ordinal) || !(File.Exists(to) || Directory.Exists(to)))
+            return false;
+        return parts.Length == 1 || !to.EndsWith(".md", StringComparison.Ordinal) || Anchors(Path.GetRelativePath(Documents.Root!, to)).Contains(parts[1]);
+    }
+
+    private static IEnumerable<string> Anchors(string document) => Documents.Split(document).Prose.Split('\n')
+        .Where(line => line.StartsWith('#')).Select(line => Anchor(line.TrimStart('#').Trim()));
+
+    // as GitHub makes them of headings
+    private static string Anchor(string heading)
+    {
+        var anchor = new StringBuilder();
+        foreach (char letter in heading.ToLowerInvariant())
+        {
+            if (char.IsLetterOrDigit(letter) || letter is '-' or '_')
+                anchor.Append(letter);
+            else if (letter == ' ')
+                anchor.Append('-');
+        }
+
+        return anchor.ToString();
+    }
+
+    [GeneratedRegex(@"\]\((?<target>[^)\s]+)\)|^\[[^\]]+\]:\s*(?<target>\S+)", RegexOptions.Multiline)]
+    private static partial Regex LinkPattern();
+}

@@ -1,0 +1,120 @@
+using MyFederation;
+
+namespace FedICU.Tests.Docs;
+
+/// <summary>The strategies of docs/writing-an-aggregator.md are right, and bad input ends in the sentences that the library's own strategies have.</summary>
+internal sealed class OwnAggregatorTests : SnippetFixture
+{
+    [Test]
+    public async Task TheMedianRunsAsShown()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+
+        #region run-median
+        var round = new AggregationRound(global)
+        {
+            ClientUpdate.FromFile("a", "a.safetensors"),
+            ClientUpdate.FromFile("b", "b.safetensors"),
+            ClientUpdate.FromFile("c", "c.safetensors"),
+        };
+        await new MedianAggregator().AggregateAsync(round, TensorSink.ToFile("median.safetensors"));
+        #endregion
+
+        Assert.That(ValuesOf("median.safetensors"), Is.EqualTo(new double[] { 1, 0, 0, 2 }));
+    }
+
+    [Test]
+    public async Task StaleClientsCountLess()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+
+        #region run-staleness
+        var behind = new Dictionary<string, int> { ["a"] = 0, ["b"] = 3 };
+        var round = new AggregationRound(global)
+        {
+            ClientUpdate.FromFile("a", "a.safetensors", examples: 100),
+            ClientUpdate.FromFile("b", "b.safetensors", examples: 1200),
+        };
+        var aggregator = new StalenessAggregator(client => behind[client]);
+        AggregationResult result = await aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
+        #endregion
+
+        // 100 and 1200 / 4: shares of a quarter and three quarters
+        Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(new[] { 1.25, .75, .75, 2 }));
+        Assert.That(result.Report.Tensors[0].Clients.Select(client => client.Weight), Is.EqualTo(new[] { .25, .75 }));
+    }
+
+    [Test]
+    public void TheMedianIsTheMiddleOfTheSortedValues(
+        [Values(1, 2, 3, 6, 7)] int clients, [Values(DType.F32, DType.BF16)] DType dtype)
+    {
+        const int Rows = 61, Columns = 1003;
+        (TensorInfo Info, byte[] Bytes)[] inputs = [.. Enumerable.Range(0, clients).Select(k => Tensor(k + 1, dtype))];
+        double[][] values = [.. inputs.Select(input => Models.ToDoubles(input.Bytes, input.Info))];
+        byte[] expected = Models.Tensor("w", dtype, [Rows, Columns], i =>
+        {
+            double[] sorted = [.. values.Select(value => value[i]).Order()];
+            return clients % 2 == 1 ? sorted[clients / 2] : (sorted[clients / 2 - 1] + sorted[clients / 2]) / 2;
+        }).Bytes;
+        MemoryModel global = Model(Tensor(0, dtype));
+        foreach (int threads in (int[])[1, 2, 7])
+        {
+            int[] order = [.. Enumerable.Range(0, clients)];
+            new Random(threads).Shuffle(order);
+            ClientUpdate[] updates = [.. order.Select(k => ClientUpdate.FromTensors($"client-{k}", Model(inputs[k]), 1 + k))];
+            (_, MemorySink sink) = Models.Run(new MedianAggregator(), global, updates, new RoundOptions { Threads = threads });
+            using (sink)
+                Assert.That(Models.Bytes(sink.Model, "w").AsSpan().SequenceEqual(expected), $"{threads} threads");
+        }
+
+        static (TensorInfo Info, byte[] Bytes) Tensor(int seed, DType dtype)
+        {
+            var random = new Random(seed);
+            return Models.Tensor("w", dtype, [Rows, Columns], _ => random.NextDouble() - 0.5);
+        }
+
+        static MemoryModel Model((TensorInfo Info, byte[] Bytes) tensor) => new() { { tensor.Info, tensor.Bytes } };
+    }
+
+    [Test]
+    public void TheMedianOfUpdatesIsThatOfParameters()
+    {
+        MemoryModel global = Models.Of("w", [3], 1, 2, 3);
+        MemoryModel[] deltas = [Models.Of("w", [3], 1, -1, 4), Models.Of("w", [3], 2, 0, 5), Models.Of("w", [3], -7, 9, 6)];
+        (_, MemorySink sink) = Models.Run(
+            new MedianAggregator(), global, deltas.Select((delta, k) => ClientUpdate.FromTensors($"client-{k}", delta, 1, UpdateKind.Delta)));
+        using (sink)
+            Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 2, 2, 8 }));
+    }
+
+    [Test]
+    public void WrongInputIsTheUsualSentence()
+    {
+        MemoryModel global = Models.Of("w", [2], 1, 2);
+        foreach (IAggregator aggregator in (IAggregator[])[new MedianAggregator(), new StalenessAggregator(_ => 0), new FedAvgAggregator()])
+        {
+            Refused(RoundFault.Shape, Models.Of("w", [1, 2], 1, 2), "Client 'b': tensor 'w' has the shape [1, 2]; [2] was expected.");
+            Refused(RoundFault.Missing, Models.Of("v", [2], 1, 2), "Client 'b': tensor 'w' is missing; F32 [2] was expected.");
+            Refused(RoundFault.NonFinite, Models.Of("w", [2], float.NaN, 2), "Client 'b': tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+            Refused(RoundFault.NonFinite, Models.Of("w", [2], 1, float.PositiveInfinity), "Client 'b': tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+
+            void Refused(RoundFault fault, MemoryModel update, string sentence) => Assert.That(
+                () => Models.Run(aggregator, global, [ClientUpdate.FromTensors("a", global), ClientUpdate.FromTensors("b", update), ClientUpdate.FromTensors("c", global)]),
+                Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(sentence).And.Property(nameof(RoundRejectedException.Fault)).EqualTo(fault), aggregator.Name);
+        }
+    }
+
+    [Test]
+    public void ADroppedClientIsOutOfTheMedian()
+    {
+        MemoryModel global = Models.Of("w", [1], 0f);
+        ClientUpdate[] updates = [.. new[] { 1, 2, float.NaN, 4 }.Select((value, k) => ClientUpdate.FromTensors($"client-{k}", Models.Of("w", [1], value)))];
+        (RoundReport report, MemorySink sink) = Models.Run(
+            new MedianAggregator(), global, updates, new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 3 });
+        using (sink)
+            Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 2 }));
+        Assert.That(report.Clients.Where(client => !client.Included).Select(client => client.Id), Is.EqualTo(new[] { "client-2" }));
+    }
+}

@@ -1,0 +1,67 @@
+using System.Text.RegularExpressions;
+
+namespace FedICU.Tests.Docs;
+
+/// <summary>
+/// What the documents show is what is compiled and run: each C# block of README.md and docs/*.md has a name, <c>```csharp name</c>, and is the text
+/// of <c>#region name</c> in a file of this folder (or, where the name ends in .cs, the whole of that file). A region stands inside a test that runs
+/// it on real files.
+/// </summary>
+internal sealed partial class SnippetTests
+{
+    private static IEnumerable<Fence> CSharpFences => Documents.WithCode.SelectMany(document => Documents.Split(document).Fences).Where(fence => fence.IsCSharp);
+
+    [TestCaseSource(nameof(CSharpFences))]
+    public void WhatADocumentShowsIsCompiled(Fence fence)
+    {
+        Assert.That(fence.Language, Is.EqualTo("csharp"), $"{fence}: C# blocks are marked csharp");
+        Assert.That(fence.Name, Is.Not.Empty, $"{fence}: a C# block needs the name of its region");
+        if (fence.Name.EndsWith(".cs", StringComparison.Ordinal))
+        {
+            string file = Path.Combine(Folder, fence.Name);
+            Assert.That(File.Exists(file), $"{fence}: there is no such file in the Docs folder of the tests");
+            Assert.That(Normal(fence.Text), Is.EqualTo(AsUsersTypeIt(Normal(File.ReadAllText(file)))), fence.ToString());
+            return;
+        }
+
+        Dictionary<string, string> regions = Regions();
+        Assert.That(regions.Keys, Does.Contain(fence.Name), $"{fence}: there is no such region in the Docs folder of the tests");
+        Assert.That(Normal(fence.Text), Is.EqualTo(regions[fence.Name]), fence.ToString());
+    }
+
+    [Test]
+    public void RegionsHaveNamesOfTheirOwn()
+    {
+        if (Documents.Root is null)
+            Assert.Ignore("the documents are not here");
+        Assert.That(Regions(), Is.Not.Empty);
+    }
+
+    private static string Folder => Path.Combine(Documents.Root!, "tests", "FedICU.Core.Tests", "Docs");
+
+    private static Dictionary<string, string> Regions()
+    {
+        var regions = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (string file in Directory.EnumerateFiles(Folder, "*.cs"))
+        {
+            foreach (Match match in RegionPattern().Matches(File.ReadAllText(file).ReplaceLineEndings("\n")))
+                Assert.That(regions.TryAdd(match.Groups["name"].Value, Normal(match.Groups["body"].Value)), $"the region '{match.Groups["name"].Value}' stands twice");
+        }
+
+        return regions;
+    }
+
+    /// <summary>The text without its common indentation, trailing blanks, and blank lines around it.</summary>
+    private static string Normal(string text)
+    {
+        string[] lines = [.. text.ReplaceLineEndings("\n").Split('\n').Select(line => line.TrimEnd())];
+        int indentation = lines.Where(line => line.Length > 0).Select(line => line.Length - line.TrimStart(' ').Length).DefaultIfEmpty().Min();
+        return string.Join('\n', lines.Select(line => line.Length > 0 ? line[indentation..] : line)).Trim('\n');
+    }
+
+    // this assembly is a friend of the library, and there C# wants 'protected internal' where a user's project must say 'protected'
+    private static string AsUsersTypeIt(string text) => text.Replace("protected internal override", "protected override", StringComparison.Ordinal);
+
+    [GeneratedRegex(@"^ *#region (?<name>\S+)\n(?<body>.*?)^ *#endregion", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex RegionPattern();
+}

@@ -1,0 +1,25 @@
+using FedICU;
+
+namespace MyFederation;
+
+/// <summary>A weighted mean in which late updates count less: w_k = n_k / (1 + a_k), a_k the rounds that client k is behind.</summary>
+public sealed class StalenessAggregator(Func<string, int> roundsBehind) : TensorAggregator
+{
+    public override string Name => "staleness";
+
+    // asked once for a round; where a policy drops a client, the round starts over and this is asked again
+    protected internal override ITensorRule Begin(ModelContext model) =>
+        new Rule([.. model.Clients.Select(client => client.Weight / (1 + roundsBehind(client.Id)))]);
+
+    private sealed class Rule(double[] weights) : ITensorRule
+    {
+        private readonly double _sum = weights.Sum();
+
+        public void Aggregate(TensorContext tensor)
+        {
+            for (int k = 0; k < weights.Length; k++)
+                tensor.ReportWeight(k, weights[k] / _sum);
+            tensor.WeightedSum(weights, divisor: _sum);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+namespace FedICU.Tests;
+
+/// <summary>
+/// The split's two ways to the same numbers: a tensor beyond the caches is looked at once for all inner products, smaller ones once for each step. With
+/// weights of the whole model, a matrix gives what its columns (or rows) give in tensors of their own.
+/// </summary>
+internal sealed class TwoWaysTests
+{
+    private const int Size = 2400, Parts = 8, Clients = 3;
+
+    [Test]
+    public void BothWaysGiveTheSame([Values(NormAxis.Columns, NormAxis.Rows)] NormAxis axis, [Values] bool previousEnters)
+    {
+        Assert.That((long)Size * Size * Clients, Is.GreaterThanOrEqualTo(TensorContext.GramValues), "one look at the whole");
+        Assert.That((long)Size * Size / Parts * (Clients + 1), Is.LessThan(TensorContext.GramValues), "several at its parts");
+        var aggregator = new FedIcuAggregator(new FedIcuOptions
+        {
+            Axis = axis,
+            Granularity = Granularity.Model,
+            Similarity = previousEnters ? Similarity.PreviousDirection : Similarity.Pairwise,
+            Weights = previousEnters ? WeightRule.Raw : WeightRule.Softmax,
+        });
+        float[][] inputs = [.. Enumerable.Range(0, Clients + 1).Select(k => Values(k, axis))];
+        (double[] whole, byte[] bits) = Run(aggregator, inputs, axis, parts: 1, threads: 2);
+        (double[] cut, _) = Run(aggregator, inputs, axis, Parts, threads: 2);
+        double worst = whole.Zip(cut, (one, other) => Math.Abs(one - other) / (Math.Abs(other) + 1e-3)).Max();
+        // a quadratic form without its lost digits restored would be off by 1e-6 where directions cancel to 1e-5
+        Assert.That(worst, Is.LessThan(1e-9));
+        Assert.That(Run(aggregator, inputs, axis, parts: 1, threads: 7).Bits.AsSpan().SequenceEqual(bits), "7 threads give the bits of 2");
+    }
+
+    /// <summary>The global model's matrix (0) or a client's, in which some groups cancel, wholly or to the fifth digit, or are empty.</summary>
+    private static float[] Values(int input, NormAxis axis)
+    {
+        var random = new Random(input);
+        var opposed = new Random(77);
+        float[] values = new float[Size * Size];
+        for (int i = 0; i < values.Length; i++)
+        {
+            float own = random.NextSingle() - 0.5f, common = opposed.NextSingle() - 0.5f;
+            int group = axis == NormAxis.Columns ? i % Size : i / Size;
+            values[i] = (group % 600, input) switch
+            {
+                (_, 0) => own,
+                (5, 1) or (301, 1) => common,
+                (5, 2) => -common,
+                (301, 2) => -common * (1 + 1e-5f * own),
+                (5 or 301, 3) or (500, _) => 0,
+                _ => own,
+            };
+        }
+
+        return values;
+    }
+
+    private static (double[] Values, byte[] Bits) Run(IAggregator aggregator, float[][] inputs, NormAxis axis, int parts, int threads)
+    {
+        MemoryModel[] models = [.. inputs.Select(values => Cut(values, axis, parts))];
+        ClientUpdate[] updates = [.. models.Skip(1).Select((model, k) => ClientUpdate.FromTensors($"client-{k}", model, 10 + k))];
+        (_, MemorySink sink) = Models.Run(aggregator, models[0], updates, new RoundOptions { OutputDType = DType.F64, Threads = threads });
+        using (sink)
+        {
+            double[] result = new double[Size * Size];
+            for (int part = 0; part < parts; part++)
+            {
+                double[] values = Models.ToDoubles(sink.Model, $"part-{part}");
+                for (int i = 0; i < values.Length; i++)
+                    result[Place(axis, parts, part, i)] = values[i];
+            }
+
+            return (result, Models.AllBytes(sink.Model));
+        }
+    }
+
+    private static MemoryModel Cut(float[] values, NormAxis axis, int parts)
+    {
+        var model = new MemoryModel();
+        for (int part = 0; part < parts; part++)
+        {
+            float[] cut = new float[values.Length / parts];
+            for (int i = 0; i < cut.Length; i++)
+                cut[i] = values[Place(axis, parts, part, i)];
+            model.Add($"part-{part}", axis == NormAxis.Columns ? [Size, Size / parts] : [Size / parts, Size], cut);
+        }
+
+        return model;
+    }
+
+    /// <summary>Where element i of a part stands in the whole.</summary>
+    private static int Place(NormAxis axis, int parts, int part, int i)
+    {
+        int width = Size / parts;
+        return axis == NormAxis.Columns ? i / width * Size + part * width + i % width : part * width * Size + i;
+    }
+}
