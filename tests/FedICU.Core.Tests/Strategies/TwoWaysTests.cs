@@ -19,6 +19,8 @@ internal sealed class TwoWaysTests
             Granularity = Granularity.Model,
             Similarity = previousEnters ? Similarity.PreviousDirection : Similarity.Pairwise,
             Weights = previousEnters ? WeightRule.Raw : WeightRule.Softmax,
+            // equal weights, by which opposite directions cancel
+            Tau = previousEnters ? 1 : double.PositiveInfinity,
         });
         float[][] inputs = [.. Enumerable.Range(0, Clients + 1).Select(k => Values(k, axis))];
         (double[] whole, byte[] bits) = Run(aggregator, inputs, axis, parts: 1, threads: 2);
