@@ -23,8 +23,8 @@ internal sealed record Options
 
           --aggregator NAME  {string.Join(", ", Federation.Strategies)}. Default: fedicu.
           --compare          Runs all of them.
-          --rounds N         Rounds of the federation. Default: 10; with --quick 2.
-          --steps N          Steps of training on each client in a round. Default: 200; with --quick 40.
+          --rounds N         Rounds of the federation. Default: 40; with --quick 2.
+          --steps N          Steps of training on each client in a round. Default: 100; with --quick 40.
           --seed N           The same seed gives the same table. Default: 1.
           --clients LIST     Languages of the SDK's messages (cs de es fr it ja ko pl pt-BR ru tr zh-Hans zh-Hant), or domains of --data.
                              Default: de,fr,ru,ja, or all domains.
@@ -79,8 +79,8 @@ internal sealed record Options
             Pretrain = pretrain,
             Quick = quick,
             Aggregators = compare ? Federation.Strategies : [aggregator],
-            Rounds = Number("--rounds", 1, 999, quick ? 2 : 10),
-            Steps = Number("--steps", 1, 1_000_000, quick ? 40 : 200),
+            Rounds = Number("--rounds", 1, 999, quick ? 2 : 40),
+            Steps = Number("--steps", 1, 1_000_000, quick ? 40 : 100),
             Seed = Number("--seed", 0, int.MaxValue, 1),
             Clients = given.TryGetValue("--clients", out string? list) ? Names(list) : null,
             Data = given.GetValueOrDefault("--data"),

@@ -9,7 +9,7 @@ internal delegate double GradientTerm(ReadOnlySpan<float> weights, ReadOnlySpan<
 internal static class Trainer
 {
     private const int Batch = 128;
-    private static readonly double AdapterRate = double.Parse(Environment.GetEnvironmentVariable("RATE") ?? "2e-3", System.Globalization.CultureInfo.InvariantCulture);
+    private const double AdapterRate = 1e-3;
     private const double BaseRate = 2e-3;
 
     /// <summary>Trains an adapter in place on a client's text.</summary>
