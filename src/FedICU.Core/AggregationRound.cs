@@ -111,7 +111,7 @@ public sealed record RoundOptions
     /// <summary>The number of the round, kept in the output's metadata. <value>Default: null, unknown.</value></summary>
     public long? Round { get; init; }
 
-    /// <summary>Told after each tensor. <value>Default: null.</value></summary>
+    /// <summary>Told after each tensor, one call at a time; small tensors may end out of the model's order. <value>Default: null.</value></summary>
     public IProgress<RoundProgress>? Progress { get; init; }
 
     internal void Validate()

@@ -25,7 +25,7 @@ public sealed class RoundCollector : IDisposable
     private readonly TensorSource _global;
     private readonly RoundCollectorOptions _options;
     private readonly ITimer? _timer;
-    private bool _closed;
+    private bool _closed, _disposed;
 
     /// <summary>Begins to wait.</summary>
     /// <param name="global">The model that was sent to the clients; borrowed.</param>
@@ -93,7 +93,7 @@ public sealed class RoundCollector : IDisposable
             if (_updates.Count < minimum)
             {
                 throw new RoundRejectedException(
-                    RoundFault.Round, $"At the deadline {_updates.Count} of {_options.ExpectedClients} expected clients had sent an update; at least {minimum} must.");
+                    RoundFault.Round, $"{(_disposed ? "When the collector was disposed" : "At the deadline")} {_updates.Count} of {_options.ExpectedClients} expected clients had sent an update; at least {minimum} must.");
             }
 
             foreach (ClientUpdate update in _updates.Values)
@@ -107,6 +107,8 @@ public sealed class RoundCollector : IDisposable
     public void Dispose()
     {
         _timer?.Dispose();
+        lock (_gate)
+            _disposed |= !_closed;
         Close();
     }
 

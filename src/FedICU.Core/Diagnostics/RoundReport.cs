@@ -80,7 +80,7 @@ public sealed record ClientReport
     /// <summary>Why it was left out.</summary>
     public string? Reason { get; init; }
 
-    /// <summary>What its tensors are: full, delta or sparse.</summary>
+    /// <summary>What its tensors are: full, delta or sparse; unknown where it could not be read.</summary>
     public required string Kind { get; init; }
 
     /// <summary>Bytes of the tensors it sent.</summary>
@@ -97,6 +97,7 @@ public sealed record TensorReport
     public required string Name { get; init; }
 
     /// <summary>Its type in the output.</summary>
+    [JsonPropertyName("dtype")]
     public required string DType { get; init; }
 
     /// <summary>Its dimensions.</summary>
@@ -108,7 +109,7 @@ public sealed record TensorReport
     /// <summary>Why it was kept or treated apart, where it was.</summary>
     public string? Reason { get; init; }
 
-    /// <summary>Each included client's part, in ordinal order of the ids.</summary>
+    /// <summary>Each included client's part, in ordinal order of the ids; empty where integers or exotic types were not aggregated.</summary>
     public IReadOnlyList<TensorClientReport> Clients { get; init; } = [];
 }
 
@@ -136,7 +137,7 @@ public sealed record TensorClientReport
     /// <summary>The share of the tensor's entries it sent.</summary>
     public double ShareSent { get; init; } = 1;
 
-    /// <summary>How many of its values are NaN or infinite.</summary>
+    /// <summary>How many of its values are NaN or infinite; more than 0 only where the tensor was dropped for it.</summary>
     public long NonFinite { get; init; }
 }
 

@@ -7,8 +7,6 @@ namespace FedICU;
 /// <summary>Sums of each group by segment, on their way to sums over the whole tensor. The segments depend on shape and inputs alone, and so does the result.</summary>
 internal sealed unsafe class PartialSums : IDisposable
 {
-    private const long WorthThreads = 1 << 17;
-
     private readonly Grouping _grouping;
     private readonly List<Grouping.Segment> _segments;
     private readonly int _accumulators;
@@ -41,7 +39,7 @@ internal sealed unsafe class PartialSums : IDisposable
     public GroupBuffer Merge(Workers workers)
     {
         if (_partial is not null)
-            workers.Run(_accumulators, _offsets[^1] >= WorthThreads, (k, _) => MergeSegments(k));
+            workers.Run(_accumulators, _offsets[^1] >= Workers.WorthThreads, (k, _) => MergeSegments(k));
         if (_grouping.Fold == 1)
             return _sums;
         using GroupBuffer folded = _sums;

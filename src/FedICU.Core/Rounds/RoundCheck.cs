@@ -11,6 +11,9 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
     /// <summary>Tensors that keep the global model's value, and why.</summary>
     public Dictionary<string, string> DroppedTensors { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>How many values of a client's tensor are not finite, where they were counted.</summary>
+    public Dictionary<(string Client, string Tensor), long> NonFinite { get; } = [];
+
     public List<string> Notes { get; } = [];
 
     public IEnumerable<Participant> Included => Participants.Where(participant => participant.Exclusion is null);
@@ -66,7 +69,7 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
         if (included == 0)
             throw Refused($"No client remains in the round.{reasons}");
         if (included < quorum)
-            throw Refused($"{included} of {Participants.Count} clients remain; the quorum is {quorum}{(_options.Quorum is null ? ", all clients, unless told" : "")}.{reasons}");
+            throw Refused($"{included} of {Participants.Count} clients remain; the quorum is {quorum}{(_options.Quorum is null ? ", as none was set: all clients" : "")}.{reasons}");
     }
 
     private void OpenOne(Participant participant)

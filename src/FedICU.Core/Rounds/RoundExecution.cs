@@ -44,7 +44,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
                 }
             }
         }
-        catch (InvalidModelException e) when (e is not null)
+        catch (InvalidModelException e)
         {
             throw Attributed(check, e);
         }
@@ -66,11 +66,13 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     private RoundReport Compute(RoundCheck check, RoundState state)
     {
         TensorInfo[] ruled = [.. round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && !check.DroppedTensors.ContainsKey(tensor.Name))];
-        long total = round.Global.TotalBytes, prepared = 0;
-        ITensorRule rule = strategy.Begin(new ModelContext(state.Clients, ruled, tensor =>
+        long prepared = 0;
+        ITensorRule rule = strategy.BeginRound(new ModelContext(state.Clients, ruled, tensor =>
         {
             cancellationToken.ThrowIfCancellationRequested();
-            _options.Progress?.Report(new RoundProgress("prepare", tensor.Name, prepared += tensor.ByteLength, total));
+            // each look begins at the first tensor
+            prepared = (tensor == ruled[0] ? 0 : prepared) + tensor.ByteLength;
+            _options.Progress?.Report(new RoundProgress("prepare", tensor.Name, prepared, ruled.Sum(other => other.ByteLength)));
             return new TensorContext(state, tensor, OutputInfo(tensor));
         }));
         TensorReport[] tensors = AggregateAll(check, state, rule);
@@ -98,10 +100,11 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         for (int i = 0; i < tensors.Count; i++)
         {
             int first = i;
-            while (rule.IsThreadSafe && i < tensors.Count && tensors[i].ElementCount * state.Clients.Count <= SmallTensor)
-                i++;
+            long values = 0;
+            for (; rule.IsThreadSafe && i < tensors.Count && tensors[i].ElementCount * state.Clients.Count is var own and <= SmallTensor; i++)
+                values += own;
             if (i > first)
-                state.Workers.Run(i - first, parallel: true, (piece, _) => Make(first + piece, sideBySide));
+                state.Workers.Run(i - first, values >= Workers.WorthThreads, (piece, _) => Make(first + piece, sideBySide));
             if (i < tensors.Count)
                 Make(i, state);
         }
@@ -124,7 +127,20 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         if (check.DroppedTensors.TryGetValue(tensor.Name, out string? reason))
         {
             context.KeepGlobal();
-            return report with { Rule = "kept", Reason = reason };
+            return report with
+            {
+                Rule = "kept",
+                Reason = reason,
+                Clients =
+                [
+                    .. state.Participants.Select(participant => new TensorClientReport
+                    {
+                        Id = participant.Id,
+                        ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ShareSent(tensor),
+                        NonFinite = check.NonFinite.GetValueOrDefault((participant.Id, tensor.Name)),
+                    }),
+                ],
+            };
         }
 
         if (!tensor.DType.IsComputed)
@@ -188,6 +204,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             if (context.CountNonFinite(inputs[k]) is var count and > 0)
             {
                 // an update that is not whole takes values from the global model: then the fault may be that model's
+                check.NonFinite[(state.Participants[k].Id, tensor.Name)] = count;
                 long global = state.Participants[k].Kind == UpdateKind.Full ? 0 : context.CountNonFinite(context.Global);
                 if (global > 0)
                     throw GlobalNotFinite(tensor, global);
@@ -219,7 +236,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         Share = state.Clients.FirstOrDefault(client => client.Id == participant.Id)?.Share ?? 0,
         Included = participant.Exclusion is null,
         Reason = participant.Exclusion,
-        Kind = participant.Kind.Text(),
+        Kind = participant.IsOpen ? participant.Kind.Text() : "unknown",
         BytesSent = participant.BytesSent,
         BytesFull = participant.BytesFull,
     };
@@ -229,11 +246,11 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private Dictionary<string, string> Metadata()
     {
-        // the global model's metadata go with it, but what an update says of itself does not
+        // the global model's metadata go with it, but what an update says of itself, and the round it was of, does not
         var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach ((string key, string value) in round.Global.Metadata)
         {
-            if (key is not (MetadataKeys.Update or MetadataKeys.Base or MetadataKeys.Examples) && !key.StartsWith(MetadataKeys.ShapePrefix, StringComparison.Ordinal))
+            if (key is not (MetadataKeys.Update or MetadataKeys.Base or MetadataKeys.Examples or MetadataKeys.Round) && !key.StartsWith(MetadataKeys.ShapePrefix, StringComparison.Ordinal))
                 metadata[key] = value;
         }
 

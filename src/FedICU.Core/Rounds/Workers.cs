@@ -6,6 +6,9 @@ namespace FedICU;
 /// <summary>Runs the numbered pieces of a round's work on several threads. Which thread takes a piece has no effect on any result.</summary>
 internal sealed class Workers(int threads, CancellationToken cancellationToken) : IDisposable
 {
+    /// <summary>Below so many values, threads cost more than they bring.</summary>
+    public const long WorthThreads = 1 << 17;
+
     private readonly ConcurrentBag<Scratch> _scratch = [];
 
     public int Threads { get; } = threads > 0 ? threads : Environment.ProcessorCount;

@@ -20,7 +20,9 @@ public abstract class TensorAggregator : IAggregator
     /// <summary>Begins the strategy's work on a checked round. Called again where the round starts over without a dropped client.</summary>
     /// <param name="model">The tensors that <see cref="ITensorRule.Aggregate"/> will be called for, in the order of the global model.</param>
     /// <returns>The rule for this round; a strategy without state of the round returns itself.</returns>
-    protected internal abstract ITensorRule Begin(ModelContext model);
+    protected abstract ITensorRule Begin(ModelContext model);
+
+    internal ITensorRule BeginRound(ModelContext model) => Begin(model);
 }
 
 /// <summary>How one tensor of a round is made.</summary>
@@ -37,7 +39,7 @@ public interface ITensorRule
     void Aggregate(TensorContext tensor);
 }
 
-/// <summary>All tensors of a round, for strategies that must look at the whole model before they make the first tensor.</summary>
+/// <summary>The clients of a round and all its tensors, before the first is made.</summary>
 public sealed class ModelContext
 {
     private readonly Func<TensorInfo, TensorContext> _open;
@@ -52,5 +54,5 @@ public sealed class ModelContext
     public IReadOnlyList<TensorInfo> Tensors { get; }
 
     /// <summary>Opens a tensor for looking; the caller disposes it. Its writing verbs are not to be used.</summary>
-    public TensorContext Open(TensorInfo tensor) => _open(tensor);
+    internal TensorContext Open(TensorInfo tensor) => _open(tensor);
 }

@@ -24,8 +24,6 @@ public enum UpdateForm
 /// </summary>
 public sealed unsafe class TensorContext : IDisposable
 {
-    // below this many element visits the threads cost more than they bring
-    private const long ParallelThreshold = 1 << 17;
     private const long PreloadBudgetBytes = 64L << 20;
     // beyond this many inputs their pairs cost more than further looks at the inputs; up to this many values a further look finds them in the cache
     private const int GramInputs = 12;
@@ -83,7 +81,10 @@ public sealed unsafe class TensorContext : IDisposable
             _round.Backend.WeightedSum(panels, copied, divisor, panel.Length, output));
     }
 
-    /// <summary>Computes the output element by element from all clients' values of that element: for rules that no fused verb serves.</summary>
+    /// <summary>
+    /// Computes the output element by element from all clients' values of that element: for rules that no fused verb serves. Where a value or a result is
+    /// not finite, the round applies its policy.
+    /// </summary>
     /// <param name="form">Whether values are parameters or updates; for updates the result is added to the global model's value.</param>
     /// <param name="rule">Is given the clients' values of one element, in their order and free to be overwritten, and returns the result.</param>
     public void ForEachElement(UpdateForm form, ElementRule rule)
@@ -97,13 +98,19 @@ public sealed unsafe class TensorContext : IDisposable
             long nonFinite = 0;
             for (int i = 0; i < panel.Length; i++)
             {
+                // a rule may lose them: a median sorts them to one end
+                bool finite = true;
                 for (int k = 0; k < clients; k++)
+                {
                     values[k] = Rounding.Read(panels[k].Data, panels[k].DType, i);
+                    finite &= double.IsFinite(values[k]);
+                }
+
                 double result = rule(values);
                 if (form == UpdateForm.Delta)
                     result += Rounding.Read(panels[clients].Data, panels[clients].DType, i);
                 Rounding.Write(output.Data, output.DType, i, result);
-                if (!double.IsFinite(Rounding.Read(output.Data, output.DType, i)))
+                if (!finite || !double.IsFinite(Rounding.Read(output.Data, output.DType, i)))
                     nonFinite++;
             }
 
@@ -333,7 +340,7 @@ public sealed unsafe class TensorContext : IDisposable
         return partial.Merge(Workers);
     }
 
-    private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= ParallelThreshold;
+    private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
 
     private static TensorPanel[] ReadAll(ReadOnlySpan<PanelReader> inputs, Grouping.Panel panel, Scratch scratch)
     {

@@ -9,7 +9,7 @@ public sealed class MedianAggregator : TensorAggregator, ITensorRule
     public override string Name => "median";
 
     // no state of the round, so the strategy is its own rule
-    protected internal override ITensorRule Begin(ModelContext model) => this;
+    protected override ITensorRule Begin(ModelContext model) => this;
 
     // called for one tensor after the other; exactly one verb that writes the output
     public void Aggregate(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, Median);
@@ -17,13 +17,6 @@ public sealed class MedianAggregator : TensorAggregator, ITensorRule
     // called from several threads; the values are this call's own and may be overwritten
     private static double Median(Span<double> values)
     {
-        foreach (double value in values)
-        {
-            // a median would hide it: hand it on, and the round finds whose it is and applies its policy
-            if (!double.IsFinite(value))
-                return double.NaN;
-        }
-
         values.Sort();
         int middle = values.Length / 2;
         return values.Length % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;

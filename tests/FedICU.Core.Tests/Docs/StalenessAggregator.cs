@@ -8,7 +8,7 @@ public sealed class StalenessAggregator(Func<string, int> roundsBehind) : Tensor
     public override string Name => "staleness";
 
     // asked once for a round; where a policy drops a client, the round starts over and this is asked again
-    protected internal override ITensorRule Begin(ModelContext model) =>
+    protected override ITensorRule Begin(ModelContext model) =>
         new Rule([.. model.Clients.Select(client => client.Weight / (1 + roundsBehind(client.Id)))]);
 
     private sealed class Rule(double[] weights) : ITensorRule

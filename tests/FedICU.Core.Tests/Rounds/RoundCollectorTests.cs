@@ -39,6 +39,16 @@ internal sealed class RoundCollectorTests
     }
 
     [Test]
+    public void ADisposedCollectorSaysSo()
+    {
+        var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 2, Deadline = TimeSpan.FromHours(2) });
+        collector.Dispose();
+        collector.Dispose();
+        Assert.That(async () => await collector.CompleteAsync(), Throws.TypeOf<RoundRejectedException>()
+            .With.Message.EqualTo("When the collector was disposed 0 of 2 expected clients had sent an update; at least 2 must."));
+    }
+
+    [Test]
     public void AllErrorsAtOnce() => Assert.That(
         () => new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 0, MinimumClients = 3, Deadline = TimeSpan.FromSeconds(-1) }),
         Throws.TypeOf<InvalidOptionsException>().With.Property(nameof(InvalidOptionsException.Errors)).Count.EqualTo(3));

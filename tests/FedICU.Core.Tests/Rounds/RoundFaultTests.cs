@@ -220,7 +220,6 @@ internal sealed class RoundFaultTests
         var mean = new IntegerMean([first, second]);
         foreach ((long x, long y) in new[] { (1L, 2L), (-5, 9), (long.MaxValue, long.MinValue), (7, 7) })
         {
-            System.Numerics.BigInteger scale = System.Numerics.BigInteger.Pow(2, 2000);
             System.Numerics.BigInteger a = Exact(first), b = Exact(second), numerator = a * x + b * y, total = a + b;
             // round half to even by hand
             System.Numerics.BigInteger twice = 2 * numerator + total, down = System.Numerics.BigInteger.DivRem(twice, 2 * total, out System.Numerics.BigInteger rest);
@@ -229,14 +228,11 @@ internal sealed class RoundFaultTests
             if (rest.IsZero && !down.IsEven)
                 down--;
             Assert.That(mean.Of([x, y]), Is.EqualTo((Int128)down));
-
-            System.Numerics.BigInteger Exact(double value) =>
-                (System.Numerics.BigInteger)(Math.ScaleB(value, 52 - Math.ILogB(value))) * scale / System.Numerics.BigInteger.Pow(2, 1000) * Power(Math.ILogB(value) - 52 + 1000) / scale;
-
-            static System.Numerics.BigInteger Power(int exponent) => exponent >= 0
-                ? System.Numerics.BigInteger.Pow(2, exponent) * System.Numerics.BigInteger.Pow(2, 1000)
-                : System.Numerics.BigInteger.Pow(2, 1000 + exponent);
         }
+
+        // value * 2^1126: whole, as no double has a bit below 2^-1074 and 52 more make room for a subnormal's
+        static System.Numerics.BigInteger Exact(double value) =>
+            (System.Numerics.BigInteger)Math.ScaleB(value, 52 - Math.ILogB(value)) << Math.ILogB(value) - 52 + 1126;
     }
 
     [Test]
@@ -254,6 +250,41 @@ internal sealed class RoundFaultTests
         using var untouched = new MemorySink();
         Assert.That(async () => await new FedAvgAggregator().AggregateAsync(cancelling, untouched, cancelled.Token), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(() => untouched.Model, Throws.InvalidOperationException);
+    }
+
+    [Test]
+    public void EveryLookOfThePreparationBeginsAnew()
+    {
+        var progress = new Collected();
+        Models.Run(new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model }), Global, [Good, AlsoGood], new RoundOptions { Progress = progress }).Sink.Dispose();
+        Assert.That(progress.Seen.Select(step => (step.Phase, step.BytesDone)), Is.EqualTo(new[]
+        {
+            ("prepare", 8L), ("prepare", 24L), ("prepare", 8L), ("prepare", 24L), ("aggregate", 8L), ("aggregate", 24L),
+        }));
+        Assert.That(progress.Seen.Select(step => step.BytesTotal), Is.All.EqualTo(24));
+    }
+
+    [Test]
+    public void ADroppedTensorTellsWhoseValuesAreNotFinite()
+    {
+        ClientUpdate bad = ClientUpdate.FromTensors("bad", Model([0, 0], [1, float.PositiveInfinity, float.NegativeInfinity, 1]), 1);
+        (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(), Global, [Good, bad], new RoundOptions { OnNonFinite = FaultPolicy.DropTensor });
+        sink.Dispose();
+        Assert.That(report.Tensors[1].Rule, Is.EqualTo("kept"));
+        Assert.That(report.Tensors[1].Clients.Select(client => (client.Id, client.NonFinite)), Is.EqualTo(new[] { ("bad", 2L), ("good", 0L) }));
+        Assert.That(report.ToJson(), Does.Contain("\"dtype\": \"F32\"").And.Contain("\"non_finite\": 2"));
+    }
+
+    [Test]
+    public void TheOutputDoesNotKeepTheRoundOfTheGlobalModel([Values] bool numbered)
+    {
+        using var global = new MemoryModel(new Dictionary<string, string> { [MetadataKeys.Round] = "3", ["format"] = "pt" }) { { "w", [1], new float[] { 1 } } };
+        (_, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)], new RoundOptions { Round = numbered ? 7 : null });
+        using (sink)
+        {
+            Assert.That(sink.Model.Metadata.GetValueOrDefault(MetadataKeys.Round), Is.EqualTo(numbered ? "7" : null));
+            Assert.That(sink.Model.Metadata["format"], Is.EqualTo("pt"));
+        }
     }
 
     [Test]

@@ -46,6 +46,14 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
+    public void ASoftMaskRefusesNegativeImportances()
+    {
+        using var sink = new MemorySink();
+        var client = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.Soft, ImportanceFunction = (_, magnitudes, importances) => importances.Fill(-1) });
+        Assert.That(() => client.CreateUpdate(Global, Local, sink), Throws.InstanceOf<FedIcuException>().With.Message.Contains("negative values"));
+    }
+
+    [Test]
     public void ASentEntryIsTheTrainedOneAndTheOthersAreTheReceivedOnes()
     {
         using var dense = new MemorySink();

@@ -10,7 +10,7 @@ public sealed class FedAvgAggregator : TensorAggregator, ITensorRule
     public override string Name => "fedavg";
 
     /// <inheritdoc/>
-    protected internal override ITensorRule Begin(ModelContext model) => this;
+    protected override ITensorRule Begin(ModelContext model) => this;
 
     bool ITensorRule.IsThreadSafe => true;
 

@@ -25,7 +25,7 @@ public sealed class FedIcuAggregator : TensorAggregator
     public override string Name => "fedicu";
 
     /// <inheritdoc/>
-    protected internal override ITensorRule Begin(ModelContext model)
+    protected override ITensorRule Begin(ModelContext model)
     {
         ArgumentNullException.ThrowIfNull(model);
         var alignment = new DivergenceAlignment(Options, model.Clients);

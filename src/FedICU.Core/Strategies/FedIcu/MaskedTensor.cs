@@ -266,6 +266,8 @@ internal sealed unsafe class MaskedTensor : IDisposable
             own(Info.Name, g, _globalImportance);
             if (Array.FindIndex(_updateImportance, value => !double.IsFinite(value)) >= 0 || Array.FindIndex(_globalImportance, value => !double.IsFinite(value)) >= 0)
                 throw new FedIcuException($"Tensor '{Info.Name}': the importance function gave values that are not finite.");
+            if (_options.Mask == MaskRule.Soft && (Array.Exists(_updateImportance, value => value < 0) || Array.Exists(_globalImportance, value => value < 0)))
+                throw new FedIcuException($"Tensor '{Info.Name}': the importance function gave negative values; the soft mask is a share of importances and expects none.");
         }
         else
         {

@@ -22,7 +22,7 @@ public sealed class FedProxAggregator : TensorAggregator, ITensorRule
     public override string Name => "fedprox";
 
     /// <inheritdoc/>
-    protected internal override ITensorRule Begin(ModelContext model) => this;
+    protected override ITensorRule Begin(ModelContext model) => this;
 
     bool ITensorRule.IsThreadSafe => true;
 
