@@ -12,7 +12,7 @@ internal sealed unsafe partial class SimdVerbs<L>
 
     private const int TileColumns = 2 * Lanes;
     // a stripe and its sums share the second cache, a tile and its sums the first; the more rows, the seldomer the sums are fetched
-    private const int SumBytes = 140 << 10, StripeBytes = 360 << 10, TileBytes = 24 << 10;
+    private const int SumBytes = 100 << 10, StripeBytes = 256 << 10, TileBytes = 24 << 10;
     private const int MostWidth = 128 * Lanes;
 
     public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
