@@ -82,7 +82,7 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
     {
         public const long LargestBytes = 8 << 20;
         private const int SmallestShift = 10, Sizes = 14;
-        private const long KeptBytes = 24 << 20;
+        private const long KeptBytes = 12 << 20;
 
         [ThreadStatic]
         private static Pool? t_ofThread;

@@ -115,4 +115,8 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
 /// <summary>What is fixed for one run over the tensors: who takes part, what computes, where the output goes.</summary>
 internal sealed record RoundState(
-    TensorSource Global, IReadOnlyList<Participant> Participants, IReadOnlyList<RoundClient> Clients, IComputeBackend Backend, Workers Workers, TensorSink Output);
+    TensorSource Global, IReadOnlyList<Participant> Participants, IReadOnlyList<RoundClient> Clients, IComputeBackend Backend, Workers Workers, TensorSink Output)
+{
+    /// <summary>Up to so many bytes, the inputs of a tensor that is looked at more than once are read into memory.</summary>
+    public long PreloadBytes { get; init; } = 64 << 20;
+}

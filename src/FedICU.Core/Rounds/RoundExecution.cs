@@ -94,7 +94,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
         var reports = new TensorReport[tensors.Count];
         using var alone = new Workers(1, cancellationToken);
-        RoundState sideBySide = state with { Workers = alone };
+        RoundState sideBySide = state with { Workers = alone, PreloadBytes = state.PreloadBytes / state.Workers.Threads };
         long done = 0;
         var gate = new Lock();
         for (int i = 0; i < tensors.Count; i++)

@@ -24,7 +24,6 @@ public enum UpdateForm
 /// </summary>
 public sealed unsafe class TensorContext : IDisposable
 {
-    private const long PreloadBudgetBytes = 64L << 20;
     // beyond this many inputs their pairs cost more than further looks at the inputs; up to this many values a further look finds them in the cache
     private const int GramInputs = 12;
     internal const long GramValues = 1 << 24;
@@ -176,7 +175,7 @@ public sealed unsafe class TensorContext : IDisposable
     /// <summary>Brings inputs that are not in memory there, where all of them fit a budget: for strategies that look more than once.</summary>
     internal void Preload(PanelReader[] inputs)
     {
-        if (inputs.Sum(reader => reader.PreloadBytes) is > 0 and <= PreloadBudgetBytes)
+        if (inputs.Sum(reader => reader.PreloadBytes) is var bytes and > 0 && bytes <= _round.PreloadBytes)
             Workers.Run(inputs.Length, parallel: true, (k, _) => inputs[k].Preload());
     }
 

@@ -28,7 +28,7 @@ internal sealed class PeakMemoryTests
             TestContext.Out.WriteLine($"{strategy}: peak {four >> 20} MiB for 4 clients, {forty >> 20} MiB for 40");
             // what may grow: a few kilobytes a client of names and headers, and FedICU's norms (clients x columns x 8 bytes for each accumulator).
             // 36 clients more are 864 MiB more of inputs
-            Assert.That(forty - four, Is.LessThan(48 << 20));
+            Assert.That(forty - four, Is.LessThan(24 << 20));
 
             long Peak(int clients)
             {
