@@ -14,7 +14,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     private readonly RoundOptions _options = round.Options;
     private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
 
-    public AggregationResult Run()
+    public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
+
+    private AggregationResult Execute()
     {
         var check = new RoundCheck(round, cancellationToken);
         try

@@ -1,0 +1,55 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+
+namespace FedICU;
+
+/// <summary>
+/// What rounds tell OpenTelemetry and other listeners: a span <c>fedicu.round</c> for each; the histogram <c>fedicu.round.duration</c> (seconds), the counters
+/// <c>fedicu.round.clients</c> and <c>fedicu.round.received</c> (bytes). Without a listener nothing is measured.
+/// </summary>
+public static class FedIcuTelemetry
+{
+    /// <summary>The name of the meter.</summary>
+    public const string MeterName = "FedICU.Core";
+
+    /// <summary>The name of the source of spans.</summary>
+    public const string ActivitySourceName = "FedICU.Core";
+
+    private static readonly ActivitySource Source = new(ActivitySourceName);
+    private static readonly Meter Meter = new(MeterName);
+    private static readonly Histogram<double> Duration = Meter.CreateHistogram<double>("fedicu.round.duration", "s", "How long a round took, whatever its outcome.");
+    private static readonly Counter<long> Clients = Meter.CreateCounter<long>("fedicu.round.clients", "{client}", "Clients of rounds that ended in a model, by whether they took part.");
+    private static readonly Counter<long> Received = Meter.CreateCounter<long>("fedicu.round.received", "By", "Bytes of the tensors that clients of such rounds sent.");
+
+    /// <summary>Runs a round and tells what became of it.</summary>
+    internal static AggregationResult Observe(string strategy, int clients, int tensors, Func<AggregationResult> run)
+    {
+        using Activity? activity = Source.StartActivity("fedicu.round");
+        activity?.SetTag("fedicu.strategy", strategy).SetTag("fedicu.clients", clients).SetTag("fedicu.tensors", tensors);
+        long start = Stopwatch.GetTimestamp();
+        string outcome = "failed";
+        try
+        {
+            AggregationResult result = run();
+            outcome = "aggregated";
+            foreach (ClientReport client in result.Report.Clients)
+            {
+                Clients.Add(1, new("fedicu.strategy", strategy), new("fedicu.included", client.Included));
+                Received.Add(client.BytesSent, new KeyValuePair<string, object?>("fedicu.strategy", strategy));
+            }
+
+            return result;
+        }
+        catch (Exception e)
+        {
+            outcome = e switch { RoundRejectedException => "rejected", OperationCanceledException => "cancelled", _ => outcome };
+            activity?.SetStatus(ActivityStatusCode.Error, e.Message);
+            throw;
+        }
+        finally
+        {
+            activity?.SetTag("fedicu.outcome", outcome);
+            Duration.Record(Stopwatch.GetElapsedTime(start).TotalSeconds, new("fedicu.strategy", strategy), new("fedicu.outcome", outcome));
+        }
+    }
+}

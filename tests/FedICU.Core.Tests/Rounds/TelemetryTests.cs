@@ -1,0 +1,68 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+
+namespace FedICU.Tests;
+
+/// <summary>What rounds tell their listeners. Rounds of other tests run at the same time, so these have a strategy of their own.</summary>
+internal sealed class TelemetryTests
+{
+    private const string Strategy = "telemetry-test";
+
+    [Test]
+    public void ARoundIsASpanAndItsMeasurements()
+    {
+        var spans = new List<Activity>();
+        using var listener = new ActivityListener
+        {
+            ShouldListenTo = source => source.Name == FedIcuTelemetry.ActivitySourceName,
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData,
+            ActivityStopped = span =>
+            {
+                if (Equals(span.GetTagItem("fedicu.strategy"), Strategy))
+                    spans.Add(span);
+            },
+        };
+        ActivitySource.AddActivityListener(listener);
+        var measured = new List<(string Name, double Value, string Tags)>();
+        using var meters = new MeterListener
+        {
+            InstrumentPublished = (instrument, self) =>
+            {
+                if (instrument.Meter.Name == FedIcuTelemetry.MeterName)
+                    self.EnableMeasurementEvents(instrument);
+            },
+        };
+        meters.SetMeasurementEventCallback<double>((instrument, value, tags, _) => Add(instrument, value, tags));
+        meters.SetMeasurementEventCallback<long>((instrument, value, tags, _) => Add(instrument, value, tags));
+        meters.Start();
+
+        MemoryModel global = Models.Of("w", [2], 1, 2), bad = Models.Of("w", [2], 1, float.NaN);
+        ClientUpdate[] clients = [ClientUpdate.FromTensors("a", global, 1), ClientUpdate.FromTensors("b", bad, 1)];
+        Models.Run(new Mean(), global, clients, new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 }).Sink.Dispose();
+        Assert.That(() => Models.Run(new Mean(), global, clients), Throws.TypeOf<RoundRejectedException>());
+
+        Assert.That(spans.Select(span => (span.OperationName, span.Status, span.GetTagItem("fedicu.outcome"))), Is.EqualTo(new (string, ActivityStatusCode, object?)[]
+        {
+            ("fedicu.round", ActivityStatusCode.Unset, "aggregated"), ("fedicu.round", ActivityStatusCode.Error, "rejected"),
+        }));
+        Assert.That(measured.Where(one => one.Name == "fedicu.round.clients").Select(one => one.Tags), Is.EqualTo(new[] { "True", "False" }));
+        Assert.That(measured.Where(one => one.Name == "fedicu.round.received").Sum(one => one.Value), Is.EqualTo(16));
+        Assert.That(measured.Where(one => one.Name == "fedicu.round.duration").Select(one => one.Tags), Is.EqualTo(new[] { "aggregated", "rejected" }));
+        Assert.That(measured.Where(one => one.Name == "fedicu.round.duration").Select(one => one.Value), Is.All.GreaterThan(0));
+
+        void Add(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
+        {
+            if (Equals(tags[0].Value, Strategy))
+                measured.Add((instrument.Name, value, tags.Length > 1 ? $"{tags[1].Value}" : ""));
+        }
+    }
+
+    private sealed class Mean : TensorAggregator, ITensorRule
+    {
+        public override string Name => Strategy;
+
+        protected override ITensorRule Begin(ModelContext model) => this;
+
+        public void Aggregate(TensorContext tensor) => tensor.WeightedMean();
+    }
+}
