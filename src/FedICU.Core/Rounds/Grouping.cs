@@ -141,9 +141,9 @@ internal sealed class Grouping
 }
 
 /// <summary>N x groups values in float64: of each input and group of a tensor, a norm or a coefficient.</summary>
-internal sealed unsafe class GroupBuffer(int inputs, long groups, bool clear = true) : IDisposable
+internal sealed unsafe class GroupBuffer(NativePool pool, int inputs, long groups, bool clear = true) : IDisposable
 {
-    private readonly NativeBuffer _memory = new(inputs * groups * sizeof(double), clear, pooled: true);
+    private readonly NativeBuffer _memory = pool.Rent(inputs * groups * sizeof(double), clear);
 
     public int Inputs => inputs;
 

@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.InteropServices;
 
 namespace FedICU;
@@ -10,26 +9,20 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
     private const int HugePage = 2 << 20;
     private const int AdviseHugePage = 14;
 
-    private readonly int _pooledSize;
+    private readonly NativePool? _pool;
+    private readonly long _capacity;
 
-    /// <summary>Allocates.</summary>
-    /// <param name="bytes">How many; 0 is one.</param>
-    /// <param name="clear">Whether they are set to 0.</param>
-    /// <param name="pooled">For memory that lives for a step of the work: it is kept for the next step of this thread where it is not large.</param>
-    public NativeBuffer(long bytes, bool clear = false, bool pooled = false)
+    public NativeBuffer(long bytes)
+        : this(bytes, Math.Max(bytes, 1), null, 0)
     {
-        ByteLength = bytes;
-        if (pooled && bytes <= Pool.LargestBytes)
-        {
-            _pooledSize = Pool.SizeOf(bytes);
-            Pointer = (byte*)Pool.OfThread.Take(_pooledSize);
-        }
+    }
 
-        if (Pointer is null)
-            Pointer = Allocate(_pooledSize == 0 ? Math.Max(bytes, 1) : Pool.BytesOf(_pooledSize));
-        if (clear)
-            NativeMemory.Clear(Pointer, (nuint)bytes);
-        GC.AddMemoryPressure(Math.Max(bytes, 1));
+    /// <summary>Memory of a pool, given back to it by <see cref="Dispose"/>; allocated where the pool has none.</summary>
+    internal NativeBuffer(long bytes, long capacity, NativePool? pool, nint kept)
+    {
+        (ByteLength, _capacity, _pool) = (bytes, capacity, pool);
+        Pointer = kept != 0 ? (byte*)kept : Allocate(capacity);
+        GC.AddMemoryPressure(capacity);
     }
 
     public byte* Pointer { get; private set; }
@@ -40,10 +33,10 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
 
     public void Dispose()
     {
-        if (Pointer is not null && _pooledSize != 0 && Pool.OfThread.TryKeep((nint)Pointer, _pooledSize))
+        if (Pointer is not null && _pool is not null && _pool.TryKeep((nint)Pointer, _capacity))
         {
             Pointer = null;
-            GC.RemoveMemoryPressure(Math.Max(ByteLength, 1));
+            GC.RemoveMemoryPressure(_capacity);
         }
 
         Free();
@@ -71,53 +64,6 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
             return;
         NativeMemory.AlignedFree(Pointer);
         Pointer = null;
-        GC.RemoveMemoryPressure(Math.Max(ByteLength, 1));
-    }
-
-    /// <summary>
-    /// Memory that a thread gave back and will want again: the system would take and clear its pages each time. A few megabytes, in sizes that are powers
-    /// of two.
-    /// </summary>
-    private sealed class Pool
-    {
-        public const long LargestBytes = 8 << 20;
-        private const int SmallestShift = 10, Sizes = 14;
-        private const long KeptBytes = 12 << 20;
-
-        [ThreadStatic]
-        private static Pool? t_ofThread;
-
-        private readonly Stack<nint>[] _kept = [.. Enumerable.Range(0, Sizes).Select(_ => new Stack<nint>())];
-        private long _bytes;
-
-        public static Pool OfThread => t_ofThread ??= new Pool();
-
-        /// <summary>1 for up to a kilobyte, 2 for up to two, and so on.</summary>
-        public static int SizeOf(long bytes) => Math.Max(64 - BitOperations.LeadingZeroCount((ulong)Math.Max(bytes, 1) - 1) - SmallestShift, 0) + 1;
-
-        public static long BytesOf(int size) => 1L << (SmallestShift + size - 1);
-
-        public nint Take(int size)
-        {
-            if (!_kept[size - 1].TryPop(out nint pointer))
-                return 0;
-            _bytes -= BytesOf(size);
-            return pointer;
-        }
-
-        public bool TryKeep(nint pointer, int size)
-        {
-            if (_bytes + BytesOf(size) > KeptBytes)
-                return false;
-            _kept[size - 1].Push(pointer);
-            _bytes += BytesOf(size);
-            return true;
-        }
-
-        ~Pool()
-        {
-            foreach (nint pointer in _kept.SelectMany(pointers => pointers))
-                NativeMemory.AlignedFree((void*)pointer);
-        }
+        GC.RemoveMemoryPressure(_capacity);
     }
 }

@@ -17,7 +17,7 @@ internal abstract unsafe class PanelReader : IDisposable
     public virtual long PreloadBytes => 0;
 
     /// <summary>Brings the whole tensor into memory, for a strategy that will look at it more than once.</summary>
-    public virtual void Preload() { }
+    public virtual void Preload(NativePool memory) { }
 
     public abstract void Dispose();
 }
@@ -52,11 +52,11 @@ internal sealed unsafe class DensePanelReader : PanelReader
         return new TensorPanel(copy, DType);
     }
 
-    public override void Preload()
+    public override void Preload(NativePool memory)
     {
         if (_pointer is not null)
             return;
-        var loaded = new NativeBuffer(_tensor.ByteLength, pooled: true);
+        var loaded = memory.Rent(_tensor.ByteLength);
         _loaded = loaded;
         _source.Read(_tensor, 0, new Span<byte>(loaded.Pointer, checked((int)_tensor.ByteLength)));
         _pointer = loaded.Pointer;
@@ -77,7 +77,7 @@ internal sealed unsafe class SparsePanelReader(PanelReader global, PanelReader v
 
     public override long PreloadBytes => values.PreloadBytes;
 
-    public override void Preload() => values.Preload();
+    public override void Preload(NativePool memory) => values.Preload(memory);
 
     public override TensorPanel Read(long start, int count, Scratch scratch)
     {
@@ -110,7 +110,7 @@ internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader secon
 
     public override long PreloadBytes => first.PreloadBytes;
 
-    public override void Preload() => first.Preload();
+    public override void Preload(NativePool memory) => first.Preload(memory);
 
     public override TensorPanel Read(long start, int count, Scratch scratch)
     {

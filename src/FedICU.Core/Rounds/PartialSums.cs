@@ -7,6 +7,7 @@ namespace FedICU;
 /// <summary>Sums of each group by segment, on their way to sums over the whole tensor. The segments depend on shape and inputs alone, and so does the result.</summary>
 internal sealed unsafe class PartialSums : IDisposable
 {
+    private readonly NativePool _memory;
     private readonly Grouping _grouping;
     private readonly List<Grouping.Segment> _segments;
     private readonly int _accumulators;
@@ -15,15 +16,15 @@ internal sealed unsafe class PartialSums : IDisposable
     private readonly NativeBuffer? _partial;
 
     /// <summary>Room for so many sums of each group.</summary>
-    public PartialSums(Grouping grouping, List<Grouping.Segment> segments, int accumulators)
+    public PartialSums(NativePool memory, Grouping grouping, List<Grouping.Segment> segments, int accumulators)
     {
-        (_grouping, _segments, _accumulators) = (grouping, segments, accumulators);
+        (_memory, _grouping, _segments, _accumulators) = (memory, grouping, segments, accumulators);
         _offsets = new long[segments.Count + 1];
         for (int i = 0; i < segments.Count; i++)
             _offsets[i + 1] = _offsets[i] + segments[i].Groups * accumulators;
         // one segment is the whole already
-        _sums = new GroupBuffer(accumulators, grouping.FoldedGroups, clear: segments.Count != 1);
-        _partial = segments.Count == 1 ? null : new NativeBuffer(_offsets[^1] * sizeof(double), pooled: true);
+        _sums = new GroupBuffer(memory, accumulators, grouping.FoldedGroups, clear: segments.Count != 1);
+        _partial = segments.Count == 1 ? null : memory.Rent(_offsets[^1] * sizeof(double));
     }
 
     /// <summary>The sums first .. last - 1 of a segment, set to 0.</summary>
@@ -43,7 +44,7 @@ internal sealed unsafe class PartialSums : IDisposable
         if (_grouping.Fold == 1)
             return _sums;
         using GroupBuffer folded = _sums;
-        var merged = new GroupBuffer(_accumulators, _grouping.Groups);
+        var merged = new GroupBuffer(_memory, _accumulators, _grouping.Groups);
         int groups = (int)_grouping.Groups;
         for (int k = 0; k < _accumulators; k++)
         {

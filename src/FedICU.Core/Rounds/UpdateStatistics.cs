@@ -12,8 +12,8 @@ internal sealed record UpdateStatistics(double[] Norms, double[] UpdateNorms, do
         using GroupBuffer squares = tensor.Squares(tensor.Inputs(UpdateForm.Parameters, withGlobal: false), whole);
         PanelReader[] updates = tensor.Inputs(UpdateForm.Delta, withGlobal: false);
         using GroupBuffer updateSquares = tensor.Squares(updates, whole);
-        using var ones = new GroupBuffer(clients, 1);
-        using var shares = new GroupBuffer(clients, 1);
+        using var ones = tensor.NewGroups(clients, 1);
+        using var shares = tensor.NewGroups(clients, 1);
         for (int k = 0; k < clients; k++)
             (ones[k][0], shares[k][0]) = (1, tensor.Clients[k].Share);
         double[] dots = tensor.Projections(updates, whole, ones, shares);

@@ -15,6 +15,9 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
 
     public CancellationToken CancellationToken => cancellationToken;
 
+    /// <summary>Memory of steps between looks, kept until the round is over.</summary>
+    public NativePool Memory { get; } = new();
+
     /// <summary>Runs pieces 0 .. count - 1, on this thread alone where <paramref name="parallel"/> is false.</summary>
     public void Run(int count, bool parallel, Action<int, Scratch> piece)
     {
@@ -77,6 +80,7 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
     {
         while (_scratch.TryTake(out Scratch? scratch))
             scratch.Dispose();
+        Memory.Dispose();
     }
 
     private Scratch Rent() => _scratch.TryTake(out Scratch? scratch) ? scratch : new Scratch();

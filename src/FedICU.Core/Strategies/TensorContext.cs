@@ -54,6 +54,9 @@ public sealed unsafe class TensorContext : IDisposable
 
     internal Workers Workers => _round.Workers;
 
+    /// <summary>Room for a value of each input and group.</summary>
+    internal GroupBuffer NewGroups(int inputs, long groups, bool clear = true) => new(Workers.Memory, inputs, groups, clear);
+
     /// <summary>Puts the weight (and score) by which a client's part was combined into the report.</summary>
     /// <param name="client">The client's number in <see cref="Clients"/>.</param>
     /// <param name="weight">w_k.</param>
@@ -176,7 +179,7 @@ public sealed unsafe class TensorContext : IDisposable
     internal void Preload(PanelReader[] inputs)
     {
         if (inputs.Sum(reader => reader.PreloadBytes) is var bytes and > 0 && bytes <= _round.PreloadBytes)
-            Workers.Run(inputs.Length, parallel: true, (k, _) => inputs[k].Preload());
+            Workers.Run(inputs.Length, parallel: true, (k, _) => inputs[k].Preload(Workers.Memory));
     }
 
     /// <summary>The sum of squares of each input in each group: inputs x groups.</summary>
@@ -185,7 +188,7 @@ public sealed unsafe class TensorContext : IDisposable
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators: inputs.Length);
         // clients are independent here: with few segments the work is also cut by client, which changes no bit
         int blocks = segments.Count >= Workers.Threads ? 1 : Math.Min(Workers.Threads, inputs.Length);
-        using var partial = new PartialSums(grouping, segments, inputs.Length);
+        using var partial = new PartialSums(Workers.Memory, grouping, segments, inputs.Length);
         Workers.Run(segments.Count * blocks, Worthwhile(inputs), (piece, scratch) =>
         {
             Grouping.Segment segment = segments[piece / blocks];
@@ -325,7 +328,7 @@ public sealed unsafe class TensorContext : IDisposable
     private GroupBuffer SumByGroup(PanelReader[] inputs, Grouping grouping, int accumulators, GroupVerb verb)
     {
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators);
-        using var partial = new PartialSums(grouping, segments, accumulators);
+        using var partial = new PartialSums(Workers.Memory, grouping, segments, accumulators);
         Workers.Run(segments.Count, Worthwhile(inputs), (piece, scratch) =>
         {
             Grouping.Segment segment = segments[piece];
@@ -354,11 +357,11 @@ public sealed unsafe class TensorContext : IDisposable
     private static GroupValues At(GroupValues values, Grouping.Panel panel) => new(values.Data + panel.Group, values.Stride);
 
     /// <summary>Each group's value repeated for its folded copies; null where nothing is folded.</summary>
-    private static GroupBuffer? Folded(Grouping grouping, GroupBuffer values)
+    private GroupBuffer? Folded(Grouping grouping, GroupBuffer values)
     {
         if (grouping.Fold == 1)
             return null;
-        var folded = new GroupBuffer(values.Inputs, grouping.FoldedGroups);
+        var folded = NewGroups(values.Inputs, grouping.FoldedGroups);
         int groups = (int)grouping.Groups;
         for (int k = 0; k < values.Inputs; k++)
         {

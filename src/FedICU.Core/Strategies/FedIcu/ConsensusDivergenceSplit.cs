@@ -30,7 +30,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
             tensor.ReportWeight(k, divergence.Weights[k], divergence.Scores[k]);
 
         double[] weights = [.. divergence.Weights, divergence.Residual];
-        using GroupBuffer directions = DirectionCoefficients(norms, weights);
+        using GroupBuffer directions = DirectionCoefficients(tensor, norms, weights);
         bool previousEnters = divergence.Residual != 0 && options.Target == SplitTarget.Parameters;
         PanelReader[] combined = previousEnters ? inputs : inputs[..clients];
         using GroupBuffer squares = look.CombinationSquares(combined, directions, weights, out NativeBuffer? made);
@@ -39,8 +39,8 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         // scale[c] = M[c] / ||V[:,c]||; where V[:,c] vanishes, the previous direction stays (the delta's is zero)
         Span<double> magnitudes = new double[grouping.Groups];
         Consensus(tensor, norms, magnitudes);
-        using var scales = new GroupBuffer(1, grouping.Groups);
-        using var fallback = new GroupBuffer(1, grouping.Groups);
+        using var scales = tensor.NewGroups(1, grouping.Groups);
+        using var fallback = tensor.NewGroups(1, grouping.Groups);
         bool fallsBack = false;
         for (int c = 0; c < magnitudes.Length; c++)
         {
@@ -69,9 +69,9 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     }
 
     /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
-    private static GroupBuffer DirectionCoefficients(GroupBuffer norms, double[] weights)
+    private static GroupBuffer DirectionCoefficients(TensorContext tensor, GroupBuffer norms, double[] weights)
     {
-        var coefficients = new GroupBuffer(norms.Inputs, norms.Groups, clear: false);
+        var coefficients = tensor.NewGroups(norms.Inputs, norms.Groups, clear: false);
         for (int k = 0; k < norms.Inputs; k++)
         {
             GroupNorms.Reciprocals(norms[k], 1, coefficients[k]);
@@ -97,7 +97,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     {
         bool hasGlobal = combined.Length == inputs.Length;
         PanelReader[] all = fallback is null || hasGlobal ? combined : [.. combined, inputs[^1]];
-        using var coefficients = new GroupBuffer(all.Length, grouping.Groups, clear: all.Length > combined.Length);
+        using var coefficients = tensor.NewGroups(all.Length, grouping.Groups, clear: all.Length > combined.Length);
         for (int k = 0; k < combined.Length; k++)
         {
             if (directions is null)

@@ -68,7 +68,7 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         bool toPrevious = options.Similarity == Similarity.PreviousDirection;
         if (toPrevious && directionNorms[Count] <= options.Epsilon)
             return new double[Count];
-        using var scales = new GroupBuffer(toPrevious ? Count + 1 : Count, look.Grouping.Groups);
+        using var scales = look.NewGroups(toPrevious ? Count + 1 : Count);
         for (int k = 0; k < scales.Inputs; k++)
         {
             // a zero v_k has cosine 0 with everything
@@ -78,7 +78,7 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
 
         if (!toPrevious)
             return look.Products(scales, scales);
-        using var previous = new GroupBuffer(scales.Inputs, scales.Groups);
+        using var previous = look.NewGroups(scales.Inputs);
         scales[Count].CopyTo(previous[Count]);
         scales[Count].Clear();
         return look.Products(scales, previous)[..Count];

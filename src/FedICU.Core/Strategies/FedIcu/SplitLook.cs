@@ -45,6 +45,9 @@ internal abstract class SplitLook : IDisposable
         }
     }
 
+    /// <summary>Room for a value of each input and column, all 0.</summary>
+    public GroupBuffer NewGroups(int inputs) => _tensor.NewGroups(inputs, Grouping.Groups);
+
     /// <summary>Looks at a tensor for the first time.</summary>
     public static SplitLook Open(TensorContext tensor, FedIcuOptions options)
     {
@@ -86,14 +89,14 @@ internal abstract class SplitLook : IDisposable
         public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
         {
             long bytes = _tensor.Info.ElementCount * sizeof(double);
-            unrounded = bytes <= UnroundedBytes ? new NativeBuffer(bytes, pooled: true) : null;
+            unrounded = bytes <= UnroundedBytes ? _tensor.Workers.Memory.Rent(bytes) : null;
             return _tensor.CombinationSquares(combined, Grouping, directions, unrounded);
         }
     }
 
     /// <summary>All from the inner products of all pairs, found in one look.</summary>
     private sealed class FromGram(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, int looked, GroupBuffer grams)
-        : SplitLook(tensor, options, inputs, grouping, Diagonal(grams, looked))
+        : SplitLook(tensor, options, inputs, grouping, Diagonal(tensor, grams, looked))
     {
         // below this share of the largest square that the coefficients allow, the quadratic form has lost its digits (contracts.md)
         private const double LostDigits = 1e-6;
@@ -119,7 +122,7 @@ internal abstract class SplitLook : IDisposable
         public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
         {
             unrounded = null;
-            var squares = new GroupBuffer(1, Grouping.Groups);
+            var squares = _tensor.NewGroups(1, Grouping.Groups);
             for (int k = 0; k < combined.Length; k++)
             {
                 for (int j = 0; j <= k; j++)
@@ -143,9 +146,9 @@ internal abstract class SplitLook : IDisposable
             grams.Dispose();
         }
 
-        private static GroupBuffer Diagonal(GroupBuffer grams, int inputs)
+        private static GroupBuffer Diagonal(TensorContext tensor, GroupBuffer grams, int inputs)
         {
-            var squares = new GroupBuffer(inputs, grams.Groups, clear: false);
+            var squares = tensor.NewGroups(inputs, grams.Groups, clear: false);
             for (int k = 0; k < inputs; k++)
                 grams[GramPairs.Index(k, k)].CopyTo(squares[k]);
             return squares;
