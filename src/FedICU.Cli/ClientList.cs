@@ -56,7 +56,7 @@ internal sealed class ClientList
     {
         string[] parts = text.Split(',');
         if (parts.Length != _clients.Count)
-            throw new RefusedException($"--weights '{text}' has {parts.Length} numbers for {_clients.Count} clients; one for each was expected.");
+            throw new RefusedException($"--weights '{text}' has {parts.Length} {(parts.Length == 1 ? "number" : "numbers")} for {_clients.Count} clients; one for each was expected.");
         for (int i = 0; i < parts.Length; i++)
         {
             (string id, string path, _) = _clients[i];

@@ -9,7 +9,7 @@ internal static class RoundSummary
         foreach (ClientReport client in report.Clients)
         {
             clients.Add(
-                client.Id, Text.Number(client.Weight), client.Included ? Text.Percent(client.Share) : "-", client.Kind, Text.Bytes(client.BytesSent), Text.Bytes(client.BytesFull),
+                client.Id, Text.Weight(client.Weight), client.Included ? Text.Percent(client.Share) : "-", client.Kind, Text.Bytes(client.BytesSent), Text.Bytes(client.BytesFull),
                 client.Included ? "" : $"left out: {client.Reason}");
         }
 

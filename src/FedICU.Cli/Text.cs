@@ -23,6 +23,9 @@ internal static class Text
         return clean.ToString();
     }
 
+    /// <summary>A client's weight: numbers of examples in full.</summary>
+    public static string Weight(double value) => value.ToString("G9", CultureInfo.InvariantCulture);
+
     /// <summary>Six digits; a dash where there is nothing to show.</summary>
     public static string Number(double? value) => value?.ToString("G6", CultureInfo.InvariantCulture) ?? "-";
 

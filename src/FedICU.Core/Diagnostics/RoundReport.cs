@@ -45,7 +45,7 @@ public sealed record RoundReport
         text.Append(CultureInfo.InvariantCulture, $"{Strategy}: {included} of {Clients.Count} clients, {Tensors.Count} tensors, backend {Backend}");
         foreach (ClientReport client in Clients)
         {
-            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {client.Id}: weight {client.Weight:G6}");
+            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {client.Id}: weight {client.Weight:G9}");
             if (client.Included)
                 text.Append(CultureInfo.InvariantCulture, $" (share {client.Share:P1}), sent {client.BytesSent} of {client.BytesFull} bytes");
             else
