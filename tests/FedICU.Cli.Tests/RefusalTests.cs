@@ -11,7 +11,7 @@ public sealed class RefusalTests
     [TearDown]
     public void TearDown() => _place.Dispose();
 
-    [TestCase("1", "'1'", "1 numbers for 2 clients")]
+    [TestCase("1", "'1'", "1 number for 2 clients")]
     [TestCase("1,2,3", "'1,2,3'", "3 numbers for 2 clients")]
     [TestCase("1,,2", "3 numbers")]
     [TestCase("1,", "''")]
