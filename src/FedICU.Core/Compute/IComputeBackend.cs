@@ -50,9 +50,11 @@ public unsafe interface IComputeBackend
     void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams);
 
     /// <summary>
-    /// dots[k] += sum over i of (a[k, g(i)] * x_k[i]) * t[i], where t[i] = sum over j of b[j, g(i)] * x_j[i] (first product plain, then fma):
-    /// the inner product of each scaled input with one linear combination of all. Computed row by row in blocks of
-    /// <see cref="PanelGeometry.ProjectionBlock"/> columns: for each block, dots[k] += reduce8 of fma(a * x, t, lane).
+    /// dots[k] += sum over i of a[k, g(i)] * (x_k[i] * t[i]), where t[i] = sum over j of b[j, g(i)] * x_j[i] (first product plain, then fma):
+    /// the inner product of each scaled input with one linear combination of all. Where columns are groups, rows are taken
+    /// <see cref="PanelGeometry.RowsAbreast"/> at a time, and those left over one by one, in blocks of <see cref="PanelGeometry.ProjectionBlock"/>
+    /// columns (four times as many where there is one row): for each block, p = x * t of its first row, then fma for the others, and
+    /// dots[k] += reduce8 of fma(a, p, lane).
     /// </summary>
     /// <param name="inputs">N panels.</param>
     /// <param name="geometry">Rows, columns and which of them are groups.</param>

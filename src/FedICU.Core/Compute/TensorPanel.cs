@@ -44,7 +44,10 @@ public static class GramPairs
 public readonly record struct PanelGeometry(int Rows, int Columns, bool GroupsAreColumns)
 {
     /// <summary>Columns of a block in <see cref="IComputeBackend.AddProjections"/>; a part of the fixed reduction shape.</summary>
-    public const int ProjectionBlock = 1024;
+    public const int ProjectionBlock = 256;
+
+    /// <summary>Rows of a block there, where columns are groups; rows that are left over are blocks of one.</summary>
+    public const int RowsAbreast = 4;
 
     /// <summary>Rows x columns.</summary>
     public int Length => Rows * Columns;

@@ -269,7 +269,7 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
             double combination = 0;
             for (int j = 0; j < inputs.Length; j++)
                 combination += Math.Abs(b.Row(j)[group] * Rounding.Read(inputs[j].Data, inputs[j].DType, i));
-            sum += Math.Abs(a.Row(k)[group] * Rounding.Read(inputs[k].Data, inputs[k].DType, i)) * combination;
+            sum += Math.Abs(a.Row(k)[group]) * (Math.Abs(Rounding.Read(inputs[k].Data, inputs[k].DType, i)) * combination);
         }
 
         return (geometry.Length + 16 + inputs.Length) * Epsilon * sum;

@@ -1,3 +1,4 @@
+using System.Numerics;
 using FedICU.Compute;
 
 namespace FedICU;
@@ -21,6 +22,7 @@ internal sealed class Grouping
 {
     // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long
     private const int FoldedColumns = 1024;
+    private const int Lanes = 8;
     private const int MaximumSegments = 32;
     private const long SegmentAccumulators = 5L << 20;
 
@@ -35,6 +37,10 @@ internal sealed class Grouping
         GroupsAreColumns = axis == NormAxis.Columns;
         Groups = GroupsAreColumns ? columns : rows;
         Fold = GroupsAreColumns && columns > 0 ? Math.Clamp(FoldedColumns / columns, 1, Math.Max(rows, 1)) : 1;
+        // where it can be, a folded row is full vectors
+        long full = Lanes / (long)BigInteger.GreatestCommonDivisor(Lanes, columns);
+        if (Fold >= full)
+            Fold -= Fold % full;
         (Rows, Columns) = (rows / Fold, columns * Fold);
         Remainder = rows % Fold * columns;
         Elements = shape.ElementCount;
@@ -94,6 +100,8 @@ internal sealed class Grouping
         {
             int width = (int)Math.Min(size, Columns - column);
             int rowsInPanel = width == Columns ? Math.Max(size / width, 1) : 1;
+            if (rowsInPanel >= PanelGeometry.RowsAbreast)
+                rowsInPanel -= rowsInPanel % PanelGeometry.RowsAbreast;
             long blocks = (Rows + rowsInPanel - 1) / rowsInPanel;
             long affordable = most == int.MaxValue ? most : SegmentAccumulators / (accumulators * (long)width);
             long parts = Math.Clamp(Math.Min(most, affordable), 1, blocks), block = 0;

@@ -22,7 +22,9 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
     {
         (ByteLength, _capacity, _pool) = (bytes, capacity, pool);
         Pointer = kept != 0 ? (byte*)kept : Allocate(capacity);
-        GC.AddMemoryPressure(capacity);
+        // a pool's memory is given back by the steps that took it; what a caller holds may be left to the collector
+        if (pool is null)
+            GC.AddMemoryPressure(capacity);
     }
 
     public byte* Pointer { get; private set; }
@@ -34,11 +36,7 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
     public void Dispose()
     {
         if (Pointer is not null && _pool is not null && _pool.TryKeep((nint)Pointer, _capacity))
-        {
             Pointer = null;
-            GC.RemoveMemoryPressure(_capacity);
-        }
-
         Free();
         GC.SuppressFinalize(this);
     }
@@ -64,6 +62,7 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
             return;
         NativeMemory.AlignedFree(Pointer);
         Pointer = null;
-        GC.RemoveMemoryPressure(_capacity);
+        if (_pool is null)
+            GC.RemoveMemoryPressure(_capacity);
     }
 }

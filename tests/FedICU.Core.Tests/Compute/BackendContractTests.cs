@@ -279,7 +279,7 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
             for (int k = 0; k < inputs.Length; k++)
                 t = k == 0 ? b.Row(0)[group] * At(inputs[0], i) : Math.FusedMultiplyAdd(b.Row(k)[group], At(inputs[k], i), t);
             for (int k = 0; k < inputs.Length; k++)
-                magnitudes[k] += Math.Abs(a.Row(k)[group] * At(inputs[k], i) * t);
+                magnitudes[k] += Math.Abs(a.Row(k)[group] * (At(inputs[k], i) * t));
         }
     }
 

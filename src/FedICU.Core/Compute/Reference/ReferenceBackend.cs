@@ -72,7 +72,7 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
             {
                 double combination = Combination(inputs, b, group, i);
                 for (int k = 0; k < inputs.Length; k++)
-                    sums[k].AddProduct(a.Row(k)[group] * At(inputs[k], i), combination);
+                    sums[k].AddProduct(a.Row(k)[group], At(inputs[k], i) * combination);
             }
         }
 

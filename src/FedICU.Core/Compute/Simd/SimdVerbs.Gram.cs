@@ -8,7 +8,7 @@ namespace FedICU.Compute;
 internal sealed unsafe partial class SimdVerbs<L>
 {
     /// <summary>Inputs of a block: the pairs of two blocks, twenty-five, are summed in registers.</summary>
-    private const int Block = 5;
+    private const int GramInputs = 5;
 
     private const int TileColumns = 2 * Lanes;
     // a stripe and its sums share the second cache, a tile and its sums the first; the more rows, the seldomer the sums are fetched
@@ -58,8 +58,7 @@ internal sealed unsafe partial class SimdVerbs<L>
         for (int row = 0; row < geometry.Rows; row += stripe.Rows)
         {
             int rows = Math.Min(stripe.Rows, geometry.Rows - row);
-            foreach (TensorPanel input in inputs)
-                Touch(input, (long)row * geometry.Columns, (long)rows * geometry.Columns);
+            Touch(inputs, (long)row * geometry.Columns, (long)rows * geometry.Columns);
             for (int start = 0; start < geometry.Columns; start += stripe.Width)
             {
                 int width = Math.Min(stripe.Width, geometry.Columns - start), tiles = (width + TileColumns - 1) / TileColumns;
@@ -83,21 +82,6 @@ internal sealed unsafe partial class SimdVerbs<L>
                 }
             }
         }
-    }
-
-    /// <summary>
-    /// Reads elements from end to end into the caches. Memory gives what is read so at twice the speed of a stripe's short runs, and prefetches are
-    /// dropped where they meet a page that the processor has forgotten.
-    /// </summary>
-    /// <returns>What keeps the compiler from leaving out the reading.</returns>
-    [MethodImpl(Kernel | MethodImplOptions.NoInlining)]
-    private static int Touch(TensorPanel input, long offset, long count)
-    {
-        int size = input.DType.BitSize / 8, sum = 0;
-        byte* first = (byte*)input.Data + offset * size, end = first + count * size;
-        for (; first < end; first += Slack)
-            sum += *first;
-        return sum;
     }
 
     private static void CopySums(GroupValues from, int fromGroup, GroupValues to, int toGroup, int count, int inputs)
@@ -155,11 +139,11 @@ internal sealed unsafe partial class SimdVerbs<L>
     [MethodImpl(Kernel)]
     private static void AddTile(double* data, nint distance, int inputs, nint step, int steps, int vectors, GroupValues sums)
     {
-        for (int k = 0; k < inputs; k += Block)
+        for (int k = 0; k < inputs; k += GramInputs)
         {
-            int rows = Math.Min(Block, inputs - k);
+            int rows = Math.Min(GramInputs, inputs - k);
             double* y = data + k * distance;
-            for (int j = 0; j <= k; j += Block)
+            for (int j = 0; j <= k; j += GramInputs)
             {
                 double* first = sums.Row(GramPairs.Index(j, k));
                 if (j < k)

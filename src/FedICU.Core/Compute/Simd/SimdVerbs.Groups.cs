@@ -5,9 +5,6 @@ namespace FedICU.Compute;
 // Sums over the elements of groups, and of all: AddSquares and AddProjections.
 internal sealed unsafe partial class SimdVerbs<L>
 {
-    /// <summary>Rows that are read side by side where each column is a group.</summary>
-    private const int RowsAbreast = 4;
-
     public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums)
     {
         for (int k = 0; k < inputs.Length;)
@@ -29,6 +26,7 @@ internal sealed unsafe partial class SimdVerbs<L>
         if (geometry.GroupsAreColumns)
         {
             nint bytes = (nint)geometry.Columns * E.Size;
+            Touch((byte*)inputs[k].Data, bytes * geometry.Rows);
             for (int row = 0; row < geometry.Rows; row += RowsAbreast)
             {
                 int rows = Math.Min(RowsAbreast, geometry.Rows - row);
@@ -152,92 +150,82 @@ internal sealed unsafe partial class SimdVerbs<L>
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
     {
         ScalarMath.CheckSums(inputs.Length, dots.Length);
-        byte* storage = stackalloc byte[PanelGeometry.ProjectionBlock * sizeof(double) + Slack];
+        byte* storage = stackalloc byte[TileElements * sizeof(double) + Slack];
         double* tile = Align(storage);
-        bool columns = geometry.GroupsAreColumns;
-        fixed (double* sums = dots)
+        for (int row = 0, rows; row < geometry.Rows; row += rows)
         {
-            for (int row = 0; row < geometry.Rows; row++)
+            rows = Part.RowsFrom(geometry, row);
+            if (rows > 1)
+                Touch(inputs, (long)row * geometry.Columns, (long)rows * geometry.Columns);
+            for (int column = 0; column < geometry.Columns;)
             {
-                for (int column = 0; column < geometry.Columns; column += PanelGeometry.ProjectionBlock)
+                var part = new Part(geometry, row, rows, column);
+                Mix(inputs, b, part, tile);
+                for (int k = 0; k < inputs.Length; k++)
                 {
-                    int count = Math.Min(PanelGeometry.ProjectionBlock, geometry.Columns - column), group = columns ? column : row;
-                    long offset = (long)row * geometry.Columns + column;
-                    Mix(inputs, b, columns, group, offset, tile, count);
-                    for (int k = 0; k < inputs.Length;)
+                    dots[k] += inputs[k].DType switch
                     {
-                        k += inputs[k].DType switch
-                        {
-                            DType.F64 => Project<F64>(inputs, k, a, columns, group, offset, tile, count, sums),
-                            DType.F32 => Project<F32>(inputs, k, a, columns, group, offset, tile, count, sums),
-                            DType.F16 => Project<F16>(inputs, k, a, columns, group, offset, tile, count, sums),
-                            DType.BF16 => Project<BF16>(inputs, k, a, columns, group, offset, tile, count, sums),
-                            DType other => throw Rounding.NotComputed(other),
-                        };
-                    }
+                        DType.F64 => Project<F64>(inputs[k], a.Row(k), part, tile),
+                        DType.F32 => Project<F32>(inputs[k], a.Row(k), part, tile),
+                        DType.F16 => Project<F16>(inputs[k], a.Row(k), part, tile),
+                        DType.BF16 => Project<BF16>(inputs[k], a.Row(k), part, tile),
+                        DType other => throw Rounding.NotComputed(other),
+                    };
                 }
+
+                column += part.Count;
             }
         }
     }
 
-    private static int Project<E>(
-        ReadOnlySpan<TensorPanel> inputs, int k, GroupValues a, bool columns, int group, long offset, double* tile, int count, double* sums)
-        where E : struct, IElement
+    private static double Project<E>(TensorPanel input, double* a, in Part part, double* tile) where E : struct, IElement
     {
-        Inputs some = Take(inputs, k, offset, E.Size);
-        double* first = a.Row(k) + group;
-        if (columns)
-            Project<E, ColumnCoefficients<L>>(some, first, a.Stride, tile, count, sums + k);
-        else
-            Project<E, RowCoefficient<L>>(some, first, a.Stride, tile, count, sums + k);
-        return some.Count;
+        byte* x = (byte*)input.Data + part.Offset * E.Size;
+        return part.GroupsAreColumns
+            ? Project<E, ColumnCoefficients<L>>(x, a + part.Group, part, tile)
+            : Project<E, RowCoefficient<L>>(x, a + part.Group, part, tile);
     }
 
-    /// <summary>sums[k] += reduce8 of (a[k, i] * x_k[i]) * tile[i], for up to four inputs.</summary>
+    /// <summary>The part's reduce8 of fma(a[i], p, lane), p being the sum over the rows of x[r, i] * tile[r, i].</summary>
     [MethodImpl(Kernel)]
-    private static void Project<E, C>(Inputs inputs, double* coefficients, long stride, double* tile, int count, double* sums)
+    private static double Project<E, C>(byte* x, double* a, in Part part, double* tile)
         where E : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
-        int m = inputs.Count;
-        byte* x0 = inputs.X0, x1 = inputs.X1, x2 = inputs.X2, x3 = inputs.X3;
-        C c0 = C.From(coefficients);
-        C c1 = C.From(coefficients + (m > 1 ? stride : 0));
-        C c2 = C.From(coefficients + (m > 2 ? 2 * stride : 0));
-        C c3 = C.From(coefficients + (m > 3 ? 3 * stride : 0));
-        L s0 = L.Broadcast(0), s1 = s0, s2 = s0, s3 = s0;
+        C c = C.From(a);
+        int count = part.Count;
+        bool rows = part.Rows > 1;
+        nint step = part.Step * E.Size;
+        L sum = L.Broadcast(0);
         nint i = 0;
         for (; i <= count - Lanes; i += Lanes)
         {
-            L t = L.Load(tile + i);
-            s0 = L.FusedMultiplyAdd(L.Multiply(c0.At(i), E.Load<L>(x0 + i * E.Size)), t, s0);
-            if (m > 1)
-                s1 = L.FusedMultiplyAdd(L.Multiply(c1.At(i), E.Load<L>(x1 + i * E.Size)), t, s1);
-            if (m > 2)
-                s2 = L.FusedMultiplyAdd(L.Multiply(c2.At(i), E.Load<L>(x2 + i * E.Size)), t, s2);
-            if (m > 3)
-                s3 = L.FusedMultiplyAdd(L.Multiply(c3.At(i), E.Load<L>(x3 + i * E.Size)), t, s3);
+            byte* y = x + i * E.Size;
+            double* t = tile + i;
+            L product = L.Multiply(E.Load<L>(y), L.Load(t));
+            if (rows)
+            {
+                product = L.FusedMultiplyAdd(E.Load<L>(y + step), L.Load(t + PartColumns), product);
+                product = L.FusedMultiplyAdd(E.Load<L>(y + 2 * step), L.Load(t + 2 * PartColumns), product);
+                product = L.FusedMultiplyAdd(E.Load<L>(y + 3 * step), L.Load(t + 3 * PartColumns), product);
+            }
+
+            sum = L.FusedMultiplyAdd(c.At(i), product, sum);
         }
 
-        var lanes = new FourLanes { A = s0, B = s1, C = s2, D = s3 };
-        if (i < count)
-            ProjectRest<E, C>(inputs, coefficients, stride, tile, i, count - (int)i, (L*)&lanes);
-        lanes.AddTo(sums, 1, m);
+        return L.Sum(i < count ? ProjectRest<E, C>(x + i * E.Size, a, part, tile, i, count - (int)i, sum) : sum);
     }
 
     /// <summary>The last elements of <see cref="Project{E, C}"/>. Lanes past the end take 0 * 0, whatever a coefficient times nothing would be.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void ProjectRest<E, C>(Inputs inputs, double* coefficients, long stride, double* tile, nint i, int rest, L* lanes)
+    private static L ProjectRest<E, C>(byte* x, double* a, in Part part, double* tile, nint i, int rest, L sum)
         where E : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
-        L t = Partial<L>.First(L.Load(tile + i), rest);
-        for (int j = 0; j < inputs.Count; j++)
-        {
-            L x = Partial<L>.Load<E>(inputs[j] + i * E.Size, rest);
-            L scaled = Partial<L>.First(L.Multiply(C.From(coefficients + j * stride).Rest(i, rest), x), rest);
-            lanes[j] = L.FusedMultiplyAdd(scaled, t, lanes[j]);
-        }
+        L product = L.Broadcast(-0.0);
+        for (int row = 0; row < part.Rows; row++)
+            product = L.FusedMultiplyAdd(Partial<L>.Load<E>(x + row * part.Step * E.Size, rest), L.Load(tile + row * PartColumns + i), product);
+        return L.FusedMultiplyAdd(Partial<L>.First(C.From(a).Rest(i, rest), rest), Partial<L>.First(product, rest), sum);
     }
 
     /// <summary>The lanes of up to four inputs, out of their registers.</summary>

@@ -22,106 +22,178 @@ internal sealed unsafe partial class SimdVerbs<L>
     private static long Combine(
         ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, TensorPanel output, double* squares)
     {
-        byte* storage = stackalloc byte[Tile * sizeof(double) + Slack];
+        byte* storage = stackalloc byte[TileElements * sizeof(double) + Slack];
         double* tile = Align(storage);
-        bool columns = geometry.GroupsAreColumns;
         long nonFinite = 0;
-        for (int row = 0; row < geometry.Rows; row++)
+        for (int row = 0, rows; row < geometry.Rows; row += rows)
         {
+            rows = Part.RowsFrom(geometry, row);
+            if (rows > 1)
+                Touch(inputs, (long)row * geometry.Columns, (long)rows * geometry.Columns);
             L lanes = L.Broadcast(0);
-            for (int column = 0; column < geometry.Columns; column += Tile)
+            for (int column = 0; column < geometry.Columns;)
             {
-                int count = Math.Min(Tile, geometry.Columns - column);
-                long offset = (long)row * geometry.Columns + column;
-                Mix(inputs, coefficients, columns, columns ? column : row, offset, tile, count);
-                if (output.Data != null)
-                    nonFinite += Finish(tile, divisor, output, offset, count);
-                if (squares != null && columns)
-                    SquareRows<F64>((byte*)tile, 0, 1, squares + column, count);
+                var part = new Part(geometry, row, rows, column);
+                Mix(inputs, coefficients, part, tile);
+                for (int r = 0; r < rows && output.Data != null; r++)
+                    nonFinite += Finish(tile + r * PartColumns, divisor, output, part.Offset + r * part.Step, part.Count);
+                if (squares != null && geometry.GroupsAreColumns)
+                    SquareRows<F64>((byte*)tile, PartColumns * sizeof(double), rows, squares + column, part.Count);
                 else if (squares != null)
-                    lanes = SquareTile(lanes, tile, count);
+                    lanes = SquareTile(lanes, tile, part.Count);
+                column += part.Count;
             }
 
-            if (squares != null && !columns)
+            if (squares != null && !geometry.GroupsAreColumns)
                 squares[row] += L.Sum(lanes);
         }
 
         return nonFinite;
     }
 
-    /// <summary>tile[i] = sum over k of c[k, group or group + i] * x_k[offset + i]. The tile is written up to a multiple of eight.</summary>
-    private static void Mix(
-        ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, bool columns, int group, long offset, double* tile, int count)
+    /// <summary>tile[r, i] = sum over k of c[k, group] * x_k[r, i]. Each row of the tile is written up to a multiple of eight.</summary>
+    private static void Mix(ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, in Part part, double* tile)
     {
         for (int k = 0; k < inputs.Length;)
         {
             k += inputs[k].DType switch
             {
-                DType.F64 => Mix<F64>(inputs, k, coefficients, columns, group, offset, tile, count),
-                DType.F32 => Mix<F32>(inputs, k, coefficients, columns, group, offset, tile, count),
-                DType.F16 => Mix<F16>(inputs, k, coefficients, columns, group, offset, tile, count),
-                DType.BF16 => Mix<BF16>(inputs, k, coefficients, columns, group, offset, tile, count),
+                DType.F64 => Mix<F64>(inputs, k, coefficients, part, tile),
+                DType.F32 => Mix<F32>(inputs, k, coefficients, part, tile),
+                DType.F16 => Mix<F16>(inputs, k, coefficients, part, tile),
+                DType.BF16 => Mix<BF16>(inputs, k, coefficients, part, tile),
                 DType other => throw Rounding.NotComputed(other),
             };
         }
     }
 
-    private static int Mix<E>(
-        ReadOnlySpan<TensorPanel> inputs, int k, GroupValues coefficients, bool columns, int group, long offset, double* tile, int count)
+    private static int Mix<E>(ReadOnlySpan<TensorPanel> inputs, int k, GroupValues coefficients, in Part part, double* tile)
         where E : struct, IElement
     {
-        Inputs some = Take(inputs, k, offset, E.Size);
-        double* first = coefficients.Row(k) + group;
-        if (columns)
-            Mix<E, ColumnCoefficients<L>>(some, first, coefficients.Stride, k == 0, tile, count);
+        ReadOnlySpan<TensorPanel> some = inputs.Slice(k, SameType(inputs, k));
+        var first = new GroupValues(coefficients.Row(k) + part.Group, coefficients.Stride);
+        if (part.Rows > 1)
+            MixRows<E>(some, first, part, k == 0, tile);
+        else if (part.GroupsAreColumns)
+            Mix<E, ColumnCoefficients<L>>(some, first, part, k == 0, tile);
         else
-            Mix<E, RowCoefficient<L>>(some, first, coefficients.Stride, k == 0, tile, count);
-        return some.Count;
+            Mix<E, RowCoefficient<L>>(some, first, part, k == 0, tile);
+        return some.Length;
     }
 
-    /// <summary>
-    /// Adds up to four products to the tile. The first product of all is plain: the same as fused with -0, which adds nothing to any number and
-    /// keeps the sign of a zero.
-    /// </summary>
     [MethodImpl(Kernel)]
-    private static void Mix<E, C>(Inputs inputs, double* coefficients, long stride, bool begin, double* tile, int count)
+    private static void Mix<E, C>(ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, in Part part, bool begin, double* tile)
         where E : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
-        int m = inputs.Count;
-        byte* x0 = inputs.X0, x1 = inputs.X1, x2 = inputs.X2, x3 = inputs.X3;
-        C c0 = C.From(coefficients);
-        C c1 = C.From(coefficients + (m > 1 ? stride : 0));
-        C c2 = C.From(coefficients + (m > 2 ? 2 * stride : 0));
-        C c3 = C.From(coefficients + (m > 3 ? 3 * stride : 0));
+        int count = part.Count;
+        L zero = L.Broadcast(-0.0);
         nint i = 0;
-        for (; i <= count - Lanes; i += Lanes)
+        for (; i <= count - 4 * Lanes; i += 4 * Lanes)
         {
-            L sum = begin ? L.Broadcast(-0.0) : L.Load(tile + i);
-            sum = L.FusedMultiplyAdd(c0.At(i), Stream<E>(x0 + i * E.Size), sum);
-            if (m > 1)
-                sum = L.FusedMultiplyAdd(c1.At(i), Stream<E>(x1 + i * E.Size), sum);
-            if (m > 2)
-                sum = L.FusedMultiplyAdd(c2.At(i), Stream<E>(x2 + i * E.Size), sum);
-            if (m > 3)
-                sum = L.FusedMultiplyAdd(c3.At(i), Stream<E>(x3 + i * E.Size), sum);
-            L.Store(sum, tile + i);
+            double* t = tile + i;
+            L s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+            if (!begin)
+            {
+                s0 = L.Load(t);
+                s1 = L.Load(t + Lanes);
+                s2 = L.Load(t + 2 * Lanes);
+                s3 = L.Load(t + 3 * Lanes);
+            }
+
+            double* coefficient = coefficients.Data;
+            for (int k = 0; k < inputs.Length; k++, coefficient += coefficients.Stride)
+            {
+                byte* x = (byte*)inputs[k].Data + (part.Offset + i) * E.Size;
+                C c = C.From(coefficient);
+                s0 = L.FusedMultiplyAdd(c.At(i), Stream<E>(x), s0);
+                s1 = L.FusedMultiplyAdd(c.At(i + Lanes), Stream<E>(x + Lanes * E.Size), s1);
+                s2 = L.FusedMultiplyAdd(c.At(i + 2 * Lanes), Stream<E>(x + 2 * Lanes * E.Size), s2);
+                s3 = L.FusedMultiplyAdd(c.At(i + 3 * Lanes), Stream<E>(x + 3 * Lanes * E.Size), s3);
+            }
+
+            L.Store(s0, t);
+            L.Store(s1, t + Lanes);
+            L.Store(s2, t + 2 * Lanes);
+            L.Store(s3, t + 3 * Lanes);
         }
 
-        if (i < count)
-            MixRest<E, C>(inputs, coefficients, stride, begin, tile, i, count - (int)i);
+        MixRest<E, C>(inputs, coefficients, part, begin, tile, i);
     }
 
-    /// <summary>The last elements of <see cref="Mix{E, C}"/>, apart from it so that its loop keeps all it needs in registers.</summary>
+    /// <summary>The same for four rows, so that each column's coefficient is fetched once for all of them.</summary>
+    [MethodImpl(Kernel)]
+    private static void MixRows<E>(ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, in Part part, bool begin, double* tile)
+        where E : struct, IElement
+    {
+        int count = part.Count;
+        nint step = part.Step * E.Size;
+        L zero = L.Broadcast(-0.0);
+        nint i = 0;
+        for (; i <= count - 2 * Lanes; i += 2 * Lanes)
+        {
+            double* t = tile + i;
+            L s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+            L u0 = zero, u1 = zero, u2 = zero, u3 = zero;
+            if (!begin)
+            {
+                s0 = L.Load(t);
+                s1 = L.Load(t + PartColumns);
+                s2 = L.Load(t + 2 * PartColumns);
+                s3 = L.Load(t + 3 * PartColumns);
+                u0 = L.Load(t + Lanes);
+                u1 = L.Load(t + Lanes + PartColumns);
+                u2 = L.Load(t + Lanes + 2 * PartColumns);
+                u3 = L.Load(t + Lanes + 3 * PartColumns);
+            }
+
+            double* coefficient = coefficients.Data + i;
+            for (int k = 0; k < inputs.Length; k++, coefficient += coefficients.Stride)
+            {
+                byte* x = (byte*)inputs[k].Data + (part.Offset + i) * E.Size, y = x + 2 * step;
+                L c = L.Load(coefficient), d = L.Load(coefficient + Lanes);
+                s0 = L.FusedMultiplyAdd(c, E.Load<L>(x), s0);
+                u0 = L.FusedMultiplyAdd(d, E.Load<L>(x + Lanes * E.Size), u0);
+                s1 = L.FusedMultiplyAdd(c, E.Load<L>(x + step), s1);
+                u1 = L.FusedMultiplyAdd(d, E.Load<L>(x + step + Lanes * E.Size), u1);
+                s2 = L.FusedMultiplyAdd(c, E.Load<L>(y), s2);
+                u2 = L.FusedMultiplyAdd(d, E.Load<L>(y + Lanes * E.Size), u2);
+                s3 = L.FusedMultiplyAdd(c, E.Load<L>(y + step), s3);
+                u3 = L.FusedMultiplyAdd(d, E.Load<L>(y + step + Lanes * E.Size), u3);
+            }
+
+            L.Store(s0, t);
+            L.Store(s1, t + PartColumns);
+            L.Store(s2, t + 2 * PartColumns);
+            L.Store(s3, t + 3 * PartColumns);
+            L.Store(u0, t + Lanes);
+            L.Store(u1, t + Lanes + PartColumns);
+            L.Store(u2, t + Lanes + 2 * PartColumns);
+            L.Store(u3, t + Lanes + 3 * PartColumns);
+        }
+
+        MixRest<E, ColumnCoefficients<L>>(inputs, coefficients, part, begin, tile, i);
+    }
+
+    /// <summary>What is left from element i on of each row.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void MixRest<E, C>(Inputs inputs, double* coefficients, long stride, bool begin, double* tile, nint i, int rest)
+    private static void MixRest<E, C>(ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, in Part part, bool begin, double* tile, nint start)
         where E : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
-        L sum = begin ? L.Broadcast(-0.0) : L.Load(tile + i);
-        for (int j = 0; j < inputs.Count; j++)
-            sum = L.FusedMultiplyAdd(C.From(coefficients + j * stride).Rest(i, rest), Partial<L>.Load<E>(inputs[j] + i * E.Size, rest), sum);
-        L.Store(sum, tile + i);
+        for (int row = 0; row < part.Rows; row++)
+        {
+            for (nint i = start; i < part.Count; i += Lanes)
+            {
+                double* t = tile + row * PartColumns + i;
+                int rest = Math.Min(Lanes, part.Count - (int)i);
+                long offset = part.Offset + row * part.Step + i;
+                L sum = begin ? L.Broadcast(-0.0) : L.Load(t);
+                for (int k = 0; k < inputs.Length; k++)
+                    sum = L.FusedMultiplyAdd(C.From(coefficients.Row(k)).Rest(i, rest), Partial<L>.Load<E>((byte*)inputs[k].Data + offset * E.Size, rest), sum);
+                L.Store(sum, t);
+            }
+        }
     }
 
     private static long Finish(double* tile, double divisor, TensorPanel output, long offset, int count)

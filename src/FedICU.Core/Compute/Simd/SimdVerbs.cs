@@ -5,7 +5,7 @@ namespace FedICU.Compute;
 
 /// <summary>
 /// The verbs, written once for all registers. The work goes through tiles: runs of elements short enough that their float64 values stay in the first
-/// cache, while each input is read from memory once, up to four inputs side by side.
+/// cache, while each input is read from memory once.
 /// </summary>
 internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
     where L : unmanaged, ILanes<L>
@@ -15,13 +15,12 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
 
     private const int Lanes = 8;
 
-    /// <summary>Elements of a tile of sums.</summary>
-    private const int Tile = 4096;
+    private const int RowsAbreast = PanelGeometry.RowsAbreast, PartColumns = PanelGeometry.ProjectionBlock, TileElements = RowsAbreast * PartColumns;
 
     /// <summary>Bytes by which a tile is longer, so that it can begin at a multiple of 64.</summary>
     private const int Slack = 64;
 
-    /// <summary>Inputs read side by side.</summary>
+    /// <summary>Inputs whose squares are summed side by side.</summary>
     private const int Abreast = 4;
 
     public string Name => "simd";
@@ -29,8 +28,8 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
     private static double* Align(byte* storage) => (double*)((nuint)(storage + Slack - 1) & ~(nuint)(Slack - 1));
 
     /// <summary>
-    /// Eight elements that come from memory, in a kernel that walks through a panel. A tile's run of an input is too short for the processor to see it
-    /// coming; and what the cache is asked for past the run's end is the beginning of the next.
+    /// Eight elements that come from memory, in a kernel that walks through a panel: its runs of an input are too short for the processor to see them
+    /// coming; and what the cache is asked for past a run's end is the beginning of the next.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static L Stream<E>(byte* source) where E : struct, IElement
@@ -38,6 +37,31 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
         if (Sse.IsSupported && E.Ahead > 0)
             Sse.Prefetch0(source + E.Ahead);
         return E.Load<L>(source);
+    }
+
+    /// <summary>
+    /// What of a panel is worked on at once: <see cref="RowsAbreast"/> rows where columns are groups, so that what belongs to a column is fetched once for
+    /// all of them, else one row; as many columns as have their sums in a tile, whose rows are <see cref="PartColumns"/> apart.
+    /// </summary>
+    private readonly struct Part(PanelGeometry geometry, int row, int rows, int column)
+    {
+        public readonly long Offset = (long)row * geometry.Columns + column;
+        public readonly nint Step = geometry.Columns;
+        public readonly int Rows = rows;
+        public readonly int Count = Math.Min(geometry.Columns - column, TileElements / rows);
+        public readonly int Group = geometry.GroupsAreColumns ? column : row;
+        public readonly bool GroupsAreColumns = geometry.GroupsAreColumns;
+
+        public static int RowsFrom(PanelGeometry geometry, int row) => geometry.GroupsAreColumns && geometry.Rows - row >= RowsAbreast ? RowsAbreast : 1;
+    }
+
+    /// <summary>How many inputs from k on are of one type.</summary>
+    private static int SameType(ReadOnlySpan<TensorPanel> inputs, int k)
+    {
+        int count = 1;
+        while (k + count < inputs.Length && inputs[k + count].DType == inputs[k].DType)
+            count++;
+        return count;
     }
 
     /// <summary>Up to four inputs of one type, at one place in each.</summary>
@@ -59,6 +83,28 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
         long bytes = offset * size;
         byte* At(ReadOnlySpan<TensorPanel> panels, int j) => (byte*)panels[k + Math.Min(j, count - 1)].Data + bytes;
         return new Inputs { X0 = At(panels, 0), X1 = At(panels, 1), X2 = At(panels, 2), X3 = At(panels, 3), Count = count };
+    }
+
+    /// <summary>
+    /// Reads elements from end to end into the caches. Memory gives what is read so at twice the speed of a block's short runs, and prefetches are
+    /// dropped where they meet a page that the processor has forgotten.
+    /// </summary>
+    private static int Touch(ReadOnlySpan<TensorPanel> inputs, long offset, long count)
+    {
+        int sum = 0;
+        foreach (TensorPanel input in inputs)
+            sum += Touch((byte*)input.Data + offset * input.DType.BitSize / 8, count * input.DType.BitSize / 8);
+        return sum;
+    }
+
+    /// <returns>What keeps the compiler from leaving out the reading.</returns>
+    [MethodImpl(Kernel | MethodImplOptions.NoInlining)]
+    private static int Touch(byte* data, long bytes)
+    {
+        int sum = 0;
+        for (byte* end = data + bytes; data < end; data += Slack)
+            sum += *data;
+        return sum;
     }
 
     public long CountNonFinite(TensorPanel input, int length) => input.DType switch

@@ -37,35 +37,26 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         using NativeBuffer? unrounded = made;
 
         // scale[c] = M[c] / ||V[:,c]||; where V[:,c] vanishes, the previous direction stays (the delta's is zero)
-        Span<double> magnitudes = new double[grouping.Groups];
-        Consensus(tensor, norms, magnitudes);
-        using var scales = tensor.NewGroups(1, grouping.Groups);
-        using var fallback = tensor.NewGroups(1, grouping.Groups);
-        bool fallsBack = false;
-        for (int c = 0; c < magnitudes.Length; c++)
+        using GroupBuffer magnitudes = Consensus(tensor, norms);
+        using var scales = tensor.NewGroups(1, grouping.Groups, clear: false);
+        GroupNorms.Root(squares[0], options.Epsilon);
+        bool fallsBack = GroupNorms.Quotients(magnitudes[0], squares[0], scales[0]) && options.Target == SplitTarget.Parameters;
+        using GroupBuffer? fallback = fallsBack || options.Target == SplitTarget.Delta ? tensor.NewGroups(1, grouping.Groups) : null;
+        if (fallsBack)
         {
-            double norm = Math.Sqrt(squares[0][c]);
-            if (!(norm <= options.Epsilon))
+            for (int c = 0; c < magnitudes.Groups; c++)
             {
-                scales[0][c] = magnitudes[c] / norm;
-            }
-            else if (options.Target == SplitTarget.Parameters && look.PreviousNorms[c] > 0)
-            {
-                fallback[0][c] = magnitudes[c] / look.PreviousNorms[c];
-                fallsBack |= fallback[0][c] != 0;
+                if (squares[0][c] == 0 && look.PreviousNorms[c] > 0)
+                    fallback![0][c] = magnitudes[0][c] / look.PreviousNorms[c];
             }
         }
 
         if (options.Target == SplitTarget.Delta)
-        {
-            fallback[0].Fill(1);
-            fallsBack = true;
-        }
-
+            fallback![0].Fill(1);
         if (unrounded is not null)
-            Write(tensor, grouping, [new UnroundedReader(unrounded)], inputs, scales, null, fallsBack ? fallback : null);
+            Write(tensor, grouping, [new UnroundedReader(unrounded)], inputs, scales, null, fallback);
         else
-            Write(tensor, grouping, combined, inputs, scales, directions, fallsBack ? fallback : null);
+            Write(tensor, grouping, combined, inputs, scales, directions, fallback);
     }
 
     /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
@@ -82,13 +73,15 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     }
 
     /// <summary>M = sum_k M_k / N, or by the clients' shares; the update form comes to the same, as these weights sum to one.</summary>
-    private void Consensus(TensorContext tensor, GroupBuffer norms, Span<double> magnitudes)
+    private GroupBuffer Consensus(TensorContext tensor, GroupBuffer norms)
     {
         int clients = tensor.Clients.Count;
         bool uniform = options.Consensus == ConsensusRule.Uniform;
+        var magnitudes = tensor.NewGroups(1, norms.Groups);
         for (int k = 0; k < clients; k++)
-            TensorPrimitives.FusedMultiplyAdd(norms[k], uniform ? 1 : tensor.Clients[k].Weight, magnitudes, magnitudes);
-        TensorPrimitives.Divide(magnitudes, uniform ? clients : tensor.Clients.Sum(client => client.Weight), magnitudes);
+            TensorPrimitives.FusedMultiplyAdd(norms[k], uniform ? 1 : tensor.Clients[k].Weight, magnitudes[0], magnitudes[0]);
+        TensorPrimitives.Divide(magnitudes[0], uniform ? clients : tensor.Clients.Sum(client => client.Weight), magnitudes[0]);
+        return magnitudes;
     }
 
     /// <summary>output = scale * (the combination), plus the global model's columns where they stand in.</summary>
@@ -105,7 +98,6 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
             else
                 TensorPrimitives.Multiply(directions[k], scales[0], coefficients[k]);
         }
-
 
         if (fallback is not null)
             TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);

@@ -68,17 +68,19 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         bool toPrevious = options.Similarity == Similarity.PreviousDirection;
         if (toPrevious && directionNorms[Count] <= options.Epsilon)
             return new double[Count];
-        using var scales = look.NewGroups(toPrevious ? Count + 1 : Count);
+        using GroupBuffer scales = look.NewGroups(toPrevious ? Count + 1 : Count, clear: false);
         for (int k = 0; k < scales.Inputs; k++)
         {
             // a zero v_k has cosine 0 with everything
-            if (!(directionNorms[k] <= options.Epsilon))
+            if (directionNorms[k] <= options.Epsilon)
+                scales[k].Clear();
+            else
                 GroupNorms.Reciprocals(look.Norms[k], directionNorms[k], scales[k]);
         }
 
         if (!toPrevious)
             return look.Products(scales, scales);
-        using var previous = look.NewGroups(scales.Inputs);
+        using GroupBuffer previous = look.NewGroups(scales.Inputs, clear: true);
         scales[Count].CopyTo(previous[Count]);
         scales[Count].Clear();
         return look.Products(scales, previous)[..Count];

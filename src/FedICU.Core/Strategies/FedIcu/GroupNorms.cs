@@ -36,6 +36,29 @@ internal static class GroupNorms
             reciprocals[i] = norms[i] == 0 ? 0 : 1 / (norms[i] * factor);
     }
 
+    /// <summary>magnitude / norm, and 0 for a zero norm; returns whether there is one.</summary>
+    public static bool Quotients(ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> norms, Span<double> quotients)
+    {
+        ReadOnlySpan<Vector<double>> over = MemoryMarshal.Cast<double, Vector<double>>(magnitudes), under = MemoryMarshal.Cast<double, Vector<double>>(norms);
+        Span<Vector<double>> results = MemoryMarshal.Cast<double, Vector<double>>(quotients);
+        Vector<long> zeros = Vector<long>.Zero;
+        for (int i = 0; i < results.Length; i++)
+        {
+            Vector<long> zero = Vector.Equals(under[i], Vector<double>.Zero);
+            results[i] = Vector.ConditionalSelect(zero, Vector<double>.Zero, over[i] / under[i]);
+            zeros |= zero;
+        }
+
+        bool any = zeros != Vector<long>.Zero;
+        for (int i = results.Length * Vector<double>.Count; i < norms.Length; i++)
+        {
+            quotients[i] = norms[i] == 0 ? 0 : magnitudes[i] / norms[i];
+            any |= norms[i] == 0;
+        }
+
+        return any;
+    }
+
     /// <summary>||flatten V||^2, the number of columns that are not zero, as each of V has norm 1; NaN where a norm is.</summary>
     public static double SquareOfDirection(ReadOnlySpan<double> norms)
     {

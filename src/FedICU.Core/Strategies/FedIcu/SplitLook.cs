@@ -45,8 +45,8 @@ internal abstract class SplitLook : IDisposable
         }
     }
 
-    /// <summary>Room for a value of each input and column, all 0.</summary>
-    public GroupBuffer NewGroups(int inputs) => _tensor.NewGroups(inputs, Grouping.Groups);
+    /// <summary>Room for a value of each input and column.</summary>
+    public GroupBuffer NewGroups(int inputs, bool clear) => _tensor.NewGroups(inputs, Grouping.Groups, clear);
 
     /// <summary>Looks at a tensor for the first time.</summary>
     public static SplitLook Open(TensorContext tensor, FedIcuOptions options)
