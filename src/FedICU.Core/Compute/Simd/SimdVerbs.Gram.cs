@@ -58,7 +58,8 @@ internal sealed unsafe partial class SimdVerbs<L>
         for (int row = 0; row < geometry.Rows; row += stripe.Rows)
         {
             int rows = Math.Min(stripe.Rows, geometry.Rows - row);
-            Touch(inputs, (long)row * geometry.Columns, (long)rows * geometry.Columns);
+            if (rows > 1)
+                Touch(inputs, (long)row * geometry.Columns, (long)rows * geometry.Columns);
             for (int start = 0; start < geometry.Columns; start += stripe.Width)
             {
                 int width = Math.Min(stripe.Width, geometry.Columns - start), tiles = (width + TileColumns - 1) / TileColumns;

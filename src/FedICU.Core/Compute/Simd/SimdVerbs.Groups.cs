@@ -26,7 +26,8 @@ internal sealed unsafe partial class SimdVerbs<L>
         if (geometry.GroupsAreColumns)
         {
             nint bytes = (nint)geometry.Columns * E.Size;
-            Touch((byte*)inputs[k].Data, bytes * geometry.Rows);
+            if (geometry.Rows > 1)
+                Touch((byte*)inputs[k].Data, bytes * geometry.Rows);
             for (int row = 0; row < geometry.Rows; row += RowsAbreast)
             {
                 int rows = Math.Min(RowsAbreast, geometry.Rows - row);
