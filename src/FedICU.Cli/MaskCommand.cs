@@ -30,16 +30,16 @@ internal sealed class MaskCommand : FedIcuCommand
         "fedicu mask --global base/ --local trained/ --mask soft --dense --output masked/",
     ];
 
-    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) => Task.Run(() => Run(line, cancellationToken), cancellationToken);
+    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) => Task.Run(() => MaskAsync(line, cancellationToken), cancellationToken);
 
-    private int Run(ParseResult line, CancellationToken cancellationToken)
+    private async Task<int> MaskAsync(ParseResult line, CancellationToken cancellationToken)
     {
         IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend));
         string? mask = Flags.ReadMask(line.GetValue(_mask));
         List<KeyValuePair<string, string>> settings = Flags.ReadSettings(line.GetValue(_settings));
         if (mask is not null)
             settings.Add(new("mask", mask));
-        var client = new FedIcuClient(FedIcuClientOptions.FromSettings(settings) with { Threads = Flags.ReadThreads(line.GetValue(_threads)) });
+        FedIcuClientOptions options = FedIcuClientOptions.FromSettings(settings) with { Threads = Flags.ReadThreads(line.GetValue(_threads)) };
         bool dense = line.GetValue(_dense);
         string output = Paths.Read("--output", line.GetRequiredValue(_output)), localPath = line.GetRequiredValue(_local);
         string? momentumPath = line.GetValue(_momentum), momentumOut = line.GetValue(_momentumOut);
@@ -52,8 +52,8 @@ internal sealed class MaskCommand : FedIcuCommand
         using TensorSource local = Paths.Open("--local", localPath);
         using TensorSource? momentum = momentumPath is null ? null : Paths.Open("--momentum", momentumPath);
         CheckKinds(global, local, output, dense);
-        MaskReport report = client.CreateUpdate(
-            global, local, TensorSink.To(output, global), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global), dense, backend, cancellationToken);
+        MaskReport report = await Terminal.WithProgressAsync(progress => Task.FromResult(new FedIcuClient(options with { Progress = progress }).CreateUpdate(
+            global, local, TensorSink.To(output, global), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global), dense, backend, cancellationToken)));
         Write(report, output);
         return ExitCode.Done;
     }

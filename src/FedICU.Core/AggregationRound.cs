@@ -133,7 +133,7 @@ public sealed record RoundOptions
 }
 
 /// <summary>How far a round has come.</summary>
-/// <param name="Phase">What is being done: <c>prepare</c> or <c>aggregate</c>.</param>
+/// <param name="Phase">What is being done: <c>prepare</c> or <c>aggregate</c>; by a client <c>select</c> or <c>write</c>.</param>
 /// <param name="Tensor">The tensor just finished.</param>
 /// <param name="BytesDone">Bytes of the global model's tensors finished in this phase.</param>
 /// <param name="BytesTotal">Bytes of all the global model's tensors.</param>

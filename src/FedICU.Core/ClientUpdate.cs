@@ -71,6 +71,9 @@ public static class MetadataKeys
     /// <summary>The digest of the model the update was made against.</summary>
     public const string Base = "fedicu.base";
 
+    /// <summary>What a client's state is, <c>momentum</c>; absent in models and updates.</summary>
+    public const string State = "fedicu.state";
+
     /// <summary>Prefix of the key that keeps a packed tensor's shape.</summary>
     public const string ShapePrefix = "fedicu.shape.";
 

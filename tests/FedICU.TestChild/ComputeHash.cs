@@ -33,7 +33,7 @@ public static unsafe class ComputeHash
         [
             ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections), ("Combine", Combine),
             ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant), ("Importance", Importance),
-            ("AddProximal", AddProximal),
+            ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
         ];
         var lines = new List<string>();
         foreach (var (name, run) in verbs)
@@ -148,6 +148,30 @@ public static unsafe class ComputeHash
         batch.Add(gradient, batch.Length);
     }
 
+    // not a verb, but packing knows the processor too
+    private static void CreateUpdate(Batch batch)
+    {
+        foreach (DType dtype in Types)
+        {
+            var info = new TensorInfo("w", dtype, new TensorShape(batch.Length));
+            MemoryModel global = [], local = [];
+            global.Add(info, (nint)batch.Filled(dtype).Data);
+            local.Add(info, (nint)batch.Filled(dtype).Data);
+            foreach (MaskRule mask in (ReadOnlySpan<MaskRule>)[MaskRule.Hard, MaskRule.TopRatio])
+            {
+                using var sink = new MemorySink();
+                new FedIcuClient(new FedIcuClientOptions { Mask = mask, TopRatio = 0.4 }).CreateUpdate(global, local, sink, dense: batch.Length % 3 == 0, backend: batch.Backend);
+                foreach (TensorInfo tensor in sink.Model.Tensors)
+                {
+                    byte[] bytes = new byte[tensor.ByteLength];
+                    sink.Model.Read(tensor, 0, bytes);
+                    foreach (byte value in bytes)
+                        batch.Add(value);
+                }
+            }
+        }
+    }
+
     /// <summary>Panels of one case after another, and the hash of what came out of them.</summary>
     private sealed class Batch(IComputeBackend backend) : IDisposable
     {
@@ -174,6 +198,8 @@ public static unsafe class ComputeHash
             for (int k = 0; k < Inputs.Length; k++)
                 Inputs[k] = Allocate(mixed ? Types[Random.Next(Types.Length)] : dtype, spread);
         }
+
+        public TensorPanel Filled(DType dtype) => Allocate(dtype, Spread.Tame);
 
         public TensorPanel Output() => Allocate(Types[Random.Next(Types.Length)], null);
 

@@ -92,8 +92,8 @@ public unsafe interface IComputeBackend
     void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global);
 
     /// <summary>
-    /// The hard mask: bit i is set where z_u - z_g > 1e-12 * (1 + |z_g|), z = (|x| - center) / spread of each side (contracts.md, Masks). Also
-    /// writes the momentum u, rounded to its type, where asked.
+    /// The hard mask: bit i is set where z_u - z_g > 1e-12 * (1 + |z_g|), z = (|x| - center) / spread of each side; none where u's spread is 0, else all
+    /// where g's is (contracts.md, Masks). Also writes the momentum u, rounded to its type, where asked.
     /// </summary>
     /// <param name="inputs">What u and g are made of.</param>
     /// <param name="length">Elements of each panel.</param>

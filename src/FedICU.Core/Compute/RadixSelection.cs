@@ -1,37 +1,58 @@
 namespace FedICU.Compute;
 
-/// <summary>Finds the k-th largest of non-negative numbers exactly, by histograms of their bits from the top.</summary>
-internal static class RadixSelection
+/// <summary>
+/// Finds the k-th largest of many numbers exactly, by histograms of their bits from the top: all numbers are looked at once for each digit, in parts of any
+/// size and order, so that they need not be in one place.
+/// </summary>
+/// <param name="count">k, 1 .. the number of keys.</param>
+internal sealed class RadixSelection(long count)
 {
+    /// <summary>The length of a histogram.</summary>
+    public const int Digits = 1 << DigitBits;
+
     private const int DigitBits = 16;
 
-    /// <summary>The <paramref name="count"/>-th largest key.</summary>
-    /// <param name="keys">Finite numbers.</param>
-    /// <param name="count">1 .. keys.Length.</param>
-    /// <param name="above">How many keys are larger than the one returned: fewer than count.</param>
-    public static double Largest(ReadOnlySpan<double> keys, long count, out long above)
-    {
-        above = 0;
-        ulong prefix = 0;
-        long[] histogram = new long[1 << DigitBits];
-        for (int shift = 64 - DigitBits; shift >= 0; shift -= DigitBits)
-        {
-            Array.Clear(histogram);
-            foreach (double key in keys)
-            {
-                ulong bits = Order(key);
-                // the digits above this one are already decided
-                if (shift == 64 - DigitBits || bits >> (shift + DigitBits) == prefix)
-                    histogram[(int)(bits >> shift & ((1 << DigitBits) - 1))]++;
-            }
+    private ulong _prefix;
+    private int _shift = 64 - DigitBits;
 
-            int digit = histogram.Length - 1;
-            while (above + histogram[digit] < count)
-                above += histogram[digit--];
-            prefix = prefix << DigitBits | (uint)digit;
+    /// <summary>False while another look at all keys is needed.</summary>
+    public bool IsDone => _shift < 0;
+
+    /// <summary>The k-th largest key, once done.</summary>
+    public double Threshold => Value(_prefix);
+
+    /// <summary>How many keys are larger than the threshold: fewer than k.</summary>
+    public long Above { get; private set; }
+
+    /// <summary>How many keys equal the threshold.</summary>
+    public long Ties { get; private set; }
+
+    /// <summary>Adds keys to a histogram of the next digit. Thread-safe for histograms of one's own.</summary>
+    /// <param name="keys">Finite numbers.</param>
+    /// <param name="histogram"><see cref="Digits"/> counts, added to.</param>
+    public void Add(ReadOnlySpan<double> keys, long[] histogram)
+    {
+        foreach (double key in keys)
+        {
+            ulong bits = Order(key);
+            // the digits above this one are already decided
+            if (_shift == 64 - DigitBits || bits >> (_shift + DigitBits) == _prefix)
+                histogram[(int)(bits >> _shift & (Digits - 1))]++;
+        }
+    }
+
+    /// <summary>Decides the digit, from the histograms of all keys.</summary>
+    public void Narrow(IReadOnlyCollection<long[]> histograms)
+    {
+        int digit = Digits - 1;
+        while (Above + (Ties = histograms.Sum(histogram => histogram[digit])) < count)
+        {
+            Above += Ties;
+            digit--;
         }
 
-        return Value(prefix);
+        _prefix = _prefix << DigitBits | (uint)digit;
+        _shift -= DigitBits;
     }
 
     // bits in the order of the numbers: negative ones reversed below the others; the two zeros are one

@@ -45,6 +45,8 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public void Open()
     {
         (_source, _owned) = update.Open();
+        if (_source.Metadata.TryGetValue(MetadataKeys.State, out string? state))
+            throw new InvalidModelException($"'{_source.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; an update was expected.");
         string? stated = _source.Metadata.GetValueOrDefault(MetadataKeys.Update);
         Kind = update.Kind ?? stated switch
         {

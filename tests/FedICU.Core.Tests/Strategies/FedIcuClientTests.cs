@@ -1,3 +1,4 @@
+using System.Buffers;
 using FedICU.Compute;
 
 namespace FedICU.Tests;
@@ -210,8 +211,231 @@ internal sealed class FedIcuClientTests
         Refused(Models.Of64("w", [2], 1, 2), null, "'memory': tensor 'w' is F64 [2]; F32 [2] was expected, as in 'memory'.");
         Refused(new() { { "w", [2], new float[2] }, { "x", [1], new float[1] } }, null, "'memory': tensor 'x' of F32 [1] is not in the global model 'memory'.");
         Refused(Models.Of("w", [2], 1, 2), Models.Of("v", [2], 1, 2), "'memory': the momentum of tensor 'w' is missing; F32 [2] was expected.");
-        Refused(Models.Of("w", [2], 1, float.NaN), null, "The trained model's tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+        Refused(Models.Of("w", [2], 1, float.NaN), null, "'memory': the trained model's tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
         Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied }).CreateUpdate(global, global, TensorSink.Discard),
             Throws.TypeOf<InvalidOptionsException>());
+    }
+
+    [Test]
+    public void NothingThatIsNotFiniteIsSent()
+    {
+        void Refused(FedIcuClientOptions options, MemoryModel global, MemoryModel local, MemoryModel? momentum, bool keepsMomentum, string sentence)
+        {
+            using var sink = new MemorySink();
+            using var momentumSink = new MemorySink();
+            Assert.That(() => new FedIcuClient(options).CreateUpdate(global, local, sink, momentum, keepsMomentum ? momentumSink : null),
+                Throws.TypeOf<InvalidModelException>().With.Message.EqualTo(sentence));
+            Assert.That(() => sink.Model, Throws.InvalidOperationException);
+            Assert.That(() => momentumSink.Model, Throws.InvalidOperationException);
+        }
+
+        MemoryModel global = Models.Of("w", [4], 1, 2, 3, 4), momentum = Models.Of("w", [4], 4, 1, 0, 0);
+        foreach (MaskRule mask in Enum.GetValues<MaskRule>())
+        {
+            // u is made without the trained model
+            var supplied = new FedIcuClientOptions { Momentum = MomentumRule.Supplied, Mask = mask };
+            Refused(supplied, global, Models.Of("w", [4], float.NaN, 2, float.NegativeInfinity, 4), momentum, false,
+                "'memory': the trained model's tensor 'w' has 2 values that are NaN or infinite; finite values were expected.");
+        }
+
+        Refused(new(), global, global, Models.Of("w", [4], 0, float.NaN, 0, 0), false,
+            "'memory': the momentum's tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+        Refused(new(), Models.Of("w", [2], 3e38f, 1), Models.Of("w", [2], -3e38f, 2), null, true,
+            $"Tensor 'w': its momentum has magnitudes up to {MetadataKeys.Invariant(2.0 * 3e38f)}, which do not fit F32.");
+        using var folder = new Safetensors.TempFolder();
+        Models.Of("w", [4], 1, 2, float.NaN, 4).SaveTo(TensorSink.ToFile(folder["trained.safetensors"]));
+        using TensorSource file = TensorSource.Open(folder["trained.safetensors"]);
+        Assert.That(() => new FedIcuClient().CreateUpdate(global, file, TensorSink.Discard),
+            Throws.TypeOf<InvalidModelException>().With.Message.StartsWith($"'{folder["trained.safetensors"]}': the trained model's tensor 'w' has 1 values"));
+
+        var small = new MemoryModel { { "w", [64], Enumerable.Range(0, 64).Select(i => (Half)(i % 3)).ToArray() } };
+        var large = new MemoryModel { { "w", [64], Enumerable.Range(0, 64).Select(i => (Half)(i * 900)).ToArray() } };
+        Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.GaussianNoise, Sigma = 1e3 }).CreateUpdate(small, large, TensorSink.Discard),
+            Throws.TypeOf<InvalidModelException>().With.Message.Matches("^Tensor 'w': [0-9]+ values to be sent are not finite, from finite values; they do not fit F16.$"));
+    }
+
+    [Test]
+    public void ASoftMaskIsDecidedByDeviationsWhereSigmoidsAreAllOne()
+    {
+        // one outlier of n is sqrt(n) deviations away, one of two sqrt(n / 2): both sigmoids are 1
+        const int Length = 2000;
+        double[] global = [.. Enumerable.Range(0, Length).Select(i => 1 + i % 3 * .1)], local = [.. global.Select((value, i) => value + (i % 5 + 1) * 1e-3)];
+        (global[0], global[1]) = (1000, 1000);
+        (local[0], local[1]) = (2000, 1000);
+        double[] soft = Sent(MaskRule.Soft, global, local), hard = Sent(MaskRule.Hard, global, local);
+        Assert.That(soft[0], Is.GreaterThan(1000));
+        Assert.That(soft.Select((value, i) => value != global[i]), Is.EqualTo(hard.Select((value, i) => value != global[i])), "one decision for both masks");
+        // a model that does not vary takes every update that does, each with m = 1
+        Assert.That(Sent(MaskRule.Soft, [5, -5, 5], [6, -7, 8]), Is.EqualTo(new double[] { 6, -7, 8 }));
+    }
+
+    [Test]
+    public void ASoftMaskOfSigmoidsThatAreAllZeroIsFinite()
+    {
+        // n equal magnitudes and one that is smaller: it is sqrt(n) deviations below; two smaller ones sqrt(n / 2), and a sigmoid is 0 from -745 on
+        const int Length = 1_200_000;
+        double[] global = new double[Length], local = new double[Length];
+        for (int i = 0; i < Length; i++)
+            (global[i], local[i]) = (1, 2);
+        (global[0], global[1]) = (.5, 1);
+        (local[0], local[1]) = (1, 1.5);
+        double[] sent = Sent(MaskRule.Soft, global, local);
+        Assert.That(Array.TrueForAll(sent, double.IsFinite));
+        Assert.That(sent[0], Is.Not.EqualTo(global[0]));
+    }
+
+    [Test]
+    public void TheTopIsFoundAcrossPanels([Values(.07, .5, .93)] double ratio, [Values(1, 4)] int threads)
+    {
+        // few different magnitudes: ties in every panel, and not all of them are sent
+        const int Length = 700_003;
+        var random = new Random(3);
+        double[] local = [.. Enumerable.Range(0, Length).Select(_ => (double)random.Next(-9, 10))];
+        double[] sent = Sent(MaskRule.TopRatio, new double[Length], local, new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = ratio, Threads = threads });
+        double[] expected = new double[Length];
+        foreach (int i in Enumerable.Range(0, Length).OrderByDescending(i => Math.Abs(local[i])).ThenBy(i => i).Take((int)Math.Ceiling((decimal)ratio * Length)))
+            expected[i] = local[i];
+        Assert.That(sent.AsSpan().SequenceEqual(expected));
+    }
+
+    [Test]
+    public void TheShareOfTheTopIsTakenInDecimal()
+    {
+        // in binary 0.07 * 100 is a little more than 7
+        MaskReport report = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = 0.07 }).CreateUpdate(
+            Models.Of("w", [100], new float[100]), Models.Of("w", [100], [.. Enumerable.Range(0, 100).Select(i => (float)i)]), TensorSink.Discard);
+        Assert.That(report.Tensors[0].Sent, Is.EqualTo(7));
+    }
+
+    [Test]
+    public void ValuesThatWereNotKeptAreTheSame()
+    {
+        // three of four elements are sent, more than 64 MiB of them; each says where it is
+        const int Length = 12 << 20;
+        double[] global = new double[Length], local = new double[Length];
+        for (int i = 0; i < Length; i++)
+            (global[i], local[i]) = i % 4 == 0 ? (1e9, 1e9) : (0, 1e9 + i);
+        using var sink = new MemorySink();
+        MaskReport report = new FedIcuClient(new FedIcuClientOptions { Threads = 2 }).CreateUpdate(
+            Models.Of64("w", [Length], global), Models.Of64("w", [Length], local), sink);
+        double[] values = sink.Model.ToArray<double>("w#values");
+        Assert.That(values, Has.Length.EqualTo(report.Tensors[0].Sent).And.Length.GreaterThan((64 << 20) / sizeof(double)));
+        byte[] mask = sink.Model.ToArray<byte>("w#mask");
+        double[] expected = [.. local.Where((_, i) => (mask[i / 8] >> i % 8 & 1) != 0)];
+        Assert.That(values.AsSpan().SequenceEqual(expected));
+    }
+
+    [Test]
+    public void AnImportanceOfOnesOwnIsCalledByOneThreadAtATime()
+    {
+        int inside = 0, most = 0;
+        var client = new FedIcuClient(new FedIcuClientOptions
+        {
+            Threads = 4,
+            ImportanceFunction = (_, magnitudes, importances) =>
+            {
+                most = Math.Max(most, Interlocked.Increment(ref inside));
+                magnitudes.CopyTo(importances);
+                Thread.Yield();
+                Interlocked.Decrement(ref inside);
+            },
+        });
+        client.CreateUpdate(Global, Local, TensorSink.Discard);
+        Assert.That(most, Is.EqualTo(1));
+    }
+
+    [Test]
+    public void AFailureLeavesNothingPinned()
+    {
+        MemoryModel global = new() { { "a", [2], new float[] { 1, 2 } }, { "b", [2], new float[] { 1, 2 } } };
+        using var received = new PinningSource(global);
+        using var broken = new PinningSource(global) { Fails = true };
+        using var trained = new PinningSource(new() { { "a", [2], new float[] { 2, 2 } }, { "b", [2], new float[] { 1, float.NaN } } });
+        Assert.That(() => new FedIcuClient().CreateUpdate(received, trained, TensorSink.Discard), Throws.TypeOf<InvalidModelException>());
+        Assert.That((received.Pinned, trained.Pinned), Is.EqualTo((0, 0)));
+        Assert.That(received.Pins, Is.GreaterThan(0));
+        // a source that fails where the others are pinned already
+        Assert.That(() => new FedIcuClient().CreateUpdate(received, broken, TensorSink.Discard), Throws.TypeOf<IOException>());
+        Assert.That(received.Pinned, Is.Zero);
+        new FedIcuClient().CreateUpdate(received, received, TensorSink.Discard);
+        Assert.That(received.Pinned, Is.Zero);
+    }
+
+    [Test]
+    public void ProgressAndCancellation()
+    {
+        var steps = new List<RoundProgress>();
+        using var stop = new CancellationTokenSource();
+        using var sink = new MemorySink();
+        var client = new FedIcuClient(new FedIcuClientOptions { Threads = 3, Progress = new Steps(steps.Add) });
+        client.CreateUpdate(Global, Local, sink, cancellationToken: stop.Token);
+        long total = Global.Tensors.Sum(tensor => tensor.ByteLength);
+        foreach (string phase in (string[])["select", "write"])
+        {
+            RoundProgress[] own = [.. steps.Where(step => step.Phase == phase)];
+            Assert.That(own.Select(step => step.Tensor), Is.EquivalentTo(Global.Tensors.Select(tensor => tensor.Name)));
+            Assert.That(own.Select(step => step.BytesDone), Is.Ordered);
+            Assert.That((own[^1].BytesDone, own[^1].BytesTotal), Is.EqualTo((total, total)));
+        }
+
+        using var other = new MemorySink();
+        var stopping = new FedIcuClient(new FedIcuClientOptions { Progress = new Steps(_ => stop.Cancel()) });
+        Assert.That(() => stopping.CreateUpdate(Global, Local, other, cancellationToken: stop.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => other.Model, Throws.InvalidOperationException);
+    }
+
+    private static double[] Sent(MaskRule mask, double[] global, double[] local, FedIcuClientOptions? options = null)
+    {
+        using var sink = new MemorySink();
+        new FedIcuClient(options ?? new FedIcuClientOptions { Mask = mask }).CreateUpdate(
+            Models.Of64("w", [global.Length], global), Models.Of64("w", [local.Length], local), sink, dense: true);
+        return sink.Model.ToArray<double>("w");
+    }
+
+    private sealed class Steps(Action<RoundProgress> told) : IProgress<RoundProgress>
+    {
+        public void Report(RoundProgress value) => told(value);
+    }
+
+    /// <summary>Lends a model's memory and counts what was not given back.</summary>
+    private sealed unsafe class PinningSource(MemoryModel model) : TensorSource, IPinnable
+    {
+        private readonly List<MemoryHandle> _held = [];
+        private int _pinned, _pins;
+
+        public bool Fails { get; init; }
+
+        public int Pinned => _pinned;
+
+        public int Pins => _pins;
+
+        public override IReadOnlyList<TensorInfo> Tensors => model.Tensors;
+
+        public override string Location => model.Location;
+
+        public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => model.Read(tensor, offset, destination);
+
+        public override bool TryPin(TensorInfo tensor, out MemoryHandle memory)
+        {
+            if (Fails)
+                throw new IOException("gone");
+            Interlocked.Increment(ref _pinned);
+            Interlocked.Increment(ref _pins);
+            model.TryPin(tensor, out MemoryHandle inner);
+            lock (_held)
+                _held.Add(inner);
+            memory = new MemoryHandle(inner.Pointer, pinnable: this);
+            return true;
+        }
+
+        public MemoryHandle Pin(int elementIndex) => throw new NotSupportedException();
+
+        public void Unpin() => Interlocked.Decrement(ref _pinned);
+
+        protected override void Dispose(bool disposing)
+        {
+            _held.ForEach(handle => handle.Dispose());
+            base.Dispose(disposing);
+        }
     }
 }

@@ -9,6 +9,11 @@ namespace FedICU;
 /// </summary>
 public sealed class FedIcuClient
 {
+    // up to so many elements, a tensor does not keep several threads busy
+    private const long SmallTensor = 1 << 20;
+
+    private const string MomentumState = "momentum";
+
     private readonly FedIcuClientOptions _options;
 
     /// <summary>Makes the client's side.</summary>
@@ -40,17 +45,20 @@ public sealed class FedIcuClient
         ArgumentNullException.ThrowIfNull(output);
         if (_options.Momentum == MomentumRule.Supplied && momentum is null)
             throw new InvalidOptionsException(["momentum is supplied, and none was given."]);
-        Check(global, local, momentum);
+        var run = new MaskRun(_options, global, local, momentum, momentumOutput, dense, backend ?? new SimdBackend());
+        Check(run);
+        string digest = ModelDigest.Compute(global, cancellationToken);
+        long? round = momentum is null && momentumOutput is null ? null : _options.Round ?? RoundOf(local) ?? RoundOf(global);
+        if (momentum is not null)
+            CheckMomentum(momentum, digest, round);
         using var workers = new Workers(_options.Threads, cancellationToken);
-        List<MaskedTensor> tensors = [];
+        MaskedTensor[] tensors = [.. global.Tensors.Select(tensor => new MaskedTensor(run, tensor))];
         try
         {
-            momentumOutput?.Begin(
-                [.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MomentumInfo)], new Dictionary<string, string> { ["fedicu.state"] = "momentum" });
-            foreach (TensorInfo tensor in global.Tensors)
-                tensors.Add(new MaskedTensor(_options, tensor, global, local, momentum, momentumOutput, MomentumInfo(tensor), backend ?? new SimdBackend(), workers));
-
-            Write(global, local, output, tensors, dense, cancellationToken);
+            momentumOutput?.Begin([.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MaskRun.MomentumInfo)], StateOf(digest, round));
+            ForEach(tensors, workers, "select", (tensor, on) => tensor.Decide(on));
+            output.Begin([.. tensors.SelectMany(tensor => tensor.Outputs)], MetadataOf(local, digest, tensors));
+            ForEach(tensors, workers, "write", (tensor, on) => tensor.Write(output, on));
             output.Commit();
             // after the update: where the machine stops between the two, the same update is made again from the old momentum
             momentumOutput?.Commit();
@@ -63,38 +71,97 @@ public sealed class FedIcuClient
         }
         finally
         {
-            tensors.ForEach(tensor => tensor.Dispose());
+            Array.ForEach(tensors, tensor => tensor.Dispose());
         }
 
         return new MaskReport([.. tensors.Select(tensor => tensor.Report)]);
     }
 
-    private static void Write(
-        TensorSource global, TensorSource local, TensorSink output, List<MaskedTensor> tensors, bool dense, CancellationToken cancellationToken)
+    /// <summary>A step for each tensor: large ones one after the other on all threads, runs of small ones side by side.</summary>
+    private void ForEach(MaskedTensor[] tensors, Workers workers, string phase, Action<MaskedTensor, Workers> step)
     {
-        var metadata = new Dictionary<string, string>(local.Metadata, StringComparer.Ordinal)
+        using var alone = new Workers(1, workers.CancellationToken);
+        long done = 0, total = tensors.Sum(tensor => tensor.Info.ByteLength);
+        var gate = new Lock();
+        // a caller's own importance is called by one thread at a time
+        long small = _options.ImportanceFunction is null ? SmallTensor : -1;
+        for (int i = 0; i < tensors.Length; i++)
         {
-            [MetadataKeys.Base] = ModelDigest.Compute(global, cancellationToken),
-        };
-        var infos = new List<TensorInfo>();
-        foreach (MaskedTensor tensor in tensors)
-        {
-            tensor.Packed = !dense && tensor.PacksSmaller;
-            infos.AddRange(tensor.Outputs);
-            if (tensor.Packed)
-                metadata[MetadataKeys.ShapePrefix + tensor.Info.Name] = tensor.Info.Shape.ToString();
+            int first = i;
+            long elements = 0;
+            for (; i < tensors.Length && tensors[i].Info.ElementCount is var own && own <= small; i++)
+                elements += own;
+            if (i > first)
+                workers.Run(i - first, elements >= Workers.WorthThreads, (piece, _) => Make(tensors[first + piece], alone));
+            if (i < tensors.Length)
+                Make(tensors[i], workers);
         }
 
-        metadata[MetadataKeys.Update] = (tensors.Any(tensor => tensor.Packed) ? UpdateKind.Sparse : UpdateKind.Full).Text();
-        output.Begin(infos, metadata);
-        foreach (MaskedTensor tensor in tensors)
-            tensor.Write(output);
+        void Make(MaskedTensor tensor, Workers on)
+        {
+            step(tensor, on);
+            lock (gate)
+                _options.Progress?.Report(new RoundProgress(phase, tensor.Info.Name, done += tensor.Info.ByteLength, total));
+        }
     }
 
-    private static TensorInfo MomentumInfo(TensorInfo tensor) => tensor with { DType = tensor.DType == DType.F64 ? DType.F64 : DType.F32 };
-
-    private static void Check(TensorSource global, TensorSource local, TensorSource? momentum)
+    /// <summary>The trained model's metadata, and what the update says of itself.</summary>
+    private Dictionary<string, string> MetadataOf(TensorSource local, string digest, MaskedTensor[] tensors)
     {
+        var metadata = local.Metadata.Where(pair => !pair.Key.StartsWith(MetadataKeys.ShapePrefix, StringComparison.Ordinal)).ToDictionary(StringComparer.Ordinal);
+        metadata[MetadataKeys.Base] = digest;
+        metadata[MetadataKeys.Update] = (tensors.Any(tensor => tensor.Packed) ? UpdateKind.Sparse : UpdateKind.Full).Text();
+        if (_options.Round is { } round)
+            metadata[MetadataKeys.Round] = round.ToString(CultureInfo.InvariantCulture);
+        foreach (MaskedTensor tensor in tensors.Where(tensor => tensor.Packed))
+            metadata[MetadataKeys.ShapePrefix + tensor.Info.Name] = tensor.Info.Shape.ToString();
+        return metadata;
+    }
+
+    private static Dictionary<string, string> StateOf(string digest, long? round)
+    {
+        var metadata = new Dictionary<string, string>(StringComparer.Ordinal) { [MetadataKeys.State] = MomentumState, [MetadataKeys.Base] = digest };
+        if (round is { } number)
+            metadata[MetadataKeys.Round] = number.ToString(CultureInfo.InvariantCulture);
+        return metadata;
+    }
+
+    /// <summary>A momentum goes from round to round and model to model, but only forward.</summary>
+    private static void CheckMomentum(TensorSource momentum, string digest, long? round)
+    {
+        if (momentum.Metadata.GetValueOrDefault(MetadataKeys.State) is { } state and not MomentumState)
+            throw new InvalidModelException($"'{momentum.Location}': metadata '{MetadataKeys.State}' is '{state}'; {MomentumState} was expected.");
+        if (round is not { } present || RoundOf(momentum) is not { } kept || kept < present)
+            return;
+        if (kept > present)
+            throw new InvalidModelException($"'{momentum.Location}': the momentum is of round {kept}; one of a round before {present} was expected.");
+        if (momentum.Metadata.GetValueOrDefault(MetadataKeys.Base) is { } other && other != digest)
+        {
+            throw new InvalidModelException(
+                $"'{momentum.Location}': the momentum is of this round, {present}, and of an update against the model {other}; one of a round before, or against {digest}, was expected.");
+        }
+    }
+
+    private static long? RoundOf(TensorSource source)
+    {
+        if (!source.Metadata.TryGetValue(MetadataKeys.Round, out string? text))
+            return null;
+        return long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long round)
+            ? round
+            : throw new InvalidModelException($"'{source.Location}': metadata '{MetadataKeys.Round}' is '{text}'; a whole number was expected.");
+    }
+
+    private static void Check(MaskRun run)
+    {
+        (TensorSource global, TensorSource local, TensorSource? momentum) = (run.Global, run.Local, run.Momentum);
+        foreach (TensorSource model in (ReadOnlySpan<TensorSource>)[global, local])
+        {
+            if (model.Metadata.GetValueOrDefault(MetadataKeys.State) is { } state)
+                throw new InvalidModelException($"'{model.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; a model was expected.");
+            if (model.Metadata.GetValueOrDefault(MetadataKeys.Update) is { } kind and not "full")
+                throw new InvalidModelException($"'{model.Location}': metadata '{MetadataKeys.Update}' is '{kind}'; a whole model (full) was expected.");
+        }
+
         foreach (TensorInfo expected in global.Tensors)
         {
             if (local.Find(expected.Name) is not { } found)
@@ -104,9 +171,9 @@ public sealed class FedIcuClient
             if (momentum is null || !expected.DType.IsComputed)
                 continue;
             if (momentum.Find(expected.Name) is not { } kept)
-                throw new InvalidModelException($"'{momentum.Location}': the momentum of tensor '{expected.Name}' is missing; {MomentumInfo(expected)} was expected.");
+                throw new InvalidModelException($"'{momentum.Location}': the momentum of tensor '{expected.Name}' is missing; {MaskRun.MomentumInfo(expected)} was expected.");
             if (kept.Shape != expected.Shape || !kept.DType.IsComputed)
-                throw new InvalidModelException($"'{momentum.Location}': the momentum of tensor '{expected.Name}' is {kept}; {MomentumInfo(expected)} was expected.");
+                throw new InvalidModelException($"'{momentum.Location}': the momentum of tensor '{expected.Name}' is {kept}; {MaskRun.MomentumInfo(expected)} was expected.");
         }
 
         foreach (TensorInfo extra in local.Tensors.Where(tensor => global.Find(tensor.Name) is null))

@@ -35,7 +35,10 @@ public enum MaskFill
     Zero,
 }
 
-/// <summary>A caller's own importance: fills one importance for each magnitude, larger is more important.</summary>
+/// <summary>
+/// A caller's own importance: fills one importance for each magnitude, larger is more important. One call at a time; for a soft mask each is made once more
+/// when the tensor is written, and must give the same.
+/// </summary>
 /// <param name="tensor">The tensor's name.</param>
 /// <param name="magnitudes">|x| of all its elements.</param>
 /// <param name="importances">Filled.</param>
@@ -59,7 +62,7 @@ public sealed record FedIcuClientOptions
     /// <summary>What is done with the importances (<c>mask</c>). <value>Default: <see cref="MaskRule.Hard"/>.</value></summary>
     public MaskRule Mask { get; init; }
 
-    /// <summary>The share of entries that <see cref="MaskRule.TopRatio"/> sends, in (0, 1]. <value>Default: 0.1.</value></summary>
+    /// <summary>The share of entries that <see cref="MaskRule.TopRatio"/> sends, in (0, 1], taken as the decimal it is written as. <value>Default: 0.1.</value></summary>
     public double TopRatio { get; init; } = 0.1;
 
     /// <summary>The noise of <see cref="MaskRule.GaussianNoise"/> in units of std(delta), at least 0 (<c>sigma</c>). <value>Default: 0.01.</value></summary>
@@ -73,6 +76,18 @@ public sealed record FedIcuClientOptions
 
     /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
     public int Threads { get; init; }
+
+    /// <summary>
+    /// The number of the present round, kept with the update and the momentum; a momentum of a later round is refused. <value>Default: null, what the trained
+    /// model's metadata state, else the received model's.</value>
+    /// </summary>
+    public long? Round { get; init; }
+
+    /// <summary>
+    /// Told after each tensor, one call at a time, in the phases <c>select</c> and <c>write</c>; small tensors may end out of the model's order.
+    /// <value>Default: null.</value>
+    /// </summary>
+    public IProgress<RoundProgress>? Progress { get; init; }
 
     /// <summary>Makes the options of names and values (contracts.md, Options by name).</summary>
     /// <param name="settings">beta, mask (hard | soft | top=r | noise=sigma), momentum (ema | supplied | none), importance, fill, sigma, seed.</param>

@@ -1,108 +1,158 @@
-using System.Globalization;
-using System.Numerics;
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
 
 namespace FedICU;
 
-/// <summary>One tensor on its way through the client: moments, mask and momentum in the first step, the upload in the second.</summary>
-internal sealed unsafe class MaskedTensor : IDisposable
+/// <summary>
+/// One tensor on its way through the client: <see cref="Decide"/> finds what is sent and writes the momentum, <see cref="Write"/> writes the upload. Between
+/// the two a tensor holds a bit for each entry and, as far as <see cref="MaskRun"/> lets it, the values sent.
+/// </summary>
+internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDisposable
 {
-    private readonly FedIcuClientOptions _options;
-    private readonly TensorSource _localSource;
-    private readonly IComputeBackend _backend;
-    private readonly Workers _workers;
-    private readonly List<PanelReader> _readers = [];
-    private readonly PanelReader? _global, _local, _momentum;
-    private readonly MomentumRule _rule;
-    private readonly List<Grouping.Panel> _panels = [];
-    private readonly byte[] _mask = [];
-    private readonly long _sent;
+    // so many elements of all inputs, float64 importances included, stay in the second cache from one step to the next
+    private const int Chunk = 1 << 13;
+
+    // fixed panels of whole mask bytes: their number and size depend on the shape alone
+    private readonly List<Grouping.Panel> _panels = info.DType.IsComputed ? new Grouping(info.Shape, NormAxis.Tensor).Panels(4) : [];
+    private readonly MomentumRule _rule = run.Momentum is null ? MomentumRule.None : run.Options.Momentum;
+    private readonly TensorInfo _momentumInfo = MaskRun.MomentumInfo(info);
+    private readonly int _size = info.DType.BitSize / 8;
+    private PanelReader? _global, _local, _momentum;
+    private byte[] _mask = [];
+    private long _sent = info.ElementCount;
     private ImportanceScale _updateScale, _globalScale;
     private double[]? _updateImportance, _globalImportance;
     private double _softMean, _deviation;
+    private NativeBuffer?[]? _kept;
 
-    public MaskedTensor(
-        FedIcuClientOptions options, TensorInfo info, TensorSource global, TensorSource local, TensorSource? momentum, TensorSink? momentumOutput, TensorInfo momentumInfo,
-        IComputeBackend backend, Workers workers)
+    public TensorInfo Info => info;
+
+    /// <summary>Whether the tensor is written as packed values and a mask: where that is smaller.</summary>
+    public bool Packed => !IsDense && Values.ByteLength + Mask.ByteLength < info.ByteLength;
+
+    public IReadOnlyList<TensorInfo> Outputs => Packed ? [Values, Mask] : [info];
+
+    public TensorMaskReport Report => new(info.Name, info.ElementCount, _sent, Outputs.Sum(output => output.ByteLength), info.ByteLength);
+
+    private bool IsDense => run.Dense || !info.DType.IsComputed || run.Options.Mask == MaskRule.GaussianNoise || run.Options.Fill == MaskFill.Zero;
+
+    private bool IsSoft => run.Options.Mask == MaskRule.Soft;
+
+    private TensorInfo Values => new(info.Name + SparseUpdate.ValuesSuffix, info.DType, new TensorShape(_sent));
+
+    private TensorInfo Mask => new(info.Name + SparseUpdate.MaskSuffix, DType.U8, new TensorShape(_mask.Length));
+
+    /// <summary>
+    /// Finds the entries to be sent and writes the momentum. Where the mask is decided by scales, in two looks at the inputs: their moments, then everything
+    /// else; ranks, shares and noise take more.
+    /// </summary>
+    public void Decide(Workers workers)
     {
-        (_options, Info, _localSource, _backend, _workers) = (options, info, local, backend, workers);
-        _sent = info.ElementCount;
         if (!info.DType.IsComputed)
             return;
-        _readers.Add(_global = new DensePanelReader(global, info));
-        _readers.Add(_local = new DensePanelReader(local, info));
-        _rule = momentum is null ? MomentumRule.None : options.Momentum;
-        if (_rule != MomentumRule.None)
-            _readers.Add(_momentum = new DensePanelReader(momentum!, momentum!.Find(info.Name)!));
-        // fixed panels of whole mask bytes: their number and size depend on the shape alone
-        _panels = new Grouping(info.Shape, NormAxis.Tensor).Panels(4);
         if ((info.ElementCount + 7) / 8 > Array.MaxLength)
             throw new FedIcuException($"Tensor '{info.Name}' of {info} is too large to be masked.");
         _mask = new byte[(info.ElementCount + 7) / 8];
-        _sent = Select(momentumOutput, momentumInfo);
+        WithInputs(() =>
+        {
+            MeasureScales(workers);
+            if (run.Options.Mask == MaskRule.GaussianNoise)
+                _deviation = DeviationOfDelta(workers);
+            MeasureWhole(workers);
+            if (run.Options.Mask == MaskRule.TopRatio || _updateImportance is not null)
+            {
+                WriteMomentum(workers);
+                _sent = run.Options.Mask == MaskRule.TopRatio ? SelectTop(workers) : SelectMeasured(workers);
+            }
+            else
+            {
+                _sent = SelectByScales(workers);
+            }
+        });
+        if (!Packed)
+            Release();
     }
 
-    public TensorInfo Info { get; }
-
-    /// <summary>Whether the tensor is written as packed values and a mask.</summary>
-    public bool Packed { get; set; }
-
-    private bool AlwaysDense => _global is null || _options.Mask == MaskRule.GaussianNoise || _options.Fill == MaskFill.Zero;
-
-    private TensorInfo Values => new(Info.Name + SparseUpdate.ValuesSuffix, Info.DType, new TensorShape(_sent));
-
-    private TensorInfo Mask => new(Info.Name + SparseUpdate.MaskSuffix, DType.U8, new TensorShape(_mask.Length));
-
-    public bool PacksSmaller => !AlwaysDense && Values.ByteLength + Mask.ByteLength < Info.ByteLength;
-
-    public IReadOnlyList<TensorInfo> Outputs => Packed ? [Values, Mask] : [Info];
-
-    public TensorMaskReport Report => new(Info.Name, Info.ElementCount, _sent, Outputs.Sum(output => output.ByteLength), Info.ByteLength);
-
     /// <summary>Writes the tensor, packed or whole.</summary>
-    public void Write(TensorSink output)
+    public void Write(TensorSink output, Workers workers)
     {
-        if (_global is null)
+        if (!info.DType.IsComputed)
         {
-            _localSource.CopyTo(output, Info);
+            run.Local.CopyTo(output, info);
             return;
         }
 
-        int size = Info.DType.BitSize / 8;
         // where each panel's values begin among the packed ones
         long[] before = new long[_panels.Count];
         for (int i = 1; i < before.Length; i++)
-            before[i] = before[i - 1] + Bits(_panels[i - 1]);
-        _workers.Run(_panels.Count, _panels.Count > 1, (piece, scratch) =>
+            before[i] = before[i - 1] + MaskBits.Count(MaskOf(_panels[i - 1]));
+        long[] nonFinite = new long[_panels.Count];
+        bool packed = Packed;
+        WithInputs(() =>
         {
-            Grouping.Panel panel = _panels[piece];
-            byte* dense = Masked(panel, scratch);
-            if (!Packed)
+            if (IsSoft)
+                MeasureWhole(workers);
+            workers.Run(_panels.Count, _panels.Count > 1, (piece, scratch) =>
             {
-                output.Write(Info, panel.Start * size, new ReadOnlySpan<byte>(dense, panel.Length * size));
-                return;
-            }
-
-            int count = size switch
-            {
-                2 => Gather((ushort*)dense, panel),
-                4 => Gather((uint*)dense, panel),
-                _ => Gather((ulong*)dense, panel),
-            };
-            output.Write(Values, before[piece] * size, new ReadOnlySpan<byte>(dense, count * size));
+                Grouping.Panel panel = _panels[piece];
+                if (!packed)
+                    WritePanel(output, info, panel, scratch, target => nonFinite[piece] = Fill(panel, target, scratch));
+                else if (MaskBits.Count(MaskOf(panel)) is var count and > 0)
+                    output.Write(Values, before[piece] * _size, new ReadOnlySpan<byte>(PackedValues(piece, scratch, ref nonFinite[piece]), (int)count * _size));
+            });
         });
-        if (Packed)
+        if (nonFinite.Sum() is var faults and > 0)
+            throw new InvalidModelException($"Tensor '{info.Name}': {faults} values to be sent are not finite, from finite values; they do not fit {info.DType.SafetensorsName}.");
+        if (packed)
             output.Write(Mask, 0, _mask);
+        Release();
     }
 
-    public void Dispose() => _readers.ForEach(reader => reader.Dispose());
+    public void Dispose() => Release();
 
-    private long Select(TensorSink? momentumOutput, TensorInfo momentumInfo)
+    private void Release()
+    {
+        foreach (NativeBuffer? values in _kept ?? [])
+            run.Free(values);
+        _kept = null;
+    }
+
+    /// <summary>Opens the inputs for a step; pinned memory is let go at its end, whatever happens, and so is what was measured of each entry.</summary>
+    private void WithInputs(Action step)
+    {
+        try
+        {
+            _global = new DensePanelReader(run.Global, info);
+            _local = new DensePanelReader(run.Local, info);
+            _momentum = _rule == MomentumRule.None ? null : new DensePanelReader(run.Momentum!, run.Momentum!.Find(info.Name)!);
+            step();
+        }
+        finally
+        {
+            _global?.Dispose();
+            _local?.Dispose();
+            _momentum?.Dispose();
+            (_global, _local, _momentum) = (null, null, null);
+            (_updateImportance, _globalImportance) = (null, null);
+        }
+    }
+
+    /// <summary>The first look: moments of |u| and |g|, and whether all inputs are finite.</summary>
+    private void MeasureScales(Workers workers)
     {
         var update = new MagnitudeMoments[_panels.Count];
         var received = new MagnitudeMoments[_panels.Count];
-        ForEachPanel((piece, panel, in inputs, _) => _backend.AddMoments(inputs, panel.Length, ref update[piece], ref received[piece]));
+        long[] nonFinite = new long[_panels.Count];
+        ForEachPanel(workers, (piece, panel, in inputs, _) =>
+        {
+            MagnitudeMoments mine = default, theirs = default;
+            run.Backend.AddMoments(inputs, panel.Length, ref mine, ref theirs);
+            (update[piece], received[piece]) = (mine, theirs);
+            // u is made without the trained model, which is sent all the same
+            if (_rule == MomentumRule.Supplied)
+                nonFinite[piece] = run.Backend.CountNonFinite(inputs.Local, panel.Length);
+        });
         MagnitudeMoments u = default, g = default;
         for (int piece = 0; piece < _panels.Count; piece++)
         {
@@ -110,288 +160,415 @@ internal sealed unsafe class MaskedTensor : IDisposable
             g.Merge(received[piece]);
         }
 
-        RefuseNonFinite(u, g);
-        bool minMax = _options.Importance == ImportanceRule.MinMax;
+        if (nonFinite.Sum() > 0 || !double.IsFinite(u.Mean) || !double.IsFinite(g.Mean))
+            RefuseNonFinite(workers);
+        if (run.MomentumOutput is not null && !double.IsFinite(Rounding.Round(_momentumInfo.DType, u.Maximum)))
+        {
+            throw new InvalidModelException(
+                $"Tensor '{info.Name}': its momentum has magnitudes up to {MetadataKeys.Invariant(u.Maximum)}, which do not fit {_momentumInfo.DType.SafetensorsName}.");
+        }
+
+        bool minMax = run.Options.Importance == ImportanceRule.MinMax;
         _updateScale = minMax ? new(u.Minimum, u.Maximum - u.Minimum) : new(u.Mean, u.StandardDeviation);
         _globalScale = minMax ? new(g.Minimum, g.Maximum - g.Minimum) : new(g.Mean, g.StandardDeviation);
-        WriteMomentum(momentumOutput, momentumInfo);
-        if (_options.Importance == ImportanceRule.Rank || _options.ImportanceFunction is not null)
-            MeasureWhole();
-        if (_options.Mask == MaskRule.GaussianNoise)
-            _deviation = DeviationOfDelta();
-        return _options.Mask == MaskRule.TopRatio ? SelectTop() : SelectMoreImportant();
     }
 
-    /// <summary>The entries whose update is more important than what was received.</summary>
-    private long SelectMoreImportant()
+    private void RefuseNonFinite(Workers workers)
     {
-        bool soft = _options.Mask == MaskRule.Soft;
-        if (!soft && _updateImportance is null)
+        foreach ((string what, PanelReader? reader, TensorSource? source) in new[]
         {
-            // a deviation of zero makes every importance zero, which the comparison of z-scores cannot say (contracts.md, Masks)
-            if (_updateScale.Spread == 0)
-                return 0;
-            if (_globalScale.Spread == 0 && _options.Importance == ImportanceRule.ZScore)
-                return SelectAll();
-            ImportanceScale global = _globalScale.Spread == 0 ? new(0, double.PositiveInfinity) : _globalScale;
-            long[] selected = new long[_panels.Count];
-            ForEachPanel((piece, panel, in inputs, _) =>
-            {
-                fixed (byte* mask = _mask)
-                    selected[piece] = _backend.SelectImportant(inputs, panel.Length, _updateScale, global, mask + panel.Start / 8, default);
-            });
-            return selected.Sum();
+            ("received model's", _global, run.Global), ("trained model's", _local, run.Local), ("momentum's", _momentum, run.Momentum),
+        })
+        {
+            long count = 0;
+            workers.Run(reader is null ? 0 : _panels.Count, parallel: false, (piece, scratch) =>
+                count += run.Backend.CountNonFinite(reader!.Read(_panels[piece].Start, _panels[piece].Length, scratch), _panels[piece].Length));
+            if (count > 0)
+                throw new InvalidModelException($"'{source!.Location}': the {what} tensor '{info.Name}' has {count} values that are NaN or infinite; finite values were expected.");
         }
 
+        throw new InvalidModelException($"Tensor '{info.Name}': the magnitudes' mean is not finite, from finite values: they are too large.");
+    }
+
+    /// <summary>The second look: mask, momentum, and what is kept of the trained model; for a soft mask also the mean of m.</summary>
+    private long SelectByScales(Workers workers)
+    {
+        // contracts.md, Masks: with importances that are z-scores, a model that does not vary takes every update that does; by min-max its importances are 0
+        ImportanceScale received = _globalScale.Spread == 0 && run.Options.Importance == ImportanceRule.MinMax ? new(0, double.PositiveInfinity) : _globalScale;
+        bool keeps = !IsDense && !IsSoft;
+        _kept = keeps ? new NativeBuffer?[_panels.Count] : null;
         long[] counts = new long[_panels.Count];
         double[] sums = new double[_panels.Count];
-        ForEachPanel((piece, panel, in inputs, scratch) =>
+        ForEachPanel(workers, (piece, panel, in inputs, scratch) =>
         {
-            Importances(panel, inputs, scratch, out double* s, out double* g);
-            for (int i = 0; i < panel.Length; i++)
+            byte* values = keeps && run.Keeps ? scratch.Take((long)panel.Length * _size + MaskBits.Slack) : null;
+            long count = 0;
+            double sum = 0;
+            ImportanceInputs all = inputs;
+            WritePanel(run.MomentumOutput, _momentumInfo, panel, scratch, momentum =>
             {
-                if (!(s[i] - g[i] > 1e-12 * (1 + Math.Abs(g[i]))))
-                    continue;
-                Set(panel.Start + i);
-                counts[piece]++;
-                sums[piece] += Soft(s[i], g[i]);
-            }
+                fixed (byte* bits = MaskOf(panel))
+                {
+                    double* importances = (double*)(IsSoft ? scratch.Take(2 * Chunk * sizeof(double)) : null);
+                    for (int start = 0; start < panel.Length; start += Chunk)
+                    {
+                        int length = Math.Min(Chunk, panel.Length - start);
+                        byte* mask = bits + start / 8;
+                        ImportanceInputs part = From(all, start);
+                        long selected = run.Backend.SelectImportant(part, length, _updateScale, received, mask, Panel(momentum, _momentumInfo.DType, start));
+                        if (values != null)
+                            MaskBits.Pack(part.Local.Data, _size, length, mask, values + count * _size);
+                        if (IsSoft && selected > 0)
+                            sum = AddShares(sum, part, length, mask, importances);
+                        count += selected;
+                    }
+                }
+            });
+            (counts[piece], sums[piece]) = (count, sum);
+            if (values != null)
+                _kept![piece] = run.Keep(values, count * _size);
         });
-        long count = counts.Sum();
-        _softMean = count == 0 ? 1 : sums.Sum() / count;
-        return count;
+        long sent = counts.Sum();
+        _softMean = sent == 0 ? 1 : sums.Sum() / sent;
+        return sent;
     }
 
-    private long SelectAll()
+    private double AddShares(double sum, in ImportanceInputs inputs, int length, byte* mask, double* importances)
     {
-        _mask.AsSpan().Fill(0xFF);
-        if (Info.ElementCount % 8 != 0)
-            _mask[^1] = (byte)((1 << (int)(Info.ElementCount % 8)) - 1);
-        return Info.ElementCount;
-    }
-
-    /// <summary>Exactly ceil(ratio n) entries: the largest importances, ties to the lower flat index.</summary>
-    private long SelectTop()
-    {
-        if (Info.ElementCount == 0)
-            return 0;
-        // every built-in importance grows with |u|, so |u| itself is ranked
-        double[] keys = _options.ImportanceFunction is null ? Magnitudes(ofUpdate: true) : _updateImportance!;
-        long wanted = Math.Clamp((long)Math.Ceiling((decimal)_options.TopRatio * keys.Length), 1, keys.Length);
-        double threshold = RadixSelection.Largest(keys, wanted, out long above);
-        long ties = wanted - above;
-        for (int i = 0; i < keys.Length; i++)
+        double* s = importances, g = importances + Chunk;
+        run.Backend.Importance(inputs, length, _updateScale, _globalScale, run.Options.Importance == ImportanceRule.ZScore, s, g);
+        for (int i = 0; i < length; i++)
         {
-            if (keys[i] > threshold || keys[i] == threshold && ties-- > 0)
-                Set(i);
+            if ((mask[i / 8] >> i % 8 & 1) != 0)
+                sum += Share(s[i], g[i]);
         }
 
+        return sum;
+    }
+
+    /// <summary>The entries whose update is more important, by importances of the whole tensor.</summary>
+    private long SelectMeasured(Workers workers)
+    {
+        long[] counts = new long[_panels.Count];
+        double[] sums = new double[_panels.Count];
+        workers.Run(_panels.Count, _panels.Count > 1, (piece, _) =>
+        {
+            Grouping.Panel panel = _panels[piece];
+            ReadOnlySpan<double> s = Part(_updateImportance!, panel), g = Part(_globalImportance!, panel);
+            Span<byte> mask = MaskOf(panel);
+            long count = 0;
+            double sum = 0;
+            for (int i = 0; i < s.Length; i++)
+            {
+                if (!(s[i] - g[i] > ScalarMath.Tie * (1 + Math.Abs(g[i]))))
+                    continue;
+                mask[i / 8] |= (byte)(1 << i % 8);
+                count++;
+                sum += Share(s[i], g[i]);
+            }
+
+            (counts[piece], sums[piece]) = (count, sum);
+        });
+        long sent = counts.Sum();
+        _softMean = sent == 0 ? 1 : sums.Sum() / sent;
+        return sent;
+    }
+
+    /// <summary>Exactly ceil(ratio n) entries: the largest importances, ties to the lower flat index. A look for each digit of the threshold, and one more.</summary>
+    private long SelectTop(Workers workers)
+    {
+        if (info.ElementCount == 0)
+            return 0;
+        // in decimal, as the ratio is written: 0.07 of 100 is 7
+        long wanted = Math.Clamp((long)Math.Ceiling((decimal)run.Options.TopRatio * info.ElementCount), 1, info.ElementCount);
+        var selection = new RadixSelection(wanted);
+        var histograms = new ConcurrentBag<long[]>();
+        while (!selection.IsDone)
+        {
+            foreach (long[] histogram in histograms)
+                Array.Clear(histogram);
+            ForEachPanel(workers, (_, panel, in inputs, scratch) =>
+            {
+                if (!histograms.TryTake(out long[]? histogram))
+                    histogram = new long[RadixSelection.Digits];
+                selection.Add(Keys(panel, inputs, scratch), histogram);
+                histograms.Add(histogram);
+            });
+            selection.Narrow(histograms);
+        }
+
+        double threshold = selection.Threshold;
+        long left = wanted - selection.Above;
+        // where not all ties are sent, the panels take their turn
+        bool all = left == selection.Ties;
+        ForEachPanel(workers, (_, panel, in inputs, scratch) =>
+        {
+            ReadOnlySpan<double> keys = Keys(panel, inputs, scratch);
+            Span<byte> mask = MaskOf(panel);
+            for (int i = 0; i < keys.Length; i++)
+            {
+                if (keys[i] > threshold || keys[i] == threshold && (all || left-- > 0))
+                    mask[i / 8] |= (byte)(1 << i % 8);
+            }
+        }, parallel: all);
         return wanted;
     }
 
-    /// <summary>One panel of the masked model, in the model's type.</summary>
-    private byte* Masked(Grouping.Panel panel, Scratch scratch)
+    /// <summary>What the top ratio ranks: a caller's importance of the update, else |u| itself, with which every built-in importance grows.</summary>
+    private ReadOnlySpan<double> Keys(Grouping.Panel panel, in ImportanceInputs inputs, Scratch scratch)
     {
-        ImportanceInputs inputs = Read(panel, scratch);
-        int size = Info.DType.BitSize / 8;
-        byte* dense = scratch.Take((long)panel.Length * size);
-        var output = new TensorPanel(dense, Info.DType);
-        void* fill = inputs.Global.Data;
-        if (_options.Fill == MaskFill.Zero)
-        {
-            byte* zeros = scratch.Take((long)panel.Length * size);
-            NativeMemory.Clear(zeros, (nuint)(panel.Length * size));
-            fill = zeros;
-        }
-
-        switch (size)
-        {
-            case 2: Blend((ushort*)inputs.Local.Data, (ushort*)fill, (ushort*)dense, panel); break;
-            case 4: Blend((uint*)inputs.Local.Data, (uint*)fill, (uint*)dense, panel); break;
-            default: Blend((ulong*)inputs.Local.Data, (ulong*)fill, (ulong*)dense, panel); break;
-        }
-
-        if (_options.Mask == MaskRule.Soft)
-        {
-            Importances(panel, inputs, scratch, out double* s, out double* g);
-            for (int i = 0; i < panel.Length; i++)
-            {
-                if (!IsSet(panel.Start + i))
-                    continue;
-                double received = Rounding.Read(inputs.Global.Data, Info.DType, i), delta = Rounding.Read(inputs.Local.Data, Info.DType, i) - received;
-                Rounding.Write(dense, Info.DType, i, Math.FusedMultiplyAdd(Math.Min(Soft(s[i], g[i]) / _softMean, 1), delta, received));
-            }
-        }
-        else if (_options.Mask == MaskRule.GaussianNoise)
-        {
-            var noise = new GaussianNoise(_options.Seed, Info.Name);
-            for (int i = 0; i < panel.Length; i++)
-            {
-                if (!IsSet(panel.Start + i))
-                    Rounding.Write(dense, Info.DType, i, Math.FusedMultiplyAdd(_options.Sigma * _deviation, noise[panel.Start + i], Rounding.Read(fill, Info.DType, i)));
-            }
-        }
-
-        return (byte*)output.Data;
+        if (_updateImportance is not null)
+            return Part(_updateImportance, panel);
+        double* keys = (double*)scratch.Take((long)panel.Length * sizeof(double));
+        run.Backend.Importance(inputs, panel.Length, Identity, Identity, sigmoid: false, keys, null);
+        return new ReadOnlySpan<double>(keys, panel.Length);
     }
 
-    private static double Soft(double s, double g) => s / (s + g);
-
-    /// <summary>Importances of a panel: from the whole tensor's where they were measured, else by the scales.</summary>
-    private void Importances(Grouping.Panel panel, in ImportanceInputs inputs, Scratch scratch, out double* s, out double* g)
+    /// <summary>The panel's entries that are sent, one after the other; valid until the scratch is reset.</summary>
+    private byte* PackedValues(int piece, Scratch scratch, ref long nonFinite)
     {
-        s = (double*)scratch.Take((long)panel.Length * sizeof(double));
-        g = (double*)scratch.Take((long)panel.Length * sizeof(double));
+        if (_kept?[piece] is { } kept)
+            return kept.Pointer;
+        Grouping.Panel panel = _panels[piece];
+        byte* values = scratch.Take((long)panel.Length * _size + MaskBits.Slack);
+        void* source;
+        if (IsSoft)
+        {
+            byte* dense = scratch.Take((long)panel.Length * _size);
+            nonFinite = Fill(panel, dense, scratch);
+            source = dense;
+        }
+        else
+        {
+            source = _local!.Read(panel.Start, panel.Length, scratch).Data;
+        }
+
+        fixed (byte* mask = MaskOf(panel))
+            MaskBits.Pack(source, _size, panel.Length, mask, values);
+        return values;
+    }
+
+    /// <summary>Makes one panel of the masked model, in the model's type; returns how many of its values are not finite.</summary>
+    private long Fill(Grouping.Panel panel, byte* dense, Scratch scratch)
+    {
+        ImportanceInputs inputs = Read(panel, scratch, withMomentum: IsSoft);
+        void* fill = run.Options.Fill == MaskFill.Zero ? null : inputs.Global.Data;
+        fixed (byte* mask = MaskOf(panel))
+        {
+            MaskBits.Blend(inputs.Local.Data, fill, _size, panel.Length, mask, dense);
+            if (IsSoft)
+                Soften(panel, inputs, mask, dense, scratch);
+            else if (run.Options.Mask == MaskRule.GaussianNoise)
+                AddNoise(panel, fill, mask, dense);
+            else
+                return 0;
+        }
+
+        return run.Backend.CountNonFinite(new TensorPanel(dense, info.DType), panel.Length);
+    }
+
+    private void Soften(Grouping.Panel panel, in ImportanceInputs inputs, byte* mask, byte* dense, Scratch scratch)
+    {
+        double* s = (double*)scratch.Take((long)panel.Length * sizeof(double)), g = (double*)scratch.Take((long)panel.Length * sizeof(double));
         if (_updateImportance is not null)
         {
-            _updateImportance.AsSpan((int)panel.Start, panel.Length).CopyTo(new Span<double>(s, panel.Length));
-            _globalImportance.AsSpan((int)panel.Start, panel.Length).CopyTo(new Span<double>(g, panel.Length));
+            Part(_updateImportance, panel).CopyTo(new Span<double>(s, panel.Length));
+            Part(_globalImportance!, panel).CopyTo(new Span<double>(g, panel.Length));
         }
         else
         {
-            _backend.Importance(inputs, panel.Length, _updateScale, _globalScale, _options.Importance == ImportanceRule.ZScore, s, g);
+            run.Backend.Importance(inputs, panel.Length, _updateScale, _globalScale, run.Options.Importance == ImportanceRule.ZScore, s, g);
+        }
+
+        for (int i = 0; i < panel.Length; i++)
+        {
+            if ((mask[i / 8] >> i % 8 & 1) == 0)
+                continue;
+            double received = Rounding.Read(inputs.Global.Data, info.DType, i), delta = Rounding.Read(inputs.Local.Data, info.DType, i) - received;
+            Rounding.Write(dense, info.DType, i, Math.FusedMultiplyAdd(Math.Min(Share(s[i], g[i]) / _softMean, 1), delta, received));
         }
     }
 
-    private void MeasureWhole()
+    private void AddNoise(Grouping.Panel panel, void* fill, byte* mask, byte* dense)
     {
-        if (Info.ElementCount > Array.MaxLength)
-            throw new FedIcuException($"Tensor '{Info.Name}' of {Info} is too large for an importance that looks at all of it at once.");
-        double[] u = Magnitudes(ofUpdate: true), g = Magnitudes(ofUpdate: false);
-        _updateImportance = new double[u.Length];
-        _globalImportance = new double[g.Length];
-        if (_options.ImportanceFunction is { } own)
+        var noise = new GaussianNoise(run.Options.Seed, info.Name);
+        for (int i = 0; i < panel.Length; i++)
         {
-            own(Info.Name, u, _updateImportance);
-            own(Info.Name, g, _globalImportance);
-            if (Array.FindIndex(_updateImportance, value => !double.IsFinite(value)) >= 0 || Array.FindIndex(_globalImportance, value => !double.IsFinite(value)) >= 0)
-                throw new FedIcuException($"Tensor '{Info.Name}': the importance function gave values that are not finite.");
-            if (_options.Mask == MaskRule.Soft && (Array.Exists(_updateImportance, value => value < 0) || Array.Exists(_globalImportance, value => value < 0)))
-                throw new FedIcuException($"Tensor '{Info.Name}': the importance function gave negative values; the soft mask is a share of importances and expects none.");
-        }
-        else
-        {
-            AverageRanks(u, _updateImportance);
-            AverageRanks(g, _globalImportance);
+            if ((mask[i / 8] >> i % 8 & 1) != 0)
+                continue;
+            double value = fill == null ? 0 : Rounding.Read(fill, info.DType, i);
+            Rounding.Write(dense, info.DType, i, Math.FusedMultiplyAdd(run.Options.Sigma * _deviation, noise[panel.Start + i], value));
         }
     }
 
-    /// <summary>The rank of each magnitude, 1 the smallest, equal ones their mean rank, over n.</summary>
+    /// <summary>S / (S + G) of an entry that is sent, S > G; sigmoids that are both too small to be told from 0 are as good as equal.</summary>
+    private static double Share(double s, double g) => s + g == 0 ? 0.5 : s / (s + g);
+
+    /// <summary>Importances that need the whole tensor at once: the caller's own, and ranks; the others, and ranks for the top ratio, do not.</summary>
+    private void MeasureWhole(Workers workers)
+    {
+        ImportanceFunction? own = run.Options.ImportanceFunction;
+        bool top = run.Options.Mask == MaskRule.TopRatio;
+        if (own is null && (run.Options.Importance != ImportanceRule.Rank || top))
+            return;
+        if (info.ElementCount > Array.MaxLength)
+            throw new FedIcuException($"Tensor '{info.Name}' of {info} is too large for an importance that looks at all of it at once.");
+        _updateImportance = Measure(workers, own, ofUpdate: true);
+        _globalImportance = top ? [] : Measure(workers, own, ofUpdate: false);
+    }
+
+    private double[] Measure(Workers workers, ImportanceFunction? own, bool ofUpdate)
+    {
+        double[] magnitudes = new double[info.ElementCount], importances = new double[info.ElementCount];
+        ForEachPanel(workers, (_, panel, in inputs, _) =>
+        {
+            fixed (double* part = Part(magnitudes, panel))
+                run.Backend.Importance(inputs, panel.Length, Identity, Identity, sigmoid: false, ofUpdate ? part : null, ofUpdate ? null : part);
+        });
+        if (own is null)
+        {
+            AverageRanks(magnitudes, importances);
+            return importances;
+        }
+
+        own(info.Name, magnitudes, importances);
+        if (Array.Exists(importances, value => !double.IsFinite(value)))
+            throw new FedIcuException($"Tensor '{info.Name}': the importance function gave values that are not finite.");
+        if (IsSoft && Array.Exists(importances, value => value < 0))
+            throw new FedIcuException($"Tensor '{info.Name}': the importance function gave negative values; the soft mask is a share of importances and expects none.");
+        return importances;
+    }
+
+    /// <summary>The rank of each magnitude, 1 the smallest, equal ones their mean rank, over n. Sorts the magnitudes.</summary>
     private static void AverageRanks(double[] magnitudes, double[] ranks)
     {
         int[] order = [.. Enumerable.Range(0, magnitudes.Length)];
-        Array.Sort((double[])magnitudes.Clone(), order);
+        Array.Sort(magnitudes, order);
         for (int first = 0, last; first < order.Length; first = last)
         {
-            for (last = first + 1; last < order.Length && magnitudes[order[last]] == magnitudes[order[first]];)
+            for (last = first + 1; last < order.Length && magnitudes[last] == magnitudes[first];)
                 last++;
             for (int i = first; i < last; i++)
                 ranks[order[i]] = (first + 1 + last) / 2.0 / magnitudes.Length;
         }
     }
 
-    private double[] Magnitudes(bool ofUpdate)
+    private void WriteMomentum(Workers workers)
     {
-        double[] magnitudes = new double[Info.ElementCount];
-        var identity = new ImportanceScale(0, 1);
-        ForEachPanel((_, panel, in inputs, _) =>
-        {
-            fixed (double* all = magnitudes)
-            {
-                double* part = all + panel.Start;
-                _backend.Importance(inputs, panel.Length, identity, identity, sigmoid: false, ofUpdate ? part : null, ofUpdate ? null : part);
-            }
-        });
-        return magnitudes;
-    }
-
-    private void WriteMomentum(TensorSink? momentumOutput, TensorInfo momentumInfo)
-    {
-        if (momentumOutput is null)
+        if (run.MomentumOutput is null)
             return;
-        int size = momentumInfo.DType.BitSize / 8;
-        var identity = new ImportanceScale(0, 1);
-        ForEachPanel((_, panel, in inputs, scratch) =>
+        ForEachPanel(workers, (_, panel, in inputs, scratch) =>
         {
-            byte* u = scratch.Take((long)panel.Length * size);
-            _backend.SelectImportant(inputs, panel.Length, identity, identity, null, new TensorPanel(u, momentumInfo.DType));
-            momentumOutput.Write(momentumInfo, panel.Start * size, new ReadOnlySpan<byte>(u, panel.Length * size));
+            ImportanceInputs all = inputs;
+            WritePanel(run.MomentumOutput, _momentumInfo, panel, scratch, momentum =>
+                run.Backend.SelectImportant(all, panel.Length, Identity, Identity, null, new TensorPanel(momentum, _momentumInfo.DType)));
         });
     }
 
     /// <summary>The sample standard deviation of theta_k - theta_g, in two looks.</summary>
-    private double DeviationOfDelta()
+    private double DeviationOfDelta(Workers workers)
     {
-        double mean = SumOfDelta(delta => delta) / Math.Max(Info.ElementCount, 1);
-        return Info.ElementCount < 2 ? 0 : Math.Sqrt(SumOfDelta(delta => (delta - mean) * (delta - mean)) / (Info.ElementCount - 1));
+        if (info.ElementCount < 2)
+            return 0;
+        double mean = SumOfDelta(workers, null) / info.ElementCount;
+        return Math.Sqrt(SumOfDelta(workers, mean) / (info.ElementCount - 1));
     }
 
-    private double SumOfDelta(Func<double, double> term)
+    /// <summary>The sum of delta, or of its squared deviations from a mean.</summary>
+    private double SumOfDelta(Workers workers, double? mean)
     {
         double[] sums = new double[_panels.Count];
-        ForEachPanel((piece, panel, in inputs, _) =>
+        ForEachPanel(workers, (piece, panel, in inputs, _) =>
         {
+            double sum = 0;
             for (int i = 0; i < panel.Length; i++)
-                sums[piece] += term(Rounding.Read(inputs.Local.Data, Info.DType, i) - Rounding.Read(inputs.Global.Data, Info.DType, i));
+            {
+                double delta = Rounding.Read(inputs.Local.Data, info.DType, i) - Rounding.Read(inputs.Global.Data, info.DType, i);
+                sum += mean is { } center ? (delta - center) * (delta - center) : delta;
+            }
+
+            sums[piece] = sum;
         });
         return sums.Sum();
     }
 
-    private void RefuseNonFinite(in MagnitudeMoments u, in MagnitudeMoments g)
+    private static ImportanceScale Identity => new(0, 1);
+
+    private delegate void PanelMaker(byte* target);
+
+    /// <summary>Makes a panel of an output where the sink has it, or in the scratch and writes it; without a sink the panel has no data.</summary>
+    private static void WritePanel(TensorSink? sink, TensorInfo output, Grouping.Panel panel, Scratch scratch, PanelMaker make)
     {
-        if (Info.ElementCount == 0 || double.IsFinite(u.Mean) && double.IsFinite(g.Mean))
-            return;
-        foreach ((string what, PanelReader? reader) in new[] { ("received model's", _global), ("trained model's", _local), ("momentum's", _momentum) })
+        int size = output.DType.BitSize / 8;
+        byte* inPlace = sink is null ? null : (byte*)sink.TryGetPointer(output);
+        if (sink is null || inPlace != null)
         {
-            if (reader is null)
-                continue;
-            long count = 0;
-            _workers.Run(_panels.Count, parallel: false, (piece, scratch) =>
-                count += _backend.CountNonFinite(reader.Read(_panels[piece].Start, _panels[piece].Length, scratch), _panels[piece].Length));
-            if (count > 0)
-                throw new InvalidModelException($"The {what} tensor '{Info.Name}' has {count} values that are NaN or infinite; finite values were expected.");
+            make(inPlace == null ? null : inPlace + panel.Start * size);
+            return;
         }
 
-        throw new InvalidModelException($"Tensor '{Info.Name}': the magnitudes' mean is not finite, from finite values: they are too large.");
+        byte* made = scratch.Take((long)panel.Length * size);
+        make(made);
+        sink.Write(output, panel.Start * size, new ReadOnlySpan<byte>(made, panel.Length * size));
     }
 
     private delegate void PanelAction(int piece, Grouping.Panel panel, in ImportanceInputs inputs, Scratch scratch);
 
-    private void ForEachPanel(PanelAction action) => _workers.Run(_panels.Count, _panels.Count > 1, (piece, scratch) =>
+    private void ForEachPanel(Workers workers, PanelAction action, bool parallel = true) => workers.Run(_panels.Count, parallel && _panels.Count > 1, (piece, scratch) =>
         action(piece, _panels[piece], Read(_panels[piece], scratch), scratch));
 
-    private ImportanceInputs Read(Grouping.Panel panel, Scratch scratch) => new(
+    private ImportanceInputs Read(Grouping.Panel panel, Scratch scratch, bool withMomentum = true) => new(
         _global!.Read(panel.Start, panel.Length, scratch), _local!.Read(panel.Start, panel.Length, scratch),
-        _momentum?.Read(panel.Start, panel.Length, scratch) ?? default, _rule, _options.Beta);
+        withMomentum && _momentum is not null ? _momentum.Read(panel.Start, panel.Length, scratch) : default, _rule, run.Options.Beta);
 
-    private void Blend<T>(T* local, T* fill, T* dense, Grouping.Panel panel) where T : unmanaged
+    private static ImportanceInputs From(in ImportanceInputs inputs, int start) => inputs with
     {
-        for (int i = 0; i < panel.Length; i++)
-            dense[i] = IsSet(panel.Start + i) ? local[i] : fill[i];
+        Global = From(inputs.Global, start),
+        Local = From(inputs.Local, start),
+        Momentum = From(inputs.Momentum, start),
+    };
+
+    private static TensorPanel From(TensorPanel panel, int start) => Panel((byte*)panel.Data, panel.DType, start);
+
+    private static TensorPanel Panel(byte* data, DType dtype, int start) => data == null ? default : new TensorPanel(data + (long)start * dtype.BitSize / 8, dtype);
+
+    private Span<byte> MaskOf(Grouping.Panel panel) => _mask.AsSpan((int)(panel.Start / 8), (panel.Length + 7) / 8);
+
+    private static Span<double> Part(double[] all, Grouping.Panel panel) => all.AsSpan((int)panel.Start, panel.Length);
+}
+
+/// <summary>What is fixed for one update: the models, the rules, what computes; and how much of what is sent is kept between deciding and writing it.</summary>
+internal sealed unsafe record MaskRun(
+    FedIcuClientOptions Options, TensorSource Global, TensorSource Local, TensorSource? Momentum, TensorSink? MomentumOutput, bool Dense, IComputeBackend Backend)
+{
+    /// <summary>Up to so many bytes, values that are sent are kept, so that the trained model is not read again for them.</summary>
+    private const long KeptBytes = 64 << 20;
+
+    private long _kept;
+
+    /// <summary>Whether there is room for more.</summary>
+    public bool Keeps => Interlocked.Read(ref _kept) < KeptBytes;
+
+    /// <summary>A copy of values that are sent; null where there is no room for them.</summary>
+    public NativeBuffer? Keep(byte* values, long bytes)
+    {
+        // once full, it stays so
+        if (Interlocked.Add(ref _kept, bytes) > KeptBytes)
+            return null;
+        var kept = new NativeBuffer(bytes);
+        NativeMemory.Copy(values, kept.Pointer, (nuint)bytes);
+        return kept;
     }
 
-    /// <summary>Moves the sent entries together, in place.</summary>
-    private int Gather<T>(T* dense, Grouping.Panel panel) where T : unmanaged
+    /// <summary>Gives back what was kept.</summary>
+    public void Free(NativeBuffer? kept)
     {
-        int count = 0;
-        for (int i = 0; i < panel.Length; i++)
-        {
-            if (IsSet(panel.Start + i))
-                dense[count++] = dense[i];
-        }
-
-        return count;
+        if (kept is null)
+            return;
+        Interlocked.Add(ref _kept, -kept.ByteLength);
+        kept.Dispose();
     }
 
-    private long Bits(Grouping.Panel panel)
-    {
-        long count = 0;
-        for (long at = panel.Start / 8; at < (panel.Start + panel.Length + 7) / 8; at++)
-            count += BitOperations.PopCount(_mask[at]);
-        return count;
-    }
-
-    private bool IsSet(long element) => (_mask[element >> 3] >> (int)(element & 7) & 1) != 0;
-
-    private void Set(long element) => _mask[element >> 3] |= (byte)(1 << (int)(element & 7));
+    /// <summary>A tensor's momentum: F32, or F64 for F64 tensors.</summary>
+    public static TensorInfo MomentumInfo(TensorInfo tensor) => tensor with { DType = tensor.DType == DType.F64 ? DType.F64 : DType.F32 };
 }

@@ -1,0 +1,172 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace FedICU.Compute;
+
+/// <summary>
+/// Moves the elements that a bit mask names, eight a byte, least significant bit first. Nothing is computed: elements of 2, 4 and 8 bytes are moved as
+/// they are, with the same result whatever the processor has.
+/// </summary>
+internal static unsafe class MaskBits
+{
+    /// <summary>Bytes that <see cref="Pack"/> may write past the last element it packs.</summary>
+    public const int Slack = 64;
+
+    // for each byte of a mask, the places of its bits one after the other, a byte each
+    private static readonly ulong[] Places = [.. Enumerable.Range(0, 256).Select(PlacesOf)];
+
+    /// <summary>How many bits are set.</summary>
+    public static long Count(ReadOnlySpan<byte> mask)
+    {
+        long count = 0;
+        while (mask.Length >= sizeof(ulong))
+        {
+            count += BitOperations.PopCount(BitConverter.ToUInt64(mask));
+            mask = mask[sizeof(ulong)..];
+        }
+
+        foreach (byte bits in mask)
+            count += BitOperations.PopCount(bits);
+        return count;
+    }
+
+    /// <summary>Moves the selected elements together, in order.</summary>
+    /// <param name="source">The elements.</param>
+    /// <param name="size">Bytes of an element: 2, 4 or 8.</param>
+    /// <param name="length">How many elements there are.</param>
+    /// <param name="mask">Their bits; those beyond the last element are zero.</param>
+    /// <param name="packed">Takes the selected elements, and up to <see cref="Slack"/> bytes after them.</param>
+    public static void Pack(void* source, int size, int length, byte* mask, void* packed)
+    {
+        switch (size)
+        {
+            case sizeof(ushort): Pack((ushort*)source, length, mask, (ushort*)packed); break;
+            case sizeof(uint): Pack((uint*)source, length, mask, (uint*)packed); break;
+            default: Pack((ulong*)source, length, mask, (ulong*)packed); break;
+        }
+    }
+
+    /// <summary>target[i] = selected[i] where the bit is set, else others[i].</summary>
+    /// <param name="selected">Elements whose bit is set.</param>
+    /// <param name="others">Elements whose bit is not; null: zeros.</param>
+    /// <param name="size">Bytes of an element: 2, 4 or 8.</param>
+    /// <param name="length">How many elements there are.</param>
+    /// <param name="mask">Their bits.</param>
+    /// <param name="target">Takes length elements.</param>
+    public static void Blend(void* selected, void* others, int size, int length, byte* mask, void* target)
+    {
+        switch (size)
+        {
+            case sizeof(ushort): Blend((ushort*)selected, (ushort*)others, length, mask, (ushort*)target); break;
+            case sizeof(uint): Blend((uint*)selected, (uint*)others, length, mask, (uint*)target); break;
+            default: Blend((ulong*)selected, (ulong*)others, length, mask, (ulong*)target); break;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Pack<T>(T* source, int length, byte* mask, T* packed) where T : unmanaged
+    {
+        nint i = 0;
+        for (; i <= length - 8; i += 8)
+        {
+            byte bits = mask[i / 8];
+            if (sizeof(T) == sizeof(ushort) && Avx512Vbmi2.VL.IsSupported)
+                Avx512Vbmi2.VL.Compress(Vector128<ushort>.Zero, Words(bits), Vector128.Load((ushort*)(source + i))).Store((ushort*)packed);
+            else if (sizeof(T) == sizeof(ushort) && Ssse3.IsSupported)
+                Vector128.Shuffle(Vector128.Load((ushort*)(source + i)), Vector128.WidenLower(PlacesIn(bits))).Store((ushort*)packed);
+            else if (sizeof(T) == sizeof(uint) && Avx512F.VL.IsSupported)
+                Avx512F.VL.Compress(Vector256<uint>.Zero, Singles(bits), Vector256.Load((uint*)(source + i))).Store((uint*)packed);
+            else if (sizeof(T) == sizeof(uint) && Avx2.IsSupported)
+                Avx2.PermuteVar8x32(Vector256.Load((int*)(source + i)), Avx2.ConvertToVector256Int32(PlacesIn(bits))).Store((int*)packed);
+            else if (sizeof(T) == sizeof(ulong) && Avx512F.IsSupported)
+                Avx512F.Compress(Vector512<ulong>.Zero, Doubles(bits), Vector512.Load((ulong*)(source + i))).Store((ulong*)packed);
+            else
+                PackEight(source + i, bits, packed);
+            packed += BitOperations.PopCount(bits);
+        }
+
+        for (; i < length; i++)
+        {
+            *packed = source[i];
+            packed += mask[i / 8] >> (int)(i % 8) & 1;
+        }
+    }
+
+    /// <summary>Each is written, and overwritten by the next where it is not selected: no branch to foretell.</summary>
+    private static void PackEight<T>(T* source, uint bits, T* packed) where T : unmanaged
+    {
+        for (int j = 0; j < 8; j++, bits >>= 1)
+        {
+            *packed = source[j];
+            packed += bits & 1;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Blend<T>(T* selected, T* others, int length, byte* mask, T* target) where T : unmanaged
+    {
+        nint i = 0;
+        for (; i <= length - 8; i += 8)
+        {
+            byte bits = mask[i / 8];
+            if (sizeof(T) == sizeof(ushort))
+            {
+                Vector128<ushort> rest = others == null ? default : Vector128.Load((ushort*)(others + i));
+                Vector128.ConditionalSelect(Words(bits), Vector128.Load((ushort*)(selected + i)), rest).Store((ushort*)(target + i));
+            }
+            else if (sizeof(T) == sizeof(uint))
+            {
+                Vector256<uint> rest = others == null ? default : Vector256.Load((uint*)(others + i));
+                Vector256.ConditionalSelect(Singles(bits), Vector256.Load((uint*)(selected + i)), rest).Store((uint*)(target + i));
+            }
+            else
+            {
+                Vector512<ulong> rest = others == null ? default : Vector512.Load((ulong*)(others + i));
+                Vector512.ConditionalSelect(Doubles(bits), Vector512.Load((ulong*)(selected + i)), rest).Store((ulong*)(target + i));
+            }
+        }
+
+        for (; i < length; i++)
+            target[i] = (mask[i / 8] >> (int)(i % 8) & 1) != 0 ? selected[i] : others == null ? default : others[i];
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<ushort> Words(byte bits)
+    {
+        Vector128<ushort> each = Vector128.Create((ushort)1, 2, 4, 8, 16, 32, 64, 128);
+        return Vector128.Equals(Vector128.Create((ushort)bits) & each, each);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<uint> Singles(byte bits)
+    {
+        Vector256<uint> each = Vector256.Create(1u, 2, 4, 8, 16, 32, 64, 128);
+        return Vector256.Equals(Vector256.Create((uint)bits) & each, each);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<ulong> Doubles(byte bits)
+    {
+        Vector512<ulong> each = Vector512.Create(1ul, 2, 4, 8, 16, 32, 64, 128);
+        return Vector512.Equals(Vector512.Create((ulong)bits) & each, each);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<byte> PlacesIn(byte bits) => Vector128.CreateScalarUnsafe(Places[bits]).AsByte();
+
+    private static ulong PlacesOf(int bits)
+    {
+        ulong places = 0;
+        for (int place = 0, shift = 0; place < 8; place++)
+        {
+            if ((bits >> place & 1) == 0)
+                continue;
+            places |= (ulong)place << shift;
+            shift += 8;
+        }
+
+        return places;
+    }
+}
