@@ -10,17 +10,25 @@ public sealed class AggregationRound : IEnumerable<ClientUpdate>
 
     /// <summary>Begins a round over the global model.</summary>
     /// <param name="global">The model that was sent to the clients; borrowed.</param>
-    public AggregationRound(TensorSource global)
+    public AggregationRound(TensorSource global) : this(global, new RoundOptions())
+    {
+    }
+
+    /// <summary>Begins a round over the global model.</summary>
+    /// <param name="global">The model that was sent to the clients; borrowed.</param>
+    /// <param name="options">How the round is run and how faults are treated.</param>
+    public AggregationRound(TensorSource global, RoundOptions options)
     {
         ArgumentNullException.ThrowIfNull(global);
-        Global = global;
+        ArgumentNullException.ThrowIfNull(options);
+        (Global, Options) = (global, options);
     }
 
     /// <summary>The model before the round.</summary>
     public TensorSource Global { get; }
 
     /// <summary>How the round is run and how faults are treated.</summary>
-    public RoundOptions Options { get; init; } = new();
+    public RoundOptions Options { get; init; }
 
     /// <summary>The updates in the order they were added; the order has no effect on the result.</summary>
     public IReadOnlyList<ClientUpdate> Updates => _updates;
@@ -111,7 +119,10 @@ public sealed record RoundOptions
     /// <summary>The number of the round, kept in the output's metadata. <value>Default: null, unknown.</value></summary>
     public long? Round { get; init; }
 
-    /// <summary>Told after each tensor, one call at a time; small tensors may end out of the model's order. <value>Default: null.</value></summary>
+    /// <summary>
+    /// Told after each tensor and, inside large ones, at most every hundredth; one call at a time. Small tensors may end out of the model's order.
+    /// <value>Default: null.</value>
+    /// </summary>
     public IProgress<RoundProgress>? Progress { get; init; }
 
     internal void Validate()
@@ -133,8 +144,11 @@ public sealed record RoundOptions
 }
 
 /// <summary>How far a round has come.</summary>
-/// <param name="Phase">What is being done: <c>prepare</c> or <c>aggregate</c>; by a client <c>select</c> or <c>write</c>.</param>
-/// <param name="Tensor">The tensor just finished.</param>
-/// <param name="BytesDone">Bytes of the global model's tensors finished in this phase.</param>
-/// <param name="BytesTotal">Bytes of all the global model's tensors.</param>
+/// <param name="Phase">
+/// What is being done: <c>check</c>, where the global model's digest is computed; <c>prepare</c>, where a strategy looks at all tensors first; <c>aggregate</c>.
+/// A round that starts over without a dropped client begins the last two again. By a client: <c>select</c>, <c>write</c>.
+/// </param>
+/// <param name="Tensor">The tensor under way or just finished.</param>
+/// <param name="BytesDone">Bytes of the global model's tensors done in this phase, an estimate inside a tensor that is looked at several times; never less than before.</param>
+/// <param name="BytesTotal">Bytes that the phase goes through: each tensor as often as the phase goes over the model.</param>
 public readonly record struct RoundProgress(string Phase, string Tensor, long BytesDone, long BytesTotal);

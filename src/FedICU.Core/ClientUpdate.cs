@@ -19,14 +19,17 @@ public sealed class ClientUpdate
     private readonly Func<TensorSource> _open;
     private readonly bool _owned;
 
-    private ClientUpdate(string id, double? weight, UpdateKind? kind, string? baseDigest, Func<TensorSource> open, bool owned)
+    private ClientUpdate(string id, string? path, double? weight, UpdateKind? kind, string? baseDigest, Func<TensorSource> open, bool owned)
     {
         ArgumentException.ThrowIfNullOrEmpty(id);
-        (Id, Weight, Kind, BaseDigest, _open, _owned) = (id, weight, kind, baseDigest, open, owned);
+        (Id, Path, Weight, Kind, BaseDigest, _open, _owned) = (id, path, weight, kind, baseDigest, open, owned);
     }
 
     /// <summary>The client's name, unique in its round. Clients are combined in the ordinal order of their ids.</summary>
     public string Id { get; }
+
+    /// <summary>The path of the update's file as given, null where it came from memory.</summary>
+    internal string? Path { get; }
 
     /// <summary>The number of examples the client trained on; null: <c>num_examples</c> of its metadata, else 1.</summary>
     public double? Weight { get; }
@@ -43,7 +46,7 @@ public sealed class ClientUpdate
     /// <param name="examples">The client's weight; null: from the file.</param>
     /// <param name="access">Mapped only for files that nobody truncates meanwhile.</param>
     public static ClientUpdate FromFile(string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read) =>
-        new(id, examples, null, null, () => TensorSource.Open(path, access), owned: true);
+        new(id, path, examples, null, null, () => TensorSource.Open(path, access), owned: true);
 
     /// <summary>An update whose tensors are at hand: in memory or in an open file. The caller keeps them alive until the round is over.</summary>
     /// <param name="id">The client's name.</param>
@@ -55,7 +58,7 @@ public sealed class ClientUpdate
         string id, TensorSource tensors, double? examples = null, UpdateKind? kind = null, string? baseDigest = null)
     {
         ArgumentNullException.ThrowIfNull(tensors);
-        return new(id, examples, kind, baseDigest, () => tensors, owned: false);
+        return new(id, tensors.Location is "memory" ? null : tensors.Location, examples, kind, baseDigest, () => tensors, owned: false);
     }
 
     /// <summary>Opens the tensors; the caller disposes what it must.</summary>

@@ -1,3 +1,5 @@
+using FedICU.Safetensors;
+
 namespace FedICU;
 
 /// <summary>How long a server waits for its clients.</summary>
@@ -70,7 +72,7 @@ public sealed class RoundCollector : IDisposable
             if (_closed)
                 return false;
             if (!_updates.TryAdd(update.Id, update))
-                throw new RoundRejectedException(RoundFault.Round, $"Client '{update.Id}' was added twice; ids must be unique.", update.Id);
+                throw new RoundRejectedException(RoundFault.Round, $"Client {Sentence.Quote(update.Id)} was added twice; ids must be unique.", update.Id);
             _closed = _updates.Count == _options.ExpectedClients;
         }
 
@@ -86,7 +88,7 @@ public sealed class RoundCollector : IDisposable
     public async Task<AggregationRound> CompleteAsync(RoundOptions? options = null, CancellationToken cancellationToken = default)
     {
         await _complete.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
-        var round = new AggregationRound(_global) { Options = options ?? new RoundOptions() };
+        var round = new AggregationRound(_global, options ?? new RoundOptions());
         lock (_gate)
         {
             int minimum = _options.MinimumClients ?? _options.ExpectedClients;

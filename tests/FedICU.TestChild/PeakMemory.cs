@@ -8,7 +8,7 @@ internal static class PeakMemory
     public static async Task<int> AggregateAsync(string strategy, string output, string global, string[] clients)
     {
         using TensorSource model = TensorSource.Open(global);
-        var round = new AggregationRound(model) { Options = new RoundOptions { Threads = 2 } };
+        var round = new AggregationRound(model, new RoundOptions { Threads = 2 });
         foreach (string client in clients)
             round.Add(ClientUpdate.FromFile(client, client, examples: 1));
         await AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.ToFile(output));

@@ -8,5 +8,6 @@ return args switch
     ["read-while-truncated", string path] => Reading.UntilRefused(path),
     ["compute-hash"] => ComputeHash.Print(),
     ["aggregate-peak", string strategy, string output, string global, .. string[] clients] => await PeakMemory.AggregateAsync(strategy, output, global, clients),
+    ["aggregate-while-truncated", string output, string global, .. string[] clients] => await BrokenRound.UntilRefusedAsync(output, global, clients),
     _ => 2,
 };

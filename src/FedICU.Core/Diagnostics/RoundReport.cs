@@ -88,6 +88,9 @@ public sealed record ClientReport
 
     /// <summary>Bytes that the whole model takes in the client's types.</summary>
     public long BytesFull { get; init; }
+
+    /// <summary>How many of its values are NaN or infinite, in the tensors where they were found.</summary>
+    public long NonFinite { get; init; }
 }
 
 /// <summary>What happened to one tensor.</summary>

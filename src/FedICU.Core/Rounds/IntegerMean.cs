@@ -9,6 +9,7 @@ internal sealed class IntegerMean
     private readonly BigInteger[] _weights;
     private readonly BigInteger _total;
     private readonly Int128[]? _small;
+    private readonly Int128 _smallTotal;
 
     /// <summary>Takes the weights as the exact binary fractions that doubles are, brought to one scale.</summary>
     public IntegerMean(IEnumerable<double> weights)
@@ -21,7 +22,7 @@ internal sealed class IntegerMean
         _total = _weights.Aggregate(BigInteger.Zero, BigInteger.Add);
         // a 64-bit value times the total must fit; a delta doubles it, and rounding doubles the remainder
         if (_total.GetBitLength() <= 60)
-            _small = [.. _weights.Select(weight => (Int128)weight)];
+            (_small, _smallTotal) = ([.. _weights.Select(weight => (Int128)weight)], (Int128)_total);
     }
 
     /// <summary>The mean of values, one for each weight.</summary>
@@ -29,12 +30,14 @@ internal sealed class IntegerMean
     {
         if (_small is null)
             return OfLarge(values);
-        Int128 sum = 0, total = (Int128)_total;
+        Int128 sum = 0;
         for (int k = 0; k < values.Length; k++)
             sum += _small[k] * values[k];
-        Int128 floor = sum / total - (sum % total < 0 ? 1 : 0);
-        Int128 twice = 2 * (sum - floor * total);
-        return twice > total || twice == total && (floor & 1) != 0 ? floor + 1 : floor;
+        (Int128 floor, Int128 rest) = Int128.DivRem(sum, _smallTotal);
+        if (rest < 0)
+            (floor, rest) = (floor - 1, rest + _smallTotal);
+        Int128 twice = 2 * rest;
+        return twice > _smallTotal || twice == _smallTotal && (floor & 1) != 0 ? floor + 1 : floor;
     }
 
     private Int128 OfLarge(ReadOnlySpan<Int128> values)

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
@@ -22,19 +23,24 @@ internal abstract unsafe class PanelReader : IDisposable
     public abstract void Dispose();
 }
 
-/// <summary>Elements as they stand in a source.</summary>
+/// <summary>Elements as they stand in a source. Where that is a client's and breaks, the refusal names the client.</summary>
 internal sealed unsafe class DensePanelReader : PanelReader
 {
     private readonly TensorSource _source;
     private readonly TensorInfo _tensor;
     private readonly int _elementSize;
+    private readonly (string Client, string Tensor)? _owner;
     private MemoryHandle _memory;
     private NativeBuffer? _loaded;
     private byte* _pointer;
 
-    public DensePanelReader(TensorSource source, TensorInfo tensor)
+    /// <summary>Reads a tensor of a source.</summary>
+    /// <param name="source">The source; borrowed.</param>
+    /// <param name="tensor">One of its tensors.</param>
+    /// <param name="owner">The client whose update it is, and the model's tensor; null where it is no client's.</param>
+    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null)
     {
-        (_source, _tensor, _elementSize) = (source, tensor, tensor.DType.BitSize / 8);
+        (_source, _tensor, _elementSize, _owner) = (source, tensor, tensor.DType.BitSize / 8, owner);
         if (source.TryPin(tensor, out _memory))
             _pointer = (byte*)_memory.Pointer;
     }
@@ -48,8 +54,20 @@ internal sealed unsafe class DensePanelReader : PanelReader
         if (_pointer is not null)
             return new TensorPanel(_pointer + start * _elementSize, DType);
         byte* copy = scratch.Take((long)count * _elementSize);
-        _source.Read(_tensor, start * _elementSize, new Span<byte>(copy, count * _elementSize));
+        Fill(start * _elementSize, new Span<byte>(copy, count * _elementSize));
         return new TensorPanel(copy, DType);
+    }
+
+    /// <summary>The same elements in memory that the caller may overwrite.</summary>
+    public TensorPanel ReadCopy(long start, int count, Scratch scratch)
+    {
+        TensorPanel panel = Read(start, count, scratch);
+        if (_pointer is null)
+            return panel;
+        int bytes = count * _elementSize;
+        var copy = new TensorPanel(scratch.Take(bytes), DType);
+        new ReadOnlySpan<byte>(panel.Data, bytes).CopyTo(new Span<byte>(copy.Data, bytes));
+        return copy;
     }
 
     public override void Preload(NativePool memory)
@@ -58,7 +76,7 @@ internal sealed unsafe class DensePanelReader : PanelReader
             return;
         var loaded = memory.Rent(_tensor.ByteLength);
         _loaded = loaded;
-        _source.Read(_tensor, 0, new Span<byte>(loaded.Pointer, checked((int)_tensor.ByteLength)));
+        Fill(0, new Span<byte>(loaded.Pointer, checked((int)_tensor.ByteLength)));
         _pointer = loaded.Pointer;
     }
 
@@ -68,39 +86,60 @@ internal sealed unsafe class DensePanelReader : PanelReader
         _memory.Dispose();
         _loaded?.Dispose();
     }
+
+    private void Fill(long offset, Span<byte> destination)
+    {
+        try
+        {
+            _source.Read(_tensor, offset, destination);
+        }
+        catch (InvalidModelException broken) when (_owner is var (client, tensor))
+        {
+            throw new RoundRejectedException(client, tensor, broken);
+        }
+    }
 }
 
 /// <summary>A packed update over the global model: sent entries as the client has them, the others as the global model has them.</summary>
-internal sealed unsafe class SparsePanelReader(PanelReader global, PanelReader values, SparseMask mask) : PanelReader
+internal sealed unsafe class SparsePanelReader(DensePanelReader global, PanelReader values, PanelReader mask, SparseMask counts) : PanelReader
 {
     public override DType DType => global.DType;
 
-    public override long PreloadBytes => values.PreloadBytes;
+    public override long PreloadBytes => values.PreloadBytes + mask.PreloadBytes;
 
-    public override void Preload(NativePool memory) => values.Preload(memory);
+    public override void Preload(NativePool memory)
+    {
+        values.Preload(memory);
+        mask.Preload(memory);
+    }
 
     public override TensorPanel Read(long start, int count, Scratch scratch)
     {
-        int size = DType.BitSize / 8;
-        byte* dense = scratch.Take((long)count * size);
-        new ReadOnlySpan<byte>(global.Read(start, count, scratch).Data, count * size).CopyTo(new Span<byte>(dense, count * size));
-        long first = mask.CountBefore(start);
-        int sent = (int)(mask.CountBefore(start + count) - first);
+        TensorPanel dense = global.ReadCopy(start, count, scratch);
+        // from the last counted entry on, so that the panel's place in the values is known
+        (long counted, long before) = counts.LastUpTo(start);
+        int skipped = (int)(start - counted), bytes = (skipped + count + 7) / 8;
+        var bits = new ReadOnlySpan<byte>(mask.Read(counted / 8, bytes, scratch).Data, bytes);
+        int unread = SparseMask.CountBefore(bits, skipped), sent = SparseMask.CountBefore(bits, skipped + count) - unread;
         if (sent == 0)
-            return new TensorPanel(dense, DType);
-        void* packed = values.Read(first, sent, scratch).Data;
-        switch (size)
+            return dense;
+        void* packed = values.Read(before + unread, sent, scratch).Data;
+        switch (DType.BitSize)
         {
-            case 2: mask.Scatter(start, count, (ushort*)packed, (ushort*)dense); break;
-            case 4: mask.Scatter(start, count, (uint*)packed, (uint*)dense); break;
-            default: mask.Scatter(start, count, (ulong*)packed, (ulong*)dense); break;
+            case 16: SparseMask.Scatter(bits, skipped, count, (ushort*)packed, (ushort*)dense.Data); break;
+            case 32: SparseMask.Scatter(bits, skipped, count, (uint*)packed, (uint*)dense.Data); break;
+            default: SparseMask.Scatter(bits, skipped, count, (ulong*)packed, (ulong*)dense.Data); break;
         }
 
-        return new TensorPanel(dense, DType);
+        return dense;
     }
 
     // the global's reader belongs to the tensor, not to one client
-    public override void Dispose() => values.Dispose();
+    public override void Dispose()
+    {
+        values.Dispose();
+        mask.Dispose();
+    }
 }
 
 /// <summary>first + sign * second in float64: makes parameters of a delta, or a delta of parameters.</summary>
@@ -124,54 +163,90 @@ internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader secon
     public override void Dispose() => first.Dispose();
 }
 
-/// <summary>Which entries of a tensor were sent: a bit each, least significant first.</summary>
+/// <summary>
+/// How many entries of a packed tensor were sent before each block of its mask. The bits, one for each entry and the least significant first, stay in
+/// the source: kept in memory they would grow with the clients.
+/// </summary>
 internal sealed class SparseMask
 {
-    private const int BlockBytes = 512;
+    private const int BlockBytes = 1 << 13;
 
-    private readonly byte[] _bits;
     private readonly long[] _before;
 
-    /// <summary>Takes the bits and counts them.</summary>
-    public SparseMask(byte[] bits)
+    /// <summary>Reads the whole mask once and counts.</summary>
+    public SparseMask(TensorSource source, TensorInfo mask)
     {
-        _bits = bits;
-        _before = new long[bits.Length / BlockBytes + 1];
-        for (int block = 1; block < _before.Length; block++)
-            _before[block] = _before[block - 1] + PopCount(bits.AsSpan((block - 1) * BlockBytes, BlockBytes));
-        Count = CountBefore(8L * bits.Length);
+        _before = new long[mask.ByteLength / BlockBytes + 1];
+        byte[] block = new byte[Math.Min(BlockBytes, mask.ByteLength)];
+        for (long at = 0; at < mask.ByteLength; at += BlockBytes)
+        {
+            Span<byte> bits = block.AsSpan(0, (int)Math.Min(BlockBytes, mask.ByteLength - at));
+            source.Read(mask, at, bits);
+            Count += CountBefore(bits, 8 * bits.Length);
+            if (bits.Length == BlockBytes)
+                _before[at / BlockBytes + 1] = Count;
+            LastByte = bits[^1];
+        }
     }
 
     /// <summary>How many entries were sent.</summary>
     public long Count { get; }
 
-    public long CountBefore(long element)
+    /// <summary>The mask's last byte, 0 where it has none.</summary>
+    public byte LastByte { get; }
+
+    /// <summary>The last entry up to <paramref name="element"/> with a count, and how many were sent before it.</summary>
+    public (long Element, long Before) LastUpTo(long element)
     {
-        int bytes = (int)(element / 8);
-        int block = bytes / BlockBytes;
-        long count = _before[block] + PopCount(_bits.AsSpan(block * BlockBytes, bytes - block * BlockBytes));
-        int rest = (int)(element % 8);
-        return rest == 0 ? count : count + BitOperations.PopCount(_bits[bytes] & ((1u << rest) - 1));
+        long block = element / (8 * BlockBytes);
+        return (block * 8 * BlockBytes, _before[block]);
     }
 
-    public unsafe void Scatter<T>(long start, int count, T* packed, T* dense) where T : unmanaged
+    /// <summary>How many of the bits before <paramref name="bit"/> are set.</summary>
+    public static int CountBefore(ReadOnlySpan<byte> bits, int bit)
     {
-        for (int i = 0; i < count; i++)
+        int count = 0;
+        ReadOnlySpan<byte> whole = bits[..(bit / 8)];
+        ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(whole);
+        foreach (ulong word in words)
+            count += BitOperations.PopCount(word);
+        foreach (byte rest in whole[(words.Length * sizeof(ulong))..])
+            count += BitOperations.PopCount(rest);
+        return bit % 8 == 0 ? count : count + BitOperations.PopCount(bits[bit / 8] & ((1u << bit % 8) - 1));
+    }
+
+    /// <summary>Puts the packed entries where their bits are: entry i of <paramref name="dense"/> has the bit first + i.</summary>
+    public static unsafe void Scatter<T>(ReadOnlySpan<byte> bits, int first, int count, T* packed, T* dense) where T : unmanaged
+    {
+        const int WordBits = 64;
+        int end = first + count;
+        for (int at = first & ~7; at < end; at += WordBits)
         {
-            long element = start + i;
-            if ((_bits[element >> 3] >> (int)(element & 7) & 1) != 0)
-                dense[i] = *packed++;
+            ulong word = Word(bits[(at / 8)..]);
+            if (at < first)
+                word &= ulong.MaxValue << first - at;
+            if (end - at < WordBits)
+                word &= (1UL << end - at) - 1;
+            T* target = dense + (at - first);
+            if (word == ulong.MaxValue)
+            {
+                new ReadOnlySpan<T>(packed, WordBits).CopyTo(new Span<T>(target, WordBits));
+                packed += WordBits;
+                continue;
+            }
+
+            for (; word != 0; word &= word - 1)
+                target[BitOperations.TrailingZeroCount(word)] = *packed++;
         }
     }
 
-    private static long PopCount(ReadOnlySpan<byte> bytes)
+    private static ulong Word(ReadOnlySpan<byte> bits)
     {
-        long count = 0;
-        ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(bytes);
-        foreach (ulong word in words)
-            count += BitOperations.PopCount(word);
-        foreach (byte rest in bytes[(words.Length * sizeof(ulong))..])
-            count += BitOperations.PopCount(rest);
-        return count;
+        if (bits.Length >= sizeof(ulong))
+            return BinaryPrimitives.ReadUInt64LittleEndian(bits);
+        ulong word = 0;
+        for (int i = 0; i < bits.Length; i++)
+            word |= (ulong)bits[i] << 8 * i;
+        return word;
     }
 }

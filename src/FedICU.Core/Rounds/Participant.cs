@@ -1,4 +1,6 @@
+using System.Globalization;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -13,6 +15,12 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     public string Id => update.Id;
 
+    /// <summary>What sentences call the client where they name its file anyway.</summary>
+    public string Name => $"Client {Sentence.Quote(Id)}";
+
+    /// <summary>What sentences call the client: its id, and its file where that is called otherwise.</summary>
+    public string Who => update.Path is null || update.Path == Id ? Name : $"{Name} ({Sentence.Quote(update.Path)})";
+
     public double Weight { get; set; }
 
     /// <summary>Why the client was left out, null while it takes part.</summary>
@@ -25,7 +33,8 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     public string? BaseDigest { get; private set; }
 
-    public TensorSource Source => _source!;
+    /// <summary>The adapter's configuration, null where the update is no adapter's folder.</summary>
+    public PeftAdapterConfig? AdapterConfig => (_source as PeftAdapter)?.Config;
 
     /// <summary>The tensors the update stands for, packed ones by their whole shape.</summary>
     public IReadOnlyCollection<TensorInfo> Tensors => _tensors.Values;
@@ -36,13 +45,14 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     public long BytesFull => _tensors.Values.Sum(tensor => tensor.ByteLength);
 
-    public bool IsOpen => _source is not null;
+    /// <summary>Whether the update was opened and understood.</summary>
+    public bool IsOpen { get; private set; }
 
     public bool IsPacked(TensorInfo tensor) => _packed.ContainsKey(tensor.Name);
 
     /// <summary>Opens the tensors and reads what the metadata say of them.</summary>
     /// <exception cref="InvalidModelException">The update cannot be read.</exception>
-    public void Open()
+    public void Open(TensorSource global, CancellationToken cancellationToken)
     {
         (_source, _owned) = update.Open();
         if (_source.Metadata.TryGetValue(MetadataKeys.State, out string? state))
@@ -54,21 +64,14 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
             "delta" => UpdateKind.Delta,
             "sparse" => UpdateKind.Sparse,
             _ => throw new InvalidModelException(
-                $"'{_source.Location}': metadata '{MetadataKeys.Update}' is '{stated}'; full, delta or sparse was expected."),
+                $"'{_source.Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(stated)}; full, delta or sparse was expected."),
         };
         BaseDigest = update.BaseDigest ?? _source.Metadata.GetValueOrDefault(MetadataKeys.Base);
-        if (Kind != UpdateKind.Sparse)
-        {
+        if (Kind == UpdateKind.Sparse)
+            Unpack(_source, global, cancellationToken);
+        else
             _tensors = _source.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-            return;
-        }
-
-        if (BaseDigest is null)
-            throw new InvalidModelException($"'{_source.Location}': a sparse update without '{MetadataKeys.Base}' in its metadata cannot be unpacked.");
-        (List<TensorInfo> tensors, _packed) = SparseUpdate.Describe(_source);
-        _tensors = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        foreach (SparseUpdate.Packed packed in _packed.Values)
-            _masks.Add(packed.Tensor.Name, SparseUpdate.ReadMask(_source, packed));
+        IsOpen = true;
     }
 
     /// <summary>The weight that the update itself states, null where it does not.</summary>
@@ -77,27 +80,41 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     {
         if (update.Weight is { } weight)
             return weight;
-        if (!Source.Metadata.TryGetValue(MetadataKeys.Examples, out string? text))
+        if (!_source!.Metadata.TryGetValue(MetadataKeys.Examples, out string? text))
             return null;
-        return double.TryParse(text, System.Globalization.NumberStyles.Float, System.Globalization.CultureInfo.InvariantCulture, out double examples)
+        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double examples)
             ? examples
-            : throw new InvalidModelException($"'{Source.Location}': metadata '{MetadataKeys.Examples}' is '{text}'; a number was expected.");
+            : throw new InvalidModelException($"'{_source.Location}': metadata '{MetadataKeys.Examples}' is {Sentence.Quote(text)}; a number was expected.");
     }
+
+    /// <summary>The round that the update says it is of, where that is not <paramref name="round"/>; else null.</summary>
+    public string? OtherRound(long round) =>
+        _source!.Metadata.TryGetValue(MetadataKeys.Round, out string? text) &&
+        !(long.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out long stated) && stated == round) ? text : null;
 
     /// <summary>The share of a tensor's entries that were sent.</summary>
     public double ShareSent(TensorInfo tensor) =>
         _masks.TryGetValue(tensor.Name, out SparseMask? mask) && tensor.ElementCount > 0 ? (double)mask.Count / tensor.ElementCount : 1;
 
-    public PanelReader OpenReader(TensorInfo tensor, UpdateForm form, PanelReader global, IComputeBackend backend)
+    public PanelReader OpenReader(TensorInfo tensor, UpdateForm form, DensePanelReader global, IComputeBackend backend)
     {
         PanelReader parameters;
         if (_packed.TryGetValue(tensor.Name, out SparseUpdate.Packed? packed))
         {
-            parameters = new SparsePanelReader(global, new DensePanelReader(Source, packed.Values), _masks[tensor.Name]);
+            PanelReader values = OpenPart(packed.Values, tensor);
+            try
+            {
+                parameters = new SparsePanelReader(global, values, OpenPart(packed.Mask, tensor), _masks[tensor.Name]);
+            }
+            catch
+            {
+                values.Dispose();
+                throw;
+            }
         }
         else
         {
-            parameters = new DensePanelReader(Source, _tensors[tensor.Name]);
+            parameters = OpenPart(_tensors[tensor.Name], tensor);
             if (Kind == UpdateKind.Delta)
                 return form == UpdateForm.Delta ? parameters : new SumPanelReader(parameters, global, 1, backend);
         }
@@ -105,7 +122,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         return form == UpdateForm.Parameters ? parameters : new SumPanelReader(parameters, global, -1, backend);
     }
 
-    public PanelReader OpenInteger(TensorInfo tensor) => new DensePanelReader(Source, _tensors[tensor.Name]);
+    public PanelReader OpenInteger(TensorInfo tensor) => OpenPart(_tensors[tensor.Name], tensor);
 
     public void Dispose()
     {
@@ -113,6 +130,27 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
             _source?.Dispose();
         _source = null;
     }
+
+    private void Unpack(TensorSource source, TensorSource global, CancellationToken cancellationToken)
+    {
+        if (global.Tensors.FirstOrDefault(tensor => SparseUpdate.IsPart(tensor.Name)) is { } part)
+        {
+            throw new InvalidModelException(
+                $"'{source.Location}': a sparse update of a model whose tensor {Sentence.Quote(part.Name)} is called like a part of a packed one; a full update or a delta was expected.");
+        }
+
+        if (BaseDigest is null)
+            throw new InvalidModelException($"'{source.Location}': a sparse update without '{MetadataKeys.Base}' in its metadata cannot be unpacked.");
+        (List<TensorInfo> tensors, _packed) = SparseUpdate.Describe(source);
+        _tensors = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        foreach (SparseUpdate.Packed packed in _packed.Values)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            _masks.Add(packed.Tensor.Name, SparseUpdate.ReadMask(source, packed));
+        }
+    }
+
+    private DensePanelReader OpenPart(TensorInfo part, TensorInfo tensor) => new(_source!, part, (Id, tensor.Name));
 }
 
 /// <summary>What is fixed for one run over the tensors: who takes part, what computes, where the output goes.</summary>
@@ -121,4 +159,10 @@ internal sealed record RoundState(
 {
     /// <summary>Up to so many bytes, the inputs of a tensor that is looked at more than once are read into memory.</summary>
     public long PreloadBytes { get; init; } = 64 << 20;
+
+    /// <summary>The strategy's name.</summary>
+    public required string Strategy { get; init; }
+
+    /// <summary>Tensors that keep the global model's value, and why.</summary>
+    public required IReadOnlyDictionary<string, string> Dropped { get; init; }
 }

@@ -1,4 +1,5 @@
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -46,10 +47,6 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
                 }
             }
         }
-        catch (InvalidModelException e)
-        {
-            throw Attributed(check, e);
-        }
         finally
         {
             check.Participants.ForEach(participant => participant.Dispose());
@@ -62,28 +59,25 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         double total = included.Sum(participant => participant.Weight);
         return new RoundState(
             round.Global, included, [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))],
-            _backend, workers, output);
+            _backend, workers, output)
+        {
+            Strategy = strategy.Name,
+            Dropped = check.DroppedTensors(),
+        };
     }
 
     private RoundReport Compute(RoundCheck check, RoundState state)
     {
-        TensorInfo[] ruled = [.. round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && !check.DroppedTensors.ContainsKey(tensor.Name))];
-        long prepared = 0;
-        ITensorRule rule = strategy.BeginRound(new ModelContext(state.Clients, ruled, tensor =>
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            // each look begins at the first tensor
-            prepared = (tensor == ruled[0] ? 0 : prepared) + tensor.ByteLength;
-            _options.Progress?.Report(new RoundProgress("prepare", tensor.Name, prepared, ruled.Sum(other => other.ByteLength)));
-            return new TensorContext(state, tensor, OutputInfo(tensor));
-        }));
+        TensorInfo[] ruled = [.. round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name))];
+        ITensorRule rule = strategy.BeginRound(new ModelContext(
+            state.Clients, ruled, bytes => Meter("prepare", bytes), (tensor, progress) => new OpenTensorContext(state, tensor, OutputInfo(tensor), progress)));
         TensorReport[] tensors = AggregateAll(check, state, rule);
         return new RoundReport
         {
             Strategy = strategy.Name,
             Backend = _backend.Name,
             Round = _options.Round,
-            Clients = [.. check.Participants.Select(participant => Describe(participant, state))],
+            Clients = [.. check.Participants.Select(participant => Describe(participant, check, state))],
             Tensors = tensors,
             LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, ruled, check.Notes) : [],
             Notes = check.Notes,
@@ -97,8 +91,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         var reports = new TensorReport[tensors.Count];
         using var alone = new Workers(1, cancellationToken);
         RoundState sideBySide = state with { Workers = alone, PreloadBytes = state.PreloadBytes / state.Workers.Threads };
-        long done = 0;
-        var gate = new Lock();
+        ProgressMeter? meter = Meter("aggregate", round.Global.TotalBytes);
         for (int i = 0; i < tensors.Count; i++)
         {
             int first = i;
@@ -116,17 +109,17 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         void Make(int i, RoundState on)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            reports[i] = Aggregate(check, on, rule, tensors[i]);
-            lock (gate)
-                _options.Progress?.Report(new RoundProgress("aggregate", tensors[i].Name, done += tensors[i].ByteLength, round.Global.TotalBytes));
+            ProgressMeter.TensorProgress? progress = meter?.Begin(tensors[i]);
+            reports[i] = Aggregate(check, on, rule, tensors[i], progress);
+            progress?.End();
         }
     }
 
-    private TensorReport Aggregate(RoundCheck check, RoundState state, ITensorRule rule, TensorInfo tensor)
+    private TensorReport Aggregate(RoundCheck check, RoundState state, ITensorRule rule, TensorInfo tensor, ProgressMeter.TensorProgress? progress)
     {
-        using var context = new TensorContext(state, tensor, OutputInfo(tensor));
+        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor), progress);
         var report = new TensorReport { Name = tensor.Name, DType = context.Output.DType.SafetensorsName, Shape = tensor.Shape.Dimensions.ToArray(), Rule = strategy.Name };
-        if (check.DroppedTensors.TryGetValue(tensor.Name, out string? reason))
+        if (state.Dropped.TryGetValue(tensor.Name, out string? reason))
         {
             context.KeepGlobal();
             return report with
@@ -150,7 +143,11 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             if (tensor.DType.IsInteger && _options.Integers == IntegerRule.Mean)
             {
                 context.IntegerMean();
-                return report with { Rule = "integer mean" };
+                return report with
+                {
+                    Rule = "integer mean",
+                    Clients = [.. state.Clients.Select(client => new TensorClientReport { Id = client.Id, Weight = client.Share })],
+                };
             }
 
             context.KeepGlobal();
@@ -159,6 +156,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
         UpdateStatistics? statistics = _options.Statistics ? context.Measure() : null;
         rule.Aggregate(context);
+        context.RequireWritten();
         return report with
         {
             Clients =
@@ -180,58 +178,55 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     /// <summary>Finds whose values are not finite and applies the policy; throws where the round must be refused.</summary>
     private void Explain(NonFiniteOutputException failure, RoundCheck check, RoundState state)
     {
-        int faults = FindNonFinite(failure.Tensor, check, state);
-        if (faults == 0)
-        {
-            throw new RoundRejectedException(
-                RoundFault.NonFinite,
-                $"Tensor '{failure.Tensor.Name}': {failure.Count} results are not finite, from finite inputs; they do not fit {OutputInfo(failure.Tensor).DType.SafetensorsName}.",
-                tensor: failure.Tensor.Name);
-        }
-
-        // with a policy that goes on, all the other tensors are looked through at once, so that the round starts over once
+        // all tensors are looked through at once, so that the round starts over once; and one tensor's values may be weighed by another's
+        int faults = FindNonFinite(failure.Tensor, check, state, failed: true);
         foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failure.Tensor))
-            FindNonFinite(tensor, check, state);
+            faults += FindNonFinite(tensor, check, state, failed: false);
+        if (faults == 0)
+            throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(failure.Tensor.Name)}: {failure.Message}", tensor: failure.Tensor.Name);
     }
 
-    private int FindNonFinite(TensorInfo tensor, RoundCheck check, RoundState state)
+    /// <summary>How many clients' values are not finite. The global model is to blame only for the tensor that failed: others' it may never have given.</summary>
+    private int FindNonFinite(TensorInfo tensor, RoundCheck check, RoundState state, bool failed)
     {
-        if (check.DroppedTensors.ContainsKey(tensor.Name))
+        if (state.Dropped.ContainsKey(tensor.Name))
             return 0;
-        using var context = new TensorContext(state, tensor, OutputInfo(tensor));
+        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor));
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
         int faults = 0;
+        long? ofGlobal = null;
         for (int k = 0; k < inputs.Length; k++)
         {
-            if (context.CountNonFinite(inputs[k]) is var count and > 0)
+            if (context.CountNonFinite(inputs[k]) is not (var count and > 0))
+                continue;
+            // an update that is not whole takes values from the global model: then the fault may be that model's
+            if (state.Participants[k].Kind != UpdateKind.Full && (ofGlobal ??= context.CountNonFinite(context.Global)) > 0)
             {
-                // an update that is not whole takes values from the global model: then the fault may be that model's
-                check.NonFinite[(state.Participants[k].Id, tensor.Name)] = count;
-                long global = state.Participants[k].Kind == UpdateKind.Full ? 0 : context.CountNonFinite(context.Global);
-                if (global > 0)
-                    throw GlobalNotFinite(tensor, global);
-                check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
-                    $"Client '{state.Participants[k].Id}': tensor '{tensor.Name}' has {count} values that are NaN or infinite; finite values were expected.");
-                faults++;
+                if (failed)
+                    break;
+                continue;
             }
+
+            check.NonFinite[(state.Participants[k].Id, tensor.Name)] = count;
+            check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
+                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} has {count} values that are NaN or infinite; finite values were expected.");
+            faults++;
         }
 
-        if (faults == 0 && context.CountNonFinite(context.Global) is var own and > 0)
-            throw GlobalNotFinite(tensor, own);
+        if (failed && (faults == 0 || ofGlobal > 0) && (ofGlobal ?? context.CountNonFinite(context.Global)) is var own and > 0)
+        {
+            string where = round.Global.Location is "memory" ? "" : $" in {Sentence.Quote(round.Global.Location)}";
+            throw new RoundRejectedException(
+                RoundFault.NonFinite, $"The global model's tensor {Sentence.Quote(tensor.Name)}{where} has {own} values that are NaN or infinite; finite values were expected.",
+                tensor: tensor.Name);
+        }
+
         return faults;
     }
 
-    private static RoundRejectedException GlobalNotFinite(TensorInfo tensor, long count) => new(
-        RoundFault.NonFinite, $"The global model's tensor '{tensor.Name}' has {count} values that are NaN or infinite; finite values were expected.", tensor: tensor.Name);
+    private ProgressMeter? Meter(string phase, long bytes) => _options.Progress is { } progress ? new ProgressMeter(progress, phase, bytes) : null;
 
-    /// <summary>A file that broke while it was read belongs to a client; the sentence names it.</summary>
-    private static FedIcuException Attributed(RoundCheck check, InvalidModelException e)
-    {
-        Participant? owner = check.Participants.Find(participant => participant.IsOpen && e.Message.StartsWith($"'{participant.Source.Location}'", StringComparison.Ordinal));
-        return owner is null ? e : new RoundRejectedException(RoundFault.Unreadable, $"Client '{owner.Id}': {e.Message}", owner.Id);
-    }
-
-    private static ClientReport Describe(Participant participant, RoundState state) => new()
+    private static ClientReport Describe(Participant participant, RoundCheck check, RoundState state) => new()
     {
         Id = participant.Id,
         Weight = participant.Weight,
@@ -241,6 +236,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         Kind = participant.IsOpen ? participant.Kind.Text() : "unknown",
         BytesSent = participant.BytesSent,
         BytesFull = participant.BytesFull,
+        NonFinite = check.NonFinite.Where(counted => counted.Key.Client == participant.Id).Sum(counted => counted.Value),
     };
 
     private TensorInfo OutputInfo(TensorInfo tensor) =>

@@ -1,3 +1,5 @@
+using FedICU.Safetensors;
+
 namespace FedICU;
 
 /// <summary>What was wrong with an update; the name of the policy that decides what happens.</summary>
@@ -31,6 +33,10 @@ public sealed class RoundRejectedException : FedIcuException
     /// <param name="tensor">The tensor at fault, null where it is the whole update.</param>
     public RoundRejectedException(RoundFault fault, string message, string? clientId = null, string? tensor = null) : base(message) =>
         (Fault, ClientId, Tensor) = (fault, clientId, tensor);
+
+    /// <summary>A client's file that broke while a tensor was read.</summary>
+    internal RoundRejectedException(string clientId, string tensor, InvalidModelException broken)
+        : base($"Client {Sentence.Quote(clientId)}: {broken.Message}", broken) => (Fault, ClientId, Tensor) = (RoundFault.Unreadable, clientId, tensor);
 
     /// <summary>What was wrong.</summary>
     public RoundFault Fault { get; }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -10,6 +11,9 @@ internal static class SparseUpdate
 
     /// <summary>A packed tensor as it stands in its source.</summary>
     public sealed record Packed(TensorInfo Tensor, TensorInfo Values, TensorInfo Mask);
+
+    /// <summary>Whether a tensor of this name would be taken for a part of a packed one.</summary>
+    public static bool IsPart(string name) => name.EndsWith(ValuesSuffix, StringComparison.Ordinal) || name.EndsWith(MaskSuffix, StringComparison.Ordinal);
 
     /// <summary>The tensors that the update stands for, with the packed ones' parts.</summary>
     /// <exception cref="InvalidModelException">A part is missing or its shape or type contradicts the others.</exception>
@@ -30,7 +34,7 @@ internal static class SparseUpdate
             {
                 string name = tensor.Name[..^MaskSuffix.Length];
                 if (source.Find(name + ValuesSuffix) is null)
-                    throw Malformed(source, name, $"has a '{tensor.Name}' and no '{name}{ValuesSuffix}'");
+                    throw Malformed(source, name, $"has a {Sentence.Quote(tensor.Name)} and no {Sentence.Quote(name + ValuesSuffix)}");
             }
             else
             {
@@ -47,15 +51,13 @@ internal static class SparseUpdate
         return (tensors, packed);
     }
 
-    /// <summary>Reads a packed tensor's mask and checks it against the values.</summary>
+    /// <summary>Counts a packed tensor's mask and checks it against the values.</summary>
     public static SparseMask ReadMask(TensorSource source, Packed packed)
     {
-        byte[] bits = new byte[packed.Mask.ByteLength];
-        source.Read(packed.Mask, 0, bits);
+        var mask = new SparseMask(source, packed.Mask);
         int used = (int)(packed.Tensor.ElementCount % 8);
-        if (used != 0 && bits[^1] >> used != 0)
+        if (used != 0 && mask.LastByte >> used != 0)
             throw Malformed(source, packed.Tensor.Name, "has mask bits beyond its last element");
-        var mask = new SparseMask(bits);
         if (mask.Count != packed.Values.ElementCount)
             throw Malformed(source, packed.Tensor.Name, $"has {packed.Values.ElementCount} values where its mask has {mask.Count} bits set");
         return mask;
@@ -65,15 +67,13 @@ internal static class SparseUpdate
     {
         if (!values.DType.IsComputed || values.Shape.Rank != 1)
             throw Malformed(source, name, $"has values of {values}; one dimension of F64, F32, F16 or BF16 was expected");
-        TensorInfo mask = source.Find(name + MaskSuffix) ?? throw Malformed(source, name, $"has no '{name}{MaskSuffix}'");
+        TensorInfo mask = source.Find(name + MaskSuffix) ?? throw Malformed(source, name, $"has no {Sentence.Quote(name + MaskSuffix)}");
         if (!source.Metadata.TryGetValue(MetadataKeys.ShapePrefix + name, out string? text))
-            throw Malformed(source, name, $"has no shape in the metadata ('{MetadataKeys.ShapePrefix}{name}')");
-        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name, $"has the shape '{text}' in the metadata; a form such as [2, 3] was expected");
+            throw Malformed(source, name, $"has no shape in the metadata ({Sentence.Quote(MetadataKeys.ShapePrefix + name)})");
+        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name, $"has the shape {Sentence.Quote(text)} in the metadata; a form such as [2, 3] was expected");
         long maskBytes = (shape.ElementCount + 7) / 8;
         if (mask.DType != DType.U8 || mask.Shape != new TensorShape(maskBytes))
             throw Malformed(source, name, $"of shape {shape} has a mask of {mask}; U8 [{maskBytes}] was expected");
-        if (maskBytes > Array.MaxLength)
-            throw Malformed(source, name, "is too large to be packed");
         return new Packed(new TensorInfo(name, values.DType, shape), values, mask);
     }
 
@@ -103,5 +103,5 @@ internal static class SparseUpdate
     }
 
     private static InvalidModelException Malformed(TensorSource source, string tensor, string what) =>
-        new($"'{source.Location}': packed tensor '{tensor}' {what}.");
+        new($"'{source.Location}': packed tensor {Sentence.Quote(tensor)} {what}.");
 }

@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -22,7 +23,7 @@ public enum UpdateForm
 /// One tensor of a round, as a strategy sees it: the clients' checked inputs, and fused verbs over them that end in the output. Exactly one verb that
 /// writes the output is called for each tensor.
 /// </summary>
-public sealed unsafe class TensorContext : IDisposable
+public unsafe class TensorContext
 {
     // beyond this many inputs their pairs cost more than further looks at the inputs; up to this many values a further look finds them in the cache
     private const int GramInputs = 12;
@@ -30,11 +31,13 @@ public sealed unsafe class TensorContext : IDisposable
 
     private readonly RoundState _round;
     private readonly Dictionary<UpdateForm, PanelReader[]> _readers = [];
-    private PanelReader? _global;
+    private readonly ProgressMeter.TensorProgress? _progress;
+    private DensePanelReader? _global;
+    private bool _written;
 
-    internal TensorContext(RoundState round, TensorInfo info, TensorInfo output)
+    private protected TensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress)
     {
-        (_round, Info, Output) = (round, info, output);
+        (_round, Info, Output, _progress) = (round, info, output, progress);
         Weights = new double?[round.Clients.Count];
         Scores = new double?[round.Clients.Count];
     }
@@ -125,8 +128,10 @@ public sealed unsafe class TensorContext : IDisposable
     {
         if (Output.DType != Info.DType)
         {
+            // a kept value that is not finite is the model's own; one that no longer fits is a fault
             double[] one = [1];
-            WritePanels([Global], new Grouping(Info.Shape, NormAxis.Tensor), (backend, panels, panel, output) => backend.WeightedSum(panels, one, 1, panel.Length, output));
+            WritePanels([Global], new Grouping(Info.Shape, NormAxis.Tensor), (backend, panels, panel, output) =>
+                backend.WeightedSum(panels, one, 1, panel.Length, output) is var found and > 0 ? found - backend.CountNonFinite(panels[0], panel.Length) : 0);
             return;
         }
 
@@ -138,9 +143,9 @@ public sealed unsafe class TensorContext : IDisposable
     {
         var mean = new IntegerMean(Clients.Select(client => client.Weight));
         int size = Info.DType.BitSize / 8;
-        PanelReader[] inputs = [.. _round.Participants.Select(participant => participant.OpenInteger(Info)), Global];
+        PanelReader[] inputs = [.. Open(UpdateForm.Parameters, participant => participant.OpenInteger(Info)), Global];
         List<Grouping.Panel> panels = new Grouping(Info.Shape, NormAxis.Tensor).Panels(inputs.Length);
-        Workers.Run(panels.Count, Worthwhile(inputs), (piece, scratch) =>
+        Look(panels.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
         {
             Grouping.Panel panel = panels[piece];
             TensorPanel[] read = ReadAll(inputs, panel, scratch);
@@ -151,13 +156,11 @@ public sealed unsafe class TensorContext : IDisposable
                 for (int k = 0; k < values.Length; k++)
                     values[k] = FedICU.IntegerMean.Read(read[k], i) + (_round.Participants[k].Kind == UpdateKind.Delta ? FedICU.IntegerMean.Read(read[^1], i) : 0);
                 if (!FedICU.IntegerMean.TryWrite(output, i, mean.Of(values)))
-                    throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor '{Info.Name}': the mean at element {panel.Start + i} does not fit {Info.DType.SafetensorsName}.", tensor: Info.Name);
+                    throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(Info.Name)}: the mean at element {panel.Start + i} does not fit {Info.DType.SafetensorsName}.", tensor: Info.Name);
             }
 
             _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(output.Data, panel.Length * size));
         });
-        foreach (PanelReader reader in inputs.AsSpan(0, Clients.Count))
-            reader.Dispose();
     }
 
     /// <summary>Norms and cosines for the report.</summary>
@@ -166,13 +169,15 @@ public sealed unsafe class TensorContext : IDisposable
     /// <summary>The readers of all clients, and of the global model after them where asked.</summary>
     internal PanelReader[] Inputs(UpdateForm form, bool withGlobal)
     {
-        if (!_readers.TryGetValue(form, out PanelReader[]? readers))
-        {
-            readers = [.. _round.Participants.Select(participant => participant.OpenReader(Info, form, Global, _round.Backend))];
-            _readers.Add(form, readers);
-        }
-
+        PanelReader[] readers = Open(form, participant => participant.OpenReader(Info, form, Global, _round.Backend));
         return withGlobal ? [.. readers, Global] : readers;
+    }
+
+    /// <summary>A strategy that wrote nothing would leave what the memory held before.</summary>
+    internal void RequireWritten()
+    {
+        if (!_written)
+            throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} did not write tensor {Sentence.Quote(Info.Name)}: one call of a verb that writes the output was expected.");
     }
 
     /// <summary>Brings inputs that are not in memory there, where all of them fit a budget: for strategies that look more than once.</summary>
@@ -189,7 +194,7 @@ public sealed unsafe class TensorContext : IDisposable
         // clients are independent here: with few segments the work is also cut by client, which changes no bit
         int blocks = segments.Count >= Workers.Threads ? 1 : Math.Min(Workers.Threads, inputs.Length);
         using var partial = new PartialSums(Workers.Memory, grouping, segments, inputs.Length);
-        Workers.Run(segments.Count * blocks, Worthwhile(inputs), (piece, scratch) =>
+        Look(segments.Count * blocks, Worthwhile(inputs), last: false, (piece, scratch) =>
         {
             Grouping.Segment segment = segments[piece / blocks];
             int first = inputs.Length * (piece % blocks) / blocks, last = inputs.Length * (piece % blocks + 1) / blocks;
@@ -220,18 +225,18 @@ public sealed unsafe class TensorContext : IDisposable
     internal double[] Projections(PanelReader[] inputs, Grouping grouping, GroupBuffer a, GroupBuffer b)
     {
         List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
-        double[] partial = new double[panels.Count * inputs.Length];
+        double[][] partial = new double[panels.Count][];
         using GroupBuffer? foldedA = Folded(grouping, a), foldedB = ReferenceEquals(a, b) ? null : Folded(grouping, b);
         GroupValues allA = (foldedA ?? a).Values, allB = ReferenceEquals(a, b) ? allA : (foldedB ?? b).Values;
-        Workers.Run(panels.Count, Worthwhile(inputs), (piece, scratch) =>
+        Look(panels.Count, Worthwhile(inputs), last: false, (piece, scratch) =>
         {
             Grouping.Panel panel = panels[piece];
-            _round.Backend.AddProjections(ReadAll(inputs, panel, scratch), Geometry(grouping, panel), At(allA, panel), At(allB, panel),
-                partial.AsSpan(piece * inputs.Length, inputs.Length));
+            _round.Backend.AddProjections(
+                ReadAll(inputs, panel, scratch), Geometry(grouping, panel), At(allA, panel), At(allB, panel), partial[piece] = new double[inputs.Length]);
         });
         double[] dots = new double[inputs.Length];
-        for (int piece = 0; piece < panels.Count; piece++)
-            TensorPrimitives.Add(dots, partial.AsSpan(piece * inputs.Length, inputs.Length), dots);
+        foreach (double[] part in partial)
+            TensorPrimitives.Add(dots, part, dots);
         return dots;
     }
 
@@ -259,21 +264,6 @@ public sealed unsafe class TensorContext : IDisposable
             backend.Combine(panels, Geometry(grouping, panel), At(all, panel), output, null));
     }
 
-    /// <summary>Reads the whole of an input as float64.</summary>
-    internal double[] ReadAll(PanelReader input)
-    {
-        double[] values = new double[Info.ElementCount];
-        List<Grouping.Panel> panels = new Grouping(Info.Shape, NormAxis.Tensor).Panels(1);
-        Workers.Run(panels.Count, Worthwhile([input]), (piece, scratch) =>
-        {
-            Grouping.Panel panel = panels[piece];
-            TensorPanel read = input.Read(panel.Start, panel.Length, scratch);
-            for (int i = 0; i < panel.Length; i++)
-                values[panel.Start + i] = Rounding.Read(read.Data, read.DType, i);
-        });
-        return values;
-    }
-
     /// <summary>How many values of an input are NaN or infinite.</summary>
     internal long CountNonFinite(PanelReader input)
     {
@@ -288,10 +278,9 @@ public sealed unsafe class TensorContext : IDisposable
     }
 
     /// <summary>The global model's tensor.</summary>
-    internal PanelReader Global => _global ??= new DensePanelReader(_round.Global, Info);
+    internal DensePanelReader Global => _global ??= new DensePanelReader(_round.Global, Info);
 
-    /// <inheritdoc/>
-    public void Dispose()
+    private protected void Close()
     {
         foreach (PanelReader reader in _readers.Values.SelectMany(readers => readers))
             reader.Dispose();
@@ -304,11 +293,14 @@ public sealed unsafe class TensorContext : IDisposable
 
     private void WritePanels(PanelReader[] inputs, Grouping grouping, PanelVerb verb)
     {
+        if (_written)
+            throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
+        _written = true;
         List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
         int size = Output.DType.BitSize / 8;
         byte* memory = (byte*)_round.Output.TryGetPointer(Output);
         long nonFinite = 0;
-        Workers.Run(panels.Count, Worthwhile(inputs), (piece, scratch) =>
+        Look(panels.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
         {
             Grouping.Panel panel = panels[piece];
             byte* target = memory is null ? scratch.Take((long)panel.Length * size) : memory + panel.Start * size;
@@ -319,7 +311,7 @@ public sealed unsafe class TensorContext : IDisposable
                 _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(target, panel.Length * size));
         });
         if (nonFinite != 0)
-            throw new NonFiniteOutputException(Info, nonFinite);
+            throw new NonFiniteOutputException(Info, $"{nonFinite} results are not finite, from finite inputs; they do not fit {Output.DType.SafetensorsName}.");
     }
 
     private delegate void GroupVerb(ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);
@@ -329,7 +321,7 @@ public sealed unsafe class TensorContext : IDisposable
     {
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators);
         using var partial = new PartialSums(Workers.Memory, grouping, segments, accumulators);
-        Workers.Run(segments.Count, Worthwhile(inputs), (piece, scratch) =>
+        Look(segments.Count, Worthwhile(inputs), last: false, (piece, scratch) =>
         {
             Grouping.Segment segment = segments[piece];
             GroupValues sums = partial.Begin(piece, 0, accumulators);
@@ -340,6 +332,43 @@ public sealed unsafe class TensorContext : IDisposable
             }
         });
         return partial.Merge(Workers);
+    }
+
+    /// <summary>Opens a reader for each client, once for each form.</summary>
+    private PanelReader[] Open(UpdateForm form, Func<Participant, PanelReader> open)
+    {
+        if (_readers.TryGetValue(form, out PanelReader[]? readers))
+            return readers;
+        var opened = new List<PanelReader>(Clients.Count);
+        try
+        {
+            foreach (Participant participant in _round.Participants)
+                opened.Add(open(participant));
+        }
+        catch
+        {
+            opened.ForEach(reader => reader.Dispose());
+            throw;
+        }
+
+        return _readers[form] = [.. opened];
+    }
+
+    /// <summary>Runs the pieces of a look at the inputs, the last of which writes, and tells how far it is.</summary>
+    private void Look(int pieces, bool parallel, bool last, Action<int, Scratch> piece)
+    {
+        if (_progress is null)
+        {
+            Workers.Run(pieces, parallel, piece);
+            return;
+        }
+
+        _progress.BeginLook(pieces, last);
+        Workers.Run(pieces, parallel, (i, scratch) =>
+        {
+            piece(i, scratch);
+            _progress.EndPiece();
+        });
     }
 
     private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
@@ -373,14 +402,21 @@ public sealed unsafe class TensorContext : IDisposable
     }
 }
 
+/// <summary>A tensor's context with its end: what was opened for it is closed.</summary>
+internal sealed class OpenTensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress = null)
+    : TensorContext(round, info, output, progress), IDisposable
+{
+    public void Dispose() => Close();
+}
+
 /// <summary>Makes one output element of all clients' values of it.</summary>
 /// <param name="values">The clients' values in the order of <see cref="TensorContext.Clients"/>; may be overwritten.</param>
 public delegate double ElementRule(Span<double> values);
 
-/// <summary>A verb wrote values that are not finite; the round looks for the cause.</summary>
-internal sealed class NonFiniteOutputException(TensorInfo tensor, long count) : Exception
+/// <summary>A tensor's results are not finite; the round looks for the cause.</summary>
+/// <param name="tensor">The tensor.</param>
+/// <param name="fromFinite">What is said of it where all inputs are finite.</param>
+internal sealed class NonFiniteOutputException(TensorInfo tensor, string fromFinite) : Exception(fromFinite)
 {
     public TensorInfo Tensor => tensor;
-
-    public long Count => count;
 }

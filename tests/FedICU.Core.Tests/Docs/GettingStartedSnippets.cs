@@ -137,15 +137,13 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         using TensorSource global = TensorSource.Open("global.safetensors");
 
         #region policies
-        var round = new AggregationRound(global)
+        var options = new RoundOptions
         {
-            Options = new RoundOptions
-            {
-                Quorum = 3,
-                OnNonFinite = FaultPolicy.DropClient,
-                OnUnreadable = FaultPolicy.DropClient,
-            },
+            Quorum = 3,
+            OnNonFinite = FaultPolicy.DropClient,
+            OnUnreadable = FaultPolicy.DropClient,
         };
+        var round = new AggregationRound(global, options);
         foreach (string id in (string[])["a", "b", "c", "d", "e"])
             round.Add(ClientUpdate.FromFile(id, id + ".safetensors"));
 
@@ -195,9 +193,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         ClientUpdate a = ClientUpdate.FromFile("a", "a.safetensors"), b = ClientUpdate.FromFile("b", "b.safetensors");
 
         #region report
-        var round = new AggregationRound(global) { Options = new RoundOptions { Statistics = true } };
-        round.Add(a);
-        round.Add(b);
+        var round = new AggregationRound(global, new RoundOptions { Statistics = true }) { a, b };
         AggregationResult result = await new FedIcuAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
 
         File.WriteAllText("round.json", result.Report.ToJson());
@@ -220,8 +216,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         #region progress
         using var stop = new CancellationTokenSource(TimeSpan.FromMinutes(10));
         var options = new RoundOptions { Progress = new Progress<RoundProgress>(steps.Add) };
-        var round = new AggregationRound(global) { Options = options };
-        round.Add(ClientUpdate.FromFile("a", "a.safetensors"));
+        var round = new AggregationRound(global, options) { ClientUpdate.FromFile("a", "a.safetensors") };
         await new FedAvgAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"), stop.Token);
         #endregion
 
@@ -331,8 +326,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
 
         #region backend
         var options = new RoundOptions { Threads = 4, Backend = new SimdBackend(), OutputDType = DType.BF16 };
-        var round = new AggregationRound(global) { Options = options };
-        round.Add(ClientUpdate.FromFile("a", "a.safetensors"));
+        var round = new AggregationRound(global, options) { ClientUpdate.FromFile("a", "a.safetensors") };
         await new FedIcuAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
 
         VerificationResult verified = BackendVerification.Run(new SimdBackend());
@@ -370,7 +364,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
 
         #region by-name
         ConfiguredRound configured = AggregatorCatalog.Create("fedicu", [new("tau", "0.2"), new("on-nonfinite", "drop-client"), new("quorum", "2")]);
-        var round = new AggregationRound(global) { Options = configured.Options };
+        var round = new AggregationRound(global, configured.Options);
         foreach (string id in (string[])["a", "b", "c"])
             round.Add(ClientUpdate.FromFile(id, id + ".safetensors"));
         await configured.Aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));

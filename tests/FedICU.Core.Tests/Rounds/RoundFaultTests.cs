@@ -1,3 +1,5 @@
+using FedICU.Tests.Safetensors;
+
 namespace FedICU.Tests;
 
 /// <summary>Every fault of an update: its sentence, its policies, and no output where the round is refused.</summary>
@@ -167,6 +169,194 @@ internal sealed class RoundFaultTests
     }
 
     [Test]
+    public void ManyTensorsOfAnotherTypeAreOneNote()
+    {
+        var half = new MemoryModel { { "a", [2], new Half[2] }, { "b", [2, 2], new Half[4] }, { "c", [1], new float[1] }, { "d", [1], new float[1] } };
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("x", half, 1)], new RoundOptions { OnExtra = FaultPolicy.DropTensor });
+        sink.Dispose();
+        Assert.That(report.Notes, Is.EqualTo(new[]
+        {
+            "Client 'x': tensor 'a' is F16 where the global model has F32; both are widened exactly. So are 1 more of its tensors.",
+            "Client 'x': tensor 'c' of F32 [1] is not in the global model. It was ignored, and so were 1 more.",
+        }));
+    }
+
+    [Test]
+    public void TextOfUpdatesIsCleaned()
+    {
+        string hostile = "\u001b[2J" + new string('x', 1000), cleaned = "\\u001b[2J" + new string('x', 196) + "...";
+        static ClientUpdate Client(string id, MemoryModel model) => ClientUpdate.FromTensors(id, model, 1);
+        MemoryModel extra = new() { { "a", [2], new float[2] }, { "b", [2, 2], new float[4] }, { hostile, [1], new float[1] } };
+        Refused(Client("k", extra), $"Client 'k': tensor '{cleaned}' of F32 [1] is not in the global model.");
+        Refused(Client(hostile, new MemoryModel { { "a", [2], new float[2] } }), $"Client '{cleaned}': tensor 'b' is missing; F32 [2, 2] was expected.");
+        Refused(Client(hostile, Model([0, float.NaN], [0, 0, 0, 0])), $"Client '{cleaned}': tensor 'a' has 1 values that are NaN or infinite; finite values were expected.");
+        Refused(ClientUpdate.FromTensors("k", new MemoryModel(new Dictionary<string, string> { [MetadataKeys.Update] = hostile })),
+            $"Client 'k': 'memory': metadata 'fedicu.update' is '{cleaned}'; full, delta or sparse was expected.");
+        Refused(ClientUpdate.FromTensors("k", new MemoryModel(new Dictionary<string, string> { [MetadataKeys.Examples] = hostile })),
+            $"Client 'k': 'memory': metadata 'num_examples' is '{cleaned}'; a number was expected.");
+        Refused(ClientUpdate.FromTensors("k", new MemoryModel(), 1, baseDigest: hostile),
+            $"Client 'k' made its update against the model {cleaned}; the round's global model is {ModelDigest.Compute(Global)}.");
+
+        static void Refused(ClientUpdate update, string sentence) => Assert.That(
+            () => Models.Run(new FedAvgAggregator(), Global, [update]), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(sentence));
+    }
+
+    [Test]
+    public void ALongListOfReasonsIsCut()
+    {
+        ClientUpdate[] clients = [.. Enumerable.Range(0, 30).Select(k => ClientUpdate.FromTensors($"{k:00}", new MemoryModel { { "a", [2], new float[2] } }, 1))];
+        string said = Assert.Throws<RoundRejectedException>(
+            () => Models.Run(new FedAvgAggregator(), Global, clients, new RoundOptions { OnMissing = FaultPolicy.DropClient }))!.Message;
+        Assert.That(said, Does.Contain("'09'").And.Not.Contain("'10'").And.EndsWith(" And 20 more."));
+    }
+
+    [Test]
+    public void TheFileIsNamedWhereItIsNotTheId()
+    {
+        using var folder = new TempFolder();
+        string path = folder["k.safetensors"], global = folder["g.safetensors"];
+        Model([0, float.NaN], [0, 0, 0, 0]).SaveTo(TensorSink.ToFile(path));
+        Model([0, float.NaN], [0, 0, 0, 0]).SaveTo(TensorSink.ToFile(global));
+        const string What = "tensor 'a' has 1 values that are NaN or infinite; finite values were expected.";
+        using TensorSource opened = TensorSource.Open(path), broken = TensorSource.Open(global);
+        Refused(Global, ClientUpdate.FromFile("k", path), $"Client 'k' ('{path}'): {What}");
+        Refused(Global, ClientUpdate.FromFile(path, path), $"Client '{path}': {What}");
+        Refused(Global, ClientUpdate.FromTensors("k", opened), $"Client 'k' ('{path}'): {What}");
+        Refused(broken, ClientUpdate.FromTensors("k", Global, kind: UpdateKind.Delta),
+            $"The global model's tensor 'a' in '{global}' has 1 values that are NaN or infinite; finite values were expected.");
+
+        static void Refused(TensorSource global, ClientUpdate update, string sentence) => Assert.That(
+            () => Models.Run(new FedAvgAggregator(), global, [update]), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(sentence));
+    }
+
+    [Test]
+    public void WeightsOfTheWholeModelAndAValueThatIsNotFiniteInTheLastTensor(
+        [Values(float.NaN, float.PositiveInfinity)] float value, [Values] FaultPolicy policy, [Values(Similarity.Pairwise, Similarity.PreviousDirection)] Similarity similarity)
+    {
+        var aggregator = new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model, Similarity = similarity });
+        ClientUpdate bad = ClientUpdate.FromTensors("bad", Model([1, 2], [1, 2, 3, value]), 1);
+        const string Sentence = "Client 'bad': tensor 'b' has 1 values that are NaN or infinite; finite values were expected.";
+        var options = new RoundOptions { OnNonFinite = policy, Quorum = 2 };
+        if (policy == FaultPolicy.Reject)
+        {
+            Assert.That(() => Models.Run(aggregator, Global, [Good, bad, AlsoGood], options), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(Sentence));
+            return;
+        }
+
+        (RoundReport report, MemorySink sink) = Models.Run(aggregator, Global, [Good, bad, AlsoGood], options);
+        (_, MemorySink expected) = policy == FaultPolicy.DropClient
+            ? Models.Run(aggregator, Global, [Good, AlsoGood])
+            : Models.Run(aggregator, Models.Of("a", [2], 1, 2), [Only("good", 3, 4), Only("bad", 1, 2), Only("fine", 5, 6)]);
+        using (sink)
+        using (expected)
+        {
+            Assert.That(Models.Bytes(sink.Model, "a"), Is.EqualTo(Models.Bytes(expected.Model, "a")));
+            Assert.That(Models.Bytes(sink.Model, "b"), Is.EqualTo(Models.Bytes(policy == FaultPolicy.DropClient ? expected.Model : Global, "b")));
+        }
+
+        Assert.That(policy == FaultPolicy.DropClient ? report.Clients[0].Reason : report.Tensors[1].Reason, Is.EqualTo(Sentence));
+        Assert.That(report.Clients.Select(client => client.NonFinite), Is.EqualTo(new[] { 1L, 0, 0 }));
+        Assert.That(report.ToJson(), Does.Contain("\"non_finite\": 1"));
+
+        static ClientUpdate Only(string id, float first, float second) => ClientUpdate.FromTensors(id, Models.Of("a", [2], first, second), 1);
+    }
+
+    [Test]
+    public void AGlobalModelThatIsNeverReadMayHoldAnything([Values(UpdateKind.Full, UpdateKind.Delta)] UpdateKind kind)
+    {
+        MemoryModel global = new() { { "a", [1], new float[] { 1 } }, { "mask", [2], new[] { 0, float.NegativeInfinity } } };
+        static ClientUpdate Client(string id, float value, UpdateKind kind) => ClientUpdate.FromTensors(id, new MemoryModel { { "a", [1], new[] { value } }, { "mask", [2], new float[2] } }, 1, kind);
+        // the second client is not whole: it would read the global model, but it is left out before
+        (RoundReport report, MemorySink sink) = Models.Run(
+            new FedAvgAggregator(), global, [Client("x", 2, UpdateKind.Full), Client("y", float.NaN, kind)], new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 });
+        using (sink)
+            Assert.That(sink.Model.ToArray<float>("mask"), Is.EqualTo(new float[2]));
+        Assert.That(report.Clients.Select(client => client.Included), Is.EqualTo(new[] { true, false }));
+    }
+
+    [Test]
+    public void AKeptTensorKeepsItsInfinitiesInAnotherType([Values] bool toFile)
+    {
+        using var folder = new TempFolder();
+        MemoryModel global = new() { { "mask", [3], new[] { 1, float.NegativeInfinity, float.NaN } }, { "w", [1], new float[] { 1 } } };
+        MemoryModel client = new() { { "w", [1], new float[] { 3 } } };
+        var options = new RoundOptions { OnMissing = FaultPolicy.DropTensor, OutputDType = DType.F16 };
+        var round = new AggregationRound(global, options) { ClientUpdate.FromTensors("x", client, 1) };
+        using var memory = new MemorySink();
+        new FedAvgAggregator().AggregateAsync(round, toFile ? TensorSink.ToFile(folder["o.safetensors"]) : memory).GetAwaiter().GetResult();
+        using TensorSource made = toFile ? TensorSource.Open(folder["o.safetensors"]) : memory.Model;
+        Assert.That(Models.ToDoubles(made, "mask"), Is.EqualTo(new[] { 1, double.NegativeInfinity, double.NaN }));
+        Assert.That(Models.ToDoubles(made, "w"), Is.EqualTo(new[] { 3.0 }));
+
+        MemoryModel large = new() { { "mask", [2], new[] { 1e6f, float.NegativeInfinity } }, { "w", [1], new float[] { 1 } } };
+        Assert.That(() => Models.Run(new FedAvgAggregator(), large, [ClientUpdate.FromTensors("x", client, 1)], options),
+            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Tensor 'mask': 1 results are not finite, from finite inputs; they do not fit F16."));
+    }
+
+    [Test]
+    public void ATensorIsNotDroppedForAClientThatIsDropped([Values] bool later)
+    {
+        MemoryModel global = new() { { "a", [2], new float[2] }, { "b", [1], new float[1] }, { "c", [1], new float[1] } };
+        static ClientUpdate Client(string id, float value) => ClientUpdate.FromTensors(id, new MemoryModel { { "a", [2], new[] { value, value } }, { "b", [1], new[] { value } }, { "c", [1], new[] { value } } }, 1);
+        MemoryModel wrong = new() { { "a", [1, 2], new float[2] }, { "b", [1], new[] { float.NaN } } };
+        if (later)
+            wrong.Add("c", [1], new float[1]);
+        var options = new RoundOptions { OnShape = FaultPolicy.DropTensor, OnMissing = FaultPolicy.DropClient, OnNonFinite = FaultPolicy.DropClient, Quorum = 2 };
+        (RoundReport report, MemorySink with) = Models.Run(new FedAvgAggregator(), global, [Client("x", 1), ClientUpdate.FromTensors("wrong", wrong, 1), Client("y", 3)], options);
+        (_, MemorySink without) = Models.Run(new FedAvgAggregator(), global, [Client("x", 1), Client("y", 3)]);
+        using (with)
+        using (without)
+            Assert.That(Models.AllBytes(with.Model), Is.EqualTo(Models.AllBytes(without.Model)));
+        Assert.That(report.Tensors.Select(tensor => tensor.Rule), Is.All.EqualTo("fedavg"));
+        Assert.That(report.Clients.Single(client => !client.Included).Reason, Does.Contain(later ? "NaN" : "missing"));
+    }
+
+    [Test]
+    public void AnotherRoundIsNoted()
+    {
+        static ClientUpdate Of(string id, string? round) => ClientUpdate.FromTensors(
+            id, new MemoryModel(round is null ? null : new Dictionary<string, string> { [MetadataKeys.Round] = round }) { { "a", [2], new float[2] }, { "b", [2, 2], new float[4] } }, 1);
+        ClientUpdate[] clients = [Of("x", "7"), Of("y", "6"), Of("z", null)];
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), Global, clients, new RoundOptions { Round = 7 });
+        sink.Dispose();
+        Assert.That(report.Notes, Is.EqualTo(new[] { "Client 'y' states the round '6'; this is round 7." }));
+        (report, sink) = Models.Run(new FedAvgAggregator(), Global, clients);
+        sink.Dispose();
+        Assert.That(report.Notes, Is.Empty);
+    }
+
+    [Test]
+    public void AModelWhoseTensorsAreCalledLikePartsTakesNoSparseUpdates([Values("w#mask", "w#values")] string name)
+    {
+        MemoryModel global = Models.Of(name, [1], 1);
+        Assert.That(() => Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("k", global, 1, UpdateKind.Sparse, ModelDigest.Compute(global))]),
+            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(
+                $"Client 'k': 'memory': a sparse update of a model whose tensor '{name}' is called like a part of a packed one; a full update or a delta was expected."));
+        Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("k", global, 1)]).Sink.Dispose();
+    }
+
+    [Test]
+    public void AdaptersAreComparedWithoutAGlobalOne()
+    {
+        using var folder = new TempFolder();
+        MemoryModel model = Models.Of("w", [2], 1, 2);
+        ClientUpdate Client(string id, int? rank)
+        {
+            if (rank is null)
+                return ClientUpdate.FromTensors(id, model, 1);
+            var config = PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes($$"""{"peft_type":"LORA","r":{{rank}}}"""), "test");
+            model.SaveTo(TensorSink.ToAdapterFolder(folder[id], config));
+            return ClientUpdate.FromFile(id, folder[id], 1);
+        }
+
+        Assert.That(() => Models.Run(new FedAvgAggregator(), model, [Client("a", 8), Client("b", null), Client("c", 4)]), Throws.TypeOf<RoundRejectedException>()
+            .With.Message.EqualTo($"Client 'c' ('{folder["c"]}'): its adapter_config.json disagrees with that of client 'a': r 4 against 8."));
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), model, [Client("a", 8), Client("b", null), Client("c", 8), Client("d", null)]);
+        sink.Dispose();
+        Assert.That(report.Notes, Is.EqualTo(new[] { "Client 'b' and 1 more came without the adapter_config.json that others have: there was nothing to compare." }));
+    }
+
+    [Test]
     public void DeltasEqualFullUpdates()
     {
         MemoryModel global = Models.Random(1), local = Models.Random(2);
@@ -200,7 +390,8 @@ internal sealed class RoundFaultTests
             ClientUpdate.FromTensors("x", Of([1, large, -3], [-128, 127], false), 1),
             ClientUpdate.FromTensors("y", Of([2, large + 1, -4], [-127, 126], false), 1),
         ];
-        (_, MemorySink sink) = Models.Run(new FedIcuAggregator(), global, clients);
+        (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(), global, clients);
+        Assert.That(report.Tensors[0].Clients.Select(client => (client.Id, client.Weight)), Is.EqualTo(new (string, double?)[] { ("x", .5), ("y", .5) }));
         using (sink)
         {
             // halves to even: 1.5 -> 2, max - 1/2 -> max - 1 which is even, -3.5 -> -4, -127.5 -> -128, 126.5 -> 126
@@ -238,30 +429,17 @@ internal sealed class RoundFaultTests
     [Test]
     public void CancellationAndProgress()
     {
-        var round = new AggregationRound(Global) { Options = new RoundOptions { Progress = new Collected() } };
-        round.Add(Good);
+        var progress = new Collected();
+        var round = new AggregationRound(Global, new RoundOptions { Progress = progress }) { Good };
         using var cancelled = new CancellationTokenSource();
         using var sink = new MemorySink();
         new FedAvgAggregator().AggregateAsync(round, sink).GetAwaiter().GetResult();
-        Assert.That(((Collected)round.Options.Progress).Seen.Select(step => (step.Tensor, step.BytesDone)), Is.EqualTo(new[] { ("a", 8L), ("b", 24L) }));
+        Assert.That(progress.Seen.Select(step => (step.Tensor, step.BytesDone)), Is.EqualTo(new[] { ("a", 8L), ("b", 24L) }));
 
-        var cancelling = new AggregationRound(Global) { Options = new RoundOptions { Progress = new Cancelling(cancelled) } };
-        cancelling.Add(Good);
+        var cancelling = new AggregationRound(Global, new RoundOptions { Progress = new Cancelling(cancelled) }) { Good };
         using var untouched = new MemorySink();
         Assert.That(async () => await new FedAvgAggregator().AggregateAsync(cancelling, untouched, cancelled.Token), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(() => untouched.Model, Throws.InvalidOperationException);
-    }
-
-    [Test]
-    public void EveryLookOfThePreparationBeginsAnew()
-    {
-        var progress = new Collected();
-        Models.Run(new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model }), Global, [Good, AlsoGood], new RoundOptions { Progress = progress }).Sink.Dispose();
-        Assert.That(progress.Seen.Select(step => (step.Phase, step.BytesDone)), Is.EqualTo(new[]
-        {
-            ("prepare", 8L), ("prepare", 24L), ("prepare", 8L), ("prepare", 24L), ("aggregate", 8L), ("aggregate", 24L),
-        }));
-        Assert.That(progress.Seen.Select(step => step.BytesTotal), Is.All.EqualTo(24));
     }
 
     [Test]
@@ -303,10 +481,10 @@ internal sealed class RoundFaultTests
         Assert.That((y.Norm, y.UpdateNorm, y.Cosine), Is.EqualTo((Math.Sqrt(2), 0.0, 0.0)));
     }
 
-    [Test]
-    public void TheCrossTermOfLoraFactors()
+    [TestCase("m.lora_A.weight", "m.lora_B.weight"), TestCase("m.lora_embedding_A", "m.lora_embedding_B")]
+    public void TheCrossTermOfLoraFactors(string nameOfA, string nameOfB)
     {
-        static MemoryModel Pair(float[] a, float[] b) => new() { { "m.lora_A.weight", [1, 2], a }, { "m.lora_B.weight", [2, 1], b } };
+        MemoryModel Pair(float[] a, float[] b) => new() { { nameOfA, [1, 2], a }, { nameOfB, [2, 1], b } };
         ClientUpdate[] clients =
         [
             ClientUpdate.FromTensors("x", Pair([1, 0], [1, 0]), 1),
@@ -319,6 +497,58 @@ internal sealed class RoundFaultTests
         Assert.That(report.LoraPairs.Single().CrossTerm, Is.EqualTo(Math.Sqrt(0.5)).Within(1e-15));
     }
 
+    [Test]
+    public void TheCrossTermOfLongFactorsEqualsTheDenseOne()
+    {
+        const int Inputs = 1100, Outputs = 530, Rank = 3, Clients = 3;
+        var random = new Random(5);
+        float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - .4f)];
+        float[][] a = [.. Enumerable.Range(0, Clients).Select(_ => Values(Rank * Inputs))], b = [.. Enumerable.Range(0, Clients).Select(_ => Values(Outputs * Rank))];
+        static MemoryModel Pair(float[] a, float[] b) => new() { { "m.lora_A.weight", [Rank, Inputs], a }, { "m.lora_B.weight", [Outputs, Rank], b } };
+        (RoundReport report, MemorySink sink) = Models.Run(
+            new FedAvgAggregator(), Pair(a[0], b[0]), Enumerable.Range(0, Clients).Select(k => ClientUpdate.FromTensors($"{k}", Pair(a[k], b[k]), k + 1)), new RoundOptions { Statistics = true });
+        sink.Dispose();
+        double square = 0, difference = 0;
+        for (int o = 0; o < Outputs; o++)
+        {
+            for (int i = 0; i < Inputs; i++)
+            {
+                double whole = 0, apart = 0;
+                for (int r = 0; r < Rank; r++)
+                {
+                    double meanA = 0, meanB = 0;
+                    for (int k = 0; k < Clients; k++)
+                    {
+                        double share = (k + 1) / 6.0;
+                        whole += share * b[k][o * Rank + r] * a[k][r * Inputs + i];
+                        meanA += share * a[k][r * Inputs + i];
+                        meanB += share * b[k][o * Rank + r];
+                    }
+
+                    apart += meanB * meanA;
+                }
+
+                square += whole * whole;
+                difference += (whole - apart) * (whole - apart);
+            }
+        }
+
+        Assert.That(report.LoraPairs.Single().CrossTerm, Is.EqualTo(Math.Sqrt(difference / square)).Within(1e-12));
+    }
+
+    [Test]
+    public void PairsOfTooManyStackedRanksAreOneNote()
+    {
+        static MemoryModel Pairs() => new()
+        {
+            { "m.lora_A.weight", [600, 1], new float[600] }, { "m.lora_B.weight", [1, 600], new float[600] }, { "n.lora_A.weight", [600, 1], new float[600] }, { "n.lora_B.weight", [1, 600], new float[600] },
+        };
+        (RoundReport report, MemorySink sink) = Models.Run(
+            new FedAvgAggregator(), Pairs(), [ClientUpdate.FromTensors("x", Pairs(), 1), ClientUpdate.FromTensors("y", Pairs(), 1)], new RoundOptions { Statistics = true });
+        sink.Dispose();
+        Assert.That(report.Notes, Is.EqualTo(new[] { "The cross-term of 'm' and of 1 more LoRA pairs was left out: clients times rank are more than 1024." }));
+    }
+
     private static RoundOptions Policy(RoundFault fault, FaultPolicy policy) => fault switch
     {
         RoundFault.Missing => new() { OnMissing = policy },
@@ -329,13 +559,6 @@ internal sealed class RoundFaultTests
         RoundFault.Base => new() { OnBase = policy },
         _ => new() { OnUnreadable = policy },
     };
-
-    private sealed class Collected : IProgress<RoundProgress>
-    {
-        public List<RoundProgress> Seen { get; } = [];
-
-        public void Report(RoundProgress value) => Seen.Add(value);
-    }
 
     private sealed class Cancelling(CancellationTokenSource source) : IProgress<RoundProgress>
     {

@@ -32,31 +32,31 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         if (options.Scores is not null)
             return FromCaller(null);
         // ||flatten V_k|| over the model must be known before any product: a first look counts, a second multiplies
-        double[] squares = new double[Count + 1];
-        Look(model, look =>
-        {
-            for (int k = 0; k < look.Norms.Inputs; k++)
-                squares[k] += GroupNorms.SquareOfDirection(look.Norms[k]);
-        });
+        TensorInfo[] split = [.. model.Tensors.Where(ConsensusDivergenceSplit.IsSplit)];
+        model.BeginLooks(2 * split.Sum(tensor => tensor.ByteLength));
+        double[] squares = SumOver(model, split, look => [.. Enumerable.Range(0, look.Norms.Inputs).Select(k => GroupNorms.SquareOfDirection(look.Norms[k]))]);
         double[] directionNorms = [.. squares.Select(Math.Sqrt)];
-        double[] products = new double[Count];
-        Look(model, look =>
-        {
-            double[] part = Products(look, directionNorms);
-            for (int k = 0; k < Count; k++)
-                products[k] += part[k];
-        });
-        return FromSimilarities(products, directionNorms);
+        return FromSimilarities(SumOver(model, split, look => Products(look, directionNorms))[..Count], directionNorms);
     }
 
-    private void Look(ModelContext model, Action<SplitLook> action)
+    /// <summary>Numbers of the inputs, summed over tensors. A tensor whose numbers are not finite ends it: later all tensors would seem to be at fault.</summary>
+    private double[] SumOver(ModelContext model, TensorInfo[] tensors, Func<SplitLook, double[]> numbers)
     {
-        foreach (TensorInfo info in model.Tensors.Where(ConsensusDivergenceSplit.IsSplit))
+        double[] sums = new double[Count + 1];
+        foreach (TensorInfo info in tensors)
         {
-            using TensorContext tensor = model.Open(info);
-            using SplitLook look = SplitLook.Open(tensor, options);
-            action(look);
+            model.Look(info, tensor =>
+            {
+                using SplitLook look = SplitLook.Open(tensor, options);
+                double[] part = numbers(look);
+                if (!Array.TrueForAll(part, double.IsFinite))
+                    throw new NonFiniteOutputException(info, "its norms or inner products are not finite, from finite inputs: they are too large.");
+                for (int k = 0; k < part.Length; k++)
+                    sums[k] += part[k];
+            });
         }
+
+        return sums;
     }
 
     /// <summary>

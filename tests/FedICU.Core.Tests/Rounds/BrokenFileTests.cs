@@ -1,0 +1,110 @@
+using System.Diagnostics;
+using FedICU.Tests.Safetensors;
+
+namespace FedICU.Tests;
+
+/// <summary>A client's file that breaks in the middle of a round: the client's name, whatever kind of model it is, and no output.</summary>
+internal sealed class BrokenFileTests
+{
+    private static readonly MemoryModel Model = new() { { "first", [1000], new float[1000] }, { "second", [1000], new float[1000] } };
+
+    private TempFolder _folder = null!;
+
+    [SetUp]
+    public void SetUp()
+    {
+        _folder = new TempFolder();
+        Model.SaveTo(TensorSink.ToFile(_folder["global.safetensors"]));
+        Model.SaveTo(TensorSink.ToFile(_folder["fine.safetensors"]));
+    }
+
+    [TearDown]
+    public void TearDown() => _folder.Dispose();
+
+    [Test]
+    public void TheClientIsNamed([Values("file", "adapter", "shards")] string kind, [Values] bool mean)
+    {
+        (string path, string inner) = Put("bad", kind);
+        using TensorSource global = TensorSource.Open(_folder["global.safetensors"]);
+        var options = new RoundOptions { Threads = 1, Progress = new Truncating(inner), OnUnreadable = FaultPolicy.DropClient, Quorum = 1 };
+        var round = new AggregationRound(global, options) { ClientUpdate.FromFile("fine", _folder["fine.safetensors"], 1), ClientUpdate.FromFile("bad", path, 1) };
+        IAggregator aggregator = mean ? new FedAvgAggregator() : new FedIcuAggregator();
+        RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(() => aggregator.AggregateAsync(round, TensorSink.ToFile(_folder["next.safetensors"])))!;
+        Assert.That(refused.Message, Does.StartWith($"Client 'bad': '{inner}' was truncated while it was read: tensor 'second' needs bytes"));
+        Assert.That((refused.Fault, refused.ClientId, refused.Tensor), Is.EqualTo((RoundFault.Unreadable, "bad", "second")));
+        Assert.That(refused.InnerException, Is.TypeOf<InvalidModelException>());
+        Assert.That(File.Exists(_folder["next.safetensors"]), Is.False);
+    }
+
+    [Test]
+    public void AGlobalModelThatAClientSharesIsNotTheClients()
+    {
+        string path = _folder["global.safetensors"];
+        using TensorSource global = TensorSource.Open(path), kept = TensorSource.Open(_folder["fine.safetensors"]);
+        // a delta reads both; the client's own file is whole
+        var options = new RoundOptions { Threads = 1, Progress = new Truncating(path) };
+        var round = new AggregationRound(global, options) { ClientUpdate.FromTensors("a", kept, 1, UpdateKind.Delta), ClientUpdate.FromFile("same", path, 1) };
+        Assert.That(async () => await new FedAvgAggregator().AggregateAsync(round, TensorSink.Discard),
+            Throws.TypeOf<InvalidModelException>().With.Message.StartsWith($"'{path}' was truncated while it was read"));
+    }
+
+    [Test]
+    [CancelAfter(60_000)]
+    public void AWholeRoundInAnotherProcessEndsInASentence([Values("file", "adapter")] string kind)
+    {
+        (string path, string inner) = Put("bad", kind);
+        string output = _folder["next.safetensors"];
+        var start = new ProcessStartInfo(
+            "dotnet", ["exec", Path.Combine(AppContext.BaseDirectory, "FedICU.TestChild.dll"), "aggregate-while-truncated", output, _folder["global.safetensors"], _folder["fine.safetensors"], path])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+        };
+        using Process child = Process.Start(start)!;
+        Assert.That(child.StandardOutput.ReadLine(), Is.EqualTo("first"));
+        Truncate(inner);
+        child.StandardInput.WriteLine();
+        string said = child.StandardOutput.ReadToEnd();
+        child.WaitForExit();
+        Assert.That(said, Does.Match($@"^Client '{path}': '{inner}' was truncated while it was read: tensor 'second' needs bytes \d+ to \d+ of the file, which now has \d+\.\s+alive\s+$"));
+        Assert.That(child.ExitCode, Is.Zero);
+        Assert.That(_folder.Names(), Has.None.Contains("next"), "neither the output nor a temporary of it");
+    }
+
+    /// <summary>Puts the model there in one of its kinds; the path of the whole and of the file that holds the data.</summary>
+    private (string Path, string Inner) Put(string name, string kind)
+    {
+        switch (kind)
+        {
+            case "file":
+                string file = _folder[name + ".safetensors"];
+                Model.SaveTo(TensorSink.ToFile(file));
+                return (file, file);
+            case "adapter":
+                Model.SaveTo(TensorSink.ToAdapterFolder(_folder[name], PeftAdapterConfig.Parse("""{"peft_type":"LORA","r":1}"""u8, "test")));
+                return (_folder[name], Path.Combine(_folder[name], "adapter_model.safetensors"));
+            default:
+                Directory.CreateDirectory(_folder[name]);
+                string shard = Path.Combine(_folder[name], "model-00001-of-00001.safetensors"), index = Path.Combine(_folder[name], "model.safetensors.index.json");
+                Model.SaveTo(TensorSink.ToFile(shard));
+                File.WriteAllText(index, """{"weight_map":{"first":"model-00001-of-00001.safetensors","second":"model-00001-of-00001.safetensors"}}""");
+                return (index, shard);
+        }
+    }
+
+    private static void Truncate(string path)
+    {
+        using FileStream stream = new(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+        stream.SetLength(stream.Length - 100);
+    }
+
+    /// <summary>Cuts a file's end when the first tensor is done.</summary>
+    private sealed class Truncating(string path) : IProgress<RoundProgress>
+    {
+        public void Report(RoundProgress value)
+        {
+            if (value is { Phase: "aggregate", Tensor: "first" })
+                Truncate(path);
+        }
+    }
+}

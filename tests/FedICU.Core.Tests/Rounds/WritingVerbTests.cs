@@ -1,0 +1,30 @@
+namespace FedICU.Tests;
+
+/// <summary>A strategy calls one verb that writes for each tensor: neither none nor two.</summary>
+internal sealed class WritingVerbTests
+{
+    private static readonly MemoryModel Global = Models.Of("w", [2], 1, 2);
+
+    [Test]
+    public void NoneIsAnErrorOfTheStrategy() => Assert.That(
+        () => Models.Run(new Strategy(_ => { }), Global, [ClientUpdate.FromTensors("a", Global, 1)]), Throws.InvalidOperationException.With.Message.EqualTo(
+            "Strategy 'own' did not write tensor 'w': one call of a verb that writes the output was expected."));
+
+    [Test]
+    public void TwoAreAnErrorOfTheStrategy() => Assert.That(
+        () => Models.Run(new Strategy(tensor =>
+        {
+            tensor.WeightedMean();
+            tensor.ForEachElement(UpdateForm.Parameters, values => values[0]);
+        }), Global, [ClientUpdate.FromTensors("a", Global, 1)]), Throws.InvalidOperationException.With.Message.EqualTo(
+            "Strategy 'own' wrote tensor 'w' twice: one call of a verb that writes the output was expected."));
+
+    private sealed class Strategy(Action<TensorContext> rule) : TensorAggregator, ITensorRule
+    {
+        public override string Name => "own";
+
+        protected override ITensorRule Begin(ModelContext model) => this;
+
+        public void Aggregate(TensorContext tensor) => rule(tensor);
+    }
+}

@@ -1,0 +1,34 @@
+namespace FedICU.TestChild;
+
+/// <summary>A round whose parent truncates a client's file in the middle.</summary>
+internal static class BrokenRound
+{
+    /// <summary>Says which tensor is done and waits for a line; prints the sentence that ends the round, and goes on living.</summary>
+    public static async Task<int> UntilRefusedAsync(string output, string global, string[] clients)
+    {
+        using TensorSource model = TensorSource.Open(global);
+        var round = new AggregationRound(model, new RoundOptions { Threads = 1, Progress = new Waiting() });
+        foreach (string client in clients)
+            round.Add(ClientUpdate.FromFile(client, client, examples: 1));
+        try
+        {
+            await new FedIcuAggregator().AggregateAsync(round, TensorSink.ToFile(output));
+            return 1;
+        }
+        catch (RoundRejectedException e)
+        {
+            Console.WriteLine(e.Message);
+            Console.WriteLine("alive");
+            return 0;
+        }
+    }
+
+    private sealed class Waiting : IProgress<RoundProgress>
+    {
+        public void Report(RoundProgress value)
+        {
+            Console.WriteLine(value.Tensor);
+            Console.ReadLine();
+        }
+    }
+}
