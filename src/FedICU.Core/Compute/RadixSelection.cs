@@ -1,6 +1,6 @@
 namespace FedICU.Compute;
 
-/// <summary>Finds the k-th largest of non-negative numbers exactly, by histograms of their bits from the top.</summary>
+/// <summary>Finds the k-th largest of finite numbers exactly, by histograms of their bits from the top.</summary>
 internal static class RadixSelection
 {
     private const int DigitBits = 16;

@@ -149,7 +149,7 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
         List<Participant> based = [.. Included.Where(participant => participant.BaseDigest is not null)];
         if (based.Count > 0)
         {
-            string digest = ModelDigest.Compute(round.Global, cancellationToken);
+            string digest = ModelDigest.Compute(round.Global, _options.Threads, cancellationToken);
             foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest))
             {
                 Fault(_options.OnBase, RoundFault.Base, participant, null,

@@ -130,7 +130,7 @@ public sealed unsafe class TensorContext : IDisposable
             return;
         }
 
-        _round.Global.CopyTo(_round.Output, Info);
+        _round.Global.CopyTo(_round.Output, Info, _round.Workers.CancellationToken);
     }
 
     /// <summary>output = the weighted mean of integers, exact in 128 bits, halves to even.</summary>

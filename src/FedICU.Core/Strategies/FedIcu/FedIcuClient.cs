@@ -43,21 +43,19 @@ public sealed class FedIcuClient
         Check(global, local, momentum);
         using var workers = new Workers(_options.Threads, cancellationToken);
         List<MaskedTensor> tensors = [];
+        momentumOutput?.Begin(
+            [.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MomentumInfo)], new Dictionary<string, string> { ["fedicu.state"] = "momentum" });
         try
         {
-            momentumOutput?.Begin(
-                [.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MomentumInfo)], new Dictionary<string, string> { ["fedicu.state"] = "momentum" });
             foreach (TensorInfo tensor in global.Tensors)
                 tensors.Add(new MaskedTensor(_options, tensor, global, local, momentum, momentumOutput, MomentumInfo(tensor), backend ?? new SimdBackend(), workers));
 
             Write(global, local, output, tensors, dense, cancellationToken);
-            output.Commit();
             // after the update: where the machine stops between the two, the same update is made again from the old momentum
             momentumOutput?.Commit();
         }
         catch
         {
-            output.Abort();
             momentumOutput?.Abort();
             throw;
         }
@@ -69,12 +67,12 @@ public sealed class FedIcuClient
         return new MaskReport([.. tensors.Select(tensor => tensor.Report)]);
     }
 
-    private static void Write(
+    private void Write(
         TensorSource global, TensorSource local, TensorSink output, List<MaskedTensor> tensors, bool dense, CancellationToken cancellationToken)
     {
         var metadata = new Dictionary<string, string>(local.Metadata, StringComparer.Ordinal)
         {
-            [MetadataKeys.Base] = ModelDigest.Compute(global, cancellationToken),
+            [MetadataKeys.Base] = ModelDigest.Compute(global, _options.Threads, cancellationToken),
         };
         var infos = new List<TensorInfo>();
         foreach (MaskedTensor tensor in tensors)
@@ -87,8 +85,16 @@ public sealed class FedIcuClient
 
         metadata[MetadataKeys.Update] = (tensors.Any(tensor => tensor.Packed) ? UpdateKind.Sparse : UpdateKind.Full).Text();
         output.Begin(infos, metadata);
-        foreach (MaskedTensor tensor in tensors)
-            tensor.Write(output);
+        try
+        {
+            tensors.ForEach(tensor => tensor.Write(output));
+            output.Commit();
+        }
+        catch
+        {
+            output.Abort();
+            throw;
+        }
     }
 
     private static TensorInfo MomentumInfo(TensorInfo tensor) => tensor with { DType = tensor.DType == DType.F64 ? DType.F64 : DType.F32 };

@@ -65,7 +65,7 @@ internal sealed unsafe class MaskedTensor : IDisposable
     {
         if (_global is null)
         {
-            _localSource.CopyTo(output, Info);
+            _localSource.CopyTo(output, Info, _workers.CancellationToken);
             return;
         }
 
