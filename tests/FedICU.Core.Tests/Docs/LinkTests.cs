@@ -22,6 +22,22 @@ internal sealed partial class LinkTests
         Assert.That(dead, Is.Empty, $"dead links in {document}");
     }
 
+    [TestCaseSource(nameof(AllDocuments))]
+    public void CodeNamedBesideALinkIsInThatFile(string document)
+    {
+        List<string> wrong = [];
+        foreach (Match match in CodeLinkPattern().Matches(Documents.Split(document).Prose))
+        {
+            string file = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(Path.Combine(Documents.Root!, document))!, match.Groups["target"].Value));
+            string code = File.Exists(file) ? File.ReadAllText(file) : "";
+            string type = match.Groups["type"].Value, member = match.Groups["member"].Value;
+            if (!Regex.IsMatch(code, $@"\b(class|struct|record|interface|enum)\s+{type}\b") || member.Length > 0 && !Regex.IsMatch(code, $@"\b{member}\b"))
+                wrong.Add(match.Value);
+        }
+
+        Assert.That(wrong, Is.Empty, $"names in {document} that the linked file does not declare");
+    }
+
     private static bool IsElsewhere(string target) => target.Contains("://", StringComparison.Ordinal) || target.StartsWith("mailto:", StringComparison.Ordinal);
 
     private static bool Leads(string document, string target)
@@ -51,6 +67,10 @@ internal sealed partial class LinkTests
 
         return anchor.ToString();
     }
+
+    // [`Type`](file.cs) and [`Type.Member`](file.cs)
+    [GeneratedRegex(@"\[`(?<type>\w+)(\.(?<member>\w+))?`\]\((?<target>[^)\s#]+\.cs)\)")]
+    private static partial Regex CodeLinkPattern();
 
     [GeneratedRegex(@"\]\((?<target>[^)\s]+)\)|^\[[^\]]+\]:\s*(?<target>\S+)", RegexOptions.Multiline)]
     private static partial Regex LinkPattern();
