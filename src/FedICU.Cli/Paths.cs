@@ -32,7 +32,7 @@ internal static class Paths
         Read(option, path);
         try
         {
-            // others may write the files of a command line: positional reads, never mapped (contracts.md, Files)
+            // others may write the files of a command line: positional reads, never mapped (docs/adr/0003)
             return TensorSource.Open(path);
         }
         catch (InvalidModelException e)

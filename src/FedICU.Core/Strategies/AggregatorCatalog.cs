@@ -21,7 +21,7 @@ public static class AggregatorCatalog
 
     /// <summary>Makes a strategy and the round's options.</summary>
     /// <param name="strategy">One of <see cref="Names"/>.</param>
-    /// <param name="settings">Options by name (contracts.md, Options by name): the strategy's and the round's.</param>
+    /// <param name="settings">Options by name (docs/command-line.md, Options for --set): the strategy's and the round's.</param>
     /// <param name="options">What the round's options are where no setting says otherwise; null: the defaults.</param>
     /// <exception cref="ArgumentException">The strategy is unknown.</exception>
     /// <exception cref="InvalidOptionsException">A name or value is wrong; the message lists every error.</exception>

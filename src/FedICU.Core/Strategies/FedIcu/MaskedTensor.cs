@@ -128,7 +128,7 @@ internal sealed unsafe class MaskedTensor : IDisposable
         bool soft = _options.Mask == MaskRule.Soft;
         if (!soft && _updateImportance is null)
         {
-            // a deviation of zero makes every importance zero, which the comparison of z-scores cannot say (contracts.md, Masks)
+            // a deviation of zero makes every importance zero, which the comparison of z-scores cannot say (docs/algorithms.md, Ties)
             if (_updateScale.Spread == 0)
                 return 0;
             if (_globalScale.Spread == 0 && _options.Importance == ImportanceRule.ZScore)
