@@ -74,7 +74,8 @@ internal static class Texts
     {
         string packs = Path.Combine(DotnetRoot(), "packs", "Microsoft.NETCore.App.Ref");
         string? file = Directory.Exists(packs)
-            ? Directory.GetFiles(packs, "System.Runtime.xml", SearchOption.AllDirectories).OrderBy(path => path, StringComparer.Ordinal).LastOrDefault()
+            ? Directory.GetFiles(packs, "System.Runtime.xml", SearchOption.AllDirectories)
+                .OrderBy(path => VersionOf(Path.GetRelativePath(packs, path).Split(Path.DirectorySeparatorChar)[0])).ThenBy(path => path, StringComparer.Ordinal).LastOrDefault()
             : null;
         if (file is null)
             throw new NoTextException("This .NET SDK has no XML documentation (packs/Microsoft.NETCore.App.Ref); give a folder with a text file for each domain with --data DIR.");

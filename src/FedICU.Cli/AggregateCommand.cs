@@ -29,9 +29,8 @@ internal sealed class AggregateCommand : FedIcuCommand
         string? reportPath = line.GetValue(_report);
         RoundPlan plan = _round.Read(line, new RoundOptions { OutputDType = Flags.ReadDType(line.GetValue(_dtype)), Statistics = reportPath is not null });
         string output = Paths.Read("--output", line.GetRequiredValue(_output));
-        plan.Clients.RefuseOutput(output);
-        if (reportPath is not null && Paths.Same(output, reportPath))
-            throw new RefusedException($"--report '{reportPath}' is the output itself.");
+        Paths.KeepApart("--output", output, plan.Clients.Places);
+        Paths.KeepApart("--report", reportPath, [("the output", output), ("the global model", plan.Global), .. plan.Clients.Places]);
 
         using TensorSource global = Paths.Open("--global", plan.Global);
         using ReportFile? report = reportPath is null ? null : new ReportFile(reportPath, output);
@@ -41,7 +40,7 @@ internal sealed class AggregateCommand : FedIcuCommand
         RoundSummary.Write(result.Report, Terminal);
         int included = result.Report.Clients.Count(client => client.Included);
         Terminal.Verdict(
-            $"{result.Report.Strategy}: {included} of {result.Report.Clients.Count} clients, {result.Report.Tensors.Count} tensors, backend {result.Report.Backend}: wrote {output}",
+            $"{result.Report.Strategy}: {included} of {Text.Count(result.Report.Clients.Count, "client")}, {Text.Count(result.Report.Tensors.Count, "tensor")}, backend {result.Report.Backend}: wrote {output}",
             good: true);
         return ExitCode.Done;
     }

@@ -34,12 +34,8 @@ internal sealed class ClientList
             round.Add(ClientUpdate.FromFile(id, path, weight));
     }
 
-    /// <summary>Refuses an output that would replace a client's own file.</summary>
-    public void RefuseOutput(string output)
-    {
-        if (_clients.Find(client => Paths.Same(client.Path, output)) is { Id: { } id })
-            throw new RefusedException($"--output '{output}' is the update of client '{id}' itself.");
-    }
+    /// <summary>Where the updates are, and what a sentence calls each.</summary>
+    public IEnumerable<(string What, string? Path)> Places => _clients.Select(client => ($"the update of client '{client.Id}'", (string?)client.Path));
 
     // a name holds no separator: 'runs/lr=0.1/a.safetensors' is a path
     private static (string Id, string Path) Split(string text)
@@ -56,7 +52,7 @@ internal sealed class ClientList
     {
         string[] parts = text.Split(',');
         if (parts.Length != _clients.Count)
-            throw new RefusedException($"--weights '{text}' has {parts.Length} {(parts.Length == 1 ? "number" : "numbers")} for {_clients.Count} clients; one for each was expected.");
+            throw new RefusedException($"--weights '{text}' has {Text.Count(parts.Length, "number")} for {Text.Count(_clients.Count, "client")}; one for each was expected.");
         for (int i = 0; i < parts.Length; i++)
         {
             (string id, string path, _) = _clients[i];

@@ -64,6 +64,6 @@ internal sealed class DiffCommand : FedIcuCommand
         else if (different == 0)
             Terminal.Verdict("the models have the same values in other bits (types, signs of zeros, kinds of NaN)", good: true);
         else
-            Terminal.Verdict($"the models differ in {different} of {differences.Count} tensors", good: false);
+            Terminal.Verdict($"the models differ in {different} of {Text.Count(differences.Count, "tensor")}", good: false);
     }
 }

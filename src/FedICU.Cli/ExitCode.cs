@@ -1,6 +1,6 @@
 namespace FedICU.Cli;
 
-/// <summary>What the tool's exit codes mean (contracts.md, The command line).</summary>
+/// <summary>What the tool's exit codes mean (docs/command-line.md).</summary>
 internal static class ExitCode
 {
     public const int Done = 0;

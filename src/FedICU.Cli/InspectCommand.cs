@@ -31,7 +31,7 @@ internal sealed class InspectCommand : FedIcuCommand
         foreach ((string key, string value) in model.Metadata.OrderBy(entry => entry.Key, StringComparer.Ordinal))
             Terminal.Line($"metadata {key}: {value}");
         long elements = model.Tensors.Sum(tensor => tensor.ElementCount);
-        Terminal.Line($"{model.Tensors.Count} tensors, {elements} elements, {Text.Bytes(model.Tensors.Sum(tensor => tensor.ByteLength))}");
+        Terminal.Line($"{Text.Count(model.Tensors.Count, "tensor")}, {Text.Count(elements, "element")}, {Text.Bytes(model.Tensors.Sum(tensor => tensor.ByteLength))}");
         if (withStatistics)
             WriteNonFinite(statistics.Sum(tensor => tensor?.NonFinite ?? 0));
         Terminal.Line($"digest {digest}");
@@ -42,7 +42,7 @@ internal sealed class InspectCommand : FedIcuCommand
     {
         PeftAdapter { Config: { } config } => $"{config.PeftType ?? "PEFT"} adapter, r {config.Rank}, lora_alpha {Text.Number(config.LoraAlpha)}" +
             $", target_modules {string.Join(", ", config.TargetModules)}, base {config.BaseModel ?? "not stated"}",
-        ShardedModel sharded => $"sharded model of {sharded.ShardNames.Count} files",
+        ShardedModel sharded => $"sharded model of {Text.Count(sharded.ShardNames.Count, "file")}",
         _ => "safetensors file",
     };
 
@@ -70,7 +70,7 @@ internal sealed class InspectCommand : FedIcuCommand
     private void WriteNonFinite(long count)
     {
         if (count > 0)
-            Terminal.Verdict($"{count} values are NaN or infinite", good: false);
+            Terminal.Verdict($"{Text.Count(count, "value")} {(count == 1 ? "is" : "are")} NaN or infinite", good: false);
         else
             Terminal.Line("all values are finite");
     }

@@ -41,17 +41,17 @@ internal sealed class MaskCommand : FedIcuCommand
             settings.Add(new("mask", mask));
         FedIcuClientOptions options = FedIcuClientOptions.FromSettings(settings) with { Threads = Flags.ReadThreads(line.GetValue(_threads)) };
         bool dense = line.GetValue(_dense);
-        string output = Paths.Read("--output", line.GetRequiredValue(_output)), localPath = line.GetRequiredValue(_local);
+        string output = Paths.Read("--output", line.GetRequiredValue(_output)), globalPath = line.GetRequiredValue(_global), localPath = line.GetRequiredValue(_local);
         string? momentumPath = line.GetValue(_momentum), momentumOut = line.GetValue(_momentumOut);
-        if (Paths.Same(output, Paths.Read("--local", localPath)))
-            throw new RefusedException($"--output '{output}' is the trained model itself.");
-        if (momentumOut is not null && Paths.Same(output, Paths.Read("--momentum-out", momentumOut)))
-            throw new RefusedException($"--momentum-out '{momentumOut}' is the output itself.");
+        (string, string?)[] models = [("the received model", globalPath), ("the trained model", localPath)];
+        Paths.KeepApart("--output", output, [.. models, ("the momentum", momentumPath)]);
+        // the old momentum may be replaced by the new one
+        Paths.KeepApart("--momentum-out", momentumOut, [.. models, ("the output", output)]);
 
-        using TensorSource global = Paths.Open("--global", line.GetRequiredValue(_global));
+        using TensorSource global = Paths.Open("--global", globalPath);
         using TensorSource local = Paths.Open("--local", localPath);
         using TensorSource? momentum = momentumPath is null ? null : Paths.Open("--momentum", momentumPath);
-        CheckKinds(global, local, output, dense);
+        CheckKinds(global, local, output, dense || options.Mask == MaskRule.GaussianNoise || options.Fill == MaskFill.Zero);
         MaskReport report = await Terminal.WithProgressAsync(progress => Task.FromResult(new FedIcuClient(options with { Progress = progress }).CreateUpdate(
             global, local, TensorSink.To(output, global), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global), dense, backend, cancellationToken)));
         Write(report, output);
@@ -62,9 +62,12 @@ internal sealed class MaskCommand : FedIcuCommand
     {
         if (global is PeftAdapter received && local is PeftAdapter trained && trained.Config.DescribeDisagreement(received.Config) is { } difference)
             throw new RefusedException($"--local '{local.Location}': its adapter_config.json disagrees with the global adapter's: {difference}.");
-        // the index of a sharded model has no place for packed values and masks
-        if (global is ShardedModel && !dense && !output.EndsWith(".safetensors", StringComparison.Ordinal))
-            throw new RefusedException($"--output '{output}': the packed update of a sharded model is one file; a name that ends in .safetensors, or --dense, was expected.");
+        // the index of a sharded model has no place for packed values and masks, and PEFT finds none of its tensors beside an adapter's config
+        if (global is ShardedModel or PeftAdapter && !dense && !output.EndsWith(".safetensors", StringComparison.Ordinal))
+        {
+            throw new RefusedException(
+                $"--output '{output}': the packed update of {(global is PeftAdapter ? "an adapter" : "a sharded model")} is one file; a name that ends in .safetensors, or --dense, was expected.");
+        }
     }
 
     private void Write(MaskReport report, string output)

@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Text;
+using FedICU.Safetensors;
 
 namespace FedICU.Cli;
 
@@ -7,21 +7,7 @@ namespace FedICU.Cli;
 internal static class Text
 {
     /// <summary>The text on one line: names come from files and may hold terminal escapes or line ends.</summary>
-    public static string Clean(string text)
-    {
-        if (!text.Any(char.IsControl))
-            return text;
-        var clean = new StringBuilder();
-        foreach (char letter in text)
-        {
-            if (char.IsControl(letter))
-                clean.Append(CultureInfo.InvariantCulture, $"\\u{(int)letter:x4}");
-            else
-                clean.Append(letter);
-        }
-
-        return clean.ToString();
-    }
+    public static string Clean(string text) => Sentence.Clean(text, int.MaxValue);
 
     /// <summary>A client's weight: numbers of examples in full.</summary>
     public static string Weight(double value) => value.ToString("G9", CultureInfo.InvariantCulture);
@@ -31,6 +17,9 @@ internal static class Text
 
     public static string Count(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 
+    /// <summary>A count of things whose plural takes an s.</summary>
+    public static string Count(long count, string noun) => Sentence.Count(count, noun);
+
     public static string Percent(double? share) => share?.ToString("P1", CultureInfo.InvariantCulture) ?? "-";
 
     /// <summary>Bytes in the largest unit that leaves a number of at least one.</summary>
@@ -38,9 +27,9 @@ internal static class Text
     {
         ReadOnlySpan<string> units = ["KiB", "MiB", "GiB", "TiB"];
         double size = bytes;
-        string unit = "bytes";
+        string unit = "";
         for (int i = 0; i < units.Length && size >= 1024; i++)
             (size, unit) = (size / 1024, units[i]);
-        return string.Create(CultureInfo.InvariantCulture, $"{size:0.##} {unit}");
+        return bytes < 1024 ? Count(bytes, "byte") : string.Create(CultureInfo.InvariantCulture, $"{size:0.##} {unit}");
     }
 }

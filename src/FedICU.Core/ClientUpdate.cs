@@ -9,7 +9,7 @@ public enum UpdateKind
     Full,
     /// <summary>The difference theta_k - theta_g to the model it received.</summary>
     Delta,
-    /// <summary>Packed values and bit masks: what is not sent keeps the received value (contracts.md, Files).</summary>
+    /// <summary>Packed values and bit masks: what is not sent keeps the received value (docs/adr/0006).</summary>
     Sparse,
 }
 
@@ -65,7 +65,7 @@ public sealed class ClientUpdate
     internal (TensorSource Source, bool Owned) Open() => (_open(), _owned);
 }
 
-/// <summary>Metadata keys that the library reads and writes (contracts.md, Files).</summary>
+/// <summary>Metadata keys that the library reads and writes (docs/getting-started.md; of packed updates docs/adr/0006).</summary>
 public static class MetadataKeys
 {
     /// <summary>full | delta | sparse.</summary>

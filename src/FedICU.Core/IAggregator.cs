@@ -11,7 +11,9 @@ public interface IAggregator
     /// <param name="output">Where the new model goes.</param>
     /// <param name="cancellationToken">Ends the round without output.</param>
     /// <exception cref="RoundRejectedException">An update or its numbers are refused; names client, tensor, expected and found.</exception>
+    /// <exception cref="InvalidModelException">The global model cannot be read.</exception>
     /// <exception cref="InvalidOptionsException">The options contradict their rules.</exception>
+    /// <exception cref="FedIcuException">The output cannot be written. The base of the three above.</exception>
     /// <exception cref="OperationCanceledException">The round was cancelled.</exception>
     Task<AggregationResult> AggregateAsync(AggregationRound round, TensorSink output, CancellationToken cancellationToken = default);
 }

@@ -11,7 +11,7 @@ public sealed record RoundCollectorOptions
     /// <summary>So many are enough when the deadline passes. <value>Default: null, all that are expected.</value></summary>
     public int? MinimumClients { get; init; }
 
-    /// <summary>How long is waited at most, from the collector's making. <value>Default: null, for ever.</value></summary>
+    /// <summary>How long is waited at most, from the collector's making: more than 0, up to 49 days. <value>Default: null, for ever.</value></summary>
     public TimeSpan? Deadline { get; init; }
 
     /// <summary>The clock. <value>Default: the system's.</value></summary>
@@ -21,6 +21,9 @@ public sealed record RoundCollectorOptions
 /// <summary>Collects clients' updates as they arrive, from any thread, until all that are expected have come or the deadline passes.</summary>
 public sealed class RoundCollector : IDisposable
 {
+    // the timers of .NET count milliseconds in 32 bits
+    private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(49);
+
     private readonly Lock _gate = new();
     private readonly Dictionary<string, ClientUpdate> _updates = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource _complete = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -42,8 +45,8 @@ public sealed class RoundCollector : IDisposable
             errors.Add($"The expected clients are {options.ExpectedClients}; at least 1 was expected.");
         if (options.MinimumClients is { } minimum && (minimum < 1 || minimum > options.ExpectedClients))
             errors.Add($"The minimum of clients is {minimum}; from 1 to the {options.ExpectedClients} expected ones was expected.");
-        if (options.Deadline is { } deadline && deadline < TimeSpan.Zero)
-            errors.Add($"The deadline is {deadline}; a time in the future was expected.");
+        if (options.Deadline is { } deadline && (deadline <= TimeSpan.Zero || deadline > LongestDeadline))
+            errors.Add($"The deadline is {deadline}; more than 0 and at most {LongestDeadline.Days} days was expected.");
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
         (_global, _options) = (global, options);

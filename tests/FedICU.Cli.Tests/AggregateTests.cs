@@ -15,7 +15,7 @@ public sealed class AggregateTests
     [Test]
     public void TheKnownAnswerOfTheMethod()
     {
-        // design/method.md, section 2
+        // docs/algorithms.md, FedICU: the server
         string global = Matrix("g", 1, 0, 0, 2), a = Matrix("k1", 2, 0, 0, 2), b = Matrix("k2", 1, 1, 1, 2), c = Matrix("k3", -1, 0, 0, 3);
         Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", a, "--client", b, "--client", c, "--output", Output).Succeeded();
         Assert.That(Place.Read<double>(Output, "w"), Is.EqualTo(new[] { 1.29591174, .67316738, .69688164, 2.31618198 }).Within(1e-8));
@@ -63,6 +63,25 @@ public sealed class AggregateTests
         var read = RoundReport.FromJson(File.ReadAllText(report));
         Assert.That(read.Clients.Select(client => client.Id), Is.EquivalentTo(new[] { "zoe", _place.B }));
         Assert.That(read.Tensors[0].Clients[0].Cosine, Is.Not.Null);
+    }
+
+    [Test]
+    public void ANormBeyondFloat64IsNullInTheReport()
+    {
+        string global = Matrix("large", 1e200, -1e200, 3e180, 1e199), report = _place["r.json"];
+        Tool.Run("aggregate", "--strategy", "fedavg", "--global", global, "--client", Matrix("k", 2e200, 1e200, 1e180, 1e199), "--output", Output, "--report", report).Succeeded();
+        Assert.That(File.ReadAllText(report), Does.Contain("\"norm\": null"));
+        Assert.That(RoundReport.FromJson(File.ReadAllText(report)).Tensors[0].Clients[0].Norm, Is.Null);
+    }
+
+    [Test]
+    public void CountsAreWords()
+    {
+        string global = Matrix("g", 1, 0, 0, 2);
+        Run run = Tool.Run("aggregate", "--strategy", "fedavg", "--global", global, "--client", Matrix("k", 1, 2, 3, 4), "--output", Output).Succeeded();
+        Assert.That(run.Output, Does.Contain("1 of 1 client, 1 tensor, backend"));
+        Assert.That(Tool.Run("inspect", global).Succeeded().Output, Does.Contain("1 tensor, 4 elements, 32 bytes"));
+        Assert.That(Tool.Run("diff", global, Output).Succeeded().Output, Does.Contain("differ in 1 of 1 tensor"));
     }
 
     [Test]

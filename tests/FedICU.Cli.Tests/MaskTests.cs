@@ -65,11 +65,20 @@ public sealed class MaskTests
     }
 
     [Test]
-    public void AnAdaptersUpdateIsAnAdapterThatAggregates()
+    public void AnAdaptersPackedUpdateIsOneFile()
     {
         string global = _place.WriteAdapter("base", 1), local = _place.WriteAdapter("trained", 2);
-        Tool.Run("mask", "--global", global, "--local", local, "--output", _place["update"], "--momentum-out", _place["momentum"]).Succeeded();
-        Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", _place["update"], "--output", _place["next"]).Succeeded();
+        string[] line = ["mask", "--global", global, "--local", local, "--output"];
+        // PEFT would find none of its tensors in the folder
+        Tool.Run([.. line, _place["update"]]).Failed(1, "--output", "adapter", ".safetensors", "--dense");
+        Assert.That(Directory.Exists(_place["update"]), Is.False);
+        Tool.Run([.. line, _place["update.safetensors"], "--momentum-out", _place["momentum"]]).Succeeded();
+        Tool.Run([.. line, _place["dense"], "--dense"]).Succeeded();
+        Tool.Run([.. line, _place["noise"], "--mask", "noise=0.1"]).Succeeded();
+        Tool.Run([.. line, _place["filled"], "--set", "fill=zero"]).Succeeded();
+        foreach (string adapter in (string[])["dense", "noise", "filled"])
+            Assert.That(Tool.Run("inspect", _place[adapter]).Succeeded().Output, Does.Contain("LORA adapter").And.Not.Contain("#"));
+        Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", _place["update.safetensors"], "--output", _place["next"]).Succeeded();
         using TensorSource next = TensorSource.Open(_place["next"]);
         Assert.That(next, Is.TypeOf<PeftAdapter>());
     }

@@ -181,6 +181,50 @@ public sealed class RefusalTests
     public void AnOutputThatIsAClient() => Refused(RoundOf([_place.A, _place.B], _place.B), _place.B);
 
     [Test]
+    public void AnOutputThatIsAFileOfAClient()
+    {
+        string global = _place.WriteAdapter("base", 1), client = _place.WriteAdapter("first", 2);
+        string[] line = ["aggregate", "--strategy", "fedavg", "--global", global, "--client", "k=" + client];
+        foreach (string output in (string[])["first", "first/", "first/adapter_model.safetensors"])
+            Refused([.. line, "--output", _place[output]], $"--output '{_place[output]}'", "the update of client 'k' itself");
+        foreach (string report in (string[])["first/adapter_model.safetensors", "first/adapter_config.json"])
+            Refused([.. line, "--output", _place["next"], "--report", _place[report]], $"--report '{_place[report]}'", "the update of client 'k' itself");
+        Refused([.. line, "--output", _place["next"], "--report", _place["base/adapter_config.json"]], "the global model itself");
+        Refused([.. line, "--output", _place["next"], "--report", _place["next/adapter_config.json"]], "the output itself");
+        Refused([.. line[..^1], "k=" + _place["first/adapter_model.safetensors"], "--output", client], "the update of client 'k' itself");
+    }
+
+    [Test]
+    public void AReportThatIsAnInput()
+    {
+        byte[] before = File.ReadAllBytes(_place.A);
+        Refused([.. Round("k=" + _place.A, _place.B), "--report", _place["./a.safetensors"]], "--report", "the update of client 'k' itself");
+        Refused([.. Round(_place.A), "--report", _place.Global], "--report", "the global model itself");
+        Refused([.. Round(_place.A), "--report", ""], "--report is ''");
+        Assert.That(File.ReadAllBytes(_place.A), Is.EqualTo(before));
+    }
+
+    [Test]
+    public void AMaskThatWouldReplaceItsInputs()
+    {
+        string momentum = _place.Write("m.safetensors", Place.Model(new float[6], new float[2], 0));
+        string[] line = ["mask", "--global", _place.Global, "--local", _place.A, "--momentum", momentum, "--output"];
+        Refused([.. line, _place.Global], "--output", "the received model itself");
+        Refused([.. line, _place.A], "--output", "the trained model itself");
+        Refused([.. line, momentum], "--output", "the momentum itself");
+        Refused([.. line, _place["out.safetensors"], "--momentum-out", _place.Global], "--momentum-out", "the received model itself");
+        Refused([.. line, _place["out.safetensors"], "--momentum-out", _place.A], "--momentum-out", "the trained model itself");
+        Refused([.. line, _place["out.safetensors"], "--momentum-out", ""], "--momentum-out is ''");
+    }
+
+    [Test]
+    public void ARefusedRoundTakesTheFoldersItMade()
+    {
+        string bad = _place.Write("bad.safetensors", Place.Model([1, float.NaN, 1, 1, 1, 1], [1, 1], 1));
+        Refused(RoundOf(["k=" + bad, _place.B], _place["new/deep/next"]), "'k'", "'layer.weight'");
+    }
+
+    [Test]
     public void AnEmptyOutput() => Refused(RoundOf([_place.A], ""), "--output");
 
     [Test]

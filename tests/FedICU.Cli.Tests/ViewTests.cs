@@ -53,7 +53,7 @@ public sealed class ViewTests
         Run run = Tool.Run("inspect", model, "--stats").Succeeded();
         Assert.That(run.Cells(Place.Weight), Is.EqualTo(new[] { "layer.weight", "F32", "[3, 2]", "6", "5", "-0.2", "-4", "3", "1" }));
         Assert.That(run.Cells(Place.Steps), Is.EqualTo(new[] { "steps", "I64", "[]", "1", "7", "7", "7", "7", "0" }));
-        Assert.That(run.Output, Does.Contain("1 values are NaN or infinite"));
+        Assert.That(run.Output, Does.Contain("1 value is NaN or infinite"));
     }
 
     [Test]

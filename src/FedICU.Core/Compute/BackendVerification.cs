@@ -67,7 +67,7 @@ public sealed record VerificationResult(string Backend, IReadOnlyList<Verificati
 /// <param name="WorstError">
 /// The largest difference found over what is allowed: 0 where all bits are the same, at most 1 where the backend keeps the contract, infinite where
 /// a rule without tolerance was broken. <see cref="IComputeBackend.WeightedSum"/> and all counts allow nothing; other outputs one unit in the last
-/// place (F64: 64 * 2^-53 of the largest magnitude), sums n * 2^-52 of the sum of magnitudes, masks the tie rule (contracts.md).
+/// place (F64: 64 * 2^-53 of the largest magnitude), sums n * 2^-52 of the sum of magnitudes, masks the tie rule (docs/algorithms.md, Numerics).
 /// </param>
 public sealed record VerificationRow(string Verb, DType DType, long Elements, double WorstError)
 {

@@ -11,7 +11,7 @@ namespace FedICU.Compute;
 /// <para><b>Order.</b> Inputs are combined in the order given. A sum over elements written <c>reduce8</c> has this fixed shape: eight lanes, lane j
 /// takes the elements i = j (mod 8) in ascending order, starting from 0; then ((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7)). Hence the same bits at every
 /// vector width. A backend for other hardware keeps <see cref="WeightedSum"/> to the last bit and may differ from the others by the bound that
-/// contracts.md states.</para>
+/// docs/algorithms.md, Numerics, states.</para>
 /// <para><b>Non-finite values</b> follow IEEE 754 into the results; the verbs that write an output return how many of its elements are not finite.</para>
 /// </remarks>
 public unsafe interface IComputeBackend
@@ -93,7 +93,7 @@ public unsafe interface IComputeBackend
 
     /// <summary>
     /// The hard mask: bit i is set where z_u - z_g > 1e-12 * (1 + |z_g|), z = (|x| - center) / spread of each side; none where u's spread is 0, else all
-    /// where g's is (contracts.md, Masks). Also writes the momentum u, rounded to its type, where asked.
+    /// where g's is (docs/algorithms.md, Ties). Also writes the momentum u, rounded to its type, where asked.
     /// </summary>
     /// <param name="inputs">What u and g are made of.</param>
     /// <param name="length">Elements of each panel.</param>

@@ -46,7 +46,7 @@ public struct MagnitudeMoments
     public double Maximum { readonly get; private set; }
 
     /// <summary>
-    /// The sample standard deviation; 0 for fewer than two elements or where all are equal (contracts.md, Masks).
+    /// The sample standard deviation; 0 for fewer than two elements or where all are equal (docs/algorithms.md, Ties).
     /// </summary>
     public readonly double StandardDeviation => Count < 2 || Minimum == Maximum ? 0 : Math.Sqrt(SquaredDeviations / (Count - 1));
 

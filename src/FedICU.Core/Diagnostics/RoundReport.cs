@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -29,7 +30,7 @@ public sealed record RoundReport
     /// <summary>What else is worth knowing: weights assumed, types widened, bases not stated.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 
-    /// <summary>The report as indented JSON; numbers that are not finite are null.</summary>
+    /// <summary>The report as indented JSON; numbers that are not finite are null, as are those that are not there.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, ReportJson.Default.RoundReport);
 
     /// <summary>Reads what <see cref="ToJson"/> wrote.</summary>
@@ -42,12 +43,12 @@ public sealed record RoundReport
     {
         var text = new StringBuilder();
         int included = Clients.Count(client => client.Included);
-        text.Append(CultureInfo.InvariantCulture, $"{Strategy}: {included} of {Clients.Count} clients, {Tensors.Count} tensors, backend {Backend}");
+        text.Append(CultureInfo.InvariantCulture, $"{Strategy}: {included} of {Sentence.Count(Clients.Count, "client")}, {Sentence.Count(Tensors.Count, "tensor")}, backend {Backend}");
         foreach (ClientReport client in Clients)
         {
             text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {client.Id}: weight {client.Weight:G9}");
             if (client.Included)
-                text.Append(CultureInfo.InvariantCulture, $" (share {client.Share:P1}), sent {client.BytesSent} of {client.BytesFull} bytes");
+                text.Append(CultureInfo.InvariantCulture, $" (share {client.Share:P1}), sent {client.BytesSent} of {Sentence.Count(client.BytesFull, "byte")}");
             else
                 text.Append(CultureInfo.InvariantCulture, $", left out: {client.Reason}");
         }
@@ -106,13 +107,16 @@ public sealed record TensorReport
     /// <summary>Its dimensions.</summary>
     public required IReadOnlyList<long> Shape { get; init; }
 
-    /// <summary>How it was made: the strategy's name, <c>weighted mean</c>, <c>kept</c>.</summary>
+    /// <summary>How it was made: the strategy's name, <c>integer mean</c>, <c>kept</c>.</summary>
     public required string Rule { get; init; }
 
     /// <summary>Why it was kept or treated apart, where it was.</summary>
     public string? Reason { get; init; }
 
-    /// <summary>Each included client's part, in ordinal order of the ids; empty where integers or exotic types were not aggregated.</summary>
+    /// <summary>
+    /// Each included client's part, in ordinal order of the ids. Empty for integers and types that are not computed, unless the tensor was dropped; of a dropped one
+    /// only <see cref="TensorClientReport.ShareSent"/> and <see cref="TensorClientReport.NonFinite"/>.
+    /// </summary>
     public IReadOnlyList<TensorClientReport> Clients { get; init; } = [];
 }
 
@@ -152,6 +156,23 @@ public sealed record TensorClientReport
 public sealed record LoraPairReport(string Name, double CrossTerm);
 
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, NewLine = "\n",
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, Converters = [typeof(FiniteOrNull)])]
 [JsonSerializable(typeof(RoundReport))]
 internal sealed partial class ReportJson : JsonSerializerContext;
+
+/// <summary>JSON has no NaN and no infinities: they are null, which reads back as NaN, or as null where that is allowed.</summary>
+internal sealed class FiniteOrNull : JsonConverter<double>
+{
+    public override bool HandleNull => true;
+
+    public override double Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        reader.TokenType == JsonTokenType.Null ? double.NaN : reader.GetDouble();
+
+    public override void Write(Utf8JsonWriter writer, double value, JsonSerializerOptions options)
+    {
+        if (double.IsFinite(value))
+            writer.WriteNumberValue(value);
+        else
+            writer.WriteNullValue();
+    }
+}

@@ -3,6 +3,7 @@ using System.Collections;
 using System.Collections.Frozen;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -17,8 +18,10 @@ namespace FedICU;
 /// </example>
 public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 {
+    private const int LongestRead = 1 << 30;
+
     private readonly List<TensorInfo> _tensors = [];
-    private readonly Dictionary<string, Func<MemoryHandle>> _pins = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (long ByteLength, Func<MemoryHandle> Pin)> _data = new(StringComparer.Ordinal);
     private readonly IReadOnlyDictionary<string, string> _metadata;
 
     /// <summary>Makes a model without tensors.</summary>
@@ -58,6 +61,9 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     /// <exception cref="ArgumentException">The name stands already.</exception>
     public unsafe void Add(TensorInfo info, nint data) => Add(info, info.ByteLength, () => new MemoryHandle((void*)data));
 
+    /// <summary>Adds a tensor over memory of our own, which lives as long as the model is used; reading it after it was freed throws.</summary>
+    internal void Add(TensorInfo info, NativeBuffer data) => Add(info, data.ByteLength, () => data.Pin());
+
     /// <summary>Copies a tensor's elements out.</summary>
     /// <param name="name">The tensor.</param>
     /// <exception cref="KeyNotFoundException">There is none of that name.</exception>
@@ -68,21 +74,27 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
         if (info.DType != DTypeOf<T>())
             throw new ArgumentException($"Tensor '{name}' is {info.DType.SafetensorsName}, not {DTypeOf<T>().SafetensorsName}.", nameof(name));
         var elements = new T[info.ElementCount];
-        Read(info, 0, MemoryMarshal.AsBytes(elements.AsSpan()));
+        // a span counts its bytes in 32 bits, an array's may be more
+        for (long at = 0, most; at < elements.Length; at += most)
+        {
+            most = Math.Min(LongestRead / Unsafe.SizeOf<T>(), elements.Length - at);
+            Read(info, at * Unsafe.SizeOf<T>(), MemoryMarshal.AsBytes(elements.AsSpan((int)at, (int)most)));
+        }
+
         return elements;
     }
 
     /// <inheritdoc/>
     public override unsafe void Read(TensorInfo tensor, long offset, Span<byte> destination)
     {
-        using MemoryHandle memory = _pins[tensor.Name]();
+        using MemoryHandle memory = Pin(tensor, offset, destination.Length);
         new ReadOnlySpan<byte>((byte*)memory.Pointer + offset, destination.Length).CopyTo(destination);
     }
 
     /// <inheritdoc/>
     public override bool TryPin(TensorInfo tensor, out MemoryHandle memory)
     {
-        memory = _pins[tensor.Name]();
+        memory = Pin(tensor, 0, tensor.ByteLength);
         return true;
     }
 
@@ -91,11 +103,20 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
+    private MemoryHandle Pin(TensorInfo tensor, long offset, long length)
+    {
+        if (!_data.TryGetValue(tensor.Name, out (long ByteLength, Func<MemoryHandle> Pin) data))
+            throw new ArgumentException($"There is no tensor {Sentence.Quote(tensor.Name)} here.", nameof(tensor));
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, data.ByteLength - length);
+        return data.Pin();
+    }
+
     private void Add(TensorInfo info, long byteLength, Func<MemoryHandle> pin)
     {
         if (info.ByteLength != byteLength)
             throw new ArgumentException($"Tensor '{info.Name}' of {info} takes {info.ByteLength} bytes; {byteLength} were given.", nameof(info));
-        if (!_pins.TryAdd(info.Name, pin))
+        if (!_data.TryAdd(info.Name, (byteLength, pin)))
             throw new ArgumentException($"Tensor '{info.Name}' stands twice.", nameof(info));
         _tensors.Add(info);
         ResetIndex();

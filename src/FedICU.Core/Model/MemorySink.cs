@@ -1,3 +1,5 @@
+using FedICU.Safetensors;
+
 namespace FedICU;
 
 /// <summary>
@@ -6,6 +8,7 @@ namespace FedICU;
 /// </summary>
 public sealed unsafe class MemorySink : TensorSink, IDisposable
 {
+    private bool _isBegun;
     private Written? _begun;
     private Written? _committed;
     // the memory of the model before the last: fresh pages cost more than the sums written to them
@@ -18,40 +21,60 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     /// <inheritdoc/>
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
-        Abort();
-        _begun = new Written(tensors, metadata, _spare?.TakeBuffers(tensors));
-        _spare?.Dispose();
-        _spare = null;
+        if (Interlocked.Exchange(ref _isBegun, true))
+            throw new InvalidOperationException("A model is being written to this memory already: it must end in Commit or Abort first.");
+        try
+        {
+            _begun = new Written(tensors, metadata, _spare?.TakeBuffers(tensors));
+            _spare?.Dispose();
+            _spare = null;
+        }
+        catch
+        {
+            Abort();
+            throw;
+        }
     }
 
     /// <inheritdoc/>
-    public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) =>
-        source.CopyTo(new Span<byte>((byte*)TryGetPointer(tensor) + offset, source.Length));
+    public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) => source.CopyTo(new Span<byte>(Locate(tensor, offset, source.Length), source.Length));
 
     /// <inheritdoc/>
-    public override void* TryGetPointer(TensorInfo tensor) => _begun!.Buffers[tensor.Name].Pointer;
+    public override void* TryGetPointer(TensorInfo tensor) => Locate(tensor, 0, tensor.ByteLength);
 
     /// <inheritdoc/>
     public override void Commit()
     {
+        Written begun = Begun;
         _spare?.Dispose();
-        (_spare, _committed, _begun) = (_committed, _begun, null);
+        (_spare, _committed, _begun, _isBegun) = (_committed, begun, null, false);
     }
 
     /// <inheritdoc/>
     public override void Abort()
     {
         _begun?.Dispose();
-        _begun = null;
+        (_begun, _isBegun) = (null, false);
     }
 
-    /// <summary>Frees the memory; <see cref="Model"/> is unusable from then on.</summary>
+    /// <summary>Frees the memory; reading a model from it throws an <see cref="ObjectDisposedException"/> from then on.</summary>
     public void Dispose()
     {
         Abort();
         _committed?.Dispose();
         _spare?.Dispose();
         _committed = _spare = null;
+    }
+
+    private Written Begun => _begun ?? throw new InvalidOperationException("No model is being written to this memory.");
+
+    private byte* Locate(TensorInfo tensor, long offset, long length)
+    {
+        if (!Begun.Buffers.TryGetValue(tensor.Name, out NativeBuffer? buffer))
+            throw new ArgumentException($"Tensor {Sentence.Quote(tensor.Name)} is not of the model being written to this memory.", nameof(tensor));
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, buffer.ByteLength - length);
+        return buffer.Pointer + offset;
     }
 
     private sealed class Written : IDisposable
@@ -61,20 +84,20 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
             Model = new MemoryModel(metadata);
             Buffers = buffers ?? tensors.ToDictionary(tensor => tensor.Name, tensor => new NativeBuffer(tensor.ByteLength), StringComparer.Ordinal);
             foreach (TensorInfo tensor in tensors)
-                Model.Add(tensor, (nint)Buffers[tensor.Name].Pointer);
+                Model.Add(tensor, Buffers[tensor.Name]);
         }
 
         public MemoryModel Model { get; }
 
-        public Dictionary<string, NativeBuffer> Buffers { get; private set; }
+        public Dictionary<string, NativeBuffer> Buffers { get; }
 
-        /// <summary>Hands the memory on to a model of the same tensors; null where they differ.</summary>
+        /// <summary>Hands the memory on to a model of the same tensors, and none of it stays readable here; null where they differ.</summary>
         public Dictionary<string, NativeBuffer>? TakeBuffers(IReadOnlyList<TensorInfo> tensors)
         {
             if (!Model.Tensors.SequenceEqual(tensors))
                 return null;
-            Dictionary<string, NativeBuffer> taken = Buffers;
-            Buffers = [];
+            var taken = Buffers.ToDictionary(buffer => buffer.Key, buffer => buffer.Value.Move(), StringComparer.Ordinal);
+            Buffers.Clear();
             return taken;
         }
 

@@ -38,7 +38,7 @@ public readonly struct TensorShape : IEquatable<TensorShape>
 
     /// <summary>
     /// The matrix that a strategy sees: 2-D as it is, 1-D as one column, more dimensions as the first by the rest, 0-D as 1 x 1
-    /// (method.md, section 2).
+    /// (docs/algorithms.md, FedICU: the server).
     /// </summary>
     public (long Rows, long Columns) AsMatrix() => Rank switch
     {

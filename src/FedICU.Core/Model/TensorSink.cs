@@ -7,10 +7,11 @@ namespace FedICU;
 /// </summary>
 public abstract partial class TensorSink
 {
-    /// <summary>Begins a model.</summary>
+    /// <summary>Begins a model. Where this throws, none was begun, and <see cref="Abort"/> is not called.</summary>
     /// <param name="tensors">Every tensor that will be written, in the order of the output.</param>
     /// <param name="metadata">The output's metadata.</param>
     /// <exception cref="FedIcuException">The place cannot be written.</exception>
+    /// <exception cref="InvalidOperationException">Another model is being written; it goes on undisturbed.</exception>
     public abstract void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata);
 
     /// <summary>Writes bytes of one tensor's data; thread-safe for ranges that do not overlap.</summary>
@@ -24,6 +25,7 @@ public abstract partial class TensorSink
     public virtual unsafe void* TryGetPointer(TensorInfo tensor) => null;
 
     /// <summary>Makes the whole model visible at once.</summary>
+    /// <exception cref="InvalidOperationException">None was begun.</exception>
     public abstract void Commit();
 
     /// <summary>Discards what was written since <see cref="Begin"/>; what was there before stays. Does nothing after <see cref="Commit"/>.</summary>

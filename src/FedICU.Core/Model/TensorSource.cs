@@ -42,15 +42,16 @@ public abstract partial class TensorSource : IDisposable
 
     /// <summary>Writes all tensors and the metadata to a sink.</summary>
     /// <param name="sink">Where they go; committed at the end, or left as it was.</param>
+    /// <param name="cancellationToken">Ends the copying without output.</param>
     /// <exception cref="FedIcuException">The source cannot be read, or the place cannot be written.</exception>
-    public void SaveTo(TensorSink sink)
+    public void SaveTo(TensorSink sink, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sink);
+        sink.Begin(Tensors, Metadata);
         try
         {
-            sink.Begin(Tensors, Metadata);
             foreach (TensorInfo tensor in Tensors)
-                CopyTo(sink, tensor);
+                CopyTo(sink, tensor, cancellationToken);
             sink.Commit();
         }
         catch
@@ -61,15 +62,23 @@ public abstract partial class TensorSource : IDisposable
     }
 
     /// <summary>Copies one tensor's bytes as they are.</summary>
-    internal void CopyTo(TensorSink sink, TensorInfo tensor)
+    internal void CopyTo(TensorSink sink, TensorInfo tensor, CancellationToken cancellationToken)
     {
         const int Piece = 1 << 20;
-        byte[] bytes = new byte[Math.Min(Piece, tensor.ByteLength)];
-        for (long offset = 0; offset < tensor.ByteLength; offset += Piece)
+        byte[] bytes = ArrayPool<byte>.Shared.Rent((int)Math.Min(Piece, tensor.ByteLength));
+        try
         {
-            Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, tensor.ByteLength - offset));
-            Read(tensor, offset, part);
-            sink.Write(tensor, offset, part);
+            for (long offset = 0; offset < tensor.ByteLength; offset += Piece)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, tensor.ByteLength - offset));
+                Read(tensor, offset, part);
+                sink.Write(tensor, offset, part);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(bytes);
         }
     }
 

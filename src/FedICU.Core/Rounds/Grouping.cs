@@ -6,7 +6,7 @@ namespace FedICU;
 /// <summary>What a norm is taken over.</summary>
 public enum NormAxis
 {
-    /// <summary>Each column of the matrix (method.md, section 2; DoRA's weight decomposition).</summary>
+    /// <summary>Each column of the matrix (docs/algorithms.md, FedICU: the server; DoRA's weight decomposition).</summary>
     Columns,
     /// <summary>Each row.</summary>
     Rows,

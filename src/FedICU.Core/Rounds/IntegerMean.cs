@@ -3,7 +3,7 @@ using FedICU.Compute;
 
 namespace FedICU;
 
-/// <summary>The weighted mean of integers, exact, halves to even (contracts.md, Numbers): no float enters it.</summary>
+/// <summary>The weighted mean of integers, exact, halves to even (docs/algorithms.md, Integers and other types): no float enters it.</summary>
 internal sealed class IntegerMean
 {
     private readonly BigInteger[] _weights;

@@ -1,13 +1,17 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 
 namespace FedICU;
 
 /// <summary>Native memory aligned for the widest vectors, freed once.</summary>
-internal sealed unsafe partial class NativeBuffer : IDisposable
+internal sealed unsafe partial class NativeBuffer : IDisposable, IPinnable
 {
     private const int Alignment = 64;
     private const int HugePage = 2 << 20;
     private const int AdviseHugePage = 14;
+
+    // some systems' C library has another name or no such call
+    private static bool _advises = OperatingSystem.IsLinux();
 
     private readonly NativePool? _pool;
     private readonly long _capacity;
@@ -31,6 +35,24 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
 
     public long ByteLength { get; }
 
+    /// <summary>Lends the memory; the handle keeps it from the collector, not from <see cref="Dispose"/>.</summary>
+    /// <exception cref="ObjectDisposedException">The memory has been freed, or belongs to another buffer.</exception>
+    public MemoryHandle Pin(int elementIndex = 0)
+    {
+        ObjectDisposedException.ThrowIf(Pointer is null, this);
+        return new MemoryHandle(Pointer + elementIndex, pinnable: this);
+    }
+
+    public void Unpin() { }
+
+    /// <summary>Hands the memory to a new buffer, so that who still reads this one is told.</summary>
+    public NativeBuffer Move()
+    {
+        var moved = new NativeBuffer(ByteLength, _capacity, _pool, (nint)Pointer);
+        Forget();
+        return moved;
+    }
+
     public static long Align(long bytes) => (bytes + (Alignment - 1)) & ~(Alignment - 1L);
 
     public void Dispose()
@@ -48,9 +70,21 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
         bool huge = bytes >= 4L * HugePage;
         byte* pointer = (byte*)NativeMemory.AlignedAlloc(checked((nuint)bytes), (nuint)(huge ? HugePage : Alignment));
         // first touches of small pages cost more than the sums that are written to them; where the advice is not taken, nothing is lost
-        if (huge && OperatingSystem.IsLinux())
-            _ = Advise(pointer, (nuint)bytes & ~(nuint)(HugePage - 1), AdviseHugePage);
+        if (huge && _advises)
+            AdviseHugePages(pointer, bytes);
         return pointer;
+    }
+
+    private static void AdviseHugePages(byte* pointer, long bytes)
+    {
+        try
+        {
+            _ = Advise(pointer, (nuint)bytes & ~(nuint)(HugePage - 1), AdviseHugePage);
+        }
+        catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
+        {
+            _advises = false;
+        }
     }
 
     [LibraryImport("libc", EntryPoint = "madvise")]
@@ -61,6 +95,11 @@ internal sealed unsafe partial class NativeBuffer : IDisposable
         if (Pointer is null)
             return;
         NativeMemory.AlignedFree(Pointer);
+        Forget();
+    }
+
+    private void Forget()
+    {
         Pointer = null;
         if (_pool is null)
             GC.RemoveMemoryPressure(_capacity);

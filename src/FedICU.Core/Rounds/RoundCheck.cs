@@ -165,7 +165,7 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
         if (based.Count > 0)
         {
             using var read = _options.Progress is null ? null : new ProgressSource(round.Global, new ProgressMeter(_options.Progress, "check", round.Global.TotalBytes));
-            string digest = ModelDigest.Compute(read ?? round.Global, cancellationToken);
+            string digest = ModelDigest.Compute(read ?? round.Global, _options.Threads, cancellationToken);
             foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest))
             {
                 Fault(_options.OnBase, RoundFault.Base, participant, null,

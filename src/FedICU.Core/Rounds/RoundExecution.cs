@@ -27,9 +27,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             while (true)
             {
                 RoundState state = Begin(check, workers);
+                output.Begin([.. round.Global.Tensors.Select(OutputInfo)], Metadata());
                 try
                 {
-                    output.Begin([.. round.Global.Tensors.Select(OutputInfo)], Metadata());
                     RoundReport report = Compute(check, state);
                     output.Commit();
                     return new AggregationResult(report);

@@ -3,7 +3,7 @@ using FedICU.Safetensors;
 
 namespace FedICU;
 
-/// <summary>The layout of packed updates (contracts.md, Files): which tensors of a source are packed, and the rules they must keep.</summary>
+/// <summary>The layout of packed updates (docs/adr/0006): which tensors of a source are packed, and the rules they must keep.</summary>
 internal static class SparseUpdate
 {
     public const string ValuesSuffix = "#values";

@@ -27,11 +27,17 @@ public static class ModelDigest
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns><c>sha256:</c> and 64 lower-case hexadecimal digits.</returns>
     /// <exception cref="InvalidModelException">The data cannot be read, or a name is no valid Unicode.</exception>
-    public static string Compute(TensorSource model, CancellationToken cancellationToken = default)
+    public static string Compute(TensorSource model, CancellationToken cancellationToken = default) => Compute(model, threads: 0, cancellationToken);
+
+    /// <param name="model">The model.</param>
+    /// <param name="threads">How many threads read and hash at most; 0: one for each processor.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <inheritdoc cref="Compute(TensorSource, CancellationToken)"/>
+    internal static string Compute(TensorSource model, int threads, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(model);
         IReadOnlyList<TensorInfo> tensors = model.Tensors;
-        byte[][] dataHashes = HashData(model, tensors, cancellationToken);
+        byte[][] dataHashes = HashData(model, tensors, threads > 0 ? threads : Environment.ProcessorCount, cancellationToken);
 
         var order = new (byte[] Name, int At)[tensors.Count];
         for (int i = 0; i < order.Length; i++)
@@ -73,7 +79,7 @@ public static class ModelDigest
         }
     }
 
-    private static byte[][] HashData(TensorSource model, IReadOnlyList<TensorInfo> tensors, CancellationToken cancellationToken)
+    private static byte[][] HashData(TensorSource model, IReadOnlyList<TensorInfo> tensors, int threads, CancellationToken cancellationToken)
     {
         var hashes = new byte[tensors.Count][];
         try
@@ -81,7 +87,7 @@ public static class ModelDigest
             Parallel.For(
                 0,
                 tensors.Count,
-                new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = Environment.ProcessorCount },
+                new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = threads },
                 () => (Hash: IncrementalHash.CreateHash(HashAlgorithmName.SHA256), Panel: ArrayPool<byte>.Shared.Rent(PanelBytes)),
                 (i, _, local) =>
                 {

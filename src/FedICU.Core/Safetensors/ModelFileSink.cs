@@ -20,20 +20,20 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
     private readonly Dictionary<string, StagedModel> _homes = new(StringComparer.Ordinal);
     private StagedFile? _marker;
     private bool _markerStays;
-    private bool _createdFolder;
+    // innermost first
+    private readonly List<string> _createdFolders = [];
     private bool _begun;
 
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(metadata);
-        if (_begun)
+        if (Interlocked.Exchange(ref _begun, true))
             throw new InvalidOperationException($"A model is being written to '{place}' already: it must end in Commit or Abort first.");
 
-        OutputLayout layout = plan(tensors);
-        _begun = true;
         try
         {
+            OutputLayout layout = plan(tensors);
             PrepareFolder(layout);
             foreach (var (path, content) in layout.Files)
             {
@@ -78,7 +78,7 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
         if (!_markerStays)
             _marker?.Publish();
 
-        _createdFolder = false;
+        _createdFolders.Clear();
         Abort(); // nothing is left to discard but a marker that stays
     }
 
@@ -87,12 +87,11 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
         foreach (StagedModel model in _models)
             model.File.Discard();
         _marker?.Discard();
-        if (_createdFolder)
-            RemoveFolder();
+        RemoveFolders();
 
         _models.Clear();
         _homes.Clear();
-        (_marker, _markerStays, _createdFolder, _begun) = (null, false, false, false);
+        (_marker, _markerStays, _begun) = (null, false, false);
     }
 
     private void PrepareFolder(OutputLayout layout)
@@ -103,7 +102,8 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
             throw new FedIcuException($"'{folder}' is a file, expected a folder.");
         try
         {
-            _createdFolder = !Directory.Exists(folder);
+            for (string? missing = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)); missing is not null && !Path.Exists(missing); missing = Path.GetDirectoryName(missing))
+                _createdFolders.Add(missing);
             Directory.CreateDirectory(folder);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
@@ -123,20 +123,38 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
 
     private void StageMarker(string path, ReadOnlySpan<byte> bytes, int files)
     {
-        _markerStays = files <= 1 && File.Exists(path) && bytes.SequenceEqual(ModelFile.ReadAll(path, int.MaxValue));
+        _markerStays = files <= 1 && Holds(path, bytes);
         _marker = new StagedFile(path, bytes.Length);
         _marker.Write(bytes, 0);
     }
 
-    private void RemoveFolder()
+    /// <summary>Whether a file holds those bytes; one that cannot be read is to be replaced as any other.</summary>
+    private static bool Holds(string path, ReadOnlySpan<byte> bytes)
     {
         try
         {
-            Directory.Delete(folder!);
+            return new FileInfo(path) is { Exists: true } old && old.Length == bytes.Length && bytes.SequenceEqual(ModelFile.ReadAll(path, bytes.Length));
         }
-        catch (Exception e) when (ModelFile.IsFileError(e))
+        catch (Exception e) when (e is InvalidModelException || ModelFile.IsFileError(e))
         {
-            // someone has put something there in the meantime
+            return false;
         }
+    }
+
+    private void RemoveFolders()
+    {
+        foreach (string created in _createdFolders)
+        {
+            try
+            {
+                Directory.Delete(created);
+            }
+            catch (Exception e) when (ModelFile.IsFileError(e))
+            {
+                // it could not be created, or someone has put something there in the meantime
+            }
+        }
+
+        _createdFolders.Clear();
     }
 }

@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace FedICU.Safetensors;
 
-/// <summary>Pieces of the sentences that refuse a file.</summary>
+/// <summary>Pieces of sentences: names made fit to be shown, counts, kinds of JSON values.</summary>
 internal static class Sentence
 {
     // names come from files: a hostile one of 100 MB, or one with terminal escapes, must not pass into a message whole
@@ -14,10 +14,10 @@ internal static class Sentence
     public static string Quote(string text) => $"'{Clean(text)}'";
 
     /// <summary>The text with control characters and broken surrogates escaped, cut where it is very long.</summary>
-    public static string Clean(string text)
+    public static string Clean(string text, int longest = LongestName)
     {
-        bool cut = text.Length > LongestName;
-        ReadOnlySpan<char> kept = cut ? text.AsSpan(0, LongestName) : text;
+        bool cut = text.Length > longest;
+        ReadOnlySpan<char> kept = cut ? text.AsSpan(0, longest) : text;
         bool plain = !kept.ContainsAnyInRange('\0', '\u001f') && !kept.ContainsAnyInRange('\u007f', '\u009f') &&
             !kept.ContainsAnyInRange('\ud800', '\udfff');
         if (plain && !cut)
@@ -37,16 +37,19 @@ internal static class Sentence
     }
 
     /// <summary>What a JSON value is, in words: <c>a number</c>.</summary>
-    public static string Kind(JsonTokenType token) => token switch
+    public static string Kind(JsonTokenType token) => Kind(token switch
     {
-        JsonTokenType.StartObject => "an object",
-        JsonTokenType.StartArray => "an array",
-        JsonTokenType.String => "a string",
-        JsonTokenType.Number => "a number",
-        JsonTokenType.True or JsonTokenType.False => "a truth value",
-        JsonTokenType.Null => "null",
-        _ => "nothing",
-    };
+        JsonTokenType.StartObject => JsonValueKind.Object,
+        JsonTokenType.StartArray => JsonValueKind.Array,
+        JsonTokenType.String => JsonValueKind.String,
+        JsonTokenType.Number => JsonValueKind.Number,
+        JsonTokenType.True or JsonTokenType.False => JsonValueKind.True,
+        JsonTokenType.Null => JsonValueKind.Null,
+        _ => JsonValueKind.Undefined,
+    });
+
+    /// <summary>A count of things whose plural takes an s: <c>1 tensor</c>, <c>2 tensors</c>.</summary>
+    public static string Count(long count, string noun) => string.Create(CultureInfo.InvariantCulture, $"{count} {noun}{(count == 1 ? "" : "s")}");
 
     /// <summary>What a JSON value is, in words: <c>a number</c>.</summary>
     public static string Kind(JsonValueKind kind) => kind switch

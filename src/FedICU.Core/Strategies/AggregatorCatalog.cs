@@ -9,9 +9,9 @@ public sealed record ConfiguredRound(IAggregator Aggregator, RoundOptions Option
 public static class AggregatorCatalog
 {
     // in the order they are shown
-    private static readonly (string Name, Func<Settings, (IAggregator? Made, Action Validate)> Make)[] Strategies =
+    private static readonly (string Name, Func<Settings, (Action Validate, Func<IAggregator> Make)> Read)[] Strategies =
     [
-        ("fedavg", _ => (new FedAvgAggregator(), () => { })),
+        ("fedavg", _ => (() => { }, () => new FedAvgAggregator())),
         ("fedprox", FedProx),
         ("fedicu", FedIcu),
     ];
@@ -21,7 +21,7 @@ public static class AggregatorCatalog
 
     /// <summary>Makes a strategy and the round's options.</summary>
     /// <param name="strategy">One of <see cref="Names"/>.</param>
-    /// <param name="settings">Options by name (contracts.md, Options by name): the strategy's and the round's.</param>
+    /// <param name="settings">Options by name (docs/command-line.md, Options for --set): the strategy's and the round's.</param>
     /// <param name="options">What the round's options are where no setting says otherwise; null: the defaults.</param>
     /// <exception cref="ArgumentException">The strategy is unknown.</exception>
     /// <exception cref="InvalidOptionsException">A name or value is wrong; the message lists every error.</exception>
@@ -32,20 +32,19 @@ public static class AggregatorCatalog
         if (index < 0)
             throw new ArgumentException($"The strategy '{strategy}' is unknown; {string.Join(", ", Names)} are known.", nameof(strategy));
         var read = new Settings(settings);
-        (IAggregator? aggregator, Action validate) = Strategies[index].Make(read);
+        (Action validate, Func<IAggregator> make) = Strategies[index].Read(read);
         RoundOptions round = Round(read, options ?? new RoundOptions());
         read.Finish(validate, round.Validate);
-        // made only now, as a wrong option throws where it is made
-        return new ConfiguredRound(aggregator ?? Strategies[index].Make(read).Made!, round);
+        return new ConfiguredRound(make(), round);
     }
 
-    private static (IAggregator?, Action) FedProx(Settings settings)
+    private static (Action, Func<IAggregator>) FedProx(Settings settings)
     {
         var options = new FedProxOptions { Mu = settings.Number("mu", new FedProxOptions().Mu) };
-        return Deferred(options.Validate, () => new FedProxAggregator(options));
+        return (options.Validate, () => new FedProxAggregator(options));
     }
 
-    private static (IAggregator?, Action) FedIcu(Settings settings)
+    private static (Action, Func<IAggregator>) FedIcu(Settings settings)
     {
         var defaults = new FedIcuOptions();
         var options = defaults with
@@ -61,20 +60,7 @@ public static class AggregatorCatalog
             Consensus = settings.Choice("consensus", defaults.Consensus, ("uniform", ConsensusRule.Uniform), ("share", ConsensusRule.Share)),
             Target = settings.Choice("target", defaults.Target, ("parameters", SplitTarget.Parameters), ("delta", SplitTarget.Delta)),
         };
-        return Deferred(options.Validate, () => new FedIcuAggregator(options));
-    }
-
-    /// <summary>The strategy where its options are right, else only the check that says what is wrong.</summary>
-    private static (IAggregator?, Action) Deferred(Action validate, Func<IAggregator> make)
-    {
-        try
-        {
-            return (make(), validate);
-        }
-        catch (InvalidOptionsException)
-        {
-            return (null, validate);
-        }
+        return (options.Validate, () => new FedIcuAggregator(options));
     }
 
     private static RoundOptions Round(Settings settings, RoundOptions options)

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace FedICU;
 
-/// <summary>Options by name, as <c>--set name=value</c> and configuration files give them; collects every error before it speaks (contracts.md).</summary>
+/// <summary>Options by name, as <c>--set name=value</c> and configuration files give them; collects every error before it speaks (docs/command-line.md).</summary>
 internal sealed class Settings
 {
     private readonly Dictionary<string, string> _values = new(StringComparer.Ordinal);

@@ -22,6 +22,47 @@ internal sealed partial class LinkTests
         Assert.That(dead, Is.Empty, $"dead links in {document}");
     }
 
+    [TestCaseSource(nameof(AllDocuments))]
+    public void CodeNamedBesideALinkIsInThatFile(string document)
+    {
+        List<string> wrong = [];
+        foreach (Match match in CodeLinkPattern().Matches(Documents.Split(document).Prose))
+        {
+            string file = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(Path.Combine(Documents.Root!, document))!, match.Groups["target"].Value));
+            string code = File.Exists(file) ? File.ReadAllText(file) : "";
+            string type = match.Groups["type"].Value, member = match.Groups["member"].Value;
+            if (!Regex.IsMatch(code, $@"\b(class|struct|record|interface|enum)\s+{type}\b") || member.Length > 0 && !Regex.IsMatch(code, $@"\b{member}\b"))
+                wrong.Add(match.Value);
+        }
+
+        Assert.That(wrong, Is.Empty, $"names in {document} that the linked file does not declare");
+    }
+
+    [Test]
+    public void CommentsCiteDocumentsThatAreHere()
+    {
+        if (Documents.Root is not { } root)
+        {
+            Assert.Ignore("the documents are not here");
+            return;
+        }
+
+        List<string> unknown = [];
+        foreach (string file in Directory.EnumerateFiles(Path.Combine(root, "src"), "*.cs", SearchOption.AllDirectories))
+        {
+            foreach (Match match in CitationPattern().Matches(File.ReadAllText(file)))
+            {
+                string cited = match.Value;
+                bool here = File.Exists(Path.Combine(root, cited)) || cited.StartsWith("docs/adr/", StringComparison.Ordinal) &&
+                    Directory.EnumerateFiles(Path.Combine(root, "docs", "adr"), Path.GetFileName(cited) + "*").Any();
+                if (!here)
+                    unknown.Add($"{Path.GetRelativePath(root, file)}: {cited}");
+            }
+        }
+
+        Assert.That(unknown, Is.Empty);
+    }
+
     private static bool IsElsewhere(string target) => target.Contains("://", StringComparison.Ordinal) || target.StartsWith("mailto:", StringComparison.Ordinal);
 
     private static bool Leads(string document, string target)
@@ -51,6 +92,13 @@ internal sealed partial class LinkTests
 
         return anchor.ToString();
     }
+
+    [GeneratedRegex(@"docs/adr/\d{4}|[\w/-]+\.md\b")]
+    private static partial Regex CitationPattern();
+
+    // [`Type`](file.cs) and [`Type.Member`](file.cs)
+    [GeneratedRegex(@"\[`(?<type>\w+)(\.(?<member>\w+))?`\]\((?<target>[^)\s#]+\.cs)\)")]
+    private static partial Regex CodeLinkPattern();
 
     [GeneratedRegex(@"\]\((?<target>[^)\s]+)\)|^\[[^\]]+\]:\s*(?<target>\S+)", RegexOptions.Multiline)]
     private static partial Regex LinkPattern();

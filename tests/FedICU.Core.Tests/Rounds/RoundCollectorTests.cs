@@ -53,6 +53,16 @@ internal sealed class RoundCollectorTests
         () => new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 0, MinimumClients = 3, Deadline = TimeSpan.FromSeconds(-1) }),
         Throws.TypeOf<InvalidOptionsException>().With.Property(nameof(InvalidOptionsException.Errors)).Count.EqualTo(3));
 
+    [TestCase(0, false), TestCase(0.001, true), TestCase(48, true), TestCase(49, true), TestCase(49.1, false), TestCase(1e6, false)]
+    public void ADeadlineIsATimeThatATimerCounts(double days, bool allowed)
+    {
+        var options = new RoundCollectorOptions { ExpectedClients = 1, Deadline = TimeSpan.FromDays(days) };
+        if (allowed)
+            new RoundCollector(Global, options).Dispose();
+        else
+            Assert.That(() => new RoundCollector(Global, options), Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("more than 0 and at most 49 days"));
+    }
+
     [Test]
     public void WaitingCanBeCancelled()
     {

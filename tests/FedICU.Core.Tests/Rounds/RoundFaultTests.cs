@@ -481,6 +481,26 @@ internal sealed class RoundFaultTests
         Assert.That((y.Norm, y.UpdateNorm, y.Cosine), Is.EqualTo((Math.Sqrt(2), 0.0, 0.0)));
     }
 
+    [Test]
+    public void NumbersThatAreNotFiniteAreNullInJson()
+    {
+        MemoryModel global = Models.Of64("w", [2], 1e200, -1e200);
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("x", global, 3)], new RoundOptions { Statistics = true });
+        sink.Dispose();
+        report = report with { LoraPairs = [new LoraPairReport("m", double.NaN)] };
+        Assert.That(report.Tensors[0].Clients[0].Norm, Is.EqualTo(double.PositiveInfinity));
+        var read = RoundReport.FromJson(report.ToJson());
+        Assert.That(report.ToJson(), Does.Contain("\"norm\": null").And.Contain("\"cross_term\": null").And.Contain("\"weight\": 3"));
+        Assert.That(read.Tensors[0].Clients[0].Norm, Is.Null);
+        Assert.That(read.LoraPairs[0].CrossTerm, Is.NaN);
+        Assert.That((read.Clients[0].Weight, read.Clients[0].Share), Is.EqualTo((3.0, 1.0)));
+    }
+
+    [Test]
+    public void TheReportCountsInWords() => Assert.That(
+        new RoundReport { Strategy = "s", Backend = "b", Clients = [], Tensors = [new TensorReport { Name = "w", DType = "F32", Shape = [1], Rule = "s" }] }.ToString(),
+        Is.EqualTo("s: 0 of 0 clients, 1 tensor, backend b"));
+
     [TestCase("m.lora_A.weight", "m.lora_B.weight"), TestCase("m.lora_embedding_A", "m.lora_embedding_B")]
     public void TheCrossTermOfLoraFactors(string nameOfA, string nameOfB)
     {

@@ -177,6 +177,52 @@ public sealed class FileSinkTests
     }
 
     [Test]
+    public void An_old_config_that_cannot_be_read_is_replaced([Values("", "{\"r\": 9}", "huge", "locked")] string old)
+    {
+        using var folder = new TempFolder();
+        Directory.CreateDirectory(folder["out"]);
+        string config = Path.Combine(folder["out"], "adapter_config.json");
+        using (FileStream file = new(config, FileMode.Create, FileAccess.ReadWrite, FileShare.None))
+        {
+            file.Write(old is "huge" or "locked" ? Config.RawJson.Span : Encoding.UTF8.GetBytes(old));
+            // sparse: it takes no place on the disk
+            if (old == "huge")
+                file.SetLength(3L << 30);
+            if (old == "locked" && !OperatingSystem.IsWindows())
+            {
+                file.Flush();
+                Write(Model, TensorSink.ToAdapterFolder(folder["out"], Config));
+            }
+        }
+
+        Write(Model, TensorSink.ToAdapterFolder(folder["out"], Config));
+        Assert.That(File.ReadAllBytes(config), Is.EqualTo(Config.RawJson.ToArray()));
+    }
+
+    [Test]
+    public void An_aborted_model_takes_the_folders_made_for_it_and_no_others()
+    {
+        using var folder = new TempFolder();
+        Directory.CreateDirectory(folder["there"]);
+        TensorSink sink = TensorSink.ToAdapterFolder(folder["there/new/deep/next/"], Config);
+        sink.Begin(Model.Tensors, NoMetadata);
+        Assert.That(Directory.Exists(folder["there/new/deep/next"]));
+        sink.Abort();
+        Assert.That(Directory.GetFileSystemEntries(folder["there"]), Is.Empty);
+
+        sink.Begin(Model.Tensors, NoMetadata);
+        File.WriteAllText(folder["there/new/another's"], "");
+        sink.Abort();
+        Assert.That(Directory.GetFileSystemEntries(folder["there/new"]).Select(Path.GetFileName), Is.EqualTo(new[] { "another's" }));
+
+        // what a committed model lies in stays, whatever comes after
+        Write(Model, sink);
+        sink.Begin(Model.Tensors, NoMetadata);
+        sink.Abort();
+        Assert.That(Directory.GetFiles(folder["there/new/deep/next"]), Has.Length.EqualTo(2));
+    }
+
+    [Test]
     [Platform(Exclude = "Win", Reason = "file modes")]
     [UnsupportedOSPlatform("windows")]
     public void A_private_file_stays_private()

@@ -90,6 +90,18 @@ public sealed class ModelDigestTests
     }
 
     [Test]
+    public async Task A_digest_keeps_to_the_threads_of_its_round()
+    {
+        var counted = new CountedReads();
+        Assert.That(ModelDigest.Compute(counted, threads: 1, CancellationToken.None), Is.EqualTo(ModelDigest.Compute(new CountedReads())));
+        var round = new AggregationRound(counted) { Options = new RoundOptions { Threads = 1 } };
+        round.Add(ClientUpdate.FromTensors("a", new CountedReads(), 1, baseDigest: ModelDigest.Compute(new CountedReads())));
+        await new FedAvgAggregator().AggregateAsync(round, TensorSink.Discard);
+        new FedIcuClient(new FedIcuClientOptions { Threads = 1 }).CreateUpdate(counted, new CountedReads(), TensorSink.Discard);
+        Assert.That(counted.AtOnce, Is.EqualTo(1));
+    }
+
+    [Test]
     public void A_file_cut_after_it_was_opened_is_a_sentence()
     {
         using var folder = new TempFolder();
@@ -98,6 +110,29 @@ public sealed class ModelDigestTests
         using (FileStream stream = new(folder["m.safetensors"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             stream.SetLength(8);
         Assert.That(Assert.Throws<InvalidModelException>(() => ModelDigest.Compute(file))!.Message, Does.StartWith($"'{folder["m.safetensors"]}' was truncated while it was read: tensor '"));
+    }
+
+    /// <summary>Sixteen tensors of zeros that are read slowly; how many at once is counted.</summary>
+    private sealed class CountedReads : TensorSource
+    {
+        private readonly Lock _gate = new();
+        private int _reading;
+
+        public int AtOnce { get; private set; }
+
+        public override IReadOnlyList<TensorInfo> Tensors { get; } = [.. Enumerable.Range(0, 16).Select(i => new TensorInfo($"t{i}", DType.U8, new TensorShape(1)))];
+
+        public override string Location => "memory";
+
+        public override void Read(TensorInfo tensor, long offset, Span<byte> destination)
+        {
+            lock (_gate)
+                AtOnce = Math.Max(AtOnce, ++_reading);
+            Thread.Sleep(2);
+            destination.Clear();
+            lock (_gate)
+                _reading--;
+        }
     }
 
     private static byte[] Head(string name, DType dtype, params long[] shape)

@@ -3,7 +3,7 @@ namespace FedICU.Compute;
 /// <summary>Formulas of single elements that every backend computes with the same scalar code, and the checks every backend makes.</summary>
 internal static class ScalarMath
 {
-    /// <summary>A tie of two z-scores, relative to 1 + |z_g| (contracts.md, Masks).</summary>
+    /// <summary>A tie of two z-scores, relative to 1 + |z_g| (docs/algorithms.md, Ties).</summary>
     public const double Tie = 1e-12;
 
     /// <summary>1 / (1 + exp(-z)).</summary>

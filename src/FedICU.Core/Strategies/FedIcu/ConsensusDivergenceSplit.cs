@@ -3,7 +3,7 @@ using System.Numerics.Tensors;
 namespace FedICU;
 
 /// <summary>
-/// Split, consensus aggregation, divergence alignment, inject (method.md, section 2): in the end theta_new[:,c] is one linear combination of the
+/// Split, consensus aggregation, divergence alignment, inject (docs/algorithms.md, FedICU: the server): in the end theta_new[:,c] is one linear combination of the
 /// inputs' columns with known coefficients.
 /// </summary>
 internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, DivergenceAlignment alignment, DivergenceWeights? ofModel) : ITensorRule

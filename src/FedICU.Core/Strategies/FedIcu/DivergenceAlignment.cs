@@ -10,7 +10,7 @@ internal sealed record DivergenceWeights(double[] Weights, double[] Scores, bool
     public double Residual { get; } = Normalised ? 0 : 1 - Weights.Sum();
 }
 
-/// <summary>From directions to similarities s_k to weights w_k (method.md, section 2, "Divergence alignment").</summary>
+/// <summary>From directions to similarities s_k to weights w_k (docs/algorithms.md, FedICU: the server).</summary>
 internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<RoundClient> clients)
 {
     private int Count => clients.Count;

@@ -4,7 +4,7 @@ using FedICU.Compute;
 namespace FedICU;
 
 /// <summary>
-/// FedICU's client: importance-aware updating (method.md, section 3). Of a trained model, what is more important than the received model is sent;
+/// FedICU's client: importance-aware updating (docs/algorithms.md, FedICU: the client). Of a trained model, what is more important than the received model is sent;
 /// the rest keeps the received value. The momentum is the client's state: it goes in and comes out through the same sources and sinks as models.
 /// </summary>
 public sealed class FedIcuClient
@@ -28,7 +28,7 @@ public sealed class FedIcuClient
     /// <summary>Masks a trained model and writes what is to be uploaded.</summary>
     /// <param name="global">The model as received, theta_g.</param>
     /// <param name="local">The model as trained, theta_k: the same names, shapes and types.</param>
-    /// <param name="output">Takes the update: packed values and bit masks (contracts.md, Files), or ordinary tensors.</param>
+    /// <param name="output">Takes the update: packed values and bit masks (docs/adr/0006), or ordinary tensors.</param>
     /// <param name="momentum">The momentum of the round before; null the first time.</param>
     /// <param name="momentumOutput">Takes the new momentum, F32 (F64 for F64 tensors); null where it is not kept.</param>
     /// <param name="dense">True writes the masked model as ordinary tensors.</param>
@@ -47,25 +47,33 @@ public sealed class FedIcuClient
             throw new InvalidOptionsException(["momentum is supplied, and none was given."]);
         var run = new MaskRun(_options, global, local, momentum, momentumOutput, dense, backend ?? new SimdBackend());
         Check(run);
-        string digest = ModelDigest.Compute(global, cancellationToken);
+        string digest = ModelDigest.Compute(global, _options.Threads, cancellationToken);
         long? round = momentum is null && momentumOutput is null ? null : _options.Round ?? RoundOf(local) ?? RoundOf(global);
         if (momentum is not null)
             CheckMomentum(momentum, digest, round);
         using var workers = new Workers(_options.Threads, cancellationToken);
         MaskedTensor[] tensors = [.. global.Tensors.Select(tensor => new MaskedTensor(run, tensor))];
+        momentumOutput?.Begin([.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MaskRun.MomentumInfo)], StateOf(digest, round));
         try
         {
-            momentumOutput?.Begin([.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MaskRun.MomentumInfo)], StateOf(digest, round));
             ForEach(tensors, workers, "select", (tensor, on) => tensor.Decide(on));
             output.Begin([.. tensors.SelectMany(tensor => tensor.Outputs)], MetadataOf(local, digest, tensors));
-            ForEach(tensors, workers, "write", (tensor, on) => tensor.Write(output, on));
-            output.Commit();
+            try
+            {
+                ForEach(tensors, workers, "write", (tensor, on) => tensor.Write(output, on));
+                output.Commit();
+            }
+            catch
+            {
+                output.Abort();
+                throw;
+            }
+
             // after the update: where the machine stops between the two, the same update is made again from the old momentum
             momentumOutput?.Commit();
         }
         catch
         {
-            output.Abort();
             momentumOutput?.Abort();
             throw;
         }

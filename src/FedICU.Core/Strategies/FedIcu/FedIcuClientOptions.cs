@@ -44,7 +44,7 @@ public enum MaskFill
 /// <param name="importances">Filled.</param>
 public delegate void ImportanceFunction(string tensor, ReadOnlySpan<double> magnitudes, Span<double> importances);
 
-/// <summary>Options of FedICU's client: importance-aware updating (method.md, section 3).</summary>
+/// <summary>Options of FedICU's client: importance-aware updating (docs/algorithms.md, FedICU: the client).</summary>
 public sealed record FedIcuClientOptions
 {
     /// <summary>The share of the old momentum, in [0, 1) (<c>beta</c>). <value>Default: 0.9.</value></summary>
@@ -89,7 +89,7 @@ public sealed record FedIcuClientOptions
     /// </summary>
     public IProgress<RoundProgress>? Progress { get; init; }
 
-    /// <summary>Makes the options of names and values (contracts.md, Options by name).</summary>
+    /// <summary>Makes the options of names and values (docs/command-line.md, Options for --set).</summary>
     /// <param name="settings">beta, mask (hard | soft | top=r | noise=sigma), momentum (ema | supplied | none), importance, fill, sigma, seed.</param>
     /// <exception cref="InvalidOptionsException">A name or value is wrong; the message lists every error.</exception>
     public static FedIcuClientOptions FromSettings(IEnumerable<KeyValuePair<string, string>> settings)

@@ -58,7 +58,7 @@ public enum SplitTarget
 public delegate double ContributionScore(string clientId, string? tensor);
 
 /// <summary>
-/// Options of FedICU's server (method.md, section 2). Defaults are the literal reading of the paper's framework figure where it says anything, and
+/// Options of FedICU's server (docs/algorithms.md, FedICU: the server). Defaults are the literal reading of the paper's framework figure where it says anything, and
 /// documented choices of ours elsewhere; docs/algorithms.md tells which is which.
 /// </summary>
 public sealed record FedIcuOptions

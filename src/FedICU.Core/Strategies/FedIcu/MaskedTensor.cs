@@ -79,7 +79,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     {
         if (!info.DType.IsComputed)
         {
-            run.Local.CopyTo(output, info);
+            run.Local.CopyTo(output, info, workers.CancellationToken);
             return;
         }
 
@@ -193,7 +193,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     /// <summary>The second look: mask, momentum, and what is kept of the trained model; for a soft mask also the mean of m.</summary>
     private long SelectByScales(Workers workers)
     {
-        // contracts.md, Masks: with importances that are z-scores, a model that does not vary takes every update that does; by min-max its importances are 0
+        // docs/algorithms.md, Ties: with importances that are z-scores, a model that does not vary takes every update that does; by min-max its importances are 0
         ImportanceScale received = _globalScale.Spread == 0 && run.Options.Importance == ImportanceRule.MinMax ? new(0, double.PositiveInfinity) : _globalScale;
         bool keeps = !IsDense && !IsSoft;
         _kept = keeps ? new NativeBuffer?[_panels.Count] : null;

@@ -5,7 +5,7 @@ namespace FedICU;
 
 /// <summary>
 /// What the split wants to know of a tensor: the norms of all inputs' columns, inner products of directions, norms of the combined directions. There
-/// are two ways to it (method.md, section 2, "Cost"); which is taken depends on shape and number of clients alone.
+/// are two ways to it (docs/adr/0008); which is taken depends on shape and number of clients alone.
 /// </summary>
 internal abstract class SplitLook : IDisposable
 {
@@ -98,7 +98,7 @@ internal abstract class SplitLook : IDisposable
     private sealed class FromGram(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, int looked, GroupBuffer grams)
         : SplitLook(tensor, options, inputs, grouping, Diagonal(tensor, grams, looked))
     {
-        // below this share of the largest square that the coefficients allow, the quadratic form has lost its digits (contracts.md)
+        // below this share of the largest square that the coefficients allow, the quadratic form has lost its digits (docs/adr/0008)
         private const double LostDigits = 1e-6;
 
         public override double[] Products(GroupBuffer a, GroupBuffer b)
