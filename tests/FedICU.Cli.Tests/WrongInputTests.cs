@@ -196,17 +196,17 @@ public sealed class WrongInputTests
     {
         if (!OperatingSystem.IsLinux())
             Assert.Ignore("/proc");
-        Refused(Round(_place.A, output: "/proc/out.safetensors"), "/proc/out.safetensors", "cannot be written");
-        Refused(Round(_place.A, output: "/proc/fedicu-out"), "/proc/fedicu-out");
-        Refused(Round(_place.A, output: "/dev/null"), "/dev/null");
-        Refused(Round(_place.A, output: _place[new string('n', 300) + ".safetensors"]), "cannot be written");
+        Refused(RoundTo("/proc/out.safetensors", _place.A), "/proc/out.safetensors", "cannot be written");
+        Refused(RoundTo("/proc/fedicu-out", _place.A), "/proc/fedicu-out");
+        Refused(RoundTo("/dev/null", _place.A), "/dev/null");
+        Refused(RoundTo(_place[new string('n', 300) + ".safetensors"], _place.A), "cannot be written");
     }
 
     [Test]
     public void AnOutputThatIsAnInput()
     {
-        Refused(Round(_place.A, output: _place["./a.safetensors"]), "'" + _place.A + "'");
-        Refused(Round("k=" + _place.A, output: _place["x/../a.safetensors"]), "'k'");
+        Refused(RoundTo(_place["./a.safetensors"], _place.A), "'" + _place.A + "'");
+        Refused(RoundTo(_place["x/../a.safetensors"], "k=" + _place.A), "'k'");
         Refused(["mask", "--global", _place.Global, "--local", _place.A, "--output", _place["./a.safetensors"]], "--output");
         string global = _place.WriteAdapter("base", 1), client = _place.WriteAdapter("first", 2);
         Refused(["aggregate", "--strategy", "fedicu", "--global", global, "--client", "k=" + client, "--output", client + "/"], "'k'");
@@ -234,8 +234,9 @@ public sealed class WrongInputTests
     [Test]
     public void AMalformedIndex()
     {
-        foreach (string text in (string[])["{", "{}", "{\"weight_map\":{\"x\":\"../a.safetensors\"}}", "{\"weight_map\":{\"x\":\"a.safetensors\"}}", "{\"weight_map\":{\"x\":\"nowhere.safetensors\"}}"])
+        foreach (string text in (string[])["{", "{}", "{\"weight_map\":{\"x\":\"../a.safetensors\"}}", "{\"weight_map\":{\"x\":\"a.safetensors\"}}"])
             RefusedAsAnyInput(_place.Write("model.safetensors.index.json", text));
+        RefusedAsAnyInput(_place.Write("model.safetensors.index.json", "{\"weight_map\":{\"x\":\"nowhere.safetensors\"}}"), "nowhere.safetensors");
     }
 
     private string Model<T>(string name, T[] steps) where T : unmanaged
@@ -246,9 +247,9 @@ public sealed class WrongInputTests
     }
 
     /// <summary>As a client, among others or alone, as the global model, as a trained one, and to be looked at.</summary>
-    private void RefusedAsAnyInput(string path)
+    private void RefusedAsAnyInput(string path, string? named = null)
     {
-        string name = Path.GetFileName(path);
+        string name = named ?? Path.GetFileName(path);
         Refused(Round(_place.A, "k=" + path), "'k'", name);
         Refused(["aggregate", "--strategy", "fedavg", "--global", path, "--client", _place.A, "--output", _place["out.safetensors"]], "--global", name);
         Refused(["mask", "--global", _place.Global, "--local", path, "--output", _place["out.safetensors"]], "--local", name);
@@ -257,12 +258,10 @@ public sealed class WrongInputTests
         Refused(["explain", "--global", _place.Global, "--client", "k=" + path], "'k'", name);
     }
 
-    private string[] Round(params string[] clients) => Round(clients, null);
+    private string[] Round(params string[] clients) => RoundTo(_place["out.safetensors"], clients);
 
-    private string[] Round(string client, string? output) => Round([client], output);
-
-    private string[] Round(string[] clients, string? output) =>
-        ["aggregate", "--strategy", "fedicu", "--global", _place.Global, .. clients.SelectMany(client => new[] { "--client", client }), "--output", output ?? _place["out.safetensors"]];
+    private string[] RoundTo(string output, params string[] clients) =>
+        ["aggregate", "--strategy", "fedicu", "--global", _place.Global, .. clients.SelectMany(client => new[] { "--client", client }), "--output", output];
 
     private void Refused(string[] args, params string[] parts)
     {

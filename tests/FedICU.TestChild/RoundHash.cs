@@ -61,8 +61,9 @@ public static unsafe class RoundHash
 
     private static ulong HashOf(string settings, IComputeBackend backend, MemoryModel[] models)
     {
-        var client = new FedIcuClient(FedIcuClientOptions.FromSettings(
-            settings.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(pair => pair.Split('=', 2)).Select(pair => KeyValuePair.Create(pair[0], pair[1]))) with { Threads = 2 });
+        IEnumerable<string[]> pairs = settings.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(pair => pair.Split('=', 2));
+        FedIcuClientOptions options = FedIcuClientOptions.FromSettings(pairs.Select(pair => KeyValuePair.Create(pair[0], pair[1])));
+        var client = new FedIcuClient(options with { Threads = 2 });
         var hash = new Hash();
         using MemorySink momentum = new(), update = new();
         for (int round = 1; round < 3; round++)

@@ -21,7 +21,14 @@ internal sealed class SplitOptionsTests
                         Check(
                             new FedIcuOptions
                             {
-                                Similarity = similarity, Axis = axis, Target = target, Weights = rule, Tau = tau, Consensus = consensus, TimesShare = timesShare, Granularity = granularity,
+                                Similarity = similarity,
+                                Axis = axis,
+                                Target = target,
+                                Weights = rule,
+                                Tau = tau,
+                                Consensus = consensus,
+                                TimesShare = timesShare,
+                                Granularity = granularity,
                             },
                             model);
                     }
@@ -47,7 +54,11 @@ internal sealed class SplitOptionsTests
                 new FedIcuOptions
                 {
                     Scores = (client, tensor) => client[^1] - '0' + (tensor?.Length ?? 0.25) / 8 - 1,
-                    Weights = rule, Granularity = granularity, TimesShare = timesShare, Target = target, Similarity = similarity,
+                    Weights = rule,
+                    Granularity = granularity,
+                    TimesShare = timesShare,
+                    Target = target,
+                    Similarity = similarity,
                 },
                 SmallModel(3));
         }
