@@ -14,10 +14,10 @@ public static unsafe class ComputeHash
     private static readonly int[] Lengths = [1, 2, 7, 8, 9, 15, 16, 31, 64, 100, 257, 511, 513, 1023, 1025, 2047, 2049, 2500, 4100];
     private static readonly int[] Counts = [1, 2, 3, 4, 5, 9];
 
-    /// <summary>Prints the hashes of the backend that this process would take, and the bits of the registers that it has.</summary>
+    /// <summary>Prints the hashes of the backend that this process would take, of verbs and of whole rounds, and the bits of the registers that it has.</summary>
     public static int Print()
     {
-        foreach (string line in Lines(new SimdBackend()))
+        foreach (string line in Lines(new SimdBackend()).Concat(RoundHash.Lines(new SimdBackend())))
             Console.WriteLine(line);
         Console.WriteLine(Registers);
         return 0;

@@ -5,6 +5,7 @@ return args switch
 {
     ["write-half", string path] => Writing.Half(path),
     ["write-forever", string path] => Writing.Forever(path),
+    ["write-folder-forever", string kind, string folder] => Writing.FolderForever(kind, folder),
     ["read-while-truncated", string path] => Reading.UntilRefused(path),
     ["compute-hash"] => ComputeHash.Print(),
     ["aggregate-peak", string strategy, string output, string global, .. string[] clients] => await PeakMemory.AggregateAsync(strategy, output, global, clients),

@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace FedICU.TestChild;
 
 /// <summary>Writes models until killed.</summary>
@@ -26,17 +28,40 @@ internal static class Writing
         TensorSink sink = TensorSink.ToFile(path);
         for (int n = 0; ; n++)
         {
-            byte value = (byte)(n % 251);
-            sink.Begin(Tensors, new Dictionary<string, string> { ["value"] = $"{value}" });
-            foreach (TensorInfo tensor in Tensors)
-            {
-                var bytes = new byte[tensor.ByteLength];
-                Array.Fill(bytes, value);
-                sink.Write(tensor, 0, bytes);
-            }
-
-            sink.Commit();
+            WriteValue(sink, Tensors, (byte)(n % 251));
             Console.WriteLine(n);
         }
+    }
+
+    /// <summary>
+    /// Writes model after model into the same folder, numbered as in <see cref="Forever"/>: an adapter of one config, or of a config that changes with each
+    /// (r = value + 1), or the shards of the model that is there.
+    /// </summary>
+    public static int FolderForever(string kind, string folder)
+    {
+        using ShardedModel? layout = kind == "shards" ? ShardedModel.Open(Path.Combine(folder, "model.safetensors.index.json")) : null;
+        IReadOnlyList<TensorInfo> tensors = layout?.Tensors ?? Tensors;
+        for (int n = 0; ; n++)
+        {
+            byte value = (byte)(n % 251);
+            TensorSink sink = layout is not null
+                ? TensorSink.ToShardedFolder(folder, layout)
+                : TensorSink.ToAdapterFolder(folder, PeftAdapterConfig.Parse(Encoding.UTF8.GetBytes($$"""{"r": {{(kind == "adapter" ? 8 : value + 1)}}}"""), "memory"));
+            WriteValue(sink, tensors, value);
+            Console.WriteLine(n);
+        }
+    }
+
+    private static void WriteValue(TensorSink sink, IReadOnlyList<TensorInfo> tensors, byte value)
+    {
+        sink.Begin(tensors, new Dictionary<string, string> { ["value"] = $"{value}" });
+        foreach (TensorInfo tensor in tensors)
+        {
+            var bytes = new byte[tensor.ByteLength];
+            Array.Fill(bytes, value);
+            sink.Write(tensor, 0, bytes);
+        }
+
+        sink.Commit();
     }
 }

@@ -15,17 +15,25 @@ public sealed class ReferenceContractTests() : BackendContractTests(() => Refere
 
 public sealed class SimdBackendTests
 {
-    private static readonly string Expected = string.Join('\n', ComputeHash.Lines(new SimdBackend()));
+    private static readonly string Verbs = string.Join('\n', ComputeHash.Lines(new SimdBackend()));
+    private static readonly Lazy<string> Rounds = new(() => string.Join('\n', RoundHash.Lines(new SimdBackend())));
 
     [Test]
     public void All_widths_give_the_same_bits([Values(128, 256, 512)] int width) =>
-        Assert.That(string.Join('\n', ComputeHash.Lines(new SimdBackend(width))), Is.EqualTo(Expected));
+        Assert.That(string.Join('\n', ComputeHash.Lines(new SimdBackend(width))), Is.EqualTo(Verbs));
+
+    [Test]
+    public void All_widths_give_the_same_bits_of_whole_rounds([Values(128, 256, 512)] int width) =>
+        Assert.That(string.Join('\n', RoundHash.Lines(new SimdBackend(width))), Is.EqualTo(Rounds.Value));
+
+    [Test]
+    public void The_large_rounds_are_split_by_all_inner_products() => Assert.That(RoundHash.LargeValues, Is.GreaterThanOrEqualTo(TensorContext.GramValues));
 
     [Test]
     public void The_hash_sees_a_difference()
     {
         // the reference sums more precisely, so its bits differ where there are sums, and only there
-        string[] reference = [.. ComputeHash.Lines(ReferenceBackend.Instance)], simd = Expected.Split('\n');
+        string[] reference = [.. ComputeHash.Lines(ReferenceBackend.Instance)], simd = Verbs.Split('\n');
         string[] differing = [.. reference.Except(simd).Select(line => line.Split(' ')[0])];
         Assert.That(differing, Is.EqualTo(new[] { "AddSquares", "AddGram", "AddProjections", "Combine", "AddMoments", "AddProximal" }));
     }
@@ -41,7 +49,7 @@ public sealed class SimdBackendTests
         Assert.That(
             Tools.TryRun("/usr/bin/env", [$"DOTNET_{switchedOff}=0", "dotnet", program, "compute-hash"], out string output), Is.Zero, output);
         string[] lines = output.Trim().ReplaceLineEndings("\n").Split('\n');
-        Assert.That(string.Join('\n', lines[..^1]), Is.EqualTo(Expected));
+        Assert.That(string.Join('\n', lines[..^1]), Is.EqualTo(Verbs + '\n' + Rounds.Value));
         Assert.That(int.Parse(lines[^1], System.Globalization.CultureInfo.InvariantCulture), Is.LessThanOrEqualTo(registers), "the switch works");
     }
 }

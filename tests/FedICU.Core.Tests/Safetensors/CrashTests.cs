@@ -72,7 +72,7 @@ public sealed class CrashTests
     }
 
     // artifacts/bin/FedICU.Core.Tests/debug/ and artifacts/bin/FedICU.TestChild/debug/ lie beside each other
-    private static Process Start(params string[] arguments)
+    internal static Process Start(params string[] arguments)
     {
         var here = new DirectoryInfo(AppContext.BaseDirectory);
         string dll = Path.Combine(here.Parent!.Parent!.FullName, "FedICU.TestChild", here.Name, "FedICU.TestChild.dll");

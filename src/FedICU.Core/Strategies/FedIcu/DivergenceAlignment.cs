@@ -13,6 +13,9 @@ internal sealed record DivergenceWeights(double[] Weights, double[] Scores, bool
 /// <summary>From directions to similarities s_k to weights w_k (docs/algorithms.md, FedICU: the server).</summary>
 internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<RoundClient> clients)
 {
+    // sums of products of unit vectors are known to this: what is smaller is zero, or relu and shares would weigh its rounding
+    private const double Rounding = 1e-12;
+
     private int Count => clients.Count;
 
     /// <summary>The weights of one tensor.</summary>
@@ -105,9 +108,9 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
                 break;
             case Similarity.MeanDirection:
                 // ||S||^2 = sum_k <v_k, S>
-                double norm = Math.Sqrt(Math.Max(products.Sum(), 0));
+                double square = products.Sum();
                 for (int k = 0; k < Count; k++)
-                    scores[k] = norm <= options.Epsilon ? 0 : products[k] / norm;
+                    scores[k] = square <= Rounding ? 0 : products[k] / Math.Sqrt(square);
                 break;
             default:
                 products.CopyTo(scores, 0);
@@ -116,6 +119,8 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
                 break;
         }
 
+        foreach (ref double score in scores.AsSpan())
+            score = Math.Abs(score) <= Rounding ? 0 : score;
         return FromScores(scores);
     }
 

@@ -1,0 +1,104 @@
+namespace FedICU.Cli.Tests;
+
+/// <summary>Adapters whose modules differ in rank (rank_pattern, alpha_pattern) and that store modules whole (modules_to_save), from folder to folder by the tool.</summary>
+public sealed class AdapterTests
+{
+    private const string Config = "{ \"r\": 2,\n\t\"rank_pattern\": {\"down_proj\": 1}, \"alpha_pattern\": {\"down_proj\": 4},\n \"modules_to_save\": [\"lm_head\"], \"lora_alpha\": 16, " +
+        "\"target_modules\": [\"q_proj\", \"down_proj\"], \"base_model_name_or_path\": \"tiny\", \"peft_type\": \"LORA\", \"unknown\": [ ] }\n";
+
+    private const string Q = "base_model.model.layers.0.q_proj", Down = "base_model.model.layers.0.down_proj", Head = "base_model.model.lm_head.weight";
+
+    private Place _place = null!;
+
+    [SetUp]
+    public void SetUp() => _place = new Place();
+
+    [TearDown]
+    public void TearDown() => _place.Dispose();
+
+    [Test]
+    public void MixedRanksAndSavedModulesAreAggregated([Values] bool overItself)
+    {
+        string global = Adapter("global", 0), output = overItself ? global : _place["next"];
+        Run run = Tool.Run(
+            "aggregate", "--strategy", "fedavg", "--global", global, "--client", "a=" + Adapter("a", 1), "--client", "b=" + Adapter("b", 2), "--weights", "1,3", "--output", output,
+            "--report", _place["r.json"]).Succeeded();
+        Assert.That(Directory.GetFileSystemEntries(output).Select(Path.GetFileName), Is.EquivalentTo(new[] { "adapter_config.json", "adapter_model.safetensors" }));
+        Assert.That(File.ReadAllText(Path.Combine(output, "adapter_config.json")), Is.EqualTo(Config));
+        using (TensorSource next = TensorSource.Open(output), a = TensorSource.Open(_place["a"]))
+        {
+            Assert.That(next.Tensors, Is.EquivalentTo(a.Tensors));
+            Assert.That(next.Metadata, Is.EquivalentTo(new Dictionary<string, string> { ["format"] = "pt" }));
+        }
+
+        foreach ((string name, long[] shape) in Layout)
+        {
+            float[] a = Values(name, shape, 1), b = Values(name, shape, 2);
+            Assert.That(Place.Read<float>(output, name), Is.EqualTo(a.Zip(b, (x, y) => (float)((x + 3.0 * y) / 4))), name);
+        }
+
+        Assert.That(run.Output, Does.Contain(Q).And.Contain(Down), "the cross-terms of both pairs");
+        Assert.That(RoundReport.FromJson(File.ReadAllText(_place["r.json"])).LoraPairs.Select(pair => pair.Name), Is.EquivalentTo(new[] { Q, Down }));
+    }
+
+    [Test]
+    public void TheToolAndTheLibraryWriteTheSameBytes()
+    {
+        string global = Adapter("global", 0), a = Adapter("a", 1), b = Adapter("b", 2), c = Adapter("c", 3);
+        Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", "a=" + a, "--client", "b=" + b, "--client", "c=" + c, "--output", _place["next"]).Succeeded();
+        using (TensorSource model = TensorSource.Open(global))
+        {
+            var round = new AggregationRound(model) { ClientUpdate.FromFile("c", c), ClientUpdate.FromFile("b", b), ClientUpdate.FromFile("a", a) };
+            new FedIcuAggregator().AggregateAsync(round, TensorSink.ToAdapterFolder(_place["library"], ((PeftAdapter)model).Config)).GetAwaiter().GetResult();
+        }
+
+        foreach (string file in (string[])["adapter_config.json", "adapter_model.safetensors"])
+            Assert.That(File.ReadAllBytes(Path.Combine(_place["next"], file)), Is.EqualTo(File.ReadAllBytes(Path.Combine(_place["library"], file))), file);
+    }
+
+    [Test]
+    public void AMaskedAdapterIsAClientLikeTheWholeOne()
+    {
+        string global = Adapter("global", 0), sparse = _place["sparse"], dense = _place["dense"];
+        Tool.Run("mask", "--global", global, "--local", Adapter("a", 1), "--mask", "top=0.25", "--output", sparse).Succeeded();
+        Tool.Run("mask", "--global", global, "--local", _place["a"], "--mask", "top=0.25", "--dense", "--output", dense).Succeeded();
+        foreach ((string client, string output) in ((string, string)[])[(sparse, "one"), (dense, "other")])
+            Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", "k=" + client, "--client", "l=" + Adapter("b", 2), "--output", _place[output]).Succeeded();
+        foreach (string file in (string[])["adapter_config.json", "adapter_model.safetensors"])
+            Assert.That(File.ReadAllBytes(Path.Combine(_place["one"], file)), Is.EqualTo(File.ReadAllBytes(Path.Combine(_place["other"], file))), file);
+    }
+
+    [TestCase("{\"down_proj\": 1}", "{\"down_proj\": 2}", "rank_pattern")]
+    [TestCase("{\"down_proj\": 4}", "{}", "alpha_pattern")]
+    [TestCase("[\"lm_head\"]", "null", "modules_to_save")]
+    public void DisagreementIsRefused(string mine, string theirs, string field)
+    {
+        string[] line = ["aggregate", "--strategy", "fedicu", "--global", Adapter("global", 0), "--client", "k=" + Adapter("a", 1), "--output", _place["next"]];
+        _place.Write("a/adapter_config.json", Config.Replace(mine, theirs));
+        string[] before = _place.Names();
+        Tool.Run(line).Failed(1, "'k'", field);
+        Assert.That(_place.Names(), Is.EqualTo(before));
+    }
+
+    private static readonly (string Name, long[] Shape)[] Layout =
+    [
+        (Q + ".lora_A.weight", [2, 6]), (Q + ".lora_B.weight", [5, 2]), (Down + ".lora_A.weight", [1, 7]), (Down + ".lora_B.weight", [6, 1]), (Head, [9, 6]),
+    ];
+
+    private string Adapter(string name, int input)
+    {
+        var model = new MemoryModel(new Dictionary<string, string> { ["format"] = "pt" });
+        foreach ((string tensor, long[] shape) in Layout)
+            model.Add(tensor, shape, Values(tensor, shape, input));
+        _place.Write(Path.Combine(name, "adapter_model.safetensors"), model);
+        _place.Write(Path.Combine(name, "adapter_config.json"), Config);
+        return _place[name];
+    }
+
+    /// <summary>Eighths: a mean by weights of one and three is exact.</summary>
+    private static float[] Values(string name, long[] shape, int input)
+    {
+        var random = new Random(name.Length + 100 * input);
+        return [.. Enumerable.Range(0, (int)(shape[0] * shape[1])).Select(_ => random.Next(-64, 65) / 8f)];
+    }
+}
