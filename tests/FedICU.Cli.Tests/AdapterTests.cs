@@ -59,7 +59,7 @@ public sealed class AdapterTests
     [Test]
     public void AMaskedAdapterIsAClientLikeTheWholeOne()
     {
-        string global = Adapter("global", 0), sparse = _place["sparse"], dense = _place["dense"];
+        string global = Adapter("global", 0), sparse = _place["sparse.safetensors"], dense = _place["dense"];
         Tool.Run("mask", "--global", global, "--local", Adapter("a", 1), "--mask", "top=0.25", "--output", sparse).Succeeded();
         Tool.Run("mask", "--global", global, "--local", _place["a"], "--mask", "top=0.25", "--dense", "--output", dense).Succeeded();
         foreach ((string client, string output) in ((string, string)[])[(sparse, "one"), (dense, "other")])

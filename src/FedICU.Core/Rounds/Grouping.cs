@@ -24,10 +24,12 @@ internal sealed class Grouping
     private const int FoldedColumns = 1024;
     private const int Lanes = 8;
     private const int MaximumSegments = 32;
-    private const long SegmentAccumulators = 5L << 20;
+    private const int MaximumJoined = 1 << 29;
+    private const int MinimumSegments = 4;
+    private const long SegmentAccumulators = 2L << 20;
 
-    /// <summary>More float64 accumulators than this leave too few segments to share among threads.</summary>
-    public const long MaximumAccumulators = SegmentAccumulators / 4;
+    /// <summary>More float64 accumulators than this take too much memory for each segment.</summary>
+    public const long MaximumAccumulators = 5L << 18;
 
     public Grouping(TensorShape shape, NormAxis axis)
     {
@@ -78,7 +80,26 @@ internal sealed class Grouping
     }
 
     /// <summary>Panels that share an accumulator of Groups groups from Group on.</summary>
-    public sealed record Segment(long Group, long Groups, List<Panel> Panels);
+    public sealed record Segment(long Group, long Groups, List<Panel> Panels)
+    {
+        /// <summary>
+        /// The same with panels that follow each other made one: for inputs in memory, and for verbs whose sums go on from one row to the next and so do not
+        /// depend on where panels end.
+        /// </summary>
+        public IEnumerable<Panel> Joined()
+        {
+            Panel joined = Panels[0];
+            foreach (Panel panel in Panels.Skip(1))
+            {
+                bool follows = panel.Start == joined.Start + joined.Length && (panel.Columns, panel.Group) == (joined.Columns, joined.Group) && joined.Length <= MaximumJoined;
+                if (!follows)
+                    yield return joined;
+                joined = follows ? joined with { Rows = joined.Rows + panel.Rows } : panel;
+            }
+
+            yield return joined;
+        }
+    }
 
     /// <summary>The panels, each a segment of its own.</summary>
     public List<Panel> Panels(int inputs) => [.. Segments(inputs, inputs, int.MaxValue).SelectMany(segment => segment.Panels)];
@@ -103,7 +124,7 @@ internal sealed class Grouping
             if (rowsInPanel >= PanelGeometry.RowsAbreast)
                 rowsInPanel -= rowsInPanel % PanelGeometry.RowsAbreast;
             long blocks = (Rows + rowsInPanel - 1) / rowsInPanel;
-            long affordable = most == int.MaxValue ? most : SegmentAccumulators / (accumulators * (long)width);
+            long affordable = most == int.MaxValue ? most : Math.Max(SegmentAccumulators / (accumulators * (long)width), MinimumSegments);
             long parts = Math.Clamp(Math.Min(most, affordable), 1, blocks), block = 0;
             for (long part = 1; part <= parts; part++)
             {

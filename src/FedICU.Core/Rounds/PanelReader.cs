@@ -11,6 +11,9 @@ internal abstract unsafe class PanelReader : IDisposable
 {
     public abstract DType DType { get; }
 
+    /// <summary>Whether all of the tensor lies in memory as it is read.</summary>
+    public virtual bool IsInMemory => false;
+
     /// <summary>The elements start .. start + count - 1, valid until the scratch is reset.</summary>
     public abstract TensorPanel Read(long start, int count, Scratch scratch);
 
@@ -46,6 +49,8 @@ internal sealed unsafe class DensePanelReader : PanelReader
     }
 
     public override DType DType => _tensor.DType;
+
+    public override bool IsInMemory => _pointer is not null;
 
     public override long PreloadBytes => _pointer is null ? _tensor.ByteLength : 0;
 

@@ -320,12 +320,13 @@ public unsafe class TensorContext
     private GroupBuffer SumByGroup(PanelReader[] inputs, Grouping grouping, int accumulators, GroupVerb verb)
     {
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators);
+        bool inMemory = grouping.GroupsAreColumns && Array.TrueForAll(inputs, input => input.IsInMemory);
         using var partial = new PartialSums(Workers.Memory, grouping, segments, accumulators);
         Look(segments.Count, Worthwhile(inputs), last: false, (piece, scratch) =>
         {
             Grouping.Segment segment = segments[piece];
             GroupValues sums = partial.Begin(piece, 0, accumulators);
-            foreach (Grouping.Panel panel in segment.Panels)
+            foreach (Grouping.Panel panel in inMemory ? segment.Joined() : segment.Panels)
             {
                 scratch.Reset();
                 verb(ReadAll(inputs, panel, scratch), panel, new GroupValues(sums.Data + (panel.Group - segment.Group), sums.Stride));

@@ -72,7 +72,7 @@ internal sealed class MixedAdapterTests
         using var folder = new TempFolder();
         string global = Put(folder, "global", 0), client = Put(folder, "a", 1, Config.Replace(mine, theirs));
         Assert.That(File.ReadAllText(Path.Combine(client, "adapter_config.json")), Is.Not.EqualTo(Config));
-        AssertRefused(folder, global, client, $"Client 'k': its adapter_config.json disagrees with the global adapter's: {field} ");
+        AssertRefused(folder, global, client, $"its adapter_config.json disagrees with the global adapter's: {field} ");
     }
 
     [Test]
@@ -80,7 +80,7 @@ internal sealed class MixedAdapterTests
     {
         using var folder = new TempFolder();
         string global = Put(folder, "global", 0), client = Put(folder, "a", 1, shapeOf: (name, shape) => name == Layers + "0.mlp.down_proj.lora_A.weight" ? [2, 20] : shape);
-        AssertRefused(folder, global, client, $"Client 'k': tensor '{Layers}0.mlp.down_proj.lora_A.weight' has the shape [2, 20]; [1, 20] was expected.");
+        AssertRefused(folder, global, client, $"tensor '{Layers}0.mlp.down_proj.lora_A.weight' has the shape [2, 20]; [1, 20] was expected.");
     }
 
     private static void AssertRefused(TempFolder folder, string global, string client, string sentence)
@@ -89,7 +89,7 @@ internal sealed class MixedAdapterTests
         var round = new AggregationRound(model) { ClientUpdate.FromFile("k", client, 1) };
         Assert.That(
             () => new FedIcuAggregator().AggregateAsync(round, TensorSink.To(folder["next"], model)).GetAwaiter().GetResult(),
-            Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith(sentence));
+            Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith($"Client 'k' ('{client}'): {sentence}"));
         Assert.That(Directory.Exists(folder["next"]), Is.False);
     }
 

@@ -48,7 +48,7 @@ internal readonly unsafe struct F32 : IElement
 {
     public static int Size => sizeof(float);
 
-    public static int Ahead => 512;
+    public static int Ahead => 256;
 
     // the largest float32 and half a unit of its last place: 2^128 - 2^103
     public static double Limit => Rounder.TwoTo128 - 1.0141204801825835e+31;

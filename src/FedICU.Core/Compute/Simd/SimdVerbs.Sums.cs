@@ -18,8 +18,189 @@ internal sealed unsafe partial class SimdVerbs<L>
         return Combine(inputs, geometry, coefficients, 1, output, squares);
     }
 
-    [SkipLocalsInit]
     private static long Combine(
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, TensorPanel output, double* squares)
+    {
+        // the usual case goes from registers to the output: few enough inputs for the processor to follow, all of the output's type
+        bool plain = squares == null && output.Data != null && inputs.Length <= MostAbreast && inputs[0].DType == output.DType && SameType(inputs, 0) == inputs.Length;
+        if (!plain)
+            return CombineTiles(inputs, geometry, coefficients, divisor, output, squares);
+        return output.DType switch
+        {
+            DType.F64 => CombinePlain<F64>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
+            DType.F32 => CombinePlain<F32>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
+            DType.F16 => CombinePlain<F16>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
+            DType.BF16 => CombinePlain<BF16>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
+            _ => throw Rounding.NotComputed(output.DType),
+        };
+    }
+
+    private static long CombinePlain<E>(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, byte* output)
+        where E : struct, IElement
+    {
+        nint bytes = (nint)geometry.Columns * E.Size;
+        long nonFinite = 0;
+        fixed (TensorPanel* first = inputs)
+        {
+            var terms = new Terms { Inputs = first, Count = inputs.Length, Coefficients = coefficients.Data, Stride = (nint)coefficients.Stride, Divisor = divisor };
+            int row = 0;
+            if (geometry.GroupsAreColumns)
+            {
+                for (; row <= geometry.Rows - 2; row += 2)
+                    nonFinite += CombineTwoRows<E>(terms, row * bytes, bytes, geometry.Columns, output + row * bytes);
+                if (row < geometry.Rows)
+                    nonFinite += CombineRow<E, ColumnCoefficients<L>>(terms, row * bytes, geometry.Columns, output + row * bytes);
+                return nonFinite;
+            }
+
+            for (; row < geometry.Rows; row++, terms.Coefficients++)
+                nonFinite += CombineRow<E, RowCoefficient<L>>(terms, row * bytes, geometry.Columns, output + row * bytes);
+            return nonFinite;
+        }
+    }
+
+    /// <summary>What is summed: inputs, the coefficient of the first group for each, and what the sum is divided by.</summary>
+    private struct Terms
+    {
+        public TensorPanel* Inputs;
+        public int Count;
+        public double* Coefficients;
+        public nint Stride;
+        public double Divisor;
+    }
+
+    /// <summary>output[i] = round((sum over k of c_k[i] * x_k[i]) / divisor) for one row, which begins <paramref name="offset"/> bytes into each input.</summary>
+    [MethodImpl(Kernel)]
+    private static long CombineRow<E, C>(in Terms terms, nint offset, int count, byte* output)
+        where E : struct, IElement
+        where C : struct, ICoefficients<C, L>
+    {
+        TensorPanel* inputs = terms.Inputs;
+        int n = terms.Count;
+        nint stride = terms.Stride;
+        L zero = L.Broadcast(-0.0), limit = L.Broadcast(E.Limit), divisor = L.Broadcast(terms.Divisor);
+        bool divide = terms.Divisor != 1;
+        long nonFinite = 0;
+        nint i = 0;
+        for (; i <= count - 4 * Lanes; i += 4 * Lanes)
+        {
+            L s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+            double* coefficient = terms.Coefficients;
+            for (int k = 0; k < n; k++, coefficient += stride)
+            {
+                byte* x = (byte*)inputs[k].Data + (offset + i * E.Size);
+                Fetch<E>(x, 4 * Lanes);
+                C c = C.From(coefficient);
+                s0 = L.FusedMultiplyAdd(c.At(i), E.Load<L>(x), s0);
+                s1 = L.FusedMultiplyAdd(c.At(i + Lanes), E.Load<L>(x + Lanes * E.Size), s1);
+                s2 = L.FusedMultiplyAdd(c.At(i + 2 * Lanes), E.Load<L>(x + 2 * Lanes * E.Size), s2);
+                s3 = L.FusedMultiplyAdd(c.At(i + 3 * Lanes), E.Load<L>(x + 3 * Lanes * E.Size), s3);
+            }
+
+            if (divide)
+            {
+                s0 = L.Divide(s0, divisor);
+                s1 = L.Divide(s1, divisor);
+                s2 = L.Divide(s2, divisor);
+                s3 = L.Divide(s3, divisor);
+            }
+
+            byte* y = output + i * E.Size;
+            nonFinite += Write<E>(s0, limit, y) + Write<E>(s1, limit, y + Lanes * E.Size) + Write<E>(s2, limit, y + 2 * Lanes * E.Size) + Write<E>(s3, limit, y + 3 * Lanes * E.Size);
+        }
+
+        return i < count ? nonFinite + CombineRest<E, C>(terms, offset, i, count, output) : nonFinite;
+    }
+
+    /// <summary>The same for two rows, so that each column's coefficient is fetched once for both.</summary>
+    [MethodImpl(Kernel)]
+    private static long CombineTwoRows<E>(in Terms terms, nint offset, nint rowBytes, int count, byte* output) where E : struct, IElement
+    {
+        TensorPanel* inputs = terms.Inputs;
+        int n = terms.Count;
+        nint stride = terms.Stride;
+        L zero = L.Broadcast(-0.0), limit = L.Broadcast(E.Limit);
+        long nonFinite = 0;
+        nint i = 0;
+        for (; i <= count - 2 * Lanes; i += 2 * Lanes)
+        {
+            L s0 = zero, s1 = zero, u0 = zero, u1 = zero;
+            double* coefficient = terms.Coefficients + i;
+            for (int k = 0; k < n; k++, coefficient += stride)
+            {
+                byte* x = (byte*)inputs[k].Data + (offset + i * E.Size), y = x + rowBytes;
+                Fetch<E>(x, 2 * Lanes);
+                Fetch<E>(y, 2 * Lanes);
+                L c = L.Load(coefficient), d = L.Load(coefficient + Lanes);
+                s0 = L.FusedMultiplyAdd(c, E.Load<L>(x), s0);
+                s1 = L.FusedMultiplyAdd(d, E.Load<L>(x + Lanes * E.Size), s1);
+                u0 = L.FusedMultiplyAdd(c, E.Load<L>(y), u0);
+                u1 = L.FusedMultiplyAdd(d, E.Load<L>(y + Lanes * E.Size), u1);
+            }
+
+            byte* to = output + i * E.Size;
+            nonFinite += Write<E>(s0, limit, to) + Write<E>(s1, limit, to + Lanes * E.Size);
+            to += rowBytes;
+            nonFinite += Write<E>(u0, limit, to) + Write<E>(u1, limit, to + Lanes * E.Size);
+        }
+
+        return i == count ? nonFinite
+            : nonFinite + CombineRest<E, ColumnCoefficients<L>>(terms, offset, i, count, output) + CombineRest<E, ColumnCoefficients<L>>(terms, offset + rowBytes, i, count, output + rowBytes);
+    }
+
+    /// <summary>What is left of a row from element <paramref name="start"/> on.</summary>
+    [MethodImpl(Kernel | MethodImplOptions.NoInlining)]
+    private static long CombineRest<E, C>(in Terms terms, nint offset, nint start, int count, byte* output)
+        where E : struct, IElement
+        where C : struct, ICoefficients<C, L>
+    {
+        L divisor = L.Broadcast(terms.Divisor), limit = L.Broadcast(E.Limit);
+        long nonFinite = 0;
+        nint i = start;
+        for (; i <= count - Lanes; i += Lanes)
+        {
+            L sum = L.Broadcast(-0.0);
+            for (int k = 0; k < terms.Count; k++)
+                sum = L.FusedMultiplyAdd(C.From(terms.Coefficients + k * terms.Stride).At(i), E.Load<L>((byte*)terms.Inputs[k].Data + (offset + i * E.Size)), sum);
+            nonFinite += Write<E>(L.Divide(sum, divisor), limit, output + i * E.Size);
+        }
+
+        if (i < count)
+        {
+            int rest = count - (int)i;
+            L sum = L.Broadcast(-0.0);
+            for (int k = 0; k < terms.Count; k++)
+            {
+                L x = Partial<L>.Load<E>((byte*)terms.Inputs[k].Data + (offset + i * E.Size), rest);
+                sum = L.FusedMultiplyAdd(C.From(terms.Coefficients + k * terms.Stride).Rest(i, rest), x, sum);
+            }
+
+            double* sums = stackalloc double[Lanes];
+            L.Store(sum, sums);
+            nonFinite += FinishSome<E>(sums, terms.Divisor, output + i * E.Size, rest);
+        }
+
+        return nonFinite;
+    }
+
+    /// <summary>Rounds and writes eight elements; returns how many are not finite.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int Write<E>(L value, L limit, byte* target) where E : struct, IElement
+    {
+        uint finite = L.LessThanBits(L.Abs(value), limit);
+        if (finite == 0xFF)
+        {
+            E.StoreFinite(value, target);
+            return 0;
+        }
+
+        E.Store(value, target);
+        return Lanes - (int)uint.PopCount(finite);
+    }
+
+    /// <summary>Any number of inputs of any types: sums of a tile of elements, which stays in the first cache, input by input.</summary>
+    [SkipLocalsInit]
+    private static long CombineTiles(
         ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, TensorPanel output, double* squares)
     {
         byte* storage = stackalloc byte[TileElements * sizeof(double) + Slack];
@@ -70,7 +251,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     private static int Mix<E>(ReadOnlySpan<TensorPanel> inputs, int k, GroupValues coefficients, in Part part, double* tile)
         where E : struct, IElement
     {
-        ReadOnlySpan<TensorPanel> some = inputs.Slice(k, SameType(inputs, k));
+        ReadOnlySpan<TensorPanel> some = inputs.Slice(k, Math.Min(SameType(inputs, k), MostAbreast));
         var first = new GroupValues(coefficients.Row(k) + part.Group, coefficients.Stride);
         if (part.Rows > 1)
             MixRows<E>(some, first, part, k == 0, tile);
@@ -176,7 +357,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     }
 
     /// <summary>What is left from element i on of each row.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(Kernel | MethodImplOptions.NoInlining)]
     private static void MixRest<E, C>(ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, in Part part, bool begin, double* tile, nint start)
         where E : struct, IElement
         where C : struct, ICoefficients<C, L>
@@ -190,7 +371,12 @@ internal sealed unsafe partial class SimdVerbs<L>
                 long offset = part.Offset + row * part.Step + i;
                 L sum = begin ? L.Broadcast(-0.0) : L.Load(t);
                 for (int k = 0; k < inputs.Length; k++)
-                    sum = L.FusedMultiplyAdd(C.From(coefficients.Row(k)).Rest(i, rest), Partial<L>.Load<E>((byte*)inputs[k].Data + offset * E.Size, rest), sum);
+                {
+                    byte* x = (byte*)inputs[k].Data + offset * E.Size;
+                    C c = C.From(coefficients.Row(k));
+                    sum = rest == Lanes ? L.FusedMultiplyAdd(c.At(i), E.Load<L>(x), sum) : L.FusedMultiplyAdd(c.Rest(i, rest), Partial<L>.Load<E>(x, rest), sum);
+                }
+
                 L.Store(sum, t);
             }
         }

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 
@@ -23,6 +24,9 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
     /// <summary>Inputs whose squares are summed side by side.</summary>
     private const int Abreast = 4;
 
+    /// <summary>Inputs that are read side by side: the processor follows so many runs of memory at once.</summary>
+    private const int MostAbreast = 12;
+
     public string Name => "simd";
 
     private static double* Align(byte* storage) => (double*)((nuint)(storage + Slack - 1) & ~(nuint)(Slack - 1));
@@ -37,6 +41,16 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
         if (Sse.IsSupported && E.Ahead > 0)
             Sse.Prefetch0(source + E.Ahead);
         return E.Load<L>(source);
+    }
+
+    /// <summary>Asks the cache for elements that come <see cref="IElement.Ahead"/> bytes later, a line of 64 bytes at a time.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Fetch<E>(byte* source, [ConstantExpected] int count) where E : struct, IElement
+    {
+        if (!Sse.IsSupported || E.Ahead == 0)
+            return;
+        for (int line = 0; line < count * E.Size; line += 64)
+            Sse.Prefetch0(source + E.Ahead + line);
     }
 
     /// <summary>
