@@ -48,8 +48,13 @@ internal sealed unsafe class PartialSums : IDisposable
         int groups = (int)_grouping.Groups;
         for (int k = 0; k < _accumulators; k++)
         {
-            for (int copy = 0; copy < _grouping.Fold; copy++)
-                TensorPrimitives.Add(merged[k], folded[k].Slice(copy * groups, groups), merged[k]);
+            ReadOnlySpan<double> copies = folded[k];
+            Span<double> sums = merged[k];
+            for (; copies.Length > 0; copies = copies[groups..])
+            {
+                for (int group = 0; group < sums.Length; group++)
+                    sums[group] += copies[group];
+            }
         }
 
         return merged;

@@ -25,9 +25,10 @@ public enum UpdateForm
 /// </summary>
 public unsafe class TensorContext
 {
-    // beyond this many inputs their pairs cost more than further looks at the inputs; up to this many values a further look finds them in the cache
+    // beyond this many inputs their pairs cost more than further looks at the inputs. Up to this many values a further look finds them in the cache; then all
+    // pairs are worth it only for narrow matrices with so many values for each sum, such as LoRA's B
     private const int GramInputs = 12;
-    internal const long GramValues = 1 << 24;
+    internal const long GramValues = 1 << 24, GramShare = 6;
 
     private readonly RoundState _round;
     private readonly Dictionary<UpdateForm, PanelReader[]> _readers = [];
@@ -216,7 +217,9 @@ public unsafe class TensorContext
     internal GroupBuffer? TryGram(PanelReader[] inputs, Grouping grouping)
     {
         int pairs = GramPairs.Count(inputs.Length);
-        if (inputs.Length > GramInputs || grouping.Elements * inputs.Length < GramValues || pairs * grouping.FoldedGroups > Grouping.MaximumAccumulators)
+        long values = grouping.Elements * inputs.Length, sums = pairs * grouping.FoldedGroups;
+        bool large = values >= GramValues, narrow = grouping.Fold > 1 && values >= GramShare * sums;
+        if (inputs.Length > GramInputs || !large && !narrow || sums > Grouping.MaximumAccumulators)
             return null;
         return SumByGroup(inputs, grouping, pairs, (panels, panel, sums) => _round.Backend.AddGram(panels, Geometry(grouping, panel), sums));
     }
@@ -391,12 +394,15 @@ public unsafe class TensorContext
     {
         if (grouping.Fold == 1)
             return null;
-        var folded = NewGroups(values.Inputs, grouping.FoldedGroups);
+        var folded = NewGroups(values.Inputs, grouping.FoldedGroups, clear: false);
         int groups = (int)grouping.Groups;
         for (int k = 0; k < values.Inputs; k++)
         {
-            for (int copy = 0; copy < grouping.Fold; copy++)
-                values[k].CopyTo(folded[k].Slice(copy * groups, groups));
+            // twice as many copies each time
+            Span<double> row = folded[k];
+            values[k].CopyTo(row);
+            for (int done = groups; done < row.Length; done *= 2)
+                row[..Math.Min(done, row.Length - done)].CopyTo(row[done..]);
         }
 
         return folded;
