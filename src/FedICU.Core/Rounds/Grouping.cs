@@ -24,7 +24,7 @@ internal sealed class Grouping
     private const int FoldedColumns = 1024;
     private const int Lanes = 8;
     private const int MaximumSegments = 32;
-    private const int MaximumJoined = 1 << 29;
+    private const int MaximumJoined = 1 << 20;
     private const int MinimumSegments = 4;
     private const long SegmentAccumulators = 2L << 20;
 

@@ -218,19 +218,19 @@ internal sealed unsafe partial class SimdVerbs<L>
         where T : struct, IElement
     {
         int inputs = panels.Length;
-        for (int v = 0; v < vectors; v++)
+        for (int k = 0; k < inputs; k += GramInputs)
         {
-            nint shift = v * Lanes * T.Size;
-            for (int k = 0; k < inputs; k += GramInputs)
+            int rows = Math.Min(GramInputs, inputs - k);
+            byte** y = places + k;
+            for (int j = 0; j <= k; j += GramInputs)
             {
-                int rows = Math.Min(GramInputs, inputs - k);
-                byte** y = places + k;
-                for (int j = 0; j <= k; j += GramInputs)
+                byte** x = j < k ? places + j : null;
+                double* first = sums.Row(GramPairs.Index(j, k));
+                for (int v = 0; v < vectors; v++, first += Lanes)
                 {
+                    nint shift = v * Lanes * T.Size;
                     byte* p = ahead.Next(panels, *places, out nint pStep), q = ahead.Next(panels, *places, out nint qStep);
-                    double* first = sums.Row(GramPairs.Index(j, k)) + v * Lanes;
                     var lines = new Lines { P = p, Q = q, PStep = pStep, QStep = qStep };
-                    byte** x = j < k ? places + j : null;
                     switch (rows)
                     {
                         case 1: GramPart<T, One>(x, y, shift, step, steps, first, k, (nint)sums.Stride, lines); break;
