@@ -26,8 +26,6 @@ internal sealed unsafe partial class SimdVerbs<L>
         if (geometry.GroupsAreColumns)
         {
             nint bytes = (nint)geometry.Columns * E.Size;
-            if (geometry.Rows > 1)
-                Touch((byte*)inputs[k].Data, bytes * geometry.Rows);
             for (int row = 0; row < geometry.Rows; row += RowsAbreast)
             {
                 int rows = Math.Min(RowsAbreast, geometry.Rows - row);
@@ -156,8 +154,6 @@ internal sealed unsafe partial class SimdVerbs<L>
         for (int row = 0, rows; row < geometry.Rows; row += rows)
         {
             rows = Part.RowsFrom(geometry, row);
-            if (rows > 1)
-                Touch(inputs, (long)row * geometry.Columns, (long)rows * geometry.Columns);
             for (int column = 0; column < geometry.Columns;)
             {
                 var part = new Part(geometry, row, rows, column);

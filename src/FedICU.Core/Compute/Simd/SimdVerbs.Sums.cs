@@ -209,8 +209,6 @@ internal sealed unsafe partial class SimdVerbs<L>
         for (int row = 0, rows; row < geometry.Rows; row += rows)
         {
             rows = Part.RowsFrom(geometry, row);
-            if (rows > 1)
-                Touch(inputs, (long)row * geometry.Columns, (long)rows * geometry.Columns);
             L lanes = L.Broadcast(0);
             for (int column = 0; column < geometry.Columns;)
             {
@@ -333,13 +331,13 @@ internal sealed unsafe partial class SimdVerbs<L>
             {
                 byte* x = (byte*)inputs[k].Data + (part.Offset + i) * E.Size, y = x + 2 * step;
                 L c = L.Load(coefficient), d = L.Load(coefficient + Lanes);
-                s0 = L.FusedMultiplyAdd(c, E.Load<L>(x), s0);
+                s0 = L.FusedMultiplyAdd(c, Stream<E>(x), s0);
                 u0 = L.FusedMultiplyAdd(d, E.Load<L>(x + Lanes * E.Size), u0);
-                s1 = L.FusedMultiplyAdd(c, E.Load<L>(x + step), s1);
+                s1 = L.FusedMultiplyAdd(c, Stream<E>(x + step), s1);
                 u1 = L.FusedMultiplyAdd(d, E.Load<L>(x + step + Lanes * E.Size), u1);
-                s2 = L.FusedMultiplyAdd(c, E.Load<L>(y), s2);
+                s2 = L.FusedMultiplyAdd(c, Stream<E>(y), s2);
                 u2 = L.FusedMultiplyAdd(d, E.Load<L>(y + Lanes * E.Size), u2);
-                s3 = L.FusedMultiplyAdd(c, E.Load<L>(y + step), s3);
+                s3 = L.FusedMultiplyAdd(c, Stream<E>(y + step), s3);
                 u3 = L.FusedMultiplyAdd(d, E.Load<L>(y + step + Lanes * E.Size), u3);
             }
 

@@ -99,28 +99,6 @@ internal sealed unsafe partial class SimdVerbs<L> : IComputeBackend
         return new Inputs { X0 = At(panels, 0), X1 = At(panels, 1), X2 = At(panels, 2), X3 = At(panels, 3), Count = count };
     }
 
-    /// <summary>
-    /// Reads elements from end to end into the caches. Memory gives what is read so at twice the speed of a block's short runs, and prefetches are
-    /// dropped where they meet a page that the processor has forgotten.
-    /// </summary>
-    private static int Touch(ReadOnlySpan<TensorPanel> inputs, long offset, long count)
-    {
-        int sum = 0;
-        foreach (TensorPanel input in inputs)
-            sum += Touch((byte*)input.Data + offset * input.DType.BitSize / 8, count * input.DType.BitSize / 8);
-        return sum;
-    }
-
-    /// <returns>What keeps the compiler from leaving out the reading.</returns>
-    [MethodImpl(Kernel | MethodImplOptions.NoInlining)]
-    private static int Touch(byte* data, long bytes)
-    {
-        int sum = 0;
-        for (byte* end = data + bytes; data < end; data += Slack)
-            sum += *data;
-        return sum;
-    }
-
     public long CountNonFinite(TensorPanel input, int length) => input.DType switch
     {
         DType.F64 => CountNonFinite<F64>((byte*)input.Data, length),
