@@ -35,6 +35,9 @@ internal sealed unsafe partial class SimdVerbs<L>
         };
     }
 
+    /// <summary>Columns whose coefficients stay near, in the first cache or at the head of the second, while all rows go by.</summary>
+    private const int StripeColumns = 1024;
+
     private static long CombinePlain<E>(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, byte* output)
         where E : struct, IElement
     {
@@ -43,18 +46,20 @@ internal sealed unsafe partial class SimdVerbs<L>
         fixed (TensorPanel* first = inputs)
         {
             var terms = new Terms { Inputs = first, Count = inputs.Length, Coefficients = coefficients.Data, Stride = (nint)coefficients.Stride, Divisor = divisor };
-            int row = 0;
-            if (geometry.GroupsAreColumns)
+            if (!geometry.GroupsAreColumns)
             {
-                for (; row <= geometry.Rows - 2; row += 2)
-                    nonFinite += CombineTwoRows<E>(terms, row * bytes, bytes, geometry.Columns, output + row * bytes);
-                if (row < geometry.Rows)
-                    nonFinite += CombineRow<E, ColumnCoefficients<L>>(terms, row * bytes, geometry.Columns, output + row * bytes);
+                for (int row = 0; row < geometry.Rows; row++, terms.Coefficients++)
+                    nonFinite += CombineRow<E, RowCoefficient<L>>(terms, row * bytes, geometry.Columns, output + row * bytes);
                 return nonFinite;
             }
 
-            for (; row < geometry.Rows; row++, terms.Coefficients++)
-                nonFinite += CombineRow<E, RowCoefficient<L>>(terms, row * bytes, geometry.Columns, output + row * bytes);
+            for (int column = 0; column < geometry.Columns; column += StripeColumns, terms.Coefficients += StripeColumns)
+            {
+                nint offset = column * E.Size;
+                for (int row = 0; row < geometry.Rows; row++, offset += bytes)
+                    nonFinite += CombineRow<E, ColumnCoefficients<L>>(terms, offset, Math.Min(StripeColumns, geometry.Columns - column), output + offset);
+            }
+
             return nonFinite;
         }
     }
@@ -110,42 +115,6 @@ internal sealed unsafe partial class SimdVerbs<L>
         }
 
         return i < count ? nonFinite + CombineRest<E, C>(terms, offset, i, count, output) : nonFinite;
-    }
-
-    /// <summary>The same for two rows, so that each column's coefficient is fetched once for both.</summary>
-    [MethodImpl(Kernel)]
-    private static long CombineTwoRows<E>(in Terms terms, nint offset, nint rowBytes, int count, byte* output) where E : struct, IElement
-    {
-        TensorPanel* inputs = terms.Inputs;
-        int n = terms.Count;
-        nint stride = terms.Stride;
-        L zero = L.Broadcast(-0.0), limit = L.Broadcast(E.Limit);
-        long nonFinite = 0;
-        nint i = 0;
-        for (; i <= count - 2 * Lanes; i += 2 * Lanes)
-        {
-            L s0 = zero, s1 = zero, u0 = zero, u1 = zero;
-            double* coefficient = terms.Coefficients + i;
-            for (int k = 0; k < n; k++, coefficient += stride)
-            {
-                byte* x = (byte*)inputs[k].Data + (offset + i * E.Size), y = x + rowBytes;
-                Fetch<E>(x, 2 * Lanes);
-                Fetch<E>(y, 2 * Lanes);
-                L c = L.Load(coefficient), d = L.Load(coefficient + Lanes);
-                s0 = L.FusedMultiplyAdd(c, E.Load<L>(x), s0);
-                s1 = L.FusedMultiplyAdd(d, E.Load<L>(x + Lanes * E.Size), s1);
-                u0 = L.FusedMultiplyAdd(c, E.Load<L>(y), u0);
-                u1 = L.FusedMultiplyAdd(d, E.Load<L>(y + Lanes * E.Size), u1);
-            }
-
-            byte* to = output + i * E.Size;
-            nonFinite += Write<E>(s0, limit, to) + Write<E>(s1, limit, to + Lanes * E.Size);
-            to += rowBytes;
-            nonFinite += Write<E>(u0, limit, to) + Write<E>(u1, limit, to + Lanes * E.Size);
-        }
-
-        return i == count ? nonFinite
-            : nonFinite + CombineRest<E, ColumnCoefficients<L>>(terms, offset, i, count, output) + CombineRest<E, ColumnCoefficients<L>>(terms, offset + rowBytes, i, count, output + rowBytes);
     }
 
     /// <summary>What is left of a row from element <paramref name="start"/> on.</summary>
