@@ -28,19 +28,21 @@ internal sealed class AggregateCommand : FedIcuCommand
     {
         string? reportPath = line.GetValue(_report);
         RoundPlan plan = _round.Read(line, new RoundOptions { OutputDType = Flags.ReadDType(line.GetValue(_dtype)), Statistics = reportPath is not null });
-        string output = Paths.Read("--output", line.GetRequiredValue(_output));
-        Paths.KeepApart("--output", output, plan.Clients.Places);
+        string output = Paths.ReadOutput("--output", line.GetRequiredValue(_output));
+        Paths.KeepApart("--output", output, plan.Clients.Places, plan.Global);
         Paths.KeepApart("--report", reportPath, [("the output", output), ("the global model", plan.Global), .. plan.Clients.Places]);
 
         using TensorSource global = Paths.Open("--global", plan.Global);
-        using ReportFile? report = reportPath is null ? null : new ReportFile(reportPath, output);
+        // to open a pipe is to wait for its reader
+        using ReportFile? report = reportPath is null
+            ? null : await Task.Run(() => new ReportFile(reportPath, output, Terminal), cancellationToken).WaitAsync(cancellationToken);
         AggregationResult result = await plan.RunAsync(global, TensorSink.To(output, global), Terminal, cancellationToken);
         report?.Write(result.Report.ToJson());
 
         RoundSummary.Write(result.Report, Terminal);
         int included = result.Report.Clients.Count(client => client.Included);
         Terminal.Verdict(
-            $"{result.Report.Strategy}: {included} of {Text.Count(result.Report.Clients.Count, "client")}, {Text.Count(result.Report.Tensors.Count, "tensor")}, backend {result.Report.Backend}: wrote {output}",
+            $"{result.Report.Strategy}: {included} of {Text.Count(result.Report.Clients.Count, "client")}, {Text.Count(result.Report.Tensors.Count, "tensor")}, backend {result.Report.Backend}: wrote {Paths.Written(output, global)}",
             good: true);
         return ExitCode.Done;
     }

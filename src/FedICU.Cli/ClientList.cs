@@ -12,14 +12,18 @@ internal sealed class ClientList
     public ClientList(string[] clients, string? weights)
     {
         var ids = new HashSet<string>(StringComparer.Ordinal);
-        var paths = new Dictionary<string, string>(StringComparer.Ordinal);
+        var paths = new Dictionary<string, (string Id, string Path)>(StringComparer.Ordinal);
         foreach (string text in clients)
         {
             (string id, string path) = Split(text);
             if (!ids.Add(id))
-                throw new RefusedException($"the client '{id}' was given twice; names must be unique.");
-            if (!paths.TryAdd(Paths.Normal(path), id))
-                throw new RefusedException($"the clients '{paths[Paths.Normal(path)]}' and '{id}' are the same path '{path}'.");
+                throw new RefusedException($"The client '{id}' was given twice; names must be unique.");
+            if (!paths.TryAdd(Paths.Normal(path), (id, path)))
+            {
+                (string first, string other) = paths[Paths.Normal(path)];
+                throw new RefusedException($"The clients '{first}' and '{id}' are the same path: '{other}'{(other == path ? "" : $" and '{path}'")}.");
+            }
+
             _clients.Add((id, path, null));
         }
 

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
+using FedICU.Safetensors;
 
 namespace FedICU.Cli;
 
@@ -11,6 +12,9 @@ internal static class CommandLine
     {
         try
         {
+            // what other tools answer to
+            if (args is ["help", .. var topic])
+                args = [.. topic, "--help"];
             // a path may begin with '@', and '-1,2' are weights: neither stands for anything else
             ParseResult line = Build(terminal).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
             RefuseWhatCannotBeUnderstood(line, args);
@@ -31,19 +35,25 @@ internal static class CommandLine
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            terminal.Fail("cancelled; nothing was written.");
+            terminal.Fail("Cancelled; nothing was written.");
             return ExitCode.Interrupted;
         }
-        catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
+        catch (FedIcuException e)
         {
             terminal.Fail(e.Message);
+            return ExitCode.Refused;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // failures of files are sentences already: what is left is where the results go
+            terminal.Fail($"The standard output cannot be written: {FileFailure.Describe(e)}.");
             return ExitCode.Refused;
         }
 #pragma warning disable CA1031 // the last resort: a person gets a sentence, never a stack trace
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            terminal.Fail($"this should not have happened: {e.GetType().Name}: {e.Message}");
+            terminal.Fail($"This should not have happened: {e.GetType().Name}: {e.Message}");
             return ExitCode.Refused;
         }
     }
@@ -51,7 +61,7 @@ internal static class CommandLine
     private static RootCommand Build(Terminal terminal)
     {
         var root = new RootCommand("Aggregates, masks, explains and compares models of federated learning.\n\n" +
-            "A model is a .safetensors file, a model.safetensors.index.json, or the folder of an adapter.")
+            "A model: " + char.ToLowerInvariant(Flags.ModelForms[0]) + Flags.ModelForms[1..])
         {
             new AggregateCommand(terminal),
             new MaskCommand(terminal),
@@ -71,19 +81,19 @@ internal static class CommandLine
         Command command = line.CommandResult.Command;
         string known = string.Join(", ", line.RootCommandResult.Command.Subcommands.Select(subcommand => subcommand.Name));
         if (command is RootCommand && line.UnmatchedTokens is [var unknown, ..] && !unknown.StartsWith('-'))
-            throw new UsageException($"the command '{unknown}' is unknown; {known} are known.");
+            throw new UsageException($"The command '{unknown}' is unknown; {known} are known.");
         foreach (string arg in args.TakeWhile(arg => arg != "--").Where(arg => arg.StartsWith("--", StringComparison.Ordinal)))
         {
             string name = arg.Split('=', ':')[0];
             if (!Knows(command, name) && !(args[0] == arg && Knows(line.RootCommandResult.Command, name)))
-                throw new UsageException($"the option '{name}' is unknown{Of(command)}; see '{Help(command)}'.");
+                throw new UsageException($"The option '{name}' is unknown{Of(command)}; see '{Help(command)}'.");
         }
 
         IEnumerable<string> values = line.CommandResult.Children.OfType<ArgumentResult>().SelectMany(result => result.Tokens).Select(token => token.Value);
         if (!args.Contains("--") && line.UnmatchedTokens.Concat(values).FirstOrDefault(token => token.StartsWith('-')) is { } flag)
-            throw new UsageException($"the option '{flag}' is unknown{Of(command)}; see '{Help(command)}'.");
+            throw new UsageException($"The option '{flag}' is unknown{Of(command)}; see '{Help(command)}'.");
         if (line.UnmatchedTokens.Count > 0)
-            throw new UsageException($"'{line.UnmatchedTokens[0]}' was not expected{Of(command)}; see '{Help(command)}'.");
+            throw new UsageException($"'{line.UnmatchedTokens[0]}' was not expected{Of(command, "by")}; see '{Help(command)}'.");
         if (line.Errors.Count > 0)
             throw new UsageException(Describe(line.Errors[0], known, command));
     }
@@ -91,18 +101,18 @@ internal static class CommandLine
     private static string Describe(ParseError error, string commands, Command command) => error.SymbolResult switch
     {
         OptionResult { Option: HelpOption or VersionOption } => error.Message,
-        OptionResult { Implicit: true } result => $"the option '{result.Option.Name}' is required{Of(command)}; see '{Help(command)}'.",
-        OptionResult { Tokens.Count: 0 } result => $"the option '{result.Option.Name}' needs a value; see '{Help(command)}'.",
-        OptionResult { Tokens.Count: > 1 } result => $"the option '{result.Option.Name}' was given more than once.",
-        ArgumentResult result => $"the argument {result.Argument.Name} is missing; see '{Help(command)}'.",
-        CommandResult => $"a command is missing; {commands} are known; see '{Help(command)}'.",
+        OptionResult { Implicit: true } result => $"The option '{result.Option.Name}' is required{Of(command, "by")}; see '{Help(command)}'.",
+        OptionResult { Tokens.Count: 0 } result => $"The option '{result.Option.Name}' needs a value; see '{Help(command)}'.",
+        OptionResult { Tokens.Count: > 1 } result => $"The option '{result.Option.Name}' was given more than once.",
+        ArgumentResult result => $"The argument {result.Argument.Name} is missing; see '{Help(command)}'.",
+        CommandResult => $"A command is missing; {commands} are known; see '{Help(command)}'.",
         _ => error.Message,
     };
 
     private static bool Knows(Command command, string name) =>
         command.Options.Any(option => option.Name == name || option.Aliases.Contains(name)) || name == "--help";
 
-    private static string Of(Command command) => command is RootCommand ? "" : $" to 'fedicu {command.Name}'";
+    private static string Of(Command command, string how = "to") => command is RootCommand ? "" : $" {how} 'fedicu {command.Name}'";
 
     private static string Help(Command command) => command is RootCommand ? "fedicu --help" : $"fedicu {command.Name} --help";
 }

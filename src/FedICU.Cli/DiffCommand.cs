@@ -23,7 +23,7 @@ internal sealed class DiffCommand : FedIcuCommand
         using TensorSource a = Paths.Open("A", line.GetRequiredValue(_first));
         using TensorSource b = Paths.Open("B", line.GetRequiredValue(_second));
         if (b.Tensors.FirstOrDefault(tensor => a.Find(tensor.Name) is null) is { } extra)
-            throw new RefusedException($"the models cannot be compared: tensor '{extra.Name}' of {extra} is in '{b.Location}' and missing in '{a.Location}'.");
+            throw new RefusedException($"The models cannot be compared: tensor '{extra.Name}' of {extra} is in '{b.Location}' and missing in '{a.Location}'.");
         List<TensorDifference> differences = [];
         try
         {
@@ -32,12 +32,22 @@ internal sealed class DiffCommand : FedIcuCommand
         }
         catch (InvalidModelException e)
         {
-            throw new RefusedException($"the models cannot be compared: {e.Message}");
+            throw new RefusedException($"The models cannot be compared: {e.Message}");
         }
 
         Write(a, b, differences);
+        // what is not finite is infinitely far from all else
+        foreach (TensorDifference difference in differences.Where(difference => difference.MaxAbsolute is double.PositiveInfinity))
+        {
+            long first = NonFinite(a, difference.Name), second = NonFinite(b, difference.Name);
+            if (first + second > 0)
+                Terminal.Line($"{difference.Name}: {first} in A and {Text.Count(second, "value")} in B NaN or infinite, infinitely far from any other");
+        }
+
         Conclude(ModelDigest.Compute(a, cancellationToken), ModelDigest.Compute(b, cancellationToken), differences);
         return ExitCode.Done;
+
+        long NonFinite(TensorSource model, string name) => ModelStatistics.Measure(model, model.Find(name)!, cancellationToken).NonFinite ?? 0;
     }
 
     private void Write(TensorSource a, TensorSource b, List<TensorDifference> differences)

@@ -5,6 +5,9 @@ namespace FedICU.Cli;
 /// <summary><c>fedicu explain</c>: runs a round for its report and shows who pulls where.</summary>
 internal sealed class ExplainCommand : FedIcuCommand
 {
+    // relative: weights that are equal on paper differ in their last bits
+    private const double SameWeight = 1e-9;
+
     private readonly RoundLine _round = new(strategyRequired: false);
 
     public ExplainCommand(Terminal terminal) : base("explain", "Shows each client's weight, similarity, cosine and magnitude in each tensor: who pulls where. Writes no model.", terminal) =>
@@ -23,9 +26,9 @@ internal sealed class ExplainCommand : FedIcuCommand
         RoundReport report = (await plan.RunAsync(global, TensorSink.Discard, Terminal, cancellationToken)).Report;
 
         Terminal.Line("w_k: the weight in the result. s_k: the similarity it was made of. cosine: of the client's update to the weighted mean update.");
-        Terminal.Line("leads: the largest weight of the tensor. against: an update that points away from the mean.");
+        Terminal.Line("leads: the largest weight of the tensor, where no other is the same. against: an update that points away from the mean.");
         foreach (TensorReport tensor in report.Tensors)
-            Write(tensor);
+            Write(tensor, Leader(tensor, report.Strategy));
         Terminal.Line();
         RoundSummary.Write(report, Terminal);
         Terminal.Line();
@@ -33,13 +36,12 @@ internal sealed class ExplainCommand : FedIcuCommand
         return ExitCode.Done;
     }
 
-    private void Write(TensorReport tensor)
+    private void Write(TensorReport tensor, TensorClientReport? leader)
     {
         Terminal.Line();
         Terminal.Line($"{tensor.Name}  {tensor.DType} [{string.Join(", ", tensor.Shape)}]  {tensor.Rule}");
         if (tensor.Clients.Count == 0)
             return;
-        TensorClientReport? leader = Leader(tensor);
         var table = new ResultTable("  client", ">w_k", ">s_k", ">cosine", ">|update|", ">|parameters|", ">sent", "pull");
         foreach (TensorClientReport client in tensor.Clients)
         {
@@ -56,11 +58,11 @@ internal sealed class ExplainCommand : FedIcuCommand
 
     private void WritePulls(RoundReport report)
     {
-        List<TensorReport> weighed = [.. report.Tensors.Where(tensor => tensor.Clients.Count > 0)];
+        List<TensorReport> weighed = [.. report.Tensors.Where(tensor => IsWeighed(tensor, report.Strategy))];
         var table = new ResultTable("client", ">leads", ">against", ">of tensors");
         foreach (ClientReport client in report.Clients.Where(client => client.Included))
         {
-            int leads = weighed.Count(tensor => Leader(tensor)?.Id == client.Id);
+            int leads = weighed.Count(tensor => Leader(tensor, report.Strategy)?.Id == client.Id);
             int against = weighed.Count(tensor => tensor.Clients.Any(part => part.Id == client.Id && IsAgainst(part)));
             table.Add(client.Id, Text.Count(leads), Text.Count(against), Text.Count(weighed.Count));
         }
@@ -68,11 +70,16 @@ internal sealed class ExplainCommand : FedIcuCommand
         Terminal.Table(table);
     }
 
-    /// <summary>The client of the largest weight; none where all weigh the same.</summary>
-    private static TensorClientReport? Leader(TensorReport tensor)
+    /// <summary>Whether the strategy itself gave weights: not to integers, nor to a tensor that was kept.</summary>
+    private static bool IsWeighed(TensorReport tensor, string strategy) => tensor.Rule == strategy && tensor.Clients.Any(client => client.Weight is not null);
+
+    /// <summary>The client of the largest weight; none where another's is the same but for rounding.</summary>
+    public static TensorClientReport? Leader(TensorReport tensor, string strategy)
     {
-        TensorClientReport? leader = tensor.Clients.MaxBy(client => client.Weight);
-        return leader is null || tensor.Clients.Count(client => client.Weight == leader.Weight) > 1 ? null : leader;
+        if (!IsWeighed(tensor, strategy))
+            return null;
+        TensorClientReport leader = tensor.Clients.MaxBy(client => client.Weight)!;
+        return tensor.Clients.Count(client => leader.Weight - client.Weight <= SameWeight * Math.Abs(leader.Weight ?? 0)) > 1 ? null : leader;
     }
 
     private static bool IsAgainst(TensorClientReport client) => client.Cosine < 0;

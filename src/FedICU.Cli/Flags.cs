@@ -9,6 +9,11 @@ internal static class Flags
 {
     private const string Backends = "auto, simd or reference";
 
+    // more than any machine's processors; each thread takes memory of its own
+    private const int MostThreads = 1024;
+
+    public const string ModelForms = "A .safetensors file, a model.safetensors.index.json with its shards, or a folder that holds an adapter, a sharded model or a model.safetensors.";
+
     // all values are read as text: which of them are usage errors and which are refused is the contract's, not the parsing library's
     public static Option<string> Required(string name, string value, string description) =>
         new(name) { HelpName = value, Description = description, Required = true };
@@ -32,16 +37,18 @@ internal static class Flags
 
     public static Option<string?> Backend() => Optional("--backend", "BACKEND", $"What computes: {Backends}. Default: auto.");
 
-    public static Option<string?> Threads() => Optional("--threads", "N", "How many threads compute; no effect on the result. Default: one for each processor.");
+    public static Option<string?> Threads() => Optional("--threads", "N", $"How many threads compute, at most {MostThreads}; no effect on the result. Default: 0, one for each processor.");
 
-    public static Option<string?> Mask() => Optional("--mask", "RULE", "hard, soft, top=RATIO or noise=SIGMA. Default: hard.");
+    public static Option<string?> Round(string description) => Optional("--round", "N", description);
+
+    public static Option<string?> Mask() => Optional("--mask", "RULE", "hard, soft, top[=RATIO] (0.1) or noise[=SIGMA] (0.01). Default: hard.");
 
     public static Option<bool> Switch(string name, string description) => new(name) { Description = description, Arity = ArgumentArity.Zero };
 
     public static string ReadStrategy(string? text, string otherwise)
     {
         if (text is not null && !AggregatorCatalog.Names.Contains(text))
-            throw new UsageException($"the strategy '{text}' is unknown; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+            throw new UsageException($"The strategy '{text}' is unknown; {string.Join(", ", AggregatorCatalog.Names)} are known.");
         return text ?? otherwise;
     }
 
@@ -49,7 +56,7 @@ internal static class Flags
     {
         null or "auto" or "simd" => new SimdBackend(),
         "reference" => new ReferenceBackend(),
-        _ => throw new UsageException($"the backend '{text}' is unknown; {Backends} was expected."),
+        _ => throw new UsageException($"The backend '{text}' is unknown; {Backends} was expected."),
     };
 
     public static DType? ReadDType(string? text)
@@ -58,16 +65,25 @@ internal static class Flags
             return null;
         if (DTypeExtensions.TryParseSafetensorsName(text.ToUpperInvariant(), out DType dtype) && dtype.IsComputed)
             return dtype;
-        throw new UsageException($"the dtype '{text}' is unknown; f32, f16, bf16 or f64 was expected.");
+        throw new UsageException($"The dtype '{text}' is unknown; f32, f16, bf16 or f64 was expected.");
     }
 
     public static int ReadThreads(string? text)
     {
         if (text is null)
             return 0;
-        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int threads)
+        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int threads) && threads <= MostThreads
             ? threads
-            : throw new RefusedException($"--threads is '{text}'; a whole number of at least 0 was expected.");
+            : throw new RefusedException($"--threads is '{text}'; a whole number from 0 to {MostThreads} was expected.");
+    }
+
+    public static long? ReadRound(string? text)
+    {
+        if (text is null)
+            return null;
+        return long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long round)
+            ? round
+            : throw new RefusedException($"--round is '{text}'; a whole number of at least 0 was expected.");
     }
 
     public static List<KeyValuePair<string, string>> ReadSettings(string[]? texts)
@@ -89,7 +105,7 @@ internal static class Flags
     {
         string? kind = text?.Split('=')[0];
         if (kind is not (null or "hard" or "soft" or "top" or "noise"))
-            throw new UsageException($"the mask '{text}' is unknown; hard, soft, top=RATIO or noise=SIGMA was expected.");
+            throw new UsageException($"The mask '{text}' is unknown; hard, soft, top=RATIO or noise=SIGMA was expected.");
         return text;
     }
 }

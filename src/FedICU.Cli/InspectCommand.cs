@@ -5,7 +5,7 @@ namespace FedICU.Cli;
 /// <summary><c>fedicu inspect</c>: what is in a model.</summary>
 internal sealed class InspectCommand : FedIcuCommand
 {
-    private readonly Argument<string> _model = new("MODEL") { Description = "A .safetensors file, an index.json, or an adapter folder." };
+    private readonly Argument<string> _model = new("MODEL") { Description = Flags.ModelForms };
     private readonly Option<bool> _statistics = Flags.Switch("--stats", "Norms, ranges and counts of values that are not finite.");
 
     public InspectCommand(Terminal terminal) : base("inspect", "Shows a model's tensors, metadata and digest.", terminal)
@@ -23,7 +23,7 @@ internal sealed class InspectCommand : FedIcuCommand
         using TensorSource model = Paths.Open("MODEL", line.GetRequiredValue(_model));
         bool withStatistics = line.GetValue(_statistics);
         List<TensorStatistics?> statistics =
-            [.. model.Tensors.Select(tensor => withStatistics ? ModelStatistics.Measure(model, tensor, cancellationToken) : null)];
+            [.. model.Tensors.Select(tensor => withStatistics && !IsMask(model, tensor) ? ModelStatistics.Measure(model, tensor, cancellationToken) : null)];
         string digest = ModelDigest.Compute(model, cancellationToken);
 
         Terminal.Line($"{model.Location}: {Kind(model)}");
@@ -40,11 +40,15 @@ internal sealed class InspectCommand : FedIcuCommand
 
     private static string Kind(TensorSource model) => model switch
     {
-        PeftAdapter { Config: { } config } => $"{config.PeftType ?? "PEFT"} adapter, r {config.Rank}, lora_alpha {Text.Number(config.LoraAlpha)}" +
+        PeftAdapter { Config: { } config } => $"{config.PeftType ?? "PEFT"} adapter, r {config.Rank}, lora_alpha {Text.Weight(config.LoraAlpha)}" +
             $", target_modules {string.Join(", ", config.TargetModules)}, base {config.BaseModel ?? "not stated"}",
         ShardedModel sharded => $"sharded model of {Text.Count(sharded.ShardNames.Count, "file")}",
         _ => "safetensors file",
     };
+
+    /// <summary>Whether a tensor holds the bits of a packed update's mask: as numbers they mean nothing.</summary>
+    private static bool IsMask(TensorSource model, TensorInfo tensor) =>
+        model.Metadata.GetValueOrDefault(MetadataKeys.Update) == "sparse" && tensor.DType == DType.U8 && tensor.Name.EndsWith("#mask", StringComparison.Ordinal);
 
     private static ResultTable Plain(TensorSource model)
     {

@@ -13,13 +13,14 @@ internal sealed class MaskCommand : FedIcuCommand
     private readonly Option<string> _output = Flags.Required("--output", "OUT", "The update: a .safetensors file, or a folder of the global model's kind.");
     private readonly Option<string?> _mask = Flags.Mask();
     private readonly Option<bool> _dense = Flags.Switch("--dense", "Writes the masked model as ordinary tensors.");
-    private readonly Option<string[]> _settings = Flags.Settings("beta, importance, fill, seed, sigma, momentum");
+    private readonly Option<string[]> _settings = Flags.Settings("beta, importance, fill, seed, sigma, momentum, mask");
+    private readonly Option<string?> _round = Flags.Round("The number of the round, kept with the update and the momentum. Default: what the trained model's metadata state, else the received model's.");
     private readonly Option<string?> _backend = Flags.Backend();
     private readonly Option<string?> _threads = Flags.Threads();
 
     public MaskCommand(Terminal terminal) : base("mask", "Makes a client's sparse update: of the trained model, what is more important than the received one.", terminal)
     {
-        foreach (Option option in (ReadOnlySpan<Option>)[_global, _local, _momentum, _momentumOut, _output, _mask, _dense, _settings, _backend, _threads])
+        foreach (Option option in (ReadOnlySpan<Option>)[_global, _local, _momentum, _momentumOut, _output, _mask, _dense, _round, _settings, _backend, _threads])
             Add(option);
     }
 
@@ -37,16 +38,25 @@ internal sealed class MaskCommand : FedIcuCommand
         IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend));
         string? mask = Flags.ReadMask(line.GetValue(_mask));
         List<KeyValuePair<string, string>> settings = Flags.ReadSettings(line.GetValue(_settings));
+        if (mask is not null && settings.Exists(setting => setting.Key == "mask"))
+            throw new RefusedException("--mask and --set mask were both given.");
         if (mask is not null)
             settings.Add(new("mask", mask));
-        FedIcuClientOptions options = FedIcuClientOptions.FromSettings(settings) with { Threads = Flags.ReadThreads(line.GetValue(_threads)) };
+        FedIcuClientOptions options = FedIcuClientOptions.FromSettings(settings) with
+        {
+            Threads = Flags.ReadThreads(line.GetValue(_threads)),
+            Round = Flags.ReadRound(line.GetValue(_round)),
+        };
         bool dense = line.GetValue(_dense);
-        string output = Paths.Read("--output", line.GetRequiredValue(_output)), globalPath = line.GetRequiredValue(_global), localPath = line.GetRequiredValue(_local);
+        string output = Paths.ReadOutput("--output", line.GetRequiredValue(_output)), globalPath = line.GetRequiredValue(_global), localPath = line.GetRequiredValue(_local);
         string? momentumPath = line.GetValue(_momentum), momentumOut = line.GetValue(_momentumOut);
+        RefuseWhatHasNoEffect(options, settings, momentumPath);
+        if (momentumOut is not null)
+            Paths.ReadOutput("--momentum-out", momentumOut);
         (string, string?)[] models = [("the received model", globalPath), ("the trained model", localPath)];
-        Paths.KeepApart("--output", output, [.. models, ("the momentum", momentumPath)]);
+        Paths.KeepApart("--output", output, [.. models, ("the momentum", momentumPath)], globalPath);
         // the old momentum may be replaced by the new one
-        Paths.KeepApart("--momentum-out", momentumOut, [.. models, ("the output", output)]);
+        Paths.KeepApart("--momentum-out", momentumOut, [.. models, ("the output", output)], globalPath);
 
         using TensorSource global = Paths.Open("--global", globalPath);
         using TensorSource local = Paths.Open("--local", localPath);
@@ -54,8 +64,18 @@ internal sealed class MaskCommand : FedIcuCommand
         CheckKinds(global, local, output, dense || options.Mask == MaskRule.GaussianNoise || options.Fill == MaskFill.Zero);
         MaskReport report = await Terminal.WithProgressAsync(progress => Task.FromResult(new FedIcuClient(options with { Progress = progress }).CreateUpdate(
             global, local, TensorSink.To(output, global), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global), dense, backend, cancellationToken)));
-        Write(report, output);
+        Write(report, Paths.Written(output, global));
         return ExitCode.Done;
+    }
+
+    /// <summary>A value that the other options leave without effect is more likely a mistake than a wish.</summary>
+    private static void RefuseWhatHasNoEffect(FedIcuClientOptions options, List<KeyValuePair<string, string>> settings, string? momentumPath)
+    {
+        string mask = settings.Find(setting => setting.Key == "mask").Value ?? "hard";
+        if (settings.Exists(setting => setting.Key == "sigma") && mask != "noise")
+            throw new RefusedException($"--set sigma has no effect with the mask '{mask}'; the mask 'noise' was expected.");
+        if (options.Momentum == MomentumRule.None && momentumPath is not null)
+            throw new RefusedException($"--momentum '{momentumPath}' has no effect with --set momentum=none.");
     }
 
     private static void CheckKinds(TensorSource global, TensorSource local, string output, bool dense)

@@ -1,21 +1,33 @@
+using System.Text.Json;
+using FedICU.Safetensors;
+
 namespace FedICU.Cli;
 
 /// <summary>Paths as people type them.</summary>
 internal static class Paths
 {
-    private static readonly string[] ModelFiles = ["adapter_config.json", "adapter_model.safetensors", "model.safetensors.index.json", "model.safetensors"];
+    private const string AdapterModel = "adapter_model.safetensors", ShardIndex = "model.safetensors.index.json", SingleFile = "model.safetensors";
 
-    /// <summary>One spelling for each place: <c>./a/</c> and <c>a</c> are the same.</summary>
+    private static readonly string[] ModelFiles = ["adapter_config.json", AdapterModel, ShardIndex, SingleFile];
+
+    /// <summary>One spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
     public static string Normal(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
 
-    public static bool Same(string a, string b) => Normal(a) == Normal(b);
+    /// <summary>Whether two paths lead to the same place, links followed.</summary>
+    public static bool Same(string a, string b) => FilePlace.Real(a) == FilePlace.Real(b);
 
     /// <summary>Refuses an output that would replace one of the others, or a file of the model in a folder that is one of them.</summary>
-    public static void KeepApart(string option, string? output, IEnumerable<(string What, string? Path)> others)
+    /// <param name="option">The output's option.</param>
+    /// <param name="output">The output.</param>
+    /// <param name="others">What is to stay, and what a sentence calls it.</param>
+    /// <param name="layout">The model whose shards the output will have, if it is a folder.</param>
+    public static void KeepApart(string option, string? output, IEnumerable<(string What, string? Path)> others, string? layout = null)
     {
         if (output is null)
             return;
-        string[] written = Files(Read(option, output));
+        HashSet<string> written = [.. Files(Read(option, output))];
+        if (layout is not null && !IsFile(output))
+            written.UnionWith(Shards(layout, output));
         foreach ((string what, string? other) in others)
         {
             if (!string.IsNullOrEmpty(other) && Files(other).Any(written.Contains))
@@ -25,6 +37,18 @@ internal static class Paths
 
     /// <summary>A path given for an option; an empty one is refused.</summary>
     public static string Read(string option, string path) => path.Length > 0 ? path : throw new RefusedException($"{option} is ''; a path was expected.");
+
+    /// <summary>A place given for a new model; one that a file cannot take is refused before anything is computed.</summary>
+    public static string ReadOutput(string option, string path) =>
+        FilePlace.IsSpecial(Read(option, path)) ? throw new RefusedException($"{option} '{path}' is not a regular file.") : path;
+
+    /// <summary>The file that a model's output ends in: OUT itself, or what makes its folder a model of the global model's kind.</summary>
+    public static string Written(string output, TensorSource global) => IsFile(output) ? output : Path.Combine(output, global switch
+    {
+        PeftAdapter => AdapterModel,
+        ShardedModel => ShardIndex,
+        _ => SingleFile,
+    });
 
     /// <summary>Opens a model given for an option or argument; what is wrong with it is said with that name.</summary>
     public static TensorSource Open(string option, string path)
@@ -41,6 +65,29 @@ internal static class Paths
         }
     }
 
-    /// <summary>The place, and where the files of a model are if it is a folder.</summary>
-    private static string[] Files(string path) => [Normal(path), .. ModelFiles.Select(name => Path.Combine(Normal(path), name))];
+    private static bool IsFile(string output) => output.EndsWith(".safetensors", StringComparison.Ordinal);
+
+    private static bool IsIndex(string model) => model.EndsWith(".index.json", StringComparison.Ordinal);
+
+    /// <summary>The place, and where the files of a model are if it is a folder or an index.</summary>
+    private static IEnumerable<string> Files(string path) =>
+        ModelFiles.Select(name => Path.Combine(path, name)).Prepend(path).Select(FilePlace.Real).Concat(Shards(path, IsIndex(path) ? Path.GetDirectoryName(path)! : path));
+
+    /// <summary>Where the shards of a model are, or would be in another folder; none where it has no index that can be read: opening it says why.</summary>
+    private static IEnumerable<string> Shards(string model, string folder)
+    {
+        string index = IsIndex(model) ? model : Path.Combine(model, ShardIndex);
+        try
+        {
+            // pipes have length 0
+            if (new FileInfo(index) is not { Exists: true, Length: > 0 and <= int.MaxValue })
+                return [];
+            using var document = JsonDocument.Parse(File.ReadAllBytes(index));
+            return [.. document.RootElement.GetProperty("weight_map").EnumerateObject().Select(entry => entry.Value.GetString()!).Distinct().Select(name => FilePlace.Real(Path.Combine(folder, name)))];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
+        {
+            return [];
+        }
+    }
 }

@@ -1,51 +1,87 @@
+using System.Text;
+using FedICU.Safetensors;
+
 namespace FedICU.Cli;
 
-/// <summary>A report beside the output: its place is tried before the round, so that a round does not succeed whose report cannot be written.</summary>
+/// <summary>
+/// A report beside the output: its place is tried before the round, so that a round does not succeed whose report cannot be written. A file is replaced whole;
+/// a device, a pipe or one of the tool's own streams takes the report as it comes.
+/// </summary>
 internal sealed class ReportFile : IDisposable
 {
-    private readonly string _path, _temporary;
+    private readonly string _path;
+    private readonly TextWriter? _own;
+    // where a file is replaced: which, and the name it is written under until then
+    private readonly string? _target, _temporary;
     private FileStream? _stream;
 
-    /// <summary>Tries the report's place.</summary>
+    /// <summary>Tries the report's place; of a pipe this ends when someone reads it.</summary>
     /// <param name="path">The report.</param>
     /// <param name="output">The round's output: where that is a folder still to be made, a report inside must wait for it.</param>
-    public ReportFile(string path, string output)
+    /// <param name="terminal">Whose streams have names too.</param>
+    public ReportFile(string path, string output, Terminal terminal)
     {
-        _path = Paths.Read("--report", path);
-        _temporary = path + "." + Path.GetRandomFileName() + ".tmp";
+        _path = path;
+        _own = terminal.Named(path);
+        if (_own is not null)
+            return;
         if (Directory.Exists(path))
             throw new RefusedException($"--report '{path}' is a folder; a file was expected.");
-        string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? "";
-        if (Directory.Exists(folder))
-            Open();
-        else if (!Paths.Same(folder, output))
-            throw new RefusedException($"--report '{path}' cannot be written: its folder does not exist.");
+        if (FilePlace.IsSpecial(path))
+        {
+            _stream = Open(path, FileMode.Open);
+            return;
+        }
+
+        _target = FilePlace.Real(path);
+        _temporary = _target + "." + Path.GetRandomFileName() + ".tmp";
+        string? obstacle = FilePlace.Obstacle(path);
+        if (obstacle is null)
+            _stream = Open(_temporary, FileMode.CreateNew);
+        else if (!Paths.Same(Path.GetDirectoryName(_target)!, output))
+            throw new RefusedException($"--report '{path}' cannot be written: {obstacle}.");
     }
 
     /// <summary>Writes the report and puts it in its place.</summary>
     public void Write(string text)
     {
-        using (var writer = new StreamWriter(_stream ?? Open()))
-            writer.Write(text + "\n");
-        File.Move(_temporary, _path, overwrite: true);
+        if (_own is not null)
+        {
+            _own.WriteLine(text);
+            return;
+        }
+
+        try
+        {
+            _stream ??= Open(_temporary!, FileMode.CreateNew);
+            _stream.Write(Encoding.UTF8.GetBytes(text + "\n"));
+            _stream.Dispose();
+            if (_target is not null)
+                File.Move(_temporary!, _target, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new RefusedException($"--report '{_path}' cannot be written: {FileFailure.Describe(e)}; the new model was written.");
+        }
     }
 
     public void Dispose()
     {
         _stream?.Dispose();
-        if (_stream is not null)
+        if (_stream is not null && _temporary is not null)
             File.Delete(_temporary);
     }
 
-    private FileStream Open()
+    private FileStream Open(string path, FileMode mode)
     {
         try
         {
-            return _stream = new FileStream(_temporary, FileMode.CreateNew, FileAccess.Write);
+            // unbuffered: nothing is left to be written, and to fail, when it is closed
+            return new FileStream(path, mode, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
-            throw new RefusedException($"--report '{_path}' cannot be written: {e.Message}");
+            throw new RefusedException($"--report '{_path}' cannot be written: {FileFailure.Describe(e)}.");
         }
     }
 }

@@ -16,6 +16,7 @@ internal sealed class RoundLine(bool strategyRequired)
     private readonly Option<string> _global = Flags.Global();
     private readonly Option<string[]> _clients = Flags.Clients();
     private readonly Option<string?> _weights = Flags.Weights();
+    private readonly Option<string?> _round = Flags.Round("The number of the round, kept in the output's metadata; an update that states another is noted. Default: none.");
     private readonly Option<string?> _backend = Flags.Backend();
     private readonly Option<string?> _threads = Flags.Threads();
     private readonly Option<string[]> _settings = Flags.Settings(
@@ -24,7 +25,7 @@ internal sealed class RoundLine(bool strategyRequired)
 
     public void AddTo(Command command)
     {
-        foreach (Option option in (ReadOnlySpan<Option>)[_strategy, _global, _clients, _weights, _settings, _backend, _threads])
+        foreach (Option option in (ReadOnlySpan<Option>)[_strategy, _global, _clients, _weights, _round, _settings, _backend, _threads])
             command.Add(option);
     }
 
@@ -33,7 +34,7 @@ internal sealed class RoundLine(bool strategyRequired)
     {
         string strategy = Flags.ReadStrategy(line.GetValue(_strategy), "fedicu");
         IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend));
-        options = options with { Backend = backend, Threads = Flags.ReadThreads(line.GetValue(_threads)) };
+        options = options with { Backend = backend, Threads = Flags.ReadThreads(line.GetValue(_threads)), Round = Flags.ReadRound(line.GetValue(_round)) };
         ConfiguredRound round = AggregatorCatalog.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
         return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(line.GetRequiredValue(_clients), line.GetValue(_weights)));
     }

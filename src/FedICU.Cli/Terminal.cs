@@ -18,6 +18,14 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         _progress = Console.IsErrorRedirected ? null : Rich(Console.Error),
     };
 
+    /// <summary>The stream that a path stands for, null where it stands for none. Opened anew by its name, a redirected one would be written from its start.</summary>
+    public TextWriter? Named(string path) => Path.GetFullPath(path) switch
+    {
+        "/dev/stdout" or "/dev/fd/1" or "/proc/self/fd/1" => output,
+        "/dev/stderr" or "/dev/fd/2" or "/proc/self/fd/2" => error,
+        _ => null,
+    };
+
     public void Line(string text = "") => output.WriteLine(Text.Clean(text));
 
     /// <summary>A line that stands out: good news green, bad news red.</summary>

@@ -12,8 +12,15 @@ internal static class Text
     /// <summary>A client's weight: numbers of examples in full.</summary>
     public static string Weight(double value) => value.ToString("G9", CultureInfo.InvariantCulture);
 
-    /// <summary>Six digits; a dash where there is nothing to show.</summary>
-    public static string Number(double? value) => value?.ToString("G6", CultureInfo.InvariantCulture) ?? "-";
+    /// <summary>Six digits, of fractions trailing zeros too, so that a column's are even; a dash where there is nothing to show.</summary>
+    public static string Number(double? value)
+    {
+        string text = value?.ToString("G6", CultureInfo.InvariantCulture) ?? "-";
+        if (!text.Contains('.') || text.Contains('E'))
+            return text;
+        int digits = text.TrimStart('-', '0', '.').Count(char.IsDigit);
+        return text + new string('0', 6 - digits);
+    }
 
     public static string Count(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 
@@ -30,6 +37,6 @@ internal static class Text
         string unit = "";
         for (int i = 0; i < units.Length && size >= 1024; i++)
             (size, unit) = (size / 1024, units[i]);
-        return bytes < 1024 ? Count(bytes, "byte") : string.Create(CultureInfo.InvariantCulture, $"{size:0.##} {unit}");
+        return bytes < 1024 ? Count(bytes, "byte") : string.Create(CultureInfo.InvariantCulture, $"{size:0.00} {unit}");
     }
 }

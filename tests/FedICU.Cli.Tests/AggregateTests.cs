@@ -41,6 +41,40 @@ public sealed class AggregateTests
     }
 
     [Test]
+    public void WeightsThatAreNoSharesAreShownBesideThem()
+    {
+        string[] line = ["--client", "a=" + _place.A, "--client", "b=" + _place.B, "--weights", "1,3"];
+        Run run = Aggregate("fedicu", line).Succeeded();
+        Assert.That(run.Cells("client"), Is.EqualTo(new[] { "client", "weight", "share", "mean w_k", "update", "sent", "of" }));
+        Assert.That(run.Cells("b  ")[..4], Is.EqualTo(new[] { "b", "3", "75.0 %", "50.0 %" }));
+        Assert.That(run.Output, Does.Contain("the weight that fedicu gave"));
+        Assert.That(Aggregate("fedavg", line).Succeeded().Output, Does.Not.Contain("w_k"));
+    }
+
+    [Test]
+    public void TheRoundsNumberIsKeptAndCompared()
+    {
+        string late = _place.Write("late.safetensors", Place.Like(("round", "9")));
+        Run run = Aggregate("fedavg", "--client", "k=" + late, "--round", "7", "--report", _place["r.json"]).Succeeded();
+        Assert.That(run.Output, Does.Contain("'k'").And.Contain("the round '9'; this is round 7"));
+        Assert.That(RoundReport.FromJson(File.ReadAllText(_place["r.json"])).Round, Is.EqualTo(7));
+        using (TensorSource model = TensorSource.Open(Output))
+            Assert.That(model.Metadata["round"], Is.EqualTo("7"));
+        Aggregate("fedavg", "--client", "k=" + late).Succeeded();
+        using TensorSource without = TensorSource.Open(Output);
+        Assert.That(without.Metadata, Does.Not.ContainKey("round"));
+    }
+
+    [Test]
+    public void WhatWasWrittenIsNamed()
+    {
+        Assert.That(Aggregate("fedavg", "--client", _place.A).Succeeded().Output, Does.EndWith($": wrote {Output}{Environment.NewLine}"));
+        string folder = _place["x.bin"];
+        Run run = Tool.Run([.. Line("fedavg", folder), "--client", _place.A]).Succeeded();
+        Assert.That(run.Output, Does.EndWith($": wrote {Path.Combine(folder, "model.safetensors")}{Environment.NewLine}"));
+    }
+
+    [Test]
     public void WithoutWeightsEveryClientWeighsOneAndItSaysSo()
     {
         Run run = Aggregate("fedavg", "--client", _place.A, "--client", _place.B).Succeeded();
@@ -180,7 +214,7 @@ public sealed class AggregateTests
         using var cancellation = new CancellationTokenSource();
         cancellation.Cancel();
         string[] before = _place.Names();
-        Tool.Run(cancellation.Token, [.. Line("fedicu", Output), "--client", _place.A, "--report", _place["r.json"]]).Failed(130, "cancelled");
+        Tool.Run(cancellation.Token, [.. Line("fedicu", Output), "--client", _place.A, "--report", _place["r.json"]]).Failed(130, "Cancelled");
         Assert.That(_place.Names(), Is.EqualTo(before));
     }
 

@@ -49,7 +49,7 @@ public sealed class ProcessTests
         Assert.That(process.HasExited, Is.False, "the round was over before it was interrupted");
         using (Process kill = Process.Start("sh", ["-c", $"kill -{signal} {process.Id}"]))
             kill.WaitForExit();
-        Tool.End(process).Failed(code, "cancelled");
+        Tool.End(process).Failed(code, "Cancelled");
         Assert.That(_place.Names(), Is.EqualTo(before));
     }
 }

@@ -51,7 +51,18 @@ public sealed class RefusalTests
     [TestCase("-1")]
     [TestCase("1.5")]
     [TestCase("99999999999")]
+    [TestCase("1025")]
     public void Threads(string threads) => Refused([.. Round(_place.A), "--threads", threads], $"'{threads}'", "--threads");
+
+    [TestCase("x")]
+    [TestCase("-1")]
+    [TestCase("1.5")]
+    [TestCase("")]
+    public void RoundNumbers(string round)
+    {
+        Refused([.. Round(_place.A), "--round", round], $"--round is '{round}'");
+        Refused([.. Mask(_place.A), "--round", round], $"--round is '{round}'");
+    }
 
     [Test]
     public void TheSameNameTwice() => Refused(Round("x=" + _place.A, "x=" + _place.B), "'x'", "twice");
@@ -63,7 +74,7 @@ public sealed class RefusalTests
     public void TheSamePathUnderTwoNames() => Refused(Round("x=" + _place.A, "y=" + _place.A), "'x'", "'y'", "same path");
 
     [Test]
-    public void TheSamePathInTwoSpellings() => Refused(Round("x=" + _place.A, "y=" + _place["./a.safetensors"]), "'x'", "'y'", "same path");
+    public void TheSamePathInTwoSpellings() => Refused(Round("x=" + _place.A, "y=" + _place["./a.safetensors"]), "'x'", "'y'", $"same path: '{_place.A}' and '{_place["./a.safetensors"]}'");
 
     [TestCase("=path")]
     [TestCase("name=")]
@@ -173,6 +184,8 @@ public sealed class RefusalTests
     public void AnOutputThatCannotBeWritten()
     {
         Directory.CreateDirectory(_place["folder.safetensors"]);
+        Refused(RoundOf([_place.B], _place["a.safetensors/o.safetensors"]), $"'{_place.A}' is a file, expected a folder");
+        Refused(RoundOf([_place.B], _place["a.safetensors/deep/folder"]), $"'{_place.A}' is a file, expected a folder");
         foreach (string output in (string[])["folder.safetensors", "nowhere/o.safetensors", "a.safetensors/o.safetensors", "a.safetensors/folder"])
             Refused(RoundOf([_place.B], _place[output]), output);
     }
@@ -253,7 +266,16 @@ public sealed class RefusalTests
     public void MaskSettings(string setting, params string[] parts) => Refused([.. Mask(_place.A), "--set", setting], parts);
 
     [Test]
-    public void AMaskGivenTwice() => Refused([.. Mask(_place.A), "--mask", "soft", "--set", "mask=hard"], "'mask'", "twice");
+    public void WhatHasNoEffect()
+    {
+        Refused([.. Mask(_place.A), "--set", "sigma=1"], "--set sigma", "'hard'");
+        Refused([.. Mask(_place.A), "--mask", "noise=0.5", "--set", "sigma=1"], "--set sigma", "'noise=0.5'");
+        Tool.Run([.. Mask(_place.A), "--mask", "noise", "--set", "sigma=1"]).Succeeded();
+        Refused([.. Mask(_place.A), "--momentum", _place.B, "--set", "momentum=none"], "--momentum", "b.safetensors", "momentum=none");
+    }
+
+    [Test]
+    public void AMaskGivenTwice() => Refused([.. Mask(_place.A), "--mask", "soft", "--set", "mask=hard"], "--mask and --set mask were both given");
 
     [Test]
     public void MaskOfOtherModels()
@@ -267,7 +289,7 @@ public sealed class RefusalTests
         Refused([.. Mask(_place.A), "--momentum-out", _place["out.safetensors"]], "--momentum-out");
         Refused([.. Mask(_place.A), "--momentum-out", _place["nowhere/m.safetensors"]], "nowhere/m.safetensors");
         string bad = _place.Write("bad.safetensors", Place.Model([1, float.NaN, 1, 1, 1, 1], [1, 1], 1));
-        Refused([.. Mask(bad), "--momentum-out", _place["m.safetensors"]], "'layer.weight'", "1 values");
+        Refused([.. Mask(bad), "--momentum-out", _place["m.safetensors"]], "'layer.weight'", "1 value");
     }
 
     [Test]

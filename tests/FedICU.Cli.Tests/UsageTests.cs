@@ -7,7 +7,7 @@ public sealed class UsageTests
 
     private static IEnumerable<TestCaseData> Lines()
     {
-        yield return Line([], "a command is missing", "aggregate");
+        yield return Line([], "A command is missing", "aggregate");
         yield return Line(["aggregat"], "'aggregat'", "aggregate, mask, explain, inspect, diff, verify");
         yield return Line(["aggregat", "--global", "g"], "'aggregat'");
         yield return Line(["--global", "g"], "'--global'");
@@ -17,13 +17,13 @@ public sealed class UsageTests
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--frobnicate=3"], "'--frobnicate'");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "--frobnicate"], "'--frobnicate'");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "-x"], "'-x'");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "b", "--output", "o.safetensors"], "'b'");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "b", "--output", "o.safetensors"], "'b' was not expected by 'fedicu aggregate'");
         yield return Line(["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "fedavg, fedprox, fedicu");
         yield return Line(["aggregate", "--strategy", "FedAvg", .. Round, "--output", "o.safetensors"], "'FedAvg'");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--backend", "gpux"], "'gpux'", "auto, simd or reference");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "f12"], "'f12'", "bf16");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "i64"], "'i64'");
-        yield return Line(["aggregate", .. Round, "--output", "o.safetensors"], "'--strategy'", "required");
+        yield return Line(["aggregate", .. Round, "--output", "o.safetensors"], "'--strategy'", "required by 'fedicu aggregate'");
         yield return Line(["aggregate", "--strategy", "fedavg", "--client", "a", "--output", "o.safetensors"], "'--global'", "required");
         yield return Line(["aggregate", "--strategy", "fedavg", "--global", "g", "--output", "o.safetensors"], "'--client'", "required");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round], "'--output'", "required");
@@ -47,6 +47,7 @@ public sealed class UsageTests
         yield return Line(["inspect", "a", "--version"], "'--version'");
         yield return Line(["diff", "a"], "B");
         yield return Line(["verify", "--backend", "cuda"], "'cuda'");
+        yield return Line(["help", "bogus"], "'bogus'", "aggregate, mask");
 
         static TestCaseData Line(string[] args, params string[] parts) => new TestCaseData(args, parts).SetArgDisplayNames(string.Join(" ", args));
     }
@@ -63,6 +64,20 @@ public sealed class UsageTests
     {
         Run run = Tool.Run(command, "--help").Succeeded();
         Assert.That(run.Output, Does.Contain("Usage:").And.Contain("Examples:").And.Contain("fedicu " + command + " "));
+    }
+
+    [Test]
+    public void HelpIsACommandToo()
+    {
+        Assert.That(Tool.Run("help").Succeeded().Output, Is.EqualTo(Tool.Run("--help").Succeeded().Output));
+        Assert.That(Tool.Run("help", "mask").Succeeded().Output, Is.EqualTo(Tool.Run("mask", "--help").Succeeded().Output));
+    }
+
+    [Test]
+    public void HelpNamesEveryKindOfModel()
+    {
+        foreach (string command in (string[])["", "inspect"])
+            Assert.That(Tool.Run([.. command.Length > 0 ? [command] : Array.Empty<string>(), "--help"]).Succeeded().Output.ReplaceLineEndings(" "), Does.Contain("index.json").And.Contain("adapter").And.Contain("or a model.safetensors"));
     }
 
     [Test]

@@ -28,6 +28,29 @@ public sealed class ViewTests
     }
 
     [Test]
+    public void WeightsThatAreTheSameButForRoundingHaveNoLeader()
+    {
+        // of two clients the pairwise similarity is one and the same number
+        Run run = Tool.Run("explain", "--global", _place.Global, "--client", "a=" + _place.A, "--client", "b=" + _place.B).Succeeded();
+        Assert.That(run.Lines.SkipWhile(line => !line.StartsWith("client  leads", StringComparison.Ordinal)).Skip(1).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)), Has.All.Matches<string[]>(
+            cells => cells[1] == "0" && cells[3] == "2"), "no client leads any of the two tensors of floats");
+        Assert.That(ExplainCommand.Leader(Weighed(0.25, 0.1 + 0.2, 0.3), "fedicu"), Is.Null);
+        Assert.That(ExplainCommand.Leader(Weighed(0.25, 0.3001, 0.3), "fedicu")!.Id, Is.EqualTo("1"));
+        Assert.That(ExplainCommand.Leader(Weighed(-0.25, -0.5), "fedicu")!.Id, Is.EqualTo("0"));
+        Assert.That(ExplainCommand.Leader(Weighed(0.25, 0.75), "fedavg"), Is.Null, "another rule made it");
+        Assert.That(ExplainCommand.Leader(Weighed([null]), "fedicu"), Is.Null);
+
+        static TensorReport Weighed(params double?[] weights) => new()
+        {
+            Name = "w",
+            DType = "F32",
+            Shape = [1],
+            Rule = "fedicu",
+            Clients = [.. weights.Select((weight, i) => new TensorClientReport { Id = $"{i}", Weight = weight })],
+        };
+    }
+
+    [Test]
     public void ExplainShowsTheCrossTermsOfAdapters()
     {
         Run run = Tool.Run(
@@ -51,9 +74,19 @@ public sealed class ViewTests
     {
         string model = _place.Write("m.safetensors", Place.Model([3, -4, 0, 0, 0, float.NaN], [1, 2], 7));
         Run run = Tool.Run("inspect", model, "--stats").Succeeded();
-        Assert.That(run.Cells(Place.Weight), Is.EqualTo(new[] { "layer.weight", "F32", "[3, 2]", "6", "5", "-0.2", "-4", "3", "1" }));
+        Assert.That(run.Cells(Place.Weight), Is.EqualTo(new[] { "layer.weight", "F32", "[3, 2]", "6", "5", "-0.200000", "-4", "3", "1" }));
         Assert.That(run.Cells(Place.Steps), Is.EqualTo(new[] { "steps", "I64", "[]", "1", "7", "7", "7", "7", "0" }));
         Assert.That(run.Output, Does.Contain("1 value is NaN or infinite"));
+    }
+
+    [Test]
+    public void InspectTakesNoMaskForNumbers()
+    {
+        string update = _place["update.safetensors"];
+        Tool.Run("mask", "--global", _place.Global, "--local", _place.A, "--mask", "top=0.1", "--output", update).Succeeded();
+        Run run = Tool.Run("inspect", update, "--stats").Succeeded();
+        Assert.That(run.Cells("layer.weight#mask"), Is.EqualTo(new[] { "layer.weight#mask", "U8", "[1]", "1", "-", "-", "-", "-", "-" }));
+        Assert.That(run.Cells("layer.weight#values")[5], Is.Not.EqualTo("-"));
     }
 
     [Test]
@@ -64,9 +97,19 @@ public sealed class ViewTests
     public void DiffMeasuresAndSaysThatTheyDiffer()
     {
         Run run = Tool.Run("diff", _place.Global, _place.A).Succeeded();
-        Assert.That(run.Cells(Place.Weight), Is.EqualTo(new[] { "layer.weight", "F32", "6", "3", "1", "0.5" }));
+        Assert.That(run.Cells(Place.Weight), Is.EqualTo(new[] { "layer.weight", "F32", "6", "3", "1", "0.500000" }));
         Assert.That(run.Cells(Place.Steps), Is.EqualTo(new[] { "steps", "I64", "1", "1", "2", "0.166667" }));
         Assert.That(run.Output, Does.Contain("differ in 3 of 3 tensors").And.Contain("A sha256:").And.Contain("B sha256:"));
+    }
+
+    [Test]
+    public void DiffSaysHowManyValuesAreNotFinite()
+    {
+        string other = _place.Write("m.safetensors", Place.Model([3, float.NaN, 0, float.PositiveInfinity, 0, 1], [1, 2], 7));
+        Run run = Tool.Run("diff", _place.A, other).Succeeded();
+        Assert.That(run.Cells(Place.Weight)[4..], Is.EqualTo(new[] { "Infinity", "Infinity" }));
+        Assert.That(run.Lines, Has.One.EqualTo("layer.weight: 0 in A and 2 values in B NaN or infinite, infinitely far from any other"));
+        Assert.That(Tool.Run("diff", other, other).Succeeded().Output, Does.Not.Contain("NaN or infinite"));
     }
 
     [Test]

@@ -98,17 +98,20 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
     {
         if (folder is null)
             return;
-        if (File.Exists(folder))
+        string real = FilePlace.Real(folder);
+        if (File.Exists(real))
             throw new FedIcuException($"'{folder}' is a file, expected a folder.");
+        if (FilePlace.FileAbove(folder) is { } above)
+            throw new FedIcuException($"The folder '{folder}' cannot be created: '{above}' is a file, expected a folder.");
         try
         {
-            for (string? missing = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)); missing is not null && !Path.Exists(missing); missing = Path.GetDirectoryName(missing))
+            for (string? missing = real; missing is not null && !Path.Exists(missing); missing = Path.GetDirectoryName(missing))
                 _createdFolders.Add(missing);
-            Directory.CreateDirectory(folder);
+            Directory.CreateDirectory(real);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            throw new FedIcuException($"The folder '{folder}' cannot be created: {e.Message}", e);
+            throw new FedIcuException($"The folder '{folder}' cannot be created: {FileFailure.Describe(e)}.", e);
         }
 
         // what decides how a folder is read must be ours, or the next reader finds another model than the one just written

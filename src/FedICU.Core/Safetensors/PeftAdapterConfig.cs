@@ -47,7 +47,8 @@ public sealed class PeftAdapterConfig
         }
         catch (JsonException e)
         {
-            throw new InvalidModelException($"'{location}' is not valid JSON: {e.Message}", e);
+            string fault = e.LineNumber is { } line ? $"the fault is at byte {e.BytePositionInLine + 1} of line {line + 1}" : "an object holds a name twice";
+            throw new InvalidModelException($"'{location}' is not valid JSON: {fault}.", e);
         }
         catch (InvalidOperationException e)
         {

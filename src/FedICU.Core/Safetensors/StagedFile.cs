@@ -5,11 +5,15 @@ namespace FedICU.Safetensors;
 
 /// <summary>
 /// A new file that takes its place whole or not at all: written under a temporary name in the same folder, flushed to the disk, then renamed over
-/// the old one. A crash leaves the old file or the new, and perhaps the temporary.
+/// the old one. A crash leaves the old file or the new, and perhaps the temporary. A link stays, and what it leads to is replaced; a device, a pipe or a
+/// socket is refused.
 /// </summary>
 internal sealed class StagedFile
 {
-    private readonly string _temporary;
+    // what of a reservation that fails: the one error without a code of the system
+    private const int NotReserved = unchecked((int)0x80131620);
+
+    private readonly string _target, _temporary;
     private readonly SafeFileHandle _handle;
     private bool _published;
 
@@ -19,26 +23,32 @@ internal sealed class StagedFile
     public StagedFile(string path, long length)
     {
         Path = path;
-        string folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)) ?? "";
-        string name = System.IO.Path.GetFileName(path);
-        if (name.Length == 0 || Directory.Exists(path))
+        if (System.IO.Path.EndsInDirectorySeparator(path) || Directory.Exists(path))
             throw new FedIcuException($"'{path}' is a folder, expected a file.");
-        if (!Directory.Exists(folder))
-            throw new FedIcuException($"'{path}' cannot be written: the folder '{folder}' does not exist.");
+        if (FilePlace.IsSpecial(path))
+            throw new FedIcuException($"'{path}' is not a regular file.");
+        if (FilePlace.Obstacle(path) is { } obstacle)
+            throw new FedIcuException($"'{path}' cannot be written: {obstacle}.");
 
+        _target = FilePlace.Real(path);
+        string name = System.IO.Path.GetFileName(_target);
         // file names have at most 255 bytes, and the old name may have used them all
         string stem = name.Length > 40 ? name[..40] : name;
-        _temporary = System.IO.Path.Combine(folder, $".{stem}.{RandomNumberGenerator.GetHexString(16, lowercase: true)}.tmp");
+        _temporary = System.IO.Path.Combine(System.IO.Path.GetDirectoryName(_target) ?? "", $".{stem}.{RandomNumberGenerator.GetHexString(16, lowercase: true)}.tmp");
         try
         {
             _handle = File.OpenHandle(_temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read, FileOptions.None, length);
+        }
+        catch (IOException e) when (e.HResult == NotReserved)
+        {
+            throw new FedIcuException($"'{path}' cannot be written: the disk has no room for {length} bytes.", e);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
             throw CannotWrite(e);
         }
 
-        KeepMode(path);
+        KeepMode();
     }
 
     /// <summary>Where the file will be.</summary>
@@ -76,7 +86,7 @@ internal sealed class StagedFile
     {
         try
         {
-            File.Delete(Path);
+            File.Delete(_target);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
@@ -93,7 +103,7 @@ internal sealed class StagedFile
     {
         try
         {
-            File.Move(_temporary, Path, overwrite: true);
+            File.Move(_temporary, _target, overwrite: true);
             _published = true;
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
@@ -118,19 +128,17 @@ internal sealed class StagedFile
         }
     }
 
-    private FedIcuException CannotWrite(Exception e) => e is UnauthorizedAccessException
-        ? new FedIcuException($"'{Path}' cannot be written: permission denied.", e)
-        : new FedIcuException($"'{Path}' cannot be written: {e.Message}", e);
+    private FedIcuException CannotWrite(Exception e) => new($"'{Path}' cannot be written: {FileFailure.Describe(e)}.", e);
 
-    // a model that only some may read stays so when it is replaced; a link is replaced itself, what it points to is not ours
-    private void KeepMode(string path)
+    // a model that only some may read stays so when it is replaced
+    private void KeepMode()
     {
         if (OperatingSystem.IsWindows())
             return;
         try
         {
-            if (new FileInfo(path) is { Exists: true, LinkTarget: null })
-                File.SetUnixFileMode(_handle, File.GetUnixFileMode(path));
+            if (File.Exists(_target))
+                File.SetUnixFileMode(_handle, File.GetUnixFileMode(_target));
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
