@@ -267,7 +267,7 @@ public sealed class RefusalTests
         Refused([.. Mask(_place.A), "--momentum-out", _place["out.safetensors"]], "--momentum-out");
         Refused([.. Mask(_place.A), "--momentum-out", _place["nowhere/m.safetensors"]], "nowhere/m.safetensors");
         string bad = _place.Write("bad.safetensors", Place.Model([1, float.NaN, 1, 1, 1, 1], [1, 1], 1));
-        Refused([.. Mask(bad), "--momentum-out", _place["m.safetensors"]], "'layer.weight'", "1 values");
+        Refused([.. Mask(bad), "--momentum-out", _place["m.safetensors"]], "'layer.weight'", "1 value");
     }
 
     [Test]
