@@ -98,7 +98,7 @@ public sealed class RoundCollector : IDisposable
             if (_updates.Count < minimum)
             {
                 throw new RoundRejectedException(
-                    RoundFault.Round, $"{(_disposed ? "When the collector was disposed" : "At the deadline")} {_updates.Count} of {_options.ExpectedClients} expected clients had sent an update; at least {minimum} must.");
+                    RoundFault.Round, $"{(_disposed ? "When the collector was disposed" : "At the deadline")} {_updates.Count} of {Sentence.Count(_options.ExpectedClients, "expected client")} had sent an update; at least {minimum} must.");
             }
 
             foreach (ClientUpdate update in _updates.Values)

@@ -9,6 +9,12 @@ namespace FedICU;
 /// <summary>What happened in a round: for a person through <see cref="ToString"/>, for a program through <see cref="ToJson"/>.</summary>
 public sealed record RoundReport
 {
+    // a line lists no more clients than a person reads
+    private const int ListedClients = 10;
+
+    // weights that differ by less are the same, divided in another order
+    private const double Rounding = 1e-9;
+
     /// <summary>The rule: <c>fedicu</c>.</summary>
     public required string Strategy { get; init; }
 
@@ -34,9 +40,18 @@ public sealed record RoundReport
     public string ToJson() => JsonSerializer.Serialize(this, ReportJson.Default.RoundReport);
 
     /// <summary>Reads what <see cref="ToJson"/> wrote.</summary>
-    /// <exception cref="JsonException">The text is no report.</exception>
-    public static RoundReport FromJson(string json) =>
-        JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ?? throw new JsonException("The text is no report.");
+    /// <exception cref="FedIcuException">The text is no report.</exception>
+    public static RoundReport FromJson(string json)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ?? throw new FedIcuException("The text is no report: it is null.");
+        }
+        catch (JsonException e)
+        {
+            throw new FedIcuException($"The text is no report: {e.Message}", e);
+        }
+    }
 
     /// <summary>The clients with their weights and fates, then the notes; a few lines for a person.</summary>
     public override string ToString()
@@ -53,6 +68,7 @@ public sealed record RoundReport
                 text.Append(CultureInfo.InvariantCulture, $", left out: {client.Reason}");
         }
 
+        AppendOwnWeights(text);
         foreach (TensorReport tensor in Tensors.Where(tensor => tensor.Reason is not null))
             text.AppendLine().Append(CultureInfo.InvariantCulture, $"  tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
         foreach (LoraPairReport pair in LoraPairs)
@@ -60,6 +76,19 @@ public sealed record RoundReport
         foreach (string note in Notes)
             text.AppendLine().Append("  note: ").Append(note);
         return text.ToString();
+    }
+
+    /// <summary>Where a strategy weighs by another rule than the shares, the shares alone would tell a wrong tale.</summary>
+    private void AppendOwnWeights(StringBuilder text)
+    {
+        var shares = Clients.DistinctBy(client => client.Id).ToDictionary(client => client.Id, client => client.Share);
+        var weights = Tensors.Where(tensor => tensor.Clients.Any(client => Math.Abs((client.Weight ?? double.NaN) - shares.GetValueOrDefault(client.Id)) > Rounding))
+            .SelectMany(tensor => tensor.Clients).Where(client => client.Weight is not null).GroupBy(client => client.Id).ToList();
+        if (weights.Count == 0)
+            return;
+        text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {Strategy} weighs the clients by w_k, not by these shares; mean w_k: ")
+            .AppendJoin(", ", weights.Take(ListedClients).Select(client => string.Create(CultureInfo.InvariantCulture, $"{client.Key} {client.Average(part => part.Weight):F3}")))
+            .Append(weights.Count > ListedClients ? $" and {weights.Count - ListedClients} more" : "");
     }
 }
 

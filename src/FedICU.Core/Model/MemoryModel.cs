@@ -59,7 +59,13 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     /// <param name="info">Name, type and shape.</param>
     /// <param name="data">The address of <see cref="TensorInfo.ByteLength"/> bytes, valid and unchanged while the model is used.</param>
     /// <exception cref="ArgumentException">The name stands already.</exception>
-    public unsafe void Add(TensorInfo info, nint data) => Add(info, info.ByteLength, () => new MemoryHandle((void*)data));
+    /// <exception cref="ArgumentNullException">The address is 0 and the tensor has elements.</exception>
+    public unsafe void Add(TensorInfo info, nint data)
+    {
+        if (data == 0 && info.ByteLength > 0)
+            throw new ArgumentNullException(nameof(data), $"Tensor '{info.Name}' of {info} has the address 0; that of {Sentence.Count(info.ByteLength, "byte")} was expected.");
+        Add(info, info.ByteLength, () => new MemoryHandle((void*)data));
+    }
 
     /// <summary>Adds a tensor over memory of our own, which lives as long as the model is used; reading it after it was freed throws.</summary>
     internal void Add(TensorInfo info, NativeBuffer data) => Add(info, data.ByteLength, () => data.Pin());
@@ -115,7 +121,7 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     private void Add(TensorInfo info, long byteLength, Func<MemoryHandle> pin)
     {
         if (info.ByteLength != byteLength)
-            throw new ArgumentException($"Tensor '{info.Name}' of {info} takes {info.ByteLength} bytes; {byteLength} were given.", nameof(info));
+            throw new ArgumentException($"Tensor '{info.Name}' of {info} takes {Sentence.Count(info.ByteLength, "byte")}; {byteLength} {Sentence.Form(byteLength, "was", "were")} given.", nameof(info));
         if (!_data.TryAdd(info.Name, (byteLength, pin)))
             throw new ArgumentException($"Tensor '{info.Name}' stands twice.", nameof(info));
         _tensors.Add(info);

@@ -1,3 +1,5 @@
+using FedICU.Safetensors;
+
 namespace FedICU;
 
 /// <summary>
@@ -30,6 +32,18 @@ public abstract partial class TensorSink
 
     /// <summary>Discards what was written since <see cref="Begin"/>; what was there before stays. Does nothing after <see cref="Commit"/>.</summary>
     public abstract void Abort();
+
+    /// <summary>The file or folder that is written, null where the sink has none.</summary>
+    internal virtual (string Path, bool IsFolder)? Place => null;
+
+    /// <summary>Whether the sink writes to a model's own place, or to a file of it where one of the two is a folder.</summary>
+    internal bool Replaces(string path) => Place is { } place && path.Length > 0 && !path.Contains('\0') && Files(place.Path).Intersect(Files(path)).Any();
+
+    private static string[] Files(string path)
+    {
+        string whole = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        return [whole, Path.Combine(whole, ModelFolder.AdapterModel), .. ModelFolder.Precedence.Select(name => Path.Combine(whole, name))];
+    }
 
     /// <summary>A sink that keeps nothing: for rounds that are run for their report.</summary>
     public static TensorSink Discard => new DiscardingSink();

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Collections.Frozen;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -91,6 +92,16 @@ public abstract partial class TensorSource : IDisposable
 
     /// <summary>Frees what the source holds.</summary>
     protected virtual void Dispose(bool disposing) { }
+
+    /// <summary>Why these tensors are no whole model by their own metadata, in a sentence; null where the metadata say nothing of the kind.</summary>
+    internal string? DescribeNoModel()
+    {
+        if (Metadata.GetValueOrDefault(MetadataKeys.State) is { } state)
+            return $"'{Location}': metadata '{MetadataKeys.State}' is {Sentence.Quote(state)}, a client's state; a model was expected.";
+        return Metadata.GetValueOrDefault(MetadataKeys.Update) is { } kind and not "full"
+            ? $"'{Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(kind)}; a whole model (full) was expected."
+            : null;
+    }
 
     /// <summary>Tells the source that <see cref="Tensors"/> has changed, so that <see cref="Find"/> looks anew.</summary>
     protected void ResetIndex() => _index = null;

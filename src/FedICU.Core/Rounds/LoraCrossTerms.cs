@@ -34,7 +34,7 @@ internal static class LoraCrossTerms
 
         if (leftOut.Count > 0)
         {
-            notes.Add($"The cross-term of {Sentence.Quote(leftOut[0])}{(leftOut.Count > 1 ? $" and of {leftOut.Count - 1} more LoRA pairs" : "")} was left out: " +
+            notes.Add($"The cross-term of {Sentence.Quote(leftOut[0])}{(leftOut.Count > 1 ? $" and of {Sentence.Count(leftOut.Count - 1, "more LoRA pair")}" : "")} was left out: " +
                 $"clients times rank are more than {MaximumStackedRank}.");
         }
 

@@ -23,6 +23,9 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     public double Weight { get; set; }
 
+    /// <summary>Neither the caller nor the update states a weight.</summary>
+    public bool IsSilent { get; set; }
+
     /// <summary>Why the client was left out, null while it takes part.</summary>
     public string? Exclusion { get; set; }
 

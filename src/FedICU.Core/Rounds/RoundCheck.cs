@@ -3,7 +3,7 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>Everything that is checked before anything is computed: weights, files, adapters' configurations, bases, names, shapes, types.</summary>
-internal sealed class RoundCheck(AggregationRound round, CancellationToken cancellationToken)
+internal sealed class RoundCheck(AggregationRound round, TensorSink output, CancellationToken cancellationToken)
 {
     // a sentence lists no more clients than a person reads
     private const int ListedReasons = 10;
@@ -24,10 +24,8 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
     /// <summary>Tensors that keep the global model's value for a fault of a client that still takes part, and why.</summary>
     public Dictionary<string, string> DroppedTensors()
     {
-        var dropped = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var (_, tensor, sentence) in _tensorFaults.Where(fault => fault.Client.Exclusion is null))
-            dropped.TryAdd(tensor, sentence);
-        return dropped;
+        var faults = _tensorFaults.Where(fault => fault.Client.Exclusion is null).GroupBy(fault => fault.Tensor, StringComparer.Ordinal);
+        return faults.ToDictionary(tensor => tensor.Key, tensor => Listed([.. tensor.Select(fault => fault.Sentence)]), StringComparer.Ordinal);
     }
 
     /// <summary>Opens and checks all clients; the caller disposes <see cref="Participants"/> whatever happens.</summary>
@@ -36,11 +34,16 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
         _options.Validate();
         if (round.Updates.Count == 0)
             throw Refused("The round has no clients; at least one was expected.");
+        if (round.Global.DescribeNoModel() is { } other)
+            throw Refused(other);
         foreach (ClientUpdate update in round.Updates.OrderBy(update => update.Id, StringComparer.Ordinal))
         {
             var participant = new Participant(update);
             if (Participants.Count > 0 && Participants[^1].Id == update.Id)
                 throw Refused($"{participant.Name} was added twice; ids must be unique.", participant);
+            // the global model may be replaced by the next one, a client's update is its own
+            if (update.Path is { } path && output.Replaces(path))
+                throw Refused($"{participant.Who}: the output would replace its update; another place was expected.", participant);
             Participants.Add(participant);
         }
 
@@ -55,6 +58,8 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
         CheckBases();
         foreach (Participant participant in Included.ToList())
             CheckTensors(participant);
+        // after what is wrong with the models: who states no weight may be no client of this model
+        CheckSilence();
         CheckQuorum();
     }
 
@@ -79,13 +84,17 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
         int included = Included.Count();
         int quorum = _options.Quorum ?? Participants.Count(participant => !participant.WeighsNothing);
         string[] reasons = [.. Participants.Select(participant => participant.Exclusion).OfType<string>()];
-        string listed = string.Concat(reasons.Take(ListedReasons).Select(reason => " " + reason)) +
-            (reasons.Length > ListedReasons ? $" And {reasons.Length - ListedReasons} more." : "");
         if (included == 0)
-            throw Refused($"No client remains in the round.{listed}");
+            throw Refused($"No client remains in the round. {Listed(reasons)}");
         if (included < quorum)
-            throw Refused($"{included} of {Participants.Count} clients remain; the quorum is {quorum}{(_options.Quorum is null ? ", as none was set: all clients" : "")}.{listed}");
+        {
+            throw Refused(
+                $"{included} of {Sentence.Count(Participants.Count, "client")} {Sentence.Form(included, "remains", "remain")}; the quorum is {quorum}{(_options.Quorum is null ? ", as none was set: all clients" : "")}. {Listed(reasons)}".TrimEnd());
+        }
     }
+
+    private static string Listed(string[] sentences) =>
+        string.Join(' ', sentences.Take(ListedReasons)) + (sentences.Length > ListedReasons ? $" And {sentences.Length - ListedReasons} more." : "");
 
     private void OpenOne(Participant participant)
     {
@@ -101,8 +110,6 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
 
     private void TakeWeights()
     {
-        var stated = new List<Participant>();
-        var silent = new List<Participant>();
         foreach (Participant participant in Included)
         {
             double? weight = null;
@@ -118,18 +125,10 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
             if (weight is { } w && !(w >= 0 && double.IsFinite(w)))
                 throw Refused($"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.", participant);
             participant.Weight = weight ?? 1;
-            (weight is null ? silent : stated).Add(participant);
+            participant.IsSilent = weight is null;
         }
 
-        if (stated.Count > 0 && silent.Count > 0)
-        {
-            throw Refused(
-                $"{silent[0].Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stated[0].Id)} does; give a weight for every client or for none.", silent[0]);
-        }
-
-        if (silent.Count > 0)
-            Notes.Add($"No client states {MetadataKeys.Examples}: every client weighs 1.");
-        foreach (Participant participant in stated.Where(participant => participant.Weight == 0))
+        foreach (Participant participant in Included.Where(participant => participant.Weight == 0).ToList())
         {
             participant.WeighsNothing = true;
             participant.Exclusion = $"{participant.Who} has the weight 0.";
@@ -137,6 +136,15 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
 
         if (!double.IsFinite(Included.Sum(participant => participant.Weight)))
             throw Refused("The sum of the clients' weights is not finite.");
+    }
+
+    private void CheckSilence()
+    {
+        if (Included.FirstOrDefault(participant => participant.IsSilent) is not { } silent)
+            return;
+        if (Participants.FirstOrDefault(participant => !participant.IsSilent && (participant.Exclusion is null || participant.WeighsNothing)) is { } stated)
+            throw Refused($"{silent.Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stated.Id)} does; give every client a weight.", silent);
+        Notes.Add($"No client states {MetadataKeys.Examples}: every client weighs 1.");
     }
 
     private void CheckAdapters()
@@ -154,9 +162,11 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
                 throw Refused($"{participant.Who}: its adapter_config.json disagrees with {expected.Whose}: {difference}.", participant);
         }
 
-        Participant[] without = [.. Included.Where(participant => participant.AdapterConfig is null)];
+        // a packed update is one file: it never comes with a config
+        Participant[] without = [.. Included.Where(participant => participant.AdapterConfig is null && participant.Kind != UpdateKind.Sparse)];
+        string whose = Included.Any(participant => participant.AdapterConfig is not null) ? "others have" : "the global adapter has";
         if (without.Length > 0)
-            Notes.Add($"{without[0].Who}{(without.Length > 1 ? $" and {without.Length - 1} more" : "")} came without the adapter_config.json that others have: there was nothing to compare.");
+            Notes.Add($"{without[0].Who}{(without.Length > 1 ? $" and {without.Length - 1} more" : "")} came without the adapter_config.json that {whose}: there was nothing to compare.");
     }
 
     private void CheckBases()
@@ -200,8 +210,8 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
             {
                 if (!found.DType.IsComputed || !expected.DType.IsComputed || participant.IsPacked(found))
                 {
-                    Fault(_options.OnDType, RoundFault.DType, participant, expected.Name,
-                        $"{Tensor(expected)} has the type {found.DType.SafetensorsName}; {expected.DType.SafetensorsName} was expected.");
+                    string type = expected.DType.IsComputed && !participant.IsPacked(found) ? "a float type (F64, F32, F16 or BF16)" : expected.DType.SafetensorsName;
+                    Fault(_options.OnDType, RoundFault.DType, participant, expected.Name, $"{Tensor(expected)} has the type {found.DType.SafetensorsName}; {type} was expected.");
                 }
                 else if (widened is null)
                 {
@@ -228,9 +238,9 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
         if (participant.Exclusion is not null)
             return;
         if (widened is not null)
-            Notes.Add(widened + (moreWidened > 0 ? $" So are {moreWidened} more of its tensors." : ""));
+            Notes.Add(widened + (moreWidened > 0 ? $" So {Sentence.Form(moreWidened, "is", "are")} {moreWidened} more of its tensors." : ""));
         if (ignored is not null)
-            Notes.Add(ignored + (moreIgnored > 0 ? $", and so were {moreIgnored} more." : "."));
+            Notes.Add(ignored + (moreIgnored > 0 ? $", and so {Sentence.Form(moreIgnored, "was", "were")} {moreIgnored} more." : "."));
 
         string Tensor(TensorInfo tensor) => $"{participant.Who}: tensor {Sentence.Quote(tensor.Name)}";
     }

@@ -19,7 +19,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private AggregationResult Execute()
     {
-        var check = new RoundCheck(round, cancellationToken);
+        var check = new RoundCheck(round, output, cancellationToken);
         try
         {
             check.Run();
@@ -209,7 +209,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
             check.NonFinite[(state.Participants[k].Id, tensor.Name)] = count;
             check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
-                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} has {count} values that are NaN or infinite; finite values were expected.");
+                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.NonFinite(count)}; finite values were expected.");
             faults++;
         }
 
@@ -217,7 +217,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         {
             string where = round.Global.Location is "memory" ? "" : $" in {Sentence.Quote(round.Global.Location)}";
             throw new RoundRejectedException(
-                RoundFault.NonFinite, $"The global model's tensor {Sentence.Quote(tensor.Name)}{where} has {own} values that are NaN or infinite; finite values were expected.",
+                RoundFault.NonFinite, $"The global model's tensor {Sentence.Quote(tensor.Name)}{where} has {Sentence.NonFinite(own)}; finite values were expected.",
                 tensor: tensor.Name);
         }
 

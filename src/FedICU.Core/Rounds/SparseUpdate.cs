@@ -59,7 +59,7 @@ internal static class SparseUpdate
         if (used != 0 && mask.LastByte >> used != 0)
             throw Malformed(source, packed.Tensor.Name, "has mask bits beyond its last element");
         if (mask.Count != packed.Values.ElementCount)
-            throw Malformed(source, packed.Tensor.Name, $"has {packed.Values.ElementCount} values where its mask has {mask.Count} bits set");
+            throw Malformed(source, packed.Tensor.Name, $"has {Sentence.Count(packed.Values.ElementCount, "value")} where its mask has {Sentence.Count(mask.Count, "bit")} set");
         return mask;
     }
 

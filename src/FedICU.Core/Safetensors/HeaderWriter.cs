@@ -33,7 +33,7 @@ internal static class HeaderWriter
                 CheckTensor(tensor, names, location);
                 if (tensor.ByteLength > long.MaxValue / 2 - dataLength)
                     throw new FedIcuException(
-                        $"'{location}' cannot hold tensor {Sentence.Quote(tensor.Name)} of {tensor.ByteLength} bytes beside the others.");
+                        $"'{location}' cannot hold tensor {Sentence.Quote(tensor.Name)} of {Sentence.Count(tensor.ByteLength, "byte")} beside the others.");
                 WriteTensor(writer, tensor, dataLength);
                 dataLength += tensor.ByteLength;
             }

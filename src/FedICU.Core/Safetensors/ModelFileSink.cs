@@ -24,6 +24,8 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
     private readonly List<string> _createdFolders = [];
     private bool _begun;
 
+    internal override (string Path, bool IsFolder)? Place => (place, folder is not null);
+
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         ArgumentNullException.ThrowIfNull(tensors);

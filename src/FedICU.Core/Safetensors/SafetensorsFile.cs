@@ -31,7 +31,7 @@ public sealed class SafetensorsFile : TensorSource
         int read = ModelFile.ReadAt(handle, header, SafetensorsHeader.PrefixLength, path);
         if (read < headerLength)
             throw new InvalidModelException(
-                $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, {read} are there.");
+                $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, {read} {Sentence.Form(read, "is", "are")} there.");
         _header = SafetensorsHeader.Parse(header, length - _dataStart, path);
 
         if (access == FileAccessMode.Mapped)

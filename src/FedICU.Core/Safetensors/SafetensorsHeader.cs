@@ -46,7 +46,7 @@ internal sealed class SafetensorsHeader
     public static int CheckLength(ReadOnlySpan<byte> prefix, long fileLength, string location)
     {
         if (prefix.Length < PrefixLength)
-            throw new InvalidModelException($"'{location}' has {fileLength} bytes, fewer than the 8 of a header's length.");
+            throw new InvalidModelException($"'{location}' has {Sentence.Count(fileLength, "byte")}, fewer than the 8 of a header's length.");
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
         if (length == 0)
             throw new InvalidModelException($"'{location}' has a header of 0 bytes.");

@@ -51,6 +51,12 @@ internal static class Sentence
     /// <summary>A count of things whose plural takes an s: <c>1 tensor</c>, <c>2 tensors</c>.</summary>
     public static string Count(long count, string noun) => string.Create(CultureInfo.InvariantCulture, $"{count} {noun}{(count == 1 ? "" : "s")}");
 
+    /// <summary>The form of a verb that goes with a count.</summary>
+    public static string Form(long count, string one, string many) => count == 1 ? one : many;
+
+    /// <summary>What is wrong with so many values: <c>1 value that is NaN or infinite</c>.</summary>
+    public static string NonFinite(long count) => $"{Count(count, "value")} that {Form(count, "is", "are")} NaN or infinite";
+
     /// <summary>What a JSON value is, in words: <c>a number</c>.</summary>
     public static string Kind(JsonValueKind kind) => kind switch
     {

@@ -65,7 +65,13 @@ public unsafe class TensorContext
     /// <param name="client">The client's number in <see cref="Clients"/>.</param>
     /// <param name="weight">w_k.</param>
     /// <param name="score">s_k, what the weight was made of.</param>
-    public void ReportWeight(int client, double weight, double? score = null) => (Weights[client], Scores[client]) = (weight, score);
+    /// <exception cref="ArgumentOutOfRangeException">There is no client of that number.</exception>
+    public void ReportWeight(int client, double weight, double? score = null)
+    {
+        if (client < 0 || client >= Clients.Count)
+            throw new ArgumentOutOfRangeException(nameof(client), client, $"There is no client of this number; one from 0 to {Clients.Count - 1} was expected.");
+        (Weights[client], Scores[client]) = (weight, score);
+    }
 
     /// <summary>output = round(sum_k n_k y_k / sum_k n_k): the mean by the clients' weights (McMahan et al. 2017).</summary>
     public void WeightedMean()
@@ -79,8 +85,19 @@ public unsafe class TensorContext
     /// <summary>output = round(sum_k weights[k] y_k / divisor), in float64, one rounding.</summary>
     /// <param name="weights">A weight for each client.</param>
     /// <param name="divisor">Divides the sum.</param>
+    /// <exception cref="ArgumentException">The weights are not as many as the clients, or one is not finite, or the divisor is 0 or not finite.</exception>
     public void WeightedSum(ReadOnlySpan<double> weights, double divisor)
     {
+        if (weights.Length != Clients.Count)
+            throw new ArgumentException($"There {Sentence.Form(weights.Length, "is", "are")} {Sentence.Count(weights.Length, "weight")} for {Sentence.Count(Clients.Count, "client")}; one for each was expected.", nameof(weights));
+        for (int k = 0; k < weights.Length; k++)
+        {
+            if (!double.IsFinite(weights[k]))
+                throw new ArgumentException($"The weight of client {Sentence.Quote(Clients[k].Id)} is {MetadataKeys.Invariant(weights[k])}; a finite number was expected.", nameof(weights));
+        }
+
+        if (divisor == 0 || !double.IsFinite(divisor))
+            throw new ArgumentException($"The divisor is {MetadataKeys.Invariant(divisor)}; a finite number other than 0 was expected.", nameof(divisor));
         PanelReader[] inputs = Inputs(UpdateForm.Parameters, withGlobal: false);
         double[] copied = weights.ToArray();
         WritePanels(inputs, new Grouping(Info.Shape, NormAxis.Tensor), (_, panels, panel, output) =>
@@ -89,7 +106,7 @@ public unsafe class TensorContext
 
     /// <summary>
     /// Computes the output element by element from all clients' values of that element: for rules that no fused verb serves. Where a value or a result is
-    /// not finite, the round applies its policy.
+    /// not finite, the round applies its policy; where the values are finite and the rule's result is not, the round is refused.
     /// </summary>
     /// <param name="form">Whether values are parameters or updates; for updates the result is added to the global model's value.</param>
     /// <param name="rule">Is given the clients' values of one element, in their order and free to be overwritten, and returns the result.</param>
@@ -98,7 +115,17 @@ public unsafe class TensorContext
         ArgumentNullException.ThrowIfNull(rule);
         int clients = Clients.Count;
         PanelReader[] inputs = Inputs(form, withGlobal: form == UpdateForm.Delta);
-        WritePanels(inputs, new Grouping(Info.Shape, NormAxis.Tensor), (_, panels, panel, output) =>
+        long ofRule = 0;
+        try
+        {
+            WritePanels(inputs, new Grouping(Info.Shape, NormAxis.Tensor), MakePanel);
+        }
+        catch (NonFiniteOutputException) when (ofRule > 0)
+        {
+            throw new NonFiniteOutputException(Info, $"the rule's result is NaN or infinite for {Sentence.Count(ofRule, "element")} of finite values.");
+        }
+
+        long MakePanel(IComputeBackend _, ReadOnlySpan<TensorPanel> panels, Grouping.Panel panel, TensorPanel output)
         {
             Span<double> values = new double[clients];
             long nonFinite = 0;
@@ -113,6 +140,8 @@ public unsafe class TensorContext
                 }
 
                 double result = rule(values);
+                if (finite && !double.IsFinite(result))
+                    Interlocked.Increment(ref ofRule);
                 if (form == UpdateForm.Delta)
                     result += Rounding.Read(panels[clients].Data, panels[clients].DType, i);
                 Rounding.Write(output.Data, output.DType, i, result);
@@ -121,7 +150,7 @@ public unsafe class TensorContext
             }
 
             return nonFinite;
-        });
+        }
     }
 
     /// <summary>output = the global model's value, in the output's type.</summary>
@@ -314,7 +343,7 @@ public unsafe class TensorContext
                 _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(target, panel.Length * size));
         });
         if (nonFinite != 0)
-            throw new NonFiniteOutputException(Info, $"{nonFinite} results are not finite, from finite inputs; they do not fit {Output.DType.SafetensorsName}.");
+            throw new NonFiniteOutputException(Info, $"{Sentence.Count(nonFinite, "result")} {Sentence.Form(nonFinite, "is", "are")} not finite, from finite inputs; {Sentence.Form(nonFinite, "it does", "they do")} not fit {Output.DType.SafetensorsName}.");
     }
 
     private delegate void GroupVerb(ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);

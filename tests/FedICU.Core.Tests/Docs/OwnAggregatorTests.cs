@@ -97,8 +97,8 @@ internal sealed class OwnAggregatorTests : SnippetFixture
         {
             Refused(RoundFault.Shape, Models.Of("w", [1, 2], 1, 2), "Client 'b': tensor 'w' has the shape [1, 2]; [2] was expected.");
             Refused(RoundFault.Missing, Models.Of("v", [2], 1, 2), "Client 'b': tensor 'w' is missing; F32 [2] was expected.");
-            Refused(RoundFault.NonFinite, Models.Of("w", [2], float.NaN, 2), "Client 'b': tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
-            Refused(RoundFault.NonFinite, Models.Of("w", [2], 1, float.PositiveInfinity), "Client 'b': tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+            Refused(RoundFault.NonFinite, Models.Of("w", [2], float.NaN, 2), "Client 'b': tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
+            Refused(RoundFault.NonFinite, Models.Of("w", [2], 1, float.PositiveInfinity), "Client 'b': tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
 
             void Refused(RoundFault fault, MemoryModel update, string sentence) => Assert.That(
                 () => Models.Run(aggregator, global, [ClientUpdate.FromTensors("a", global), ClientUpdate.FromTensors("b", update), ClientUpdate.FromTensors("c", global)]),

@@ -5,7 +5,7 @@ namespace FedICU.Tests.Docs;
 /// <summary>
 /// What the documents show is what is compiled and run: each C# block of README.md and docs/*.md has a name, <c>```csharp name</c>, and is the text
 /// of <c>#region name</c> in a file of this folder (or, where the name ends in .cs, the whole of that file). A region stands inside a test that runs
-/// it on real files.
+/// it on real files; using directives at a block's head cannot, and are only looked up.
 /// </summary>
 internal sealed partial class SnippetTests
 {
@@ -26,7 +26,10 @@ internal sealed partial class SnippetTests
 
         Dictionary<string, string> regions = Regions();
         Assert.That(regions.Keys, Does.Contain(fence.Name), $"{fence}: there is no such region in the Docs folder of the tests");
-        Assert.That(Normal(fence.Text), Is.EqualTo(regions[fence.Name]), fence.ToString());
+        Match head = UsingsPattern().Match(fence.Text);
+        foreach (Capture name in head.Groups["name"].Captures)
+            Assert.That(typeof(IAggregator).Assembly.GetExportedTypes().Select(type => type.Namespace), Does.Contain(name.Value), fence.ToString());
+        Assert.That(Normal(fence.Text[head.Length..]), Is.EqualTo(regions[fence.Name]), fence.ToString());
     }
 
     [Test]
@@ -58,6 +61,9 @@ internal sealed partial class SnippetTests
         int indentation = lines.Where(line => line.Length > 0).Select(line => line.Length - line.TrimStart(' ').Length).DefaultIfEmpty().Min();
         return string.Join('\n', lines.Select(line => line.Length > 0 ? line[indentation..] : line)).Trim('\n');
     }
+
+    [GeneratedRegex(@"^(using (?<name>[\w.]+);\n)*")]
+    private static partial Regex UsingsPattern();
 
     [GeneratedRegex(@"^ *#region (?<name>\S+)\n(?<body>.*?)^ *#endregion", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex RegionPattern();

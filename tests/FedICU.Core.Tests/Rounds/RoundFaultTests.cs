@@ -24,9 +24,9 @@ internal sealed class RoundFaultTests
         yield return Case(RoundFault.Shape, Bad(new() { { "a", [2], new float[2] }, { "b", [4], new float[4] } }), "b",
             "Client 'bad': tensor 'b' has the shape [4]; [2, 2] was expected.");
         yield return Case(RoundFault.DType, Bad(new() { { "a", [2], new int[2] }, { "b", [2, 2], new float[4] } }), "a",
-            "Client 'bad': tensor 'a' has the type I32; F32 was expected.");
+            "Client 'bad': tensor 'a' has the type I32; a float type (F64, F32, F16 or BF16) was expected.");
         yield return Case(RoundFault.NonFinite, Bad(Model([0, float.NaN], [1, float.PositiveInfinity, float.NegativeInfinity, 1])), "a",
-            "Client 'bad': tensor 'a' has 1 values that are NaN or infinite; finite values were expected.");
+            "Client 'bad': tensor 'a' has 1 value that is NaN or infinite; finite values were expected.");
         yield return Case(RoundFault.Base, Bad(Model([0, 0], [0, 0, 0, 0]), "sha256:00"), null,
             $"Client 'bad' made its update against the model sha256:00; the round's global model is {ModelDigest.Compute(Global)}.");
         yield return Case(RoundFault.Unreadable, ClientUpdate.FromFile("bad", "no-such-file.safetensors", 1), null, "Client 'bad': 'no-such-file.safetensors' ");
@@ -97,7 +97,7 @@ internal sealed class RoundFaultTests
     [Test]
     public void EveryClientBadIsOneSentence() => Assert.That(
         () => Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("x", Model([float.NaN, 0], [0, 0, 0, 0]), 1)], new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 }),
-        Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith("No client remains in the round. Client 'x': tensor 'a' has 1 values"));
+        Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith("No client remains in the round. Client 'x': tensor 'a' has 1 value"));
 
     [Test]
     public void NoClients() => Assert.That(
@@ -150,7 +150,7 @@ internal sealed class RoundFaultTests
         MemoryModel global = new() { { "a", [1], new Half[] { (Half)1 } } };
         ClientUpdate client = ClientUpdate.FromTensors("x", new MemoryModel { { "a", [1], new float[] { 1e5f } } }, 1);
         Assert.That(() => Models.Run(new FedAvgAggregator(), global, [client], new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 }),
-            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Tensor 'a': 1 results are not finite, from finite inputs; they do not fit F16."));
+            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Tensor 'a': 1 result is not finite, from finite inputs; it does not fit F16."));
     }
 
     [Test]
@@ -176,8 +176,8 @@ internal sealed class RoundFaultTests
         sink.Dispose();
         Assert.That(report.Notes, Is.EqualTo(new[]
         {
-            "Client 'x': tensor 'a' is F16 where the global model has F32; both are widened exactly. So are 1 more of its tensors.",
-            "Client 'x': tensor 'c' of F32 [1] is not in the global model. It was ignored, and so were 1 more.",
+            "Client 'x': tensor 'a' is F16 where the global model has F32; both are widened exactly. So is 1 more of its tensors.",
+            "Client 'x': tensor 'c' of F32 [1] is not in the global model. It was ignored, and so was 1 more.",
         }));
     }
 
@@ -189,7 +189,7 @@ internal sealed class RoundFaultTests
         MemoryModel extra = new() { { "a", [2], new float[2] }, { "b", [2, 2], new float[4] }, { hostile, [1], new float[1] } };
         Refused(Client("k", extra), $"Client 'k': tensor '{cleaned}' of F32 [1] is not in the global model.");
         Refused(Client(hostile, new MemoryModel { { "a", [2], new float[2] } }), $"Client '{cleaned}': tensor 'b' is missing; F32 [2, 2] was expected.");
-        Refused(Client(hostile, Model([0, float.NaN], [0, 0, 0, 0])), $"Client '{cleaned}': tensor 'a' has 1 values that are NaN or infinite; finite values were expected.");
+        Refused(Client(hostile, Model([0, float.NaN], [0, 0, 0, 0])), $"Client '{cleaned}': tensor 'a' has 1 value that is NaN or infinite; finite values were expected.");
         Refused(ClientUpdate.FromTensors("k", new MemoryModel(new Dictionary<string, string> { [MetadataKeys.Update] = hostile })),
             $"Client 'k': 'memory': metadata 'fedicu.update' is '{cleaned}'; full, delta or sparse was expected.");
         Refused(ClientUpdate.FromTensors("k", new MemoryModel(new Dictionary<string, string> { [MetadataKeys.Examples] = hostile })),
@@ -217,13 +217,13 @@ internal sealed class RoundFaultTests
         string path = folder["k.safetensors"], global = folder["g.safetensors"];
         Model([0, float.NaN], [0, 0, 0, 0]).SaveTo(TensorSink.ToFile(path));
         Model([0, float.NaN], [0, 0, 0, 0]).SaveTo(TensorSink.ToFile(global));
-        const string What = "tensor 'a' has 1 values that are NaN or infinite; finite values were expected.";
+        const string What = "tensor 'a' has 1 value that is NaN or infinite; finite values were expected.";
         using TensorSource opened = TensorSource.Open(path), broken = TensorSource.Open(global);
         Refused(Global, ClientUpdate.FromFile("k", path), $"Client 'k' ('{path}'): {What}");
         Refused(Global, ClientUpdate.FromFile(path, path), $"Client '{path}': {What}");
         Refused(Global, ClientUpdate.FromTensors("k", opened), $"Client 'k' ('{path}'): {What}");
         Refused(broken, ClientUpdate.FromTensors("k", Global, kind: UpdateKind.Delta),
-            $"The global model's tensor 'a' in '{global}' has 1 values that are NaN or infinite; finite values were expected.");
+            $"The global model's tensor 'a' in '{global}' has 1 value that is NaN or infinite; finite values were expected.");
 
         static void Refused(TensorSource global, ClientUpdate update, string sentence) => Assert.That(
             () => Models.Run(new FedAvgAggregator(), global, [update]), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(sentence));
@@ -235,7 +235,7 @@ internal sealed class RoundFaultTests
     {
         var aggregator = new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model, Similarity = similarity });
         ClientUpdate bad = ClientUpdate.FromTensors("bad", Model([1, 2], [1, 2, 3, value]), 1);
-        const string Sentence = "Client 'bad': tensor 'b' has 1 values that are NaN or infinite; finite values were expected.";
+        const string Sentence = "Client 'bad': tensor 'b' has 1 value that is NaN or infinite; finite values were expected.";
         var options = new RoundOptions { OnNonFinite = policy, Quorum = 2 };
         if (policy == FaultPolicy.Reject)
         {
@@ -290,7 +290,7 @@ internal sealed class RoundFaultTests
 
         MemoryModel large = new() { { "mask", [2], new[] { 1e6f, float.NegativeInfinity } }, { "w", [1], new float[] { 1 } } };
         Assert.That(() => Models.Run(new FedAvgAggregator(), large, [ClientUpdate.FromTensors("x", client, 1)], options),
-            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Tensor 'mask': 1 results are not finite, from finite inputs; they do not fit F16."));
+            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Tensor 'mask': 1 result is not finite, from finite inputs; it does not fit F16."));
     }
 
     [Test]
@@ -566,7 +566,7 @@ internal sealed class RoundFaultTests
         (RoundReport report, MemorySink sink) = Models.Run(
             new FedAvgAggregator(), Pairs(), [ClientUpdate.FromTensors("x", Pairs(), 1), ClientUpdate.FromTensors("y", Pairs(), 1)], new RoundOptions { Statistics = true });
         sink.Dispose();
-        Assert.That(report.Notes, Is.EqualTo(new[] { "The cross-term of 'm' and of 1 more LoRA pairs was left out: clients times rank are more than 1024." }));
+        Assert.That(report.Notes, Is.EqualTo(new[] { "The cross-term of 'm' and of 1 more LoRA pair was left out: clients times rank are more than 1024." }));
     }
 
     private static RoundOptions Policy(RoundFault fault, FaultPolicy policy) => fault switch

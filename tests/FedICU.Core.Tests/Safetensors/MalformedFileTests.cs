@@ -96,7 +96,7 @@ public sealed class MalformedFileTests
     private static IEnumerable<Case> Lengths()
     {
         for (int length = 0; length < 8; length++)
-            yield return new(new byte[length], $" has {length} bytes, fewer than the 8 of a header's length.");
+            yield return new(new byte[length], $" has {(length == 1 ? "1 byte" : $"{length} bytes")}, fewer than the 8 of a header's length.");
         yield return new(new byte[8], " has a header of 0 bytes.");
         yield return new([.. new byte[8], (byte)'{', (byte)'}'], " has a header of 0 bytes.");
         foreach (ulong length in (ulong[])[100_000_001, uint.MaxValue, 1ul << 32, long.MaxValue, 1ul << 63, ulong.MaxValue - 7, ulong.MaxValue])

@@ -1,3 +1,5 @@
+using FedICU.Compute;
+
 namespace FedICU.Tests;
 
 /// <summary>What the client's files say of themselves: the momentum's round and base, and what is no model, no update, no momentum.</summary>
@@ -40,7 +42,7 @@ internal sealed class FedIcuClientStateTests
         Refused(() => In(7).CreateUpdate(Other, Trained, update, kept.Model),
             $"'memory': the momentum is of this round, 7, and of an update against the model {digest}; one of a round before, or against {other}, was expected.");
         Refused(() => In(null).CreateUpdate(Global, Model(("round", "last"), 2, 2, 7), update, kept.Model), "'memory': metadata 'round' is 'last'; a whole number was expected.");
-        Refused(() => In(8).CreateUpdate(Global, Trained, update, Model(("fedicu.state", "adam"), 0, 0, 0)), "'memory': metadata 'fedicu.state' is 'adam'; momentum was expected.");
+        Refused(() => In(8).CreateUpdate(Global, Trained, update, Model(("fedicu.state", "adam"), 0, 0, 0)), "'memory': metadata 'fedicu.state' is 'adam'; 'momentum' was expected.");
     }
 
     [Test]
@@ -53,6 +55,47 @@ internal sealed class FedIcuClientStateTests
         RoundRejectedException refused = Assert.Throws<RoundRejectedException>(() => Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("c", state)]))!;
         Assert.That(refused.Message, Is.EqualTo("Client 'c': 'memory': metadata 'fedicu.state' is 'momentum', a client's state; an update was expected."));
         Assert.That((refused.Fault, refused.ClientId), Is.EqualTo((RoundFault.Unreadable, "c")));
+    }
+
+    [TestCase("fedicu.update", "delta", "metadata 'fedicu.update' is 'delta', a client's update; a momentum was expected.")]
+    [TestCase("fedicu.update", "sparse", "metadata 'fedicu.update' is 'sparse', a client's update; a momentum was expected.")]
+    [TestCase("fedicu.update", "full", "metadata 'fedicu.state' is missing; 'momentum' was expected.")]
+    [TestCase("num_examples", "7", "metadata 'fedicu.state' is missing; 'momentum' was expected.")]
+    [TestCase("format", "pt", "metadata 'fedicu.state' is missing; 'momentum' was expected.")]
+    public void OnlyAMomentumIsAveragedWithTheUpdate(string key, string value, string sentence)
+    {
+        MemoryModel other = Model((key, value), 1, 2, 3);
+        Refused(() => new FedIcuClient().CreateUpdate(Global, Trained, TensorSink.Discard, other), $"'memory': {sentence}");
+        // what the caller supplies need not say what it is, but an update says that it is none
+        void Supplied() => new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied }).CreateUpdate(Global, Trained, TensorSink.Discard, other);
+        if (value is "delta" or "sparse")
+            Refused(Supplied, $"'memory': {sentence}");
+        else
+            Supplied();
+    }
+
+    [Test]
+    public void AFileThatSaysNothingIsAMomentumByItsTypes()
+    {
+        MemoryModel global = new() { { "w", [3], new Half[3] } }, trained = new() { { "w", [3], new[] { (Half)1, (Half)2, (Half)3 } } };
+        new FedIcuClient().CreateUpdate(global, trained, TensorSink.Discard, Model(null, 1, 2, 3));
+        Refused(() => new FedIcuClient().CreateUpdate(global, trained, TensorSink.Discard, trained), "'memory': the momentum of tensor 'w' is F16 [3]; F32 [3] was expected.");
+    }
+
+    [Test]
+    public void APackedUpdateIsOneFile()
+    {
+        using var folder = new Safetensors.TempFolder();
+        Global.SaveTo(TensorSink.ToAdapterFolder(folder["adapter"], PeftAdapterConfig.Parse("{}"u8, "test")));
+        using TensorSource adapter = TensorSource.Open(folder["adapter"]);
+        TensorSink output = TensorSink.To(folder["update"], adapter);
+        Assert.That(() => new FedIcuClient().CreateUpdate(adapter, Trained, output),
+            Throws.TypeOf<FedIcuException>().With.Message.EqualTo($"'{folder["update"]}': the packed update of an adapter is one file; TensorSink.ToFile or a dense update was expected."));
+        Assert.That(Directory.Exists(folder["update"]), Is.False);
+        new FedIcuClient().CreateUpdate(adapter, Trained, TensorSink.ToFile(folder["update.safetensors"]));
+        new FedIcuClient().CreateUpdate(adapter, Trained, output, dense: true);
+        using TensorSource update = TensorSource.Open(folder["update"]);
+        Assert.That(update, Is.TypeOf<PeftAdapter>());
     }
 
     [TestCase("delta"), TestCase("sparse"), TestCase("thin")]

@@ -211,7 +211,7 @@ internal sealed class FedIcuClientTests
         Refused(Models.Of64("w", [2], 1, 2), null, "'memory': tensor 'w' is F64 [2]; F32 [2] was expected, as in 'memory'.");
         Refused(new() { { "w", [2], new float[2] }, { "x", [1], new float[1] } }, null, "'memory': tensor 'x' of F32 [1] is not in the global model 'memory'.");
         Refused(Models.Of("w", [2], 1, 2), Models.Of("v", [2], 1, 2), "'memory': the momentum of tensor 'w' is missing; F32 [2] was expected.");
-        Refused(Models.Of("w", [2], 1, float.NaN), null, "'memory': the trained model's tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+        Refused(Models.Of("w", [2], 1, float.NaN), null, "'memory': the trained model's tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
         Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied }).CreateUpdate(global, global, TensorSink.Discard),
             Throws.TypeOf<InvalidOptionsException>());
     }
@@ -239,14 +239,14 @@ internal sealed class FedIcuClientTests
         }
 
         Refused(new(), global, global, Models.Of("w", [4], 0, float.NaN, 0, 0), false,
-            "'memory': the momentum's tensor 'w' has 1 values that are NaN or infinite; finite values were expected.");
+            "'memory': the momentum's tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
         Refused(new(), Models.Of("w", [2], 3e38f, 1), Models.Of("w", [2], -3e38f, 2), null, true,
             $"Tensor 'w': its momentum has magnitudes up to {MetadataKeys.Invariant(2.0 * 3e38f)}, which do not fit F32.");
         using var folder = new Safetensors.TempFolder();
         Models.Of("w", [4], 1, 2, float.NaN, 4).SaveTo(TensorSink.ToFile(folder["trained.safetensors"]));
         using TensorSource file = TensorSource.Open(folder["trained.safetensors"]);
         Assert.That(() => new FedIcuClient().CreateUpdate(global, file, TensorSink.Discard),
-            Throws.TypeOf<InvalidModelException>().With.Message.StartsWith($"'{folder["trained.safetensors"]}': the trained model's tensor 'w' has 1 values"));
+            Throws.TypeOf<InvalidModelException>().With.Message.StartsWith($"'{folder["trained.safetensors"]}': the trained model's tensor 'w' has 1 value"));
 
         var small = new MemoryModel { { "w", [64], Enumerable.Range(0, 64).Select(i => (Half)(i % 3)).ToArray() } };
         var large = new MemoryModel { { "w", [64], Enumerable.Range(0, 64).Select(i => (Half)(i * 900)).ToArray() } };

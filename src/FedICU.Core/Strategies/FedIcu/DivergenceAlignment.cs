@@ -101,6 +101,9 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
                 // <v_k, v_k> = 1 is taken out again, unless v_k is zero
                 for (int k = 0; k < Count; k++)
                     scores[k] = (products[k] - (directionNorms[k] <= options.Epsilon ? 0 : 1)) / (Count - 1);
+                // two clients have the one cosine between them, which rounding must not make two
+                if (Count == 2)
+                    scores[0] = scores[1] = (scores[0] + scores[1]) / 2;
                 break;
             case Similarity.PairwiseWithSelf:
                 for (int k = 0; k < Count; k++)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -28,8 +29,8 @@ public sealed class FedIcuClient
     /// <summary>Masks a trained model and writes what is to be uploaded.</summary>
     /// <param name="global">The model as received, theta_g.</param>
     /// <param name="local">The model as trained, theta_k: the same names, shapes and types.</param>
-    /// <param name="output">Takes the update: packed values and bit masks (docs/adr/0006), or ordinary tensors.</param>
-    /// <param name="momentum">The momentum of the round before; null the first time.</param>
+    /// <param name="output">Takes the update: packed values and bit masks (docs/adr/0006), of an adapter or a sharded model in one file only; or ordinary tensors.</param>
+    /// <param name="momentum">The momentum of the round before, as <paramref name="momentumOutput"/> took it, or what the options say is supplied; null the first time.</param>
     /// <param name="momentumOutput">Takes the new momentum, F32 (F64 for F64 tensors); null where it is not kept.</param>
     /// <param name="dense">True writes the masked model as ordinary tensors.</param>
     /// <param name="backend">What computes; null: SIMD.</param>
@@ -47,6 +48,13 @@ public sealed class FedIcuClient
             throw new InvalidOptionsException(["momentum is supplied, and none was given."]);
         var run = new MaskRun(_options, global, local, momentum, momentumOutput, dense, backend ?? new SimdBackend());
         Check(run);
+        // the index of a sharded model has no place for packed values and masks, and PEFT finds none of its tensors beside an adapter's config
+        if (!run.IsDense && global is PeftAdapter or ShardedModel && output.Place is { IsFolder: true } place)
+        {
+            throw new FedIcuException(
+                $"'{place.Path}': the packed update of {(global is PeftAdapter ? "an adapter" : "a sharded model")} is one file; TensorSink.ToFile or a dense update was expected.");
+        }
+
         string digest = ModelDigest.Compute(global, _options.Threads, cancellationToken);
         long? round = momentum is null && momentumOutput is null ? null : _options.Round ?? RoundOf(local) ?? RoundOf(global);
         if (momentum is not null)
@@ -137,8 +145,6 @@ public sealed class FedIcuClient
     /// <summary>A momentum goes from round to round and model to model, but only forward.</summary>
     private static void CheckMomentum(TensorSource momentum, string digest, long? round)
     {
-        if (momentum.Metadata.GetValueOrDefault(MetadataKeys.State) is { } state and not MomentumState)
-            throw new InvalidModelException($"'{momentum.Location}': metadata '{MetadataKeys.State}' is '{state}'; {MomentumState} was expected.");
         if (round is not { } present || RoundOf(momentum) is not { } kept || kept < present)
             return;
         if (kept > present)
@@ -159,17 +165,32 @@ public sealed class FedIcuClient
             : throw new InvalidModelException($"'{source.Location}': metadata '{MetadataKeys.Round}' is '{text}'; a whole number was expected.");
     }
 
+    /// <summary>What is no momentum would be averaged with the update, and nothing would tell. A caller's own gradients (supplied) need not say what they are.</summary>
+    private static void CheckState(TensorSource momentum, MomentumRule rule)
+    {
+        string? kind = momentum.Metadata.GetValueOrDefault(MetadataKeys.Update), state = momentum.Metadata.GetValueOrDefault(MetadataKeys.State);
+        if (kind is not null and not "full")
+            throw new InvalidModelException($"'{momentum.Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(kind)}, a client's update; a momentum was expected.");
+        if (state != MomentumState && (state is not null || rule == MomentumRule.Ema))
+        {
+            throw new InvalidModelException(
+                $"'{momentum.Location}': metadata '{MetadataKeys.State}' is {(state is null ? "missing" : Sentence.Quote(state))}; '{MomentumState}' was expected.");
+        }
+    }
+
     private static void Check(MaskRun run)
     {
         (TensorSource global, TensorSource local, TensorSource? momentum) = (run.Global, run.Local, run.Momentum);
         foreach (TensorSource model in (ReadOnlySpan<TensorSource>)[global, local])
         {
-            if (model.Metadata.GetValueOrDefault(MetadataKeys.State) is { } state)
-                throw new InvalidModelException($"'{model.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; a model was expected.");
-            if (model.Metadata.GetValueOrDefault(MetadataKeys.Update) is { } kind and not "full")
-                throw new InvalidModelException($"'{model.Location}': metadata '{MetadataKeys.Update}' is '{kind}'; a whole model (full) was expected.");
+            if (model.DescribeNoModel() is { } other)
+                throw new InvalidModelException(other);
         }
 
+        // a file without any metadata may be another tool's momentum: its types must be a momentum's then
+        bool bare = momentum is { Metadata.Count: 0 } && run.Options.Momentum == MomentumRule.Ema;
+        if (momentum is not null && !bare)
+            CheckState(momentum, run.Options.Momentum);
         foreach (TensorInfo expected in global.Tensors)
         {
             if (local.Find(expected.Name) is not { } found)
@@ -180,7 +201,7 @@ public sealed class FedIcuClient
                 continue;
             if (momentum.Find(expected.Name) is not { } kept)
                 throw new InvalidModelException($"'{momentum.Location}': the momentum of tensor '{expected.Name}' is missing; {MaskRun.MomentumInfo(expected)} was expected.");
-            if (kept.Shape != expected.Shape || !kept.DType.IsComputed)
+            if (kept.Shape != expected.Shape || !kept.DType.IsComputed || bare && kept.DType != MaskRun.MomentumInfo(expected).DType)
                 throw new InvalidModelException($"'{momentum.Location}': the momentum of tensor '{expected.Name}' is {kept}; {MaskRun.MomentumInfo(expected)} was expected.");
         }
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -35,7 +36,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
 
     public TensorMaskReport Report => new(info.Name, info.ElementCount, _sent, Outputs.Sum(output => output.ByteLength), info.ByteLength);
 
-    private bool IsDense => run.Dense || !info.DType.IsComputed || run.Options.Mask == MaskRule.GaussianNoise || run.Options.Fill == MaskFill.Zero;
+    private bool IsDense => run.IsDense || !info.DType.IsComputed;
 
     private bool IsSoft => run.Options.Mask == MaskRule.Soft;
 
@@ -103,7 +104,11 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             });
         });
         if (nonFinite.Sum() is var faults and > 0)
-            throw new InvalidModelException($"Tensor '{info.Name}': {faults} values to be sent are not finite, from finite values; they do not fit {info.DType.SafetensorsName}.");
+        {
+            throw new InvalidModelException(
+                $"Tensor '{info.Name}': {Sentence.Count(faults, "value")} to be sent {Sentence.Form(faults, "is", "are")} not finite, from finite values; {Sentence.Form(faults, "it does", "they do")} not fit {info.DType.SafetensorsName}.");
+        }
+
         if (packed)
             output.Write(Mask, 0, _mask);
         Release();
@@ -184,7 +189,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             workers.Run(reader is null ? 0 : _panels.Count, parallel: false, (piece, scratch) =>
                 count += run.Backend.CountNonFinite(reader!.Read(_panels[piece].Start, _panels[piece].Length, scratch), _panels[piece].Length));
             if (count > 0)
-                throw new InvalidModelException($"'{source!.Location}': the {what} tensor '{info.Name}' has {count} values that are NaN or infinite; finite values were expected.");
+                throw new InvalidModelException($"'{source!.Location}': the {what} tensor '{info.Name}' has {Sentence.NonFinite(count)}; finite values were expected.");
         }
 
         throw new InvalidModelException($"Tensor '{info.Name}': the magnitudes' mean is not finite, from finite values: they are too large.");
@@ -545,6 +550,9 @@ internal sealed unsafe record MaskRun(
     private const long KeptBytes = 64 << 20;
 
     private long _kept;
+
+    /// <summary>Whether every tensor is written whole, by what was asked for.</summary>
+    public bool IsDense => Dense || Options.Mask == MaskRule.GaussianNoise || Options.Fill == MaskFill.Zero;
 
     /// <summary>Whether there is room for more.</summary>
     public bool Keeps => Interlocked.Read(ref _kept) < KeptBytes;

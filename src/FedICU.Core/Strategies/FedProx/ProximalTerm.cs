@@ -1,4 +1,5 @@
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -37,14 +38,14 @@ public sealed class ProximalTerm
     public double AddGradient<T>(ReadOnlySpan<T> local, ReadOnlySpan<T> global, Span<T> gradient) where T : unmanaged
     {
         if (gradient.Length != local.Length)
-            throw new ArgumentException($"The gradient has {gradient.Length} elements, the weights {local.Length}.", nameof(gradient));
+            throw new ArgumentException($"The gradient has {Sentence.Count(gradient.Length, "element")}, the weights {local.Length}.", nameof(gradient));
         return Run(local, global, gradient);
     }
 
     private unsafe double Run<T>(ReadOnlySpan<T> local, ReadOnlySpan<T> global, Span<T> gradient) where T : unmanaged
     {
         if (local.Length != global.Length)
-            throw new ArgumentException($"The trained weights have {local.Length} elements, the received ones {global.Length}.", nameof(global));
+            throw new ArgumentException($"The trained weights have {Sentence.Count(local.Length, "element")}, the received ones {global.Length}.", nameof(global));
         DType dtype = default(T) switch
         {
             double => DType.F64,

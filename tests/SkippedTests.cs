@@ -1,0 +1,29 @@
+using System.Collections.Concurrent;
+using NUnit.Framework.Interfaces;
+
+[assembly: FedICU.Testing.SkippedTests]
+
+namespace FedICU.Testing;
+
+/// <summary>Tells at the end why tests were skipped, a line for each reason: the runner itself names the tests only.</summary>
+[AttributeUsage(AttributeTargets.Assembly)]
+internal sealed class SkippedTestsAttribute : Attribute, ITestAction
+{
+    private readonly ConcurrentDictionary<string, int> _reasons = new();
+
+    public ActionTargets Targets => ActionTargets.Test | ActionTargets.Suite;
+
+    public void BeforeTest(ITest test) { }
+
+    public void AfterTest(ITest test)
+    {
+        TestContext.ResultAdapter result = TestContext.CurrentContext.Result;
+        if (!test.IsSuite && result.Outcome.Status == TestStatus.Skipped)
+            _reasons.AddOrUpdate(result.Message, 1, (_, count) => count + 1);
+        // the assembly is the last; the error stream is what the runner shows at its default verbosity
+        if (test.Parent is not null)
+            return;
+        foreach ((string reason, int count) in _reasons.OrderBy(pair => pair.Key, StringComparer.Ordinal))
+            TestContext.Error.WriteLine($"{count} {(count == 1 ? "test" : "tests")} skipped: {reason}");
+    }
+}
