@@ -132,6 +132,8 @@ public sealed class WrongInputTests
             Assert.Ignore("the superuser reads and writes everything");
         File.SetUnixFileMode(_place.B, UnixFileMode.None);
         Tool.Run(Round(_place.A, "k=" + _place.B)).Failed(1, "'k'", "b.safetensors", "denied");
+        Directory.CreateDirectory(_place["closed"], UnixFileMode.None);
+        Tool.Run(Round(_place.A, "k=" + _place["closed"])).Failed(1, "'k'", "closed", "denied");
         string folder = Path.GetDirectoryName(_place.A)!;
         UnixFileMode mode = File.GetUnixFileMode(folder);
         File.SetUnixFileMode(folder, UnixFileMode.UserRead | UnixFileMode.UserExecute);

@@ -76,7 +76,7 @@ internal static class ModelFile
     {
         FileNotFoundException or DirectoryNotFoundException => new($"'{path}' does not exist.", e),
         UnauthorizedAccessException => new($"'{path}' cannot be read: permission denied.", e),
-        _ => new($"'{path}' cannot be read: {e.Message}", e),
+        _ => new($"'{path}' cannot be read: {FileFailure.Describe(e)}.", e),
     };
 
     private static void RequireFile(string path)

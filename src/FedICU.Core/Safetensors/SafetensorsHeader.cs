@@ -51,7 +51,7 @@ internal sealed class SafetensorsHeader
         if (length == 0)
             throw new InvalidModelException($"'{location}' has a header of 0 bytes.");
         if (length > MaxLength)
-            throw new InvalidModelException($"'{location}' has a header of {length} bytes, above the limit of {MaxLength}.");
+            throw new InvalidModelException($"'{location}' is not a safetensors file: its first {PrefixLength} bytes give a header of {length} bytes, above the limit of {MaxLength}.");
         if ((long)length > fileLength - PrefixLength)
             throw new InvalidModelException(
                 $"'{location}' has a header of {length} bytes, but only {fileLength - PrefixLength} bytes follow its length.");

@@ -26,7 +26,26 @@ public abstract partial class TensorSource
             ModelFolder.AdapterConfig => PeftAdapter.Open(path, access),
             ModelFolder.ShardIndex => ShardedModel.Open(Path.Combine(path, ModelFolder.ShardIndex), access),
             ModelFolder.SingleFile => SafetensorsFile.Open(Path.Combine(path, ModelFolder.SingleFile), access),
-            _ => throw new InvalidModelException($"The folder '{path}' holds no model: none of {string.Join(", ", ModelFolder.Precedence)} is there."),
+            _ => throw NoModel(path),
         };
+    }
+
+    private static InvalidModelException NoModel(string folder)
+    {
+        try
+        {
+            _ = File.GetAttributes(Path.Combine(folder, ModelFolder.SingleFile));
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            // a folder that may not be entered seems to hold nothing
+            return new InvalidModelException($"The folder '{folder}' cannot be read: permission denied.", e);
+        }
+        catch (IOException)
+        {
+            // it is not there
+        }
+
+        return new InvalidModelException($"The folder '{folder}' holds no model: none of {string.Join(", ", ModelFolder.Precedence)} is there.");
     }
 }

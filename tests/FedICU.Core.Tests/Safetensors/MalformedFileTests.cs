@@ -100,7 +100,7 @@ public sealed class MalformedFileTests
         yield return new(new byte[8], " has a header of 0 bytes.");
         yield return new([.. new byte[8], (byte)'{', (byte)'}'], " has a header of 0 bytes.");
         foreach (ulong length in (ulong[])[100_000_001, uint.MaxValue, 1ul << 32, long.MaxValue, 1ul << 63, ulong.MaxValue - 7, ulong.MaxValue])
-            yield return new([.. BitConverter.GetBytes(length), (byte)'{', (byte)'}'], $" has a header of {length} bytes, above the limit of 100000000.");
+            yield return new([.. BitConverter.GetBytes(length), (byte)'{', (byte)'}'], $" is not a safetensors file: its first 8 bytes give a header of {length} bytes, above the limit of 100000000.");
         foreach (ulong length in (ulong[])[3, 4, 1000, 100_000_000])
             yield return new([.. BitConverter.GetBytes(length), (byte)'{', (byte)'}'], $" has a header of {length} bytes, but only 2 bytes follow its length.");
         yield return new(BitConverter.GetBytes(2L), " has a header of 2 bytes, but only 0 bytes follow its length.");
