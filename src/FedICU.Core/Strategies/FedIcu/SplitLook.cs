@@ -81,17 +81,15 @@ internal abstract class SplitLook : IDisposable
     private sealed class Direct(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, PanelReader[] looked)
         : SplitLook(tensor, options, inputs, grouping, tensor.Squares(looked, grouping))
     {
-        // up to so many bytes the combination stays in the cache until it is scaled; of many inputs it is kept in memory, which costs less than to
-        // read them once more
-        private const long CachedBytes = 8 << 20, KeptBytes = 512 << 20;
-        private const int ManyInputs = 12;
+        // up to this many bytes the combination stays in the cache until it is scaled; beyond, its inputs are read once more
+        private const long UnroundedBytes = 8 << 20;
 
         public override double[] Products(GroupBuffer a, GroupBuffer b) => _tensor.Projections(Inputs[..a.Inputs], Grouping, a, b);
 
         public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
         {
             long bytes = _tensor.Info.ElementCount * sizeof(double);
-            unrounded = bytes <= (combined.Length > ManyInputs ? KeptBytes : CachedBytes) ? _tensor.Workers.Memory.Rent(bytes) : null;
+            unrounded = bytes <= UnroundedBytes ? _tensor.Workers.Memory.Rent(bytes) : null;
             return _tensor.CombinationSquares(combined, Grouping, directions, unrounded);
         }
     }
