@@ -41,12 +41,12 @@ internal sealed unsafe class FaultyBackend(string verb) : IComputeBackend
             dots[^1] += 1e-3;
     }
 
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, TensorPanel output, double* squares)
+    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
     {
         // squares written, not added to
         if (verb == nameof(Combine) && squares != null)
             new Span<double>(squares, geometry.Groups).Clear();
-        return _right.Combine(inputs, geometry, coefficients, output, squares);
+        return _right.Combine(inputs, geometry, coefficients, scales, output, squares);
     }
 
     public long CountNonFinite(TensorPanel input, int length) => _right.CountNonFinite(input, length) + (verb == nameof(CountNonFinite) && length == 257 ? 1 : 0);

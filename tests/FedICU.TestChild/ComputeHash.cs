@@ -92,8 +92,9 @@ public static unsafe class ComputeHash
         int groups = batch.Geometry.Groups;
         TensorPanel output = batch.Output();
         double[] coefficients = SamplePanels.Doubles(batch.Inputs.Length * groups, batch.Random, Spread.Tame), squares = new double[groups];
-        fixed (double* first = coefficients, sums = squares)
-            batch.Add(batch.Backend.Combine(batch.Inputs, batch.Geometry, new GroupValues(first, groups), output, sums));
+        double[] scales = SamplePanels.Doubles(groups, batch.Random, Spread.Tame);
+        fixed (double* first = coefficients, sums = squares, factors = scales)
+            batch.Add(batch.Backend.Combine(batch.Inputs, batch.Geometry, new GroupValues(first, groups), groups % 2 == 0 ? factors : null, output, sums));
         batch.Add(output, batch.Length);
         batch.Add(squares);
     }

@@ -64,16 +64,17 @@ public unsafe interface IComputeBackend
     void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots);
 
     /// <summary>
-    /// y[i] = sum over k of c[k, g(i)] * x_k[i] (first product plain, then fma); output[i] = round(y[i]); and where <paramref name="squares"/> is
-    /// given, squares[g] += sum of y[i]^2 in the order of <see cref="AddSquares"/>, from the unrounded y.
+    /// y[i] = sum over k of c[k, g(i)] * x_k[i] (first product plain, then fma); output[i] = round(scales[g(i)] * y[i]); and where
+    /// <paramref name="squares"/> is given, squares[g] += sum of y[i]^2 in the order of <see cref="AddSquares"/>, from y neither scaled nor rounded.
     /// </summary>
     /// <param name="inputs">N panels, N at least 1.</param>
     /// <param name="geometry">Rows, columns and which of them are groups.</param>
     /// <param name="coefficients">N x groups.</param>
-    /// <param name="output">Where y goes, rounded to its type; a panel without data writes nothing.</param>
+    /// <param name="scales">A factor for each group, of the sum in float64; null: none.</param>
+    /// <param name="output">Where y goes, scaled and rounded to its type; a panel without data writes nothing.</param>
     /// <param name="squares">Groups sums, added to; or null.</param>
     /// <returns>How many outputs are NaN or infinite.</returns>
-    long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, TensorPanel output, double* squares);
+    long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares);
 
     /// <summary>How many elements are NaN or infinite.</summary>
     /// <param name="input">The panel.</param>

@@ -98,19 +98,20 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
         {
             TensorPanel[] inputs = Inputs(count, geometry.Length, mixed: count % 2 == 0, nonFinite: false);
             GroupValues coefficients = Values(Filled(count * geometry.Groups), geometry.Groups);
+            double* scales = count % 3 == 0 ? null : Values(Filled(geometry.Groups), geometry.Groups).Data;
             GuardedPanel actual = Output(dtype, geometry.Length), expected = Output(dtype, geometry.Length);
             GuardedPanel squares = Sums(geometry.Groups, out GuardedPanel expectedSquares);
-            long found = backend.Combine(inputs, geometry, coefficients, actual.Panel, (double*)squares.Panel.Data);
-            Exact(found, _reference.Combine(inputs, geometry, coefficients, expected.Panel, (double*)expectedSquares.Panel.Data));
+            long found = backend.Combine(inputs, geometry, coefficients, scales, actual.Panel, (double*)squares.Panel.Data);
+            Exact(found, _reference.Combine(inputs, geometry, coefficients, scales, expected.Panel, (double*)expectedSquares.Panel.Data));
             CompareElements(actual, expected);
             CompareSums(squares, expectedSquares, geometry.Length);
 
             // each of the two outputs may be left out, and the other stays what it is
             GuardedPanel alone = Output(dtype, geometry.Length), squaresAlone = Sums(geometry.Groups, out GuardedPanel expectedAlone);
-            Exact(backend.Combine(inputs, geometry, coefficients, alone.Panel, null), found);
+            Exact(backend.Combine(inputs, geometry, coefficients, scales, alone.Panel, null), found);
             Exact(alone.Bytes.SequenceEqual(actual.Bytes));
-            Exact(backend.Combine(inputs, geometry, coefficients, default, (double*)squaresAlone.Panel.Data), 0);
-            _reference.Combine(inputs, geometry, coefficients, default, (double*)expectedAlone.Panel.Data);
+            Exact(backend.Combine(inputs, geometry, coefficients, scales, default, (double*)squaresAlone.Panel.Data), 0);
+            _reference.Combine(inputs, geometry, coefficients, scales, default, (double*)expectedAlone.Panel.Data);
             CompareSums(squaresAlone, expectedAlone, geometry.Length);
         });
         return _worst;

@@ -161,7 +161,7 @@ internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader secon
         double* coefficients = stackalloc double[2] { 1, sign };
         var sum = new TensorPanel(scratch.Take((long)count * sizeof(double)), DType.F64);
         backend.Combine([first.Read(start, count, scratch), second.Read(start, count, scratch)], new PanelGeometry(1, count, GroupsAreColumns: false),
-            new GroupValues(coefficients, 1), sum, null);
+            new GroupValues(coefficients, 1), null, sum, null);
         return sum;
     }
 

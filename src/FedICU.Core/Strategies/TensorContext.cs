@@ -283,17 +283,18 @@ public unsafe class TensorContext
         return SumByGroup(inputs, grouping, 1, (panels, panel, squares) =>
         {
             var output = new TensorPanel(unrounded is null ? null : (double*)unrounded.Pointer + panel.Start, DType.F64);
-            _round.Backend.Combine(panels, Geometry(grouping, panel), At(all, panel), output, squares.Data);
+            _round.Backend.Combine(panels, Geometry(grouping, panel), At(all, panel), null, output, squares.Data);
         });
     }
 
-    /// <summary>output = round(sum_k c_k x_k), a coefficient for each input and group.</summary>
-    internal void Combine(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients)
+    /// <summary>output = round(scale * sum_k c_k x_k), a coefficient for each input and group and, unless null, a scale for each group.</summary>
+    internal void Combine(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, GroupBuffer? scales)
     {
-        using GroupBuffer? folded = Folded(grouping, coefficients);
+        using GroupBuffer? folded = Folded(grouping, coefficients), foldedScales = scales is null ? null : Folded(grouping, scales);
         GroupValues all = (folded ?? coefficients).Values;
+        double* factors = scales is null ? null : (foldedScales ?? scales).Values.Data;
         WritePanels(inputs, grouping, (backend, panels, panel, output) =>
-            backend.Combine(panels, Geometry(grouping, panel), At(all, panel), output, null));
+            backend.Combine(panels, Geometry(grouping, panel), At(all, panel), factors is null ? null : factors + panel.Group, output, null));
     }
 
     /// <summary>How many values of an input are NaN or infinite.</summary>

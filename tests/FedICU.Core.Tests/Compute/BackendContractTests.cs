@@ -70,8 +70,8 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
                 _backend.WeightedSum(inputs, weights, 7, c.Length, target);
                 AssertSame(sum, target, c);
                 original.CopyTo(new Span<byte>(target.Data, original.Length));
-                _reference.Combine(inputs, geometry, new GroupValues(coefficients, 1), combined, null);
-                _backend.Combine(inputs, geometry, new GroupValues(coefficients, 1), target, null);
+                _reference.Combine(inputs, geometry, new GroupValues(coefficients, 1), null, combined, null);
+                _backend.Combine(inputs, geometry, new GroupValues(coefficients, 1), null, target, null);
                 AssertSame(combined, target, c);
                 AssertIntact(c);
             }
@@ -229,14 +229,15 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
             double* coefficients = _memory.Doubles(
                 SamplePanels.Doubles((inputs.Length - 1) * stride + groups, c.Random, c.Seed % 4 == 0 ? Spread.Wild : Spread.Tame), c.AtEnd);
             var values = new GroupValues(coefficients, stride);
+            double* scales = c.Seed % 2 == 0 ? null : _memory.Doubles(SamplePanels.Doubles(groups, c.Random, Spread.Tame), c.AtEnd);
             double[] start = SamplePanels.Doubles(groups, c.Random, Spread.Tame).Select(Math.Abs).ToArray(), expectedSquares = (double[])start.Clone();
             bool writes = c.Seed % 5 != 0, squares = c.Seed % 3 != 0;
             TensorPanel expected = writes ? Output(c) : default, actual = writes ? Output(c) : default;
             double* actualSquares = _memory.Doubles(start, c.AtEnd);
             long expectedCount, actualCount;
             fixed (double* sums = expectedSquares)
-                expectedCount = _reference.Combine(inputs, geometry, values, expected, squares ? sums : null);
-            actualCount = _backend.Combine(inputs, geometry, values, actual, squares ? actualSquares : null);
+                expectedCount = _reference.Combine(inputs, geometry, values, scales, expected, squares ? sums : null);
+            actualCount = _backend.Combine(inputs, geometry, values, scales, actual, squares ? actualSquares : null);
             if (writes)
                 AssertSame(expected, actual, c);
             Assert.That(actualCount, Is.EqualTo(expectedCount), () => $"{c} {geometry}");
@@ -435,7 +436,7 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
             Assert.That(_backend.WeightedSum(inputs, coefficients, 4, 3, new TensorPanel(target, DType.F32)), Is.EqualTo(1));
             Assert.That(output, Is.EqualTo(new[] { 2.5f, 4.25f, float.NaN }));
             var geometry = new PanelGeometry(1, 2, GroupsAreColumns: false);
-            Assert.That(_backend.Combine(inputs, geometry, new GroupValues(c, 1), new TensorPanel(target, DType.F32), q), Is.Zero);
+            Assert.That(_backend.Combine(inputs, geometry, new GroupValues(c, 1), null, new TensorPanel(target, DType.F32), q), Is.Zero);
             Assert.That(output[..2], Is.EqualTo(new[] { 10f, 17f }));
             Assert.That(squares, Is.EqualTo(new[] { 1.0 + 100 + 289 }));
             Assert.That(_backend.CountNonFinite(inputs[0], 3), Is.EqualTo(1));
@@ -530,7 +531,7 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
             _backend.AddProjections([new TensorPanel(input, DType.F64)], new PanelGeometry(1, columns, groupsAreColumns), values, values, dots);
             Assert.That(dots[0], Is.EqualTo(double.PositiveInfinity));
             double squares = 0;
-            _backend.Combine([new TensorPanel(input, DType.F64)], new PanelGeometry(1, columns, false), values, default, &squares);
+            _backend.Combine([new TensorPanel(input, DType.F64)], new PanelGeometry(1, columns, false), values, null, default, &squares);
             Assert.That(squares, Is.EqualTo(double.PositiveInfinity));
         }
     }

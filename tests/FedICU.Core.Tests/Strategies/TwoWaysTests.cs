@@ -1,3 +1,5 @@
+using FedICU.Tests.Safetensors;
+
 namespace FedICU.Tests;
 
 /// <summary>
@@ -30,6 +32,28 @@ internal sealed class TwoWaysTests
         // a quadratic form without its lost digits restored would be off by 1e-5 where directions cancel to 1e-5
         Assert.That(worst, Is.LessThan(1e-7));
         Assert.That(Run(aggregator, inputs, axis, parts: 1, threads: 7).Bits.AsSpan().SequenceEqual(bits), "7 threads give the bits of 2");
+    }
+
+    [Test]
+    public void ManyClientsInMemoryOrInFilesGiveTheSameBits([Values] bool aColumnVanishes)
+    {
+        // beyond the caches the combination of many inputs is kept beside them in memory; of files it is made once more
+        using var folder = new TempFolder();
+        MemoryModel Model(int seed)
+        {
+            var random = new Random(seed);
+            float[] values = [.. Enumerable.Range(0, 1100 * 1201).Select(i => aColumnVanishes && i % 1201 == 7 && seed > 0 ? 0 : random.NextSingle() - 0.5f)];
+            return new MemoryModel { { "w", [1100, 1201], values } };
+        }
+
+        MemoryModel[] models = [.. Enumerable.Range(0, 15).Select(Model)];
+        for (int k = 1; k < models.Length; k++)
+            models[k].SaveTo(TensorSink.ToFile(folder[$"{k}"]));
+        (_, MemorySink kept) = Models.Run(new FedIcuAggregator(), models[0], models.Skip(1).Select((model, k) => ClientUpdate.FromTensors($"{k:00}", model, 1)));
+        (_, MemorySink again) = Models.Run(new FedIcuAggregator(), models[0], models.Skip(1).Select((_, k) => ClientUpdate.FromFile($"{k:00}", folder[$"{k + 1}"], 1)));
+        using (kept)
+        using (again)
+            Assert.That(Models.AllBytes(again.Model).AsSpan().SequenceEqual(Models.AllBytes(kept.Model)));
     }
 
     /// <summary>The global model's matrix (0) or a client's, in which some groups cancel, wholly or to the fifth digit, or are empty.</summary>

@@ -81,7 +81,7 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
     }
 
     /// <inheritdoc/>
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, TensorPanel output, double* squares)
+    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
     {
         ScalarMath.CheckInputs(inputs.Length, inputs.Length);
         long nonFinite = 0;
@@ -94,7 +94,7 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
                 long i = (long)row * geometry.Columns + column;
                 double y = Combination(inputs, coefficients, group, i);
                 if (output.Data != null)
-                    nonFinite += Put(output, i, y);
+                    nonFinite += Put(output, i, scales == null ? y : scales[group] * y);
                 if (squares != null)
                     groupSquares[group].AddProduct(y, y);
             }

@@ -49,8 +49,8 @@ public sealed unsafe class SimdBackend : IComputeBackend
         _verbs.AddProjections(inputs, geometry, a, b, dots);
 
     /// <inheritdoc/>
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, TensorPanel output, double* squares) =>
-        _verbs.Combine(inputs, geometry, coefficients, output, squares);
+    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares) =>
+        _verbs.Combine(inputs, geometry, coefficients, scales, output, squares);
 
     /// <inheritdoc/>
     public long CountNonFinite(TensorPanel input, int length) => _verbs.CountNonFinite(input, length);

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 
 namespace FedICU.Compute;
@@ -9,28 +10,28 @@ internal sealed unsafe partial class SimdVerbs<L>
     {
         ScalarMath.CheckInputs(inputs.Length, weights.Length);
         fixed (double* first = weights)
-            return Combine(inputs, new PanelGeometry(1, length, GroupsAreColumns: false), new GroupValues(first, 1), divisor, output, null);
+            return Combine(inputs, new PanelGeometry(1, length, GroupsAreColumns: false), new GroupValues(first, 1), null, divisor, output, null);
     }
 
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, TensorPanel output, double* squares)
+    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
     {
         ScalarMath.CheckInputs(inputs.Length, inputs.Length);
-        return Combine(inputs, geometry, coefficients, 1, output, squares);
+        return Combine(inputs, geometry, coefficients, scales, 1, output, squares);
     }
 
     private static long Combine(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, TensorPanel output, double* squares)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, TensorPanel output, double* squares)
     {
         // the usual case goes from registers to the output: few enough inputs for the processor to follow, all of the output's type
         bool plain = squares == null && output.Data != null && inputs.Length <= MostAbreast && inputs[0].DType == output.DType && SameType(inputs, 0) == inputs.Length;
         if (!plain)
-            return CombineTiles(inputs, geometry, coefficients, divisor, output, squares);
+            return CombineTiles(inputs, geometry, coefficients, scales, divisor, output, squares);
         return output.DType switch
         {
-            DType.F64 => CombinePlain<F64>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
-            DType.F32 => CombinePlain<F32>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
-            DType.F16 => CombinePlain<F16>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
-            DType.BF16 => CombinePlain<BF16>(inputs, geometry, coefficients, divisor, (byte*)output.Data),
+            DType.F64 => CombinePlain<F64>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
+            DType.F32 => CombinePlain<F32>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
+            DType.F16 => CombinePlain<F16>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
+            DType.BF16 => CombinePlain<BF16>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
             _ => throw Rounding.NotComputed(output.DType),
         };
     }
@@ -38,22 +39,22 @@ internal sealed unsafe partial class SimdVerbs<L>
     /// <summary>Columns whose coefficients stay near, in the first cache or at the head of the second, while all rows go by.</summary>
     private const int StripeColumns = 1024;
 
-    private static long CombinePlain<E>(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, byte* output)
+    private static long CombinePlain<E>(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, byte* output)
         where E : struct, IElement
     {
         nint bytes = (nint)geometry.Columns * E.Size;
         long nonFinite = 0;
         fixed (TensorPanel* first = inputs)
         {
-            var terms = new Terms { Inputs = first, Count = inputs.Length, Coefficients = coefficients.Data, Stride = (nint)coefficients.Stride, Divisor = divisor };
+            var terms = new Terms { Inputs = first, Count = inputs.Length, Coefficients = coefficients.Data, Stride = (nint)coefficients.Stride, Scales = scales, Divisor = divisor };
             if (!geometry.GroupsAreColumns)
             {
-                for (int row = 0; row < geometry.Rows; row++, terms.Coefficients++)
+                for (int row = 0; row < geometry.Rows; row++, terms.Advance(1))
                     nonFinite += CombineRow<E, RowCoefficient<L>>(terms, row * bytes, geometry.Columns, output + row * bytes);
                 return nonFinite;
             }
 
-            for (int column = 0; column < geometry.Columns; column += StripeColumns, terms.Coefficients += StripeColumns)
+            for (int column = 0; column < geometry.Columns; column += StripeColumns, terms.Advance(StripeColumns))
             {
                 nint offset = column * E.Size;
                 for (int row = 0; row < geometry.Rows; row++, offset += bytes)
@@ -64,14 +65,20 @@ internal sealed unsafe partial class SimdVerbs<L>
         }
     }
 
-    /// <summary>What is summed: inputs, the coefficient of the first group for each, and what the sum is divided by.</summary>
+    /// <summary>What is summed: inputs, the coefficient of the first group for each, what the sum is multiplied with (null: nothing) and divided by.</summary>
     private struct Terms
     {
         public TensorPanel* Inputs;
         public int Count;
-        public double* Coefficients;
+        public double* Coefficients, Scales;
         public nint Stride;
         public double Divisor;
+
+        public void Advance(int groups)
+        {
+            Coefficients += groups;
+            Scales += Scales == null ? 0 : groups;
+        }
     }
 
     /// <summary>output[i] = round((sum over k of c_k[i] * x_k[i]) / divisor) for one row, which begins <paramref name="offset"/> bytes into each input.</summary>
@@ -110,6 +117,15 @@ internal sealed unsafe partial class SimdVerbs<L>
                 s3 = L.Divide(s3, divisor);
             }
 
+            if (terms.Scales != null)
+            {
+                C scale = C.From(terms.Scales);
+                s0 = L.Multiply(scale.At(i), s0);
+                s1 = L.Multiply(scale.At(i + Lanes), s1);
+                s2 = L.Multiply(scale.At(i + 2 * Lanes), s2);
+                s3 = L.Multiply(scale.At(i + 3 * Lanes), s3);
+            }
+
             byte* y = output + i * E.Size;
             nonFinite += Write<E>(s0, limit, y) + Write<E>(s1, limit, y + Lanes * E.Size) + Write<E>(s2, limit, y + 2 * Lanes * E.Size) + Write<E>(s3, limit, y + 3 * Lanes * E.Size);
         }
@@ -131,6 +147,8 @@ internal sealed unsafe partial class SimdVerbs<L>
             L sum = L.Broadcast(-0.0);
             for (int k = 0; k < terms.Count; k++)
                 sum = L.FusedMultiplyAdd(C.From(terms.Coefficients + k * terms.Stride).At(i), E.Load<L>((byte*)terms.Inputs[k].Data + (offset + i * E.Size)), sum);
+            if (terms.Scales != null)
+                sum = L.Multiply(C.From(terms.Scales).At(i), sum);
             nonFinite += Write<E>(L.Divide(sum, divisor), limit, output + i * E.Size);
         }
 
@@ -144,6 +162,8 @@ internal sealed unsafe partial class SimdVerbs<L>
                 sum = L.FusedMultiplyAdd(C.From(terms.Coefficients + k * terms.Stride).Rest(i, rest), x, sum);
             }
 
+            if (terms.Scales != null)
+                sum = L.Multiply(C.From(terms.Scales).Rest(i, rest), sum);
             double* sums = stackalloc double[Lanes];
             L.Store(sum, sums);
             nonFinite += FinishSome<E>(sums, terms.Divisor, output + i * E.Size, rest);
@@ -170,7 +190,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     /// <summary>Any number of inputs of any types: sums of a tile of elements, which stays in the first cache, input by input.</summary>
     [SkipLocalsInit]
     private static long CombineTiles(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double divisor, TensorPanel output, double* squares)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, TensorPanel output, double* squares)
     {
         byte* storage = stackalloc byte[TileElements * sizeof(double) + Slack];
         double* tile = Align(storage);
@@ -183,12 +203,18 @@ internal sealed unsafe partial class SimdVerbs<L>
             {
                 var part = new Part(geometry, row, rows, column);
                 Mix(inputs, coefficients, part, tile);
-                for (int r = 0; r < rows && output.Data != null; r++)
-                    nonFinite += Finish(tile + r * PartColumns, divisor, output, part.Offset + r * part.Step, part.Count);
                 if (squares != null && geometry.GroupsAreColumns)
                     SquareRows<F64>((byte*)tile, PartColumns * sizeof(double), rows, squares + column, part.Count);
                 else if (squares != null)
                     lanes = SquareTile(lanes, tile, part.Count);
+                for (int r = 0; r < rows && output.Data != null; r++)
+                {
+                    double* sums = tile + r * PartColumns;
+                    if (scales != null)
+                        Scale(sums, scales + part.Group, part);
+                    nonFinite += Finish(sums, divisor, output, part.Offset + r * part.Step, part.Count);
+                }
+
                 column += part.Count;
             }
 
@@ -391,6 +417,16 @@ internal sealed unsafe partial class SimdVerbs<L>
         L y = L.Divide(L.Load(tile), L.Broadcast(divisor));
         Partial<L>.Store<E>(y, output, count);
         return count - uint.PopCount(L.LessThanBits(L.Abs(y), L.Broadcast(E.Limit)) & (1u << count) - 1);
+    }
+
+    /// <summary>A row of a tile times its groups' scales.</summary>
+    private static void Scale(double* tile, double* scales, in Part part)
+    {
+        var row = new Span<double>(tile, part.Count);
+        if (part.GroupsAreColumns)
+            TensorPrimitives.Multiply(new ReadOnlySpan<double>(scales, part.Count), row, row);
+        else
+            TensorPrimitives.Multiply(row, *scales, row);
     }
 
     /// <summary>Adds a tile's squares to lanes.</summary>

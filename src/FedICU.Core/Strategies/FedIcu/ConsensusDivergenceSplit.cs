@@ -53,8 +53,10 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
 
         if (options.Target == SplitTarget.Delta)
             fallback![0].Fill(1);
-        if (unrounded is not null)
+        if (unrounded is not null && (fallback is null || look.AlwaysKeeps))
             Write(tensor, grouping, [new UnroundedReader(unrounded)], inputs, scales, null, fallback);
+        else if (fallback is null)
+            tensor.Combine(combined, grouping, directions, scales);
         else
             Write(tensor, grouping, combined, inputs, scales, directions, fallback);
     }
@@ -101,7 +103,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
 
         if (fallback is not null)
             TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);
-        tensor.Combine(all, grouping, coefficients);
+        tensor.Combine(all, grouping, coefficients, null);
     }
 
     /// <summary>The unrounded combination in memory, as an input of the last step.</summary>

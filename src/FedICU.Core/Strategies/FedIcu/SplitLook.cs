@@ -64,6 +64,9 @@ internal abstract class SplitLook : IDisposable
     /// <summary>For each client the sum over the columns of a_k[c] theta_k[:,c] times the sum over all inputs j of b_j[c] theta_j[:,c].</summary>
     public abstract double[] Products(GroupBuffer a, GroupBuffer b);
 
+    /// <summary>Whether the combination is kept whatever the inputs are: by the tensor's size alone.</summary>
+    public virtual bool AlwaysKeeps => false;
+
     /// <summary>||sum_k w_k / M_k[c] theta_k[:,c]||^2 for each column.</summary>
     /// <param name="combined">The clients, and the global model where its direction enters.</param>
     /// <param name="directions">w_k / M_k[c].</param>
@@ -81,15 +84,21 @@ internal abstract class SplitLook : IDisposable
     private sealed class Direct(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, PanelReader[] looked)
         : SplitLook(tensor, options, inputs, grouping, tensor.Squares(looked, grouping))
     {
-        // up to this many bytes the combination stays in the cache until it is scaled; beyond, its inputs are read once more
-        private const long UnroundedBytes = 8 << 20;
+        // up to so many bytes the combination stays in the cache until it is scaled; of many inputs in memory it is kept beside them, which costs less
+        // than to read them once more and gives the same bits
+        private const long CachedBytes = 8 << 20, KeptBytes = 512 << 20;
+        private const int ManyInputs = 12;
+
+        private long Bytes => _tensor.Info.ElementCount * sizeof(double);
+
+        public override bool AlwaysKeeps => Bytes <= CachedBytes;
 
         public override double[] Products(GroupBuffer a, GroupBuffer b) => _tensor.Projections(Inputs[..a.Inputs], Grouping, a, b);
 
         public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
         {
-            long bytes = _tensor.Info.ElementCount * sizeof(double);
-            unrounded = bytes <= UnroundedBytes ? _tensor.Workers.Memory.Rent(bytes) : null;
+            bool kept = AlwaysKeeps || combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, input => input.IsInMemory);
+            unrounded = kept ? _tensor.Workers.Memory.Rent(Bytes) : null;
             return _tensor.CombinationSquares(combined, Grouping, directions, unrounded);
         }
     }
