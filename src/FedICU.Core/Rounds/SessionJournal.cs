@@ -178,26 +178,33 @@ internal sealed class SessionJournal : IDisposable
             _length += end + 1;
         }
 
-        // a line without its end was being written when the process was ended: nobody was told that it counts
+        // a line without its end was being written when the process was ended: nobody was told that it counts. Where it is whole, its end was changed
+        if (!rest.IsEmpty && SealOf(rest[..^1]) is not null)
+            throw Damaged(lines.Count + 1);
         return lines;
     }
 
     private JournalLine Parse(ReadOnlySpan<byte> text, int number)
     {
+        _seal = SealOf(text) ?? throw Damaged(number);
         try
         {
-            ReadOnlySpan<byte> json = text[Math.Min(SealDigits + 1, text.Length)..];
-            byte[] seal = Seal(json);
-            if (!text.StartsWith(Encoding.ASCII.GetBytes(Convert.ToHexStringLower(seal) + ' ')))
-                throw new InvalidModelException($"'{_path}' is damaged: line {number} does not agree with its checksum.");
-            _seal = seal;
-            return JsonSerializer.Deserialize(json, JournalJson.Default.JournalLine) ?? throw new JsonException();
+            return JsonSerializer.Deserialize(text[(SealDigits + 1)..], JournalJson.Default.JournalLine) ?? throw new JsonException();
         }
         catch (JsonException e)
         {
             throw new InvalidModelException($"'{_path}': line {number} is none that this version of the library writes.", e);
         }
     }
+
+    /// <summary>The checksum of a line that begins with it; null where it does not.</summary>
+    private byte[]? SealOf(ReadOnlySpan<byte> text)
+    {
+        byte[] seal = Seal(text[Math.Min(SealDigits + 1, text.Length)..]);
+        return text.StartsWith(Encoding.ASCII.GetBytes(Convert.ToHexStringLower(seal) + ' ')) ? seal : null;
+    }
+
+    private InvalidModelException Damaged(int number) => new($"'{_path}' is damaged: line {number} does not agree with its checksum.");
 
     private byte[] Seal(ReadOnlySpan<byte> json) => SHA256.HashData([.. _seal, .. json]);
 

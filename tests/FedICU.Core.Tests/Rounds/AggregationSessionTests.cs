@@ -183,9 +183,8 @@ internal sealed class AggregationSessionTests
         using (AggregationSession session = AggregationSession.Create(Place, global))
         {
             await session.AddAsync(ClientUpdate.FromFile("good", _folder["good"]));
-            Refused<RoundRejectedException>(
-                () => session.AddAsync(ClientUpdate.FromFile("other", _folder["other"])).GetAwaiter().GetResult(),
-                $"Client 'other' ('{_folder["other"]}'): its adapter_config.json disagrees with the global adapter's: r is 4, expected 1.");
+            Assert.That(async () => await session.AddAsync(ClientUpdate.FromFile("other", _folder["other"])), Throws.TypeOf<RoundRejectedException>()
+                .With.Message.StartsWith($"Client 'other' ('{_folder["other"]}'): its adapter_config.json disagrees with the global adapter's: r "));
         }
 
         using (AggregationSession session = AggregationSession.Open(Place, global))
@@ -398,7 +397,7 @@ internal sealed class AggregationSessionTests
 
         byte[] whole = File.ReadAllBytes(Journal);
         int second = Array.IndexOf(whole, (byte)'\n') + 1, third = second + Array.IndexOf(whole[second..], (byte)'\n') + 1;
-        Gen.Select(Gen.Int[0, whole.Length - 2], Gen.Byte[1, 255]).Sample((at, flip) =>
+        Gen.Select(Gen.Int[0, whole.Length - 1], Gen.Byte[1, 255]).Sample((at, flip) =>
         {
             byte[] changed = [.. whole];
             changed[at] ^= flip;
