@@ -30,6 +30,9 @@ public sealed class AggregationRound : IEnumerable<ClientUpdate>
     /// <summary>How the round is run and how faults are treated.</summary>
     public RoundOptions Options { get; init; }
 
+    /// <summary>The global model's digest where it is known already; null: computed when an update states its base.</summary>
+    internal string? GlobalDigest { get; init; }
+
     /// <summary>The updates in the order they were added; the order has no effect on the result.</summary>
     public IReadOnlyList<ClientUpdate> Updates => _updates;
 

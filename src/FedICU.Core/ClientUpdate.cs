@@ -61,6 +61,14 @@ public sealed class ClientUpdate
         return new(id, tensors.Location is "memory" ? null : tensors.Location, examples, kind, baseDigest, () => tensors, owned: false);
     }
 
+    /// <summary>An update in a session's folder, with all that was said of it when it came.</summary>
+    /// <param name="id">The client's name.</param>
+    /// <param name="path">The file or adapter folder.</param>
+    /// <param name="said">Weight, kind and base.</param>
+    /// <param name="fault">Why it cannot be read, in a sentence that opening it throws; null where it is whole.</param>
+    internal static ClientUpdate FromSpool(string id, string path, JournalLine said, string? fault) => new(
+        id, path, said.Weight, said.Kind, said.Base, () => fault is null ? TensorSource.Open(path) : throw new InvalidModelException(fault), owned: true);
+
     /// <summary>Opens the tensors; the caller disposes what it must.</summary>
     internal (TensorSource Source, bool Owned) Open() => (_open(), _owned);
 }

@@ -7,6 +7,7 @@ return args switch
     ["write-forever", string path] => Writing.Forever(path),
     ["write-folder-forever", string kind, string folder] => Writing.FolderForever(kind, folder),
     ["read-while-truncated", string path] => Reading.UntilRefused(path),
+    ["session-forever", string folder] => await Sessions.ForeverAsync(folder),
     ["compute-hash"] => ComputeHash.Print(),
     ["aggregate-peak", string strategy, string output, string global, .. string[] clients] => await PeakMemory.AggregateAsync(strategy, output, global, clients),
     ["aggregate-while-truncated", string output, string global, .. string[] clients] => await BrokenRound.UntilRefusedAsync(output, global, clients),

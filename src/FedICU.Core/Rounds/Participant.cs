@@ -36,6 +36,9 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     public string? BaseDigest { get; private set; }
 
+    /// <summary>The opened tensors as they were sent.</summary>
+    public TensorSource Source => _source!;
+
     /// <summary>The adapter's configuration, null where the update is no adapter's folder.</summary>
     public PeftAdapterConfig? AdapterConfig => (_source as PeftAdapter)?.Config;
 

@@ -79,6 +79,20 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink output, Canc
         }
     }
 
+    /// <summary>Checks the round's one update as it arrives: all but what concerns the clients together. The caller disposes <see cref="Participants"/>.</summary>
+    public Participant RunAlone()
+    {
+        var participant = new Participant(round.Updates[0]);
+        Participants.Add(participant);
+        OpenOne(participant);
+        TakeWeights();
+        CheckAdapters();
+        CheckBases();
+        if (participant.Exclusion is null)
+            CheckTensors(participant);
+        return participant;
+    }
+
     public void CheckQuorum()
     {
         int included = Included.Count();
@@ -175,7 +189,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink output, Canc
         if (based.Count > 0)
         {
             using var read = _options.Progress is null ? null : new ProgressSource(round.Global, new ProgressMeter(_options.Progress, "check", round.Global.TotalBytes));
-            string digest = ModelDigest.Compute(read ?? round.Global, _options.Threads, cancellationToken);
+            string digest = round.GlobalDigest ?? ModelDigest.Compute(read ?? round.Global, _options.Threads, cancellationToken);
             foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest))
             {
                 Fault(_options.OnBase, RoundFault.Base, participant, null,

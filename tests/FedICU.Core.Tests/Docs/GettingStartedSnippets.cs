@@ -357,6 +357,58 @@ internal sealed class GettingStartedSnippets : SnippetFixture
     }
 
     [Test]
+    public async Task ARoundOverHours()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+
+        #region session
+        var options = new RoundOptions { Round = 7 };
+        using AggregationSession session = AggregationSession.OpenOrCreate("round-7", global, options);
+
+        // from any thread, as the uploads arrive, before a restart of the server or after it
+        await session.AddAsync(ClientUpdate.FromFile("c", "c.safetensors", examples: 500));
+        await session.AddAsync(ClientUpdate.FromFile("a", "a.safetensors", examples: 1200));
+        await session.AddAsync(ClientUpdate.FromFile("b", "b.safetensors", examples: 300));
+        session.Retract("b");
+
+        await new FedAvgAggregator().AggregateAsync(session.ToRound(), TensorSink.ToFile("next.safetensors"));
+        session.Delete();
+        #endregion
+
+        Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(new[] { (2 * 1200 - 500) / 1700.0, 0, 0, (2 * 1200 + 3 * 500) / 1700.0 }).Within(1e-6));
+        Assert.That(Directory.Exists("round-7"), Is.False);
+    }
+
+    [Test]
+    public async Task ACollectorOverARestart()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+        using (AggregationSession before = AggregationSession.Create("round-7", global, new RoundOptions { Round = 7 }))
+        {
+            await before.AddAsync(ClientUpdate.FromFile("a", "a.safetensors"));
+            await before.AddAsync(ClientUpdate.FromFile("b", "b.safetensors"));
+        }
+
+        using AggregationSession session = AggregationSession.Open("round-7", global);
+        using var collector = new RoundCollector(global, new RoundCollectorOptions { ExpectedClients = 3 });
+
+        #region session-collector
+        foreach (ClientUpdate update in session.Updates)
+            collector.Add(update);
+
+        // as an upload arrives
+        bool inTime = collector.Add(await session.AddAsync(ClientUpdate.FromFile("c", "c.safetensors")));
+
+        AggregationRound round = await collector.CompleteAsync(session.Options);
+        #endregion
+
+        Assert.That(inTime);
+        Assert.That((round.Updates.Count, round.Options.Round), Is.EqualTo((3, 7L)));
+    }
+
+    [Test]
     public async Task OptionsByName()
     {
         PutRound();
