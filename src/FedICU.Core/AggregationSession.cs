@@ -156,6 +156,8 @@ public sealed class AggregationSession : IDisposable
         ArgumentNullException.ThrowIfNull(global);
         options ??= new RoundOptions();
         options.Validate();
+        if (global.DescribeNoModel() is { } other)
+            throw new RoundRejectedException(RoundFault.Round, other);
         string path = Path.Combine(folder, SessionJournal.FileName);
         bool exists = File.Exists(path);
         if (!exists && !create)
@@ -329,7 +331,7 @@ public sealed class AggregationSession : IDisposable
         };
         var round = new AggregationRound(_global, options) { GlobalDigest = BaseDigest };
         round.Add(update);
-        var check = new RoundCheck(round, cancellationToken);
+        var check = new RoundCheck(round, output: null, cancellationToken);
         try
         {
             Participant participant = check.RunAlone();

@@ -3,7 +3,7 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>Everything that is checked before anything is computed: weights, files, adapters' configurations, bases, names, shapes, types.</summary>
-internal sealed class RoundCheck(AggregationRound round, TensorSink output, CancellationToken cancellationToken)
+internal sealed class RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken)
 {
     // a sentence lists no more clients than a person reads
     private const int ListedReasons = 10;
@@ -42,7 +42,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink output, Canc
             if (Participants.Count > 0 && Participants[^1].Id == update.Id)
                 throw Refused($"{participant.Name} was added twice; ids must be unique.", participant);
             // the global model may be replaced by the next one, a client's update is its own
-            if (update.Path is { } path && output.Replaces(path))
+            if (update.Path is { } path && output?.Replaces(path) == true)
                 throw Refused($"{participant.Who}: the output would replace its update; another place was expected.", participant);
             Participants.Add(participant);
         }
