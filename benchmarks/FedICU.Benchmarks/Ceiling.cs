@@ -21,12 +21,12 @@ public unsafe class Ceiling
     public static IEnumerable<int> ThreadCounts => Environment.ProcessorCount == 1 ? [1] : [1, Environment.ProcessorCount];
 
     /// <summary>The bytes a pass reads.</summary>
-    internal static long Bytes => Streams.Length * Length;
+    internal static long Bytes => Streams * Length;
 
-    private static NativeModel[] Streams => [.. Suite.Workload.Distinct.Take(Abreast)];
+    private static int Streams => Math.Min(Suite.Workload.Memory.Models, Abreast);
 
     // a pass of more than a gigabyte tells nothing new
-    private static long Length => Math.Min(Suite.Workload.Distinct[0].Length, 100 << 20);
+    private static long Length => Math.Min(Suite.Workload.Memory.Length, 100 << 20);
 
     [GlobalSetup]
     public void Setup()
@@ -44,9 +44,9 @@ public unsafe class Ceiling
     [Benchmark(Description = "read, ten streams")]
     public void ReadAbreast()
     {
-        byte*[] models = new byte*[Streams.Length];
+        byte*[] models = new byte*[Streams];
         for (int i = 0; i < models.Length; i++)
-            models[i] = Streams[i].Data;
+            models[i] = Suite.Workload.Memory.Data(i);
         Each(thread => Sum(models, From(thread), From(thread + 1)));
     }
 
@@ -59,7 +59,11 @@ public unsafe class Ceiling
     private delegate void Part(byte* model, long from, long to);
 
     /// <summary>A part of every model for each thread, model after model.</summary>
-    private void EachModel(Part part) => Each(thread => Array.ForEach(Streams, model => part(model.Data, From(thread), From(thread + 1))));
+    private void EachModel(Part part) => Each(thread =>
+    {
+        for (int model = 0; model < Streams; model++)
+            part(Suite.Workload.Memory.Data(model), From(thread), From(thread + 1));
+    });
 
     private long From(int thread) => Length / Step * thread / Threads * Step;
 

@@ -33,8 +33,12 @@ internal static class Plot
         model.Axes.Add(names);
         var speeds = new LinearAxis
         {
-            Position = AxisPosition.Bottom, Minimum = 0, MajorGridlineStyle = LineStyle.Solid, MajorGridlineColor = OxyColor.FromRgb(230, 230, 230),
-            TickStyle = TickStyle.None, FontSize = 12,
+            Position = AxisPosition.Bottom,
+            Minimum = 0,
+            MajorGridlineStyle = LineStyle.Solid,
+            MajorGridlineColor = OxyColor.FromRgb(230, 230, 230),
+            TickStyle = TickStyle.None,
+            FontSize = 12,
         };
         model.Axes.Add(speeds);
         double most = 0;
@@ -53,13 +57,23 @@ internal static class Plot
             most = Math.Max(most, ceiling);
             model.Annotations.Add(new LineAnnotation
             {
-                Type = LineAnnotationType.Vertical, X = ceiling, Color = colors[i % 2], LineStyle = LineStyle.Dash, StrokeThickness = 1.5,
+                Type = LineAnnotationType.Vertical,
+                X = ceiling,
+                Color = colors[i % 2],
+                LineStyle = LineStyle.Dash,
+                StrokeThickness = 1.5,
             });
             // a legend of our own: the exporter cuts off its own where the viewer's font is wider
             model.Annotations.Add(new TextAnnotation
             {
-                Text = $"\u25A0 {layout}; dashed: its read ceiling, {ceiling:0.0} GB/s", TextColor = colors[i % 2], TextPosition = new DataPoint(ceiling * 0.2, Math.Max(0, Array.IndexOf(contenders, Names.Linq)) + 0.3 - 0.6 * i),
-                TextHorizontalAlignment = HorizontalAlignment.Left, TextVerticalAlignment = VerticalAlignment.Middle, FontSize = 12, Background = OxyColors.White, StrokeThickness = 0,
+                Text = $"\u25A0 {layout}; dashed: its read ceiling, {ceiling:0.0} GB/s",
+                TextColor = colors[i % 2],
+                TextPosition = new DataPoint(ceiling * 0.2, Math.Max(0, Array.IndexOf(contenders, Names.Linq)) + 0.3 - 0.6 * i),
+                TextHorizontalAlignment = HorizontalAlignment.Left,
+                TextVerticalAlignment = VerticalAlignment.Middle,
+                FontSize = 12,
+                Background = OxyColors.White,
+                StrokeThickness = 0,
             });
         }
 

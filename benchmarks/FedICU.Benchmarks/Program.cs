@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.RegularExpressions;
 
 namespace FedICU.Benchmarks;
 
@@ -38,7 +39,7 @@ internal static class Program
         {
             foreach ((Layout layout, DType dtype, int[] clients) in Suite.Grid(quick))
             {
-                if ($"{layout.Name}, {dtype.SafetensorsName}".Contains(only, StringComparison.Ordinal))
+                if (Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only))
                     suite.Measure(layout, dtype, clients, external);
             }
 
@@ -60,10 +61,10 @@ internal static class Program
     {
         Console.Error.WriteLine("""
             dotnet run -c Release --project benchmarks/FedICU.Benchmarks [-- OPTIONS]
-              --quick      f32 and bf16, ten clients, two layouts: about two minutes
+              --quick      f32 and bf16, ten clients, two layouts: two to three minutes
               --runs N     the whole N times; the tables give the least, middle and greatest of the runs' medians
-              --only TEXT  the cases whose name holds TEXT, such as "LoRA r=8" or "BF16"
-              --check      a minute: no figures, but whether ratios, memory and reads keep their bounds
+              --only TEXT  the cases whose name the regular expression TEXT finds, such as "LoRA r=8" or "BF16"
+              --check      half a minute: no figures, but whether ratios, memory and reads keep their bounds
             """);
         return 2;
     }

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace FedICU.Benchmarks;
 
 /// <summary>A contender on a case. Of one run: least, median and greatest of its rounds; of several: of the runs' medians.</summary>
-public sealed record Row(string Layout, DType DType, int Clients, int Distinct, string Contender)
+public sealed record Row(string Layout, DType DType, int Clients, int ModelsInMemory, string Contender)
 {
     /// <summary>The milliseconds of each run's rounds.</summary>
     public List<double[]> Runs { get; init; } = [];

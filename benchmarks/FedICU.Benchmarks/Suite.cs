@@ -57,7 +57,8 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
             // neighbours come and go
             MeasureCeiling();
             Run<SparseRounds>(moved, 1, _ => SparseRounds.Bytes + 2 * workload.Bytes, Names.Sparse);
-            if (!quick || dtype == DType.F32)
+            // a LoRA report's products of factors grow with the third power of the rank
+            if (dtype == DType.F32 && layout.Elements <= Small)
                 Run<ReportRounds>(moved, 0.1, _ => moved, Names.Statistics);
             Run<Masks>(4 * workload.Bytes, 1, _ => Masks.Bytes + 2 * workload.Bytes);
             Run<Peers>(moved, 0.5, _ => moved, dtype == DType.BF16 ? [Names.Loop] : []);
@@ -129,7 +130,7 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
     {
         bool isOverhead = of == typeof(Overhead);
         var row = isOverhead ? new Row("tiny tensors", DType.F32, Every, Every, contender)
-            : new Row(Workload.Layout.Name, Workload.DType, of == typeof(Ceiling) ? 0 : Workload.Clients, Math.Min(Workload.Clients, Workload.Distinct.Count), contender);
+            : new Row(Workload.Layout.Name, Workload.DType, of == typeof(Ceiling) ? 0 : Workload.Clients, Math.Min(Workload.Clients, Workload.Memory.Models), contender);
         (string, DType, int, string) key = (row.Layout, row.DType, row.Clients, contender);
         if (_rows.TryGetValue(key, out Row? known))
             row = known;

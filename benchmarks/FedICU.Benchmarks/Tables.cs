@@ -20,7 +20,7 @@ internal static class Tables
 
     private static void Ceilings(Figures figures, StringBuilder text)
     {
-        text.AppendLine().AppendLine("## The memory").AppendLine().AppendLine("GB/s: the best way of each; all ways stand in results.json.").AppendLine()
+        text.AppendLine().AppendLine("### The memory").AppendLine().AppendLine("GB/s: the best way of each; all ways stand in results.json.").AppendLine()
             .AppendLine(Invariant($"| | read, 1 thread | read, {Environment.ProcessorCount} | copy, 1 thread | copy, {Environment.ProcessorCount} | the best reading |")).AppendLine("|---|--:|--:|--:|--:|---|");
         foreach (var group in figures.Ceilings)
         {
@@ -32,22 +32,22 @@ internal static class Tables
 
     private static void Grid(Figures figures, StringBuilder text)
     {
-        text.AppendLine().AppendLine("## FedAvg and FedICU").AppendLine()
+        text.AppendLine().AppendLine("### FedAvg and FedICU").AppendLine()
             .AppendLine("| | clients | FedAvg ms | GB/s | of the ceiling | FedICU ms | GB/s | FedICU / FedAvg | allocated KB, FedAvg | FedICU |").AppendLine("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (var round in figures.Rounds)
         {
             if (figures.Find(round.Key.Layout, round.Key.DType, round.Key.Clients, Names.FedAvg) is not { } fedAvg
                 || figures.Find(round.Key.Layout, round.Key.DType, round.Key.Clients, Names.FedIcu) is not { } fedIcu)
                 continue;
-            string distinct = fedAvg.Distinct < fedAvg.Clients ? $" ({fedAvg.Distinct} distinct)" : "";
-            text.AppendLine(Invariant($"| {fedAvg.Case} | {fedAvg.Clients}{distinct} | {Times(fedAvg)} | {fedAvg.GigabytesPerSecond:0.0} | {figures.ShareOfCeiling(fedAvg):P0} | {Times(fedIcu)} | {fedIcu.GigabytesPerSecond:0.0} | {fedIcu.Median / fedAvg.Median:0.00} | {fedAvg.AllocatedBytes / 1024.0:0} | {fedIcu.AllocatedBytes / 1024.0:0} |"));
+            string memory = fedAvg.ModelsInMemory < fedAvg.Clients ? $" ({fedAvg.ModelsInMemory} in memory)" : "";
+            text.AppendLine(Invariant($"| {fedAvg.Case} | {fedAvg.Clients}{memory} | {Times(fedAvg)} | {fedAvg.GigabytesPerSecond:0.0} | {figures.ShareOfCeiling(fedAvg):P0} | {Times(fedIcu)} | {fedIcu.GigabytesPerSecond:0.0} | {fedIcu.Median / fedAvg.Median:0.00} | {fedAvg.AllocatedBytes / 1024.0:0} | {fedIcu.AllocatedBytes / 1024.0:0} |"));
         }
     }
 
     private static void Contenders(Figures figures, IGrouping<(string Layout, DType DType, int Clients), Row> round, StringBuilder text)
     {
         Row? fedAvg = round.FirstOrDefault(row => row.Contender == Names.FedAvg), fedIcu = round.FirstOrDefault(row => row.Contender == Names.FedIcu);
-        text.AppendLine().AppendLine(Invariant($"## {round.First().Case}, {round.Key.Clients} clients")).AppendLine()
+        text.AppendLine().AppendLine(Invariant($"### {round.First().Case}, {round.Key.Clients} clients")).AppendLine()
             .AppendLine("| | ms | GB/s | of the ceiling | times FedAvg's time | times FedICU's | allocated KB | |").AppendLine("|---|--:|--:|--:|--:|--:|--:|---|");
         foreach (Row row in round)
         {
@@ -58,7 +58,7 @@ internal static class Tables
 
     private static void Marks(Figures figures, StringBuilder text)
     {
-        text.AppendLine().AppendLine("## Marks").AppendLine().AppendLine("| | measured | mark | |").AppendLine("|---|--:|--:|---|");
+        text.AppendLine().AppendLine("### Marks").AppendLine().AppendLine("| | measured | mark | |").AppendLine("|---|--:|--:|---|");
         foreach ((string what, double value, double mark, bool holds) in figures.Marks())
             text.AppendLine(Invariant($"| {what} | {value:0.00} | {mark:0.00} | {(holds ? "holds" : "missed")} |"));
     }

@@ -1,22 +1,23 @@
 namespace FedICU.Benchmarks;
 
-/// <summary>The models of one layout and type, in memory. Where the clients' models do not all fit, they share the distinct ones in turn.</summary>
+/// <summary>The models of one layout and type, in memory.</summary>
 public sealed class Workload : IDisposable
 {
-    private readonly NativeModel[] _distinct;
-    private readonly NativeModel _global;
+    private readonly ModelMemory _global;
     private readonly Lazy<float[][][]> _arrays;
     private readonly List<MemorySink> _packed = [];
+    private MemoryModel[] _clients = [];
 
     public Workload(Layout layout, DType dtype, int clients)
     {
         (Layout, DType, Bytes) = (layout, dtype, layout.Elements * dtype.BitSize / 8);
         GC.Collect();
-        GCMemoryInfo memory = GC.GetGCMemoryInfo();
+        GCMemoryInfo info = GC.GetGCMemoryInfo();
         // beside the clients: the global model and the two that a sink keeps
-        long budget = (long)((memory.TotalAvailableMemoryBytes - memory.MemoryLoadBytes) * 0.6) - 3 * Bytes;
-        _distinct = [.. Enumerable.Range(1, (int)Math.Clamp(budget / Bytes, 1, clients)).Select(client => new NativeModel(layout, dtype, client))];
-        _global = new NativeModel(layout, dtype, 0);
+        long budget = (long)((info.TotalAvailableMemoryBytes - info.MemoryLoadBytes) * 0.6) - 3 * Bytes;
+        Memory = new ModelMemory(layout, dtype, 1, (int)Math.Clamp(budget / Bytes, 2, clients));
+        _global = new ModelMemory(layout, dtype, 0, 1);
+        Global = _global.ModelsOf(1)[0];
         // some peers take nothing but arrays
         _arrays = new(() => [.. Enumerable.Range(0, Clients).Select(k => layout.Tensors.Select(tensor => Client(k).ToArray<float>(tensor.Name)).ToArray())]);
     }
@@ -29,18 +30,23 @@ public sealed class Workload : IDisposable
     public long Bytes { get; }
 
     /// <summary>How many clients the next round has.</summary>
-    public int Clients { get; set; }
+    public int Clients
+    {
+        get => _clients.Length;
+        set => _clients = Memory.ModelsOf(value);
+    }
 
-    public IReadOnlyList<NativeModel> Distinct => _distinct;
+    /// <summary>The clients' memory: as many models as 60 % of the free memory holds, or as there are clients.</summary>
+    public ModelMemory Memory { get; }
 
-    public MemoryModel Global => _global.Model;
+    public MemoryModel Global { get; }
 
     public float[][][] Arrays => _arrays.Value;
 
     /// <summary>The shares of a weighted mean: client k has k + 1 examples.</summary>
     public double Share(int client) => (client + 1) / (Clients * (Clients + 1) / 2.0);
 
-    public MemoryModel Client(int client) => _distinct[client % _distinct.Length].Model;
+    public MemoryModel Client(int client) => _clients[client];
 
     /// <summary>The clients' updates as importance-aware updating packs them.</summary>
     public IReadOnlyList<MemorySink> Packed()
@@ -57,7 +63,7 @@ public sealed class Workload : IDisposable
     public void Dispose()
     {
         _packed.ForEach(sink => sink.Dispose());
-        Array.ForEach(_distinct, model => model.Dispose());
+        Memory.Dispose();
         _global.Dispose();
     }
 }
