@@ -1,20 +1,71 @@
-using BenchmarkDotNet.Columns;
-using BenchmarkDotNet.Configs;
-using BenchmarkDotNet.Jobs;
-using BenchmarkDotNet.Running;
-using BenchmarkDotNet.Toolchains.InProcess.Emit;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.RegularExpressions;
 
 namespace FedICU.Benchmarks;
 
 internal static class Program
 {
-    private static void Main(string[] args)
+    private static readonly JsonSerializerOptions Json = new() { WriteIndented = true, Converters = { new JsonStringEnumConverter() } };
+
+    private static int Main(string[] args)
     {
-        // an iteration is one round: rounds last long enough to be timed one by one
-        Job job = Job.Default.WithToolchain(InProcessEmitToolchain.Instance)
-            .WithWarmupCount(3).WithIterationCount(15).WithInvocationCount(1).WithUnrollFactor(1);
-        IConfig config = DefaultConfig.Instance.AddJob(job).AddColumn(StatisticColumn.Median, StatisticColumn.Min).HideColumns("Error", "StdDev", "RatioSD", "Job")
-            .WithArtifactsPath(Path.Combine("artifacts", "benchmarks"));
-        BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args.Length == 0 ? ["--filter", "*"] : args, config);
+        CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+        bool quick = args.Contains("--quick");
+        int runs = 1;
+        string only = "";
+        for (int i = 0; i < args.Length; i++)
+        {
+            if (args[i] == "--runs" && i + 1 < args.Length && int.TryParse(args[i + 1], out runs) && runs > 0)
+                i++;
+            else if (args[i] == "--only" && i + 1 < args.Length)
+                only = args[++i];
+            else if (args[i] is not ("--quick" or "--check"))
+                return Usage();
+        }
+
+        string root = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(root, "FedICU.Core.sln")))
+            root = Path.GetDirectoryName(root) ?? throw new DirectoryNotFoundException("The suite runs inside its repository.");
+        string artifacts = Path.Combine(root, "artifacts", "benchmarks");
+        Directory.CreateDirectory(artifacts);
+        if (args.Contains("--check"))
+            return Check.Run(artifacts);
+        var time = System.Diagnostics.Stopwatch.StartNew();
+        using var suite = new Suite(artifacts, quick);
+        var external = new ExternalPeers(Path.Combine(root, "benchmarks"), artifacts, quick ? 0.3 : 1.5);
+        for (suite.Number = 1; suite.Number <= runs; suite.Number++)
+        {
+            foreach ((Layout layout, DType dtype, int[] clients) in Suite.Grid(quick))
+            {
+                if (Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only))
+                    suite.Measure(layout, dtype, clients, external);
+            }
+
+            suite.MeasureOverhead();
+        }
+
+        var figures = new Figures(suite.Rows);
+        string tables = Tables.Write(figures, runs);
+        Console.WriteLine();
+        Console.WriteLine(tables);
+        File.WriteAllText(Path.Combine(artifacts, "results.md"), tables);
+        File.WriteAllText(Path.Combine(artifacts, "results.json"), JsonSerializer.Serialize(suite.Rows, Json));
+        Plot.Save(figures, Path.Combine(artifacts, "fedavg.svg"));
+        Console.WriteLine($"Written to {Path.GetRelativePath(Environment.CurrentDirectory, artifacts)}: results.md, results.json, fedavg.svg; after {time.Elapsed.TotalMinutes:0.0} minutes.");
+        return 0;
+    }
+
+    private static int Usage()
+    {
+        Console.Error.WriteLine("""
+            dotnet run -c Release --project benchmarks/FedICU.Benchmarks [-- OPTIONS]
+              --quick      f32 and bf16, ten clients, two layouts: two to three minutes
+              --runs N     the whole N times; the tables give the least, middle and greatest of the runs' medians
+              --only TEXT  the cases whose name the regular expression TEXT finds, such as "LoRA r=8" or "BF16"
+              --check      half a minute: no figures, but whether ratios, memory and reads keep their bounds
+            """);
+        return 2;
     }
 }

@@ -1,74 +1,90 @@
-using System.Numerics.Tensors;
 using BenchmarkDotNet.Attributes;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Whole rounds of 10 clients with 25 million float32 parameters in memory, on two threads; beside them what one would write otherwise.</summary>
+/// <summary>Whole rounds in memory, from the checks to the report: one after the other into the same sink, as a server runs them.</summary>
 [MemoryDiagnoser]
 public class Rounds
 {
-    private const int Clients = 10;
+    private readonly MemorySink _output = new();
 
-    private MemoryModel _global = null!;
-    private MemoryModel[] _clients = null!;
-    private MemorySink _output = null!;
-
-    [Params(Layout.Lora, Layout.Matrix)]
-    public Layout Layout { get; set; }
-
-    [GlobalSetup]
-    public void Setup()
-    {
-        _global = Shapes.Random(Layout, 0);
-        _clients = [.. Enumerable.Range(1, Clients).Select(seed => Shapes.Random(Layout, seed))];
-        _output = new MemorySink();
-    }
+    protected static Workload Workload => Suite.Workload;
 
     [GlobalCleanup]
     public void Cleanup() => _output.Dispose();
 
-    [Benchmark(Baseline = true)]
+    [Benchmark(Description = Names.FedAvg)]
     public void FedAvg() => Run(new FedAvgAggregator());
 
-    [Benchmark]
+    [Benchmark(Description = Names.FedAvgAlone)]
+    public void FedAvgAlone() => Run(new FedAvgAggregator(), new RoundOptions { Threads = 1 });
+
+    [Benchmark(Description = Names.FedProx)]
+    public void FedProx() => Run(new FedProxAggregator());
+
+    [Benchmark(Description = Names.FedIcu)]
     public void FedIcu() => Run(new FedIcuAggregator());
 
-    /// <summary>acc += x * w in float32, one thread, element by element.</summary>
-    [Benchmark]
-    public void Plain_loop() => Each((accumulator, values, weight) =>
-    {
-        for (int i = 0; i < accumulator.Length; i++)
-            accumulator[i] += values[i] * weight;
-    });
+    [Benchmark(Description = Names.FedIcuAlone)]
+    public void FedIcuAlone() => Run(new FedIcuAggregator(), new RoundOptions { Threads = 1 });
 
-    /// <summary>The same with System.Numerics.Tensors, client by client.</summary>
-    [Benchmark]
-    public void TensorPrimitives_per_client() => Each((accumulator, values, weight) => TensorPrimitives.MultiplyAdd(values, weight, accumulator, accumulator));
-
-    private void Run(IAggregator aggregator)
+    protected void Run(IAggregator aggregator, RoundOptions? options = null, IReadOnlyList<MemorySink>? packed = null)
     {
-        // the same sink each time, as a server would keep it
-        var round = new AggregationRound(_global) { Options = new RoundOptions { Threads = 2 } };
-        for (int k = 0; k < Clients; k++)
-            round.Add(ClientUpdate.FromTensors($"client-{k:00}", _clients[k], k + 1));
+        AggregationRound round = NewRound(Workload, packed, options);
         aggregator.AggregateAsync(round, _output).GetAwaiter().GetResult();
     }
 
-    private delegate void Step(Span<float> accumulator, ReadOnlySpan<float> values, float weight);
-
-    private void Each(Step step)
+    internal static AggregationRound NewRound(Workload workload, IReadOnlyList<MemorySink>? packed = null, RoundOptions? options = null, Func<TensorSource, TensorSource>? wrap = null)
     {
-        foreach (TensorInfo tensor in _global.Tensors)
-        {
-            float[] accumulator = new float[tensor.ElementCount];
-            for (int k = 0; k < Clients; k++)
-            {
-                _clients[k].TryPin(tensor, out System.Buffers.MemoryHandle handle);
-                using (handle)
-                    step(accumulator, Values(handle, tensor), (k + 1) / 55f);
-            }
-        }
+        wrap ??= source => source;
+        var round = new AggregationRound(wrap(workload.Global), options ?? new RoundOptions());
+        for (int k = 0; k < workload.Clients; k++)
+            round.Add(ClientUpdate.FromTensors($"client-{k:000}", wrap(packed?[k].Model ?? workload.Client(k)), k + 1));
+        return round;
+    }
+}
+
+/// <summary>A round over packed updates.</summary>
+public class SparseRounds : Rounds
+{
+    private IReadOnlyList<MemorySink> _packed = null!;
+
+    /// <summary>The bytes of the clients' packed updates.</summary>
+    internal static long Bytes => Workload.Packed().Take(Workload.Clients).Sum(sink => sink.Model.Tensors.Sum(tensor => tensor.ByteLength));
+
+    [GlobalSetup]
+    public void Setup() => _packed = Workload.Packed();
+
+    [Benchmark(Description = Names.Sparse)]
+    public void Sparse() => Run(new FedAvgAggregator(), packed: _packed);
+}
+
+/// <summary>A round whose report holds full statistics; for LoRA adapters also what averaging the factors does to their products.</summary>
+public class ReportRounds : Rounds
+{
+    [Benchmark(Description = Names.Statistics)]
+    public void Statistics() => Run(new FedAvgAggregator(), new RoundOptions { Statistics = true });
+}
+
+/// <summary>A client's importance-aware update with its momentum, from the models to the packed update.</summary>
+[MemoryDiagnoser]
+public class Masks
+{
+    private readonly MemorySink _update = new(), _momentum = new(), _next = new();
+
+    /// <summary>The bytes of an update and its momentum, in and out, without the two models.</summary>
+    internal static long Bytes { get; private set; }
+
+    [GlobalSetup]
+    public void Setup()
+    {
+        new FedIcuClient().CreateUpdate(Suite.Workload.Global, Suite.Workload.Client(1), _update, momentumOutput: _momentum);
+        Bytes = _update.Model.Tensors.Sum(tensor => tensor.ByteLength) + 2 * _momentum.Model.Tensors.Sum(tensor => tensor.ByteLength);
     }
 
-    private static unsafe ReadOnlySpan<float> Values(System.Buffers.MemoryHandle handle, TensorInfo tensor) => new(handle.Pointer, (int)tensor.ElementCount);
+    [GlobalCleanup]
+    public void Cleanup() => Array.ForEach([_update, _momentum, _next], sink => sink.Dispose());
+
+    [Benchmark(Description = Names.Mask)]
+    public void Mask() => new FedIcuClient().CreateUpdate(Suite.Workload.Global, Suite.Workload.Client(0), _update, _momentum.Model, _next);
 }

@@ -1,18 +1,9 @@
 namespace FedICU.Benchmarks;
 
-/// <summary>How a model's 25 million parameters are laid out in tensors.</summary>
-public enum Layout
+/// <summary>A model's tensors by name and shape.</summary>
+public sealed record Layout(string Name, IReadOnlyList<(string Name, int Rows, int Columns)> Tensors)
 {
-    /// <summary>LoRA factors of rank 10 on the seven linear maps of each of the 32 layers of a Llama model with 7 billion parameters: 448 tensors.</summary>
-    Lora,
-    /// <summary>One matrix of 5000 x 5000.</summary>
-    Matrix,
-}
-
-/// <summary>Models of 25 million random float32 parameters.</summary>
-internal static class Shapes
-{
-    private const int Layers = 32, Rank = 10, Width = 4096, Inner = 11008;
+    private const int Layers = 32, Width = 4096, Inner = 11008;
 
     private static readonly (string Name, int Out, int In)[] Maps =
     [
@@ -20,28 +11,21 @@ internal static class Shapes
         ("mlp.gate_proj", Inner, Width), ("mlp.up_proj", Inner, Width), ("mlp.down_proj", Width, Inner),
     ];
 
-    public static MemoryModel Random(Layout layout, int seed)
-    {
-        var model = new MemoryModel();
-        var random = new Random(seed);
-        foreach ((string name, int rows, int columns) in Of(layout))
-        {
-            float[] values = GC.AllocateUninitializedArray<float>(rows * columns);
-            foreach (ref float value in values.AsSpan())
-                value = (random.NextSingle() - 0.5f) / 8;
-            model.Add(name, [rows, columns], values);
-        }
+    public long Elements { get; } = Tensors.Sum(tensor => (long)tensor.Rows * tensor.Columns);
 
-        return model;
-    }
+    public bool IsLora => Tensors.Count > 1;
 
-    private static IEnumerable<(string Name, int Rows, int Columns)> Of(Layout layout)
-    {
-        if (layout == Layout.Matrix)
-            return [("weight", 5000, 5000)];
-        return from layer in Enumerable.Range(0, Layers)
-               from map in Maps
-               from factor in new[] { ("lora_A", Rank, map.In), ("lora_B", map.Out, Rank) }
-               select ($"base_model.model.model.layers.{layer}.{map.Name}.{factor.Item1}.weight", factor.Item2, factor.Item3);
-    }
+    /// <summary>LoRA factors on the seven linear maps of each of the 32 layers of a Llama model with 7 billion parameters: 448 tensors.</summary>
+    public static Layout Lora(int rank) => new(
+        $"LoRA r={rank}",
+        [.. from layer in Enumerable.Range(0, Layers)
+            from map in Maps
+            from factor in new[] { ("lora_A", rank, map.In), ("lora_B", map.Out, rank) }
+            select ($"base_model.model.model.layers.{layer}.{map.Name}.{factor.Item1}.weight", factor.Item2, factor.Item3)]);
+
+    public static Layout Matrix(int rows, int columns) => new($"{rows} x {columns}", [("weight", rows, columns)]);
+
+    /// <summary>As many tensors as in a LoRA adapter, of 64 elements; and one with as many elements.</summary>
+    public static Layout Tiny(int tensors) =>
+        new($"{tensors} x 64", tensors == 1 ? [("weight", 448, 64)] : [.. Enumerable.Range(0, tensors).Select(i => ($"layers.{i}.weight", 8, 8))]);
 }

@@ -1,0 +1,44 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using FedICU;
+using FedICU.Benchmarks.Torch;
+using TorchSharp;
+
+// a round of the suite's files with TorchSharp: FOLDER OUT SECONDS, as benchmarks/python_peers.py
+(string folder, string output, double seconds) = (args[0], args[1], double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture));
+string library = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
+if (File.Exists(library))
+    WeakVersions.Mark(library, "GLIBCXX_3.4.32");
+// TorchSharp says that it cannot load its library, not why
+NativeLibrary.Load(library);
+torch.set_num_threads(Environment.ProcessorCount);
+torch.Tensor[][] clients = [.. Directory.GetFiles(folder, "client-*.safetensors").Order(StringComparer.Ordinal).Select(Load)];
+torch.Tensor[] accumulators = [.. clients[0].Select(tensor => torch.zeros(tensor.shape, torch.ScalarType.Float32))];
+double total = clients.Length * (clients.Length + 1) / 2.0;
+var times = new List<double>();
+for (var all = Stopwatch.StartNew(); times.Count < 4 || (times.Count < 16 && all.Elapsed.TotalSeconds < seconds);)
+{
+    var one = Stopwatch.StartNew();
+    for (int i = 0; i < accumulators.Length; i++)
+    {
+        accumulators[i].zero_();
+        for (int k = 0; k < clients.Length; k++)
+            accumulators[i].add_(clients[k][i], (k + 1) / total);
+    }
+
+    times.Add(one.Elapsed.TotalMilliseconds);
+}
+
+File.WriteAllText(output, JsonSerializer.Serialize(new[] { new { name = "TorchSharp add_", milliseconds = times.Skip(1) } }));
+
+static torch.Tensor[] Load(string path)
+{
+    using var file = TensorSource.Open(path, FileAccessMode.Mapped);
+    return [.. file.Tensors.OrderBy(tensor => tensor.Name, StringComparer.Ordinal).Select(tensor =>
+    {
+        torch.Tensor loaded = torch.empty(tensor.Shape.Dimensions, tensor.DType switch { DType.F32 => torch.float32, DType.F16 => torch.float16, _ => torch.bfloat16 });
+        file.Read(tensor, 0, loaded.bytes);
+        return loaded;
+    })];
+}

@@ -1,0 +1,46 @@
+using System.Buffers.Binary;
+using System.Text;
+
+namespace FedICU.Benchmarks.Torch;
+
+/// <summary>
+/// TorchSharp's own library asks for GLIBCXX_3.4.32, which Debian 12 lacks, though nothing of that version is ever called: the compiler only names it. The loader refuses
+/// a missing version unless it is marked weak; this marks it in the copy of the library beside the program.
+/// </summary>
+internal static class WeakVersions
+{
+    private const int VersionNeeds = 0x6ffffffe, Weak = 2;
+
+    public static void Mark(string path, string version)
+    {
+        byte[] elf = File.ReadAllBytes(path);
+        int sections = (int)U64(elf, 0x28), size = U16(elf, 0x3A), count = U16(elf, 0x3C);
+        int needs = Enumerable.Range(0, count).Select(i => sections + i * size).First(at => U32(elf, at + 4) == VersionNeeds);
+        int names = (int)U64(elf, sections + U32(elf, needs + 0x28) * size + 0x18);
+        bool changed = false;
+        for (int file = (int)U64(elf, needs + 0x18), next = 1; next != 0; file += next)
+        {
+            next = U32(elf, file + 12);
+            int entry = file + U32(elf, file + 8);
+            for (int left = U16(elf, file + 2); left > 0; left--, entry += U32(elf, entry + 12))
+            {
+                if ((U16(elf, entry + 4) & Weak) == 0 && Name(elf, names + U32(elf, entry + 8)) == version)
+                    (elf[entry + 4], changed) = ((byte)(elf[entry + 4] | Weak), true);
+            }
+        }
+
+        if (!changed)
+            return;
+        // a new file in its place: the package folder's file may be linked here
+        File.Delete(path);
+        File.WriteAllBytes(path, elf);
+    }
+
+    private static string Name(byte[] elf, int at) => Encoding.ASCII.GetString(elf.AsSpan(at, elf.AsSpan(at).IndexOf((byte)0)));
+
+    private static int U16(byte[] elf, int at) => BinaryPrimitives.ReadUInt16LittleEndian(elf.AsSpan(at));
+
+    private static int U32(byte[] elf, int at) => BinaryPrimitives.ReadInt32LittleEndian(elf.AsSpan(at));
+
+    private static long U64(byte[] elf, int at) => BinaryPrimitives.ReadInt64LittleEndian(elf.AsSpan(at));
+}

@@ -1,0 +1,94 @@
+namespace FedICU.Benchmarks;
+
+/// <summary>The rows of a run, and what is made of them.</summary>
+internal sealed class Figures(IReadOnlyCollection<Row> rows)
+{
+    public IEnumerable<IGrouping<(string Layout, DType DType, int Clients), Row>> Rounds =>
+        rows.Where(row => row.Clients > 0 && row.Bytes > 0).GroupBy(row => (row.Layout, row.DType, row.Clients));
+
+    public IEnumerable<IGrouping<string, Row>> Ceilings => rows.Where(row => row.Clients == 0).GroupBy(row => row.Case);
+
+    /// <summary>The fastest reading, or copying, of a case on so many threads; by default on all.</summary>
+    public Row? Ceiling(string layout, DType dtype, string what = "read", int? threads = null) => rows
+        .Where(row => row.Clients == 0 && row.Layout == layout && row.DType == dtype && row.Contender.StartsWith(what, StringComparison.Ordinal)
+            && row.Contender.EndsWith($"threads {threads ?? Environment.ProcessorCount}", StringComparison.Ordinal))
+        .MaxBy(row => row.GigabytesPerSecond);
+
+    public Row? Find(string layout, DType dtype, int clients, string contender) => rows.FirstOrDefault(row =>
+        row.Layout == layout && row.DType == dtype && row.Clients == clients && row.Contender == contender && row.Runs.Count > 0);
+
+    public double ShareOfCeiling(Row row) => row.GigabytesPerSecond / (Ceiling(row.Layout, row.DType)?.GigabytesPerSecond ?? double.NaN);
+
+    /// <summary>The layouts that the marks are set for: 25 million parameters; in a quick run, the smallest there are.</summary>
+    public IReadOnlyList<string> OfMarks
+    {
+        get
+        {
+            string[] layouts = [.. Rounds.Select(round => round.Key.Layout).Distinct()];
+            string[] named = [.. layouts.Intersect(["LoRA r=10", "5000 x 5000"])];
+            return named.Length > 0 ? named : [.. layouts.Intersect(["LoRA r=8", "4096 x 4096"])];
+        }
+    }
+
+    /// <summary>The time and memory that one more tensor costs a round of ten clients.</summary>
+    public (double Microseconds, double Bytes)? PerTensor(string contender)
+    {
+        Row? many = Find("tiny tensors", DType.F32, 10, $"{contender}, tensors 448"), one = Find("tiny tensors", DType.F32, 10, $"{contender}, tensors 1");
+        return many is null || one is null ? null : ((many.Median - one.Median) * 1000 / 447, (many.AllocatedBytes!.Value - one.AllocatedBytes!.Value) / 447.0);
+    }
+
+    /// <summary>The marks that can be told from these rows.</summary>
+    public IEnumerable<(string What, double Value, double Mark, bool Holds)> Marks()
+    {
+        foreach (string layout in OfMarks)
+        {
+            foreach ((DType dtype, double share) in new[] { (DType.F32, 0.85), (DType.BF16, 0.70), (DType.F16, 0.50) })
+            {
+                if (Find(layout, dtype, 10, Names.FedAvg) is not { } fedAvg)
+                    continue;
+                yield return AtLeast($"FedAvg, {fedAvg.Case}, 10 clients: share of the read ceiling", ShareOfCeiling(fedAvg), share);
+                if (dtype != DType.F32)
+                    continue;
+                foreach ((string peer, double times) in new[] { (Names.NumpyLoop, 7.0), (Names.TorchAdd, 3.0) })
+                {
+                    if (Find(layout, dtype, 10, peer) is { } found)
+                        yield return AtLeast($"{peer} / FedAvg, {layout}", found.Median / fedAvg.Median, times);
+                }
+            }
+        }
+
+        foreach (var round in Rounds)
+        {
+            (string layout, DType dtype, int clients) = round.Key;
+            Row? fedAvg = Find(layout, dtype, clients, Names.FedAvg), fedIcu = Find(layout, dtype, clients, Names.FedIcu);
+            bool isLora = layout.StartsWith("LoRA", StringComparison.Ordinal);
+            double? mark = (isLora, clients) switch { (true, <= 50) => 2.2, (false, <= 10) => 2.6, (false, 50) => 3.3, _ => null };
+            if (fedAvg is not null && fedIcu is not null && mark is { } most)
+                yield return AtMost($"FedICU / FedAvg, {fedAvg.Case}, {clients} clients", fedIcu.Median / fedAvg.Median, most);
+            foreach ((string contender, string alone) in new[] { (Names.FedAvg, Names.FedAvgAlone), (Names.FedIcu, Names.FedIcuAlone) })
+            {
+                if (Find(layout, dtype, clients, alone) is not { } one || Find(layout, dtype, clients, contender) is not { } all)
+                    continue;
+                // one thread that reads nearly what all can leaves the others nothing
+                if (one.GigabytesPerSecond > 0.6 * Ceiling(layout, dtype)?.GigabytesPerSecond)
+                    continue;
+                yield return AtLeast($"{contender}, {one.Case}: one thread / {Environment.ProcessorCount}", one.Median / all.Median, 1.6);
+            }
+        }
+
+        foreach (string contender in (string[])[Names.FedAvg, Names.FedIcu])
+        {
+            if (PerTensor(contender) is not { } cost)
+                continue;
+            yield return AtMost($"{contender}: microseconds per further tensor, 10 clients", cost.Microseconds, 2);
+            yield return AtMost($"{contender}: bytes allocated per further tensor, 10 clients", cost.Bytes, 0);
+        }
+
+        foreach ((string what, double reads) in ReadCounts.Of(Layout.Lora(8)).Concat(ReadCounts.Of(Layout.Matrix(2048, 2048))).Where(read => read.What.StartsWith(Names.Mask, StringComparison.Ordinal)))
+            yield return AtMost($"{what}: reads", reads, 2);
+    }
+
+    private static (string, double, double, bool) AtLeast(string what, double value, double mark) => (what, value, mark, value >= mark);
+
+    private static (string, double, double, bool) AtMost(string what, double value, double mark) => (what, value, mark, value <= mark);
+}

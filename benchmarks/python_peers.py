@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""Rounds of the benchmark suite's files as a Python server makes them, with numpy and torch: FOLDER OUT SECONDS, started by the suite.
+
+FOLDER holds global.safetensors, client-*.safetensors and fedicu.safetensors, our result. Client k has k + 1 examples."""
+import functools
+import glob
+import json
+import os
+import struct
+import sys
+import time
+
+TAU, EPS = 0.1, 1e-12
+results = []
+
+
+def measure(name, round_):
+    first = round_()
+    times, start = [], time.perf_counter()
+    while len(times) < 2 or (len(times) < 15 and time.perf_counter() - start < SECONDS):
+        one = time.perf_counter()
+        round_()
+        times.append((time.perf_counter() - one) * 1000)
+    results.append({"name": name, "milliseconds": times})
+    return first
+
+
+def read(path):
+    """The tensors in the order of their names, as numpy arrays; bf16 as its 16 bits."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        tensors = []
+        for _, info in sorted(header.items()):
+            file.seek(8 + length + info["data_offsets"][0])
+            dtype = {"F32": np.float32, "F16": np.float16, "BF16": np.int16}[info["dtype"]]
+            tensors.append(np.fromfile(file, dtype, int(np.prod(info["shape"]))).reshape(info["shape"]))
+        return tensors, next(iter(header.values()))["dtype"]
+
+
+def numpy_loop():
+    for tensors in zip(*clients):
+        acc = np.zeros_like(tensors[0])
+        for x, w in zip(tensors, shares):
+            acc += x * w
+
+
+def numpy_reduce():
+    scaled = [[layer * examples for layer in client] for client, examples in zip(clients, range(1, N + 1))]
+    return [functools.reduce(np.add, layers) / total for layers in zip(*scaled)]
+
+
+def torch_add():
+    for acc, tensors in zip(accumulators, zip(*tclients)):
+        acc.zero_()
+        for x, w in zip(tensors, shares):
+            acc.add_(x, alpha=float(w))
+
+
+def torch_matmul():
+    weights = torch.tensor(shares).to(tclients[0][0].dtype)
+    return [(weights @ torch.stack(tensors).reshape(N, -1)).reshape(tensors[0].shape) for tensors in zip(*tclients)]
+
+
+def norm(x, dim):
+    # several times as fast as Tensor.norm of torch 1.13
+    return (x * x).sum(dim, keepdim=True).sqrt()
+
+
+def torch_fedicu():
+    out = []
+    for previous, tensors in zip(tglobal, zip(*tclients)):
+        theta, previous = torch.stack(tensors).float(), previous.float()
+        magnitude, m_prev = norm(theta, 1), norm(previous, 0)
+        direction, v_prev = theta / magnitude.clamp_min(EPS), previous / m_prev.clamp_min(EPS)
+        flat = direction.reshape(N, -1)
+        flat = flat / norm(flat, 1).clamp_min(EPS)
+        s = ((flat * flat.sum(0)).sum(1) - 1) / (N - 1)  # not with @: its float32 sums lose four digits
+        w = torch.softmax(s / TAU, 0)
+        m = m_prev + (magnitude - m_prev).mean(0)
+        v = v_prev + (w[:, None, None] * (direction - v_prev)).sum(0)
+        out.append((m * v / norm(v, 0).clamp_min(EPS)).to(tglobal[0].dtype))
+    return out
+
+
+FOLDER, OUT, SECONDS = sys.argv[1], sys.argv[2], float(sys.argv[3])
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("python3-numpy is missing")
+clients = [read(path)[0] for path in sorted(glob.glob(FOLDER + "/client-*.safetensors"))]
+previous, kind = read(FOLDER + "/global.safetensors")
+N = len(clients)
+total = N * (N + 1) / 2
+shares = [np.float32((k + 1) / total) for k in range(N)]
+if kind != "BF16":
+    measure("numpy acc += x * w", numpy_loop)
+    measure("numpy reduce(np.add)", numpy_reduce)
+try:
+    import torch
+except ImportError:
+    results.append({"name": "torch", "milliseconds": [], "note": "python3-torch is missing"})
+else:
+    torch.set_num_threads(os.cpu_count())
+
+    def tensors_of(arrays):
+        tensors = [torch.from_numpy(array) for array in arrays]
+        return [tensor.view(torch.bfloat16) for tensor in tensors] if kind == "BF16" else tensors
+
+    tclients, tglobal = [tensors_of(client) for client in clients], tensors_of(previous)
+    accumulators = [torch.zeros(tensor.shape) for tensor in tglobal]
+    measure("torch add_", torch_add)
+    measure("torch stack and matmul", torch_matmul)
+    theirs = measure("torch FedICU", torch_fedicu)
+    ours = [tensor.float() for tensor in tensors_of(read(FOLDER + "/fedicu.safetensors")[0])]
+    # of each tensor's largest magnitude
+    error = max(float((their.float() - own).abs().max() / own.abs().max()) for their, own in zip(theirs, ours))
+    if error > (1e-5 if kind == "F32" else 2 ** -7):
+        sys.exit(f"torch's FedICU and ours differ by {error:.1e}")
+    results[-1]["note"] = f"differs from ours by {error:.1e}"
+with open(OUT, "w") as file:
+    json.dump(results, file)
