@@ -9,6 +9,7 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
     private const int ListedReasons = 10;
 
     private readonly RoundOptions _options = round.Options;
+    private readonly RoundFiles _files = new();
     private readonly List<(Participant Client, string Tensor, string Sentence)> _tensorFaults = [];
 
     /// <summary>Every client that was added, in ordinal order.</summary>
@@ -91,7 +92,7 @@ internal sealed class RoundCheck(AggregationRound round, CancellationToken cance
     {
         try
         {
-            participant.Open(round.Global, cancellationToken);
+            participant.Open(round.Global, _files, cancellationToken);
         }
         catch (InvalidModelException e)
         {

@@ -63,6 +63,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         {
             Strategy = strategy.Name,
             Dropped = check.DroppedTensors(),
+            LargerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
         };
     }
 

@@ -9,6 +9,8 @@ namespace FedICU.Safetensors;
 /// </summary>
 internal sealed class StagedFile
 {
+    private const int WorthWriting = 1 << 18;
+
     private readonly string _temporary;
     private readonly SafeFileHandle _handle;
     private bool _published;
@@ -50,6 +52,9 @@ internal sealed class StagedFile
         try
         {
             RandomAccess.Write(_handle, bytes, offset);
+            // the disk writes while the round reads on: else all of it would be waited for at the end
+            if (bytes.Length >= WorthWriting)
+                FileAdvice.BeginWriting(_handle, offset, bytes.Length);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
