@@ -3,17 +3,20 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, and its length and time must
-/// still be those of the file that was checked. Thread-safe.
+/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, takes a block at once, and its length and
+/// time must still be those of the file that was checked. Thread-safe.
 /// </summary>
 internal sealed class DataFile : IDisposable
 {
     private readonly string _path;
     private readonly SafeFileHandle _handle;
+    private readonly Lock _gate = new();
     private readonly DateTime _written;
     private RoundFiles? _keeper;
-    private bool _reopens;
-    private int _disposed;
+    private RoundFiles? _reopens;
+    private NativeBuffer? _block;
+    private long _blockStart;
+    private int _blockBytes, _disposed;
 
     public DataFile(string path)
     {
@@ -51,22 +54,36 @@ internal sealed class DataFile : IDisposable
             _keeper = files;
         else
             _handle.Dispose();
-        _reopens = _keeper is null;
+        _reopens = _keeper is null ? files : null;
     }
 
     /// <summary>Fills the destination; returns how many bytes there were.</summary>
     public int Read(Span<byte> destination, long offset)
     {
-        if (!_reopens)
+        if (_reopens is null)
             return ModelFile.ReadAt(_handle, destination, offset, _path);
-        using SafeFileHandle again = Reopen();
-        return ModelFile.ReadAt(again, destination, offset, _path);
+        int filled = 0;
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(IsDisposed, this);
+            _block ??= new NativeBuffer(_reopens.BlockBytes);
+            if (destination.Length >= _block.ByteLength)
+            {
+                using SafeFileHandle again = Reopen();
+                return ModelFile.ReadAt(again, destination, offset, _path);
+            }
+
+            while (filled < destination.Length && CopyFromBlock(destination[filled..], offset + filled) is var copied and > 0)
+                filled += copied;
+        }
+
+        return filled;
     }
 
     /// <summary>The bytes it has now.</summary>
     public long LengthNow()
     {
-        if (!_reopens)
+        if (_reopens is null)
             return ModelFile.LengthOf(_handle, _path);
         using SafeFileHandle again = ModelFile.OpenRead(_path);
         return ModelFile.LengthOf(again, _path);
@@ -85,6 +102,24 @@ internal sealed class DataFile : IDisposable
             return;
         _handle.Dispose();
         _keeper?.Closed();
+        lock (_gate)
+            _block?.Dispose();
+    }
+
+    /// <summary>Copies what the block around an offset has of it, after reading that block where it is not the last one read; 0 where the file has ended.</summary>
+    private unsafe int CopyFromBlock(Span<byte> destination, long offset)
+    {
+        long start = offset - offset % _block!.ByteLength;
+        if (start != _blockStart || _blockBytes == 0)
+        {
+            _blockBytes = 0;
+            using SafeFileHandle again = Reopen();
+            (_blockStart, _blockBytes) = (start, ModelFile.ReadAt(again, new Span<byte>(_block.Pointer, (int)_block.ByteLength), start, _path));
+        }
+
+        int skipped = (int)(offset - start), bytes = Math.Clamp(_blockBytes - skipped, 0, destination.Length);
+        new ReadOnlySpan<byte>(_block.Pointer + skipped, bytes).CopyTo(destination);
+        return bytes;
     }
 
     private SafeFileHandle Reopen()

@@ -10,7 +10,12 @@ internal sealed class RoundFiles(int mostOpen)
     private const int ShareOfLimit = 4, FewestOpen = 8, MostOpen = 8192, OpenWhereLimitIsUnknown = 512;
 
     private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), SafetensorsHeader> _known = new();
-    private int _left = mostOpen;
+    // what files that are opened for each read keep of the last one, together, and one at most
+    private const int KeptBytes = 256 << 20, MostKept = 1 << 20;
+    private int _left = mostOpen, _reopened;
+
+    /// <summary>So many bytes a file that is opened for a read takes at once, so that it is not opened for each of its small tensors.</summary>
+    public int BlockBytes => Math.Min(KeptBytes / Math.Max(_reopened, 1), MostKept);
 
     /// <summary>A fourth of the handles that the process may have stay open.</summary>
     public RoundFiles() : this((int)Math.Clamp((FileAdvice.HandleLimit ?? ShareOfLimit * OpenWhereLimitIsUnknown) / ShareOfLimit, FewestOpen, MostOpen))
@@ -26,6 +31,7 @@ internal sealed class RoundFiles(int mostOpen)
         if (Interlocked.Decrement(ref _left) >= 0)
             return true;
         Interlocked.Increment(ref _left);
+        Interlocked.Increment(ref _reopened);
         return false;
     }
 
