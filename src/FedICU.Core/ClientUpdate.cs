@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -16,10 +17,10 @@ public enum UpdateKind
 /// <summary>One client's contribution to a round: who it is, how much it weighs, and its tensors in one of three forms.</summary>
 public sealed class ClientUpdate
 {
-    private readonly Func<TensorSource> _open;
+    private readonly Func<RoundFiles, TensorSource> _open;
     private readonly bool _owned;
 
-    private ClientUpdate(string id, string? path, double? weight, UpdateKind? kind, string? baseDigest, Func<TensorSource> open, bool owned)
+    private ClientUpdate(string id, string? path, double? weight, UpdateKind? kind, string? baseDigest, Func<RoundFiles, TensorSource> open, bool owned)
     {
         ArgumentException.ThrowIfNullOrEmpty(id);
         (Id, Path, Weight, Kind, BaseDigest, _open, _owned) = (id, path, weight, kind, baseDigest, open, owned);
@@ -46,7 +47,7 @@ public sealed class ClientUpdate
     /// <param name="examples">The client's weight; null: from the file.</param>
     /// <param name="access">Mapped only for files that nobody truncates meanwhile.</param>
     public static ClientUpdate FromFile(string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read) =>
-        new(id, path, examples, null, null, () => TensorSource.Open(path, access), owned: true);
+        new(id, path, examples, null, null, files => TensorSource.Open(path, access, files), owned: true);
 
     /// <summary>An update whose tensors are at hand: in memory or in an open file. The caller keeps them alive until the round is over.</summary>
     /// <param name="id">The client's name.</param>
@@ -58,7 +59,7 @@ public sealed class ClientUpdate
         string id, TensorSource tensors, double? examples = null, UpdateKind? kind = null, string? baseDigest = null)
     {
         ArgumentNullException.ThrowIfNull(tensors);
-        return new(id, tensors.Location is "memory" ? null : tensors.Location, examples, kind, baseDigest, () => tensors, owned: false);
+        return new(id, tensors.Location is "memory" ? null : tensors.Location, examples, kind, baseDigest, _ => tensors, owned: false);
     }
 
     /// <summary>An update in a session's folder, with all that was said of it when it came.</summary>
@@ -70,7 +71,7 @@ public sealed class ClientUpdate
         id, path, said.Weight, said.Kind, said.Base, () => fault is null ? TensorSource.Open(path) : throw new InvalidModelException(fault), owned: true);
 
     /// <summary>Opens the tensors; the caller disposes what it must.</summary>
-    internal (TensorSource Source, bool Owned) Open() => (_open(), _owned);
+    internal (TensorSource Source, bool Owned) Open(RoundFiles files) => (_open(files), _owned);
 }
 
 /// <summary>Metadata keys that the library reads and writes (docs/getting-started.md; of packed updates docs/adr/0006).</summary>

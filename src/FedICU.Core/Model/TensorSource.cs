@@ -22,7 +22,7 @@ public abstract partial class TensorSource : IDisposable
     public abstract string Location { get; }
 
     /// <summary>The tensor of that name, null where there is none.</summary>
-    public TensorInfo? Find(string name) => Index.GetValueOrDefault(name);
+    public TensorInfo? Find(string name) => Lookup(name);
 
     /// <summary>Copies bytes of a tensor's data.</summary>
     /// <param name="tensor">One of <see cref="Tensors"/>.</param>
@@ -40,6 +40,12 @@ public abstract partial class TensorSource : IDisposable
         memory = default;
         return false;
     }
+
+    /// <summary>Tells the system that bytes of a tensor will not be read again. Of files larger than memory nothing else would stay in it.</summary>
+    internal virtual void Forget(TensorInfo tensor, long offset, long length) { }
+
+    /// <summary>What <see cref="Find"/> finds; overridden where names are indexed anyway.</summary>
+    private protected virtual TensorInfo? Lookup(string name) => Index.GetValueOrDefault(name);
 
     /// <summary>Writes all tensors and the metadata to a sink.</summary>
     /// <param name="sink">Where they go; committed at the end, or left as it was.</param>

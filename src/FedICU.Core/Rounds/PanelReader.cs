@@ -23,6 +23,9 @@ internal abstract unsafe class PanelReader : IDisposable
     /// <summary>Brings the whole tensor into memory, for a strategy that will look at it more than once.</summary>
     public virtual void Preload(NativePool memory) { }
 
+    /// <summary>Elements that will not be read again; told only in rounds larger than memory.</summary>
+    public virtual void Forget(long start, long count) { }
+
     public abstract void Dispose();
 }
 
@@ -84,6 +87,8 @@ internal sealed unsafe class DensePanelReader : PanelReader
         Fill(0, new Span<byte>(loaded.Pointer, checked((int)_tensor.ByteLength)));
         _pointer = loaded.Pointer;
     }
+
+    public override void Forget(long start, long count) => _source.Forget(_tensor, start * _elementSize, count * _elementSize);
 
     public override void Dispose()
     {
@@ -155,6 +160,8 @@ internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader secon
     public override long PreloadBytes => first.PreloadBytes;
 
     public override void Preload(NativePool memory) => first.Preload(memory);
+
+    public override void Forget(long start, long count) => first.Forget(start, count);
 
     public override TensorPanel Read(long start, int count, Scratch scratch)
     {

@@ -11,7 +11,8 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     private TensorSource? _source;
     private bool _owned;
     private Dictionary<string, SparseUpdate.Packed> _packed = [];
-    private Dictionary<string, TensorInfo> _tensors = [];
+    // a sparse update's tensors, packed ones by their whole shape; of other kinds the source knows them
+    private Dictionary<string, TensorInfo>? _tensors;
 
     public string Id => update.Id;
 
@@ -43,13 +44,16 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public PeftAdapterConfig? AdapterConfig => (_source as PeftAdapter)?.Config;
 
     /// <summary>The tensors the update stands for, packed ones by their whole shape.</summary>
-    public IReadOnlyCollection<TensorInfo> Tensors => _tensors.Values;
+    public IReadOnlyCollection<TensorInfo> Tensors => (IReadOnlyCollection<TensorInfo>?)_tensors?.Values ?? (IsOpen ? _source!.Tensors : []);
 
-    public TensorInfo? Find(string name) => _tensors.GetValueOrDefault(name);
+    public TensorInfo? Find(string name) => _tensors is null ? _source?.Find(name) : _tensors.GetValueOrDefault(name);
+
+    /// <summary>Bytes of files that the round opened.</summary>
+    public long BytesInFiles => _owned ? BytesSent : 0;
 
     public long BytesSent => _source?.TotalBytes ?? 0;
 
-    public long BytesFull => _tensors.Values.Sum(tensor => tensor.ByteLength);
+    public long BytesFull => Tensors.Sum(tensor => tensor.ByteLength);
 
     /// <summary>Whether the update was opened and understood.</summary>
     public bool IsOpen { get; private set; }
@@ -58,9 +62,9 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     /// <summary>Opens the tensors and reads what the metadata say of them.</summary>
     /// <exception cref="InvalidModelException">The update cannot be read.</exception>
-    public void Open(TensorSource global, CancellationToken cancellationToken)
+    public void Open(TensorSource global, RoundFiles files, CancellationToken cancellationToken)
     {
-        (_source, _owned) = update.Open();
+        (_source, _owned) = update.Open(files);
         if (_source.Metadata.TryGetValue(MetadataKeys.State, out string? state))
             throw new InvalidModelException($"'{_source.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; an update was expected.");
         string? stated = _source.Metadata.GetValueOrDefault(MetadataKeys.Update);
@@ -75,8 +79,6 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         BaseDigest = update.BaseDigest ?? _source.Metadata.GetValueOrDefault(MetadataKeys.Base);
         if (Kind == UpdateKind.Sparse)
             Unpack(_source, global, cancellationToken);
-        else
-            _tensors = _source.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
         IsOpen = true;
     }
 
@@ -120,7 +122,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         }
         else
         {
-            parameters = OpenPart(_tensors[tensor.Name], tensor);
+            parameters = OpenPart(Find(tensor.Name)!, tensor);
             if (Kind == UpdateKind.Delta)
                 return form == UpdateForm.Delta ? parameters : new SumPanelReader(parameters, global, 1, backend);
         }
@@ -128,7 +130,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         return form == UpdateForm.Parameters ? parameters : new SumPanelReader(parameters, global, -1, backend);
     }
 
-    public PanelReader OpenInteger(TensorInfo tensor) => OpenPart(_tensors[tensor.Name], tensor);
+    public PanelReader OpenInteger(TensorInfo tensor) => OpenPart(Find(tensor.Name)!, tensor);
 
     public void Dispose()
     {
@@ -164,7 +166,10 @@ internal sealed record RoundState(
     TensorSource Global, IReadOnlyList<Participant> Participants, IReadOnlyList<RoundClient> Clients, IComputeBackend Backend, Workers Workers, TensorSink Output)
 {
     /// <summary>Up to so many bytes, the inputs of a tensor that is looked at more than once are read into memory.</summary>
-    public long PreloadBytes { get; init; } = 64 << 20;
+    public long PreloadBytes { get; init; } = 256 << 20;
+
+    /// <summary>Whether the clients' files are larger than memory: what was read leaves it again, before the system must look for pages to take.</summary>
+    public bool LargerThanMemory { get; init; }
 
     /// <summary>The strategy's name.</summary>
     public required string Strategy { get; init; }

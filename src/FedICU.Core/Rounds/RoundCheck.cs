@@ -9,6 +9,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     private const int ListedReasons = 10;
 
     private readonly RoundOptions _options = round.Options;
+    private readonly RoundFiles _files = new();
     private readonly List<(Participant Client, string Tensor, string Sentence)> _tensorFaults = [];
 
     /// <summary>Every client that was added, in ordinal order.</summary>
@@ -114,7 +115,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     {
         try
         {
-            participant.Open(round.Global, cancellationToken);
+            participant.Open(round.Global, _files, cancellationToken);
         }
         catch (InvalidModelException e)
         {

@@ -63,6 +63,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         {
             Strategy = strategy.Name,
             Dropped = check.DroppedTensors(),
+            LargerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
         };
     }
 
@@ -77,7 +78,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             Strategy = strategy.Name,
             Backend = _backend.Name,
             Round = _options.Round,
-            Clients = [.. check.Participants.Select(participant => Describe(participant, check, state))],
+            Clients = DescribeAll(check, state),
             Tensors = tensors,
             LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, ruled, check.Notes) : [],
             Notes = check.Notes,
@@ -159,19 +160,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         context.RequireWritten();
         return report with
         {
-            Clients =
-            [
-                .. state.Participants.Select((participant, k) => new TensorClientReport
-                {
-                    Id = participant.Id,
-                    Weight = context.Weights[k],
-                    Score = context.Scores[k],
-                    Norm = statistics?.Norms[k],
-                    UpdateNorm = statistics?.UpdateNorms[k],
-                    Cosine = statistics?.Cosines[k],
-                    ShareSent = participant.ShareSent(tensor),
-                }),
-            ],
+            Clients = new TensorClientRows(state, tensor, context.Weights, context.Scores, statistics),
         };
     }
 
@@ -226,17 +215,24 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private ProgressMeter? Meter(string phase, long bytes) => _options.Progress is { } progress ? new ProgressMeter(progress, phase, bytes) : null;
 
-    private static ClientReport Describe(Participant participant, RoundCheck check, RoundState state) => new()
+    private static ClientReport[] DescribeAll(RoundCheck check, RoundState state)
+    {
+        Dictionary<string, double> shares = state.Clients.ToDictionary(client => client.Id, client => client.Share, StringComparer.Ordinal);
+        ILookup<string, long> nonFinite = check.NonFinite.ToLookup(counted => counted.Key.Client, counted => counted.Value, StringComparer.Ordinal);
+        return [.. check.Participants.Select(participant => Describe(participant, shares.GetValueOrDefault(participant.Id), nonFinite[participant.Id].Sum()))];
+    }
+
+    private static ClientReport Describe(Participant participant, double share, long nonFinite) => new()
     {
         Id = participant.Id,
         Weight = participant.Weight,
-        Share = state.Clients.FirstOrDefault(client => client.Id == participant.Id)?.Share ?? 0,
+        Share = share,
         Included = participant.Exclusion is null,
         Reason = participant.Exclusion,
         Kind = participant.IsOpen ? participant.Kind.Text() : "unknown",
         BytesSent = participant.BytesSent,
         BytesFull = participant.BytesFull,
-        NonFinite = check.NonFinite.Where(counted => counted.Key.Client == participant.Id).Sum(counted => counted.Value),
+        NonFinite = nonFinite,
     };
 
     private TensorInfo OutputInfo(TensorInfo tensor) =>

@@ -6,27 +6,29 @@ namespace FedICU.Safetensors;
 /// <summary>A whole file mapped for reading.</summary>
 internal sealed unsafe class FileMapping : IDisposable
 {
-    private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
     private readonly byte* _pointer;
     private int _disposed;
 
     public FileMapping(SafeFileHandle handle, long length, string path)
     {
+        MemoryMappedFile? file = null;
         try
         {
-            _file = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
-            _view = _file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
+            file = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            _view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
         }
         catch (Exception e) when (ModelFile.IsFileError(e) || e is ArgumentOutOfRangeException)
         {
-            _file?.Dispose();
+            file?.Dispose();
             throw ModelFile.CannotRead(path, e);
         }
 
         byte* pointer = null;
         _view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
         _pointer = pointer + _view.PointerOffset;
+        // the view stands without the file it is of
+        file.Dispose();
     }
 
     /// <summary>The file's first byte; valid until disposed.</summary>
@@ -62,6 +64,5 @@ internal sealed unsafe class FileMapping : IDisposable
             return;
         _view.SafeMemoryMappedViewHandle.ReleasePointer();
         _view.Dispose();
-        _file.Dispose();
     }
 }

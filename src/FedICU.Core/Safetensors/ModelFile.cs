@@ -33,6 +33,19 @@ internal static class ModelFile
         }
     }
 
+    /// <summary>When it was written last, in universal time.</summary>
+    public static DateTime WrittenAt(SafeFileHandle handle, string path)
+    {
+        try
+        {
+            return File.GetLastWriteTimeUtc(handle);
+        }
+        catch (Exception e) when (IsFileError(e))
+        {
+            throw CannotRead(path, e);
+        }
+    }
+
     /// <summary>Fills the destination; returns how many bytes there were.</summary>
     public static int ReadAt(SafeFileHandle handle, Span<byte> destination, long offset, string path)
     {

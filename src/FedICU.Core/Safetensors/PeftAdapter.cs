@@ -19,12 +19,15 @@ public sealed class PeftAdapter : TensorSource
     /// <param name="folder">The folder.</param>
     /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
     /// <exception cref="InvalidModelException">One of the two files cannot be opened or is malformed; the message is one sentence.</exception>
-    public static new PeftAdapter Open(string folder, FileAccessMode access = FileAccessMode.Read)
+    public static new PeftAdapter Open(string folder, FileAccessMode access = FileAccessMode.Read) => Open(folder, access, null);
+
+    /// <inheritdoc cref="TensorSource.Open(string, FileAccessMode, RoundFiles?)"/>
+    internal static new PeftAdapter Open(string folder, FileAccessMode access, RoundFiles? round)
     {
         ArgumentNullException.ThrowIfNull(folder);
         string configPath = Path.Combine(folder, ModelFolder.AdapterConfig);
         var config = PeftAdapterConfig.Parse(ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength), configPath);
-        return new PeftAdapter(folder, SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access), config);
+        return new PeftAdapter(folder, SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access, round), config);
     }
 
     /// <summary>What adapter_config.json says.</summary>
@@ -44,6 +47,10 @@ public sealed class PeftAdapter : TensorSource
 
     /// <inheritdoc/>
     public override bool TryPin(TensorInfo tensor, out MemoryHandle memory) => _file.TryPin(tensor, out memory);
+
+    internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(tensor, offset, length);
+
+    private protected override TensorInfo? Lookup(string name) => _file.Find(name);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

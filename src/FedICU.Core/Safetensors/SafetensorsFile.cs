@@ -1,6 +1,5 @@
 using System.Buffers;
 using FedICU.Safetensors;
-using Microsoft.Win32.SafeHandles;
 
 namespace FedICU;
 
@@ -10,48 +9,55 @@ namespace FedICU;
 /// </summary>
 public sealed class SafetensorsFile : TensorSource
 {
-    private readonly SafeFileHandle _handle;
+    private readonly DataFile _file;
     private readonly SafetensorsHeader _header;
     private readonly long _dataStart;
     private readonly FileMapping? _mapping;
 
-    private SafetensorsFile(string path, SafeFileHandle handle, FileAccessMode access)
+    private SafetensorsFile(string path, DataFile file, FileAccessMode access, RoundFiles? round)
     {
         Location = path;
-        _handle = handle;
-        long length = ModelFile.LengthOf(handle, path);
+        _file = file;
+        long length = file.Length;
 
         Span<byte> prefix = stackalloc byte[SafetensorsHeader.PrefixLength];
-        prefix = prefix[..ModelFile.ReadAt(handle, prefix, 0, path)];
+        prefix = prefix[..file.Read(prefix, 0)];
         int headerLength = SafetensorsHeader.CheckLength(prefix, length, path);
         _dataStart = SafetensorsHeader.PrefixLength + headerLength;
 
         // a private copy in both modes: what was checked cannot change afterwards
         byte[] header = GC.AllocateUninitializedArray<byte>(headerLength);
-        int read = ModelFile.ReadAt(handle, header, SafetensorsHeader.PrefixLength, path);
+        int read = file.Read(header, SafetensorsHeader.PrefixLength);
         if (read < headerLength)
             throw new InvalidModelException(
                 $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, {read} {Sentence.Form(read, "is", "are")} there.");
         _header = SafetensorsHeader.Parse(header, length - _dataStart, path);
 
         if (access == FileAccessMode.Mapped)
-            _mapping = new FileMapping(handle, length, path);
+            _mapping = file.Map();
+        if (round is null)
+            return;
+        _header = round.Share(_header);
+        file.KeepOpenIn(round);
     }
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file.</param>
     /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
     /// <exception cref="InvalidModelException">The file cannot be opened, or breaks a rule of the format; the message is one sentence.</exception>
-    public static new SafetensorsFile Open(string path, FileAccessMode access = FileAccessMode.Read)
+    public static new SafetensorsFile Open(string path, FileAccessMode access = FileAccessMode.Read) => Open(path, access, null);
+
+    /// <inheritdoc cref="TensorSource.Open(string, FileAccessMode, RoundFiles?)"/>
+    internal static new SafetensorsFile Open(string path, FileAccessMode access, RoundFiles? round)
     {
-        SafeFileHandle handle = ModelFile.OpenRead(path);
+        var file = new DataFile(path);
         try
         {
-            return new SafetensorsFile(path, handle, access);
+            return new SafetensorsFile(path, file, access, round);
         }
         catch
         {
-            handle.Dispose();
+            file.Dispose();
             throw;
         }
     }
@@ -79,9 +85,9 @@ public sealed class SafetensorsFile : TensorSource
             return;
         }
 
-        if (ModelFile.ReadAt(_handle, destination, position, Location) < destination.Length)
+        if (_file.Read(destination, position) < destination.Length)
             throw new InvalidModelException($"'{Location}' was truncated while it was read: tensor {Sentence.Quote(tensor.Name)} needs bytes " +
-                $"{position} to {position + destination.Length} of the file, which now has {ModelFile.LengthOf(_handle, Location)}.");
+                $"{position} to {position + destination.Length} of the file, which now has {_file.LengthNow()}.");
     }
 
     /// <summary>Lends the mapped memory; valid until the file is disposed.</summary>
@@ -108,14 +114,18 @@ public sealed class SafetensorsFile : TensorSource
     protected override void Dispose(bool disposing)
     {
         _mapping?.Dispose();
-        _handle.Dispose();
+        _file.Dispose();
         base.Dispose(disposing);
     }
+
+    internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(_dataStart + _header.Locate(tensor).Start + offset, length);
+
+    private protected override TensorInfo? Lookup(string name) => _header.Find(name);
 
     private (long Start, long Length) Locate(TensorInfo tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        ObjectDisposedException.ThrowIf(_file.IsDisposed, this);
         return _header.Locate(tensor);
     }
 }

@@ -39,6 +39,13 @@ internal sealed class SafetensorsHeader
         return (_starts[at], Tensors[at].ByteLength);
     }
 
+    /// <summary>The tensor of that name, null where there is none.</summary>
+    public TensorInfo? Find(string name) => _index.TryGetValue(name, out int at) ? Tensors[at] : null;
+
+    /// <summary>The same header, with another's memory where both say the same of the tensors.</summary>
+    public SafetensorsHeader SharingWith(SafetensorsHeader other) =>
+        _starts.AsSpan().SequenceEqual(other._starts) && Tensors.AsSpan().SequenceEqual(other.Tensors) ? new(other.Tensors, other._starts, other._index, Metadata) : this;
+
     /// <summary>Checks the length that stands before the header.</summary>
     /// <param name="prefix">The file's first 8 bytes, fewer where it is shorter.</param>
     /// <param name="fileLength">The whole file's bytes.</param>

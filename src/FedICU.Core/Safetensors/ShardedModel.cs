@@ -13,7 +13,7 @@ public sealed class ShardedModel : TensorSource
     private readonly OrderedDictionary<string, string> _weightMap;
     private readonly TensorInfo[] _tensors;
 
-    private ShardedModel(string indexPath, FileAccessMode access)
+    private ShardedModel(string indexPath, FileAccessMode access, RoundFiles? round)
     {
         Location = indexPath;
         var index = ShardIndex.Read(indexPath);
@@ -24,7 +24,7 @@ public sealed class ShardedModel : TensorSource
         try
         {
             foreach (string shard in ShardNames)
-                _shards.Add(shard, SafetensorsFile.Open(Path.Combine(folder, shard), access));
+                _shards.Add(shard, SafetensorsFile.Open(Path.Combine(folder, shard), access, round));
             _tensors = [.. ShardNames.SelectMany(shard => _shards[shard].Tensors)];
             CheckAgreement();
             Metadata = CommonMetadata();
@@ -43,7 +43,10 @@ public sealed class ShardedModel : TensorSource
     /// The index or a shard cannot be opened or is malformed; a shard's name is no plain file name; a tensor is not in the shard the index
     /// names, or in a shard but not in the index. The message is one sentence.
     /// </exception>
-    public static new ShardedModel Open(string indexPath, FileAccessMode access = FileAccessMode.Read) => new(indexPath, access);
+    public static new ShardedModel Open(string indexPath, FileAccessMode access = FileAccessMode.Read) => new(indexPath, access, null);
+
+    /// <inheritdoc cref="TensorSource.Open(string, FileAccessMode, RoundFiles?)"/>
+    internal static new ShardedModel Open(string indexPath, FileAccessMode access, RoundFiles? round) => new(indexPath, access, round);
 
     /// <summary>The tensors, shard by shard in the ordinal order of the shards' names, each in the order of its data.</summary>
     public override IReadOnlyList<TensorInfo> Tensors => _tensors;
@@ -76,6 +79,10 @@ public sealed class ShardedModel : TensorSource
             shard.Dispose();
         base.Dispose(disposing);
     }
+
+    internal override void Forget(TensorInfo tensor, long offset, long length) => ShardOf(tensor).Forget(tensor, offset, length);
+
+    private protected override TensorInfo? Lookup(string name) => _weightMap.TryGetValue(name, out string? shard) ? _shards[shard].Find(name) : null;
 
     private SafetensorsFile ShardOf(TensorInfo tensor)
     {

@@ -10,6 +10,8 @@ namespace FedICU.Safetensors;
 /// </summary>
 internal sealed class StagedFile
 {
+    private const int WorthWriting = 1 << 18;
+
     // what of a reservation that fails: the one error without a code of the system
     private const int NotReserved = unchecked((int)0x80131620);
 
@@ -60,6 +62,9 @@ internal sealed class StagedFile
         try
         {
             RandomAccess.Write(_handle, bytes, offset);
+            // the disk writes while the round reads on: else all of it would be waited for at the end
+            if (bytes.Length >= WorthWriting)
+                FileAdvice.BeginWriting(_handle, offset, bytes.Length);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {

@@ -174,11 +174,11 @@ public unsafe class TensorContext
         var mean = new IntegerMean(Clients.Select(client => client.Weight));
         int size = Info.DType.BitSize / 8;
         PanelReader[] inputs = [.. Open(UpdateForm.Parameters, participant => participant.OpenInteger(Info)), Global];
-        List<Grouping.Panel> panels = new Grouping(Info.Shape, NormAxis.Tensor).Panels(inputs.Length);
-        Look(panels.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
+        List<PanelRun> runs = Runs(inputs, new Grouping(Info.Shape, NormAxis.Tensor).Panels(inputs.Length));
+        Look(runs.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
         {
-            Grouping.Panel panel = panels[piece];
-            TensorPanel[] read = ReadAll(inputs, panel, scratch);
+            PanelRun panel = runs[piece];
+            TensorPanel[] read = panel.Read(inputs, scratch);
             var output = new TensorPanel(scratch.Take((long)panel.Length * size), Info.DType);
             var values = new Int128[Clients.Count];
             for (int i = 0; i < panel.Length; i++)
@@ -190,6 +190,7 @@ public unsafe class TensorContext
             }
 
             _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(output.Data, panel.Length * size));
+            Forget(inputs, panel.Start, panel.Length);
         });
     }
 
@@ -214,7 +215,10 @@ public unsafe class TensorContext
     internal void Preload(PanelReader[] inputs)
     {
         if (inputs.Sum(reader => reader.PreloadBytes) is var bytes and > 0 && bytes <= _round.PreloadBytes)
+        {
             Workers.Run(inputs.Length, parallel: true, (k, _) => inputs[k].Preload(Workers.Memory));
+            Forget(inputs, 0, Info.ElementCount);
+        }
     }
 
     /// <summary>The sum of squares of each input in each group: inputs x groups.</summary>
@@ -229,11 +233,12 @@ public unsafe class TensorContext
             Grouping.Segment segment = segments[piece / blocks];
             int first = inputs.Length * (piece % blocks) / blocks, last = inputs.Length * (piece % blocks + 1) / blocks;
             GroupValues sums = partial.Begin(piece / blocks, first, last);
-            foreach (Grouping.Panel panel in segment.Panels)
+            foreach (PanelRun run in Runs(inputs.AsSpan(first..last), segment.Panels))
             {
                 scratch.Reset();
-                var part = new GroupValues(sums.Data + (panel.Group - segment.Group), sums.Stride);
-                _round.Backend.AddSquares(ReadAll(inputs.AsSpan(first..last), panel, scratch), Geometry(grouping, panel), part);
+                TensorPanel[] read = run.Read(inputs.AsSpan(first..last), scratch);
+                for (int i = 0; i < run.Count; i++)
+                    _round.Backend.AddSquares(run.Part(read, i), Geometry(grouping, run[i]), new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
             }
         });
         return partial.Merge(Workers);
@@ -257,14 +262,16 @@ public unsafe class TensorContext
     internal double[] Projections(PanelReader[] inputs, Grouping grouping, GroupBuffer a, GroupBuffer b)
     {
         List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
+        List<PanelRun> runs = Runs(inputs, panels);
         double[][] partial = new double[panels.Count][];
         using GroupBuffer? foldedA = Folded(grouping, a), foldedB = ReferenceEquals(a, b) ? null : Folded(grouping, b);
         GroupValues allA = (foldedA ?? a).Values, allB = ReferenceEquals(a, b) ? allA : (foldedB ?? b).Values;
-        Look(panels.Count, Worthwhile(inputs), last: false, (piece, scratch) =>
+        Look(runs.Count, Worthwhile(inputs), last: false, (piece, scratch) =>
         {
-            Grouping.Panel panel = panels[piece];
-            _round.Backend.AddProjections(
-                ReadAll(inputs, panel, scratch), Geometry(grouping, panel), At(allA, panel), At(allB, panel), partial[piece] = new double[inputs.Length]);
+            PanelRun run = runs[piece];
+            TensorPanel[] read = run.Read(inputs, scratch);
+            for (int i = 0; i < run.Count; i++)
+                _round.Backend.AddProjections(run.Part(read, i), Geometry(grouping, run[i]), At(allA, run[i]), At(allB, run[i]), partial[run.First + i] = new double[inputs.Length]);
         });
         double[] dots = new double[inputs.Length];
         foreach (double[] part in partial)
@@ -329,19 +336,23 @@ public unsafe class TensorContext
         if (_written)
             throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
         _written = true;
-        List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
+        List<PanelRun> runs = Runs(inputs, grouping.Panels(inputs.Length));
         int size = Output.DType.BitSize / 8;
         byte* memory = (byte*)_round.Output.TryGetPointer(Output);
         long nonFinite = 0;
-        Look(panels.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
+        Look(runs.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
         {
-            Grouping.Panel panel = panels[piece];
-            byte* target = memory is null ? scratch.Take((long)panel.Length * size) : memory + panel.Start * size;
-            long found = verb(_round.Backend, ReadAll(inputs, panel, scratch), panel, new TensorPanel(target, Output.DType));
+            PanelRun run = runs[piece];
+            byte* target = memory is null ? scratch.Take((long)run.Length * size) : memory + run.Start * size;
+            TensorPanel[] read = run.Read(inputs, scratch);
+            long found = 0;
+            for (int i = 0; i < run.Count; i++)
+                found += verb(_round.Backend, run.Part(read, i), run[i], new TensorPanel(target + (run[i].Start - run.Start) * size, Output.DType));
             if (found != 0)
                 Interlocked.Add(ref nonFinite, found);
             else if (memory is null)
-                _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(target, panel.Length * size));
+                _round.Output.Write(Output, run.Start * size, new ReadOnlySpan<byte>(target, run.Length * size));
+            Forget(inputs, run.Start, run.Length);
         });
         if (nonFinite != 0)
             throw new NonFiniteOutputException(Info, $"{Sentence.Count(nonFinite, "result")} {Sentence.Form(nonFinite, "is", "are")} not finite, from finite inputs; {Sentence.Form(nonFinite, "it does", "they do")} not fit {Output.DType.SafetensorsName}.");
@@ -359,10 +370,12 @@ public unsafe class TensorContext
         {
             Grouping.Segment segment = segments[piece];
             GroupValues sums = partial.Begin(piece, 0, accumulators);
-            foreach (Grouping.Panel panel in inMemory ? segment.Joined() : segment.Panels)
+            foreach (PanelRun run in Runs(inputs, inMemory ? [.. segment.Joined()] : segment.Panels))
             {
                 scratch.Reset();
-                verb(ReadAll(inputs, panel, scratch), panel, new GroupValues(sums.Data + (panel.Group - segment.Group), sums.Stride));
+                TensorPanel[] read = run.Read(inputs, scratch);
+                for (int i = 0; i < run.Count; i++)
+                    verb(run.Part(read, i), run[i], new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
             }
         });
         return partial.Merge(Workers);
@@ -407,12 +420,16 @@ public unsafe class TensorContext
 
     private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
 
-    private static TensorPanel[] ReadAll(ReadOnlySpan<PanelReader> inputs, Grouping.Panel panel, Scratch scratch)
+    private List<PanelRun> Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) => PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
+
+    /// <summary>These elements of all inputs, and of those before them that shared a page with them, will not be read again.</summary>
+    private void Forget(PanelReader[] inputs, long start, long count)
     {
-        var panels = new TensorPanel[inputs.Length];
-        for (int k = 0; k < panels.Length; k++)
-            panels[k] = inputs[k].Read(panel.Start, panel.Length, scratch);
-        return panels;
+        if (!_round.LargerThanMemory)
+            return;
+        long from = Math.Max(start - count, 0);
+        foreach (PanelReader input in inputs)
+            input.Forget(from, start + count - from);
     }
 
     private static PanelGeometry Geometry(Grouping grouping, Grouping.Panel panel) => new(panel.Rows, panel.Columns, grouping.GroupsAreColumns);

@@ -1,0 +1,140 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace FedICU.Safetensors;
+
+/// <summary>
+/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, takes a block at once, and its length and
+/// time must still be those of the file that was checked. Thread-safe.
+/// </summary>
+internal sealed class DataFile : IDisposable
+{
+    private readonly string _path;
+    private readonly SafeFileHandle _handle;
+    private readonly Lock _gate = new();
+    private readonly DateTime _written;
+    private RoundFiles? _keeper;
+    private RoundFiles? _reopens;
+    private NativeBuffer? _block;
+    private long _blockStart;
+    private int _blockBytes, _disposed;
+
+    public DataFile(string path)
+    {
+        (_path, _handle) = (path, ModelFile.OpenRead(path));
+        try
+        {
+            (Length, _written) = (ModelFile.LengthOf(_handle, path), ModelFile.WrittenAt(_handle, path));
+        }
+        catch
+        {
+            _handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The bytes it had when it was opened.</summary>
+    public long Length { get; }
+
+    public bool IsDisposed => _disposed != 0;
+
+    /// <summary>Maps the whole file, which then needs no handle.</summary>
+    public FileMapping Map()
+    {
+        var mapping = new FileMapping(_handle, Length, _path);
+        _handle.Dispose();
+        return mapping;
+    }
+
+    /// <summary>The file has been checked: from now on it is open only where the round has room for it.</summary>
+    public void KeepOpenIn(RoundFiles files)
+    {
+        if (_handle.IsClosed)
+            return;
+        if (files.TryKeepOpen())
+            _keeper = files;
+        else
+            _handle.Dispose();
+        _reopens = _keeper is null ? files : null;
+    }
+
+    /// <summary>Fills the destination; returns how many bytes there were.</summary>
+    public int Read(Span<byte> destination, long offset)
+    {
+        if (_reopens is null)
+            return ModelFile.ReadAt(_handle, destination, offset, _path);
+        int filled = 0;
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(IsDisposed, this);
+            _block ??= new NativeBuffer(_reopens.BlockBytes);
+            if (destination.Length >= _block.ByteLength)
+            {
+                using SafeFileHandle again = Reopen();
+                return ModelFile.ReadAt(again, destination, offset, _path);
+            }
+
+            while (filled < destination.Length && CopyFromBlock(destination[filled..], offset + filled) is var copied and > 0)
+                filled += copied;
+        }
+
+        return filled;
+    }
+
+    /// <summary>The bytes it has now.</summary>
+    public long LengthNow()
+    {
+        if (_reopens is null)
+            return ModelFile.LengthOf(_handle, _path);
+        using SafeFileHandle again = ModelFile.OpenRead(_path);
+        return ModelFile.LengthOf(again, _path);
+    }
+
+    /// <summary>Lets the system forget bytes that will not be read again.</summary>
+    public void Forget(long offset, long length)
+    {
+        if (!_handle.IsClosed)
+            FileAdvice.Forget(_handle, offset, length);
+    }
+
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        _handle.Dispose();
+        _keeper?.Closed();
+        lock (_gate)
+            _block?.Dispose();
+    }
+
+    /// <summary>Copies what the block around an offset has of it, after reading that block where it is not the last one read; 0 where the file has ended.</summary>
+    private unsafe int CopyFromBlock(Span<byte> destination, long offset)
+    {
+        long start = offset - offset % _block!.ByteLength;
+        if (start != _blockStart || _blockBytes == 0)
+        {
+            _blockBytes = 0;
+            using SafeFileHandle again = Reopen();
+            (_blockStart, _blockBytes) = (start, ModelFile.ReadAt(again, new Span<byte>(_block.Pointer, (int)_block.ByteLength), start, _path));
+        }
+
+        int skipped = (int)(offset - start), bytes = Math.Clamp(_blockBytes - skipped, 0, destination.Length);
+        new ReadOnlySpan<byte>(_block.Pointer + skipped, bytes).CopyTo(destination);
+        return bytes;
+    }
+
+    private SafeFileHandle Reopen()
+    {
+        SafeFileHandle again = ModelFile.OpenRead(_path);
+        try
+        {
+            (long length, DateTime written) = (ModelFile.LengthOf(again, _path), ModelFile.WrittenAt(again, _path));
+            return (length, written) == (Length, _written) ? again : throw new InvalidModelException(
+                $"'{_path}' was changed or replaced while the round read it: it had {Length} bytes, written at {_written:O}, and now has {length}, written at {written:O}.");
+        }
+        catch
+        {
+            again.Dispose();
+            throw;
+        }
+    }
+}

@@ -1,0 +1,43 @@
+using System.Collections.Concurrent;
+
+namespace FedICU.Safetensors;
+
+/// <summary>What the files of one round share: how many of them stay open, and the layouts that several of them have. Thread-safe.</summary>
+/// <param name="mostOpen">So many files stay open. Those that come later are opened for each read.</param>
+internal sealed class RoundFiles(int mostOpen)
+{
+    // sockets, logs and other rounds of the process need handles too
+    private const int ShareOfLimit = 4, FewestOpen = 8, MostOpen = 8192, OpenWhereLimitIsUnknown = 512;
+
+    private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), SafetensorsHeader> _known = new();
+    // what files that are opened for each read keep of the last one, together, and one at most
+    private const int KeptBytes = 256 << 20, MostKept = 1 << 20;
+    private int _left = mostOpen, _reopened;
+
+    /// <summary>So many bytes a file that is opened for a read takes at once, so that it is not opened for each of its small tensors.</summary>
+    public int BlockBytes => Math.Min(KeptBytes / Math.Max(_reopened, 1), MostKept);
+
+    /// <summary>A fourth of the handles that the process may have stay open.</summary>
+    public RoundFiles() : this((int)Math.Clamp((FileAdvice.HandleLimit ?? ShareOfLimit * OpenWhereLimitIsUnknown) / ShareOfLimit, FewestOpen, MostOpen))
+    {
+    }
+
+    /// <summary>
+    /// Whether one file more may stay open; then <see cref="Closed"/> is owed. First come, first kept: clients are read in turn, and to close the file unused for
+    /// longest would close each one just before it is wanted.
+    /// </summary>
+    public bool TryKeepOpen()
+    {
+        if (Interlocked.Decrement(ref _left) >= 0)
+            return true;
+        Interlocked.Increment(ref _left);
+        Interlocked.Increment(ref _reopened);
+        return false;
+    }
+
+    public void Closed() => Interlocked.Increment(ref _left);
+
+    /// <summary>The same header with its names, types, shapes and places shared with a file of the same layout, as a round's clients have: thousands of them would fill the memory.</summary>
+    public SafetensorsHeader Share(SafetensorsHeader header) =>
+        header.SharingWith(_known.GetOrAdd((header.Tensors.FirstOrDefault()?.Name, header.Tensors.Length, header.Tensors.Sum(tensor => tensor.ByteLength)), header));
+}
