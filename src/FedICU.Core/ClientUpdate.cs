@@ -68,7 +68,7 @@ public sealed class ClientUpdate
     /// <param name="said">Weight, kind and base.</param>
     /// <param name="fault">Why it cannot be read, in a sentence that opening it throws; null where it is whole.</param>
     internal static ClientUpdate FromSpool(string id, string path, JournalLine said, string? fault) => new(
-        id, path, said.Weight, said.Kind, said.Base, () => fault is null ? TensorSource.Open(path) : throw new InvalidModelException(fault), owned: true);
+        id, path, said.Weight, said.Kind, said.Base, files => fault is null ? TensorSource.Open(path, FileAccessMode.Read, files) : throw new InvalidModelException(fault), owned: true);
 
     /// <summary>Opens the tensors; the caller disposes what it must.</summary>
     internal (TensorSource Source, bool Owned) Open(RoundFiles files) => (_open(files), _owned);
