@@ -9,6 +9,7 @@ return args switch
     ["read-while-truncated", string path] => Reading.UntilRefused(path),
     ["compute-hash"] => ComputeHash.Print(),
     ["aggregate-peak", string strategy, string output, string global, .. string[] clients] => await PeakMemory.AggregateAsync(strategy, output, global, clients),
+    ["aggregate-folder", string strategy, string output, string global, string folder] => await ManyClients.AggregateAsync(strategy, output, global, folder),
     ["aggregate-while-truncated", string output, string global, .. string[] clients] => await BrokenRound.UntilRefusedAsync(output, global, clients),
     _ => 2,
 };

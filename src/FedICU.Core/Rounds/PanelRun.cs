@@ -46,6 +46,11 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
     public TensorPanel[] Read(ReadOnlySpan<PanelReader> inputs, Scratch scratch)
     {
         var read = new TensorPanel[inputs.Length];
+        long bytes = 0;
+        foreach (PanelReader input in inputs)
+            bytes += input.IsInMemory ? 0 : NativeBuffer.Align((long)length * input.DType.BitSize / 8);
+        // and for what the verb writes
+        scratch.Reserve(bytes > 0 ? bytes + (long)length * sizeof(double) : 0);
         for (int k = 0; k < read.Length; k++)
             read[k] = inputs[k].Read(Start, length, scratch);
         return read;

@@ -111,6 +111,15 @@ internal sealed unsafe class Scratch : IDisposable
         return more.Pointer;
     }
 
+    /// <summary>Makes room at once for what will be taken piece by piece; where something was taken before, nothing is done.</summary>
+    public void Reserve(long bytes)
+    {
+        if (bytes == 0 || _wanted > 0 || _buffer?.ByteLength >= bytes)
+            return;
+        _buffer?.Dispose();
+        _buffer = new NativeBuffer(bytes);
+    }
+
     /// <summary>Takes all back; what did not fit once fits from then on.</summary>
     public void Reset()
     {

@@ -6,6 +6,9 @@ namespace FedICU.Safetensors;
 /// <summary>What the system is told of files, and asked. Where it does not listen nothing is lost but speed.</summary>
 internal static partial class FileAdvice
 {
+    // the system keeps pages in blocks of up to 2 MiB and drops only those that lie in the range whole: what a block's first part left is dropped with its last
+    private const int LargestFolio = 4 << 20;
+
     private const int DontNeed = 4, StartWriteback = 2, OpenFiles = 7;
 
     // numbers and sizes are those of 64-bit Linux; some systems' C library has another name or no such call
@@ -21,8 +24,12 @@ internal static partial class FileAdvice
         }
     }
 
-    /// <summary>The pages of these bytes may go: they will not be read again.</summary>
-    public static void Forget(SafeFileHandle file, long offset, long length) => Say(() => Advise(file, offset, length, DontNeed));
+    /// <summary>The pages of these bytes may go: they will not be read again. So may what lies shortly before, which was read earlier.</summary>
+    public static void Forget(SafeFileHandle file, long offset, long length)
+    {
+        long from = Math.Max(offset - LargestFolio, 0);
+        Say(() => Advise(file, from, offset + length - from, DontNeed));
+    }
 
     /// <summary>The disk may begin with these bytes, so that they need not be waited for at the end.</summary>
     public static void BeginWriting(SafeFileHandle file, long offset, long length) => Say(() => SyncRange(file, offset, length, StartWriteback));

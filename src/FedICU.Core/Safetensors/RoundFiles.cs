@@ -11,7 +11,7 @@ internal sealed class RoundFiles(int mostOpen)
 
     private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), SafetensorsHeader> _known = new();
     // what files that are opened for each read keep of the last one, together, and one at most
-    private const int KeptBytes = 256 << 20, MostKept = 1 << 20;
+    private const int KeptBytes = 256 << 20, MostKept = 1 << 16;
     private int _left = mostOpen, _reopened;
 
     /// <summary>So many bytes a file that is opened for a read takes at once, so that it is not opened for each of its small tensors.</summary>

@@ -313,8 +313,8 @@ public unsafe class TensorContext
         Look(runs.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
         {
             PanelRun run = runs[piece];
-            byte* target = memory is null ? scratch.Take((long)run.Length * size) : memory + run.Start * size;
             TensorPanel[] read = run.Read(inputs, scratch);
+            byte* target = memory is null ? scratch.Take((long)run.Length * size) : memory + run.Start * size;
             long found = 0;
             for (int i = 0; i < run.Count; i++)
                 found += verb(_round.Backend, run.Part(read, i), run[i], new TensorPanel(target + (run[i].Start - run.Start) * size, Output.DType));
@@ -392,14 +392,11 @@ public unsafe class TensorContext
 
     private List<PanelRun> Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) => PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
 
-    /// <summary>These elements of all inputs, and of those before them that shared a page with them, will not be read again.</summary>
+    /// <summary>These elements of all inputs will not be read again.</summary>
     private void Forget(PanelReader[] inputs, long start, long count)
     {
-        if (!_round.LargerThanMemory)
-            return;
-        long from = Math.Max(start - count, 0);
-        foreach (PanelReader input in inputs)
-            input.Forget(from, start + count - from);
+        for (int k = 0; k < inputs.Length && _round.LargerThanMemory; k++)
+            inputs[k].Forget(start, count);
     }
 
     private static PanelGeometry Geometry(Grouping grouping, Grouping.Panel panel) => new(panel.Rows, panel.Columns, grouping.GroupsAreColumns);

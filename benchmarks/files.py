@@ -1,0 +1,103 @@
+"""Models of random finite bf16 values for the scripts beside this one; needs no package.
+
+files.py sharded FOLDER CLIENTS SHARDS TENSORS ROWS COLUMNS   FOLDER/global and FOLDER/c0000 ...
+files.py adapters FOLDER DISTINCT CLIENTS                      4 MB each: the factors of rank 4 of two maps in 32 layers, most of them links
+files.py forget FOLDER                                         the system's copies in memory of all files there are dropped
+files.py read FOLDER                                           reads all files two at a time in 4 MiB pieces, prints GB/s: the disk's ceiling
+"""
+import json
+import os
+import random
+import struct
+import sys
+import threading
+import time
+
+FINITE = bytes((b & 0x80) | 0x3C | (b & 3) for b in range(256))  # the upper byte of a bf16 between 2^-7 and 2^2 or so
+
+
+def values(count):
+    data = bytearray(os.urandom(count))
+    data[1::2] = bytes(data[1::2]).translate(FINITE)
+    return data
+
+
+def write(path, tensors, metadata, block):
+    header, at = {"__metadata__": metadata}, 0
+    for name, shape in tensors:
+        size = 2 * shape[0] * shape[1]
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    with open(path, "wb", buffering=0) as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        while at > 0:
+            piece = min(at, 8 << 20, len(block) // 2)
+            start = 2 * random.randrange((len(block) - piece) // 2 + 1)
+            file.write(memoryview(block)[start:start + piece])
+            at -= piece
+
+
+def sharded(folder, clients, shards, tensors, rows, columns):
+    for client in range(-1, clients):
+        where = os.path.join(folder, "global" if client < 0 else f"c{client:04d}")
+        os.makedirs(where)
+        block, weight_map = values(64 << 20), {}
+        for shard in range(shards):
+            name = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
+            content = [(f"layers.{shard}.{t}.weight", [rows, columns]) for t in range(tensors)]
+            weight_map.update((tensor, name) for tensor, _ in content)
+            write(os.path.join(where, name), content, {"num_examples": str(100 + client)}, block)
+        with open(os.path.join(where, "model.safetensors.index.json"), "w") as file:
+            json.dump({"metadata": {"total_size": shards * tensors * 2 * rows * columns}, "weight_map": weight_map}, file)
+
+
+def adapters(folder, distinct, clients):
+    os.makedirs(folder)
+    tensors = [(f"base_model.model.model.layers.{layer}.self_attn.{m}_proj.lora_{f}.weight", shape)
+               for layer in range(32) for m in "qv" for f, shape in (("A", [4, 4096]), ("B", [4096, 4]))]
+    for d in range(-1, distinct):
+        name = "global.safetensors" if d < 0 else f"{d}.distinct"
+        write(os.path.join(folder, name), tensors, {"num_examples": str(100 + d)}, values(16 << 20))
+    for client in range(clients):
+        os.symlink(f"{client % distinct}.distinct", os.path.join(folder, f"c{client:05d}.safetensors"))
+
+
+def files(folder):
+    return sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+
+
+def forget(folder):
+    for path in files(folder):
+        file = os.open(path, os.O_RDONLY)
+        os.fdatasync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(file)
+
+
+def read(folder):
+    todo, lock, done = iter(files(folder)), threading.Lock(), []
+
+    def work():
+        piece = bytearray(4 << 20)
+        while True:
+            with lock:
+                path = next(todo, None)
+            if path is None:
+                return
+            file, at = os.open(path, os.O_RDONLY), 0
+            while (got := os.preadv(file, [piece], at)) > 0:
+                at += got
+            done.append(at)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+
+    start, threads = time.time(), [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(f"{sum(done) / (time.time() - start) / 1e9:.2f}")
+
+
+globals()[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
