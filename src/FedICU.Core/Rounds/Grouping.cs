@@ -20,8 +20,8 @@ public enum NormAxis
 /// </summary>
 internal sealed class Grouping
 {
-    // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long
-    private const int FoldedColumns = 1024;
+    // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long, and the coefficients of many inputs still in the first cache
+    private const int FoldedColumns = 128;
     private const int Lanes = 8;
     private const int MaximumSegments = 32;
     private const int MaximumJoined = 1 << 20;
@@ -31,14 +31,14 @@ internal sealed class Grouping
     /// <summary>More float64 accumulators than this take too much memory for each segment.</summary>
     public const long MaximumAccumulators = 5L << 18;
 
-    public Grouping(TensorShape shape, NormAxis axis)
+    public Grouping(TensorShape shape, NormAxis axis, int foldedColumns = FoldedColumns)
     {
         (long rows, long columns) = shape.AsMatrix();
         if (axis == NormAxis.Tensor)
             (rows, columns) = (1, shape.ElementCount);
         GroupsAreColumns = axis == NormAxis.Columns;
         Groups = GroupsAreColumns ? columns : rows;
-        Fold = GroupsAreColumns && columns > 0 ? Math.Clamp(FoldedColumns / columns, 1, Math.Max(rows, 1)) : 1;
+        Fold = GroupsAreColumns && columns > 0 ? Math.Clamp(foldedColumns / columns, 1, Math.Max(rows, 1)) : 1;
         // where it can be, a folded row is full vectors
         long full = Lanes / (long)BigInteger.GreatestCommonDivisor(Lanes, columns);
         if (Fold >= full)

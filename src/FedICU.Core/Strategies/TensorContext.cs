@@ -26,8 +26,9 @@ public enum UpdateForm
 public unsafe class TensorContext
 {
     // beyond this many inputs their pairs cost more than further looks at the inputs. Up to this many values a further look finds them in the cache; then all
-    // pairs are worth it only for narrow matrices with so many values for each sum, such as LoRA's B
-    private const int GramInputs = 12;
+    // pairs are worth it only for narrow matrices with so many values for each sum, such as LoRA's B, folded to rows of a line of the cache: the sums of all pairs
+    // stay in registers while an input's memory is gone through as it lies
+    private const int GramInputs = 12, NarrowColumns = 512, NarrowFold = 16;
     internal const long GramValues = 1 << 24, GramShare = 6;
 
     private readonly RoundState _round;
@@ -250,10 +251,13 @@ public unsafe class TensorContext
     /// </summary>
     internal GroupBuffer? TryGram(PanelReader[] inputs, Grouping grouping)
     {
+        bool narrow = grouping.GroupsAreColumns && grouping.Groups <= NarrowColumns;
+        if (narrow)
+            grouping = new Grouping(Info.Shape, NormAxis.Columns, NarrowFold);
         int pairs = GramPairs.Count(inputs.Length);
         long values = grouping.Elements * inputs.Length, sums = pairs * grouping.FoldedGroups;
-        bool large = values >= GramValues, narrow = grouping.Fold > 1 && values >= GramShare * sums;
-        if (inputs.Length > GramInputs || !large && !narrow || sums > Grouping.MaximumAccumulators)
+        bool worthwhile = values >= GramValues || narrow && values >= GramShare * sums;
+        if (inputs.Length > GramInputs || !worthwhile || sums > Grouping.MaximumAccumulators)
             return null;
         return SumByGroup(inputs, grouping, pairs, (panels, panel, sums) => _round.Backend.AddGram(panels, Geometry(grouping, panel), sums));
     }

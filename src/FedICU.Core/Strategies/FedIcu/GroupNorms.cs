@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace FedICU;
@@ -6,7 +7,11 @@ namespace FedICU;
 /// <summary>Elementwise steps on the norms of one input's groups, ||theta[:,c]|| for each column c.</summary>
 internal static class GroupNorms
 {
+    // as the backend's kernels: a first round must not run in the slow code of a first tier
+    private const MethodImplOptions Kernel = MethodImplOptions.AggressiveOptimization;
+
     /// <summary>Norms of sums of squares; up to <paramref name="epsilon"/> they are zero.</summary>
+    [MethodImpl(Kernel)]
     public static void Root(Span<double> squares, double epsilon)
     {
         Span<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(squares);
@@ -22,6 +27,7 @@ internal static class GroupNorms
     }
 
     /// <summary>1 / (norm * factor), and 0 for a zero norm.</summary>
+    [MethodImpl(Kernel)]
     public static void Reciprocals(ReadOnlySpan<double> norms, double factor, Span<double> reciprocals)
     {
         ReadOnlySpan<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(norms);
@@ -37,6 +43,7 @@ internal static class GroupNorms
     }
 
     /// <summary>magnitude / norm, and 0 for a zero norm; returns whether there is one.</summary>
+    [MethodImpl(Kernel)]
     public static bool Quotients(ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> norms, Span<double> quotients)
     {
         ReadOnlySpan<Vector<double>> over = MemoryMarshal.Cast<double, Vector<double>>(magnitudes), under = MemoryMarshal.Cast<double, Vector<double>>(norms);
@@ -60,6 +67,7 @@ internal static class GroupNorms
     }
 
     /// <summary>||flatten V||^2, the number of columns that are not zero, as each of V has norm 1; NaN where a norm is.</summary>
+    [MethodImpl(Kernel)]
     public static double SquareOfDirection(ReadOnlySpan<double> norms)
     {
         ReadOnlySpan<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(norms);
