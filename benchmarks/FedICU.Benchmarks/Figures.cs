@@ -3,6 +3,8 @@ namespace FedICU.Benchmarks;
 /// <summary>The rows of a run, and what is made of them.</summary>
 internal sealed class Figures(IReadOnlyCollection<Row> rows)
 {
+    public int Runs => rows.Select(row => row.Runs.Count).DefaultIfEmpty().Max();
+
     public IEnumerable<IGrouping<(string Layout, DType DType, int Clients), Row>> Rounds =>
         rows.Where(row => row.Clients > 0 && row.Bytes > 0).GroupBy(row => (row.Layout, row.DType, row.Clients));
 

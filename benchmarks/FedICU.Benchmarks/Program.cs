@@ -21,7 +21,7 @@ internal static class Program
                 i++;
             else if (args[i] == "--only" && i + 1 < args.Length)
                 only = args[++i];
-            else if (args[i] is not ("--quick" or "--check"))
+            else if (args[i] is not ("--quick" or "--add" or "--check"))
                 return Usage();
         }
 
@@ -33,10 +33,14 @@ internal static class Program
         if (args.Contains("--check"))
             return Check.Run(artifacts);
         var time = System.Diagnostics.Stopwatch.StartNew();
+        string results = Path.Combine(artifacts, "results.json");
         using var suite = new Suite(artifacts, quick);
+        if (args.Contains("--add") && File.Exists(results))
+            suite.Add(JsonSerializer.Deserialize<Row[]>(File.ReadAllText(results), Json)!);
         var external = new ExternalPeers(Path.Combine(root, "benchmarks"), artifacts, quick ? 0.3 : 1.5);
-        for (suite.Number = 1; suite.Number <= runs; suite.Number++)
+        for (int run = 0; run < runs; run++)
         {
+            suite.NextRun();
             foreach ((Layout layout, DType dtype, int[] clients) in Suite.Grid(quick))
             {
                 if (Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only))
@@ -47,11 +51,11 @@ internal static class Program
         }
 
         var figures = new Figures(suite.Rows);
-        string tables = Tables.Write(figures, runs);
+        string tables = Tables.Write(figures);
         Console.WriteLine();
         Console.WriteLine(tables);
         File.WriteAllText(Path.Combine(artifacts, "results.md"), tables);
-        File.WriteAllText(Path.Combine(artifacts, "results.json"), JsonSerializer.Serialize(suite.Rows, Json));
+        File.WriteAllText(results, JsonSerializer.Serialize(suite.Rows, Json));
         Plot.Save(figures, Path.Combine(artifacts, "fedavg.svg"));
         Console.WriteLine($"Written to {Path.GetRelativePath(Environment.CurrentDirectory, artifacts)}: results.md, results.json, fedavg.svg; after {time.Elapsed.TotalMinutes:0.0} minutes.");
         return 0;
@@ -63,6 +67,7 @@ internal static class Program
             dotnet run -c Release --project benchmarks/FedICU.Benchmarks [-- OPTIONS]
               --quick      f32 and bf16, ten clients, two layouts: two to three minutes
               --runs N     the whole N times; the tables give the least, middle and greatest of the runs' medians
+              --add        adds to the figures of the runs before
               --only TEXT  the cases whose name the regular expression TEXT finds, such as "LoRA r=8" or "BF16"
               --check      half a minute: no figures, but whether ratios, memory and reads keep their bounds
             """);

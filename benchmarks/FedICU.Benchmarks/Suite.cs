@@ -18,12 +18,11 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
 
     private readonly StreamLogger _log = new(Path.Combine(artifacts, "log.txt"));
     private readonly Dictionary<(string, DType, int, string), Row> _rows = [];
+    // what the run under way has measured: more of it is of the same run
+    private readonly HashSet<Row> _begun = new(ReferenceEqualityComparer.Instance);
 
     /// <summary>The models of the case under way: benchmarks are made by their runner and get nothing handed in.</summary>
     public static Workload Workload { get; private set; } = null!;
-
-    /// <summary>The run under way, counted from 1.</summary>
-    public int Number { get; set; } = 1;
 
     public IReadOnlyCollection<Row> Rows => _rows.Values;
 
@@ -96,6 +95,15 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
 
     public void MeasureOverhead() => Run<Overhead>(0, 1, _ => 0);
 
+    public void NextRun() => _begun.Clear();
+
+    /// <summary>Takes the rows of runs before.</summary>
+    public void Add(IEnumerable<Row> rows)
+    {
+        foreach (Row row in rows)
+            _rows.Add(KeyOf(row), row);
+    }
+
     public void Dispose() => _log.Dispose();
 
     /// <summary>Rounds of one class's benchmarks, or of those named: as many as fit the time, if the memory gave 20 GB/s, but two or three to fifteen.</summary>
@@ -124,6 +132,8 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
         }
     }
 
+    private static (string, DType, int, string) KeyOf(Row row) => (row.Layout, row.DType, row.Clients, row.Contender);
+
     private static string NameOf(BenchmarkCase benchmark) => benchmark.Descriptor.WorkloadMethodDisplayInfo.Trim('\'');
 
     private void Add(string contender, double[] times, long bytes, long? allocated, string? note, Type? of = null)
@@ -131,15 +141,13 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
         bool isOverhead = of == typeof(Overhead);
         var row = isOverhead ? new Row("tiny tensors", DType.F32, Every, Every, contender)
             : new Row(Workload.Layout.Name, Workload.DType, of == typeof(Ceiling) ? 0 : Workload.Clients, Math.Min(Workload.Clients, Workload.Memory.Models), contender);
-        (string, DType, int, string) key = (row.Layout, row.DType, row.Clients, contender);
-        if (_rows.TryGetValue(key, out Row? known))
-            row = known;
-        _rows[key] = row;
+        if (!_rows.TryAdd(KeyOf(row), row))
+            row = _rows[KeyOf(row)];
         (row.Bytes, row.AllocatedBytes, row.Note) = (bytes, allocated, note ?? row.Note);
-        if (row.Runs.Count == Number)
-            row.Runs[^1] = [.. row.Runs[^1], .. times];
-        else if (times.Length > 0)
+        if (times.Length > 0 && _begun.Add(row))
             row.Runs.Add(times);
+        else if (times.Length > 0)
+            row.Runs[^1] = [.. row.Runs[^1], .. times];
         Console.WriteLine(times.Length == 0 ? $"{row.Case}: {contender} is left out: {note}"
             : $"{row.Case}{(row.Clients > 0 ? $", {row.Clients} clients" : "")}: {contender}: {times.Order().ElementAt(times.Length / 2):0.00} ms{(bytes > 0 ? $", {bytes / times.Order().ElementAt(times.Length / 2) / 1e6:0.0} GB/s" : "")}");
     }

@@ -6,9 +6,10 @@ namespace FedICU.Benchmarks;
 /// <summary>The figures as Markdown.</summary>
 internal static class Tables
 {
-    public static string Write(Figures figures, int runs)
+    public static string Write(Figures figures)
     {
         var text = new StringBuilder();
+        int runs = figures.Runs;
         text.AppendLine(Invariant($"{Environment.ProcessorCount} cores, {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1e9:0} GB, .NET {Environment.Version}, vectors of up to {(System.Runtime.Intrinsics.Vector512.IsHardwareAccelerated ? 512 : System.Numerics.Vector<byte>.Count * 8)} bits. Times are {(runs == 1 ? "those of a run's rounds" : $"the medians of {runs} runs")}, least-median-greatest."));
         Ceilings(figures, text);
         Grid(figures, text);
