@@ -28,7 +28,13 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
     public static Lanes512 LoadSingle(float* source) => new(Widen(Vector256.Load(source)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes512 LoadHalf(ushort* source) => new(Widen(HalfBits.Decode(HalfBits.Load256(source))));
+    public static Lanes512 LoadHalf(ushort* source)
+    {
+        Vector128<short> eight = Vector128.Load((short*)source);
+        if (!Avx512F.IsSupported || HalfBits.AnySpecial(eight))
+            return new(Widen(HalfBits.Decode(HalfBits.Load256(source))));
+        return new(HalfBits.DecodeNormal(Avx512F.ConvertToVector512Int64(eight)));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 LoadBFloat16(ushort* source) => new(Widen((HalfBits.Load256(source) << 16).AsSingle()));
