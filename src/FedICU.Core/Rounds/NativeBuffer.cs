@@ -37,11 +37,13 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
 
     /// <summary>Lends the memory; the handle keeps it from the collector, not from <see cref="Dispose"/>.</summary>
     /// <exception cref="ObjectDisposedException">The memory has been freed, or belongs to another buffer.</exception>
-    public MemoryHandle Pin(int elementIndex = 0)
+    public MemoryHandle Pin(long offset)
     {
         ObjectDisposedException.ThrowIf(Pointer is null, this);
-        return new MemoryHandle(Pointer + elementIndex, pinnable: this);
+        return new MemoryHandle(Pointer + offset, pinnable: this);
     }
+
+    MemoryHandle IPinnable.Pin(int elementIndex) => Pin(elementIndex);
 
     public void Unpin() { }
 

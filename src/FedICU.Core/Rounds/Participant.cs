@@ -55,9 +55,9 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     /// <summary>Bytes of files that the round opened.</summary>
     public long BytesInFiles => _owned ? BytesSent : 0;
 
-    public long BytesSent => _source?.TotalBytes ?? 0;
+    public long BytesSent { get; private set; }
 
-    public long BytesFull => Tensors.Sum(tensor => tensor.ByteLength);
+    public long BytesFull => _tensors is null ? IsOpen ? BytesSent : 0 : _tensors.Values.Sum(tensor => tensor.ByteLength);
 
     /// <summary>Whether the update was opened and understood.</summary>
     public bool IsOpen { get; private set; }
@@ -69,6 +69,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public void Open(TensorSource global, RoundFiles files, CancellationToken cancellationToken)
     {
         (_source, _owned) = update.Open(files);
+        BytesSent = _source.TotalBytes;
         if (_source.Metadata.TryGetValue(MetadataKeys.State, out string? state))
             throw new InvalidModelException($"'{_source.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; an update was expected.");
         string? stated = _source.Metadata.GetValueOrDefault(MetadataKeys.Update);
@@ -194,7 +195,13 @@ internal sealed record RoundState(
     public bool LargerThanMemory { get; init; }
 
     /// <summary>The share of a tensor's entries that each client sent; null where each sent all.</summary>
-    public double[]? SharesSent(TensorInfo tensor) => IsSparse ? [.. Participants.Select(participant => participant.ShareSent(tensor))] : null;
+    public double[]? SharesSent(TensorInfo tensor)
+    {
+        double[]? shares = IsSparse ? new double[Participants.Count] : null;
+        for (int k = 0; k < shares?.Length; k++)
+            shares[k] = Participants[k].ShareSent(tensor);
+        return shares;
+    }
 
     private bool IsSparse { get; } = Participants.Any(participant => participant.Kind == UpdateKind.Sparse);
 

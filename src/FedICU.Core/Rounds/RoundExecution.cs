@@ -153,15 +153,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         if (state.Dropped.TryGetValue(tensor.Name, out string? reason))
         {
             context.KeepGlobal();
-            reports.Set(number, "kept", reason,
-            [
-                .. state.Participants.Select(participant => new TensorClientReport
-                {
-                    Id = participant.Id,
-                    ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ShareSent(tensor),
-                    NonFinite = check.NonFinite.GetValueOrDefault((participant.Id, tensor.Name)),
-                }),
-            ]);
+            reports.Set(number, "kept", reason, DescribeDropped(check, state, tensor));
         }
         else if (tensor.DType.IsComputed)
         {
@@ -181,6 +173,16 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             reports.Set(number, "kept", $"{tensor.DType.SafetensorsName} tensors keep the global model's value.", []);
         }
     }
+
+    private static TensorClientReport[] DescribeDropped(RoundCheck check, RoundState state, TensorInfo tensor) =>
+    [
+        .. state.Participants.Select(participant => new TensorClientReport
+        {
+            Id = participant.Id,
+            ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ShareSent(tensor),
+            NonFinite = check.NonFinite.GetValueOrDefault((participant.Id, tensor.Name)),
+        }),
+    ];
 
     /// <summary>Finds whose values are not finite and applies the policy; throws where the round must be refused.</summary>
     private void Explain(NonFiniteOutputException failure, RoundCheck check, RoundState state)
