@@ -20,17 +20,23 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 {
     private const int LongestRead = 1 << 30;
 
-    private readonly List<TensorInfo> _tensors = [];
-    private readonly Dictionary<string, (long ByteLength, Func<MemoryHandle> Pin)> _data = new(StringComparer.Ordinal);
     private readonly IReadOnlyDictionary<string, string> _metadata;
+    private readonly NativeBuffer? _memory;
+    private MemoryLayout _layout;
+    private bool _isShared;
+    private int _next;
 
     /// <summary>Makes a model without tensors.</summary>
     /// <param name="metadata">The model's metadata, for example <c>num_examples</c>.</param>
     public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null) =>
-        _metadata = metadata ?? FrozenDictionary<string, string>.Empty;
+        (_metadata, _layout) = (metadata ?? FrozenDictionary<string, string>.Empty, new MemoryLayout());
+
+    /// <summary>A model in memory of our own, which lives as long as the model is used; reading it after it was freed throws.</summary>
+    internal MemoryModel(IReadOnlyDictionary<string, string> metadata, MemoryLayout layout, NativeBuffer memory) =>
+        (_metadata, _layout, _memory, _isShared) = (metadata, layout, memory, true);
 
     /// <inheritdoc/>
-    public override IReadOnlyList<TensorInfo> Tensors => _tensors;
+    public override IReadOnlyList<TensorInfo> Tensors => _layout.Tensors;
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, string> Metadata => _metadata;
@@ -67,9 +73,6 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
         Add(info, info.ByteLength, () => new MemoryHandle((void*)data));
     }
 
-    /// <summary>Adds a tensor over memory of our own, which lives as long as the model is used; reading it after it was freed throws.</summary>
-    internal void Add(TensorInfo info, NativeBuffer data) => Add(info, data.ByteLength, () => data.Pin());
-
     /// <summary>Copies a tensor's elements out.</summary>
     /// <param name="name">The tensor.</param>
     /// <exception cref="KeyNotFoundException">There is none of that name.</exception>
@@ -105,27 +108,26 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     }
 
     /// <summary>The tensors in the order they were added.</summary>
-    public IEnumerator<TensorInfo> GetEnumerator() => _tensors.GetEnumerator();
+    public IEnumerator<TensorInfo> GetEnumerator() => _layout.Tensors.GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-    private MemoryHandle Pin(TensorInfo tensor, long offset, long length)
+    private protected override TensorInfo? Lookup(string name) => _layout.Find(name);
+
+    private MemoryHandle Pin(TensorInfo tensor, long offset, long length) => _layout.Locate(tensor, offset, length, ref _next) switch
     {
-        if (!_data.TryGetValue(tensor.Name, out (long ByteLength, Func<MemoryHandle> Pin) data))
-            throw new ArgumentException($"There is no tensor {Sentence.Quote(tensor.Name)} here.", nameof(tensor));
-        ArgumentOutOfRangeException.ThrowIfNegative(offset);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, data.ByteLength - length);
-        return data.Pin();
-    }
+        { Pin: { } pin } => pin(),
+        { } place => _memory!.Pin(place.Offset),
+        null => throw new ArgumentException($"There is no tensor {Sentence.Quote(tensor.Name)} here.", nameof(tensor)),
+    };
 
     private void Add(TensorInfo info, long byteLength, Func<MemoryHandle> pin)
     {
         if (info.ByteLength != byteLength)
             throw new ArgumentException($"Tensor '{info.Name}' of {info} takes {Sentence.Count(info.ByteLength, "byte")}; {byteLength} {Sentence.Form(byteLength, "was", "were")} given.", nameof(info));
-        if (!_data.TryAdd(info.Name, (byteLength, pin)))
-            throw new ArgumentException($"Tensor '{info.Name}' stands twice.", nameof(info));
-        _tensors.Add(info);
-        ResetIndex();
+        if (_isShared)
+            (_layout, _isShared) = (new MemoryLayout(_layout), false);
+        _layout.Add(info, new MemoryLayout.Place(byteLength, 0, pin));
     }
 
     private static DType DTypeOf<T>() where T : unmanaged => default(T) switch

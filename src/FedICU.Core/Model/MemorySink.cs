@@ -13,6 +13,7 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     private Written? _committed;
     // the memory of the model before the last: fresh pages cost more than the sums written to them
     private Written? _spare;
+    private int _next;
 
     /// <summary>The model last committed.</summary>
     /// <exception cref="InvalidOperationException">None was.</exception>
@@ -25,9 +26,13 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
             throw new InvalidOperationException("A model is being written to this memory already: it must end in Commit or Abort first.");
         try
         {
-            _begun = new Written(tensors, metadata, _spare?.TakeBuffers(tensors));
+            MemoryLayout layout = _committed is not null && _committed.Layout.Tensors.SequenceEqual(tensors) ? _committed.Layout : new MemoryLayout(tensors);
+            // handed on, so that none of it stays readable in the old model
+            NativeBuffer? memory = _spare?.Memory.ByteLength == layout.Bytes ? _spare.Memory.Move() : null;
             _spare?.Dispose();
             _spare = null;
+            _begun = new Written(layout, metadata, memory ?? new NativeBuffer(layout.Bytes));
+            _next = 0;
         }
         catch
         {
@@ -70,42 +75,20 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
 
     private byte* Locate(TensorInfo tensor, long offset, long length)
     {
-        if (!Begun.Buffers.TryGetValue(tensor.Name, out NativeBuffer? buffer))
-            throw new ArgumentException($"Tensor {Sentence.Quote(tensor.Name)} is not of the model being written to this memory.", nameof(tensor));
-        ArgumentOutOfRangeException.ThrowIfNegative(offset);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, buffer.ByteLength - length);
-        return buffer.Pointer + offset;
+        Written begun = Begun;
+        MemoryLayout.Place place = begun.Layout.Locate(tensor, offset, length, ref _next)
+            ?? throw new ArgumentException($"Tensor {Sentence.Quote(tensor.Name)} is not of the model being written to this memory.", nameof(tensor));
+        return begun.Memory.Pointer + place.Offset + offset;
     }
 
-    private sealed class Written : IDisposable
+    private sealed class Written(MemoryLayout layout, IReadOnlyDictionary<string, string> metadata, NativeBuffer memory) : IDisposable
     {
-        public Written(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata, Dictionary<string, NativeBuffer>? buffers)
-        {
-            Model = new MemoryModel(metadata);
-            Buffers = buffers ?? tensors.ToDictionary(tensor => tensor.Name, tensor => new NativeBuffer(tensor.ByteLength), StringComparer.Ordinal);
-            foreach (TensorInfo tensor in tensors)
-                Model.Add(tensor, Buffers[tensor.Name]);
-        }
+        public MemoryLayout Layout => layout;
 
-        public MemoryModel Model { get; }
+        public MemoryModel Model { get; } = new(metadata, layout, memory);
 
-        public Dictionary<string, NativeBuffer> Buffers { get; }
+        public NativeBuffer Memory => memory;
 
-        /// <summary>Hands the memory on to a model of the same tensors, and none of it stays readable here; null where they differ.</summary>
-        public Dictionary<string, NativeBuffer>? TakeBuffers(IReadOnlyList<TensorInfo> tensors)
-        {
-            if (!Model.Tensors.SequenceEqual(tensors))
-                return null;
-            var taken = Buffers.ToDictionary(buffer => buffer.Key, buffer => buffer.Value.Move(), StringComparer.Ordinal);
-            Buffers.Clear();
-            return taken;
-        }
-
-        public void Dispose()
-        {
-            foreach (NativeBuffer buffer in Buffers.Values)
-                buffer.Dispose();
-            Buffers.Clear();
-        }
+        public void Dispose() => memory.Dispose();
     }
 }

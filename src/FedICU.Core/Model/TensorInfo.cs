@@ -16,6 +16,9 @@ public sealed record TensorInfo(string Name, DType DType, TensorShape Shape)
     /// <summary>The bytes of <paramref name="elements"/> elements, null where they do not fit 64 bits.</summary>
     internal static long? ByteLengthOf(DType dtype, long elements)
     {
+        // nearly always they fit, and then need no wide arithmetic
+        if (elements < long.MaxValue / 128)
+            return (elements * dtype.BitSize + 7) / 8;
         Int128 bytes = ((Int128)elements * dtype.BitSize + 7) / 8;
         return bytes > long.MaxValue ? null : (long)bytes;
     }

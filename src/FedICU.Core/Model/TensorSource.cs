@@ -116,5 +116,15 @@ public abstract partial class TensorSource : IDisposable
     private Dictionary<string, TensorInfo> Index => _index ??= Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
 
     /// <summary>The sum of all tensors' bytes.</summary>
-    internal long TotalBytes => Tensors.Sum(tensor => tensor.ByteLength);
+    internal long TotalBytes
+    {
+        get
+        {
+            IReadOnlyList<TensorInfo> tensors = Tensors;
+            long bytes = 0;
+            for (int i = 0; i < tensors.Count; i++)
+                bytes = checked(bytes + tensors[i].ByteLength);
+            return bytes;
+        }
+    }
 }

@@ -16,7 +16,7 @@ public enum NormAxis
 
 /// <summary>
 /// A tensor seen as a matrix whose columns or rows, or which as a whole, form groups; cut into panels and segments by shape and number of inputs
-/// alone, so that every reduction has one shape whatever the number of threads.
+/// alone, so that every reduction has one shape whatever the number of threads. Not thread-safe.
 /// </summary>
 internal sealed class Grouping
 {
@@ -27,6 +27,10 @@ internal sealed class Grouping
     private const int MaximumJoined = 1 << 20;
     private const int MinimumSegments = 4;
     private const long SegmentAccumulators = 2L << 20;
+
+    // what was cut already: a tensor is looked at several times, and many are of one shape
+    private readonly List<(int Inputs, int Accumulators, List<Segment> Segments)> _segments = [];
+    private readonly List<(int Inputs, List<Panel> Panels)> _panels = [];
 
     /// <summary>More float64 accumulators than this take too much memory for each segment.</summary>
     public const long MaximumAccumulators = 5L << 18;
@@ -79,14 +83,16 @@ internal sealed class Grouping
         public int Length => Rows * Columns;
     }
 
-    /// <summary>Panels that share an accumulator of Groups groups from Group on.</summary>
-    public sealed record Segment(long Group, long Groups, List<Panel> Panels)
+    /// <summary>Panels that share an accumulator of Groups groups from Group on; the segments before have so many Before.</summary>
+    public sealed record Segment(long Group, long Groups, long Before, List<Panel> Panels)
     {
         /// <summary>
         /// The same with panels that follow each other made one: for inputs in memory, and for verbs whose sums go on from one row to the next and so do not
         /// depend on where panels end.
         /// </summary>
-        public IEnumerable<Panel> Joined()
+        public List<Panel> Joined => Panels.Count == 1 ? Panels : field ??= [.. Join()];
+
+        private IEnumerable<Panel> Join()
         {
             Panel joined = Panels[0];
             foreach (Panel panel in Panels.Skip(1))
@@ -102,10 +108,34 @@ internal sealed class Grouping
     }
 
     /// <summary>The panels, each a segment of its own.</summary>
-    public List<Panel> Panels(int inputs) => [.. Segments(inputs, inputs, int.MaxValue).SelectMany(segment => segment.Panels)];
+    public List<Panel> Panels(int inputs)
+    {
+        foreach ((int Inputs, List<Panel> Panels) cut in _panels)
+        {
+            if (cut.Inputs == inputs)
+                return cut.Panels;
+        }
+
+        List<Panel> panels = [.. Cut(inputs, inputs, int.MaxValue).SelectMany(segment => segment.Panels)];
+        _panels.Add((inputs, panels));
+        return panels;
+    }
 
     /// <summary>The segments in ascending order: panels cut for so many inputs, with room for so many accumulators.</summary>
-    public List<Segment> Segments(int inputs, int accumulators, int most = MaximumSegments)
+    public List<Segment> Segments(int inputs, int accumulators)
+    {
+        foreach ((int Inputs, int Accumulators, List<Segment> Segments) cut in _segments)
+        {
+            if (cut.Inputs == inputs && cut.Accumulators == accumulators)
+                return cut.Segments;
+        }
+
+        List<Segment> segments = Cut(inputs, accumulators, MaximumSegments);
+        _segments.Add((inputs, accumulators, segments));
+        return segments;
+    }
+
+    private List<Segment> Cut(int inputs, int accumulators, int most)
     {
         int size = PanelElements(inputs);
         var segments = new List<Segment>();
@@ -140,7 +170,7 @@ internal sealed class Grouping
                 if (part == parts && Remainder > column)
                     panels.Add(new Panel(Rows * Columns + column, 1, (int)Math.Min(width, Remainder - column), column));
                 if (panels.Count > 0)
-                    segments.Add(new Segment(column, width, panels));
+                    Add(segments, column, width, panels);
             }
         }
 
@@ -155,7 +185,7 @@ internal sealed class Grouping
             for (long row = 0; row < Rows; row += rowsInPanel)
             {
                 int rows = (int)Math.Min(rowsInPanel, Rows - row);
-                segments.Add(new Segment(row, rows, [new Panel(row * Columns, rows, (int)Columns, row)]));
+                Add(segments, row, rows, [new Panel(row * Columns, rows, (int)Columns, row)]);
             }
 
             return;
@@ -164,23 +194,10 @@ internal sealed class Grouping
         for (long row = 0; row < Rows; row++)
         {
             for (long column = 0; column < Columns; column += size)
-                segments.Add(new Segment(row, 1, [new Panel(row * Columns + column, 1, (int)Math.Min(size, Columns - column), row)]));
+                Add(segments, row, 1, [new Panel(row * Columns + column, 1, (int)Math.Min(size, Columns - column), row)]);
         }
     }
-}
 
-/// <summary>N x groups values in float64: of each input and group of a tensor, a norm or a coefficient.</summary>
-internal sealed unsafe class GroupBuffer(NativePool pool, int inputs, long groups, bool clear = true) : IDisposable
-{
-    private readonly NativeBuffer _memory = pool.Rent(inputs * groups * sizeof(double), clear);
-
-    public int Inputs => inputs;
-
-    public long Groups => groups;
-
-    public GroupValues Values => new((double*)_memory.Pointer, groups);
-
-    public Span<double> this[int input] => new(Values.Row(input), checked((int)groups));
-
-    public void Dispose() => _memory.Dispose();
+    private static void Add(List<Segment> segments, long group, long groups, List<Panel> panels) =>
+        segments.Add(new Segment(group, groups, segments.Count == 0 ? 0 : segments[^1].Before + segments[^1].Groups, panels));
 }

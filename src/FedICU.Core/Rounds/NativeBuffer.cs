@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace FedICU;
 
 /// <summary>Native memory aligned for the widest vectors, freed once.</summary>
-internal sealed unsafe partial class NativeBuffer : IDisposable, IPinnable
+internal unsafe partial class NativeBuffer : IDisposable, IPinnable
 {
     private const int Alignment = 64;
     private const int HugePage = 2 << 20;
@@ -13,22 +13,22 @@ internal sealed unsafe partial class NativeBuffer : IDisposable, IPinnable
     // some systems' C library has another name or no such call
     private static bool _advises = OperatingSystem.IsLinux();
 
-    private readonly NativePool? _pool;
-    private readonly long _capacity;
+    private readonly bool _pressure;
 
-    public NativeBuffer(long bytes)
-        : this(bytes, Math.Max(bytes, 1), null, 0)
+    /// <summary>Allocates.</summary>
+    /// <param name="bytes">How much.</param>
+    /// <param name="pressure">Whether it may be left to the collector, which then counts it.</param>
+    public NativeBuffer(long bytes, bool pressure = true)
+        : this(Allocate(Math.Max(bytes, 1)), bytes, pressure)
     {
     }
 
-    /// <summary>Memory of a pool, given back to it by <see cref="Dispose"/>; allocated where the pool has none.</summary>
-    internal NativeBuffer(long bytes, long capacity, NativePool? pool, nint kept)
+    private NativeBuffer(byte* pointer, long bytes, bool pressure)
     {
-        (ByteLength, _capacity, _pool) = (bytes, capacity, pool);
-        Pointer = kept != 0 ? (byte*)kept : Allocate(capacity);
-        // a pool's memory is given back by the steps that took it; what a caller holds may be left to the collector
-        if (pool is null)
-            GC.AddMemoryPressure(capacity);
+        Pointer = pointer;
+        (ByteLength, _pressure) = (bytes, pressure);
+        if (pressure)
+            GC.AddMemoryPressure(Math.Max(bytes, 1));
     }
 
     public byte* Pointer { get; private set; }
@@ -37,18 +37,20 @@ internal sealed unsafe partial class NativeBuffer : IDisposable, IPinnable
 
     /// <summary>Lends the memory; the handle keeps it from the collector, not from <see cref="Dispose"/>.</summary>
     /// <exception cref="ObjectDisposedException">The memory has been freed, or belongs to another buffer.</exception>
-    public MemoryHandle Pin(int elementIndex = 0)
+    public MemoryHandle Pin(long offset)
     {
         ObjectDisposedException.ThrowIf(Pointer is null, this);
-        return new MemoryHandle(Pointer + elementIndex, pinnable: this);
+        return new MemoryHandle(Pointer + offset, pinnable: this);
     }
+
+    MemoryHandle IPinnable.Pin(int elementIndex) => Pin(elementIndex);
 
     public void Unpin() { }
 
     /// <summary>Hands the memory to a new buffer, so that who still reads this one is told.</summary>
     public NativeBuffer Move()
     {
-        var moved = new NativeBuffer(ByteLength, _capacity, _pool, (nint)Pointer);
+        var moved = new NativeBuffer(Pointer, ByteLength, _pressure);
         Forget();
         return moved;
     }
@@ -57,13 +59,16 @@ internal sealed unsafe partial class NativeBuffer : IDisposable, IPinnable
 
     public void Dispose()
     {
-        if (Pointer is not null && _pool is not null && _pool.TryKeep((nint)Pointer, _capacity))
-            Pointer = null;
-        Free();
+        if (TryKeep())
+            return;
+        Release();
         GC.SuppressFinalize(this);
     }
 
-    ~NativeBuffer() => Free();
+    /// <summary>Keeps the memory for another use.</summary>
+    protected virtual bool TryKeep() => false;
+
+    ~NativeBuffer() => Release();
 
     private static byte* Allocate(long bytes)
     {
@@ -90,7 +95,7 @@ internal sealed unsafe partial class NativeBuffer : IDisposable, IPinnable
     [LibraryImport("libc", EntryPoint = "madvise")]
     private static partial int Advise(void* address, nuint length, int advice);
 
-    private void Free()
+    private void Release()
     {
         if (Pointer is null)
             return;
@@ -101,7 +106,7 @@ internal sealed unsafe partial class NativeBuffer : IDisposable, IPinnable
     private void Forget()
     {
         Pointer = null;
-        if (_pool is null)
-            GC.RemoveMemoryPressure(_capacity);
+        if (_pressure)
+            GC.RemoveMemoryPressure(Math.Max(ByteLength, 1));
     }
 }

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using FedICU.Compute;
 
 namespace FedICU;
 
@@ -9,60 +10,93 @@ namespace FedICU;
 /// </summary>
 internal sealed unsafe class NativePool : IDisposable
 {
-    private const long LargestBytes = 8 << 20, SmallestBytes = 1 << 10;
+    private const int LargestBits = 23, SmallestBits = 10;
 
     private readonly Lock _gate = new();
-    private readonly Dictionary<long, Stack<nint>> _kept = [];
-    private bool _disposed;
+    // of each size a chain; null once the round is over
+    private GroupBuffer?[]? _kept = new GroupBuffer?[LargestBits + 1];
 
-    /// <summary>Memory for so many bytes, not cleared unless asked.</summary>
-    public NativeBuffer Rent(long bytes, bool clear = false)
+    /// <summary>Memory for so many bytes, not cleared.</summary>
+    public NativeBuffer Rent(long bytes) => Rent(1, (bytes + sizeof(double) - 1) / sizeof(double), clear: false);
+
+    /// <summary>Room for a value of each input and group.</summary>
+    public GroupBuffer Rent(int inputs, long groups, bool clear)
     {
-        NativeBuffer buffer;
-        if (bytes > LargestBytes)
+        long bytes = inputs * groups * sizeof(double);
+        int bits = Math.Max(BitOperations.Log2((ulong)Math.Max(bytes, 1) - 1) + 1, SmallestBits);
+        GroupBuffer? buffer = null;
+        if (bits <= LargestBits)
         {
-            buffer = new NativeBuffer(bytes);
-        }
-        else
-        {
-            long capacity = (long)BitOperations.RoundUpToPowerOf2((ulong)Math.Max(bytes, SmallestBytes));
-            nint kept = 0;
             lock (_gate)
             {
-                if (_kept.TryGetValue(capacity, out Stack<nint>? stack))
-                    stack.TryPop(out kept);
+                if (_kept is not null && (buffer = _kept[bits]) is not null)
+                    _kept[bits] = buffer.Next;
             }
-
-            buffer = new NativeBuffer(bytes, capacity, this, kept);
         }
 
+        buffer ??= bits > LargestBits ? new GroupBuffer(Math.Max(bytes, 1), null) : new GroupBuffer(1L << bits, this);
+        buffer.BeLent(inputs, groups);
         if (clear)
             NativeMemory.Clear(buffer.Pointer, (nuint)bytes);
         return buffer;
     }
 
-    /// <summary>Takes memory back; false where the round is over.</summary>
-    public bool TryKeep(nint pointer, long capacity)
+    /// <summary>Takes memory of its own back; false where the round is over.</summary>
+    public bool TryKeep(GroupBuffer buffer)
     {
         lock (_gate)
         {
-            if (_disposed)
-                return false;
-            if (!_kept.TryGetValue(capacity, out Stack<nint>? stack))
-                _kept.Add(capacity, stack = new Stack<nint>());
-            stack.Push(pointer);
-            return true;
+            if (_kept is not null && buffer.IsLent)
+            {
+                ref GroupBuffer? first = ref _kept[BitOperations.Log2((ulong)buffer.ByteLength)];
+                buffer.BeKept(first);
+                first = buffer;
+            }
+
+            return _kept is not null;
         }
     }
 
     public void Dispose()
     {
+        GroupBuffer?[]? kept;
         lock (_gate)
+            (kept, _kept) = (_kept, null);
+        foreach (GroupBuffer? first in kept ?? [])
         {
-            _disposed = true;
-            foreach (nint pointer in _kept.Values.SelectMany(pointers => pointers))
-                NativeMemory.AlignedFree((void*)pointer);
-            _kept.Clear();
+            for (GroupBuffer? buffer = first; buffer is not null; buffer = buffer.Next)
+                buffer.Dispose();
         }
     }
+}
+
+/// <summary>N x groups values in float64: of each input and group of a tensor, a norm or a coefficient. The object goes back to its pool with its memory.</summary>
+internal sealed unsafe class GroupBuffer : NativeBuffer
+{
+    private readonly NativePool? _pool;
+
+    /// <summary>Memory of a pool; null for what is too large to be kept.</summary>
+    public GroupBuffer(long capacity, NativePool? pool)
+        // a pool's memory is given back by the steps that took it; what a caller holds may be left to the collector
+        : base(capacity, pressure: pool is null) => _pool = pool;
+
+    public int Inputs { get; private set; }
+
+    public long Groups { get; private set; }
+
+    public GroupValues Values => new((double*)Pointer, Groups);
+
+    /// <summary>Whether it is in use.</summary>
+    public bool IsLent { get; private set; }
+
+    /// <summary>The next of those that the pool keeps.</summary>
+    public GroupBuffer? Next { get; private set; }
+
+    public Span<double> this[int input] => new(Values.Row(input), checked((int)Groups));
+
+    public void BeLent(int inputs, long groups) => (Inputs, Groups, Next, IsLent) = (inputs, groups, null, true);
+
+    public void BeKept(GroupBuffer? next) => (Next, IsLent) = (next, false);
+
+    protected override bool TryKeep() => _pool?.TryKeep(this) == true;
 }

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
@@ -29,13 +30,15 @@ internal abstract unsafe class PanelReader : IDisposable
     public abstract void Dispose();
 }
 
-/// <summary>Elements as they stand in a source. Where that is a client's and breaks, the refusal names the client.</summary>
+/// <summary>
+/// Elements as they stand in a source. Where that is a client's and breaks, the refusal names the client. Once disposed, it may be opened for another tensor.
+/// </summary>
 internal sealed unsafe class DensePanelReader : PanelReader
 {
-    private readonly TensorSource _source;
-    private readonly TensorInfo _tensor;
-    private readonly int _elementSize;
-    private readonly (string Client, string Tensor)? _owner;
+    private TensorSource _source;
+    private TensorInfo _tensor;
+    private int _elementSize;
+    private (string Client, string Tensor)? _owner;
     private MemoryHandle _memory;
     private NativeBuffer? _loaded;
     private byte* _pointer;
@@ -44,7 +47,11 @@ internal sealed unsafe class DensePanelReader : PanelReader
     /// <param name="source">The source; borrowed.</param>
     /// <param name="tensor">One of its tensors.</param>
     /// <param name="owner">The client whose update it is, and the model's tensor; null where it is no client's.</param>
-    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null)
+    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null) => Open(source, tensor, owner);
+
+    /// <summary>Reads another tensor from now on, see <see cref="DensePanelReader"/>.</summary>
+    [MemberNotNull(nameof(_source), nameof(_tensor))]
+    public void Open(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null)
     {
         (_source, _tensor, _elementSize, _owner) = (source, tensor, tensor.DType.BitSize / 8, owner);
         if (source.TryPin(tensor, out _memory))
@@ -95,6 +102,7 @@ internal sealed unsafe class DensePanelReader : PanelReader
         _pointer = null;
         _memory.Dispose();
         _loaded?.Dispose();
+        _loaded = null;
     }
 
     private void Fill(long offset, Span<byte> destination)
@@ -173,6 +181,20 @@ internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader secon
     }
 
     public override void Dispose() => first.Dispose();
+}
+
+/// <summary>Float64 values in memory that somebody else keeps.</summary>
+internal sealed unsafe class UnroundedReader : PanelReader
+{
+    public NativeBuffer? Values { get; set; }
+
+    public override DType DType => DType.F64;
+
+    public override bool IsInMemory => true;
+
+    public override TensorPanel Read(long start, int count, Scratch scratch) => new((double*)Values!.Pointer + start, DType.F64);
+
+    public override void Dispose() => Values = null;
 }
 
 /// <summary>

@@ -25,9 +25,11 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
     public Grouping.Panel this[int i] => panels[first + i];
 
     /// <summary>Cuts panels into runs; inputs in memory gain nothing by it, and each of their panels is one.</summary>
-    public static List<PanelRun> Cut(List<Grouping.Panel> panels, ReadOnlySpan<PanelReader> inputs, long elements, int threads)
+    public static PanelRuns Cut(List<Grouping.Panel> panels, ReadOnlySpan<PanelReader> inputs, long elements, int threads)
     {
         long most = MostElements(inputs, elements, threads);
+        if (most == 0)
+            return new PanelRuns(panels, null);
         var runs = new List<PanelRun>();
         for (int first = 0; first < panels.Count;)
         {
@@ -39,33 +41,30 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
             first = end;
         }
 
-        return runs;
+        return new PanelRuns(panels, runs);
     }
 
-    /// <summary>Reads the run of all inputs.</summary>
-    public TensorPanel[] Read(ReadOnlySpan<PanelReader> inputs, Scratch scratch)
+    /// <summary>Reads the run of all inputs: its first panel, then others by <see cref="Next"/>.</summary>
+    public unsafe Span<TensorPanel> Read(ReadOnlySpan<PanelReader> inputs, Scratch scratch)
     {
-        var read = new TensorPanel[inputs.Length];
         long bytes = 0;
         foreach (PanelReader input in inputs)
             bytes += input.IsInMemory ? 0 : NativeBuffer.Align((long)length * input.DType.BitSize / 8);
         // and for what the verb writes
-        scratch.Reserve(bytes > 0 ? bytes + (long)length * sizeof(double) : 0);
+        scratch.Reserve(bytes > 0 ? bytes + (long)length * sizeof(double) + NativeBuffer.Align(inputs.Length * sizeof(TensorPanel)) : 0);
+        var read = new Span<TensorPanel>(scratch.Take(inputs.Length * sizeof(TensorPanel)), inputs.Length);
         for (int k = 0; k < read.Length; k++)
             read[k] = inputs[k].Read(Start, length, scratch);
         return read;
     }
 
-    /// <summary>Of what <see cref="Read"/> gave, a panel's part.</summary>
-    public unsafe TensorPanel[] Part(TensorPanel[] read, int i)
+    /// <summary>Of what <see cref="Read"/> gave, goes from panel i - 1 to panel i.</summary>
+    public unsafe Span<TensorPanel> Next(Span<TensorPanel> read, int i)
     {
-        long skipped = this[i].Start - Start;
-        if (skipped == 0)
-            return read;
-        var part = new TensorPanel[read.Length];
-        for (int k = 0; k < part.Length; k++)
-            part[k] = new TensorPanel((byte*)read[k].Data + skipped * (read[k].DType.BitSize / 8), read[k].DType);
-        return part;
+        long skipped = i == 0 ? 0 : this[i].Start - this[i - 1].Start;
+        for (int k = 0; k < read.Length && skipped > 0; k++)
+            read[k] = new TensorPanel((byte*)read[k].Data + skipped * (read[k].DType.BitSize / 8), read[k].DType);
+        return read;
     }
 
     private static long MostElements(ReadOnlySpan<PanelReader> inputs, long elements, int threads)
@@ -78,4 +77,12 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
         long worker = Math.Max(WorkerBytes, Math.Min(LeastOfInput * inputs.Length, AllWorkersBytes / threads));
         return Math.Min(Math.Min(worker / inputs.Length, MostOfInput) / size, elements / (PiecesPerThread * threads));
     }
+}
+
+/// <summary>The runs of panels in ascending order; without runs of their own, each panel is one.</summary>
+internal readonly struct PanelRuns(List<Grouping.Panel> panels, List<PanelRun>? runs)
+{
+    public int Count => runs?.Count ?? panels.Count;
+
+    public PanelRun this[int i] => runs is null ? new PanelRun(panels, i, 1, panels[i].Length) : runs[i];
 }

@@ -5,13 +5,12 @@ using FedICU.Compute;
 namespace FedICU;
 
 /// <summary>Sums of each group by segment, on their way to sums over the whole tensor. The segments depend on shape and inputs alone, and so does the result.</summary>
-internal sealed unsafe class PartialSums : IDisposable
+internal readonly unsafe struct PartialSums : IDisposable
 {
     private readonly NativePool _memory;
     private readonly Grouping _grouping;
     private readonly List<Grouping.Segment> _segments;
     private readonly int _accumulators;
-    private readonly long[] _offsets;
     private readonly GroupBuffer _sums;
     private readonly NativeBuffer? _partial;
 
@@ -19,19 +18,21 @@ internal sealed unsafe class PartialSums : IDisposable
     public PartialSums(NativePool memory, Grouping grouping, List<Grouping.Segment> segments, int accumulators)
     {
         (_memory, _grouping, _segments, _accumulators) = (memory, grouping, segments, accumulators);
-        _offsets = new long[segments.Count + 1];
-        for (int i = 0; i < segments.Count; i++)
-            _offsets[i + 1] = _offsets[i] + segments[i].Groups * accumulators;
         // one segment is the whole already
-        _sums = new GroupBuffer(memory, accumulators, grouping.FoldedGroups, clear: segments.Count != 1);
-        _partial = segments.Count == 1 ? null : memory.Rent(_offsets[^1] * sizeof(double));
+        _sums = memory.Rent(accumulators, grouping.FoldedGroups, clear: segments.Count != 1);
+        _partial = segments.Count == 1 ? null : memory.Rent(Length * sizeof(double));
     }
+
+    private long Length => _segments.Count == 0 ? 0 : (_segments[^1].Before + _segments[^1].Groups) * _accumulators;
+
+    /// <summary>The sums of a segment, set to 0.</summary>
+    public GroupValues Begin(int segment) => Begin(segment, 0, _accumulators);
 
     /// <summary>The sums first .. last - 1 of a segment, set to 0.</summary>
     public GroupValues Begin(int segment, int first, int last)
     {
         long groups = _segments[segment].Groups;
-        double* sums = (_partial is null ? _sums.Values.Data : (double*)_partial.Pointer + _offsets[segment]) + first * groups;
+        double* sums = (_partial is null ? _sums.Values.Data : (double*)_partial.Pointer + _segments[segment].Before * _accumulators) + first * groups;
         NativeMemory.Clear(sums, (nuint)((last - first) * groups) * sizeof(double));
         return new GroupValues(sums, groups);
     }
@@ -40,11 +41,11 @@ internal sealed unsafe class PartialSums : IDisposable
     public GroupBuffer Merge(Workers workers)
     {
         if (_partial is not null)
-            workers.Run(_accumulators, _offsets[^1] >= Workers.WorthThreads, (k, _) => MergeSegments(k));
+            workers.Run(_accumulators, Length >= Workers.WorthThreads, this, static (all, k, _) => all.MergeSegments(k));
         if (_grouping.Fold == 1)
             return _sums;
         using GroupBuffer folded = _sums;
-        var merged = new GroupBuffer(_memory, _accumulators, _grouping.Groups);
+        var merged = _memory.Rent(_accumulators, _grouping.Groups, clear: true);
         int groups = (int)_grouping.Groups;
         for (int k = 0; k < _accumulators; k++)
         {
@@ -68,7 +69,7 @@ internal sealed unsafe class PartialSums : IDisposable
         {
             (long group, int groups) = (_segments[i].Group, (int)_segments[i].Groups);
             Span<double> sum = _sums[k].Slice((int)group, groups);
-            TensorPrimitives.Add(sum, new ReadOnlySpan<double>((double*)_partial!.Pointer + _offsets[i] + (long)k * groups, groups), sum);
+            TensorPrimitives.Add(sum, new ReadOnlySpan<double>((double*)_partial!.Pointer + _segments[i].Before * _accumulators + (long)k * groups, groups), sum);
         }
     }
 }

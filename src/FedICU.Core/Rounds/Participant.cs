@@ -48,12 +48,16 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     public TensorInfo? Find(string name) => _tensors is null ? _source?.Find(name) : _tensors.GetValueOrDefault(name);
 
+    /// <summary>The same for the tensor that has a number in the global model: as a rule it has the same number here, and need not be looked up.</summary>
+    public TensorInfo? Find(string name, int number) =>
+        _tensors is null && _source?.Tensors is { } tensors && number < tensors.Count && tensors[number] is var here && here.Name == name ? here : Find(name);
+
     /// <summary>Bytes of files that the round opened.</summary>
     public long BytesInFiles => _owned ? BytesSent : 0;
 
-    public long BytesSent => _source?.TotalBytes ?? 0;
+    public long BytesSent { get; private set; }
 
-    public long BytesFull => Tensors.Sum(tensor => tensor.ByteLength);
+    public long BytesFull => _tensors is null ? IsOpen ? BytesSent : 0 : _tensors.Values.Sum(tensor => tensor.ByteLength);
 
     /// <summary>Whether the update was opened and understood.</summary>
     public bool IsOpen { get; private set; }
@@ -65,6 +69,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public void Open(TensorSource global, RoundFiles files, CancellationToken cancellationToken)
     {
         (_source, _owned) = update.Open(files);
+        BytesSent = _source.TotalBytes;
         if (_source.Metadata.TryGetValue(MetadataKeys.State, out string? state))
             throw new InvalidModelException($"'{_source.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; an update was expected.");
         string? stated = _source.Metadata.GetValueOrDefault(MetadataKeys.Update);
@@ -104,7 +109,14 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public double ShareSent(TensorInfo tensor) =>
         _masks.TryGetValue(tensor.Name, out SparseMask? mask) && tensor.ElementCount > 0 ? (double)mask.Count / tensor.ElementCount : 1;
 
-    public PanelReader OpenReader(TensorInfo tensor, UpdateForm form, DensePanelReader global, IComputeBackend backend)
+    /// <summary>Opens a tensor.</summary>
+    /// <param name="tensor">The global model's tensor.</param>
+    /// <param name="number">Its number there.</param>
+    /// <param name="form">What is to be read.</param>
+    /// <param name="global">The global model's values.</param>
+    /// <param name="backend">What computes one form of the other.</param>
+    /// <param name="spare">A reader that is no longer used: opened again where it can be.</param>
+    public PanelReader OpenReader(TensorInfo tensor, int number, UpdateForm form, DensePanelReader global, IComputeBackend backend, PanelReader? spare)
     {
         PanelReader parameters;
         if (_packed.TryGetValue(tensor.Name, out SparseUpdate.Packed? packed))
@@ -122,7 +134,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         }
         else
         {
-            parameters = OpenPart(Find(tensor.Name)!, tensor);
+            parameters = OpenWhole(tensor, number, spare);
             if (Kind == UpdateKind.Delta)
                 return form == UpdateForm.Delta ? parameters : new SumPanelReader(parameters, global, 1, backend);
         }
@@ -130,7 +142,15 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         return form == UpdateForm.Parameters ? parameters : new SumPanelReader(parameters, global, -1, backend);
     }
 
-    public PanelReader OpenInteger(TensorInfo tensor) => OpenPart(Find(tensor.Name)!, tensor);
+    /// <summary>Opens a tensor as it was sent, which is whole.</summary>
+    public PanelReader OpenWhole(TensorInfo tensor, int number, PanelReader? spare)
+    {
+        TensorInfo part = Find(tensor.Name, number)!;
+        if (spare is not DensePanelReader reader)
+            return OpenPart(part, tensor);
+        reader.Open(_source!, part, (Id, tensor.Name));
+        return reader;
+    }
 
     public void Dispose()
     {
@@ -165,11 +185,25 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 internal sealed record RoundState(
     TensorSource Global, IReadOnlyList<Participant> Participants, IReadOnlyList<RoundClient> Clients, IComputeBackend Backend, Workers Workers, TensorSink Output)
 {
+    /// <summary>The clients' weights: n_k.</summary>
+    public double[] Weights { get; } = [.. Clients.Select(client => client.Weight)];
+
     /// <summary>Up to so many bytes, the inputs of a tensor that is looked at more than once are read into memory.</summary>
     public long PreloadBytes { get; init; } = 256 << 20;
 
     /// <summary>Whether the clients' files are larger than memory: what was read leaves it again, before the system must look for pages to take.</summary>
     public bool LargerThanMemory { get; init; }
+
+    /// <summary>The share of a tensor's entries that each client sent; null where each sent all.</summary>
+    public double[]? SharesSent(TensorInfo tensor)
+    {
+        double[]? shares = IsSparse ? new double[Participants.Count] : null;
+        for (int k = 0; k < shares?.Length; k++)
+            shares[k] = Participants[k].ShareSent(tensor);
+        return shares;
+    }
+
+    private bool IsSparse { get; } = Participants.Any(participant => participant.Kind == UpdateKind.Sparse);
 
     /// <summary>The strategy's name.</summary>
     public required string Strategy { get; init; }

@@ -210,10 +210,14 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     private void CheckTensors(Participant participant)
     {
         string? widened = null, ignored = null;
-        int moreWidened = 0, moreIgnored = 0;
-        foreach (TensorInfo expected in round.Global.Tensors)
+        int moreWidened = 0, moreIgnored = 0, known = 0;
+        IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
+        for (int i = 0; i < tensors.Count; i++)
         {
-            if (participant.Find(expected.Name) is not { } found)
+            TensorInfo expected = tensors[i];
+            TensorInfo? found = participant.Find(expected.Name, i);
+            known += found is null ? 0 : 1;
+            if (found is null)
             {
                 Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name, $"{Tensor(expected)} is missing; {expected} was expected.");
             }
@@ -239,7 +243,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             }
         }
 
-        foreach (TensorInfo extra in participant.Tensors.Where(tensor => round.Global.Find(tensor.Name) is null))
+        // names are unique: where all were met, none is extra
+        foreach (TensorInfo extra in participant.Tensors.Count == known ? [] : participant.Tensors.Where(tensor => round.Global.Find(tensor.Name) is null))
         {
             if (_options.OnExtra != FaultPolicy.DropTensor)
                 Fault(_options.OnExtra, RoundFault.Extra, participant, extra.Name, $"{Tensor(extra)} of {extra} is not in the global model.");

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using FedICU.Compute;
 using FedICU.Safetensors;
 
@@ -14,6 +16,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private readonly RoundOptions _options = round.Options;
     private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
+    private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => OutputInfo(tensor, round.Options))];
 
     public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
 
@@ -27,7 +30,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             while (true)
             {
                 RoundState state = Begin(check, workers);
-                output.Begin([.. round.Global.Tensors.Select(OutputInfo)], Metadata());
+                output.Begin(_outputs, Metadata());
                 try
                 {
                     RoundReport report = Compute(check, state);
@@ -71,8 +74,8 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     {
         TensorInfo[] ruled = [.. round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name))];
         ITensorRule rule = strategy.BeginRound(new ModelContext(
-            state.Clients, ruled, bytes => Meter("prepare", bytes), (tensor, progress) => new OpenTensorContext(state, tensor, OutputInfo(tensor), progress)));
-        TensorReport[] tensors = AggregateAll(check, state, rule);
+            state.Clients, ruled, bytes => Meter("prepare", bytes), (tensor, progress) => new OpenTensorContext(state, tensor, OutputInfo(tensor, _options), progress)));
+        TensorReports tensors = AggregateAll(check, state, rule);
         return new RoundReport
         {
             Strategy = strategy.Name,
@@ -86,83 +89,100 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     }
 
     /// <summary>Tensors one after the other on all threads; runs of small ones side by side, each on one thread.</summary>
-    private TensorReport[] AggregateAll(RoundCheck check, RoundState state, ITensorRule rule)
+    private TensorReports AggregateAll(RoundCheck check, RoundState state, ITensorRule rule)
     {
         IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
-        var reports = new TensorReport[tensors.Count];
-        using var alone = new Workers(1, cancellationToken);
-        RoundState sideBySide = state with { Workers = alone, PreloadBytes = state.PreloadBytes / state.Workers.Threads };
+        var reports = new TensorReports(strategy.Name, state.Clients, _outputs);
+        // a context serves one tensor after the other: what it holds need not be made anew
+        var idle = new ConcurrentBag<OpenTensorContext>();
+        OpenTensorContext? onAll = null;
         ProgressMeter? meter = Meter("aggregate", round.Global.TotalBytes);
-        for (int i = 0; i < tensors.Count; i++)
+        try
         {
-            int first = i;
-            long values = 0;
-            for (; rule.IsThreadSafe && i < tensors.Count && tensors[i].ElementCount * state.Clients.Count is var own and <= SmallTensor; i++)
-                values += own;
-            if (i > first)
-                state.Workers.Run(i - first, values >= Workers.WorthThreads, (piece, _) => Make(first + piece, sideBySide));
-            if (i < tensors.Count)
-                Make(i, state);
+            for (int i = 0; i < tensors.Count; i++)
+            {
+                int first = i;
+                long values = 0;
+                for (; rule.IsThreadSafe && i < tensors.Count && tensors[i].ElementCount * state.Clients.Count is var own and <= SmallTensor; i++)
+                    values += own;
+                if (i > first)
+                    state.Workers.Run(i - first, values >= Workers.WorthThreads, (piece, _) => MakeAlone(first + piece));
+                if (i < tensors.Count)
+                    Make(i, ref onAll, state);
+            }
+        }
+        finally
+        {
+            foreach (OpenTensorContext context in idle)
+                context.Workers.Dispose();
         }
 
         return reports;
 
-        void Make(int i, RoundState on)
+        void MakeAlone(int i)
+        {
+            idle.TryTake(out OpenTensorContext? context);
+            try
+            {
+                Make(i, ref context, context is null ? state with { Workers = new Workers(1, cancellationToken), PreloadBytes = state.PreloadBytes / state.Workers.Threads } : state);
+            }
+            finally
+            {
+                if (context is not null)
+                    idle.Add(context);
+            }
+        }
+
+        void Make(int i, [NotNull] ref OpenTensorContext? context, RoundState on)
         {
             cancellationToken.ThrowIfCancellationRequested();
             ProgressMeter.TensorProgress? progress = meter?.Begin(tensors[i]);
-            reports[i] = Aggregate(check, on, rule, tensors[i], progress);
+            if (context is null)
+                context = new OpenTensorContext(on, tensors[i], _outputs[i], progress, i);
+            else
+                context.Open(tensors[i], _outputs[i], progress, i);
+            using (context)
+                Aggregate(check, state, rule, context, reports, i);
             progress?.End();
         }
     }
 
-    private TensorReport Aggregate(RoundCheck check, RoundState state, ITensorRule rule, TensorInfo tensor, ProgressMeter.TensorProgress? progress)
+    private void Aggregate(RoundCheck check, RoundState state, ITensorRule rule, OpenTensorContext context, TensorReports reports, int number)
     {
-        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor), progress);
-        var report = new TensorReport { Name = tensor.Name, DType = context.Output.DType.SafetensorsName, Shape = tensor.Shape.Dimensions.ToArray(), Rule = strategy.Name };
+        TensorInfo tensor = context.Info;
         if (state.Dropped.TryGetValue(tensor.Name, out string? reason))
         {
             context.KeepGlobal();
-            return report with
-            {
-                Rule = "kept",
-                Reason = reason,
-                Clients =
-                [
-                    .. state.Participants.Select(participant => new TensorClientReport
-                    {
-                        Id = participant.Id,
-                        ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ShareSent(tensor),
-                        NonFinite = check.NonFinite.GetValueOrDefault((participant.Id, tensor.Name)),
-                    }),
-                ],
-            };
+            reports.Set(number, "kept", reason, DescribeDropped(check, state, tensor));
         }
-
-        if (!tensor.DType.IsComputed)
+        else if (tensor.DType.IsComputed)
         {
-            if (tensor.DType.IsInteger && _options.Integers == IntegerRule.Mean)
-            {
-                context.IntegerMean();
-                return report with
-                {
-                    Rule = "integer mean",
-                    Clients = [.. state.Clients.Select(client => new TensorClientReport { Id = client.Id, Weight = client.Share })],
-                };
-            }
-
+            UpdateStatistics? statistics = _options.Statistics ? context.Measure() : null;
+            rule.Aggregate(context);
+            context.RequireWritten();
+            reports.Set(number, context.Reported(), statistics, state.SharesSent(tensor));
+        }
+        else if (tensor.DType.IsInteger && _options.Integers == IntegerRule.Mean)
+        {
+            context.IntegerMean();
+            reports.Set(number, "integer mean", null, [.. state.Clients.Select(client => new TensorClientReport { Id = client.Id, Weight = client.Share })]);
+        }
+        else
+        {
             context.KeepGlobal();
-            return report with { Rule = "kept", Reason = $"{tensor.DType.SafetensorsName} tensors keep the global model's value." };
+            reports.Set(number, "kept", $"{tensor.DType.SafetensorsName} tensors keep the global model's value.", []);
         }
-
-        UpdateStatistics? statistics = _options.Statistics ? context.Measure() : null;
-        rule.Aggregate(context);
-        context.RequireWritten();
-        return report with
-        {
-            Clients = new TensorClientRows(state, tensor, context.Weights, context.Scores, statistics),
-        };
     }
+
+    private static TensorClientReport[] DescribeDropped(RoundCheck check, RoundState state, TensorInfo tensor) =>
+    [
+        .. state.Participants.Select(participant => new TensorClientReport
+        {
+            Id = participant.Id,
+            ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ShareSent(tensor),
+            NonFinite = check.NonFinite.GetValueOrDefault((participant.Id, tensor.Name)),
+        }),
+    ];
 
     /// <summary>Finds whose values are not finite and applies the policy; throws where the round must be refused.</summary>
     private void Explain(NonFiniteOutputException failure, RoundCheck check, RoundState state)
@@ -180,7 +200,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     {
         if (state.Dropped.ContainsKey(tensor.Name))
             return 0;
-        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor));
+        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor, _options));
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
         int faults = 0;
         long? ofGlobal = null;
@@ -235,8 +255,8 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         NonFinite = nonFinite,
     };
 
-    private TensorInfo OutputInfo(TensorInfo tensor) =>
-        tensor.DType.IsComputed && _options.OutputDType is { } dtype ? tensor with { DType = dtype } : tensor;
+    private static TensorInfo OutputInfo(TensorInfo tensor, RoundOptions options) =>
+        tensor.DType.IsComputed && options.OutputDType is { } dtype && dtype != tensor.DType ? tensor with { DType = dtype } : tensor;
 
     private Dictionary<string, string> Metadata()
     {

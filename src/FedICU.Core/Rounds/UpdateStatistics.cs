@@ -8,7 +8,7 @@ internal sealed record UpdateStatistics(double[] Norms, double[] UpdateNorms, do
     public static UpdateStatistics Measure(TensorContext tensor)
     {
         int clients = tensor.Clients.Count;
-        var whole = new Grouping(tensor.Info.Shape, NormAxis.Tensor);
+        var whole = tensor.GroupingBy(NormAxis.Tensor);
         using GroupBuffer squares = tensor.Squares(tensor.Inputs(UpdateForm.Parameters, withGlobal: false), whole);
         PanelReader[] updates = tensor.Inputs(UpdateForm.Delta, withGlobal: false);
         using GroupBuffer updateSquares = tensor.Squares(updates, whole);
@@ -16,7 +16,8 @@ internal sealed record UpdateStatistics(double[] Norms, double[] UpdateNorms, do
         using var shares = tensor.NewGroups(clients, 1);
         for (int k = 0; k < clients; k++)
             (ones[k][0], shares[k][0]) = (1, tensor.Clients[k].Share);
-        double[] dots = tensor.Projections(updates, whole, ones, shares);
+        double[] dots = new double[clients];
+        tensor.Projections(updates, whole, ones, shares, dots);
         // ||D||^2 = <sum p_k d_k, D>
         double meanSquare = dots.Select((dot, k) => tensor.Clients[k].Share * dot).Sum();
         double[] updateNorms = [.. Enumerable.Range(0, clients).Select(k => Math.Sqrt(updateSquares[k][0]))];

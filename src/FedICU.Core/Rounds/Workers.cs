@@ -10,6 +10,8 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
     public const long WorthThreads = 1 << 17;
 
     private readonly ConcurrentBag<Scratch> _scratch = [];
+    // of these the one that a thread alone takes, over and over
+    private Scratch? _nearest;
 
     public int Threads { get; } = threads > 0 ? threads : Environment.ProcessorCount;
 
@@ -19,29 +21,36 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
     public NativePool Memory { get; } = new();
 
     /// <summary>Runs pieces 0 .. count - 1, on this thread alone where <paramref name="parallel"/> is false.</summary>
-    public void Run(int count, bool parallel, Action<int, Scratch> piece)
+    public void Run(int count, bool parallel, Action<int, Scratch> piece) => Run(count, parallel, piece, static (piece, i, scratch) => piece(i, scratch));
+
+    /// <summary>The same with what the pieces need handed to them, so that a tensor's small looks allocate nothing.</summary>
+    public void Run<T>(int count, bool parallel, T state, Action<T, int, Scratch> piece)
     {
         int workers = parallel ? Math.Min(Threads, count) : 1;
-        if (workers <= 1)
+        if (workers > 1)
         {
-            Scratch scratch = Rent();
-            try
-            {
-                for (int i = 0; i < count; i++)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    scratch.Reset();
-                    piece(i, scratch);
-                }
-            }
-            finally
-            {
-                _scratch.Add(scratch);
-            }
-
+            RunParallel(count, workers, state, piece);
             return;
         }
 
+        Scratch scratch = Rent();
+        try
+        {
+            for (int i = 0; i < count; i++)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                scratch.Reset();
+                piece(state, i, scratch);
+            }
+        }
+        finally
+        {
+            Return(scratch);
+        }
+    }
+
+    private void RunParallel<T>(int count, int workers, T state, Action<T, int, Scratch> piece)
+    {
         int next = -1;
         // the failure of the lowest piece is the one told, so that a faulty round says the same on any number of threads
         (int Piece, Exception Error)? failure = null;
@@ -56,7 +65,7 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     scratch.Reset();
-                    piece(i, scratch);
+                    piece(state, i, scratch);
                 }
             }
             catch (Exception e)
@@ -69,7 +78,7 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
             }
             finally
             {
-                _scratch.Add(scratch);
+                Return(scratch);
             }
         });
         if (failure is { } failed)
@@ -78,12 +87,19 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
 
     public void Dispose()
     {
+        _nearest?.Dispose();
         while (_scratch.TryTake(out Scratch? scratch))
             scratch.Dispose();
         Memory.Dispose();
     }
 
-    private Scratch Rent() => _scratch.TryTake(out Scratch? scratch) ? scratch : new Scratch();
+    private Scratch Rent() => Interlocked.Exchange(ref _nearest, null) ?? (_scratch.TryTake(out Scratch? scratch) ? scratch : new Scratch());
+
+    private void Return(Scratch scratch)
+    {
+        if (Interlocked.Exchange(ref _nearest, scratch) is { } other)
+            _scratch.Add(other);
+    }
 }
 
 /// <summary>Memory that a worker hands out piece by piece and takes back all at once.</summary>

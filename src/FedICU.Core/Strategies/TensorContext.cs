@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Numerics.Tensors;
 using FedICU.Compute;
 using FedICU.Safetensors;
@@ -21,7 +22,7 @@ public enum UpdateForm
 
 /// <summary>
 /// One tensor of a round, as a strategy sees it: the clients' checked inputs, and fused verbs over them that end in the output. Exactly one verb that
-/// writes the output is called for each tensor.
+/// writes the output is called for each tensor. Valid until <see cref="ITensorRule.Aggregate"/> returns: then it serves another tensor.
 /// </summary>
 public unsafe class TensorContext
 {
@@ -31,36 +32,40 @@ public unsafe class TensorContext
     private const int GramInputs = 12, NarrowColumns = 512, NarrowFold = 16;
     internal const long GramValues = 1 << 24, GramShare = 6;
 
-    private readonly RoundState _round;
-    private readonly Dictionary<UpdateForm, PanelReader[]> _readers = [];
-    private readonly ProgressMeter.TensorProgress? _progress;
-    private DensePanelReader? _global;
-    private bool _written;
+    // cuts of so many shapes are kept, of tensors up to so many elements: of larger ones the cut costs nothing beside the work, and memory
+    private const int KeptGroupings = 64, KeptElements = 1 << 20;
 
-    private protected TensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress)
+    private readonly RoundState _round;
+    private readonly InputSet?[] _inputs = new InputSet?[2];
+    private readonly Dictionary<(TensorShape, NormAxis), Grouping> _groupings = [];
+    private readonly double[] _weights, _scores, _given;
+    private readonly PanelReader[] _unrounded = [new UnroundedReader()];
+    private ProgressMeter.TensorProgress? _progress;
+    private DensePanelReader? _global;
+    private int _number;
+    private bool _globalIsOpen, _written;
+    private long _nonFinite;
+
+    private protected TensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
     {
-        (_round, Info, Output, _progress) = (round, info, output, progress);
-        Weights = new double?[round.Clients.Count];
-        Scores = new double?[round.Clients.Count];
+        int clients = round.Clients.Count;
+        (_round, _weights, _scores, _given) = (round, new double[clients], new double[clients], new double[clients]);
+        Begin(info, output, progress, number);
     }
 
     /// <summary>The tensor's name, its type in the global model, its shape.</summary>
-    public TensorInfo Info { get; }
+    public TensorInfo Info { get; private set; }
 
     /// <summary>The tensor in the output: the same name and shape, possibly another type.</summary>
-    public TensorInfo Output { get; }
+    public TensorInfo Output { get; private set; }
 
     /// <summary>The clients in ordinal order of their ids; inputs of the verbs are numbered by it.</summary>
     public IReadOnlyList<RoundClient> Clients => _round.Clients;
 
-    internal double?[] Weights { get; }
-
-    internal double?[] Scores { get; }
-
     internal Workers Workers => _round.Workers;
 
     /// <summary>Room for a value of each input and group.</summary>
-    internal GroupBuffer NewGroups(int inputs, long groups, bool clear = true) => new(Workers.Memory, inputs, groups, clear);
+    internal GroupBuffer NewGroups(int inputs, long groups, bool clear = true) => Workers.Memory.Rent(inputs, groups, clear);
 
     /// <summary>Puts the weight (and score) by which a client's part was combined into the report.</summary>
     /// <param name="client">The client's number in <see cref="Clients"/>.</param>
@@ -71,16 +76,24 @@ public unsafe class TensorContext
     {
         if (client < 0 || client >= Clients.Count)
             throw new ArgumentOutOfRangeException(nameof(client), client, $"There is no client of this number; one from 0 to {Clients.Count - 1} was expected.");
-        (Weights[client], Scores[client]) = (weight, score);
+        (_weights[client], _scores[client]) = (weight, score ?? double.NaN);
+    }
+
+    /// <summary>What was reported of the clients: their weights, and after them their scores where there are any, NaN where none was; null where each weighs its share.</summary>
+    internal double[]? Reported()
+    {
+        bool hasScores = _scores.AsSpan().ContainsAnyExcept(double.NaN), byShare = !hasScores;
+        for (int k = 0; k < _weights.Length && byShare; k++)
+            byShare = _weights[k] == Clients[k].Share;
+        return byShare ? null : hasScores ? [.. _weights, .. _scores] : [.. _weights];
     }
 
     /// <summary>output = round(sum_k n_k y_k / sum_k n_k): the mean by the clients' weights (McMahan et al. 2017).</summary>
     public void WeightedMean()
     {
-        double[] weights = [.. Clients.Select(client => client.Weight)];
-        for (int k = 0; k < weights.Length; k++)
+        for (int k = 0; k < Clients.Count; k++)
             ReportWeight(k, Clients[k].Share);
-        WeightedSum(weights, weights.Sum());
+        WeightedSum(_round.Weights, _round.Weights.Sum());
     }
 
     /// <summary>output = round(sum_k weights[k] y_k / divisor), in float64, one rounding.</summary>
@@ -99,10 +112,9 @@ public unsafe class TensorContext
 
         if (divisor == 0 || !double.IsFinite(divisor))
             throw new ArgumentException($"The divisor is {MetadataKeys.Invariant(divisor)}; a finite number other than 0 was expected.", nameof(divisor));
-        PanelReader[] inputs = Inputs(UpdateForm.Parameters, withGlobal: false);
-        double[] copied = weights.ToArray();
-        WritePanels(inputs, new Grouping(Info.Shape, NormAxis.Tensor), (_, panels, panel, output) =>
-            _round.Backend.WeightedSum(panels, copied, divisor, panel.Length, output));
+        weights.CopyTo(_given);
+        WritePanels(Inputs(UpdateForm.Parameters, withGlobal: false), GroupingBy(NormAxis.Tensor), (_given, divisor), static (sum, backend, panels, panel, output) =>
+            backend.WeightedSum(panels, sum._given, sum.divisor, panel.Length, output));
     }
 
     /// <summary>
@@ -119,14 +131,14 @@ public unsafe class TensorContext
         long ofRule = 0;
         try
         {
-            WritePanels(inputs, new Grouping(Info.Shape, NormAxis.Tensor), MakePanel);
+            WritePanels(inputs, GroupingBy(NormAxis.Tensor), form, MakePanel);
         }
         catch (NonFiniteOutputException) when (ofRule > 0)
         {
             throw new NonFiniteOutputException(Info, $"the rule's result is NaN or infinite for {Sentence.Count(ofRule, "element")} of finite values.");
         }
 
-        long MakePanel(IComputeBackend _, ReadOnlySpan<TensorPanel> panels, Grouping.Panel panel, TensorPanel output)
+        long MakePanel(UpdateForm form, IComputeBackend _, ReadOnlySpan<TensorPanel> panels, Grouping.Panel panel, TensorPanel output)
         {
             Span<double> values = new double[clients];
             long nonFinite = 0;
@@ -160,9 +172,8 @@ public unsafe class TensorContext
         if (Output.DType != Info.DType)
         {
             // a kept value that is not finite is the model's own; one that no longer fits is a fault
-            double[] one = [1];
-            WritePanels([Global], new Grouping(Info.Shape, NormAxis.Tensor), (backend, panels, panel, output) =>
-                backend.WeightedSum(panels, one, 1, panel.Length, output) is var found and > 0 ? found - backend.CountNonFinite(panels[0], panel.Length) : 0);
+            WritePanels([Global], GroupingBy(NormAxis.Tensor), 1.0, static (one, backend, panels, panel, output) =>
+                backend.WeightedSum(panels, [one], 1, panel.Length, output) is var found and > 0 ? found - backend.CountNonFinite(panels[0], panel.Length) : 0);
             return;
         }
 
@@ -174,12 +185,12 @@ public unsafe class TensorContext
     {
         var mean = new IntegerMean(Clients.Select(client => client.Weight));
         int size = Info.DType.BitSize / 8;
-        PanelReader[] inputs = [.. Open(UpdateForm.Parameters, participant => participant.OpenInteger(Info)), Global];
-        List<PanelRun> runs = Runs(inputs, new Grouping(Info.Shape, NormAxis.Tensor).Panels(inputs.Length));
-        Look(runs.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
+        PanelReader[] inputs = Inputs(UpdateForm.Parameters, withGlobal: true, whole: true);
+        PanelRuns runs = Runs(inputs, GroupingBy(NormAxis.Tensor).Panels(inputs.Length));
+        Look(runs.Count, Worthwhile(inputs), last: true, this, (_, piece, scratch) =>
         {
             PanelRun panel = runs[piece];
-            TensorPanel[] read = panel.Read(inputs, scratch);
+            ReadOnlySpan<TensorPanel> read = panel.Read(inputs, scratch);
             var output = new TensorPanel(scratch.Take((long)panel.Length * size), Info.DType);
             var values = new Int128[Clients.Count];
             for (int i = 0; i < panel.Length; i++)
@@ -198,11 +209,44 @@ public unsafe class TensorContext
     /// <summary>Norms and cosines for the report.</summary>
     internal UpdateStatistics Measure() => UpdateStatistics.Measure(this);
 
-    /// <summary>The readers of all clients, and of the global model after them where asked.</summary>
-    internal PanelReader[] Inputs(UpdateForm form, bool withGlobal)
+    /// <summary>The readers of all clients, and of the global model after them where asked: the same arrays each time.</summary>
+    /// <param name="form">What is read of a client.</param>
+    /// <param name="withGlobal">Whether the global model is an input too.</param>
+    /// <param name="whole">Whether tensors are taken as they were sent: integers.</param>
+    internal PanelReader[] Inputs(UpdateForm form, bool withGlobal, bool whole = false)
     {
-        PanelReader[] readers = Open(form, participant => participant.OpenReader(Info, form, Global, _round.Backend));
-        return withGlobal ? [.. readers, Global] : readers;
+        InputSet set = _inputs[(int)form] ??= new InputSet(Clients.Count);
+        for (; set.Opened < Clients.Count; set.Opened++)
+        {
+            Participant participant = _round.Participants[set.Opened];
+            PanelReader? spare = set.Clients[set.Opened];
+            PanelReader reader = whole ? participant.OpenWhole(Info, _number, spare) : participant.OpenReader(Info, _number, form, Global, _round.Backend, spare);
+            if (reader != spare)
+                set.WithGlobal[set.Opened] = set.Clients[set.Opened] = reader;
+        }
+
+        if (!withGlobal)
+            return set.Clients;
+        set.WithGlobal[^1] = Global;
+        return set.WithGlobal;
+    }
+
+    /// <summary>The unrounded combination in memory, as the one input of the last step.</summary>
+    internal PanelReader[] Unrounded(NativeBuffer values)
+    {
+        ((UnroundedReader)_unrounded[0]).Values = values;
+        return _unrounded;
+    }
+
+    /// <summary>How the tensor is cut into groups.</summary>
+    internal Grouping GroupingBy(NormAxis axis)
+    {
+        if (_groupings.TryGetValue((Info.Shape, axis), out Grouping? grouping))
+            return grouping;
+        grouping = new Grouping(Info.Shape, axis);
+        if (_groupings.Count < KeptGroupings && Info.ElementCount <= KeptElements)
+            _groupings.Add((Info.Shape, axis), grouping);
+        return grouping;
     }
 
     /// <summary>A strategy that wrote nothing would leave what the memory held before.</summary>
@@ -215,9 +259,12 @@ public unsafe class TensorContext
     /// <summary>Brings inputs that are not in memory there, where all of them fit a budget: for strategies that look more than once.</summary>
     internal void Preload(PanelReader[] inputs)
     {
-        if (inputs.Sum(reader => reader.PreloadBytes) is var bytes and > 0 && bytes <= _round.PreloadBytes)
+        long bytes = 0;
+        foreach (PanelReader reader in inputs)
+            bytes += reader.PreloadBytes;
+        if (bytes > 0 && bytes <= _round.PreloadBytes)
         {
-            Workers.Run(inputs.Length, parallel: true, (k, _) => inputs[k].Preload(Workers.Memory));
+            Workers.Run(inputs.Length, parallel: true, (inputs, Workers.Memory), static (to, k, _) => to.inputs[k].Preload(to.Memory));
             Forget(inputs, 0, Info.ElementCount);
         }
     }
@@ -229,17 +276,21 @@ public unsafe class TensorContext
         // clients are independent here: with few segments the work is also cut by client, which changes no bit
         int blocks = segments.Count >= Workers.Threads ? 1 : Math.Min(Workers.Threads, inputs.Length);
         using var partial = new PartialSums(Workers.Memory, grouping, segments, inputs.Length);
-        Look(segments.Count * blocks, Worthwhile(inputs), last: false, (piece, scratch) =>
+        Look(segments.Count * blocks, Worthwhile(inputs), last: false, (Context: this, inputs, grouping, segments, blocks, partial), static (look, piece, scratch) =>
         {
+            (TensorContext context, PanelReader[] inputs, Grouping grouping, List<Grouping.Segment> segments, int blocks, PartialSums partial) = look;
             Grouping.Segment segment = segments[piece / blocks];
             int first = inputs.Length * (piece % blocks) / blocks, last = inputs.Length * (piece % blocks + 1) / blocks;
+            ReadOnlySpan<PanelReader> some = inputs.AsSpan(first..last);
             GroupValues sums = partial.Begin(piece / blocks, first, last);
-            foreach (PanelRun run in Runs(inputs.AsSpan(first..last), segment.Panels))
+            PanelRuns runs = context.Runs(some, segment.Panels);
+            for (int r = 0; r < runs.Count; r++)
             {
+                PanelRun run = runs[r];
                 scratch.Reset();
-                TensorPanel[] read = run.Read(inputs.AsSpan(first..last), scratch);
+                Span<TensorPanel> read = run.Read(some, scratch);
                 for (int i = 0; i < run.Count; i++)
-                    _round.Backend.AddSquares(run.Part(read, i), Geometry(grouping, run[i]), new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
+                    context._round.Backend.AddSquares(run.Next(read, i), Geometry(grouping, run[i]), new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
             }
         });
         return partial.Merge(Workers);
@@ -259,28 +310,29 @@ public unsafe class TensorContext
         bool worthwhile = values >= GramValues || narrow && values >= GramShare * sums;
         if (inputs.Length > GramInputs || !worthwhile || sums > Grouping.MaximumAccumulators)
             return null;
-        return SumByGroup(inputs, grouping, pairs, (panels, panel, sums) => _round.Backend.AddGram(panels, Geometry(grouping, panel), sums));
+        return SumByGroup(inputs, grouping, pairs, grouping, static (grouping, backend, panels, panel, sums) => backend.AddGram(panels, Geometry(grouping, panel), sums));
     }
 
-    /// <summary>For each input k: the inner product of a_k x_k with sum_j b_j x_j over the whole tensor.</summary>
-    internal double[] Projections(PanelReader[] inputs, Grouping grouping, GroupBuffer a, GroupBuffer b)
+    /// <summary>For each input k into <paramref name="dots"/>: the inner product of a_k x_k with sum_j b_j x_j over the whole tensor.</summary>
+    internal void Projections(PanelReader[] inputs, Grouping grouping, GroupBuffer a, GroupBuffer b, Span<double> dots)
     {
         List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
-        List<PanelRun> runs = Runs(inputs, panels);
-        double[][] partial = new double[panels.Count][];
+        PanelRuns runs = Runs(inputs, panels);
+        // of each panel, added in ascending order
+        using GroupBuffer partial = NewGroups(panels.Count, inputs.Length);
         using GroupBuffer? foldedA = Folded(grouping, a), foldedB = ReferenceEquals(a, b) ? null : Folded(grouping, b);
         GroupValues allA = (foldedA ?? a).Values, allB = ReferenceEquals(a, b) ? allA : (foldedB ?? b).Values;
-        Look(runs.Count, Worthwhile(inputs), last: false, (piece, scratch) =>
+        Look(runs.Count, Worthwhile(inputs), last: false, (_round.Backend, inputs, grouping, runs, allA, allB, partial), static (look, piece, scratch) =>
         {
+            (IComputeBackend backend, PanelReader[] inputs, Grouping grouping, PanelRuns runs, GroupValues a, GroupValues b, GroupBuffer partial) = look;
             PanelRun run = runs[piece];
-            TensorPanel[] read = run.Read(inputs, scratch);
+            Span<TensorPanel> read = run.Read(inputs, scratch);
             for (int i = 0; i < run.Count; i++)
-                _round.Backend.AddProjections(run.Part(read, i), Geometry(grouping, run[i]), At(allA, run[i]), At(allB, run[i]), partial[run.First + i] = new double[inputs.Length]);
+                backend.AddProjections(run.Next(read, i), Geometry(grouping, run[i]), At(a, run[i]), At(b, run[i]), partial[run.First + i]);
         });
-        double[] dots = new double[inputs.Length];
-        foreach (double[] part in partial)
-            TensorPrimitives.Add(dots, part, dots);
-        return dots;
+        dots.Clear();
+        for (int panel = 0; panel < panels.Count; panel++)
+            TensorPrimitives.Add(dots, partial[panel], dots);
     }
 
     /// <summary>
@@ -291,10 +343,10 @@ public unsafe class TensorContext
     {
         using GroupBuffer? folded = Folded(grouping, coefficients);
         GroupValues all = (folded ?? coefficients).Values;
-        return SumByGroup(inputs, grouping, 1, (panels, panel, squares) =>
+        return SumByGroup(inputs, grouping, 1, (grouping, all, unrounded), static (sum, backend, panels, panel, squares) =>
         {
-            var output = new TensorPanel(unrounded is null ? null : (double*)unrounded.Pointer + panel.Start, DType.F64);
-            _round.Backend.Combine(panels, Geometry(grouping, panel), At(all, panel), null, output, squares.Data);
+            var output = new TensorPanel(sum.unrounded is null ? null : (double*)sum.unrounded.Pointer + panel.Start, DType.F64);
+            backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), null, output, squares.Data);
         });
     }
 
@@ -302,16 +354,15 @@ public unsafe class TensorContext
     internal void Combine(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, GroupBuffer? scales)
     {
         using GroupBuffer? folded = Folded(grouping, coefficients), foldedScales = scales is null ? null : Folded(grouping, scales);
-        GroupValues all = (folded ?? coefficients).Values;
-        double* factors = scales is null ? null : (foldedScales ?? scales).Values.Data;
-        WritePanels(inputs, grouping, (backend, panels, panel, output) =>
-            backend.Combine(panels, Geometry(grouping, panel), At(all, panel), factors is null ? null : factors + panel.Group, output, null));
+        GroupValues all = (folded ?? coefficients).Values, factors = (foldedScales ?? scales)?.Values ?? default;
+        WritePanels(inputs, grouping, (grouping, all, factors), static (sum, backend, panels, panel, output) =>
+            backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), sum.factors.Data is null ? null : At(sum.factors, panel).Data, output, null));
     }
 
     /// <summary>How many values of an input are NaN or infinite.</summary>
     internal long CountNonFinite(PanelReader input)
     {
-        List<Grouping.Panel> panels = new Grouping(Info.Shape, NormAxis.Tensor).Panels(1);
+        List<Grouping.Panel> panels = GroupingBy(NormAxis.Tensor).Panels(1);
         long count = 0;
         Workers.Run(panels.Count, Worthwhile([input]), (piece, scratch) =>
         {
@@ -322,109 +373,123 @@ public unsafe class TensorContext
     }
 
     /// <summary>The global model's tensor.</summary>
-    internal DensePanelReader Global => _global ??= new DensePanelReader(_round.Global, Info);
+    internal DensePanelReader Global
+    {
+        get
+        {
+            if (!_globalIsOpen)
+                _global?.Open(_round.Global, Info);
+            _globalIsOpen = true;
+            return _global ??= new DensePanelReader(_round.Global, Info);
+        }
+    }
+
+    /// <summary>Serves a tensor from now on; what was opened for the one before is closed.</summary>
+    [MemberNotNull(nameof(Info), nameof(Output))]
+    private protected void Begin(TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
+    {
+        (Info, Output, _progress, _number, _written) = (info, output, progress, number, false);
+        _weights.AsSpan().Fill(double.NaN);
+        _scores.AsSpan().Fill(double.NaN);
+    }
 
     private protected void Close()
     {
-        foreach (PanelReader reader in _readers.Values.SelectMany(readers => readers))
-            reader.Dispose();
-        _readers.Clear();
+        foreach (InputSet? set in _inputs)
+        {
+            for (; set?.Opened > 0; set.Opened--)
+                set.Clients[set.Opened - 1].Dispose();
+        }
+
         _global?.Dispose();
-        _global = null;
+        (_globalIsOpen, _written) = (false, true);
     }
 
-    private delegate long PanelVerb(IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, TensorPanel output);
+    /// <summary>The clients' readers in one form, and once more with the global model's after them: kept from tensor to tensor.</summary>
+    private sealed class InputSet(int clients)
+    {
+        public readonly PanelReader[] Clients = new PanelReader[clients], WithGlobal = new PanelReader[clients + 1];
+        public int Opened;
+    }
 
-    private void WritePanels(PanelReader[] inputs, Grouping grouping, PanelVerb verb)
+    // verbs are handed what they need, as closures would be allocated for each tensor
+    private delegate long PanelVerb<T>(T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, TensorPanel output);
+
+    private void WritePanels<T>(PanelReader[] inputs, Grouping grouping, T state, PanelVerb<T> verb)
     {
         if (_written)
             throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
         _written = true;
-        List<PanelRun> runs = Runs(inputs, grouping.Panels(inputs.Length));
-        int size = Output.DType.BitSize / 8;
-        byte* memory = (byte*)_round.Output.TryGetPointer(Output);
-        long nonFinite = 0;
-        Look(runs.Count, Worthwhile(inputs), last: true, (piece, scratch) =>
+        PanelRuns runs = Runs(inputs, grouping.Panels(inputs.Length));
+        var memory = new TensorPanel(_round.Output.TryGetPointer(Output), Output.DType);
+        _nonFinite = 0;
+        Look(runs.Count, Worthwhile(inputs), last: true, (Context: this, inputs, runs, memory, state, verb), static (look, piece, scratch) =>
         {
+            (TensorContext context, PanelReader[] inputs, PanelRuns runs, TensorPanel memory, T state, PanelVerb<T> verb) = look;
+            RoundState round = context._round;
             PanelRun run = runs[piece];
-            TensorPanel[] read = run.Read(inputs, scratch);
-            byte* target = memory is null ? scratch.Take((long)run.Length * size) : memory + run.Start * size;
+            int size = memory.DType.BitSize / 8;
+            Span<TensorPanel> read = run.Read(inputs, scratch);
+            byte* target = memory.Data is null ? scratch.Take((long)run.Length * size) : (byte*)memory.Data + run.Start * size;
             long found = 0;
             for (int i = 0; i < run.Count; i++)
-                found += verb(_round.Backend, run.Part(read, i), run[i], new TensorPanel(target + (run[i].Start - run.Start) * size, Output.DType));
+                found += verb(state, round.Backend, run.Next(read, i), run[i], new TensorPanel(target + (run[i].Start - run.Start) * size, memory.DType));
             if (found != 0)
-                Interlocked.Add(ref nonFinite, found);
-            else if (memory is null)
-                _round.Output.Write(Output, run.Start * size, new ReadOnlySpan<byte>(target, run.Length * size));
-            Forget(inputs, run.Start, run.Length);
+                Interlocked.Add(ref context._nonFinite, found);
+            else if (memory.Data is null)
+                round.Output.Write(context.Output, run.Start * size, new ReadOnlySpan<byte>(target, run.Length * size));
+            context.Forget(inputs, run.Start, run.Length);
         });
-        if (nonFinite != 0)
-            throw new NonFiniteOutputException(Info, $"{Sentence.Count(nonFinite, "result")} {Sentence.Form(nonFinite, "is", "are")} not finite, from finite inputs; {Sentence.Form(nonFinite, "it does", "they do")} not fit {Output.DType.SafetensorsName}.");
+        if (_nonFinite is not 0 and var found)
+            throw new NonFiniteOutputException(Info, $"{Sentence.Count(found, "result")} {Sentence.Form(found, "is", "are")} not finite, from finite inputs; {Sentence.Form(found, "it does", "they do")} not fit {Output.DType.SafetensorsName}.");
     }
 
-    private delegate void GroupVerb(ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);
+    private delegate void GroupVerb<T>(T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);
 
     /// <summary>So many sums of each group, of all inputs together: summed by segment, then over the segments.</summary>
-    private GroupBuffer SumByGroup(PanelReader[] inputs, Grouping grouping, int accumulators, GroupVerb verb)
+    private GroupBuffer SumByGroup<T>(PanelReader[] inputs, Grouping grouping, int accumulators, T state, GroupVerb<T> verb)
     {
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators);
-        bool inMemory = grouping.GroupsAreColumns && Array.TrueForAll(inputs, input => input.IsInMemory);
+        bool joined = grouping.GroupsAreColumns && Array.TrueForAll(inputs, static input => input.IsInMemory);
         using var partial = new PartialSums(Workers.Memory, grouping, segments, accumulators);
-        Look(segments.Count, Worthwhile(inputs), last: false, (piece, scratch) =>
+        Look(segments.Count, Worthwhile(inputs), last: false, (Context: this, inputs, segments, joined, partial, state, verb), static (look, piece, scratch) =>
         {
+            (TensorContext context, PanelReader[] inputs, List<Grouping.Segment> segments, bool joined, PartialSums partial, T state, GroupVerb<T> verb) = look;
             Grouping.Segment segment = segments[piece];
-            GroupValues sums = partial.Begin(piece, 0, accumulators);
-            foreach (PanelRun run in Runs(inputs, inMemory ? [.. segment.Joined()] : segment.Panels))
+            GroupValues sums = partial.Begin(piece);
+            PanelRuns runs = context.Runs(inputs, joined ? segment.Joined : segment.Panels);
+            for (int r = 0; r < runs.Count; r++)
             {
+                PanelRun run = runs[r];
                 scratch.Reset();
-                TensorPanel[] read = run.Read(inputs, scratch);
+                Span<TensorPanel> read = run.Read(inputs, scratch);
                 for (int i = 0; i < run.Count; i++)
-                    verb(run.Part(read, i), run[i], new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
+                    verb(state, context._round.Backend, run.Next(read, i), run[i], new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
             }
         });
         return partial.Merge(Workers);
     }
 
-    /// <summary>Opens a reader for each client, once for each form.</summary>
-    private PanelReader[] Open(UpdateForm form, Func<Participant, PanelReader> open)
-    {
-        if (_readers.TryGetValue(form, out PanelReader[]? readers))
-            return readers;
-        var opened = new List<PanelReader>(Clients.Count);
-        try
-        {
-            foreach (Participant participant in _round.Participants)
-                opened.Add(open(participant));
-        }
-        catch
-        {
-            opened.ForEach(reader => reader.Dispose());
-            throw;
-        }
-
-        return _readers[form] = [.. opened];
-    }
-
     /// <summary>Runs the pieces of a look at the inputs, the last of which writes, and tells how far it is.</summary>
-    private void Look(int pieces, bool parallel, bool last, Action<int, Scratch> piece)
+    private void Look<T>(int pieces, bool parallel, bool last, T state, Action<T, int, Scratch> piece)
     {
         if (_progress is null)
         {
-            Workers.Run(pieces, parallel, piece);
+            Workers.Run(pieces, parallel, state, piece);
             return;
         }
 
         _progress.BeginLook(pieces, last);
-        Workers.Run(pieces, parallel, (i, scratch) =>
+        Workers.Run(pieces, parallel, (state, piece, _progress), static (look, i, scratch) =>
         {
-            piece(i, scratch);
-            _progress.EndPiece();
+            look.piece(look.state, i, scratch);
+            look._progress.EndPiece();
         });
     }
 
     private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
 
-    private List<PanelRun> Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) => PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
+    private PanelRuns Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) => PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
 
     /// <summary>These elements of all inputs will not be read again.</summary>
     private void Forget(PanelReader[] inputs, long start, long count)
@@ -457,10 +522,21 @@ public unsafe class TensorContext
     }
 }
 
-/// <summary>A tensor's context with its end: what was opened for it is closed.</summary>
-internal sealed class OpenTensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress = null)
-    : TensorContext(round, info, output, progress), IDisposable
+/// <summary>A tensor's context with its end: what was opened for it is closed. Then it may be opened again for another tensor, and what it holds serves once more.</summary>
+internal sealed class OpenTensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress = null, int number = 0)
+    : TensorContext(round, info, output, progress, number), IDisposable
 {
+    /// <summary>Opens it again.</summary>
+    /// <param name="info">The global model's tensor.</param>
+    /// <param name="output">The tensor in the output.</param>
+    /// <param name="progress">Told how far it is.</param>
+    /// <param name="number">The tensor's number in the global model.</param>
+    public OpenTensorContext Open(TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
+    {
+        Begin(info, output, progress, number);
+        return this;
+    }
+
     public void Dispose() => Close();
 }
 

@@ -6,7 +6,7 @@ namespace FedICU;
 /// Split, consensus aggregation, divergence alignment, inject (docs/algorithms.md, FedICU: the server): in the end theta_new[:,c] is one linear combination of the
 /// inputs' columns with known coefficients.
 /// </summary>
-internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, DivergenceAlignment alignment, DivergenceWeights? ofModel) : ITensorRule
+internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, DivergenceAlignment alignment, (double[] Weights, double[] Scores)? ofModel) : ITensorRule
 {
     /// <summary>0-D tensors are not split: they take the weighted mean.</summary>
     public static bool IsSplit(TensorInfo tensor) => tensor.Shape.Rank > 0;
@@ -25,14 +25,18 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         int clients = tensor.Clients.Count;
         using SplitLook look = SplitLook.Open(tensor, options);
         (PanelReader[] inputs, Grouping grouping, GroupBuffer norms) = (look.Inputs, look.Grouping, look.Norms);
-        DivergenceWeights divergence = ofModel ?? alignment.OfTensor(tensor, look);
+        using GroupBuffer divergence = tensor.NewGroups(2, clients + 1, clear: false);
+        Span<double> weights = divergence[0], scores = divergence[1][..clients];
+        ofModel?.Weights.CopyTo(weights);
+        ofModel?.Scores.CopyTo(scores);
+        if (ofModel is null)
+            alignment.OfTensor(tensor, look, weights, scores);
         for (int k = 0; k < clients; k++)
-            tensor.ReportWeight(k, divergence.Weights[k], divergence.Scores[k]);
+            tensor.ReportWeight(k, weights[k], scores[k]);
 
-        double[] weights = [.. divergence.Weights, divergence.Residual];
         using GroupBuffer directions = DirectionCoefficients(tensor, norms, weights);
-        bool previousEnters = divergence.Residual != 0 && options.Target == SplitTarget.Parameters;
-        PanelReader[] combined = previousEnters ? inputs : inputs[..clients];
+        bool previousEnters = weights[clients] != 0 && options.Target == SplitTarget.Parameters;
+        PanelReader[] combined = previousEnters ? inputs : look.Clients;
         using GroupBuffer squares = look.CombinationSquares(combined, directions, weights, out NativeBuffer? made);
         using NativeBuffer? unrounded = made;
 
@@ -54,7 +58,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         if (options.Target == SplitTarget.Delta)
             fallback![0].Fill(1);
         if (unrounded is not null && (fallback is null || look.AlwaysKeeps))
-            Write(tensor, grouping, [new UnroundedReader(unrounded)], inputs, scales, null, fallback);
+            Write(tensor, grouping, tensor.Unrounded(unrounded), inputs, scales, null, fallback);
         else if (fallback is null)
             tensor.Combine(combined, grouping, directions, scales);
         else
@@ -62,7 +66,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     }
 
     /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
-    private static GroupBuffer DirectionCoefficients(TensorContext tensor, GroupBuffer norms, double[] weights)
+    private static GroupBuffer DirectionCoefficients(TensorContext tensor, GroupBuffer norms, ReadOnlySpan<double> weights)
     {
         var coefficients = tensor.NewGroups(norms.Inputs, norms.Groups, clear: false);
         for (int k = 0; k < norms.Inputs; k++)
@@ -104,16 +108,5 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         if (fallback is not null)
             TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);
         tensor.Combine(all, grouping, coefficients, null);
-    }
-
-    /// <summary>The unrounded combination in memory, as an input of the last step.</summary>
-    private sealed unsafe class UnroundedReader(NativeBuffer values) : PanelReader
-    {
-        public override DType DType => DType.F64;
-
-        public override Compute.TensorPanel Read(long start, int count, Scratch scratch) => new((double*)values.Pointer + start, DType.F64);
-
-        // the buffer is the strategy's
-        public override void Dispose() { }
     }
 }

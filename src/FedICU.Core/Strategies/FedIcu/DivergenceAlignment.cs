@@ -1,16 +1,9 @@
 namespace FedICU;
 
-/// <summary>The divergence weights of a tensor, or of the whole model: w_k, the scores s_k they were made of, and what they sum to.</summary>
-/// <param name="Weights">w_k.</param>
-/// <param name="Scores">s_k.</param>
-/// <param name="Normalised">Whether the weights sum to one by their rule.</param>
-internal sealed record DivergenceWeights(double[] Weights, double[] Scores, bool Normalised)
-{
-    /// <summary>What the update form V_prev + sum w_k (V_k - V_prev) leaves to the previous direction: 1 - sum w_k.</summary>
-    public double Residual { get; } = Normalised ? 0 : 1 - Weights.Sum();
-}
-
-/// <summary>From directions to similarities s_k to weights w_k (docs/algorithms.md, FedICU: the server).</summary>
+/// <summary>
+/// From directions to similarities, the scores s_k, to divergence weights w_k (docs/algorithms.md, FedICU: the server). After the clients' weights stands what the
+/// update form V_prev + sum w_k (V_k - V_prev) leaves to the previous direction: 1 - sum w_k, or 0 where the weights sum to one by their rule.
+/// </summary>
 internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<RoundClient> clients)
 {
     // sums of products of unit vectors are known to this: what is smaller is zero, or relu and shares would weigh its rounding
@@ -18,40 +11,56 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
 
     private int Count => clients.Count;
 
-    /// <summary>The weights of one tensor.</summary>
-    public DivergenceWeights OfTensor(TensorContext tensor, SplitLook look)
+    /// <summary>The weights of one tensor, and what is left, and the scores.</summary>
+    public void OfTensor(TensorContext tensor, SplitLook look, Span<double> weights, Span<double> scores)
     {
         if (options.Scores is not null)
-            return FromCaller(tensor.Info.Name);
-        double[] directionNorms = new double[Count + 1];
+        {
+            FromCaller(tensor.Info.Name, weights, scores);
+            return;
+        }
+
+        using GroupBuffer numbers = tensor.NewGroups(2, Count + 1);
+        Span<double> directionNorms = numbers[0], products = numbers[1];
         for (int k = 0; k < look.Norms.Inputs; k++)
             directionNorms[k] = Math.Sqrt(GroupNorms.SquareOfDirection(look.Norms[k]));
-        return FromSimilarities(Products(look, directionNorms), directionNorms);
+        Multiply(look, directionNorms, products);
+        FromSimilarities(products, directionNorms, weights, scores);
     }
 
-    /// <summary>One set of weights for all tensors that are split.</summary>
-    public DivergenceWeights OfModel(ModelContext model)
+    /// <summary>One set of weights and scores for all tensors that are split.</summary>
+    public (double[] Weights, double[] Scores) OfModel(ModelContext model)
     {
+        (double[] weights, double[] scores) = (new double[Count + 1], new double[Count]);
         if (options.Scores is not null)
-            return FromCaller(null);
+        {
+            FromCaller(null, weights, scores);
+            return (weights, scores);
+        }
+
         // ||flatten V_k|| over the model must be known before any product: a first look counts, a second multiplies
         TensorInfo[] split = [.. model.Tensors.Where(ConsensusDivergenceSplit.IsSplit)];
         model.BeginLooks(2 * split.Sum(tensor => tensor.ByteLength));
-        double[] squares = SumOver(model, split, look => [.. Enumerable.Range(0, look.Norms.Inputs).Select(k => GroupNorms.SquareOfDirection(look.Norms[k]))]);
+        double[] squares = SumOver(model, split, (look, part) =>
+        {
+            for (int k = 0; k < look.Norms.Inputs; k++)
+                part[k] = GroupNorms.SquareOfDirection(look.Norms[k]);
+        });
         double[] directionNorms = [.. squares.Select(Math.Sqrt)];
-        return FromSimilarities(SumOver(model, split, look => Products(look, directionNorms))[..Count], directionNorms);
+        FromSimilarities(SumOver(model, split, (look, part) => Multiply(look, directionNorms, part)), directionNorms, weights, scores);
+        return (weights, scores);
     }
 
     /// <summary>Numbers of the inputs, summed over tensors. A tensor whose numbers are not finite ends it: later all tensors would seem to be at fault.</summary>
-    private double[] SumOver(ModelContext model, TensorInfo[] tensors, Func<SplitLook, double[]> numbers)
+    private double[] SumOver(ModelContext model, TensorInfo[] tensors, Action<SplitLook, double[]> numbers)
     {
-        double[] sums = new double[Count + 1];
+        double[] sums = new double[Count + 1], part = new double[Count + 1];
         foreach (TensorInfo info in tensors)
         {
             model.Look(info, tensor =>
             {
                 using SplitLook look = SplitLook.Open(tensor, options);
-                double[] part = numbers(look);
+                numbers(look, part);
                 if (!Array.TrueForAll(part, double.IsFinite))
                     throw new NonFiniteOutputException(info, "its norms or inner products are not finite, from finite inputs: they are too large.");
                 for (int k = 0; k < part.Length; k++)
@@ -63,14 +72,15 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
     }
 
     /// <summary>
-    /// For each client the inner product of v_k = flatten(V_k) / ||flatten V_k|| with S = sum_j v_j, or with the previous direction. With S the mean
+    /// For each client into <paramref name="products"/> the inner product of v_k = flatten(V_k) / ||flatten V_k|| with S = sum_j v_j, or with the previous direction. With S the mean
     /// pairwise cosine needs N products, not N^2.
     /// </summary>
-    private double[] Products(SplitLook look, double[] directionNorms)
+    private void Multiply(SplitLook look, ReadOnlySpan<double> directionNorms, Span<double> products)
     {
         bool toPrevious = options.Similarity == Similarity.PreviousDirection;
+        products.Clear();
         if (toPrevious && directionNorms[Count] <= options.Epsilon)
-            return new double[Count];
+            return;
         using GroupBuffer scales = look.NewGroups(toPrevious ? Count + 1 : Count, clear: false);
         for (int k = 0; k < scales.Inputs; k++)
         {
@@ -82,16 +92,20 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         }
 
         if (!toPrevious)
-            return look.Products(scales, scales);
+        {
+            look.Products(scales, scales, products[..Count]);
+            return;
+        }
+
         using GroupBuffer previous = look.NewGroups(scales.Inputs, clear: true);
         scales[Count].CopyTo(previous[Count]);
         scales[Count].Clear();
-        return look.Products(scales, previous)[..Count];
+        look.Products(scales, previous, products);
+        products[Count] = 0;
     }
 
-    private DivergenceWeights FromSimilarities(double[] products, double[] directionNorms)
+    private void FromSimilarities(ReadOnlySpan<double> products, ReadOnlySpan<double> directionNorms, Span<double> weights, Span<double> scores)
     {
-        double[] scores = new double[Count];
         switch (options.Similarity)
         {
             case Similarity.Pairwise when Count == 1:
@@ -111,72 +125,109 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
                 break;
             case Similarity.MeanDirection:
                 // ||S||^2 = sum_k <v_k, S>
-                double square = products.Sum();
+                double square = Sum(products[..Count]);
                 for (int k = 0; k < Count; k++)
                     scores[k] = square <= Rounding ? 0 : products[k] / Math.Sqrt(square);
                 break;
             default:
-                products.CopyTo(scores, 0);
+                products[..Count].CopyTo(scores);
                 if (directionNorms[Count] <= options.Epsilon)
-                    return new DivergenceWeights(TimesShare(Uniform()), scores, Normalised: true);
+                {
+                    weights[..Count].Fill(1.0 / Count);
+                    Finish(weights, normalised: true);
+                    return;
+                }
+
                 break;
         }
 
-        foreach (ref double score in scores.AsSpan())
+        foreach (ref double score in scores)
             score = Math.Abs(score) <= Rounding ? 0 : score;
-        return FromScores(scores);
+        FromScores(scores, weights);
     }
 
-    private DivergenceWeights FromCaller(string? tensor)
+    private void FromCaller(string? tensor, Span<double> weights, Span<double> scores)
     {
-        double[] scores = [.. clients.Select(client => options.Scores!(client.Id, tensor))];
-        int bad = Array.FindIndex(scores, score => !double.IsFinite(score));
-        if (bad >= 0)
+        for (int k = 0; k < Count; k++)
+            scores[k] = options.Scores!(clients[k].Id, tensor);
+        for (int k = 0; k < Count; k++)
         {
-            throw new RoundRejectedException(
-                RoundFault.Round,
-                $"Client '{clients[bad].Id}': its contribution score{(tensor is null ? "" : $" for tensor '{tensor}'")} is {MetadataKeys.Invariant(scores[bad])}; a finite number was expected.",
-                clients[bad].Id, tensor);
+            if (!double.IsFinite(scores[k]))
+            {
+                throw new RoundRejectedException(
+                    RoundFault.Round,
+                    $"Client '{clients[k].Id}': its contribution score{(tensor is null ? "" : $" for tensor '{tensor}'")} is {MetadataKeys.Invariant(scores[k])}; a finite number was expected.",
+                    clients[k].Id, tensor);
+            }
         }
 
-        return FromScores(scores);
+        FromScores(scores, weights);
     }
 
-    private DivergenceWeights FromScores(double[] scores)
+    private void FromScores(ReadOnlySpan<double> scores, Span<double> weights)
     {
-        double[] weights = options.Weights switch
-        {
-            WeightRule.Softmax => Softmax(scores, options.Tau),
-            WeightRule.Relu => Relu(scores),
-            _ => [.. scores],
-        };
-        return new DivergenceWeights(TimesShare(weights), scores, options.Weights != WeightRule.Raw || options.TimesShare);
+        Span<double> ofClients = weights[..Count];
+        if (options.Weights == WeightRule.Softmax)
+            Softmax(scores, options.Tau, ofClients);
+        else if (options.Weights == WeightRule.Relu)
+            Relu(scores, ofClients);
+        else
+            scores.CopyTo(ofClients);
+        Finish(weights, options.Weights != WeightRule.Raw);
     }
 
     /// <summary>softmax(s / tau), the largest taken out first; tau = infinity gives uniform weights.</summary>
-    private static double[] Softmax(double[] scores, double tau)
+    private static void Softmax(ReadOnlySpan<double> scores, double tau, Span<double> weights)
     {
-        double largest = scores.Max();
-        double[] weights = [.. scores.Select(score => Math.Exp((score - largest) / tau))];
-        double sum = weights.Sum();
-        return [.. weights.Select(weight => weight / sum)];
+        double largest = double.NegativeInfinity;
+        foreach (double score in scores)
+            largest = Math.Max(largest, score);
+        for (int k = 0; k < weights.Length; k++)
+            weights[k] = Math.Exp((scores[k] - largest) / tau);
+        Normalise(weights, Sum(weights));
     }
 
-    private double[] Relu(double[] scores)
+    private static void Relu(ReadOnlySpan<double> scores, Span<double> weights)
     {
-        double[] weights = [.. scores.Select(score => Math.Max(score, 0))];
-        double sum = weights.Sum();
-        return sum <= 0 ? Uniform() : [.. weights.Select(weight => weight / sum)];
+        for (int k = 0; k < weights.Length; k++)
+            weights[k] = Math.Max(scores[k], 0);
+        double sum = Sum(weights);
+        if (sum <= 0)
+            weights.Fill(1.0 / weights.Length);
+        else
+            Normalise(weights, sum);
     }
 
-    private double[] Uniform() => [.. Enumerable.Repeat(1.0 / Count, Count)];
-
-    private double[] TimesShare(double[] weights)
+    /// <summary>The weights times the clients' shares where asked, and what they leave.</summary>
+    private void Finish(Span<double> weights, bool normalised)
     {
-        if (!options.TimesShare)
-            return weights;
-        double[] shared = [.. weights.Select((weight, k) => weight * clients[k].Share)];
-        double sum = shared.Sum();
-        return sum == 0 ? [.. clients.Select(client => client.Share)] : [.. shared.Select(weight => weight / sum)];
+        Span<double> ofClients = weights[..Count];
+        if (options.TimesShare)
+        {
+            for (int k = 0; k < Count; k++)
+                ofClients[k] *= clients[k].Share;
+            double sum = Sum(ofClients);
+            for (int k = 0; k < Count && sum == 0; k++)
+                ofClients[k] = clients[k].Share;
+            if (sum != 0)
+                Normalise(ofClients, sum);
+        }
+
+        weights[Count] = normalised || options.TimesShare ? 0 : 1 - Sum(ofClients);
+    }
+
+    private static void Normalise(Span<double> weights, double sum)
+    {
+        foreach (ref double weight in weights)
+            weight /= sum;
+    }
+
+    /// <summary>One after the other: the report's numbers and the coefficients have this sum's bits.</summary>
+    private static double Sum(ReadOnlySpan<double> values)
+    {
+        double sum = 0;
+        foreach (double value in values)
+            sum += value;
+        return sum;
     }
 }

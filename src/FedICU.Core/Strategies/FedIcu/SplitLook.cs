@@ -13,15 +13,18 @@ internal abstract class SplitLook : IDisposable
     private readonly FedIcuOptions _options;
     private GroupBuffer? _previous;
 
-    private SplitLook(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, GroupBuffer squares)
+    private SplitLook(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, PanelReader[] clients, Grouping grouping, GroupBuffer squares)
     {
-        (_tensor, _options, Inputs, Grouping, Norms) = (tensor, options, inputs, grouping, squares);
+        (_tensor, _options, Inputs, Clients, Grouping, Norms) = (tensor, options, inputs, clients, grouping, squares);
         for (int k = 0; k < squares.Inputs; k++)
             GroupNorms.Root(squares[k], options.Epsilon);
     }
 
     /// <summary>The clients' tensors in the form that is split, and the global model's after them.</summary>
     public PanelReader[] Inputs { get; }
+
+    /// <summary>The clients' alone.</summary>
+    public PanelReader[] Clients { get; }
 
     public Grouping Grouping { get; }
 
@@ -52,17 +55,18 @@ internal abstract class SplitLook : IDisposable
     public static SplitLook Open(TensorContext tensor, FedIcuOptions options)
     {
         bool delta = options.Target == SplitTarget.Delta;
-        var grouping = new Grouping(tensor.Info.Shape, options.Axis);
-        PanelReader[] inputs = tensor.Inputs(delta ? UpdateForm.Delta : UpdateForm.Parameters, withGlobal: true);
-        PanelReader[] looked = options.PreviousEnters ? inputs : inputs[..^1];
+        Grouping grouping = tensor.GroupingBy(options.Axis);
+        UpdateForm form = delta ? UpdateForm.Delta : UpdateForm.Parameters;
+        PanelReader[] inputs = tensor.Inputs(form, withGlobal: true), clients = tensor.Inputs(form, withGlobal: false);
+        PanelReader[] looked = options.PreviousEnters ? inputs : clients;
         tensor.Preload(looked);
         return tensor.TryGram(looked, grouping) is { } grams
-            ? new FromGram(tensor, options, inputs, grouping, looked.Length, grams)
-            : new Direct(tensor, options, inputs, grouping, looked);
+            ? new FromGram(tensor, options, inputs, clients, grouping, looked.Length, grams)
+            : new Direct(tensor, options, inputs, clients, grouping, looked);
     }
 
-    /// <summary>For each client the sum over the columns of a_k[c] theta_k[:,c] times the sum over all inputs j of b_j[c] theta_j[:,c].</summary>
-    public abstract double[] Products(GroupBuffer a, GroupBuffer b);
+    /// <summary>For each client the sum over the columns of a_k[c] theta_k[:,c] times the sum over all inputs j of b_j[c] theta_j[:,c], into <paramref name="products"/>.</summary>
+    public abstract void Products(GroupBuffer a, GroupBuffer b, Span<double> products);
 
     /// <summary>Whether the combination is kept whatever the inputs are: by the tensor's size alone.</summary>
     public virtual bool AlwaysKeeps => false;
@@ -72,7 +76,7 @@ internal abstract class SplitLook : IDisposable
     /// <param name="directions">w_k / M_k[c].</param>
     /// <param name="weights">w_k.</param>
     /// <param name="unrounded">The combination itself in float64, where it was kept on the way; else null.</param>
-    public abstract GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded);
+    public abstract GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out NativeBuffer? unrounded);
 
     public virtual void Dispose()
     {
@@ -81,8 +85,8 @@ internal abstract class SplitLook : IDisposable
     }
 
     /// <summary>Linear in the number of clients: a look for the norms, one for the products, one for the combination.</summary>
-    private sealed class Direct(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, PanelReader[] looked)
-        : SplitLook(tensor, options, inputs, grouping, tensor.Squares(looked, grouping))
+    private sealed class Direct(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, PanelReader[] clients, Grouping grouping, PanelReader[] looked)
+        : SplitLook(tensor, options, inputs, clients, grouping, tensor.Squares(looked, grouping))
     {
         // up to so many bytes the combination stays in the cache until it is scaled; of many inputs in memory it is kept beside them, which costs less
         // than to read them once more and gives the same bits
@@ -93,26 +97,27 @@ internal abstract class SplitLook : IDisposable
 
         public override bool AlwaysKeeps => Bytes <= CachedBytes;
 
-        public override double[] Products(GroupBuffer a, GroupBuffer b) => _tensor.Projections(Inputs[..a.Inputs], Grouping, a, b);
+        public override void Products(GroupBuffer a, GroupBuffer b, Span<double> products) =>
+            _tensor.Projections(a.Inputs == Clients.Length ? Clients : Inputs, Grouping, a, b, products);
 
-        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
+        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out NativeBuffer? unrounded)
         {
-            bool kept = AlwaysKeeps || combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, input => input.IsInMemory);
+            bool kept = AlwaysKeeps || combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, static input => input.IsInMemory);
             unrounded = kept ? _tensor.Workers.Memory.Rent(Bytes) : null;
             return _tensor.CombinationSquares(combined, Grouping, directions, unrounded);
         }
     }
 
     /// <summary>All from the inner products of all pairs, found in one look.</summary>
-    private sealed class FromGram(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, Grouping grouping, int looked, GroupBuffer grams)
-        : SplitLook(tensor, options, inputs, grouping, Diagonal(tensor, grams, looked))
+    private sealed class FromGram(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, PanelReader[] clients, Grouping grouping, int looked, GroupBuffer grams)
+        : SplitLook(tensor, options, inputs, clients, grouping, Diagonal(tensor, grams, looked))
     {
         // below this share of the largest square that the coefficients allow, the quadratic form has lost its digits (docs/adr/0008)
         private const double LostDigits = 1e-6;
 
-        public override double[] Products(GroupBuffer a, GroupBuffer b)
+        public override void Products(GroupBuffer a, GroupBuffer b, Span<double> products)
         {
-            double[] products = new double[a.Inputs];
+            products.Clear();
             for (int k = 0; k < a.Inputs; k++)
             {
                 for (int j = 0; j < b.Inputs; j++)
@@ -124,11 +129,9 @@ internal abstract class SplitLook : IDisposable
                     products[k] += sum;
                 }
             }
-
-            return products;
         }
 
-        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, double[] weights, out NativeBuffer? unrounded)
+        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out NativeBuffer? unrounded)
         {
             unrounded = null;
             var squares = _tensor.NewGroups(1, Grouping.Groups);
@@ -138,14 +141,14 @@ internal abstract class SplitLook : IDisposable
                     AddQuadratic(directions[j], directions[k], Pair(j, k), j == k ? 1 : 2, squares[0]);
             }
 
-            List<int> lost = [.. Enumerable.Range(0, (int)squares.Groups).Where(c => HasLostDigits(squares[0][c], c, combined.Length, weights))];
-            if (lost.Count > 0)
+            GroupBuffer? direct = null;
+            for (int c = 0; c < squares.Groups; c++)
             {
-                using GroupBuffer direct = _tensor.CombinationSquares(combined, Grouping, directions, null);
-                foreach (int c in lost)
-                    squares[0][c] = direct[0][c];
+                if (HasLostDigits(squares[0][c], c, combined.Length, weights))
+                    squares[0][c] = (direct ??= _tensor.CombinationSquares(combined, Grouping, directions, null))[0][c];
             }
 
+            direct?.Dispose();
             return squares;
         }
 
@@ -171,7 +174,7 @@ internal abstract class SplitLook : IDisposable
                 sums[c] = Math.FusedMultiplyAdd(times * a[c] * b[c], gram[c], sums[c]);
         }
 
-        private bool HasLostDigits(double square, int column, int combined, double[] weights)
+        private bool HasLostDigits(double square, int column, int combined, ReadOnlySpan<double> weights)
         {
             double sum = 0;
             for (int k = 0; k < combined; k++)

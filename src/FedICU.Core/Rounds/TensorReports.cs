@@ -1,0 +1,63 @@
+using System.Collections;
+
+namespace FedICU;
+
+/// <summary>
+/// The tensors of a round's report, made when they are looked at, and so are the clients' rows of each: kept as they are, those of thousands of clients and hundreds of
+/// tensors would take more memory than the round. Until then a tensor has what it alone knows.
+/// </summary>
+internal sealed class TensorReports(string strategy, IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> outputs) : IReadOnlyList<TensorReport>
+{
+    private readonly Part[] _parts = new Part[outputs.Count];
+
+    public int Count => outputs.Count;
+
+    public TensorReport this[int index] => _parts[index].Made ??= Make(outputs[index], strategy) with { Clients = new Rows(clients, _parts[index]) };
+
+    /// <summary>A tensor that the strategy made.</summary>
+    /// <param name="index">Its number.</param>
+    /// <param name="weights">What <see cref="TensorContext.Reported"/> gave.</param>
+    /// <param name="statistics">Norms and cosines, null where none were asked for.</param>
+    /// <param name="sent">The share of its entries that each client sent, null where each sent all.</param>
+    public void Set(int index, double[]? weights, UpdateStatistics? statistics, double[]? sent) => _parts[index] = new Part { Weights = weights, Statistics = statistics, Sent = sent };
+
+    /// <summary>A tensor that was made otherwise.</summary>
+    public void Set(int index, string rule, string? reason, IReadOnlyList<TensorClientReport> rows) =>
+        _parts[index].Made = Make(outputs[index], rule) with { Reason = reason, Clients = rows };
+
+    public IEnumerator<TensorReport> GetEnumerator() => Enumerable.Range(0, Count).Select(i => this[i]).GetEnumerator();
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    private static TensorReport Make(TensorInfo output, string rule) =>
+        new() { Name = output.Name, DType = output.DType.SafetensorsName, Shape = output.Shape.Dimensions.ToArray(), Rule = rule };
+
+    private struct Part
+    {
+        public TensorReport? Made;
+        public double[]? Weights, Sent;
+        public UpdateStatistics? Statistics;
+    }
+
+    private sealed class Rows(IReadOnlyList<RoundClient> clients, Part part) : IReadOnlyList<TensorClientReport>
+    {
+        public int Count => clients.Count;
+
+        public TensorClientReport this[int index] => new()
+        {
+            Id = clients[index].Id,
+            Weight = part.Weights is null ? clients[index].Share : NumberOrNull(part.Weights[index]),
+            Score = part.Weights?.Length > Count ? NumberOrNull(part.Weights[Count + index]) : null,
+            Norm = part.Statistics?.Norms[index],
+            UpdateNorm = part.Statistics?.UpdateNorms[index],
+            Cosine = part.Statistics?.Cosines[index],
+            ShareSent = part.Sent?[index] ?? 1,
+        };
+
+        public IEnumerator<TensorClientReport> GetEnumerator() => Enumerable.Range(0, Count).Select(k => this[k]).GetEnumerator();
+
+        IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+        private static double? NumberOrNull(double value) => double.IsNaN(value) ? null : value;
+    }
+}
