@@ -42,6 +42,14 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     /// <inheritdoc/>
     public override void* TryGetPointer(TensorInfo tensor) => Locate(tensor, 0, tensor.ByteLength);
 
+    internal override bool CanAmend => true;
+
+    internal override void Amend(IReadOnlyDictionary<string, string> metadata)
+    {
+        foreach ((string key, string value) in metadata)
+            Begun.Metadata[key] = value;
+    }
+
     /// <inheritdoc/>
     public override void Commit()
     {
@@ -81,11 +89,14 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     {
         public Written(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata, Dictionary<string, NativeBuffer>? buffers)
         {
-            Model = new MemoryModel(metadata);
+            Metadata = new(metadata, StringComparer.Ordinal);
+            Model = new MemoryModel(Metadata);
             Buffers = buffers ?? tensors.ToDictionary(tensor => tensor.Name, tensor => new NativeBuffer(tensor.ByteLength), StringComparer.Ordinal);
             foreach (TensorInfo tensor in tensors)
                 Model.Add(tensor, Buffers[tensor.Name]);
         }
+
+        public Dictionary<string, string> Metadata { get; }
 
         public MemoryModel Model { get; }
 
