@@ -56,7 +56,7 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
             // neighbours come and go
             MeasureCeiling();
             Run<SparseRounds>(moved, 1, _ => SparseRounds.Bytes + 2 * workload.Bytes, Names.Sparse);
-            // a LoRA report's products of factors grow with the third power of the rank
+            // a LoRA report's products of factors grow with the square of clients times rank
             if (dtype == DType.F32 && layout.Elements <= Small)
                 Run<ReportRounds>(moved, 0.1, _ => moved, Names.Statistics);
             Run<Masks>(4 * workload.Bytes, 1, _ => Masks.Bytes + 2 * workload.Bytes);

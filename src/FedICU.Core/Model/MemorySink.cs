@@ -47,6 +47,14 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     /// <inheritdoc/>
     public override void* TryGetPointer(TensorInfo tensor) => Locate(tensor, 0, tensor.ByteLength);
 
+    internal override bool CanAmend => true;
+
+    internal override void Amend(IReadOnlyDictionary<string, string> metadata)
+    {
+        foreach ((string key, string value) in metadata)
+            Begun.Metadata[key] = value;
+    }
+
     /// <inheritdoc/>
     public override void Commit()
     {
@@ -81,14 +89,24 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
         return begun.Memory.Pointer + place.Offset + offset;
     }
 
-    private sealed class Written(MemoryLayout layout, IReadOnlyDictionary<string, string> metadata, NativeBuffer memory) : IDisposable
+    private sealed class Written : IDisposable
     {
-        public MemoryLayout Layout => layout;
+        private readonly NativeBuffer _memory;
 
-        public MemoryModel Model { get; } = new(metadata, layout, memory);
+        public Written(MemoryLayout layout, IReadOnlyDictionary<string, string> metadata, NativeBuffer memory)
+        {
+            (Layout, _memory, Metadata) = (layout, memory, new(metadata, StringComparer.Ordinal));
+            Model = new(Metadata, layout, memory);
+        }
 
-        public NativeBuffer Memory => memory;
+public MemoryLayout Layout { get; }
 
-        public void Dispose() => memory.Dispose();
+        public Dictionary<string, string> Metadata { get; }
+
+        public MemoryModel Model { get; }
+
+        public NativeBuffer Memory => _memory;
+
+        public void Dispose() => _memory.Dispose();
     }
 }

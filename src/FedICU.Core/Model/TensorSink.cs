@@ -33,6 +33,12 @@ public abstract partial class TensorSink
     /// <summary>Discards what was written since <see cref="Begin"/>; what was there before stays. Does nothing after <see cref="Commit"/>.</summary>
     public abstract void Abort();
 
+    /// <summary>Whether the sink takes other metadata after <see cref="Begin"/>.</summary>
+    internal virtual bool CanAmend => false;
+
+    /// <summary>Replaces the metadata by others with the same keys, whose values are as long: for what is known only when all is written.</summary>
+    internal virtual void Amend(IReadOnlyDictionary<string, string> metadata) => throw new NotSupportedException();
+
     /// <summary>The file or folder that is written, null where the sink has none.</summary>
     internal virtual (string Path, bool IsFolder)? Place => null;
 
@@ -53,6 +59,10 @@ public abstract partial class TensorSink
         public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata) { }
 
         public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) { }
+
+        internal override bool CanAmend => true;
+
+        internal override void Amend(IReadOnlyDictionary<string, string> metadata) { }
 
         public override void Commit() { }
 

@@ -21,7 +21,7 @@ public enum NormAxis
 internal sealed class Grouping
 {
     // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long, and the coefficients of many inputs still in the first cache
-    private const int FoldedColumns = 128;
+    public const int FoldedColumns = 128;
     private const int Lanes = 8;
     private const int MaximumSegments = 32;
     private const int MaximumJoined = 1 << 20;

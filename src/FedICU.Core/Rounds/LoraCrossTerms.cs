@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using FedICU.Compute;
 using FedICU.Safetensors;
@@ -9,17 +10,20 @@ namespace FedICU;
 /// What averaging LoRA's factors apart does to their product: ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)|| in the Frobenius norm, the means
 /// weighted by the clients' shares, computed through the factors and never dense.
 /// </summary>
-internal static class LoraCrossTerms
+internal static unsafe class LoraCrossTerms
 {
-    // the work grows with (clients x rank)^2; beyond this it would take longer than the round
-    private const int MaximumStackedRank = 1024;
-    private const int BlockLength = 512;
+    // the work grows with (clients x rank)^2: here two minutes of two cores for a model of 7 billion parameters
+    private const int MaximumStackedRank = 2048;
+    // so much of each vector at a time: a few hundred vectors stay in the second cache
+    private const int BlockLength = 256;
+    // vectors whose products are summed side by side in registers, and how many of the others with them
+    private const int Abreast = 4, Others = 2;
 
     private static readonly (string A, string B)[] Factors = [(".lora_A", ".lora_B"), (".lora_embedding_A", ".lora_embedding_B")];
 
     public static List<LoraPairReport> Compute(RoundState state, IReadOnlyList<TensorInfo> tensors, List<string> notes)
     {
-        var reports = new List<LoraPairReport>();
+        var pairs = new List<(string Module, TensorInfo A, TensorInfo B)>();
         var leftOut = new List<string>();
         var byName = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
         foreach (TensorInfo a in tensors)
@@ -29,7 +33,7 @@ internal static class LoraCrossTerms
             if (a.Shape.Dimensions[0] * state.Clients.Count > MaximumStackedRank)
                 leftOut.Add(module);
             else
-                reports.Add(new LoraPairReport(module, Measure(state, a, b)));
+                pairs.Add((module, a, b));
         }
 
         if (leftOut.Count > 0)
@@ -38,7 +42,11 @@ internal static class LoraCrossTerms
                 $"clients times rank are more than {MaximumStackedRank}.");
         }
 
-        return reports;
+        var reports = new LoraPairReport[pairs.Count];
+        using var alone = new Workers(1, state.Workers.CancellationToken);
+        RoundState sideBySide = state with { Workers = alone, PreloadBytes = state.PreloadBytes / state.Workers.Threads };
+        state.Workers.Run(reports.Length, parallel: true, (i, scratch) => reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i].A, pairs[i].B, scratch)));
+        return [.. reports];
     }
 
     /// <summary>The module of a factor A [rank, inputs] and its factor B [outputs, rank]; null where the tensor is no such factor.</summary>
@@ -55,100 +63,139 @@ internal static class LoraCrossTerms
         return null;
     }
 
-    private static double Measure(RoundState state, TensorInfo a, TensorInfo b)
+    private static double Measure(RoundState state, TensorInfo a, TensorInfo b, Scratch scratch)
     {
-        int rank = (int)a.Shape.Dimensions[0];
-        double[] shares = [.. state.Clients.Select(client => client.Share)];
-        (double[][] ofA, double[][] centeredA) = Grams(state, a, shares, rank, a.Shape.Dimensions[1], transposed: false);
-        (double[][] ofB, double[][] centeredB) = Grams(state, b, shares, rank, b.Shape.Dimensions[0], transposed: true);
-        double whole = ProductNorm(ofA, ofB, shares, rank);
-        // sum p_k B_k A_k - mean(B) mean(A) = sum p_k (B_k - mean(B)) (A_k - mean(A)): the same without cancellation
-        return whole > 0 ? ProductNorm(centeredA, centeredB, shares, rank) / whole : 0;
+        int rank = (int)a.Shape.Dimensions[0], vectors = (state.Clients.Count + 1) * rank;
+        double* ofA = Gram(state, a, rank, a.Shape.Dimensions[1], transposed: false, scratch), ofB = Gram(state, b, rank, b.Shape.Dimensions[0], transposed: true, scratch);
+        double[] weights = [.. Enumerable.Range(0, vectors).Select(i => i < rank ? 1 : state.Clients[i / rank - 1].Share)];
+        double whole = 0, centered = 0;
+        for (int i = 0; i < vectors; i++)
+        {
+            double mean = Products(i, 0, Math.Min(i + 1, rank)), own = Products(i, rank, i + 1);
+            (whole, centered) = (whole + mean + own, centered + own);
+        }
+
+        return whole > 0 ? Math.Sqrt(Math.Max(centered, 0) / whole) : 0;
+
+        // of one vector with some up to it, each pair counted as often as it stands in the square
+        double Products(int i, int first, int end)
+        {
+            long row = GramPairs.Index(0, i);
+            double sum = 0;
+            for (int j = first; j < end; j++)
+                sum += (i == j ? 1 : 2) * weights[j] * ofA[row + j] * ofB[row + j];
+            return weights[i] * sum;
+        }
     }
 
     /// <summary>
-    /// The inner products of all clients' vectors on the rank-sized side of a factor, one client after the other: of the vectors themselves, and of what
-    /// differs from the clients' mean; each the triangle j up to i. A block of the vectors is in memory at a time.
+    /// The inner products of a factor's vectors on its rank-sized side, those of the clients' mean first, then of what each client's differ from it:
+    /// sum p_k B_k A_k = mean(B) mean(A) + sum p_k (B_k - mean(B)) (A_k - mean(A)), and the last sum is the cross-term without cancellation. The vectors j up to i,
+    /// as <see cref="GramPairs"/> has them; a block of the vectors is in memory at a time.
     /// </summary>
-    private static (double[][] Whole, double[][] Centered) Grams(RoundState state, TensorInfo factor, double[] shares, int rank, long length, bool transposed)
+    private static double* Gram(RoundState state, TensorInfo factor, int rank, long length, bool transposed, Scratch scratch)
     {
         using var context = new OpenTensorContext(state, factor, factor);
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
         context.Preload(inputs);
-        int vectors = inputs.Length * rank;
-        double[][] whole = [.. Enumerable.Range(1, vectors).Select(count => new double[count])];
-        double[][] centered = [.. whole.Select(row => new double[row.Length])];
-        double[][] block = [.. whole.Select(_ => new double[BlockLength])];
+        int vectors = ((inputs.Length + 1) * rank + Abreast - 1) / Abreast * Abreast;
+        double* gram = Take(GramPairs.Count(vectors)), block = Take((long)vectors * BlockLength);
         for (long at = 0; at < length; at += BlockLength)
         {
             int width = (int)Math.Min(BlockLength, length - at);
-            state.Workers.Run(inputs.Length, (long)vectors * width >= Workers.WorthThreads, (k, scratch) =>
-                Read(inputs[k], block.AsSpan(k * rank, rank), at, width, length, transposed, scratch));
-            AddGram(state.Workers, block, width, whole);
-            Center(block, shares, rank);
-            AddGram(state.Workers, block, width, centered);
+            if (width < BlockLength)
+                new Span<double>(block, vectors * BlockLength).Clear();
+            state.Workers.Run(inputs.Length, parallel: false, (k, own) => Read(state.Backend, inputs[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
+            Center(block, state.Clients, rank * BlockLength);
+            AddGram(block, vectors, gram);
         }
 
-        return (whole, centered);
+        return gram;
+
+        double* Take(long count)
+        {
+            double* taken = (double*)scratch.Take(count * sizeof(double));
+            NativeMemory.Clear(taken, (nuint)count * sizeof(double));
+            return taken;
+        }
     }
 
-    private static unsafe void Read(PanelReader input, Span<double[]> vectors, long at, int width, long length, bool transposed, Scratch scratch)
+    private static void Read(IComputeBackend backend, PanelReader input, double* vectors, int rank, long at, int width, long length, bool transposed, Scratch scratch)
     {
-        int rank = vectors.Length;
-        TensorPanel all = transposed ? input.Read(at * rank, width * rank, scratch) : default;
+        if (!transposed)
+        {
+            for (int r = 0; r < rank; r++)
+                Widen(input.Read(r * length + at, width, scratch), width, vectors + r * BlockLength);
+            return;
+        }
+
+        double* wide = (double*)scratch.Take((long)width * rank * sizeof(double));
+        Widen(input.Read(at * rank, width * rank, scratch), width * rank, wide);
         for (int r = 0; r < rank; r++)
         {
-            TensorPanel panel = transposed ? all : input.Read(r * length + at, width, scratch);
             for (int i = 0; i < width; i++)
-                vectors[r][i] = Rounding.Read(panel.Data, panel.DType, transposed ? i * rank + r : i);
+                vectors[r * BlockLength + i] = wide[i * rank + r];
         }
+
+        void Widen(TensorPanel panel, int count, double* target) => backend.WeightedSum([panel], [1], 1, count, new TensorPanel(target, DType.F64));
     }
 
-    private static void Center(double[][] vectors, double[] shares, int rank)
+    /// <summary>The clients' mean, the first of the blocks, and the others less it.</summary>
+    private static void Center(double* blocks, IReadOnlyList<RoundClient> clients, int length)
     {
-        double[] mean = new double[BlockLength];
-        for (int r = 0; r < rank; r++)
-        {
-            Array.Clear(mean);
-            for (int k = 0; k < shares.Length; k++)
-                TensorPrimitives.FusedMultiplyAdd(vectors[k * rank + r], shares[k], mean, mean);
-            for (int k = 0; k < shares.Length; k++)
-                TensorPrimitives.Subtract(vectors[k * rank + r], mean, vectors[k * rank + r]);
-        }
-    }
+        var mean = new Span<double>(blocks, length);
+        mean.Clear();
+        for (int k = 0; k < clients.Count; k++)
+            TensorPrimitives.FusedMultiplyAdd(Of(k), clients[k].Share, mean, mean);
+        for (int k = 0; k < clients.Count; k++)
+            TensorPrimitives.Subtract(Of(k), mean, Of(k));
 
-    private static void AddGram(Workers workers, double[][] vectors, int width, double[][] gram) =>
-        workers.Run(vectors.Length, (long)vectors.Length * vectors.Length * width >= Workers.WorthThreads, (i, _) =>
-        {
-            for (int j = 0; j <= i; j++)
-                gram[i][j] += Dot(vectors[i].AsSpan(0, width), vectors[j].AsSpan(0, width));
-        });
-
-    /// <summary>||sum_k p_k B_k A_k||: the inner product of the stacked factors' two Gram matrices.</summary>
-    private static double ProductNorm(double[][] ofA, double[][] ofB, double[] shares, int rank)
-    {
-        double square = 0;
-        for (int i = 0; i < ofA.Length; i++)
-        {
-            for (int j = 0; j <= i; j++)
-                square += (i == j ? 1 : 2) * shares[i / rank] * shares[j / rank] * ofA[i][j] * ofB[i][j];
-        }
-
-        return Math.Sqrt(Math.Max(square, 0));
+        Span<double> Of(int k) => new(blocks + (k + 1) * length, length);
     }
 
     /// <summary>Eight lanes at every vector width, so that the report too has the same digits everywhere.</summary>
-    private static double Dot(ReadOnlySpan<double> x, ReadOnlySpan<double> y)
+    private static void AddGram(double* block, int vectors, double* gram)
     {
-        Vector512<double> lanes = Vector512<double>.Zero;
-        int i = 0;
-        for (; i <= x.Length - Vector512<double>.Count; i += Vector512<double>.Count)
-            lanes = Vector512.FusedMultiplyAdd(Vector512.Create(x[i..]), Vector512.Create(y[i..]), lanes);
-        double sum = 0;
-        for (int lane = 0; lane < Vector512<double>.Count; lane++)
-            sum += lanes[lane];
-        for (; i < x.Length; i++)
-            sum = Math.FusedMultiplyAdd(x[i], y[i], sum);
-        return sum;
+        for (int i = 0; i < vectors; i += Abreast)
+        {
+            double* x = block + i * BlockLength;
+            for (int j = 0; j < i + Abreast; j += Others)
+            {
+                double* y = block + j * BlockLength;
+                Vector512<double> a0 = default, a1 = default, b0 = default, b1 = default, c0 = default, c1 = default, d0 = default, d1 = default;
+                for (int at = 0; at < BlockLength; at += Vector512<double>.Count)
+                {
+                    Vector512<double> y0 = Vector512.Load(y + at), y1 = Vector512.Load(y + BlockLength + at), from = Vector512.Load(x + at);
+                    (a0, a1) = (Vector512.FusedMultiplyAdd(from, y0, a0), Vector512.FusedMultiplyAdd(from, y1, a1));
+                    from = Vector512.Load(x + BlockLength + at);
+                    (b0, b1) = (Vector512.FusedMultiplyAdd(from, y0, b0), Vector512.FusedMultiplyAdd(from, y1, b1));
+                    from = Vector512.Load(x + 2 * BlockLength + at);
+                    (c0, c1) = (Vector512.FusedMultiplyAdd(from, y0, c0), Vector512.FusedMultiplyAdd(from, y1, c1));
+                    from = Vector512.Load(x + 3 * BlockLength + at);
+                    (d0, d1) = (Vector512.FusedMultiplyAdd(from, y0, d0), Vector512.FusedMultiplyAdd(from, y1, d1));
+                }
+
+                Add(i, a0, a1);
+                Add(i + 1, b0, b1);
+                Add(i + 2, c0, c1);
+                Add(i + 3, d0, d1);
+
+                void Add(int row, Vector512<double> first, Vector512<double> second)
+                {
+                    double* sums = gram + GramPairs.Index(j, row);
+                    if (j <= row)
+                        sums[0] += Sum(first);
+                    if (j < row)
+                        sums[1] += Sum(second);
+                }
+            }
+        }
+    }
+
+    private static double Sum(Vector512<double> lanes)
+    {
+        Vector256<double> four = lanes.GetLower() + lanes.GetUpper();
+        Vector128<double> two = four.GetLower() + four.GetUpper();
+        return two[0] + two[1];
     }
 }

@@ -12,6 +12,10 @@ namespace FedICU;
 /// </summary>
 public static class ModelDigest
 {
+    /// <summary>What stands for a digest that is not known yet: as long as every other.</summary>
+    internal static readonly string Unknown = Prefix + new string('0', 2 * SHA256.HashSizeInBytes);
+
+    private const string Prefix = "sha256:";
     private const int PanelBytes = 1 << 20;
 
     // a lent tensor is hashed in place, in pieces that let a cancellation through
@@ -36,9 +40,25 @@ public static class ModelDigest
     internal static string Compute(TensorSource model, int threads, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(model);
-        IReadOnlyList<TensorInfo> tensors = model.Tensors;
-        byte[][] dataHashes = HashData(model, tensors, threads > 0 ? threads : Environment.ProcessorCount, cancellationToken);
+        byte[][] dataHashes = new byte[model.Tensors.Count][];
+        try
+        {
+            Parallel.For(0, dataHashes.Length, new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = threads > 0 ? threads : Environment.ProcessorCount },
+                i => dataHashes[i] = HashData(model, model.Tensors[i], cancellationToken));
+        }
+        catch (AggregateException e)
+        {
+            // several threads may have met the same truncated file: one sentence is enough
+            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
 
+        return Of(model, dataHashes);
+    }
+
+    /// <summary>The digest of a model whose tensors' data were hashed before, in the order of its tensors.</summary>
+    internal static string Of(TensorSource model, byte[][] dataHashes)
+    {
+        IReadOnlyList<TensorInfo> tensors = model.Tensors;
         var order = new (byte[] Name, int At)[tensors.Count];
         for (int i = 0; i < order.Length; i++)
             order[i] = (NameOf(tensors[i], model), i);
@@ -51,8 +71,12 @@ public static class ModelDigest
             hash.AppendData(dataHashes[at]);
         }
 
-        return "sha256:" + Convert.ToHexStringLower(hash.GetHashAndReset());
+        return Prefix + Convert.ToHexStringLower(hash.GetHashAndReset());
     }
+
+    /// <summary>Whether a text has a digest's form.</summary>
+    internal static bool IsDigest(string text) =>
+        text.Length == Unknown.Length && text.StartsWith(Prefix, StringComparison.Ordinal) && text[Prefix.Length..].All(char.IsAsciiHexDigitLower);
 
     private static byte[] NameOf(TensorInfo tensor, TensorSource model) => Sentence.IsUnicode(tensor.Name)
         ? Utf8.GetBytes(tensor.Name)
@@ -79,40 +103,10 @@ public static class ModelDigest
         }
     }
 
-    private static byte[][] HashData(TensorSource model, IReadOnlyList<TensorInfo> tensors, int threads, CancellationToken cancellationToken)
+    /// <summary>The SHA-256 of one tensor's data.</summary>
+    internal static unsafe byte[] HashData(TensorSource model, TensorInfo tensor, CancellationToken cancellationToken)
     {
-        var hashes = new byte[tensors.Count][];
-        try
-        {
-            Parallel.For(
-                0,
-                tensors.Count,
-                new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = threads },
-                () => (Hash: IncrementalHash.CreateHash(HashAlgorithmName.SHA256), Panel: ArrayPool<byte>.Shared.Rent(PanelBytes)),
-                (i, _, local) =>
-                {
-                    Append(local.Hash, model, tensors[i], local.Panel, cancellationToken);
-                    hashes[i] = local.Hash.GetHashAndReset();
-                    return local;
-                },
-                local =>
-                {
-                    local.Hash.Dispose();
-                    ArrayPool<byte>.Shared.Return(local.Panel);
-                });
-        }
-        catch (AggregateException e)
-        {
-            // several threads may have met the same truncated file: one sentence is enough
-            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
-        }
-
-        return hashes;
-    }
-
-    private static unsafe void Append(
-        IncrementalHash hash, TensorSource model, TensorInfo tensor, byte[] panel, CancellationToken cancellationToken)
-    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         long length = tensor.ByteLength;
         if (model.TryPin(tensor, out MemoryHandle memory))
         {
@@ -125,15 +119,25 @@ public static class ModelDigest
                 }
             }
 
-            return;
+            return hash.GetHashAndReset();
         }
 
-        for (long at = 0; at < length; at += PanelBytes)
+        byte[] panel = ArrayPool<byte>.Shared.Rent(PanelBytes);
+        try
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            Span<byte> piece = panel.AsSpan(0, (int)Math.Min(PanelBytes, length - at));
-            model.Read(tensor, at, piece);
-            hash.AppendData(piece);
+            for (long at = 0; at < length; at += PanelBytes)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                Span<byte> piece = panel.AsSpan(0, (int)Math.Min(PanelBytes, length - at));
+                model.Read(tensor, at, piece);
+                hash.AppendData(piece);
+            }
         }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(panel);
+        }
+
+        return hash.GetHashAndReset();
     }
 }

@@ -63,6 +63,10 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
         model.Write(tensor, offset, source);
     }
 
+    internal override bool CanAmend => true;
+
+    internal override void Amend(IReadOnlyDictionary<string, string> metadata) => _models.ForEach(model => model.Amend(metadata));
+
     public override void Commit()
     {
         if (!_begun)

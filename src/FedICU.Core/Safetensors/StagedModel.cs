@@ -5,12 +5,13 @@ internal sealed class StagedModel
 {
     private readonly IReadOnlyList<TensorInfo> _tensors;
     private readonly Dictionary<string, int> _index;
+    private readonly long _length;
     private readonly long[] _starts;
     private readonly long[] _written;
 
     public StagedModel(string path, IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
-        byte[] header = HeaderWriter.Write(tensors, metadata, path, out long length);
+        byte[] header = HeaderWriter.Write(tensors, metadata, path, out _length);
         _tensors = tensors;
         _index = new Dictionary<string, int>(tensors.Count, StringComparer.Ordinal);
         _starts = new long[tensors.Count];
@@ -23,7 +24,7 @@ internal sealed class StagedModel
             start += tensors[i].ByteLength;
         }
 
-        File = new StagedFile(path, length);
+        File = new StagedFile(path, _length);
         try
         {
             File.Write(header, 0);
@@ -45,6 +46,15 @@ internal sealed class StagedModel
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, _tensors[at].ByteLength - source.Length);
         File.Write(source, _starts[at] + offset);
         Interlocked.Add(ref _written[at], source.Length);
+    }
+
+    /// <summary>Writes the header anew with other metadata that take as much room.</summary>
+    public void Amend(IReadOnlyDictionary<string, string> metadata)
+    {
+        byte[] header = HeaderWriter.Write(_tensors, metadata, File.Path, out long length);
+        if (length != _length)
+            throw new ArgumentException($"'{File.Path}': the metadata take another length than those they replace.", nameof(metadata));
+        File.Write(header, 0);
     }
 
     /// <summary>Every byte of every tensor must have been written: what was not would be zeros in the model.</summary>

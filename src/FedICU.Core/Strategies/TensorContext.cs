@@ -37,7 +37,7 @@ public unsafe class TensorContext
 
     private readonly RoundState _round;
     private readonly InputSet?[] _inputs = new InputSet?[2];
-    private readonly Dictionary<(TensorShape, NormAxis), Grouping> _groupings = [];
+    private readonly Dictionary<(TensorShape, NormAxis, int FoldedColumns), Grouping> _groupings = [];
     private readonly double[] _weights, _scores, _given;
     private readonly PanelReader[] _unrounded = [new UnroundedReader()];
     private ProgressMeter.TensorProgress? _progress;
@@ -239,13 +239,13 @@ public unsafe class TensorContext
     }
 
     /// <summary>How the tensor is cut into groups.</summary>
-    internal Grouping GroupingBy(NormAxis axis)
+    internal Grouping GroupingBy(NormAxis axis, int foldedColumns = Grouping.FoldedColumns)
     {
-        if (_groupings.TryGetValue((Info.Shape, axis), out Grouping? grouping))
+        if (_groupings.TryGetValue((Info.Shape, axis, foldedColumns), out Grouping? grouping))
             return grouping;
-        grouping = new Grouping(Info.Shape, axis);
+        grouping = new Grouping(Info.Shape, axis, foldedColumns);
         if (_groupings.Count < KeptGroupings && Info.ElementCount <= KeptElements)
-            _groupings.Add((Info.Shape, axis), grouping);
+            _groupings.Add((Info.Shape, axis, foldedColumns), grouping);
         return grouping;
     }
 
@@ -304,7 +304,7 @@ public unsafe class TensorContext
     {
         bool narrow = grouping.GroupsAreColumns && grouping.Groups <= NarrowColumns;
         if (narrow)
-            grouping = new Grouping(Info.Shape, NormAxis.Columns, NarrowFold);
+            grouping = GroupingBy(NormAxis.Columns, NarrowFold);
         int pairs = GramPairs.Count(inputs.Length);
         long values = grouping.Elements * inputs.Length, sums = pairs * grouping.FoldedGroups;
         bool worthwhile = values >= GramValues || narrow && values >= GramShare * sums;

@@ -517,32 +517,35 @@ internal sealed class RoundFaultTests
         Assert.That(report.LoraPairs.Single().CrossTerm, Is.EqualTo(Math.Sqrt(0.5)).Within(1e-15));
     }
 
-    [Test]
-    public void TheCrossTermOfLongFactorsEqualsTheDenseOne()
+    [TestCase(1100, 530, 3, 3), TestCase(255, 257, 5, 4), TestCase(3, 2, 1, 1)]
+    public void TheCrossTermOfLongFactorsEqualsTheDenseOne(int inputs, int outputs, int rank, int clients)
     {
-        const int Inputs = 1100, Outputs = 530, Rank = 3, Clients = 3;
         var random = new Random(5);
         float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - .4f)];
-        float[][] a = [.. Enumerable.Range(0, Clients).Select(_ => Values(Rank * Inputs))], b = [.. Enumerable.Range(0, Clients).Select(_ => Values(Outputs * Rank))];
-        static MemoryModel Pair(float[] a, float[] b) => new() { { "m.lora_A.weight", [Rank, Inputs], a }, { "m.lora_B.weight", [Outputs, Rank], b } };
-        (RoundReport report, MemorySink sink) = Models.Run(
-            new FedAvgAggregator(), Pair(a[0], b[0]), Enumerable.Range(0, Clients).Select(k => ClientUpdate.FromTensors($"{k}", Pair(a[k], b[k]), k + 1)), new RoundOptions { Statistics = true });
-        sink.Dispose();
-        double square = 0, difference = 0;
-        for (int o = 0; o < Outputs; o++)
+        float[][] a = [.. Enumerable.Range(0, clients).Select(_ => Values(rank * inputs))], b = [.. Enumerable.Range(0, clients).Select(_ => Values(outputs * rank))];
+        MemoryModel Pair(float[] a, float[] b) => new() { { "m.lora_A.weight", [rank, inputs], a }, { "m.lora_B.weight", [outputs, rank], b } };
+        double[] terms = [.. new[] { 1, 3 }.Select(threads =>
         {
-            for (int i = 0; i < Inputs; i++)
+            (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), Pair(a[0], b[0]),
+                Enumerable.Range(0, clients).Select(k => ClientUpdate.FromTensors($"{k}", Pair(a[k], b[k]), k + 1)), new RoundOptions { Statistics = true, Threads = threads });
+            sink.Dispose();
+            return report.LoraPairs.Single().CrossTerm;
+        })];
+        double square = 0, difference = 0;
+        for (int o = 0; o < outputs; o++)
+        {
+            for (int i = 0; i < inputs; i++)
             {
                 double whole = 0, apart = 0;
-                for (int r = 0; r < Rank; r++)
+                for (int r = 0; r < rank; r++)
                 {
                     double meanA = 0, meanB = 0;
-                    for (int k = 0; k < Clients; k++)
+                    for (int k = 0; k < clients; k++)
                     {
-                        double share = (k + 1) / 6.0;
-                        whole += share * b[k][o * Rank + r] * a[k][r * Inputs + i];
-                        meanA += share * a[k][r * Inputs + i];
-                        meanB += share * b[k][o * Rank + r];
+                        double share = (k + 1) / (clients * (clients + 1) / 2.0);
+                        whole += share * b[k][o * rank + r] * a[k][r * inputs + i];
+                        meanA += share * a[k][r * inputs + i];
+                        meanB += share * b[k][o * rank + r];
                     }
 
                     apart += meanB * meanA;
@@ -553,7 +556,8 @@ internal sealed class RoundFaultTests
             }
         }
 
-        Assert.That(report.LoraPairs.Single().CrossTerm, Is.EqualTo(Math.Sqrt(difference / square)).Within(1e-12));
+        Assert.That(terms[0], Is.EqualTo(Math.Sqrt(difference / square)).Within(1e-12));
+        Assert.That(terms[1], Is.EqualTo(terms[0]), "the same for any number of threads");
     }
 
     [Test]
@@ -561,12 +565,12 @@ internal sealed class RoundFaultTests
     {
         static MemoryModel Pairs() => new()
         {
-            { "m.lora_A.weight", [600, 1], new float[600] }, { "m.lora_B.weight", [1, 600], new float[600] }, { "n.lora_A.weight", [600, 1], new float[600] }, { "n.lora_B.weight", [1, 600], new float[600] },
+            { "m.lora_A.weight", [1100, 1], new float[1100] }, { "m.lora_B.weight", [1, 1100], new float[1100] }, { "n.lora_A.weight", [1100, 1], new float[1100] }, { "n.lora_B.weight", [1, 1100], new float[1100] },
         };
         (RoundReport report, MemorySink sink) = Models.Run(
             new FedAvgAggregator(), Pairs(), [ClientUpdate.FromTensors("x", Pairs(), 1), ClientUpdate.FromTensors("y", Pairs(), 1)], new RoundOptions { Statistics = true });
         sink.Dispose();
-        Assert.That(report.Notes, Is.EqualTo(new[] { "The cross-term of 'm' and of 1 more LoRA pair was left out: clients times rank are more than 1024." }));
+        Assert.That(report.Notes, Is.EqualTo(new[] { "The cross-term of 'm' and of 1 more LoRA pair was left out: clients times rank are more than 2048." }));
     }
 
     private static RoundOptions Policy(RoundFault fault, FaultPolicy policy) => fault switch

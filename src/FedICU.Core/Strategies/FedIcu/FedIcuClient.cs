@@ -55,16 +55,32 @@ public sealed class FedIcuClient
                 $"'{place.Path}': the packed update of {(global is PeftAdapter ? "an adapter" : "a sharded model")} is one file; TensorSink.ToFile or a dense update was expected.");
         }
 
-        string digest = ModelDigest.Compute(global, _options.Threads, cancellationToken);
         long? round = momentum is null && momentumOutput is null ? null : _options.Round ?? RoundOf(local) ?? RoundOf(global);
-        if (momentum is not null)
-            CheckMomentum(momentum, digest, round);
+        string? digest = _options.BaseDigest, own = momentum is null ? null : BaseOf(momentum, round);
+        // the first look at the received model hashes it; who wants its digest before takes a look for that alone
+        if (own is not null || momentumOutput is { CanAmend: false })
+            digest ??= ModelDigest.Compute(global, _options.Threads, cancellationToken);
+        run.Hashes = digest is null;
+        if (own is not null && own != digest)
+        {
+            throw new InvalidModelException(
+                $"'{momentum!.Location}': the momentum is of this round, {round}, and of an update against the model {own}; one of a round before, or against {digest}, was expected.");
+        }
+
         using var workers = new Workers(_options.Threads, cancellationToken);
         MaskedTensor[] tensors = [.. global.Tensors.Select(tensor => new MaskedTensor(run, tensor))];
-        momentumOutput?.Begin([.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MaskRun.MomentumInfo)], StateOf(digest, round));
+        momentumOutput?.Begin([.. global.Tensors.Where(tensor => tensor.DType.IsComputed).Select(MaskRun.MomentumInfo)], StateOf(digest ?? ModelDigest.Unknown, round));
         try
         {
-            ForEach(tensors, workers, "select", (tensor, on) => tensor.Decide(on));
+            // a tensor's hash is made by one thread at a time; ranks take too much memory for several large tensors at once
+            long share = run.Hashes && _options.Importance != ImportanceRule.Rank ? global.Tensors.Sum(tensor => tensor.ElementCount) / workers.Threads : 0;
+            ForEach(tensors, workers, "select", (tensor, on) => tensor.Decide(on), Math.Max(SmallTensor, share));
+            if (digest is null)
+            {
+                digest = ModelDigest.Of(global, [.. tensors.Select(tensor => tensor.Hash)]);
+                momentumOutput?.Amend(StateOf(digest, round));
+            }
+
             output.Begin([.. tensors.SelectMany(tensor => tensor.Outputs)], MetadataOf(local, digest, tensors));
             try
             {
@@ -93,14 +109,14 @@ public sealed class FedIcuClient
         return new MaskReport([.. tensors.Select(tensor => tensor.Report)]);
     }
 
-    /// <summary>A step for each tensor: large ones one after the other on all threads, runs of small ones side by side.</summary>
-    private void ForEach(MaskedTensor[] tensors, Workers workers, string phase, Action<MaskedTensor, Workers> step)
+    /// <summary>A step for each tensor: large ones one after the other on all threads, runs of those of up to <paramref name="largest"/> elements side by side.</summary>
+    private void ForEach(MaskedTensor[] tensors, Workers workers, string phase, Action<MaskedTensor, Workers> step, long largest = SmallTensor)
     {
         using var alone = new Workers(1, workers.CancellationToken);
         long done = 0, total = tensors.Sum(tensor => tensor.Info.ByteLength);
         var gate = new Lock();
         // a caller's own importance is called by one thread at a time
-        long small = _options.ImportanceFunction is null ? SmallTensor : -1;
+        long small = _options.ImportanceFunction is null ? largest : -1;
         for (int i = 0; i < tensors.Length; i++)
         {
             int first = i;
@@ -142,18 +158,14 @@ public sealed class FedIcuClient
         return metadata;
     }
 
-    /// <summary>A momentum goes from round to round and model to model, but only forward.</summary>
-    private static void CheckMomentum(TensorSource momentum, string digest, long? round)
+    /// <summary>A momentum goes from round to round and model to model, but only forward: the base that one of the present round must share; null for others.</summary>
+    private static string? BaseOf(TensorSource momentum, long? round)
     {
         if (round is not { } present || RoundOf(momentum) is not { } kept || kept < present)
-            return;
-        if (kept > present)
-            throw new InvalidModelException($"'{momentum.Location}': the momentum is of round {kept}; one of a round before {present} was expected.");
-        if (momentum.Metadata.GetValueOrDefault(MetadataKeys.Base) is { } other && other != digest)
-        {
-            throw new InvalidModelException(
-                $"'{momentum.Location}': the momentum is of this round, {present}, and of an update against the model {other}; one of a round before, or against {digest}, was expected.");
-        }
+            return null;
+        return kept == present
+            ? momentum.Metadata.GetValueOrDefault(MetadataKeys.Base)
+            : throw new InvalidModelException($"'{momentum.Location}': the momentum is of round {kept}; one of a round before {present} was expected.");
     }
 
     private static long? RoundOf(TensorSource source)

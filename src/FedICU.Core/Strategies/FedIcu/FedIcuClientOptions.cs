@@ -1,4 +1,5 @@
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU;
 
@@ -83,6 +84,9 @@ public sealed record FedIcuClientOptions
     /// </summary>
     public long? Round { get; init; }
 
+    /// <summary>The received model's digest, as <see cref="ModelDigest"/> writes it, where it is known: nothing is hashed then. <value>Default: null.</value></summary>
+    public string? BaseDigest { get; init; }
+
     /// <summary>
     /// Told after each tensor, one call at a time, in the phases <c>select</c> and <c>write</c>; small tensors may end out of the model's order.
     /// <value>Default: null.</value>
@@ -131,6 +135,8 @@ public sealed record FedIcuClientOptions
             errors.Add($"sigma is {MetadataKeys.Invariant(Sigma)}; a finite number of at least 0 was expected.");
         if (Threads < 0)
             errors.Add($"threads is {Threads}; 0 (one for each processor) or more was expected.");
+        if (BaseDigest is not null && !ModelDigest.IsDigest(BaseDigest))
+            errors.Add($"base digest is {Sentence.Quote(BaseDigest)}; sha256: and 64 lower-case hexadecimal digits were expected.");
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
     }

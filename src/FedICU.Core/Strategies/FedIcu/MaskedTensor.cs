@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using FedICU.Compute;
 using FedICU.Safetensors;
 
@@ -34,6 +35,9 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
 
     public IReadOnlyList<TensorInfo> Outputs => Packed ? [Values, Mask] : [info];
 
+    /// <summary>The SHA-256 of the received tensor, after <see cref="Decide"/>; empty where it is not asked for.</summary>
+    public byte[] Hash { get; private set; } = [];
+
     public TensorMaskReport Report => new(info.Name, info.ElementCount, _sent, Outputs.Sum(output => output.ByteLength), info.ByteLength);
 
     private bool IsDense => run.IsDense || !info.DType.IsComputed;
@@ -51,7 +55,12 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     public void Decide(Workers workers)
     {
         if (!info.DType.IsComputed)
+        {
+            if (run.Hashes)
+                Hash = ModelDigest.HashData(run.Global, info, workers.CancellationToken);
             return;
+        }
+
         if ((info.ElementCount + 7) / 8 > Array.MaxLength)
             throw new FedIcuException($"Tensor '{info.Name}' of {info} is too large to be masked.");
         _mask = new byte[(info.ElementCount + 7) / 8];
@@ -143,14 +152,29 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         }
     }
 
-    /// <summary>The first look: moments of |u| and |g|, and whether all inputs are finite.</summary>
+    /// <summary>The first look: moments of |u| and |g|, whether all inputs are finite, and the received tensor's hash.</summary>
     private void MeasureScales(Workers workers)
     {
         var update = new MagnitudeMoments[_panels.Count];
         var received = new MagnitudeMoments[_panels.Count];
         long[] nonFinite = new long[_panels.Count];
-        ForEachPanel(workers, (piece, panel, in inputs, _) =>
+        using IncrementalHash? hash = run.Hashes ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
+        int next = -1;
+        var gate = new Lock();
+        workers.Run(_panels.Count, _panels.Count > 1, (_, scratch) =>
         {
+            int piece;
+            Grouping.Panel panel;
+            TensorPanel global;
+            // a hash goes from the first byte to the last: who has hashed a panel looks at it while another hashes the next
+            lock (gate)
+            {
+                panel = _panels[piece = ++next];
+                global = _global!.Read(panel.Start, panel.Length, scratch);
+                hash?.AppendData(new ReadOnlySpan<byte>(global.Data, panel.Length * _size));
+            }
+
+            ImportanceInputs inputs = Read(panel, global, scratch);
             MagnitudeMoments mine = default, theirs = default;
             run.Backend.AddMoments(inputs, panel.Length, ref mine, ref theirs);
             (update[piece], received[piece]) = (mine, theirs);
@@ -158,6 +182,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             if (_rule == MomentumRule.Supplied)
                 nonFinite[piece] = run.Backend.CountNonFinite(inputs.Local, panel.Length);
         });
+        Hash = hash?.GetHashAndReset() ?? [];
         MagnitudeMoments u = default, g = default;
         for (int piece = 0; piece < _panels.Count; piece++)
         {
@@ -522,8 +547,11 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     private void ForEachPanel(Workers workers, PanelAction action, bool parallel = true) => workers.Run(_panels.Count, parallel && _panels.Count > 1, (piece, scratch) =>
         action(piece, _panels[piece], Read(_panels[piece], scratch), scratch));
 
-    private ImportanceInputs Read(Grouping.Panel panel, Scratch scratch, bool withMomentum = true) => new(
-        _global!.Read(panel.Start, panel.Length, scratch), _local!.Read(panel.Start, panel.Length, scratch),
+    private ImportanceInputs Read(Grouping.Panel panel, Scratch scratch, bool withMomentum = true) =>
+        Read(panel, _global!.Read(panel.Start, panel.Length, scratch), scratch, withMomentum);
+
+    private ImportanceInputs Read(Grouping.Panel panel, TensorPanel global, Scratch scratch, bool withMomentum = true) => new(
+        global, _local!.Read(panel.Start, panel.Length, scratch),
         withMomentum && _momentum is not null ? _momentum.Read(panel.Start, panel.Length, scratch) : default, _rule, run.Options.Beta);
 
     private static ImportanceInputs From(in ImportanceInputs inputs, int start) => inputs with
@@ -550,6 +578,9 @@ internal sealed unsafe record MaskRun(
     private const long KeptBytes = 64 << 20;
 
     private long _kept;
+
+    /// <summary>Whether the received tensors are hashed in the first look at them.</summary>
+    public bool Hashes { get; set; }
 
     /// <summary>Whether every tensor is written whole, by what was asked for.</summary>
     public bool IsDense => Dense || Options.Mask == MaskRule.GaussianNoise || Options.Fill == MaskFill.Zero;
