@@ -99,7 +99,7 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
             Model = new(Metadata, layout, memory);
         }
 
-public MemoryLayout Layout { get; }
+        public MemoryLayout Layout { get; }
 
         public Dictionary<string, string> Metadata { get; }
 
