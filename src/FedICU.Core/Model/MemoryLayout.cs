@@ -51,19 +51,13 @@ internal sealed class MemoryLayout
     /// <param name="tensor">The tensor.</param>
     /// <param name="offset">The first byte.</param>
     /// <param name="length">How many.</param>
-    /// <param name="next">The caller's guess at its number, and then at the next one's: tensors are mostly asked for in their order, and need not be looked up.</param>
+    /// <param name="number">Its number, where the caller thinks to know it: then it need not be looked up.</param>
     /// <returns>Null where there is no such tensor.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The bytes are not all of the tensor.</exception>
-    public Place? Locate(TensorInfo tensor, long offset, long length, ref int next)
+    public Place? Locate(TensorInfo tensor, long offset, long length, int number = int.MaxValue)
     {
-        int number = next;
-        if (number >= _tensors.Count || !ReferenceEquals(_tensors[number], tensor))
-        {
-            if (!_numbers.TryGetValue(tensor.Name, out number))
-                return null;
-        }
-
-        next = number + 1;
+        if ((number >= _tensors.Count || !ReferenceEquals(_tensors[number], tensor)) && !_numbers.TryGetValue(tensor.Name, out number))
+            return null;
         Place place = _places[number];
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, place.ByteLength - length);

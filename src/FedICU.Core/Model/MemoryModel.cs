@@ -24,7 +24,6 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     private readonly NativeBuffer? _memory;
     private MemoryLayout _layout;
     private bool _isShared;
-    private int _next;
 
     /// <summary>Makes a model without tensors.</summary>
     /// <param name="metadata">The model's metadata, for example <c>num_examples</c>.</param>
@@ -101,9 +100,11 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     }
 
     /// <inheritdoc/>
-    public override bool TryPin(TensorInfo tensor, out MemoryHandle memory)
+    public override bool TryPin(TensorInfo tensor, out MemoryHandle memory) => TryPin(tensor, int.MaxValue, out memory);
+
+    internal override bool TryPin(TensorInfo tensor, int number, out MemoryHandle memory)
     {
-        memory = Pin(tensor, 0, tensor.ByteLength);
+        memory = Pin(tensor, 0, tensor.ByteLength, number);
         return true;
     }
 
@@ -114,7 +115,7 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 
     private protected override TensorInfo? Lookup(string name) => _layout.Find(name);
 
-    private MemoryHandle Pin(TensorInfo tensor, long offset, long length) => _layout.Locate(tensor, offset, length, ref _next) switch
+    private MemoryHandle Pin(TensorInfo tensor, long offset, long length, int number = int.MaxValue) => _layout.Locate(tensor, offset, length, number) switch
     {
         { Pin: { } pin } => pin(),
         { } place => _memory!.Pin(place.Offset),

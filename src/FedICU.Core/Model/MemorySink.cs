@@ -13,7 +13,6 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     private Written? _committed;
     // the memory of the model before the last: fresh pages cost more than the sums written to them
     private Written? _spare;
-    private int _next;
 
     /// <summary>The model last committed.</summary>
     /// <exception cref="InvalidOperationException">None was.</exception>
@@ -32,7 +31,6 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
             _spare?.Dispose();
             _spare = null;
             _begun = new Written(layout, metadata, memory ?? new NativeBuffer(layout.Bytes));
-            _next = 0;
         }
         catch
         {
@@ -84,7 +82,7 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     private byte* Locate(TensorInfo tensor, long offset, long length)
     {
         Written begun = Begun;
-        MemoryLayout.Place place = begun.Layout.Locate(tensor, offset, length, ref _next)
+        MemoryLayout.Place place = begun.Layout.Locate(tensor, offset, length)
             ?? throw new ArgumentException($"Tensor {Sentence.Quote(tensor.Name)} is not of the model being written to this memory.", nameof(tensor));
         return begun.Memory.Pointer + place.Offset + offset;
     }

@@ -41,6 +41,9 @@ public abstract partial class TensorSource : IDisposable
         return false;
     }
 
+    /// <summary>The same for a caller who thinks to know the tensor's number in <see cref="Tensors"/>, which saves looking for it.</summary>
+    internal virtual bool TryPin(TensorInfo tensor, int number, out MemoryHandle memory) => TryPin(tensor, out memory);
+
     /// <summary>Tells the system that bytes of a tensor will not be read again. Of files larger than memory nothing else would stay in it.</summary>
     internal virtual void Forget(TensorInfo tensor, long offset, long length) { }
 

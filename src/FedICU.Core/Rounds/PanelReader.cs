@@ -47,14 +47,15 @@ internal sealed unsafe class DensePanelReader : PanelReader
     /// <param name="source">The source; borrowed.</param>
     /// <param name="tensor">One of its tensors.</param>
     /// <param name="owner">The client whose update it is, and the model's tensor; null where it is no client's.</param>
-    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null) => Open(source, tensor, owner);
+    /// <param name="number">The tensor's number there, where the caller thinks to know it.</param>
+    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null, int number = int.MaxValue) => Open(source, tensor, owner, number);
 
     /// <summary>Reads another tensor from now on, see <see cref="DensePanelReader"/>.</summary>
     [MemberNotNull(nameof(_source), nameof(_tensor))]
-    public void Open(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null)
+    public void Open(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner, int number)
     {
         (_source, _tensor, _elementSize, _owner) = (source, tensor, tensor.DType.BitSize / 8, owner);
-        if (source.TryPin(tensor, out _memory))
+        if (source.TryPin(tensor, number, out _memory))
             _pointer = (byte*)_memory.Pointer;
     }
 
@@ -163,6 +164,9 @@ internal sealed unsafe class SparsePanelReader(DensePanelReader global, PanelRea
 /// <summary>first + sign * second in float64: makes parameters of a delta, or a delta of parameters.</summary>
 internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader second, double sign, IComputeBackend backend) : PanelReader
 {
+    /// <summary>What the other is added to: the client's.</summary>
+    public PanelReader First => first;
+
     public override DType DType => DType.F64;
 
     public override long PreloadBytes => first.PreloadBytes;

@@ -45,16 +45,17 @@ internal readonly unsafe struct PartialSums : IDisposable
         if (_grouping.Fold == 1)
             return _sums;
         using GroupBuffer folded = _sums;
-        var merged = _memory.Rent(_accumulators, _grouping.Groups, clear: true);
-        int groups = (int)_grouping.Groups;
+        var merged = _memory.Rent(_accumulators, _grouping.Groups, clear: false);
         for (int k = 0; k < _accumulators; k++)
         {
             ReadOnlySpan<double> copies = folded[k];
             Span<double> sums = merged[k];
-            for (; copies.Length > 0; copies = copies[groups..])
+            for (int group = 0; group < sums.Length; group++)
             {
-                for (int group = 0; group < sums.Length; group++)
-                    sums[group] += copies[group];
+                double sum = 0;
+                for (int copy = group; copy < copies.Length; copy += sums.Length)
+                    sum += copies[copy];
+                sums[group] = sum;
             }
         }
 

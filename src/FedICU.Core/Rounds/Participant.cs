@@ -115,7 +115,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     /// <param name="form">What is to be read.</param>
     /// <param name="global">The global model's values.</param>
     /// <param name="backend">What computes one form of the other.</param>
-    /// <param name="spare">A reader that is no longer used: opened again where it can be.</param>
+    /// <param name="spare">What was opened before over the same global values in the same form, and is no longer used: opened again where it can be.</param>
     public PanelReader OpenReader(TensorInfo tensor, int number, UpdateForm form, DensePanelReader global, IComputeBackend backend, PanelReader? spare)
     {
         PanelReader parameters;
@@ -134,12 +134,14 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         }
         else
         {
-            parameters = OpenWhole(tensor, number, spare);
+            parameters = OpenWhole(tensor, number, (spare as SumPanelReader)?.First ?? spare);
             if (Kind == UpdateKind.Delta)
-                return form == UpdateForm.Delta ? parameters : new SumPanelReader(parameters, global, 1, backend);
+                return form == UpdateForm.Delta ? parameters : Sum(1);
         }
 
-        return form == UpdateForm.Parameters ? parameters : new SumPanelReader(parameters, global, -1, backend);
+        return form == UpdateForm.Parameters ? parameters : Sum(-1);
+
+        PanelReader Sum(double sign) => spare is SumPanelReader sum && sum.First == parameters ? sum : new SumPanelReader(parameters, global, sign, backend);
     }
 
     /// <summary>Opens a tensor as it was sent, which is whole.</summary>
@@ -148,7 +150,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         TensorInfo part = Find(tensor.Name, number)!;
         if (spare is not DensePanelReader reader)
             return OpenPart(part, tensor);
-        reader.Open(_source!, part, (Id, tensor.Name));
+        reader.Open(_source!, part, (Id, tensor.Name), number);
         return reader;
     }
 

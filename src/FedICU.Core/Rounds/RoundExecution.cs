@@ -72,7 +72,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private RoundReport Compute(RoundCheck check, RoundState state)
     {
-        TensorInfo[] ruled = [.. round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name))];
+        IReadOnlyList<TensorInfo> ruled = round.Global.Tensors;
+        if (ruled.Any(tensor => !IsRuled(tensor)))
+            ruled = [.. ruled.Where(IsRuled)];
         ITensorRule rule = strategy.BeginRound(new ModelContext(
             state.Clients, ruled, bytes => Meter("prepare", bytes), (tensor, progress) => new OpenTensorContext(state, tensor, OutputInfo(tensor, _options), progress)));
         TensorReports tensors = AggregateAll(check, state, rule);
@@ -86,6 +88,8 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, ruled, check.Notes) : [],
             Notes = check.Notes,
         };
+
+        bool IsRuled(TensorInfo tensor) => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name);
     }
 
     /// <summary>Tensors one after the other on all threads; runs of small ones side by side, each on one thread.</summary>

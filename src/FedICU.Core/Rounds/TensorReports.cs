@@ -8,26 +8,33 @@ namespace FedICU;
 /// </summary>
 internal sealed class TensorReports(string strategy, IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> outputs) : IReadOnlyList<TensorReport>
 {
-    private readonly Part[] _parts = new Part[outputs.Count];
+    // where there is nothing to be told but the shares, as in FedAvg, it takes no memory
+    private Part[]? _parts;
 
     public int Count => outputs.Count;
 
-    public TensorReport this[int index] => _parts[index].Made ??= Make(outputs[index], strategy) with { Clients = new Rows(clients, _parts[index]) };
+    public TensorReport this[int index] => Parts[index].Made ??= Make(outputs[index], strategy) with { Clients = new Rows(clients, Parts[index]) };
 
     /// <summary>A tensor that the strategy made.</summary>
     /// <param name="index">Its number.</param>
     /// <param name="weights">What <see cref="TensorContext.Reported"/> gave.</param>
     /// <param name="statistics">Norms and cosines, null where none were asked for.</param>
     /// <param name="sent">The share of its entries that each client sent, null where each sent all.</param>
-    public void Set(int index, double[]? weights, UpdateStatistics? statistics, double[]? sent) => _parts[index] = new Part { Weights = weights, Statistics = statistics, Sent = sent };
+    public void Set(int index, double[]? weights, UpdateStatistics? statistics, double[]? sent)
+    {
+        if (weights is not null || statistics is not null || sent is not null)
+            Parts[index] = new Part { Weights = weights, Statistics = statistics, Sent = sent };
+    }
 
     /// <summary>A tensor that was made otherwise.</summary>
     public void Set(int index, string rule, string? reason, IReadOnlyList<TensorClientReport> rows) =>
-        _parts[index].Made = Make(outputs[index], rule) with { Reason = reason, Clients = rows };
+        Parts[index].Made = Make(outputs[index], rule) with { Reason = reason, Clients = rows };
 
     public IEnumerator<TensorReport> GetEnumerator() => Enumerable.Range(0, Count).Select(i => this[i]).GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    private Part[] Parts => _parts ?? Interlocked.CompareExchange(ref _parts, new Part[Count], null) ?? _parts;
 
     private static TensorReport Make(TensorInfo output, string rule) =>
         new() { Name = output.Name, DType = output.DType.SafetensorsName, Shape = output.Shape.Dimensions.ToArray(), Rule = rule };

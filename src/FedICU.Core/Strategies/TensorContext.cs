@@ -378,9 +378,9 @@ public unsafe class TensorContext
         get
         {
             if (!_globalIsOpen)
-                _global?.Open(_round.Global, Info);
+                _global?.Open(_round.Global, Info, null, _number);
             _globalIsOpen = true;
-            return _global ??= new DensePanelReader(_round.Global, Info);
+            return _global ??= new DensePanelReader(_round.Global, Info, null, _number);
         }
     }
 
