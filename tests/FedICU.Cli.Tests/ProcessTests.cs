@@ -39,7 +39,7 @@ public sealed class ProcessTests
         if (OperatingSystem.IsWindows())
             Assert.Ignore("signals are sent with a POSIX shell");
         // the reference takes long for so many elements
-        string global = _place.WriteZeros("zero.safetensors", 16384, 16384), client = _place.WriteZeros("client.safetensors", 16384, 16384);
+        string global = _place.WriteZeros("zero.safetensors", 4096, 4096), client = _place.WriteZeros("client.safetensors", 4096, 4096);
         string[] before = _place.Names();
         using Process process = Tool.Start(
             "aggregate", "--strategy", "fedicu", "--backend", "reference", "--global", global, "--client", client, "--output", _place["out.safetensors"], "--report", _place["r.json"]);
