@@ -3,7 +3,8 @@
 files.py sharded FOLDER CLIENTS SHARDS TENSORS ROWS COLUMNS   FOLDER/global and FOLDER/c0000 ...
 files.py adapters FOLDER DISTINCT CLIENTS                      4 MB each: the factors of rank 4 of two maps in 32 layers, most of them links
 files.py forget FOLDER                                         the system's copies in memory of all files there are dropped
-files.py read FOLDER                                           reads all files two at a time in 4 MiB pieces, prints GB/s: the disk's ceiling
+files.py read FOLDER...                                        reads all files two at a time in 1 MiB pieces, drops them behind, prints GB/s: the disk's ceiling
+files.py reread FOLDER...                                      reads them twice and drops nothing, prints the second GB/s: the ceiling of files in memory
 """
 import json
 import os
@@ -63,8 +64,8 @@ def adapters(folder, distinct, clients):
         os.symlink(f"{client % distinct}.distinct", os.path.join(folder, f"c{client:05d}.safetensors"))
 
 
-def files(folder):
-    return sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+def files(*folders):
+    return sorted(os.path.join(at, name) for folder in folders for at, _, names in os.walk(folder) for name in names)
 
 
 def forget(folder):
@@ -75,11 +76,11 @@ def forget(folder):
         os.close(file)
 
 
-def read(folder):
-    todo, lock, done = iter(files(folder)), threading.Lock(), []
+def speed(folders, drop):
+    todo, lock, done = iter(files(*folders)), threading.Lock(), []
 
     def work():
-        piece = bytearray(4 << 20)
+        piece = bytearray(1 << 20)
         while True:
             with lock:
                 path = next(todo, None)
@@ -88,8 +89,9 @@ def read(folder):
             file, at = os.open(path, os.O_RDONLY), 0
             while (got := os.preadv(file, [piece], at)) > 0:
                 at += got
+                if drop:
+                    os.posix_fadvise(file, max(at - (5 << 20), 0), 5 << 20, os.POSIX_FADV_DONTNEED)
             done.append(at)
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(file)
 
     start, threads = time.time(), [threading.Thread(target=work) for _ in range(2)]
@@ -97,7 +99,16 @@ def read(folder):
         thread.start()
     for thread in threads:
         thread.join()
-    print(f"{sum(done) / (time.time() - start) / 1e9:.2f}")
+    return sum(done) / (time.time() - start) / 1e9
 
 
-globals()[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
+def read(*folders):
+    print(f"{speed(folders, True):.2f}")
+
+
+def reread(*folders):
+    speed(folders, False)
+    print(f"{speed(folders, False):.2f}")
+
+
+globals()[sys.argv[1]](*(int(text) if text.isdigit() else text for text in sys.argv[2:]))

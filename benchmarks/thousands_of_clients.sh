@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Up to 5,000 LoRA clients of 4 MB, links to 100 distinct files: time and peak resident set by number of clients and by handles that the process may have.
+# Up to 5,000 LoRA clients of 4 MB, links to 100 distinct files: time, peak resident set and most open files by number of clients and by handles that the process may have.
 # thousands_of_clients.sh [STRATEGY...]; the data (400 MB) go below ${TMPDIR:-/tmp} and are removed at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,17 +13,24 @@ fedicu=$PWD/artifacts/bin/FedICU.Cli/release/fedicu
 /usr/bin/python3 benchmarks/files.py adapters "$data/in" 100 5000
 
 round() { # round STRATEGY CLIENTS
-    local args=()
+    local args=() timed most=0 open
     for k in $(seq 0 $(($2 - 1))); do args+=(--client "$(printf 'c%05d=%s/in/c%05d.safetensors' "$k" "$data" "$k")"); done
     /usr/bin/time -o "$data/time" -f '%e %M' "$fedicu" aggregate --strategy "$1" --global "$data/in/global.safetensors" "${args[@]}" --output "$data/out.safetensors" \
-        --set on-unreadable=drop-client --set quorum=1 >"$data/said"
-    tail -1 "$data/time" | awk -v s="$1" -v n="$2" -v h="$(ulimit -n)" '{
-        printf "%s, %d clients, %s handles: %.2f s, %.2f ms a client, peak resident set %d MB\n", s, n, h, $1, 1000 * $1 / n, $2 / 1024 }'
+        --set on-unreadable=drop-client --set quorum=1 >"$data/said" &
+    timed=$!
+    while kill -0 $timed 2>/dev/null; do
+        open=$(ls "/proc/$(pgrep -P $timed)/fd" 2>/dev/null | wc -l) || true
+        most=$((open > most ? open : most))
+        sleep 0.05
+    done
+    wait $timed
+    tail -1 "$data/time" | awk -v s="$1" -v n="$2" -v h="$(ulimit -n)" -v o=$most '{
+        printf "%s, %d clients, %s handles: %.2f s, %.2f ms a client, peak resident set %d MB, %d files open\n", s, n, h, $1, 1000 * $1 / n, $2 / 1024, o }'
 }
 
 for strategy in "${strategies[@]}"; do
-    for clients in 200 1000 5000; do round "$strategy" "$clients"; done
-    (ulimit -n 1024 && for clients in 1000 5000; do round "$strategy" "$clients"; done)
+    for clients in 200 1000 2500 5000; do round "$strategy" "$clients"; done
+    (ulimit -n 1024 && for clients in 1000 2500 5000; do round "$strategy" "$clients"; done)
 done
 rm "$data/in/c01234.safetensors"
 head -c 100000 "$data/in/0.distinct" >"$data/in/c01234.safetensors"

@@ -8,8 +8,9 @@ namespace FedICU;
 /// </summary>
 internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int count, int length)
 {
-    // a worker's panels of all inputs; of each input at most what makes a disk as fast as it gets, and of thousands of inputs not so little that calls cost more than bytes
-    private const long WorkerBytes = 16 << 20, MostOfInput = 4 << 20, LeastOfInput = 16 << 10, AllWorkersBytes = 256 << 20;
+    // a worker's panels of all inputs, which the caches still hold when they are computed; of each input at most what makes a disk as fast as it gets, and of thousands
+    // of inputs not so little that calls cost more than bytes
+    private const long WorkerBytes = 4 << 20, MostOfInput = 1 << 20, LeastOfInput = 16 << 10, AllWorkersBytes = 256 << 20;
     private const int PiecesPerThread = 2;
 
     public int First => first;
