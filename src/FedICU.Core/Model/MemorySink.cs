@@ -89,11 +89,9 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
 
     private sealed class Written : IDisposable
     {
-        private readonly NativeBuffer _memory;
-
         public Written(MemoryLayout layout, IReadOnlyDictionary<string, string> metadata, NativeBuffer memory)
         {
-            (Layout, _memory, Metadata) = (layout, memory, new(metadata, StringComparer.Ordinal));
+            (Layout, Memory, Metadata) = (layout, memory, new(metadata, StringComparer.Ordinal));
             Model = new(Metadata, layout, memory);
         }
 
@@ -103,8 +101,8 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
 
         public MemoryModel Model { get; }
 
-        public NativeBuffer Memory => _memory;
+        public NativeBuffer Memory { get; }
 
-        public void Dispose() => _memory.Dispose();
+        public void Dispose() => Memory.Dispose();
     }
 }

@@ -1,6 +1,5 @@
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 using FedICU.Compute;
 using FedICU.Safetensors;
 
@@ -17,7 +16,7 @@ internal static unsafe class LoraCrossTerms
     // so much of each vector at a time: a few hundred vectors stay in the second cache
     private const int BlockLength = 256;
     // vectors whose products are summed side by side in registers, and how many of the others with them
-    private const int Abreast = 4, Others = 2;
+    private const int Abreast = 4, Others = 2, Lanes = 8;
 
     private static readonly (string A, string B)[] Factors = [(".lora_A", ".lora_B"), (".lora_embedding_A", ".lora_embedding_B")];
 
@@ -43,8 +42,8 @@ internal static unsafe class LoraCrossTerms
         }
 
         var reports = new LoraPairReport[pairs.Count];
-        using var alone = new Workers(1, state.Workers.CancellationToken);
-        RoundState sideBySide = state with { Workers = alone, PreloadBytes = state.PreloadBytes / state.Workers.Threads };
+        RoundState sideBySide = state.OnOneThread();
+        using Workers alone = sideBySide.Workers;
         state.Workers.Run(reports.Length, parallel: true, (i, scratch) => reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i].A, pairs[i].B, scratch)));
         return [.. reports];
     }
@@ -162,17 +161,17 @@ internal static unsafe class LoraCrossTerms
             for (int j = 0; j < i + Abreast; j += Others)
             {
                 double* y = block + j * BlockLength;
-                Vector512<double> a0 = default, a1 = default, b0 = default, b1 = default, c0 = default, c1 = default, d0 = default, d1 = default;
-                for (int at = 0; at < BlockLength; at += Vector512<double>.Count)
+                Lanes512 a0 = default, a1 = default, b0 = default, b1 = default, c0 = default, c1 = default, d0 = default, d1 = default;
+                for (int at = 0; at < BlockLength; at += Lanes)
                 {
-                    Vector512<double> y0 = Vector512.Load(y + at), y1 = Vector512.Load(y + BlockLength + at), from = Vector512.Load(x + at);
-                    (a0, a1) = (Vector512.FusedMultiplyAdd(from, y0, a0), Vector512.FusedMultiplyAdd(from, y1, a1));
-                    from = Vector512.Load(x + BlockLength + at);
-                    (b0, b1) = (Vector512.FusedMultiplyAdd(from, y0, b0), Vector512.FusedMultiplyAdd(from, y1, b1));
-                    from = Vector512.Load(x + 2 * BlockLength + at);
-                    (c0, c1) = (Vector512.FusedMultiplyAdd(from, y0, c0), Vector512.FusedMultiplyAdd(from, y1, c1));
-                    from = Vector512.Load(x + 3 * BlockLength + at);
-                    (d0, d1) = (Vector512.FusedMultiplyAdd(from, y0, d0), Vector512.FusedMultiplyAdd(from, y1, d1));
+                    Lanes512 y0 = Lanes512.Load(y + at), y1 = Lanes512.Load(y + BlockLength + at), from = Lanes512.Load(x + at);
+                    (a0, a1) = (Lanes512.FusedMultiplyAdd(from, y0, a0), Lanes512.FusedMultiplyAdd(from, y1, a1));
+                    from = Lanes512.Load(x + BlockLength + at);
+                    (b0, b1) = (Lanes512.FusedMultiplyAdd(from, y0, b0), Lanes512.FusedMultiplyAdd(from, y1, b1));
+                    from = Lanes512.Load(x + 2 * BlockLength + at);
+                    (c0, c1) = (Lanes512.FusedMultiplyAdd(from, y0, c0), Lanes512.FusedMultiplyAdd(from, y1, c1));
+                    from = Lanes512.Load(x + 3 * BlockLength + at);
+                    (d0, d1) = (Lanes512.FusedMultiplyAdd(from, y0, d0), Lanes512.FusedMultiplyAdd(from, y1, d1));
                 }
 
                 Add(i, a0, a1);
@@ -180,22 +179,15 @@ internal static unsafe class LoraCrossTerms
                 Add(i + 2, c0, c1);
                 Add(i + 3, d0, d1);
 
-                void Add(int row, Vector512<double> first, Vector512<double> second)
+                void Add(int row, Lanes512 first, Lanes512 second)
                 {
                     double* sums = gram + GramPairs.Index(j, row);
                     if (j <= row)
-                        sums[0] += Sum(first);
+                        sums[0] += Lanes512.Sum(first);
                     if (j < row)
-                        sums[1] += Sum(second);
+                        sums[1] += Lanes512.Sum(second);
                 }
             }
         }
-    }
-
-    private static double Sum(Vector512<double> lanes)
-    {
-        Vector256<double> four = lanes.GetLower() + lanes.GetUpper();
-        Vector128<double> two = four.GetLower() + four.GetUpper();
-        return two[0] + two[1];
     }
 }

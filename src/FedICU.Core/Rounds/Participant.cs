@@ -196,6 +196,9 @@ internal sealed record RoundState(
     /// <summary>Whether the clients' files are larger than memory: what was read leaves it again, before the system must look for pages to take.</summary>
     public bool LargerThanMemory { get; init; }
 
+    /// <summary>The same round for a tensor beside others, on one thread; its workers are the caller's to dispose.</summary>
+    public RoundState OnOneThread() => this with { Workers = new Workers(1, Workers.CancellationToken), PreloadBytes = PreloadBytes / Workers.Threads };
+
     /// <summary>The share of a tensor's entries that each client sent; null where each sent all.</summary>
     public double[]? SharesSent(TensorInfo tensor)
     {

@@ -128,7 +128,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             idle.TryTake(out OpenTensorContext? context);
             try
             {
-                Make(i, ref context, context is null ? state with { Workers = new Workers(1, cancellationToken), PreloadBytes = state.PreloadBytes / state.Workers.Threads } : state);
+                Make(i, ref context, context is null ? state.OnOneThread() : state);
             }
             finally
             {

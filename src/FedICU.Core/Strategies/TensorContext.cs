@@ -302,13 +302,15 @@ public unsafe class TensorContext
     /// </summary>
     internal GroupBuffer? TryGram(PanelReader[] inputs, Grouping grouping)
     {
+        if (inputs.Length > GramInputs)
+            return null;
         bool narrow = grouping.GroupsAreColumns && grouping.Groups <= NarrowColumns;
         if (narrow)
             grouping = GroupingBy(NormAxis.Columns, NarrowFold);
         int pairs = GramPairs.Count(inputs.Length);
         long values = grouping.Elements * inputs.Length, sums = pairs * grouping.FoldedGroups;
         bool worthwhile = values >= GramValues || narrow && values >= GramShare * sums;
-        if (inputs.Length > GramInputs || !worthwhile || sums > Grouping.MaximumAccumulators)
+        if (!worthwhile || sums > Grouping.MaximumAccumulators)
             return null;
         return SumByGroup(inputs, grouping, pairs, grouping, static (grouping, backend, panels, panel, sums) => backend.AddGram(panels, Geometry(grouping, panel), sums));
     }

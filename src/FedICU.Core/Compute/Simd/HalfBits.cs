@@ -47,8 +47,9 @@ internal static unsafe class HalfBits
     public static Vector512<double> DecodeNormal(Vector512<long> bits)
     {
         const int Fraction = 52 - 10;
-        const long Sign = unchecked((long)(0x81FFUL << 48)) | ~(-1L << 48);
-        return ((bits << Fraction & Vector512.Create(Sign)) + Vector512.Create((1023L - 15) << 52)).AsDouble();
+        // of the sign's copies only the first stays
+        const long Mask = unchecked((long)0x81FF_FFFF_FFFF_FFFF);
+        return ((bits << Fraction & Vector512.Create(Mask)) + Vector512.Create((1023L - 15) << 52)).AsDouble();
     }
 
     /// <summary>

@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace FedICU;
 
 /// <summary>
@@ -179,12 +181,10 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
     /// <summary>softmax(s / tau), the largest taken out first; tau = infinity gives uniform weights.</summary>
     private static void Softmax(ReadOnlySpan<double> scores, double tau, Span<double> weights)
     {
-        double largest = double.NegativeInfinity;
-        foreach (double score in scores)
-            largest = Math.Max(largest, score);
+        double largest = TensorPrimitives.Max(scores);
         for (int k = 0; k < weights.Length; k++)
             weights[k] = Math.Exp((scores[k] - largest) / tau);
-        Normalise(weights, Sum(weights));
+        TensorPrimitives.Divide(weights, Sum(weights), weights);
     }
 
     private static void Relu(ReadOnlySpan<double> scores, Span<double> weights)
@@ -195,7 +195,7 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         if (sum <= 0)
             weights.Fill(1.0 / weights.Length);
         else
-            Normalise(weights, sum);
+            TensorPrimitives.Divide(weights, sum, weights);
     }
 
     /// <summary>The weights times the clients' shares where asked, and what they leave.</summary>
@@ -210,16 +210,10 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
             for (int k = 0; k < Count && sum == 0; k++)
                 ofClients[k] = clients[k].Share;
             if (sum != 0)
-                Normalise(ofClients, sum);
+                TensorPrimitives.Divide(ofClients, sum, ofClients);
         }
 
         weights[Count] = normalised || options.TimesShare ? 0 : 1 - Sum(ofClients);
-    }
-
-    private static void Normalise(Span<double> weights, double sum)
-    {
-        foreach (ref double weight in weights)
-            weight /= sum;
     }
 
     /// <summary>One after the other: the report's numbers and the coefficients have this sum's bits.</summary>
