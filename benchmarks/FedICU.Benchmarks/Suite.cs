@@ -106,14 +106,14 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
 
     public void Dispose() => _log.Dispose();
 
-    /// <summary>Rounds of one class's benchmarks, or of those named: as many as fit the time, if the memory gave 20 GB/s, but two or three to fifteen.</summary>
+    /// <summary>Rounds of one class's benchmarks, or of those named: as many as fit the time, if the memory gave 20 GB/s, but two or three to fifteen. Rounds of seconds need no warming.</summary>
     private void Run<T>(long moved, double seconds, Func<string, long> bytes, params string[] names)
     {
         double round = moved / 20e9;
         bool tiny = typeof(T) == typeof(Overhead);
         Job job = Job.Default.WithToolchain(InProcessEmitToolchain.Instance).WithStrategy(RunStrategy.Monitoring)
-            .WithInvocationCount(tiny ? 16 : 1).WithUnrollFactor(1).WithWarmupCount(round > 0.3 || seconds < 0.2 ? 1 : 3)
-            .WithIterationCount((int)Math.Clamp(seconds * (quick ? 0.4 : 1) / Math.Max(round, 0.01), quick && seconds < 0.2 ? 2 : 3, 15));
+            .WithInvocationCount(tiny ? 16 : 1).WithUnrollFactor(1).WithWarmupCount(round > 1 ? 0 : round > 0.3 || seconds < 0.2 ? 1 : 3)
+            .WithIterationCount((int)Math.Clamp(seconds * (quick ? 0.4 : 1) / Math.Max(round, 0.01), round > 1 || quick && seconds < 0.2 ? 2 : 3, 15));
         IConfig config = ManualConfig.CreateEmpty().AddJob(job).AddLogger(_log).AddColumnProvider(DefaultColumnProviders.Instance)
             .WithOptions(ConfigOptions.DisableLogFile).WithArtifactsPath(artifacts);
         if (names.Length > 0)

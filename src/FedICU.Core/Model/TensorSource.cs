@@ -47,6 +47,9 @@ public abstract partial class TensorSource : IDisposable
     /// <summary>Tells the system that bytes of a tensor will not be read again. Of files larger than memory nothing else would stay in it.</summary>
     internal virtual void Forget(TensorInfo tensor, long offset, long length) { }
 
+    /// <summary>Reads bytes of an open file that will be wanted soon, for the system to keep; false where nothing is gained by it.</summary>
+    internal virtual bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => false;
+
     /// <summary>What <see cref="Find"/> finds; overridden where names are indexed anyway.</summary>
     private protected virtual TensorInfo? Lookup(string name) => Index.GetValueOrDefault(name);
 

@@ -52,6 +52,9 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public TensorInfo? Find(string name, int number) =>
         _tensors is null && _source?.Tensors is { } tensors && number < tensors.Count && tensors[number] is var here && here.Name == name ? here : Find(name);
 
+    /// <summary>The tensor as it was sent; null where it is not there, or packed.</summary>
+    public TensorInfo? FindSent(string name) => _source?.Find(name);
+
     /// <summary>Bytes of files that the round opened.</summary>
     public long BytesInFiles => _owned ? BytesSent : 0;
 
@@ -195,6 +198,9 @@ internal sealed record RoundState(
 
     /// <summary>Whether the clients' files are larger than memory: what was read leaves it again, before the system must look for pages to take.</summary>
     public bool LargerThanMemory { get; init; }
+
+    /// <summary>Reads the next tensor while one is looked at again; null where what was read stays in memory.</summary>
+    public ReadAhead? ReadAhead { get; init; }
 
     /// <summary>The same round for a tensor beside others, on one thread; its workers are the caller's to dispose.</summary>
     public RoundState OnOneThread() => this with { Workers = new Workers(1, Workers.CancellationToken), PreloadBytes = PreloadBytes / Workers.Threads };

@@ -30,6 +30,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             while (true)
             {
                 RoundState state = Begin(check, workers);
+                using ReadAhead? ahead = state.ReadAhead;
                 output.Begin(_outputs, Metadata());
                 try
                 {
@@ -60,13 +61,15 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     {
         List<Participant> included = [.. check.Included];
         double total = included.Sum(participant => participant.Weight);
+        bool largerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         return new RoundState(
             round.Global, included, [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))],
             _backend, workers, output)
         {
             Strategy = strategy.Name,
             Dropped = check.DroppedTensors(),
-            LargerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
+            LargerThanMemory = largerThanMemory,
+            ReadAhead = largerThanMemory ? new ReadAhead(round.Global, included) : null,
         };
     }
 

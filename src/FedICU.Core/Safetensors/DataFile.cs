@@ -96,6 +96,9 @@ internal sealed class DataFile : IDisposable
             FileAdvice.Forget(_handle, offset, length);
     }
 
+    /// <summary>Reads what will be wanted soon, for the system to keep; false where the file is opened for each read.</summary>
+    public bool TryReadAhead(long offset, Span<byte> unused) => _reopens is null && !_handle.IsClosed && ModelFile.ReadAt(_handle, unused, offset, _path) > 0;
+
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)

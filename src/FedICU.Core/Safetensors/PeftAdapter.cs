@@ -50,6 +50,8 @@ public sealed class PeftAdapter : TensorSource
 
     internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(tensor, offset, length);
 
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => _file.TryReadAhead(tensor, offset, unused);
+
     private protected override TensorInfo? Lookup(string name) => _file.Find(name);
 
     /// <inheritdoc/>

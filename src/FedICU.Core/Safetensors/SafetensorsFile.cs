@@ -120,6 +120,8 @@ public sealed class SafetensorsFile : TensorSource
 
     internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(_dataStart + _header.Locate(tensor).Start + offset, length);
 
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => _file.TryReadAhead(_dataStart + _header.Locate(tensor).Start + offset, unused);
+
     private protected override TensorInfo? Lookup(string name) => _header.Find(name);
 
     private (long Start, long Length) Locate(TensorInfo tensor)

@@ -82,6 +82,8 @@ public sealed class ShardedModel : TensorSource
 
     internal override void Forget(TensorInfo tensor, long offset, long length) => ShardOf(tensor).Forget(tensor, offset, length);
 
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => ShardOf(tensor).TryReadAhead(tensor, offset, unused);
+
     private protected override TensorInfo? Lookup(string name) => _weightMap.TryGetValue(name, out string? shard) ? _shards[shard].Find(name) : null;
 
     private SafetensorsFile ShardOf(TensorInfo tensor)

@@ -42,7 +42,7 @@ public unsafe class TensorContext
     private readonly PanelReader[] _unrounded = [new UnroundedReader()];
     private ProgressMeter.TensorProgress? _progress;
     private DensePanelReader? _global;
-    private int _number;
+    private int _number, _looks;
     private bool _globalIsOpen, _written;
     private long _nonFinite;
 
@@ -390,7 +390,7 @@ public unsafe class TensorContext
     [MemberNotNull(nameof(Info), nameof(Output))]
     private protected void Begin(TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
     {
-        (Info, Output, _progress, _number, _written) = (info, output, progress, number, false);
+        (Info, Output, _progress, _number, _looks, _written) = (info, output, progress, number, 0, false);
         _weights.AsSpan().Fill(double.NaN);
         _scores.AsSpan().Fill(double.NaN);
     }
@@ -475,6 +475,8 @@ public unsafe class TensorContext
     /// <summary>Runs the pieces of a look at the inputs, the last of which writes, and tells how far it is.</summary>
     private void Look<T>(int pieces, bool parallel, bool last, T state, Action<T, int, Scratch> piece)
     {
+        if (_looks++ > 0)
+            _round.ReadAhead?.Begin(_number + 1);
         if (_progress is null)
         {
             Workers.Run(pieces, parallel, state, piece);
