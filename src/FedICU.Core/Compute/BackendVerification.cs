@@ -11,7 +11,10 @@ public static class BackendVerification
     /// <param name="seed">Decides the random data; the same seed gives the same data.</param>
     /// <param name="cancellationToken">Ends the verification.</param>
     /// <returns>A row for each verb and type.</returns>
-    public static VerificationResult Run(IComputeBackend backend, int seed = 1, CancellationToken cancellationToken = default)
+    public static VerificationResult Run(IComputeBackend backend, int seed = 1, CancellationToken cancellationToken = default) => Run(backend, quick: false, seed, cancellationToken);
+
+    /// <summary>The same, or of few lengths and shapes: a device's check before its first use.</summary>
+    internal static VerificationResult Run(IComputeBackend backend, bool quick, int seed = 1, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(backend);
         (string Verb, Func<VerificationTrial, double> Trial)[] verbs =
@@ -33,7 +36,7 @@ public static class BackendVerification
             foreach (DType dtype in (ReadOnlySpan<DType>)[DType.F64, DType.F32, DType.F16, DType.BF16])
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                using var trial = new VerificationTrial(backend, dtype, HashCode(verb, seed));
+                using var trial = new VerificationTrial(backend, dtype, HashCode(verb, seed), quick);
                 double error = run(trial);
                 rows.Add(new VerificationRow(verb, dtype, trial.Elements, error));
             }

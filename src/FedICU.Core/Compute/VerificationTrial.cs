@@ -3,14 +3,14 @@ using System.Numerics;
 namespace FedICU.Compute;
 
 /// <summary>The trials of one type: each verb on many shapes, against the reference; each returns its worst error over what is allowed.</summary>
-internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dtype, int seed) : IDisposable
+internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dtype, int seed, bool quick) : IDisposable
 {
     private const double Epsilon = 1.0 / (1L << 52);
 
     // around the widths of registers, unrolled loops and blocks, and some that are odd
-    private static readonly int[] Lengths = [0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 127, 129, 255, 257, 1031, 2049, 4099];
-    private static readonly (int Rows, int Columns)[] Shapes = [(1, 1), (1, 7), (9, 1), (3, 8), (7, 9), (2, 257), (33, 17), (3, 2051), (515, 3)];
-    private static readonly int[] InputCounts = [1, 2, 3, 5, 9];
+    private readonly int[] _lengths = quick ? [0, 1, 17, 257, 4099] : [0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 127, 129, 255, 257, 1031, 2049, 4099];
+    private readonly (int Rows, int Columns)[] _shapes = quick ? [(1, 7), (33, 17), (3, 2051)] : [(1, 1), (1, 7), (9, 1), (3, 8), (7, 9), (2, 257), (33, 17), (3, 2051), (515, 3)];
+    private readonly int[] _inputCounts = quick ? [1, 3] : [1, 2, 3, 5, 9];
 
     private readonly ReferenceBackend _reference = ReferenceBackend.Instance;
     private readonly Random _random = new(unchecked(seed * 397 ^ (int)dtype));
@@ -22,9 +22,9 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
 
     public double WeightedSum()
     {
-        foreach (int length in Lengths)
+        foreach (int length in _lengths)
         {
-            foreach (int count in InputCounts)
+            foreach (int count in _inputCounts)
             {
                 // values that are not finite, and inputs of all types at once, in every other trial
                 TensorPanel[] inputs = Inputs(count, length, mixed: count % 2 == 0, nonFinite: length % 2 == 0);
@@ -119,7 +119,7 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
 
     public double CountNonFinite()
     {
-        foreach (int length in Lengths)
+        foreach (int length in _lengths)
         {
             foreach (bool nonFinite in (ReadOnlySpan<bool>)[false, true])
             {
@@ -181,7 +181,7 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
 
     public double AddProximal()
     {
-        foreach (int length in Lengths)
+        foreach (int length in _lengths)
         {
             TensorPanel[] inputs = Inputs(3, length, mixed: false, nonFinite: false);
             GuardedPanel actual = Output(dtype, length), expected = Output(dtype, length);
@@ -292,11 +292,11 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
 
     private void ForEachShape(Action<PanelGeometry, int> trial)
     {
-        foreach ((int rows, int columns) in Shapes)
+        foreach ((int rows, int columns) in _shapes)
         {
             foreach (bool groupsAreColumns in (ReadOnlySpan<bool>)[true, false])
             {
-                foreach (int count in InputCounts)
+                foreach (int count in _inputCounts)
                 {
                     trial(new PanelGeometry(rows, columns, groupsAreColumns), count);
                     Finish();
@@ -307,7 +307,7 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
 
     private void ForEachImportance(Action<ImportanceInputs, int> trial)
     {
-        foreach (int length in Lengths)
+        foreach (int length in _lengths)
         {
             foreach (MomentumRule rule in (ReadOnlySpan<MomentumRule>)[MomentumRule.None, MomentumRule.Ema, MomentumRule.Supplied])
             {

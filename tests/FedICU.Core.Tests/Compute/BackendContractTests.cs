@@ -17,11 +17,18 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
     private static readonly int[] LongLengths = [511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049, 4097, 100_003];
 
     private readonly GuardedPanels _memory = new();
-    private readonly IComputeBackend _backend = create();
     private readonly ReferenceBackend _reference = ReferenceBackend.Instance;
+    private IComputeBackend _backend = null!;
+
+    [OneTimeSetUp]
+    public void Create() => _backend = create();
 
     [OneTimeTearDown]
-    public void Free() => _memory.Dispose();
+    public void Free()
+    {
+        _memory.Dispose();
+        (_backend as IDisposable)?.Dispose();
+    }
 
     // ---- single elements: the same bits
 

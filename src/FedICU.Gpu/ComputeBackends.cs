@@ -1,0 +1,63 @@
+using FedICU.Compute;
+
+namespace FedICU.Gpu;
+
+/// <summary>Backends by name, and the best that this machine has.</summary>
+public static class ComputeBackends
+{
+    /// <summary>The environment variable that names a backend where the program names none.</summary>
+    public const string Variable = "FEDICU_BACKEND";
+
+    /// <summary>The names: <c>auto</c>, <c>cuda</c>, <c>opencl</c>, <c>simd</c>, <c>reference</c>.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["auto", "cuda", "opencl", "simd", "reference"];
+
+    /// <summary>
+    /// A CUDA device, else an OpenCL one, else the processor: the first that is there and passes its self-check against the reference. Devices that were refused are
+    /// warned of, drivers that are not there are not. The caller disposes of it, if it is <see cref="IDisposable"/>.
+    /// </summary>
+    public static IComputeBackend Best(GpuOptions? options = null)
+    {
+        options ??= new GpuOptions();
+        foreach (GpuKind kind in Enum.GetValues<GpuKind>())
+        {
+            if (GpuDevices.TryCreate(kind, options, out string? reason) is { } backend)
+                return new GuardedBackend(backend, backend.Description, options);
+            if (reason is not null && GpuDevices.HasDriver(kind))
+                options.Warning?.Invoke($"{reason} The processor does its work.");
+        }
+
+        return new SimdBackend();
+    }
+
+    /// <summary>The backend of that name.</summary>
+    /// <param name="name">One of <see cref="Names"/>; null: what <see cref="Variable"/> says, otherwise <c>auto</c>.</param>
+    /// <param name="options">Which device is used, and how.</param>
+    /// <exception cref="ArgumentException">There is no such name.</exception>
+    /// <exception cref="GpuException">A device was named that is not there or was refused, and the processor may not do its work.</exception>
+    public static IComputeBackend Create(string? name, GpuOptions? options = null)
+    {
+        options ??= new GpuOptions();
+        bool fromVariable = name is null && Environment.GetEnvironmentVariable(Variable) is { Length: > 0 };
+        name ??= fromVariable ? Environment.GetEnvironmentVariable(Variable)! : "auto";
+        return name switch
+        {
+            "auto" => Best(options),
+            "cuda" => Of(GpuKind.Cuda, options),
+            "opencl" => Of(GpuKind.OpenCl, options),
+            "simd" => new SimdBackend(),
+            "reference" => ReferenceBackend.Instance,
+            _ => throw new ArgumentException(
+                $"{(fromVariable ? $"{Variable} names the backend" : "The backend")} '{name}'{(fromVariable ? ", which" : "")} is unknown; {string.Join(", ", Names)} are known.", nameof(name)),
+        };
+    }
+
+    private static IComputeBackend Of(GpuKind kind, GpuOptions options)
+    {
+        if (GpuDevices.TryCreate(kind, options, out string? reason) is { } backend)
+            return new GuardedBackend(backend, backend.Description, options);
+        if (!options.Fallback)
+            throw new GpuException(reason!);
+        options.Warning?.Invoke($"{reason} The processor does its work.");
+        return new SimdBackend();
+    }
+}

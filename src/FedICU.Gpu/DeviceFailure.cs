@@ -1,0 +1,14 @@
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace FedICU.Gpu;
+
+/// <summary>What a device, its driver or its compiler can throw, as opposed to errors of the program.</summary>
+internal static class DeviceFailure
+{
+    public static bool Is(Exception e) =>
+        e is AcceleratorException or InternalCompilerException or CapabilityNotSupportedException or NotSupportedException or DllNotFoundException or EntryPointNotFoundException or OutOfMemoryException;
+
+    /// <summary>A sentence.</summary>
+    public static string Describe(Exception e) => $"{(e is InternalCompilerException && e.InnerException is { } inner ? inner.Message : e.Message).TrimEnd('.', '\n', '\r', ' ')}.";
+}

@@ -1,0 +1,179 @@
+using FedICU.Compute;
+using FedICU.Gpu.Kernels;
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace FedICU.Gpu;
+
+/// <summary>The verbs of the client's side.</summary>
+public sealed unsafe partial class GpuBackend
+{
+    /// <inheritdoc/>
+    public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
+    {
+        var panels = new ImportancePanels(inputs);
+        MagnitudeMoments ofUpdate = update, ofGlobal = global;
+        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement, _chunkBytes), (lane, chunk) =>
+        {
+            long blocks = (chunk.Length + MagnitudeMoments.Block - 1) / MagnitudeMoments.Block, values = blocks * Client.MomentsOfBlock;
+            lane.Begin(panels.StagedBytes(chunk), 0, DeviceLane.Align(values * sizeof(double)));
+            DeviceImportance there = panels.Stage(lane, chunk);
+            lane.Upload();
+            ArrayView<double> result = lane.Result(values, out double* made);
+            var launch = new KernelConfig((int)Math.Min(blocks, MostBlocks), _threads);
+            _kernels.Moments(panels.Type, panels.MomentumType)(lane.Stream, launch, there, chunk.Length, result);
+            return () =>
+            {
+                for (long block = 0; block < blocks; block++)
+                {
+                    long count = Math.Min(MagnitudeMoments.Block, chunk.Length - block * MagnitudeMoments.Block);
+                    double* of = made + block * Client.MomentsOfBlock;
+                    ofUpdate.Merge(count, of[0], of[1], of[2], of[3]);
+                    ofGlobal.Merge(count, of[4], of[5], of[6], of[7]);
+                }
+            };
+        });
+        (update, global) = (ofUpdate, ofGlobal);
+    }
+
+    /// <inheritdoc/>
+    public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
+    {
+        var panels = new ImportancePanels(inputs);
+        bool keeps = momentum.Data is not null;
+        DType momentumType = keeps && IsMomentumType(momentum.DType) ? momentum.DType : DType.F64;
+        int momentumSize = keeps ? momentumType.BitSize / 8 : 0;
+        DeviceScales scales = ScalesOf(update, global);
+        long selected = 0;
+        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement + momentumSize, _chunkBytes), (lane, chunk) =>
+        {
+            int bytes = (chunk.Length + 7) / 8;
+            lane.Begin(panels.StagedBytes(chunk), 0, DeviceLane.Align(bytes) + DeviceLane.Align((long)chunk.Length * momentumSize) + CountBytes);
+            DeviceImportance there = panels.Stage(lane, chunk);
+            lane.Upload();
+            ArrayView<byte> bits = lane.Result(bytes, out byte* made), kept = lane.Result((long)chunk.Length * momentumSize, out byte* madeMomentum);
+            Counts counts = CountsOf(lane, bytes);
+            _kernels.Select(panels.Type, panels.MomentumType, momentumType)(
+                lane.Stream, counts.Launch, there, chunk.Length, scales, ScalarMath.Tie, bits, kept, counts.There);
+            return () =>
+            {
+                selected += counts.Sum();
+                if (mask is not null)
+                    new ReadOnlySpan<byte>(made, bytes).CopyTo(new Span<byte>(mask + chunk.Column / 8, bytes));
+                for (int i = 0; i < chunk.Length && keeps && momentumType != momentum.DType; i++)
+                    Rounding.Write(momentum.Data, momentum.DType, chunk.Column + i, ((double*)madeMomentum)[i]);
+                if (keeps && momentumType == momentum.DType)
+                    chunk.CopyTo(madeMomentum, momentum);
+            };
+        });
+        return selected;
+    }
+
+    /// <inheritdoc/>
+    public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance)
+    {
+        var panels = new ImportancePanels(inputs);
+        DeviceScales scales = ScalesOf(update, global);
+        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement + 2 * sizeof(double), _chunkBytes), (lane, chunk) =>
+        {
+            lane.Begin(panels.StagedBytes(chunk), 0, 2 * DeviceLane.Align((long)chunk.Length * sizeof(double)));
+            DeviceImportance there = panels.Stage(lane, chunk);
+            lane.Upload();
+            ArrayView<double> ofUpdate = lane.Result(updateImportance is null ? 0 : chunk.Length, out double* madeUpdate);
+            ArrayView<double> ofGlobal = lane.Result(globalImportance is null ? 0 : chunk.Length, out double* madeGlobal);
+            _kernels.Importance(panels.Type, panels.MomentumType)(lane.Stream, Launch(chunk.Length), there, chunk.Length, scales, ofUpdate, ofGlobal);
+            return () =>
+            {
+                Copy(madeUpdate, updateImportance, chunk, sigmoid && update.Spread != 0);
+                Copy(madeGlobal, globalImportance, chunk, sigmoid && global.Spread != 0);
+            };
+        });
+    }
+
+    /// <inheritdoc/>
+    public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient)
+    {
+        TensorPanel[] panels = [local, global];
+        DType dtype = CommonType(panels);
+        bool writes = gradient.Data is not null;
+        DType gradientType = writes ? gradient.DType : DType.F64;
+        int size = writes ? gradientType.BitSize / 8 : 0;
+        double sum = 0;
+        // in place only when all is there
+        using var made = new NativeBuffer((long)length * size);
+        ForEachChunk(Chunk.OfElements(length, panels.Length * (dtype.BitSize / 8) + 2 * size, _chunkBytes), (lane, chunk) =>
+        {
+            long sums = Math.Min(chunk.Length, MostSums), bytes = (long)chunk.Length * size;
+            lane.Begin(StagedBytes(panels.Length, dtype, chunk) + DeviceLane.Align(bytes), FoldBytes(sums), DeviceLane.Align(bytes) + DeviceLane.Align(sizeof(double)));
+            DeviceInputs there = Stage(lane, panels, dtype, chunk);
+            ArrayView<byte> added = lane.Stage(bytes, out Span<byte> staged);
+            fixed (byte* first = staged)
+            {
+                if (writes)
+                    chunk.CopyFrom(gradient, gradientType, first);
+            }
+
+            lane.Upload();
+            ArrayView<double> partial = lane.Scratch<double>(sums), result = lane.Result(1, out double* total);
+            ArrayView<byte> back = lane.Result(bytes, out byte* here);
+            _kernels.Proximal(dtype, gradientType)(lane.Stream, Launch(sums), there, mu, chunk.Length, added, sums == 1 ? result : partial);
+            FoldParts(lane, partial, 1, sums, 1, result);
+            if (writes)
+                back.CopyFrom(lane.Stream, added);
+            return () =>
+            {
+                sum += *total;
+                if (writes)
+                    chunk.CopyTo(here, new TensorPanel(made.Pointer, gradientType));
+            };
+        });
+        if (writes)
+            new ReadOnlySpan<byte>(made.Pointer, length * size).CopyTo(new Span<byte>(gradient.Data, length * size));
+        return sum;
+    }
+
+    private static bool IsMomentumType(DType dtype) => dtype is DType.F32 or DType.F64;
+
+    private static DeviceScales ScalesOf(ImportanceScale update, ImportanceScale global) =>
+        new() { UpdateCenter = update.Center, UpdateSpread = update.Spread, GlobalCenter = global.Center, GlobalSpread = global.Spread };
+
+    private static void Copy(double* made, double* target, Chunk chunk, bool sigmoid)
+    {
+        // the same scalar exp as everywhere
+        for (int i = 0; i < chunk.Length && target is not null; i++)
+            target[chunk.Column + i] = sigmoid ? ScalarMath.Sigmoid(made[i]) : made[i];
+    }
+
+    /// <summary>The panels of an importance, and as which types they are staged.</summary>
+    private readonly struct ImportancePanels
+    {
+        private readonly TensorPanel[] _models, _momentum;
+        private readonly ImportanceInputs _inputs;
+
+        public ImportancePanels(in ImportanceInputs inputs)
+        {
+            _inputs = inputs;
+            // a supplied u is read alone
+            _models = inputs.Rule == MomentumRule.Supplied ? [inputs.Global] : [inputs.Global, inputs.Local];
+            _momentum = inputs.Rule == MomentumRule.None ? [] : [inputs.Momentum];
+            Type = CommonType(_models);
+            MomentumType = _momentum.Length > 0 && IsMomentumType(inputs.Momentum.DType) ? inputs.Momentum.DType : DType.F64;
+        }
+
+        public DType Type { get; }
+
+        public DType MomentumType { get; }
+
+        public int BytesOfElement => _models.Length * (Type.BitSize / 8) + _momentum.Length * (MomentumType.BitSize / 8);
+
+        public long StagedBytes(Chunk chunk) => GpuBackend.StagedBytes(_models.Length, Type, chunk) + GpuBackend.StagedBytes(_momentum.Length, MomentumType, chunk);
+
+        public DeviceImportance Stage(DeviceLane lane, Chunk chunk) => new()
+        {
+            Models = GpuBackend.Stage(lane, _models, Type, chunk),
+            Momentum = _momentum.Length == 0 ? ArrayView<byte>.Empty : GpuBackend.Stage(lane, _momentum, MomentumType, chunk).Data,
+            Rule = (int)_inputs.Rule,
+            Beta = _inputs.Beta,
+        };
+    }
+}

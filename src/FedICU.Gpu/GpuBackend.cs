@@ -1,0 +1,415 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using FedICU.Compute;
+using FedICU.Gpu.Kernels;
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace FedICU.Gpu;
+
+/// <summary>
+/// The verbs as ILGPU kernels on a CUDA or OpenCL device. Panels in host memory go there in chunks, through page-locked memory, one under way while the next is prepared.
+/// <see cref="IComputeBackend.WeightedSum"/> has the bits of the other backends; other results keep the bound of docs/algorithms.md, Numerics. Where a verb fails,
+/// nothing was added to or written in place. Thread-safe.
+/// </summary>
+public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
+{
+    // enough to keep a device busy
+    private const int MostBlocks = 4096;
+
+    // neighbours that one thread adds; lanes of a row; parts of a fixed reduction shape
+    private const int Fold = 64, LanesOfRow = 8192, ThreadsOfRows = 1 << 16, MostSums = 1 << 16;
+
+    private readonly Context _context;
+    private readonly Accelerator _accelerator;
+    private readonly KernelSet _kernels;
+    private readonly ConcurrentBag<DeviceLane> _lanes = [];
+    private readonly long _chunkBytes;
+    private readonly int _threads;
+    private int _disposed;
+
+    /// <summary>Takes a device over, and the context it is of.</summary>
+    internal GpuBackend(Context context, Accelerator accelerator, string name, long chunkBytes)
+    {
+        (_context, _accelerator, Name, _chunkBytes) = (context, accelerator, name, chunkBytes);
+        _kernels = new KernelSet(accelerator);
+        _threads = 1;
+        while (2 * _threads <= Math.Min(Blocks.MostThreads, accelerator.MaxNumThreadsPerGroup))
+            _threads *= 2;
+    }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <summary>Kind and device, for sentences.</summary>
+    internal string Description => $"{Name}: {_accelerator.Name}";
+
+    /// <summary>Creates a kind's device, if there is one that passes its self-check against the reference, which takes seconds the first time in a process.</summary>
+    /// <param name="kind">How it is programmed.</param>
+    /// <param name="options">Which of several, and in what pieces; what is said there of the processor is not heeded.</param>
+    /// <param name="backend">The backend, the caller's to dispose of; null where there is none.</param>
+    /// <param name="reason">Why there is none, in a sentence.</param>
+    public static bool TryCreate(GpuKind kind, GpuOptions? options, [NotNullWhen(true)] out GpuBackend? backend, [NotNullWhen(false)] out string? reason)
+    {
+        backend = GpuDevices.TryCreate(kind, options ?? new GpuOptions(), out reason);
+        return backend is not null;
+    }
+
+    /// <inheritdoc/>
+    public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
+    {
+        ScalarMath.CheckInputs(inputs.Length, weights.Length);
+        TensorPanel[] panels = inputs.ToArray();
+        double[] factors = weights.ToArray();
+        DType dtype = CommonType(inputs);
+        int outSize = output.DType.BitSize / 8;
+        long nonFinite = 0;
+        ForEachChunk(Chunk.OfElements(length, panels.Length * (dtype.BitSize / 8) + outSize, _chunkBytes), (lane, chunk) =>
+        {
+            long padded = (chunk.Length * outSize + 15L) / 16 * 16;
+            lane.Begin(StagedBytes(panels.Length, dtype, chunk) + DeviceLane.Align(panels.Length * sizeof(double)), 0, DeviceLane.Align(padded) + CountBytes);
+            DeviceInputs there = Stage(lane, panels, dtype, chunk);
+            ArrayView<double> weightsThere = lane.Stage<double>(factors);
+            lane.Upload();
+            ArrayView<byte> result = lane.Result(padded, out byte* made);
+            Counts counts = CountsOf(lane, chunk.Length / 2);
+            var kernel = dtype == output.DType ? _kernels.WeightedSum(dtype) : _kernels.WeightedSumTo(dtype, output.DType);
+            kernel(lane.Stream, counts.Launch, there, weightsThere, divisor, chunk.Length, result, counts.There);
+            return () =>
+            {
+                chunk.CopyTo(made, output);
+                nonFinite += counts.Sum();
+            };
+        });
+        return nonFinite;
+    }
+
+    /// <inheritdoc/>
+    public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums)
+    {
+        int[] pairs = new int[2 * inputs.Length];
+        for (int k = 0; k < inputs.Length; k++)
+            pairs[2 * k] = pairs[2 * k + 1] = k;
+        AddPairs(inputs, pairs, geometry, sums);
+    }
+
+    /// <inheritdoc/>
+    public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
+    {
+        int[] pairs = new int[2 * GramPairs.Count(inputs.Length)];
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            for (int j = 0; j <= k; j++)
+                (pairs[2 * GramPairs.Index(j, k)], pairs[2 * GramPairs.Index(j, k) + 1]) = (j, k);
+        }
+
+        AddPairs(inputs, pairs, geometry, grams);
+    }
+
+    private void AddPairs(ReadOnlySpan<TensorPanel> inputs, int[] pairs, PanelGeometry geometry, GroupValues sums)
+    {
+        TensorPanel[] panels = inputs.ToArray();
+        DType dtype = CommonType(inputs);
+        int count = pairs.Length / 2;
+        using var found = new NativeBuffer((long)count * geometry.Groups * sizeof(double));
+        NativeMemory.Clear(found.Pointer, (nuint)found.ByteLength);
+        // squares are cut as all pairs are, and have their bits
+        ForEachChunk(Chunk.OfMatrix(geometry, panels.Length * (dtype.BitSize / 8), (long)GramPairs.Count(panels.Length) * sizeof(double), _chunkBytes), (lane, chunk) =>
+        {
+            bool byColumn = geometry.GroupsAreColumns;
+            long groups = chunk.GroupsOf(geometry), parts = byColumn ? (chunk.Rows + Sums.RowsOfThread - 1) / Sums.RowsOfThread : PartsOfRow(chunk);
+            long values = count * groups * parts;
+            lane.Begin(
+                StagedBytes(panels.Length, dtype, chunk) + DeviceLane.Align(pairs.Length * sizeof(int)), FoldBytes(values), DeviceLane.Align(count * groups * sizeof(double)));
+            DeviceInputs there = Stage(lane, panels, dtype, chunk);
+            ArrayView<int> pairsThere = lane.Stage<int>(pairs);
+            lane.Upload();
+            ArrayView<double> partial = lane.Scratch<double>(values), result = lane.Result(count * groups, out double* made);
+            DeviceGeometry shape = chunk.On(geometry);
+            ArrayView<double> first = parts == 1 ? result : partial;
+            (byColumn ? _kernels.PairsOfColumns(dtype) : _kernels.PairsOfRows(dtype))(lane.Stream, Launch(values), there, pairsThere, shape, parts, first);
+            FoldParts(lane, partial, count * (byColumn ? 1 : groups), parts, byColumn ? groups : 1, result);
+            return () =>
+            {
+                for (int pair = 0; pair < count; pair++)
+                    Add(made + pair * groups, (double*)found.Pointer + (long)pair * geometry.Groups + chunk.GroupOf(geometry), groups);
+            };
+        });
+        for (int pair = 0; pair < count; pair++)
+            Add((double*)found.Pointer + (long)pair * geometry.Groups, sums.Row(pair), geometry.Groups);
+    }
+
+    /// <inheritdoc/>
+    public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
+    {
+        ScalarMath.CheckSums(inputs.Length, dots.Length);
+        TensorPanel[] panels = inputs.ToArray();
+        DType dtype = CommonType(inputs);
+        int count = panels.Length;
+        double[] found = new double[count];
+        bool same = a.Data == b.Data && a.Stride == b.Stride;
+        ForEachChunk(Chunk.OfMatrix(geometry, count * (dtype.BitSize / 8), count * (same ? 1 : 2) * sizeof(double), _chunkBytes), (lane, chunk) =>
+        {
+            long groups = chunk.GroupsOf(geometry), parts = (chunk.Rows + Sums.RowsOfThread - 1) / Sums.RowsOfThread, lanes = Math.Min(chunk.Columns, LanesOfRow);
+            long values = count * parts * lanes;
+            lane.Begin(
+                StagedBytes(count, dtype, chunk) + 2 * DeviceLane.Align(count * groups * sizeof(double)), FoldBytes(values), DeviceLane.Align(count * sizeof(double)));
+            DeviceInputs there = Stage(lane, panels, dtype, chunk);
+            ArrayView<double> scales = Stage(lane, a, count, chunk, geometry), coefficients = same ? scales : Stage(lane, b, count, chunk, geometry);
+            lane.Upload();
+            ArrayView<double> partial = lane.Scratch<double>(values), result = lane.Result(count, out double* made);
+            ArrayView<double> first = parts * lanes == 1 ? result : partial;
+            first.MemSetToZero(lane.Stream);
+            _kernels.Projections(dtype)(lane.Stream, Launch(parts * lanes), there, scales, coefficients, chunk.On(geometry), parts, lanes, first);
+            FoldParts(lane, partial, count, parts * lanes, 1, result);
+            return () =>
+            {
+                for (int k = 0; k < count; k++)
+                    found[k] += made[k];
+            };
+        });
+        for (int k = 0; k < count; k++)
+            dots[k] += found[k];
+    }
+
+    /// <inheritdoc/>
+    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+    {
+        ScalarMath.CheckInputs(inputs.Length, inputs.Length);
+        TensorPanel[] panels = inputs.ToArray();
+        DType dtype = CommonType(inputs), outType = output.Data is null ? DType.F64 : output.DType;
+        int count = panels.Length, outSize = output.Data is null ? 0 : outType.BitSize / 8;
+        long nonFinite = 0;
+        using var found = new NativeBuffer(squares is null ? 0 : (long)geometry.Groups * sizeof(double));
+        NativeMemory.Clear(found.Pointer, (nuint)found.ByteLength);
+        ForEachChunk(Chunk.OfMatrix(geometry, count * (dtype.BitSize / 8) + outSize, (count + 2) * sizeof(double), _chunkBytes), (lane, chunk) =>
+        {
+            bool byColumn = geometry.GroupsAreColumns;
+            long groups = chunk.GroupsOf(geometry), parts = (chunk.Rows + Sums.RowsOfThread - 1) / Sums.RowsOfThread;
+            long partsOfSquares = squares is null ? 0 : byColumn ? parts : PartsOfRow(chunk);
+            // rows' squares are summed from the combination itself
+            bool keeps = squares is not null && !byColumn;
+            lane.Begin(
+                StagedBytes(count, dtype, chunk) + DeviceLane.Align(count * groups * sizeof(double)) + DeviceLane.Align(groups * sizeof(double)) + 2 * DeviceLane.Align(sizeof(long)),
+                FoldBytes(partsOfSquares * groups) + (keeps ? DeviceLane.Align((long)chunk.Length * sizeof(double)) : 0),
+                DeviceLane.Align((long)chunk.Length * outSize) + DeviceLane.Align(groups * sizeof(double)) + CountBytes);
+            DeviceInputs there = Stage(lane, panels, dtype, chunk);
+            ArrayView<double> factors = Stage(lane, coefficients, count, chunk, geometry);
+            ArrayView<double> scalesThere = scales is null ? ArrayView<double>.Empty : Stage(lane, new GroupValues(scales, 0), 1, chunk, geometry);
+            ArrayView<long> origin = lane.Stage<long>([0]);
+            ArrayView<int> onePair = lane.Stage<int>([0, 0]);
+            lane.Upload();
+            ArrayView<byte> result = lane.Result((long)chunk.Length * outSize, out byte* made);
+            ArrayView<double> sums = lane.Result(squares is null ? 0 : groups, out double* madeSquares), partial = lane.Scratch<double>(partsOfSquares * groups);
+            ArrayView<double> first = partsOfSquares == 1 ? sums : partial;
+            Counts counts = CountsOf(lane, parts * chunk.Columns);
+            DeviceGeometry shape = chunk.On(geometry);
+            if (keeps)
+            {
+                ArrayView<byte> combination = lane.Scratch<byte>((long)chunk.Length * sizeof(double));
+                _kernels.Combine(dtype, DType.F64)(lane.Stream, counts.Launch, there, factors, ArrayView<double>.Empty, shape, parts, combination, ArrayView<double>.Empty, counts.There);
+                _kernels.PairsOfRows(DType.F64)(
+                    lane.Stream, Launch(groups * partsOfSquares), new DeviceInputs { Data = combination, Offsets = origin }, onePair, shape, partsOfSquares, first);
+            }
+
+            if (outSize > 0 || !keeps)
+            {
+                _kernels.Combine(dtype, outType)(
+                    lane.Stream, counts.Launch, there, factors, scalesThere, shape, parts, result, keeps || squares is null ? ArrayView<double>.Empty : first, counts.There);
+            }
+
+            if (squares is not null)
+                FoldParts(lane, partial, byColumn ? 1 : groups, partsOfSquares, byColumn ? groups : 1, sums);
+            return () =>
+            {
+                if (outSize > 0)
+                {
+                    chunk.CopyTo(made, output);
+                    nonFinite += counts.Sum();
+                }
+
+                if (squares is not null)
+                    Add(madeSquares, (double*)found.Pointer + chunk.GroupOf(geometry), groups);
+            };
+        });
+        if (squares is not null)
+            Add((double*)found.Pointer, squares, geometry.Groups);
+        return nonFinite;
+    }
+
+    /// <inheritdoc/>
+    public long CountNonFinite(TensorPanel input, int length)
+    {
+        TensorPanel[] panels = [input];
+        long nonFinite = 0;
+        ForEachChunk(Chunk.OfElements(length, input.DType.BitSize / 8, _chunkBytes), (lane, chunk) =>
+        {
+            lane.Begin(StagedBytes(1, input.DType, chunk), 0, CountBytes);
+            DeviceInputs there = Stage(lane, panels, input.DType, chunk);
+            lane.Upload();
+            Counts counts = CountsOf(lane, chunk.Length);
+            _kernels.CountNonFinite(input.DType)(lane.Stream, counts.Launch, there, chunk.Length, counts.There);
+            return () => nonFinite += counts.Sum();
+        });
+        return nonFinite;
+    }
+
+    /// <summary>Waits for nothing: no verb may be under way.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        while (_lanes.TryTake(out DeviceLane? lane))
+            lane.Dispose();
+        _accelerator.Dispose();
+        _context.Dispose();
+    }
+
+    private static long CountBytes => DeviceLane.Align(MostBlocks * sizeof(int));
+
+    /// <summary>Runs a verb's chunks on two lanes by turns: <paramref name="work"/> stages and starts, and returns what is done with the results, in the chunks' order.</summary>
+    private void ForEachChunk(List<Chunk> chunks, Func<DeviceLane, Chunk, Action> work)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        if (chunks.Count == 0)
+            return;
+        _accelerator.Bind();
+        DeviceLane[] lanes = [.. Enumerable.Range(0, Math.Min(chunks.Count, 2)).Select(_ => _lanes.TryTake(out DeviceLane? lane) ? lane : new DeviceLane(_accelerator))];
+        bool done = false;
+        try
+        {
+            for (int i = 0; i < chunks.Count; i++)
+            {
+                DeviceLane lane = lanes[i % lanes.Length];
+                lane.Finish();
+                lane.Download(work(lane, chunks[i]));
+            }
+
+            for (int i = 0; i < lanes.Length; i++)
+                lanes[(chunks.Count + i) % lanes.Length].Finish();
+            done = true;
+        }
+        finally
+        {
+            foreach (DeviceLane lane in lanes)
+            {
+                if (done)
+                    _lanes.Add(lane);
+                else
+                    Discard(lane);
+            }
+        }
+    }
+
+    /// <summary>After a failure a lane may be of no use; what else fails there is of no interest.</summary>
+    private static void Discard(DeviceLane lane)
+    {
+        try
+        {
+            lane.Abandon();
+            lane.Dispose();
+        }
+        catch (Exception e) when (DeviceFailure.Is(e))
+        {
+        }
+    }
+
+    private KernelConfig Launch(long items) => new((int)Math.Clamp((items + _threads - 1) / _threads, 1, MostBlocks), _threads);
+
+    private Counts CountsOf(DeviceLane lane, long items)
+    {
+        int blocks = Launch(items).GridDim.X;
+        ArrayView<int> there = lane.Result(blocks, out int* here);
+        return new Counts(new KernelConfig(blocks, _threads), there, here);
+    }
+
+    private static long PartsOfRow(Chunk chunk) => Math.Min(chunk.Columns, Math.Clamp(ThreadsOfRows / chunk.Rows, Fold, LanesOfRow));
+
+    private static long FoldBytes(long values)
+    {
+        long bytes = DeviceLane.Align(values * sizeof(double));
+        for (; values > 1; values = (values + Fold - 1) / Fold)
+            bytes += DeviceLane.Align((values + Fold - 1) / Fold * sizeof(double)) + DeviceLane.Align(values / Fold * sizeof(double));
+        return bytes + values * sizeof(double);
+    }
+
+    /// <summary>Adds outer x count x inner numbers over the count, in steps of <see cref="Fold"/>; nothing where there is one of each.</summary>
+    private void FoldParts(DeviceLane lane, ArrayView<double> partial, long outer, long count, long inner, ArrayView<double> result)
+    {
+        while (count > 1)
+        {
+            long left = (count + Fold - 1) / Fold;
+            ArrayView<double> folded = left == 1 ? result : lane.Scratch<double>(outer * left * inner);
+            _kernels.Fold()(lane.Stream, Launch(folded.Length), partial, count, inner, Fold, folded);
+            (partial, count) = (folded, left);
+        }
+    }
+
+    private static void Add(double* values, double* sums, long count)
+    {
+        for (long i = 0; i < count; i++)
+            sums[i] += values[i];
+    }
+
+    private static DType CommonType(ReadOnlySpan<TensorPanel> inputs)
+    {
+        DType first = inputs.Length > 0 ? inputs[0].DType : DType.F64;
+        foreach (TensorPanel input in inputs)
+        {
+            if (!input.DType.IsComputed)
+                throw Rounding.NotComputed(input.DType);
+            // each is widened on the way, exactly, as a kernel would
+            if (input.DType != first)
+                return DType.F64;
+        }
+
+        return first;
+    }
+
+    private static long StagedBytes(int inputs, DType dtype, Chunk chunk) =>
+        DeviceLane.Align(inputs * DeviceLane.Align((long)chunk.Length * (dtype.BitSize / 8))) + DeviceLane.Align(inputs * sizeof(long));
+
+    private static DeviceInputs Stage(DeviceLane lane, ReadOnlySpan<TensorPanel> inputs, DType dtype, Chunk chunk)
+    {
+        long each = DeviceLane.Align((long)chunk.Length * (dtype.BitSize / 8));
+        ArrayView<byte> there = lane.Stage(inputs.Length * each, out Span<byte> here);
+        ArrayView<long> offsets = lane.Stage(inputs.Length, out Span<long> places);
+        fixed (byte* first = here)
+        {
+            for (int k = 0; k < inputs.Length; k++)
+            {
+                places[k] = k * each;
+                chunk.CopyFrom(inputs[k], dtype, first + k * each);
+            }
+        }
+
+        return new DeviceInputs { Data = there, Offsets = offsets };
+    }
+
+    /// <summary>The chunk's groups of the values.</summary>
+    private static ArrayView<double> Stage(DeviceLane lane, GroupValues values, int inputs, Chunk chunk, PanelGeometry geometry)
+    {
+        int groups = (int)chunk.GroupsOf(geometry);
+        ArrayView<double> there = lane.Stage((long)inputs * groups, out Span<double> here);
+        for (int k = 0; k < inputs; k++)
+            new ReadOnlySpan<double>(values.Row(k) + chunk.GroupOf(geometry), groups).CopyTo(here[(k * groups)..]);
+        return there;
+    }
+
+    /// <summary>Counts by block, and how the kernel that makes them is started.</summary>
+    private readonly struct Counts(KernelConfig launch, ArrayView<int> there, int* here)
+    {
+        public KernelConfig Launch => launch;
+
+        public ArrayView<int> There => there;
+
+        public long Sum()
+        {
+            long sum = 0;
+            for (int i = 0; i < (int)There.Length; i++)
+                sum += here[i];
+            return sum;
+        }
+    }
+}

@@ -1,0 +1,219 @@
+using ILGPU;
+
+namespace FedICU.Gpu.Kernels;
+
+/// <summary>Sixteen bytes, which a device reads and writes at once.</summary>
+internal struct Words
+{
+    public uint X, Y, Z, W;
+}
+
+/// <summary>The values of up to sixteen bytes of elements: the first two, four or eight are used.</summary>
+internal struct Values
+{
+    public double V0, V1, V2, V3, V4, V5, V6, V7;
+
+    public double this[int i] => i switch { 0 => V0, 1 => V1, 2 => V2, 3 => V3, 4 => V4, 5 => V5, 6 => V6, _ => V7 };
+}
+
+/// <summary>A type of elements: widened exactly to float64 and rounded once from it, ties to even; each NaN is written as the positive quiet one.</summary>
+internal interface IElement
+{
+    /// <summary>Bytes of an element.</summary>
+    static abstract int Size { get; }
+
+    static abstract double Read(ArrayView<byte> data, long byteOffset, long index);
+
+    /// <summary>Writes an element; 1 where what is written is not finite.</summary>
+    static abstract int Write(ArrayView<byte> data, long byteOffset, long index, double value);
+
+    static abstract Values Widen(Words words);
+
+    static abstract Words Round(Values values);
+}
+
+internal struct F64 : IElement
+{
+    public static int Size => sizeof(double);
+
+    public static double Read(ArrayView<byte> data, long byteOffset, long index) => data.Cast<double>()[byteOffset / sizeof(double) + index];
+
+    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    {
+        ulong bits = Bits(value);
+        data.Cast<ulong>()[byteOffset / sizeof(double) + index] = bits;
+        return (bits & 0x7FF0_0000_0000_0000UL) == 0x7FF0_0000_0000_0000UL ? 1 : 0;
+    }
+
+    public static Values Widen(Words words) => new() { V0 = FromBits(words.X, words.Y), V1 = FromBits(words.Z, words.W) };
+
+    public static Words Round(Values values)
+    {
+        ulong low = Bits(values.V0), high = Bits(values.V1);
+        return new Words { X = (uint)low, Y = (uint)(low >> 32), Z = (uint)high, W = (uint)(high >> 32) };
+    }
+
+    private static double FromBits(uint low, uint high) => Interop.IntAsFloat((ulong)high << 32 | low);
+
+    private static ulong Bits(double value)
+    {
+        ulong bits = Interop.FloatAsInt(value);
+        return (bits & 0x7FFF_FFFF_FFFF_FFFFUL) > 0x7FF0_0000_0000_0000UL ? 0x7FF8_0000_0000_0000UL : bits;
+    }
+}
+
+internal struct F32 : IElement
+{
+    public static int Size => sizeof(float);
+
+    public static double Read(ArrayView<byte> data, long byteOffset, long index) => data.Cast<float>()[byteOffset / sizeof(float) + index];
+
+    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    {
+        uint bits = Bits(value);
+        data.Cast<uint>()[byteOffset / sizeof(float) + index] = bits;
+        return (bits & 0x7F80_0000U) == 0x7F80_0000U ? 1 : 0;
+    }
+
+    public static Values Widen(Words words) => new()
+    {
+        V0 = Interop.IntAsFloat(words.X),
+        V1 = Interop.IntAsFloat(words.Y),
+        V2 = Interop.IntAsFloat(words.Z),
+        V3 = Interop.IntAsFloat(words.W),
+    };
+
+    public static Words Round(Values values) => new() { X = Bits(values.V0), Y = Bits(values.V1), Z = Bits(values.V2), W = Bits(values.V3) };
+
+    private static uint Bits(double value)
+    {
+        uint bits = Interop.FloatAsInt((float)value);
+        return (bits & 0x7FFF_FFFFU) > 0x7F80_0000U ? 0x7FC0_0000U : bits;
+    }
+}
+
+internal struct BF16 : IElement
+{
+    public static int Size => sizeof(ushort);
+
+    public static double Read(ArrayView<byte> data, long byteOffset, long index) => Interop.IntAsFloat((uint)data.Cast<ushort>()[byteOffset / sizeof(ushort) + index] << 16);
+
+    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    {
+        uint bits = Bits(value);
+        data.Cast<ushort>()[byteOffset / sizeof(ushort) + index] = (ushort)bits;
+        return (bits & 0x7F80U) == 0x7F80U ? 1 : 0;
+    }
+
+    public static Values Widen(Words words) => new()
+    {
+        V0 = Low(words.X),
+        V1 = High(words.X),
+        V2 = Low(words.Y),
+        V3 = High(words.Y),
+        V4 = Low(words.Z),
+        V5 = High(words.Z),
+        V6 = Low(words.W),
+        V7 = High(words.W),
+    };
+
+    public static Words Round(Values values) => new()
+    {
+        X = Bits(values.V0) | Bits(values.V1) << 16,
+        Y = Bits(values.V2) | Bits(values.V3) << 16,
+        Z = Bits(values.V4) | Bits(values.V5) << 16,
+        W = Bits(values.V6) | Bits(values.V7) << 16,
+    };
+
+    private static double Low(uint word) => Interop.IntAsFloat(word << 16);
+
+    private static double High(uint word) => Interop.IntAsFloat(word & 0xFFFF_0000U);
+
+    private static uint Bits(double value)
+    {
+        uint bits = Narrow.ToOdd(value);
+        return (bits & 0x7FFF_FFFFU) > 0x7F80_0000U ? 0x7FC0U : bits + 0x7FFFU + (bits >> 16 & 1U) >> 16;
+    }
+}
+
+internal struct F16 : IElement
+{
+    public static int Size => sizeof(ushort);
+
+    public static double Read(ArrayView<byte> data, long byteOffset, long index) => FromBits(data.Cast<ushort>()[byteOffset / sizeof(ushort) + index]);
+
+    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    {
+        uint bits = Bits(value);
+        data.Cast<ushort>()[byteOffset / sizeof(ushort) + index] = (ushort)bits;
+        return (bits & 0x7C00U) == 0x7C00U ? 1 : 0;
+    }
+
+    public static Values Widen(Words words) => new()
+    {
+        V0 = FromBits(words.X & 0xFFFFU),
+        V1 = FromBits(words.X >> 16),
+        V2 = FromBits(words.Y & 0xFFFFU),
+        V3 = FromBits(words.Y >> 16),
+        V4 = FromBits(words.Z & 0xFFFFU),
+        V5 = FromBits(words.Z >> 16),
+        V6 = FromBits(words.W & 0xFFFFU),
+        V7 = FromBits(words.W >> 16),
+    };
+
+    public static Words Round(Values values) => new()
+    {
+        X = Bits(values.V0) | Bits(values.V1) << 16,
+        Y = Bits(values.V2) | Bits(values.V3) << 16,
+        Z = Bits(values.V4) | Bits(values.V5) << 16,
+        W = Bits(values.V6) | Bits(values.V7) << 16,
+    };
+
+    // fraction and exponent as those of a float64 whose exponent is 1008 too small: times 2^1008 makes it right, of subnormals too; float64 is what no device flushes
+    private static double FromBits(uint bits)
+    {
+        uint magnitude = (bits & 0x7FFFU) << 13, sign = (bits & 0x8000U) << 16;
+        // infinity and NaN have the largest exponent in both types
+        if ((bits & 0x7C00U) == 0x7C00U)
+            return Interop.IntAsFloat(sign | 0x7F80_0000U | magnitude);
+        ulong wide = (ulong)magnitude << 29;
+        double value = Interop.IntAsFloat(wide) * 2.7430620343968443e+303;
+        return sign == 0 ? value : -value;
+    }
+
+    private static uint Bits(double value)
+    {
+        uint bits = Narrow.ToOdd(value), sign = bits >> 16 & 0x8000U, magnitude = bits & 0x7FFF_FFFFU;
+        if (magnitude > 0x7F80_0000U)
+            return 0x7E00U;
+        // 2^16 and above
+        if (magnitude >= 0x4780_0000U)
+            return sign | 0x7C00U;
+        int exponent = (int)(magnitude >> 23) - 127;
+        if (exponent < -26)
+            return sign;
+        uint significand = magnitude & 0x7F_FFFFU | 0x80_0000U;
+        int dropped = exponent < -14 ? -1 - exponent : 13;
+        uint kept = significand >> dropped, rest = significand & (1U << dropped) - 1U, half = 1U << dropped - 1;
+        if (rest > half || rest == half && (kept & 1U) != 0)
+            kept++;
+        uint biased = exponent < -14 ? 0U : (uint)(exponent + 14) << 10;
+        return sign | biased + kept;
+    }
+}
+
+internal static class Narrow
+{
+    /// <summary>The bits of the value as binary32 rounded to odd, from which a narrower type is rounded as from the value itself (Boldo and Melquiond 2008).</summary>
+    public static uint ToOdd(double value)
+    {
+        float nearest = (float)value;
+        uint bits = Interop.FloatAsInt(nearest);
+        double back = nearest;
+        if (back == value || (bits & 0x7FFF_FFFFU) > 0x7F80_0000U)
+            return bits;
+        if (Math.Abs(back) > Math.Abs(value))
+            bits--;
+        return bits | 1U;
+    }
+}

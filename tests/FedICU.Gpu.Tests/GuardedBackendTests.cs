@@ -1,0 +1,117 @@
+using FedICU.Compute;
+using ILGPU.Runtime;
+
+namespace FedICU.Gpu.Tests;
+
+/// <summary>A device that is lost, has no memory left or cannot compile a kernel ends in the processor's result and one warning; never in a wrong model.</summary>
+internal sealed unsafe class GuardedBackendTests
+{
+    private static readonly Exception[] Failures =
+    [
+        new FakeFailure("the device was lost"), new InsufficientMemoryException("out of device memory"), new NotSupportedException("the kernel cannot be compiled"),
+    ];
+
+    [Test]
+    public void TheProcessorTakesOverInMidRound([ValueSource(nameof(Failures))] Exception failure, [Values(0, 1, 2, 5)] int after)
+    {
+        var warnings = new List<string>();
+        using var backend = new GuardedBackend(new Failing(failure, after), "fake: a device", new GpuOptions { LeastBytes = 0, Warning = warnings.Add });
+        LongTensors.RoundsAgree(backend, "fedicu");
+        Assert.That(warnings, Is.EqualTo(new[] { $"fake: a device failed: {failure.Message}. The processor goes on with its work." }));
+        Assert.That(backend.Name, Is.EqualTo("simd"));
+    }
+
+    [Test]
+    public void WithoutFallbackOneSentenceEndsTheRound([ValueSource(nameof(Failures))] Exception failure)
+    {
+        using var backend = new GuardedBackend(new Failing(failure, 3), "fake: a device", new GpuOptions { LeastBytes = 0, Fallback = false });
+        var thrown = Assert.Catch<FedIcuException>(() => LongTensors.RoundsAgree(backend, "fedicu"));
+        Assert.That(thrown!.Message, Is.EqualTo($"fake: a device failed: {failure.Message}."));
+    }
+
+    [Test]
+    public void SmallVerbsStayOnTheProcessor()
+    {
+        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), 0), "fake: a device", new GpuOptions { LeastBytes = 1 << 20, Warning = Assert.Fail });
+        float* values = stackalloc float[16];
+        Assert.That(backend.CountNonFinite(new TensorPanel(values, DType.F32), 16), Is.Zero);
+        Assert.That(backend.Name, Is.EqualTo("fake"));
+    }
+
+    [Test]
+    public void WhatAFailedVerbMayHaveOverwrittenIsNotLeftToTheDevice()
+    {
+        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), 0), "fake: a device", new GpuOptions { LeastBytes = 0, Warning = Assert.Fail });
+        float* values = stackalloc float[16];
+        values[0] = 4;
+        var panel = new TensorPanel(values, DType.F32);
+        backend.WeightedSum([panel, panel], [1, 1], 4, 16, panel);
+        Assert.That(values[0], Is.EqualTo(2));
+    }
+
+    [TestCase(null), TestCase("auto"), TestCase("simd"), TestCase("reference"), TestCase("cuda"), TestCase("opencl")]
+    public void EveryNameGivesABackendOnAnyMachine(string? name)
+    {
+        var warnings = new List<string>();
+        IComputeBackend backend = ComputeBackends.Create(name, new GpuOptions { Warning = warnings.Add });
+        LongTensors.RoundsAgree(backend, "fedavg");
+        Assert.That(warnings, Is.All.EndsWith("The processor does its work."));
+        (backend as IDisposable)?.Dispose();
+    }
+
+    [Test]
+    public void AnUnknownNameIsRefused()
+    {
+        var thrown = Assert.Throws<ArgumentException>(() => ComputeBackends.Create("tpu"));
+        Assert.That(thrown!.Message, Does.StartWith("The backend 'tpu' is unknown; auto, cuda, opencl, simd, reference are known."));
+    }
+
+    [Test]
+    public void AWrongResultIsFound([Values] bool quick)
+    {
+        VerificationResult result = BackendVerification.Run(new Failing(null, 0), quick);
+        Assert.That(GpuDevices.Refusal(result), Is.EqualTo("its results are wrong (CountNonFinite of F64)."));
+    }
+
+    private sealed class FakeFailure(string message) : AcceleratorException(message)
+    {
+        public override AcceleratorType AcceleratorType => AcceleratorType.Cuda;
+    }
+
+    /// <summary>The processor under another name, which fails after some verbs; or only counts wrongly.</summary>
+    private sealed class Failing(Exception? failure, int after) : IComputeBackend
+    {
+        private readonly SimdBackend _simd = new();
+        private int _calls;
+
+        public string Name => "fake";
+
+        public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output) =>
+            Next().WeightedSum(inputs, weights, divisor, length, output);
+
+        public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums) => Next().AddSquares(inputs, geometry, sums);
+
+        public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams) => Next().AddGram(inputs, geometry, grams);
+
+        public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots) =>
+            Next().AddProjections(inputs, geometry, a, b, dots);
+
+        public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares) =>
+            Next().Combine(inputs, geometry, coefficients, scales, output, squares);
+
+        public long CountNonFinite(TensorPanel input, int length) => Next().CountNonFinite(input, length) + (failure is null ? 1 : 0);
+
+        public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global) =>
+            Next().AddMoments(inputs, length, ref update, ref global);
+
+        public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum) =>
+            Next().SelectImportant(inputs, length, update, global, mask, momentum);
+
+        public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance) =>
+            Next().Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
+
+        public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) => Next().AddProximal(local, global, mu, length, gradient);
+
+        private SimdBackend Next() => failure is not null && Interlocked.Increment(ref _calls) > after ? throw failure : _simd;
+    }
+}
