@@ -20,7 +20,7 @@ public sealed unsafe partial class GpuBackend
             DeviceImportance there = panels.Stage(lane, chunk);
             lane.Upload();
             ArrayView<double> result = lane.Result(values, out double* made);
-            var launch = new KernelConfig((int)Math.Min(blocks, MostBlocks), _threads);
+            var launch = new KernelConfig((int)Math.Min(blocks, _mostBlocks), _threads);
             _kernels.Moments(panels.Type, panels.MomentumType)(lane.Stream, launch, there, chunk.Length, result);
             return () =>
             {

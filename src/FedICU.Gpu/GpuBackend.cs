@@ -15,8 +15,8 @@ namespace FedICU.Gpu;
 /// </summary>
 public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
 {
-    // enough to keep a device busy
-    private const int MostBlocks = 4096;
+    // enough to keep a device busy; each block costs the debugging device much
+    private const int MostBlocks = 4096, MostBlocksOnCpu = 2;
 
     // neighbours that one thread adds; lanes of a row; parts of a fixed reduction shape
     private const int Fold = 64, LanesOfRow = 8192, ThreadsOfRows = 1 << 16, MostSums = 1 << 16;
@@ -26,7 +26,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     private readonly KernelSet _kernels;
     private readonly ConcurrentBag<DeviceLane> _lanes = [];
     private readonly long _chunkBytes;
-    private readonly int _threads;
+    private readonly int _threads, _mostBlocks;
     private int _disposed;
 
     /// <summary>Takes a device over, and the context it is of.</summary>
@@ -34,6 +34,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     {
         (_context, _accelerator, Name, _chunkBytes) = (context, accelerator, name, chunkBytes);
         _kernels = new KernelSet(accelerator);
+        _mostBlocks = accelerator.AcceleratorType == AcceleratorType.CPU ? MostBlocksOnCpu : MostBlocks;
         _threads = 1;
         while (2 * _threads <= Math.Min(Blocks.MostThreads, accelerator.MaxNumThreadsPerGroup))
             _threads *= 2;
@@ -315,7 +316,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         }
     }
 
-    private KernelConfig Launch(long items) => new((int)Math.Clamp((items + _threads - 1) / _threads, 1, MostBlocks), _threads);
+    private KernelConfig Launch(long items) => new((int)Math.Clamp((items + _threads - 1) / _threads, 1, _mostBlocks), _threads);
 
     private Counts CountsOf(DeviceLane lane, long items)
     {
