@@ -113,7 +113,7 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
         bool tiny = typeof(T) == typeof(Overhead);
         Job job = Job.Default.WithToolchain(InProcessEmitToolchain.Instance).WithStrategy(RunStrategy.Monitoring)
             .WithInvocationCount(tiny ? 16 : 1).WithUnrollFactor(1).WithWarmupCount(round > 1 ? 0 : round > 0.3 || seconds < 0.2 ? 1 : 3)
-            .WithIterationCount((int)Math.Clamp(seconds * (quick ? 0.4 : 1) / Math.Max(round, 0.01), round > 1 || quick && seconds < 0.2 ? 2 : 3, 15));
+            .WithIterationCount((int)Math.Clamp(seconds * (quick ? 0.4 : 1) / Math.Max(round, 0.01), round > 4 ? 1 : round > 1 || quick && seconds < 0.2 ? 2 : 3, 15));
         IConfig config = ManualConfig.CreateEmpty().AddJob(job).AddLogger(_log).AddColumnProvider(DefaultColumnProviders.Instance)
             .WithOptions(ConfigOptions.DisableLogFile).WithArtifactsPath(artifacts);
         if (names.Length > 0)

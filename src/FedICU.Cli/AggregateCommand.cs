@@ -27,7 +27,8 @@ internal sealed class AggregateCommand : FedIcuCommand
     protected override async Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken)
     {
         string? reportPath = line.GetValue(_report);
-        RoundPlan plan = _round.Read(line, new RoundOptions { OutputDType = Flags.ReadDType(line.GetValue(_dtype)), Statistics = reportPath is not null });
+        RoundPlan plan = _round.Read(line, new RoundOptions { OutputDType = Flags.ReadDType(line.GetValue(_dtype)), Statistics = reportPath is not null }, Terminal);
+        using var device = plan.Configured.Options.Backend as IDisposable;
         string output = Paths.ReadOutput("--output", line.GetRequiredValue(_output));
         Paths.KeepApart("--output", output, plan.Clients.Places, plan.Global);
         Paths.KeepApart("--report", reportPath, [("the output", output), ("the global model", plan.Global), .. plan.Clients.Places]);

@@ -69,6 +69,7 @@ internal static class CommandLine
             new InspectCommand(terminal),
             new DiffCommand(terminal),
             new VerifyCommand(terminal),
+            new DevicesCommand(terminal),
         };
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         help.Action = new HelpWithExamples((HelpAction)help.Action!);

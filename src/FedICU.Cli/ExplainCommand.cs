@@ -21,7 +21,8 @@ internal sealed class ExplainCommand : FedIcuCommand
 
     protected override async Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken)
     {
-        RoundPlan plan = _round.Read(line, new RoundOptions { Statistics = true });
+        RoundPlan plan = _round.Read(line, new RoundOptions { Statistics = true }, Terminal);
+        using var device = plan.Configured.Options.Backend as IDisposable;
         using TensorSource global = Paths.Open("--global", plan.Global);
         RoundReport report = (await plan.RunAsync(global, TensorSink.Discard, Terminal, cancellationToken)).Report;
 

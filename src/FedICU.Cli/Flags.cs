@@ -1,16 +1,20 @@
 using System.CommandLine;
 using System.Globalization;
 using FedICU.Compute;
+using FedICU.Gpu;
 
 namespace FedICU.Cli;
 
 /// <summary>The options that several commands share: how they are shown, and how their values are read.</summary>
 internal static class Flags
 {
-    private const string Backends = "auto, simd or reference";
+    private static readonly string Backends = string.Join(", ", ComputeBackends.Names);
 
     // more than any machine's processors; each thread takes memory of its own
     private const int MostThreads = 1024;
+
+    /// <summary>Set to 1, a device that was asked for and is not there, or fails, ends the command.</summary>
+    public const string RequireGpu = "FEDICU_REQUIRE_GPU";
 
     public const string ModelForms = "A .safetensors file, a model.safetensors.index.json with its shards, or a folder that holds an adapter, a sharded model or a model.safetensors.";
 
@@ -35,7 +39,7 @@ internal static class Flags
     public static Option<string[]> Settings(string names) =>
         new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; once for each: {names}." };
 
-    public static Option<string?> Backend() => Optional("--backend", "BACKEND", $"What computes: {Backends}. Default: auto.");
+    public static Option<string?> Backend() => Optional("--backend", "BACKEND", $"What computes: {Backends}. Default: {ComputeBackends.Variable}, otherwise auto: a GPU where one is there and passes its check.");
 
     public static Option<string?> Threads() => Optional("--threads", "N", $"How many threads compute, at most {MostThreads}; no effect on the result. Default: 0, one for each processor.");
 
@@ -52,12 +56,22 @@ internal static class Flags
         return text ?? otherwise;
     }
 
-    public static IComputeBackend ReadBackend(string? text) => text switch
+    /// <summary>Creates the backend, of which a warning tells where it is not the one asked for; the caller's to dispose of.</summary>
+    public static IComputeBackend ReadBackend(string? text, Terminal terminal) =>
+        ReadBackend(text, new GpuOptions { Warning = terminal.Warn, Fallback = Environment.GetEnvironmentVariable(RequireGpu) != "1" });
+
+    /// <summary>The same with options of the command's own.</summary>
+    public static IComputeBackend ReadBackend(string? text, GpuOptions options)
     {
-        null or "auto" or "simd" => new SimdBackend(),
-        "reference" => new ReferenceBackend(),
-        _ => throw new UsageException($"The backend '{text}' is unknown; {Backends} was expected."),
-    };
+        try
+        {
+            return ComputeBackends.Create(text, options);
+        }
+        catch (ArgumentException e)
+        {
+            throw new UsageException(e.Message.Split(" (Parameter")[0]);
+        }
+    }
 
     public static DType? ReadDType(string? text)
     {

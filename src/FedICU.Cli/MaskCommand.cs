@@ -35,7 +35,8 @@ internal sealed class MaskCommand : FedIcuCommand
 
     private async Task<int> MaskAsync(ParseResult line, CancellationToken cancellationToken)
     {
-        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend));
+        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), Terminal);
+        using var device = backend as IDisposable;
         string? mask = Flags.ReadMask(line.GetValue(_mask));
         List<KeyValuePair<string, string>> settings = Flags.ReadSettings(line.GetValue(_settings));
         if (mask is not null && settings.Exists(setting => setting.Key == "mask"))

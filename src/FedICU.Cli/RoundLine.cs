@@ -30,10 +30,10 @@ internal sealed class RoundLine(bool strategyRequired)
     }
 
     /// <summary>Reads the values that must be known for the line to be understood, then those that can be refused; opens no file.</summary>
-    public RoundPlan Read(ParseResult line, RoundOptions options)
+    public RoundPlan Read(ParseResult line, RoundOptions options, Terminal terminal)
     {
         string strategy = Flags.ReadStrategy(line.GetValue(_strategy), "fedicu");
-        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend));
+        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), terminal);
         options = options with { Backend = backend, Threads = Flags.ReadThreads(line.GetValue(_threads)), Round = Flags.ReadRound(line.GetValue(_round)) };
         ConfiguredRound round = AggregatorCatalog.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
         return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(line.GetRequiredValue(_clients), line.GetValue(_weights)));

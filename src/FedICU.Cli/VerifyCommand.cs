@@ -1,24 +1,38 @@
 using System.CommandLine;
 using FedICU.Compute;
+using FedICU.Gpu;
 
 namespace FedICU.Cli;
 
 /// <summary><c>fedicu verify</c>: whether this machine computes as it should.</summary>
 internal sealed class VerifyCommand : FedIcuCommand
 {
-    private readonly Option<string?> _backend = Flags.Optional("--backend", "BACKEND", "auto, simd or reference. Default: each of them.");
+    private readonly Option<string?> _backend = Flags.Optional("--backend", "BACKEND", $"{string.Join(", ", ComputeBackends.Names)}. Default: the processor's and, where there is one, the GPU's.");
 
     public VerifyCommand(Terminal terminal) : base("verify", "Runs each backend against the float64 reference on random data; exit code 1 where one fails.", terminal) =>
         Add(_backend);
 
-    public override IReadOnlyList<string> Examples => ["fedicu verify", "fedicu verify --backend simd"];
+    public override IReadOnlyList<string> Examples => ["fedicu verify", "fedicu verify --backend cuda"];
 
     protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) => Task.Run(() => Run(line, cancellationToken), cancellationToken);
 
     private int Run(ParseResult line, CancellationToken cancellationToken)
     {
-        IComputeBackend[] backends = line.GetValue(_backend) is { } name ? [Flags.ReadBackend(name)] : [new SimdBackend(), new ReferenceBackend()];
-        return Verify(backends, Terminal, cancellationToken) ? ExitCode.Done : ExitCode.Refused;
+        // a device is asked for every verb, and nothing stands in for it
+        var options = new GpuOptions { LeastBytes = 0, Fallback = false, Warning = Terminal.Warn };
+        List<IComputeBackend> backends = line.GetValue(_backend) is { } name ? [Flags.ReadBackend(name, options)] : [new SimdBackend(), new ReferenceBackend()];
+        if (backends.Count > 1 && ComputeBackends.Best(options) is IDisposable and IComputeBackend gpu)
+            backends.Add(gpu);
+        else if (backends.Count > 1 && Environment.GetEnvironmentVariable(Flags.RequireGpu) == "1")
+            throw new RefusedException($"{Flags.RequireGpu}=1, and no GPU was found that passes its check.");
+        try
+        {
+            return Verify(backends, Terminal, cancellationToken) ? ExitCode.Done : ExitCode.Refused;
+        }
+        finally
+        {
+            backends.ForEach(backend => (backend as IDisposable)?.Dispose());
+        }
     }
 
     /// <summary>Verifies the backends and shows each one's table.</summary>

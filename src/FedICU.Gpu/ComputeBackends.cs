@@ -20,9 +20,9 @@ public static class ComputeBackends
         options ??= new GpuOptions();
         foreach (GpuKind kind in Enum.GetValues<GpuKind>())
         {
-            if (GpuDevices.TryCreate(kind, options, out string? reason) is { } backend)
+            if (GpuDevices.TryCreate(kind, options, gpusOnly: true, out string? reason, out bool refused) is { } backend)
                 return new GuardedBackend(backend, backend.Description, options);
-            if (reason is not null && GpuDevices.HasDriver(kind))
+            if (refused)
                 options.Warning?.Invoke($"{reason} The processor does its work.");
         }
 
@@ -53,7 +53,7 @@ public static class ComputeBackends
 
     private static IComputeBackend Of(GpuKind kind, GpuOptions options)
     {
-        if (GpuDevices.TryCreate(kind, options, out string? reason) is { } backend)
+        if (GpuDevices.TryCreate(kind, options, gpusOnly: false, out string? reason, out _) is { } backend)
             return new GuardedBackend(backend, backend.Description, options);
         if (!options.Fallback)
             throw new GpuException(reason!);

@@ -53,7 +53,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     /// <param name="reason">Why there is none, in a sentence.</param>
     public static bool TryCreate(GpuKind kind, GpuOptions? options, [NotNullWhen(true)] out GpuBackend? backend, [NotNullWhen(false)] out string? reason)
     {
-        backend = GpuDevices.TryCreate(kind, options ?? new GpuOptions(), out reason);
+        backend = GpuDevices.TryCreate(kind, options ?? new GpuOptions(), gpusOnly: false, out reason, out _);
         return backend is not null;
     }
 

@@ -52,17 +52,23 @@ public static class GpuDevices
             if (!HasDriver(kind))
                 continue;
             using Context context = CreateContext(kind);
-            for (int i = 0; i < context.Devices.Length; i++)
-                devices.Add(Describe(context.Devices[i], kind, i, Refusal(kind, context.Devices[i])));
+            Device[] found = DevicesOf(context);
+            for (int i = 0; i < found.Length; i++)
+                devices.Add(Describe(found[i], kind, i, Refusal(kind, found[i])));
         }
 
         return devices;
     }
 
     /// <summary>Creates the backend of a kind's device.</summary>
-    /// <returns>Null, with the reason, where there is none that passes its self-check.</returns>
-    internal static GpuBackend? TryCreate(GpuKind kind, GpuOptions options, out string? reason)
+    /// <param name="kind">How it is programmed.</param>
+    /// <param name="options">Which device, and how.</param>
+    /// <param name="gpusOnly">Whether a processor that an OpenCL driver presents as a device is none.</param>
+    /// <param name="reason">Why there is none that passes its self-check.</param>
+    /// <param name="refused">Whether one is there, and cannot be used.</param>
+    internal static GpuBackend? TryCreate(GpuKind kind, GpuOptions options, bool gpusOnly, out string? reason, out bool refused)
     {
+        refused = false;
         reason = HasDriver(kind) ? null : $"{NameOf(kind)}: no driver was found.";
         if (reason is not null)
             return null;
@@ -71,15 +77,17 @@ public static class GpuDevices
         try
         {
             context = CreateContext(kind);
-            if (Choose(context, options.Device) is not { } device)
+            if (Choose(context, options.Device, gpusOnly) is not { } device)
             {
-                reason = options.Device is { } number ? $"{NameOf(kind)}: there is no device {number}; the driver reports {context.Devices.Length}." : $"{NameOf(kind)}: the driver reports no device.";
+                reason = options.Device is { } number ? $"{NameOf(kind)}: there is no device {number}; the driver reports {DevicesOf(context).Length}." : $"{NameOf(kind)}: the driver reports no device that can be used.";
+                refused = options.Device is not null;
                 return null;
             }
 
             if (Refusal(kind, device) is { } refusal)
             {
                 reason = $"{NameOf(kind)}: {device.Name}: {refusal}";
+                refused = true;
                 return null;
             }
 
@@ -91,6 +99,7 @@ public static class GpuDevices
         catch (Exception e) when (DeviceFailure.Is(e))
         {
             reason = $"{NameOf(kind)}: {DeviceFailure.Describe(e)}";
+            refused = true;
             return null;
         }
         finally
@@ -131,12 +140,19 @@ public static class GpuDevices
         return library.Contains("OpenCL", StringComparison.Ordinal) && NativeLibrary.TryLoad("libOpenCL.so.1", out IntPtr handle) ? handle : IntPtr.Zero;
     }
 
-    private static Device? Choose(Context context, int? number)
+    private static Device? Choose(Context context, int? number, bool gpusOnly)
     {
+        Device[] devices = DevicesOf(context);
         if (number is { } wanted)
-            return wanted >= 0 && wanted < context.Devices.Length ? context.Devices[wanted] : null;
-        return context.Devices.Length <= 1 ? context.Devices.FirstOrDefault() : context.Devices.MaxBy(device => FreeMemory(device, context));
+            return wanted >= 0 && wanted < devices.Length ? devices[wanted] : null;
+        // a processor that an OpenCL driver presents as a device is the last choice
+        Device[] gpus = [.. devices.Where(device => device is not CLDevice { DeviceType: CLDeviceType.CL_DEVICE_TYPE_CPU })];
+        devices = gpus.Length > 0 || gpusOnly ? gpus : devices;
+        return devices.Length <= 1 ? devices.FirstOrDefault() : devices.MaxBy(device => FreeMemory(device, context));
     }
+
+    // ILGPU puts its debugging device where there is no other
+    private static Device[] DevicesOf(Context context) => [.. context.Devices.Where(device => device is CudaDevice or CLDevice)];
 
     // OpenCL tells no free memory
     private static long FreeMemory(Device device, Context context)
@@ -169,7 +185,7 @@ public static class GpuDevices
         try
         {
             Context context = CreateContext(kind);
-            Device device = context.Devices.First(device => IdOf(device) == id);
+            Device device = DevicesOf(context).First(device => IdOf(device) == id);
             using var backend = new GpuBackend(context, device.CreateAccelerator(context), NameOf(kind), new GpuOptions().ChunkBytes);
             return Refusal(BackendVerification.Run(backend, quick: true));
         }

@@ -20,7 +20,7 @@ public sealed class UsageTests
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "b", "--output", "o.safetensors"], "'b' was not expected by 'fedicu aggregate'");
         yield return Line(["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "fedavg, fedprox, fedicu");
         yield return Line(["aggregate", "--strategy", "FedAvg", .. Round, "--output", "o.safetensors"], "'FedAvg'");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--backend", "gpux"], "'gpux'", "auto, simd or reference");
+        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--backend", "gpux"], "'gpux'", "auto, cuda, opencl, simd, reference");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "f12"], "'f12'", "bf16");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "i64"], "'i64'");
         yield return Line(["aggregate", .. Round, "--output", "o.safetensors"], "'--strategy'", "required by 'fedicu aggregate'");
@@ -46,7 +46,7 @@ public sealed class UsageTests
         yield return Line(["inspect", "a", "b"], "'b'");
         yield return Line(["inspect", "a", "--version"], "'--version'");
         yield return Line(["diff", "a"], "B");
-        yield return Line(["verify", "--backend", "cuda"], "'cuda'");
+        yield return Line(["verify", "--backend", "tpu"], "'tpu'");
         yield return Line(["help", "bogus"], "'bogus'", "aggregate, mask");
 
         static TestCaseData Line(string[] args, params string[] parts) => new TestCaseData(args, parts).SetArgDisplayNames(string.Join(" ", args));

@@ -16,7 +16,7 @@ public sealed class WrongInputTests
 
     [TestCase("aggregate", "--strategy", "fedavg", "--global", "g", "--output", "o.safetensors", "--client")]
     [TestCase("explain", "--global", "g", "--client")]
-    [TestCase("mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--backend", "cuda")]
+    [TestCase("mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--backend", "tpu")]
     [TestCase("mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--frobnicate", "x")]
     [TestCase("mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--mask")]
     [TestCase("explain", "--global", "g", "--client", "a", "--output", "o.safetensors")]

@@ -48,8 +48,14 @@ internal static class Sums
             double weight = weights[0];
             var sum = new Values
             {
-                V0 = weight * x.V0, V1 = weight * x.V1, V2 = weight * x.V2, V3 = weight * x.V3,
-                V4 = weight * x.V4, V5 = weight * x.V5, V6 = weight * x.V6, V7 = weight * x.V7,
+                V0 = weight * x.V0,
+                V1 = weight * x.V1,
+                V2 = weight * x.V2,
+                V3 = weight * x.V3,
+                V4 = weight * x.V4,
+                V5 = weight * x.V5,
+                V6 = weight * x.V6,
+                V7 = weight * x.V7,
             };
             for (int k = 1; k < inputs.Count; k++)
             {

@@ -28,7 +28,7 @@ internal sealed partial class SnippetTests
         Assert.That(regions.Keys, Does.Contain(fence.Name), $"{fence}: there is no such region in the Docs folder of the tests");
         Match head = UsingsPattern().Match(fence.Text);
         foreach (Capture name in head.Groups["name"].Captures)
-            Assert.That(typeof(IAggregator).Assembly.GetExportedTypes().Select(type => type.Namespace), Does.Contain(name.Value), fence.ToString());
+            Assert.That(typeof(IAggregator).Assembly.GetExportedTypes().Concat(typeof(Gpu.ComputeBackends).Assembly.GetExportedTypes()).Select(type => type.Namespace), Does.Contain(name.Value), fence.ToString());
         Assert.That(Normal(fence.Text[head.Length..]), Is.EqualTo(regions[fence.Name]), fence.ToString());
     }
 
