@@ -17,7 +17,7 @@ public sealed unsafe partial class GpuBackend
         {
             long blocks = (chunk.Length + MagnitudeMoments.Block - 1) / MagnitudeMoments.Block, values = blocks * Client.MomentsOfBlock;
             lane.Begin(panels.StagedBytes(chunk), 0, DeviceLane.Align(values * sizeof(double)));
-            DeviceImportance there = panels.Stage(lane, chunk);
+            DeviceImportance there = panels.Stage(this, lane, chunk);
             lane.Upload();
             ArrayView<double> result = lane.Result(values, out double* made);
             var launch = new KernelConfig((int)Math.Min(blocks, _mostBlocks), _threads);
@@ -49,7 +49,7 @@ public sealed unsafe partial class GpuBackend
         {
             int bytes = (chunk.Length + 7) / 8;
             lane.Begin(panels.StagedBytes(chunk), 0, DeviceLane.Align(bytes) + DeviceLane.Align((long)chunk.Length * momentumSize) + CountBytes);
-            DeviceImportance there = panels.Stage(lane, chunk);
+            DeviceImportance there = panels.Stage(this, lane, chunk);
             lane.Upload();
             ArrayView<byte> bits = lane.Result(bytes, out byte* made), kept = lane.Result((long)chunk.Length * momentumSize, out byte* madeMomentum);
             Counts counts = CountsOf(lane, bytes);
@@ -77,7 +77,7 @@ public sealed unsafe partial class GpuBackend
         ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement + 2 * sizeof(double), _chunkBytes), (lane, chunk) =>
         {
             lane.Begin(panels.StagedBytes(chunk), 0, 2 * DeviceLane.Align((long)chunk.Length * sizeof(double)));
-            DeviceImportance there = panels.Stage(lane, chunk);
+            DeviceImportance there = panels.Stage(this, lane, chunk);
             lane.Upload();
             ArrayView<double> ofUpdate = lane.Result(updateImportance is null ? 0 : chunk.Length, out double* madeUpdate);
             ArrayView<double> ofGlobal = lane.Result(globalImportance is null ? 0 : chunk.Length, out double* madeGlobal);
@@ -104,7 +104,7 @@ public sealed unsafe partial class GpuBackend
         ForEachChunk(Chunk.OfElements(length, panels.Length * (dtype.BitSize / 8) + 2 * size, _chunkBytes), (lane, chunk) =>
         {
             long sums = Math.Min(chunk.Length, MostSums), bytes = (long)chunk.Length * size;
-            lane.Begin(StagedBytes(panels.Length, dtype, chunk) + DeviceLane.Align(bytes), FoldBytes(sums), DeviceLane.Align(bytes) + DeviceLane.Align(sizeof(double)));
+            lane.Begin(StagedBytes(panels, dtype, chunk) + DeviceLane.Align(bytes), FoldBytes(sums), DeviceLane.Align(bytes) + DeviceLane.Align(sizeof(double)));
             DeviceInputs there = Stage(lane, panels, dtype, chunk);
             ArrayView<byte> added = lane.Stage(bytes, out Span<byte> staged);
             fixed (byte* first = staged)
@@ -166,12 +166,12 @@ public sealed unsafe partial class GpuBackend
 
         public int BytesOfElement => _models.Length * (Type.BitSize / 8) + _momentum.Length * (MomentumType.BitSize / 8);
 
-        public long StagedBytes(Chunk chunk) => GpuBackend.StagedBytes(_models.Length, Type, chunk) + GpuBackend.StagedBytes(_momentum.Length, MomentumType, chunk);
+        public long StagedBytes(Chunk chunk) => GpuBackend.StagedBytes(_models, Type, chunk) + GpuBackend.StagedBytes(_momentum, MomentumType, chunk);
 
-        public DeviceImportance Stage(DeviceLane lane, Chunk chunk) => new()
+        public DeviceImportance Stage(GpuBackend backend, DeviceLane lane, Chunk chunk) => new()
         {
-            Models = GpuBackend.Stage(lane, _models, Type, chunk),
-            Momentum = _momentum.Length == 0 ? ArrayView<byte>.Empty : GpuBackend.Stage(lane, _momentum, MomentumType, chunk).Data,
+            Models = backend.Stage(lane, _models, Type, chunk),
+            Momentum = _momentum.Length == 0 ? ArrayView<byte>.Empty : backend.Stage(lane, _momentum, MomentumType, chunk).Data,
             Rule = (int)_inputs.Rule,
             Beta = _inputs.Beta,
         };

@@ -27,6 +27,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     private readonly ConcurrentBag<DeviceLane> _lanes = [];
     private readonly long _chunkBytes;
     private readonly int _threads, _mostBlocks;
+    private readonly Lazy<AddressSpace> _addresses;
     private int _disposed;
 
     /// <summary>Takes a device over, and the context it is of.</summary>
@@ -34,6 +35,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     {
         (_context, _accelerator, Name, _chunkBytes) = (context, accelerator, name, chunkBytes);
         _kernels = new KernelSet(accelerator);
+        _addresses = new Lazy<AddressSpace>(() => new AddressSpace(accelerator));
         _mostBlocks = accelerator.AcceleratorType == AcceleratorType.CPU ? MostBlocksOnCpu : MostBlocks;
         _threads = 1;
         while (2 * _threads <= Math.Min(Blocks.MostThreads, accelerator.MaxNumThreadsPerGroup))
@@ -42,6 +44,14 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
 
     /// <inheritdoc/>
     public string Name { get; }
+
+    object? IComputeBackend.Device => _accelerator;
+
+    // looks at the device's memory cost less than the sums of all pairs
+    int IComputeBackend.PairInputs => 0;
+
+    /// <summary>The device's memory by address.</summary>
+    internal AddressSpace Addresses => _addresses.Value;
 
     /// <summary>Kind and device, for sentences.</summary>
     internal string Description => $"{Name}: {_accelerator.Name}";
@@ -66,20 +76,21 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         DType dtype = CommonType(inputs);
         int outSize = output.DType.BitSize / 8;
         long nonFinite = 0;
-        ForEachChunk(Chunk.OfElements(length, panels.Length * (dtype.BitSize / 8) + outSize, _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfElements(length, panels.Length * (dtype.BitSize / 8) + outSize, ChunkBytes(panels)), (lane, chunk) =>
         {
-            long padded = (chunk.Length * outSize + 15L) / 16 * 16;
-            lane.Begin(StagedBytes(panels.Length, dtype, chunk) + DeviceLane.Align(panels.Length * sizeof(double)), 0, DeviceLane.Align(padded) + CountBytes);
+            long padded = output.OnDevice ? 0 : (chunk.Length * outSize + 15L) / 16 * 16;
+            lane.Begin(StagedBytes(panels, dtype, chunk) + DeviceLane.Align(panels.Length * sizeof(double)), 0, DeviceLane.Align(padded) + CountBytes);
             DeviceInputs there = Stage(lane, panels, dtype, chunk);
             ArrayView<double> weightsThere = lane.Stage<double>(factors);
             lane.Upload();
-            ArrayView<byte> result = lane.Result(padded, out byte* made);
+            ArrayView<byte> result = Result(lane, output, padded, (long)chunk.Length * outSize, out byte* made);
             Counts counts = CountsOf(lane, chunk.Length / 2);
-            var kernel = dtype == output.DType ? _kernels.WeightedSum(dtype) : _kernels.WeightedSumTo(dtype, output.DType);
+            var kernel = dtype == output.DType && IsWhole(panels, chunk) && IsWhole([output], chunk) ? _kernels.WeightedSum(dtype) : _kernels.WeightedSumTo(dtype, output.DType);
             kernel(lane.Stream, counts.Launch, there, weightsThere, divisor, chunk.Length, result, counts.There);
             return () =>
             {
-                chunk.CopyTo(made, output);
+                if (!output.OnDevice)
+                    chunk.CopyTo(made, output);
                 nonFinite += counts.Sum();
             };
         });
@@ -116,13 +127,13 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         using var found = new NativeBuffer((long)count * geometry.Groups * sizeof(double));
         NativeMemory.Clear(found.Pointer, (nuint)found.ByteLength);
         // squares are cut as all pairs are, and have their bits
-        ForEachChunk(Chunk.OfMatrix(geometry, panels.Length * (dtype.BitSize / 8), (long)GramPairs.Count(panels.Length) * sizeof(double), _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfMatrix(geometry, panels.Length * (dtype.BitSize / 8), (long)GramPairs.Count(panels.Length) * sizeof(double), ChunkBytes(panels)), (lane, chunk) =>
         {
             bool byColumn = geometry.GroupsAreColumns;
             long groups = chunk.GroupsOf(geometry), parts = byColumn ? (chunk.Rows + Sums.RowsOfThread - 1) / Sums.RowsOfThread : PartsOfRow(chunk);
             long values = count * groups * parts;
             lane.Begin(
-                StagedBytes(panels.Length, dtype, chunk) + DeviceLane.Align(pairs.Length * sizeof(int)), FoldBytes(values), DeviceLane.Align(count * groups * sizeof(double)));
+                StagedBytes(panels, dtype, chunk) + DeviceLane.Align(pairs.Length * sizeof(int)), FoldBytes(values), DeviceLane.Align(count * groups * sizeof(double)));
             DeviceInputs there = Stage(lane, panels, dtype, chunk);
             ArrayView<int> pairsThere = lane.Stage<int>(pairs);
             lane.Upload();
@@ -150,12 +161,12 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         int count = panels.Length;
         double[] found = new double[count];
         bool same = a.Data == b.Data && a.Stride == b.Stride;
-        ForEachChunk(Chunk.OfMatrix(geometry, count * (dtype.BitSize / 8), count * (same ? 1 : 2) * sizeof(double), _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfMatrix(geometry, count * (dtype.BitSize / 8), count * (same ? 1 : 2) * sizeof(double), ChunkBytes(panels)), (lane, chunk) =>
         {
             long groups = chunk.GroupsOf(geometry), parts = (chunk.Rows + Sums.RowsOfThread - 1) / Sums.RowsOfThread, lanes = Math.Min(chunk.Columns, LanesOfRow);
             long values = count * parts * lanes;
             lane.Begin(
-                StagedBytes(count, dtype, chunk) + 2 * DeviceLane.Align(count * groups * sizeof(double)), FoldBytes(values), DeviceLane.Align(count * sizeof(double)));
+                StagedBytes(panels, dtype, chunk) + 2 * DeviceLane.Align(count * groups * sizeof(double)), FoldBytes(values), DeviceLane.Align(count * sizeof(double)));
             DeviceInputs there = Stage(lane, panels, dtype, chunk);
             ArrayView<double> scales = Stage(lane, a, count, chunk, geometry), coefficients = same ? scales : Stage(lane, b, count, chunk, geometry);
             lane.Upload();
@@ -184,7 +195,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         long nonFinite = 0;
         using var found = new NativeBuffer(squares is null ? 0 : (long)geometry.Groups * sizeof(double));
         NativeMemory.Clear(found.Pointer, (nuint)found.ByteLength);
-        ForEachChunk(Chunk.OfMatrix(geometry, count * (dtype.BitSize / 8) + outSize, (count + 2) * sizeof(double), _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfMatrix(geometry, count * (dtype.BitSize / 8) + outSize, (count + 2) * sizeof(double), ChunkBytes(panels)), (lane, chunk) =>
         {
             bool byColumn = geometry.GroupsAreColumns;
             long groups = chunk.GroupsOf(geometry), parts = (chunk.Rows + Sums.RowsOfThread - 1) / Sums.RowsOfThread;
@@ -192,16 +203,16 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
             // rows' squares are summed from the combination itself
             bool keeps = squares is not null && !byColumn;
             lane.Begin(
-                StagedBytes(count, dtype, chunk) + DeviceLane.Align(count * groups * sizeof(double)) + DeviceLane.Align(groups * sizeof(double)) + 2 * DeviceLane.Align(sizeof(long)),
+                StagedBytes(panels, dtype, chunk) + DeviceLane.Align(count * groups * sizeof(double)) + DeviceLane.Align(groups * sizeof(double)) + 2 * DeviceLane.Align(sizeof(long)),
                 FoldBytes(partsOfSquares * groups) + (keeps ? DeviceLane.Align((long)chunk.Length * sizeof(double)) : 0),
-                DeviceLane.Align((long)chunk.Length * outSize) + DeviceLane.Align(groups * sizeof(double)) + CountBytes);
+                (output.OnDevice ? 0 : DeviceLane.Align((long)chunk.Length * outSize)) + DeviceLane.Align(groups * sizeof(double)) + CountBytes);
             DeviceInputs there = Stage(lane, panels, dtype, chunk);
             ArrayView<double> factors = Stage(lane, coefficients, count, chunk, geometry);
             ArrayView<double> scalesThere = scales is null ? ArrayView<double>.Empty : Stage(lane, new GroupValues(scales, 0), 1, chunk, geometry);
             ArrayView<long> origin = lane.Stage<long>([0]);
             ArrayView<int> onePair = lane.Stage<int>([0, 0]);
             lane.Upload();
-            ArrayView<byte> result = lane.Result((long)chunk.Length * outSize, out byte* made);
+            ArrayView<byte> result = Result(lane, output, (long)chunk.Length * outSize, (long)chunk.Length * outSize, out byte* made);
             ArrayView<double> sums = lane.Result(squares is null ? 0 : groups, out double* madeSquares), partial = lane.Scratch<double>(partsOfSquares * groups);
             ArrayView<double> first = partsOfSquares == 1 ? sums : partial;
             Counts counts = CountsOf(lane, parts * chunk.Columns);
@@ -224,11 +235,9 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
                 FoldParts(lane, partial, byColumn ? 1 : groups, partsOfSquares, byColumn ? groups : 1, sums);
             return () =>
             {
-                if (outSize > 0)
-                {
+                if (outSize > 0 && !output.OnDevice)
                     chunk.CopyTo(made, output);
-                    nonFinite += counts.Sum();
-                }
+                nonFinite += outSize > 0 ? counts.Sum() : 0;
 
                 if (squares is not null)
                     Add(madeSquares, (double*)found.Pointer + chunk.GroupOf(geometry), groups);
@@ -244,9 +253,9 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     {
         TensorPanel[] panels = [input];
         long nonFinite = 0;
-        ForEachChunk(Chunk.OfElements(length, input.DType.BitSize / 8, _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfElements(length, input.DType.BitSize / 8, ChunkBytes(panels)), (lane, chunk) =>
         {
-            lane.Begin(StagedBytes(1, input.DType, chunk), 0, CountBytes);
+            lane.Begin(StagedBytes(panels, input.DType, chunk), 0, CountBytes);
             DeviceInputs there = Stage(lane, panels, input.DType, chunk);
             lane.Upload();
             Counts counts = CountsOf(lane, chunk.Length);
@@ -256,6 +265,45 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         return nonFinite;
     }
 
+    /// <summary>Memory on the device, with an address.</summary>
+    internal MemoryBuffer Allocate(long bytes)
+    {
+        _accelerator.Bind();
+        return _accelerator.Allocate1D<byte>(bytes);
+    }
+
+    /// <summary>Copies from an address of the device.</summary>
+    internal void Read(nint address, Span<byte> destination)
+    {
+        fixed (byte* first = destination)
+        {
+            byte* to = first;
+            ForEachChunk(Chunk.OfElements(destination.Length, 1, _chunkBytes), (lane, chunk) =>
+            {
+                lane.Begin(0, 0, DeviceLane.Align(chunk.Length));
+                Addresses.At(address + chunk.Column, chunk.Length).CopyTo(lane.Stream, lane.Result(chunk.Length, out byte* made));
+                return () => new ReadOnlySpan<byte>(made, chunk.Length).CopyTo(new Span<byte>(to + chunk.Column, chunk.Length));
+            });
+        }
+    }
+
+    /// <summary>Copies to an address of the device.</summary>
+    internal void Write(nint address, ReadOnlySpan<byte> source)
+    {
+        fixed (byte* first = source)
+        {
+            byte* from = first;
+            ForEachChunk(Chunk.OfElements(source.Length, 1, _chunkBytes), (lane, chunk) =>
+            {
+                lane.Begin(DeviceLane.Align(chunk.Length), 0, 0);
+                ArrayView<byte> staged = lane.Stage(new ReadOnlySpan<byte>(from + chunk.Column, chunk.Length));
+                lane.Upload();
+                staged.CopyTo(lane.Stream, Addresses.At(address + chunk.Column, chunk.Length));
+                return () => { };
+            });
+        }
+    }
+
     /// <summary>Waits for nothing: no verb may be under way.</summary>
     public void Dispose()
     {
@@ -263,6 +311,8 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
             return;
         while (_lanes.TryTake(out DeviceLane? lane))
             lane.Dispose();
+        if (_addresses.IsValueCreated)
+            _addresses.Value.Dispose();
         _accelerator.Dispose();
         _context.Dispose();
     }
@@ -368,11 +418,37 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         return first;
     }
 
-    private static long StagedBytes(int inputs, DType dtype, Chunk chunk) =>
-        DeviceLane.Align(inputs * DeviceLane.Align((long)chunk.Length * (dtype.BitSize / 8))) + DeviceLane.Align(inputs * sizeof(long));
+    private static bool AreOnDevice(ReadOnlySpan<TensorPanel> inputs) => inputs.Length > 0 && inputs[0].OnDevice;
 
-    private static DeviceInputs Stage(DeviceLane lane, ReadOnlySpan<TensorPanel> inputs, DType dtype, Chunk chunk)
+    // what is on the device already is taken as it is
+    private long ChunkBytes(ReadOnlySpan<TensorPanel> inputs) => AreOnDevice(inputs) ? long.MaxValue / 2 : _chunkBytes;
+
+    private static long StagedBytes(ReadOnlySpan<TensorPanel> inputs, DType dtype, Chunk chunk) =>
+        (AreOnDevice(inputs) ? 0 : DeviceLane.Align(inputs.Length * DeviceLane.Align((long)chunk.Length * (dtype.BitSize / 8)))) + DeviceLane.Align(inputs.Length * sizeof(long));
+
+    /// <summary>Whether the panels begin and end with whole sixteen bytes; what is staged does.</summary>
+    private static bool IsWhole(ReadOnlySpan<TensorPanel> panels, Chunk chunk)
     {
+        foreach (TensorPanel panel in panels)
+        {
+            if (panel.OnDevice && ((nint)panel.Data % 16 != 0 || (long)chunk.Length * (panel.DType.BitSize / 8) % 16 != 0))
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Where an output goes: to its own place on the device, or to memory that comes back.</summary>
+    private ArrayView<byte> Result(DeviceLane lane, TensorPanel output, long staged, long bytes, out byte* made)
+    {
+        made = null;
+        return output.OnDevice && output.Data is not null ? Addresses.At((nint)output.Data, bytes) : lane.Result(staged, out made);
+    }
+
+    private DeviceInputs Stage(DeviceLane lane, ReadOnlySpan<TensorPanel> inputs, DType dtype, Chunk chunk)
+    {
+        if (AreOnDevice(inputs))
+            return Take(lane, inputs, dtype);
         long each = DeviceLane.Align((long)chunk.Length * (dtype.BitSize / 8));
         ArrayView<byte> there = lane.Stage(inputs.Length * each, out Span<byte> here);
         ArrayView<long> offsets = lane.Stage(inputs.Length, out Span<long> places);
@@ -386,6 +462,19 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         }
 
         return new DeviceInputs { Data = there, Offsets = offsets };
+    }
+
+    private DeviceInputs Take(DeviceLane lane, ReadOnlySpan<TensorPanel> inputs, DType dtype)
+    {
+        ArrayView<long> offsets = lane.Stage(inputs.Length, out Span<long> places);
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            if (!inputs[k].OnDevice || inputs[k].DType != dtype)
+                throw new ArgumentException("Inputs on the device are all there, and of one type.", nameof(inputs));
+            places[k] = (nint)inputs[k].Data;
+        }
+
+        return new DeviceInputs { Data = Addresses.At(0, long.MaxValue), Offsets = offsets };
     }
 
     /// <summary>The chunk's groups of the values.</summary>

@@ -10,10 +10,14 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 {
     private readonly SimdBackend _processor = new();
     private readonly Lock _gate = new();
-    private volatile bool _failed;
+    private volatile bool _failed, _holdsTensors;
 
     /// <summary>Who does the work: the device, until it fails.</summary>
     public string Name => _failed ? _processor.Name : device.Name;
+
+    public object? Device => _failed ? null : device.Device;
+
+    public int PairInputs => _failed ? ((IComputeBackend)_processor).PairInputs : device.PairInputs;
 
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
@@ -141,20 +145,25 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
     private IComputeBackend Who(ReadOnlySpan<TensorPanel> inputs, int length, TensorPanel output = default)
     {
         long bytes = 0;
-        bool overwrites = false;
+        bool overwrites = false, onDevice = output.OnDevice;
         foreach (TensorPanel input in inputs)
         {
             bytes += input.Data is null ? 0 : (long)length * (input.DType.BitSize / 8);
+            onDevice |= input.OnDevice;
             overwrites |= output.Data is not null && input.Data == output.Data;
         }
 
-        return _failed || overwrites || bytes < options.LeastBytes ? _processor : device;
+        // what lies on the device is out of the processor's reach, and lost with it
+        if (onDevice && _failed)
+            throw new GpuException($"{description} failed, and the round's tensors lie in its memory.");
+        _holdsTensors |= onDevice;
+        return !onDevice && (_failed || overwrites || bytes < options.LeastBytes) ? _processor : device;
     }
 
     private SimdBackend Fail(Exception e)
     {
         string sentence = $"{description} failed: {DeviceFailure.Describe(e)}";
-        if (!options.Fallback)
+        if (!options.Fallback || _holdsTensors)
             throw new GpuException(sentence, e);
         lock (_gate)
         {

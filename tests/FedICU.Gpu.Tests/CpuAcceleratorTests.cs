@@ -9,7 +9,7 @@ namespace FedICU.Gpu.Tests;
 /// <summary>The contract on ILGPU's debugging device, in chunks so small that verbs take many.</summary>
 internal sealed class CpuAcceleratorContractTests() : BackendContractTests(CreateBackend)
 {
-    private static GpuBackend CreateBackend()
+    internal static GpuBackend CreateBackend()
     {
         Context context = Context.Create(builder => builder.CPU(new CPUDevice(4, 1, 1)).Math(MathMode.Default).Optimize(OptimizationLevel.O2));
         DeviceMath.Register(context);

@@ -73,18 +73,22 @@ internal sealed unsafe class GuardedBackendTests
         Assert.That(GpuDevices.Refusal(result), Is.EqualTo("its results are wrong (CountNonFinite of F64)."));
     }
 
-    private sealed class FakeFailure(string message) : AcceleratorException(message)
+    internal sealed class FakeFailure(string message) : AcceleratorException(message)
     {
         public override AcceleratorType AcceleratorType => AcceleratorType.Cuda;
     }
 
-    /// <summary>The processor under another name, which fails after some verbs; or only counts wrongly.</summary>
-    private sealed class Failing(Exception? failure, int after) : IComputeBackend
+    /// <summary>The processor or another backend under another name, which fails after some verbs; or only counts wrongly.</summary>
+    internal sealed class Failing(Exception? failure, int after, IComputeBackend? other = null) : IComputeBackend
     {
-        private readonly SimdBackend _simd = new();
+        private readonly IComputeBackend _other = other ?? new SimdBackend();
         private int _calls;
 
         public string Name => "fake";
+
+        public object? Device => _other.Device;
+
+        public int PairInputs => _other.PairInputs;
 
         public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output) =>
             Next().WeightedSum(inputs, weights, divisor, length, output);
@@ -112,6 +116,6 @@ internal sealed unsafe class GuardedBackendTests
 
         public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) => Next().AddProximal(local, global, mu, length, gradient);
 
-        private SimdBackend Next() => failure is not null && Interlocked.Increment(ref _calls) > after ? throw failure : _simd;
+        private IComputeBackend Next() => failure is not null && Interlocked.Increment(ref _calls) > after ? throw failure : _other;
     }
 }

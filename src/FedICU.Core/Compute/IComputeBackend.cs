@@ -2,8 +2,8 @@ namespace FedICU.Compute;
 
 /// <summary>
 /// The fused verbs that strategies are written in. A backend knows how to compute them on its hardware and nothing of strategies, files or
-/// clients. Every verb takes contiguous panels in host memory, all inputs of a verb of the same length, and may be called from several threads at
-/// once.
+/// clients. Every verb takes contiguous panels in host memory (or all in the memory of its device), all inputs of a verb of the same length, and may be called from several
+/// threads at once.
 /// </summary>
 /// <remarks>
 /// <para><b>Numbers.</b> Inputs of f64, f32, f16 and bf16 are widened exactly to float64; all arithmetic is float64; each output element is
@@ -18,6 +18,12 @@ public unsafe interface IComputeBackend
 {
     /// <summary>The name used in options, reports and on the command line: <c>simd</c>, <c>reference</c>, ...</summary>
     string Name { get; }
+
+    /// <summary>What owns the memory that panels may lie in besides the host's; null where there is none.</summary>
+    object? Device => null;
+
+    /// <summary>Up to so many inputs, <see cref="AddGram"/> costs less than the looks it saves; 0 where it never does.</summary>
+    int PairInputs => 12;
 
     /// <summary>
     /// output[i] = round((sum over k of weights[k] * x_k[i]) / divisor), accumulated as acc = weights[0] * x_0[i], then

@@ -26,6 +26,12 @@ public abstract partial class TensorSink
     /// <param name="tensor">One of the tensors given to <see cref="Begin"/>.</param>
     public virtual unsafe void* TryGetPointer(TensorInfo tensor) => null;
 
+    /// <summary>What owns the memory that the model is written to, where that is not the host's.</summary>
+    internal virtual object? Device => null;
+
+    /// <summary>The address of a tensor's first byte on <see cref="Device"/>.</summary>
+    internal virtual nint AddressOnDevice(TensorInfo tensor) => throw new NotSupportedException();
+
     /// <summary>Makes the whole model visible at once.</summary>
     /// <exception cref="InvalidOperationException">None was begun.</exception>
     public abstract void Commit();

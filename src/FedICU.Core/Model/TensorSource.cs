@@ -44,6 +44,12 @@ public abstract partial class TensorSource : IDisposable
     /// <summary>The same for a caller who thinks to know the tensor's number in <see cref="Tensors"/>, which saves looking for it.</summary>
     internal virtual bool TryPin(TensorInfo tensor, int number, out MemoryHandle memory) => TryPin(tensor, out memory);
 
+    /// <summary>What owns the memory that the tensors lie in, where that is not the host's.</summary>
+    internal virtual object? Device => null;
+
+    /// <summary>The address of a tensor's first byte on <see cref="Device"/>.</summary>
+    internal virtual nint AddressOnDevice(TensorInfo tensor) => throw new NotSupportedException();
+
     /// <summary>Tells the system that bytes of a tensor will not be read again. Of files larger than memory nothing else would stay in it.</summary>
     internal virtual void Forget(TensorInfo tensor, long offset, long length) { }
 

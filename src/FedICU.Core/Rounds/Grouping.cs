@@ -31,12 +31,14 @@ internal sealed class Grouping
     // what was cut already: a tensor is looked at several times, and many are of one shape
     private readonly List<(int Inputs, int Accumulators, List<Segment> Segments)> _segments = [];
     private readonly List<(int Inputs, List<Panel> Panels)> _panels = [];
+    private readonly int? _panelElements;
 
     /// <summary>More float64 accumulators than this take too much memory for each segment.</summary>
     public const long MaximumAccumulators = 5L << 18;
 
-    public Grouping(TensorShape shape, NormAxis axis, int foldedColumns = FoldedColumns)
+    public Grouping(TensorShape shape, NormAxis axis, int foldedColumns = FoldedColumns, int? panelElements = null)
     {
+        _panelElements = panelElements;
         (long rows, long columns) = shape.AsMatrix();
         if (axis == NormAxis.Tensor)
             (rows, columns) = (1, shape.ElementCount);
@@ -137,7 +139,7 @@ internal sealed class Grouping
 
     private List<Segment> Cut(int inputs, int accumulators, int most)
     {
-        int size = PanelElements(inputs);
+        int size = _panelElements ?? PanelElements(inputs);
         var segments = new List<Segment>();
         if (Elements == 0)
             return segments;

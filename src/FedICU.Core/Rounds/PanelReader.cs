@@ -42,20 +42,25 @@ internal sealed unsafe class DensePanelReader : PanelReader
     private MemoryHandle _memory;
     private NativeBuffer? _loaded;
     private byte* _pointer;
+    private bool _onDevice;
 
     /// <summary>Reads a tensor of a source.</summary>
     /// <param name="source">The source; borrowed.</param>
     /// <param name="tensor">One of its tensors.</param>
     /// <param name="owner">The client whose update it is, and the model's tensor; null where it is no client's.</param>
     /// <param name="number">The tensor's number there, where the caller thinks to know it.</param>
-    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null, int number = int.MaxValue) => Open(source, tensor, owner, number);
+    /// <param name="onDevice">Whether panels may lie where the source has them, on a device.</param>
+    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null, int number = int.MaxValue, bool onDevice = false) =>
+        Open(source, tensor, owner, number, onDevice);
 
     /// <summary>Reads another tensor from now on, see <see cref="DensePanelReader"/>.</summary>
     [MemberNotNull(nameof(_source), nameof(_tensor))]
-    public void Open(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner, int number)
+    public void Open(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner, int number, bool onDevice)
     {
-        (_source, _tensor, _elementSize, _owner) = (source, tensor, tensor.DType.BitSize / 8, owner);
-        if (source.TryPin(tensor, number, out _memory))
+        (_source, _tensor, _elementSize, _owner, _onDevice) = (source, tensor, tensor.DType.BitSize / 8, owner, onDevice);
+        if (onDevice)
+            _pointer = (byte*)source.AddressOnDevice(tensor);
+        else if (source.TryPin(tensor, number, out _memory))
             _pointer = (byte*)_memory.Pointer;
     }
 
@@ -63,12 +68,15 @@ internal sealed unsafe class DensePanelReader : PanelReader
 
     public override bool IsInMemory => _pointer is not null;
 
+    /// <summary>Whether panels are addresses of a device.</summary>
+    public bool IsOnDevice => _onDevice;
+
     public override long PreloadBytes => _pointer is null ? _tensor.ByteLength : 0;
 
     public override TensorPanel Read(long start, int count, Scratch scratch)
     {
         if (_pointer is not null)
-            return new TensorPanel(_pointer + start * _elementSize, DType);
+            return new TensorPanel(_pointer + start * _elementSize, DType, _onDevice);
         byte* copy = scratch.Take((long)count * _elementSize);
         Fill(start * _elementSize, new Span<byte>(copy, count * _elementSize));
         return new TensorPanel(copy, DType);

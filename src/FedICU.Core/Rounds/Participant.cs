@@ -118,8 +118,9 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     /// <param name="form">What is to be read.</param>
     /// <param name="global">The global model's values.</param>
     /// <param name="backend">What computes one form of the other.</param>
+    /// <param name="onDevice">Whether panels may lie on a device; of whole tensors only.</param>
     /// <param name="spare">What was opened before over the same global values in the same form, and is no longer used: opened again where it can be.</param>
-    public PanelReader OpenReader(TensorInfo tensor, int number, UpdateForm form, DensePanelReader global, IComputeBackend backend, PanelReader? spare)
+    public PanelReader OpenReader(TensorInfo tensor, int number, UpdateForm form, DensePanelReader global, IComputeBackend backend, PanelReader? spare, bool onDevice)
     {
         PanelReader parameters;
         if (_packed.TryGetValue(tensor.Name, out SparseUpdate.Packed? packed))
@@ -137,7 +138,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         }
         else
         {
-            parameters = OpenWhole(tensor, number, (spare as SumPanelReader)?.First ?? spare);
+            parameters = OpenWhole(tensor, number, (spare as SumPanelReader)?.First ?? spare, onDevice);
             if (Kind == UpdateKind.Delta)
                 return form == UpdateForm.Delta ? parameters : Sum(1);
         }
@@ -148,12 +149,12 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     }
 
     /// <summary>Opens a tensor as it was sent, which is whole.</summary>
-    public PanelReader OpenWhole(TensorInfo tensor, int number, PanelReader? spare)
+    public PanelReader OpenWhole(TensorInfo tensor, int number, PanelReader? spare, bool onDevice = false)
     {
         TensorInfo part = Find(tensor.Name, number)!;
         if (spare is not DensePanelReader reader)
-            return OpenPart(part, tensor);
-        reader.Open(_source!, part, (Id, tensor.Name), number);
+            return new DensePanelReader(_source!, part, (Id, tensor.Name), number, onDevice);
+        reader.Open(_source!, part, (Id, tensor.Name), number, onDevice);
         return reader;
     }
 
@@ -198,6 +199,16 @@ internal sealed record RoundState(
 
     /// <summary>Whether the clients' files are larger than memory: what was read leaves it again, before the system must look for pages to take.</summary>
     public bool LargerThanMemory { get; init; }
+
+    /// <summary>Whether all tensors lie in the memory of the backend's device, and in the global model's types: then they are looked at there.</summary>
+    public bool OnDevice { get; } = Backend.Device is { } device && Global.Device == device && Participants.All(participant =>
+        participant.Kind == UpdateKind.Full && participant.Source.Device == device && Global.Tensors.All(tensor => participant.Find(tensor.Name) is not { } own || own.DType == tensor.DType));
+
+    /// <summary>Whether the output goes there too.</summary>
+    public bool WritesOnDevice { get; } = Backend.Device is { } own && Output.Device == own;
+
+    /// <summary>Elements of a panel there: as many as it likes, but as few as the host can hold where the output goes to it.</summary>
+    public int PanelElementsOnDevice => WritesOnDevice ? 1 << 26 : 1 << 22;
 
     /// <summary>Reads the next tensor while one is looked at again; null where what was read stays in memory.</summary>
     public ReadAhead? ReadAhead { get; init; }

@@ -26,24 +26,24 @@ public enum UpdateForm
 /// </summary>
 public unsafe class TensorContext
 {
-    // beyond this many inputs their pairs cost more than further looks at the inputs. Up to this many values a further look finds them in the cache; then all
+    // up to this many values a further look finds them in the cache; then all
     // pairs are worth it only for narrow matrices with so many values for each sum, such as LoRA's B, folded to rows of a line of the cache: the sums of all pairs
     // stay in registers while an input's memory is gone through as it lies
-    private const int GramInputs = 12, NarrowColumns = 512, NarrowFold = 16;
+    private const int NarrowColumns = 512, NarrowFold = 16;
     internal const long GramValues = 1 << 24, GramShare = 6;
 
     // cuts of so many shapes are kept, of tensors up to so many elements: of larger ones the cut costs nothing beside the work, and memory
     private const int KeptGroupings = 64, KeptElements = 1 << 20;
 
     private readonly RoundState _round;
-    private readonly InputSet?[] _inputs = new InputSet?[2];
-    private readonly Dictionary<(TensorShape, NormAxis, int FoldedColumns), Grouping> _groupings = [];
+    private readonly InputSet?[] _inputs = new InputSet?[4];
+    private readonly Dictionary<(TensorShape, NormAxis, int FoldedColumns, bool OnDevice), Grouping> _groupings = [];
     private readonly double[] _weights, _scores, _given;
     private readonly PanelReader[] _unrounded = [new UnroundedReader()];
     private ProgressMeter.TensorProgress? _progress;
-    private DensePanelReader? _global;
+    private DensePanelReader? _global, _globalOnDevice;
     private int _number, _looks;
-    private bool _globalIsOpen, _written;
+    private bool _globalIsOpen, _globalIsOpenOnDevice, _written;
     private long _nonFinite;
 
     private protected TensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
@@ -113,7 +113,7 @@ public unsafe class TensorContext
         if (divisor == 0 || !double.IsFinite(divisor))
             throw new ArgumentException($"The divisor is {MetadataKeys.Invariant(divisor)}; a finite number other than 0 was expected.", nameof(divisor));
         weights.CopyTo(_given);
-        WritePanels(Inputs(UpdateForm.Parameters, withGlobal: false), GroupingBy(NormAxis.Tensor), (_given, divisor), static (sum, backend, panels, panel, output) =>
+        WritePanels(Inputs(UpdateForm.Parameters, withGlobal: false, onDevice: OnDevice), GroupingBy(NormAxis.Tensor, onDevice: OnDevice), (_given, divisor), static (sum, backend, panels, panel, output) =>
             backend.WeightedSum(panels, sum._given, sum.divisor, panel.Length, output));
     }
 
@@ -213,21 +213,23 @@ public unsafe class TensorContext
     /// <param name="form">What is read of a client.</param>
     /// <param name="withGlobal">Whether the global model is an input too.</param>
     /// <param name="whole">Whether tensors are taken as they were sent: integers.</param>
-    internal PanelReader[] Inputs(UpdateForm form, bool withGlobal, bool whole = false)
+    /// <param name="onDevice">Whether panels may lie on the round's device: for verbs of the backend alone.</param>
+    internal PanelReader[] Inputs(UpdateForm form, bool withGlobal, bool whole = false, bool onDevice = false)
     {
-        InputSet set = _inputs[(int)form] ??= new InputSet(Clients.Count);
+        InputSet set = _inputs[(int)form + (onDevice ? 2 : 0)] ??= new InputSet(Clients.Count);
+        DensePanelReader global = onDevice ? GlobalOnDevice : Global;
         for (; set.Opened < Clients.Count; set.Opened++)
         {
             Participant participant = _round.Participants[set.Opened];
             PanelReader? spare = set.Clients[set.Opened];
-            PanelReader reader = whole ? participant.OpenWhole(Info, _number, spare) : participant.OpenReader(Info, _number, form, Global, _round.Backend, spare);
+            PanelReader reader = whole ? participant.OpenWhole(Info, _number, spare) : participant.OpenReader(Info, _number, form, global, _round.Backend, spare, onDevice);
             if (reader != spare)
                 set.WithGlobal[set.Opened] = set.Clients[set.Opened] = reader;
         }
 
         if (!withGlobal)
             return set.Clients;
-        set.WithGlobal[^1] = Global;
+        set.WithGlobal[^1] = global;
         return set.WithGlobal;
     }
 
@@ -239,13 +241,13 @@ public unsafe class TensorContext
     }
 
     /// <summary>How the tensor is cut into groups.</summary>
-    internal Grouping GroupingBy(NormAxis axis, int foldedColumns = Grouping.FoldedColumns)
+    internal Grouping GroupingBy(NormAxis axis, int foldedColumns = Grouping.FoldedColumns, bool onDevice = false)
     {
-        if (_groupings.TryGetValue((Info.Shape, axis, foldedColumns), out Grouping? grouping))
+        if (_groupings.TryGetValue((Info.Shape, axis, foldedColumns, onDevice), out Grouping? grouping))
             return grouping;
-        grouping = new Grouping(Info.Shape, axis, foldedColumns);
+        grouping = new Grouping(Info.Shape, axis, foldedColumns, onDevice ? _round.PanelElementsOnDevice : null);
         if (_groupings.Count < KeptGroupings && Info.ElementCount <= KeptElements)
-            _groupings.Add((Info.Shape, axis, foldedColumns), grouping);
+            _groupings.Add((Info.Shape, axis, foldedColumns, onDevice), grouping);
         return grouping;
     }
 
@@ -302,7 +304,7 @@ public unsafe class TensorContext
     /// </summary>
     internal GroupBuffer? TryGram(PanelReader[] inputs, Grouping grouping)
     {
-        if (inputs.Length > GramInputs)
+        if (inputs.Length > _round.Backend.PairInputs)
             return null;
         bool narrow = grouping.GroupsAreColumns && grouping.Groups <= NarrowColumns;
         if (narrow)
@@ -380,9 +382,23 @@ public unsafe class TensorContext
         get
         {
             if (!_globalIsOpen)
-                _global?.Open(_round.Global, Info, null, _number);
+                _global?.Open(_round.Global, Info, null, _number, onDevice: false);
             _globalIsOpen = true;
             return _global ??= new DensePanelReader(_round.Global, Info, null, _number);
+        }
+    }
+
+    /// <summary>Whether the round's tensors lie on the backend's device.</summary>
+    internal bool OnDevice => _round.OnDevice;
+
+    private DensePanelReader GlobalOnDevice
+    {
+        get
+        {
+            if (!_globalIsOpenOnDevice)
+                _globalOnDevice?.Open(_round.Global, Info, null, _number, onDevice: true);
+            _globalIsOpenOnDevice = true;
+            return _globalOnDevice ??= new DensePanelReader(_round.Global, Info, null, _number, onDevice: true);
         }
     }
 
@@ -404,7 +420,8 @@ public unsafe class TensorContext
         }
 
         _global?.Dispose();
-        (_globalIsOpen, _written) = (false, true);
+        _globalOnDevice?.Dispose();
+        (_globalIsOpen, _globalIsOpenOnDevice, _written) = (false, false, true);
     }
 
     /// <summary>The clients' readers in one form, and once more with the global model's after them: kept from tensor to tensor.</summary>
@@ -423,7 +440,8 @@ public unsafe class TensorContext
             throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
         _written = true;
         PanelRuns runs = Runs(inputs, grouping.Panels(inputs.Length));
-        var memory = new TensorPanel(_round.Output.TryGetPointer(Output), Output.DType);
+        bool onDevice = _round.WritesOnDevice && inputs[0] is DensePanelReader { IsOnDevice: true };
+        var memory = new TensorPanel(onDevice ? (void*)_round.Output.AddressOnDevice(Output) : _round.Output.TryGetPointer(Output), Output.DType, onDevice);
         _nonFinite = 0;
         Look(runs.Count, Worthwhile(inputs), last: true, (Context: this, inputs, runs, memory, state, verb), static (look, piece, scratch) =>
         {
@@ -435,7 +453,7 @@ public unsafe class TensorContext
             byte* target = memory.Data is null ? scratch.Take((long)run.Length * size) : (byte*)memory.Data + run.Start * size;
             long found = 0;
             for (int i = 0; i < run.Count; i++)
-                found += verb(state, round.Backend, run.Next(read, i), run[i], new TensorPanel(target + (run[i].Start - run.Start) * size, memory.DType));
+                found += verb(state, round.Backend, run.Next(read, i), run[i], new TensorPanel(target + (run[i].Start - run.Start) * size, memory.DType, memory.OnDevice));
             if (found != 0)
                 Interlocked.Add(ref context._nonFinite, found);
             else if (memory.Data is null)

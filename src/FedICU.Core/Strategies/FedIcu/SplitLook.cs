@@ -55,9 +55,11 @@ internal abstract class SplitLook : IDisposable
     public static SplitLook Open(TensorContext tensor, FedIcuOptions options)
     {
         bool delta = options.Target == SplitTarget.Delta;
-        Grouping grouping = tensor.GroupingBy(options.Axis);
+        // updates are made on the host, of panels that its caches hold
+        bool onDevice = tensor.OnDevice && !delta;
+        Grouping grouping = tensor.GroupingBy(options.Axis, onDevice: onDevice);
         UpdateForm form = delta ? UpdateForm.Delta : UpdateForm.Parameters;
-        PanelReader[] inputs = tensor.Inputs(form, withGlobal: true), clients = tensor.Inputs(form, withGlobal: false);
+        PanelReader[] inputs = tensor.Inputs(form, withGlobal: true, onDevice: onDevice), clients = tensor.Inputs(form, withGlobal: false, onDevice: onDevice);
         PanelReader[] looked = options.PreviousEnters ? inputs : clients;
         tensor.Preload(looked);
         return tensor.TryGram(looked, grouping) is { } grams
@@ -93,16 +95,19 @@ internal abstract class SplitLook : IDisposable
         private const long CachedBytes = 8 << 20, KeptBytes = 512 << 20;
         private const int ManyInputs = 12;
 
+        private bool IsOnDevice => Clients[0] is DensePanelReader { IsOnDevice: true };
+
         private long Bytes => _tensor.Info.ElementCount * sizeof(double);
 
-        public override bool AlwaysKeeps => Bytes <= CachedBytes;
+        // what a device has made stays there
+        public override bool AlwaysKeeps => Bytes <= CachedBytes && !IsOnDevice;
 
         public override void Products(GroupBuffer a, GroupBuffer b, Span<double> products) =>
             _tensor.Projections(a.Inputs == Clients.Length ? Clients : Inputs, Grouping, a, b, products);
 
         public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out NativeBuffer? unrounded)
         {
-            bool kept = AlwaysKeeps || combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, static input => input.IsInMemory);
+            bool kept = AlwaysKeeps || !IsOnDevice && combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, static input => input.IsInMemory);
             unrounded = kept ? _tensor.Workers.Memory.Rent(Bytes) : null;
             return _tensor.CombinationSquares(combined, Grouping, directions, unrounded);
         }

@@ -1,0 +1,186 @@
+using System.Runtime.InteropServices;
+using FedICU.Compute;
+using ILGPU.Runtime;
+
+namespace FedICU.Gpu.Tests;
+
+/// <summary>Tensors that lie on the device already, on ILGPU's debugging device, whose memory has addresses as CUDA's has.</summary>
+internal sealed unsafe class DeviceTensorsTests
+{
+    private static readonly (string Name, long[] Shape)[] Tensors = [("wide", [30, 130]), ("narrow", [400, 8]), ("odd", [7, 9]), ("bias", [77]), ("one", [1])];
+
+    private GpuBackend _backend = null!;
+
+    [OneTimeSetUp]
+    public void Create() => _backend = CpuAcceleratorContractTests.CreateBackend();
+
+    [OneTimeTearDown]
+    public void Free() => _backend.Dispose();
+
+    [Test]
+    public void ARoundOnTheDeviceIsTheRoundOnTheHost(
+        [Values("fedavg", "fedicu", "fedicu axis=rows", "fedicu axis=tensor", "fedicu target=delta", "fedicu weights=relu")] string strategy, [Values] DType4 type, [Values] bool toDevice)
+    {
+        DType dtype = Enum.Parse<DType>(type.ToString());
+        MemoryModel[] models = Models(dtype);
+        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        using var expected = new MemorySink();
+        using var onHost = new MemorySink();
+        using var onDevice = new DeviceSink(_backend);
+        Aggregate(models, strategy, new SimdBackend(), expected);
+        Aggregate(there, strategy, _backend, toDevice ? onDevice : onHost);
+        TensorSource result = toDevice ? onDevice.Model : onHost.Model;
+        foreach (TensorInfo tensor in expected.Model.Tensors)
+        {
+            double[] one = Values(expected.Model, tensor), other = Values(result, tensor);
+            double largest = one.Max(Math.Abs);
+            for (int i = 0; i < one.Length; i++)
+            {
+                double step = dtype switch { DType.F64 => largest * 64 / (1L << 53), DType.F32 => Ulp(one[i], 24), DType.F16 => Math.Max(Ulp(one[i], 11), 1.0 / (1 << 24)), _ => Ulp(one[i], 8) };
+                Assert.That(other[i], strategy == "fedavg" ? Is.EqualTo(one[i]) : Is.EqualTo(one[i]).Within(step), $"{strategy}, {dtype}, {tensor.Name} at {i}");
+            }
+        }
+
+        Array.ForEach(there, tensors => tensors.Dispose());
+    }
+
+    [Test]
+    public void WhatTheCallerHasThereIsTakenWhereItIs()
+    {
+        // not at a multiple of sixteen bytes, nor as many
+        float* memory = (float*)NativeMemory.AlignedAlloc(4096, 64);
+        var info = new TensorInfo("w", DType.F32, new TensorShape(5, 7));
+        DeviceTensors[] models = [.. Enumerable.Range(0, 3).Select(k =>
+        {
+            var model = new DeviceTensors(_backend);
+            model.Add(info, (nint)(memory + 1 + 100 * k));
+            return model;
+        })];
+        for (int i = 0; i < 1024; i++)
+            memory[i] = i;
+        using var sink = new DeviceSink(_backend);
+        Aggregate(models, "fedavg", _backend, sink);
+        Assert.That(Values(sink.Model, info), Is.EqualTo(Enumerable.Range(0, 35).Select(i => i + 1 + (10 * 100 + 20 * 200) / 30.0).Select(value => (double)(float)value)));
+        Assert.That(models[0].AddressOf(info), Is.EqualTo((nint)(memory + 1)));
+        NativeMemory.AlignedFree(memory);
+    }
+
+    [Test]
+    public void AnotherBackendReadsCopies()
+    {
+        MemoryModel[] models = Models(DType.F32);
+        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        using var expected = new MemorySink();
+        using var actual = new MemorySink();
+        Aggregate(models, "fedicu", new SimdBackend(), expected);
+        Aggregate(there, "fedicu", new SimdBackend(), actual);
+        foreach (TensorInfo tensor in expected.Model.Tensors)
+            Assert.That(Values(actual.Model, tensor), Is.EqualTo(Values(expected.Model, tensor)));
+        Array.ForEach(there, tensors => tensors.Dispose());
+    }
+
+    [Test]
+    public void ADeviceThatIsLostTakesItsTensorsWithIt()
+    {
+        MemoryModel[] models = Models(DType.F32);
+        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        var warnings = new List<string>();
+        using var guarded = new GuardedBackend(new GuardedBackendTests.Failing(new GuardedBackendTests.FakeFailure("the device was lost"), 2, _backend), "fake: a device", new GpuOptions { Warning = warnings.Add });
+        using var sink = new MemorySink();
+        var thrown = Assert.Catch<FedIcuException>(() => Aggregate(there, "fedicu", guarded, sink));
+        Assert.That(thrown!.Message, Is.EqualTo("fake: a device failed: the device was lost."));
+        Assert.That(() => sink.Model, Throws.InvalidOperationException, "no model was made");
+        Assert.That(warnings, Is.Empty);
+        Array.ForEach(there, tensors => tensors.Dispose());
+    }
+
+    [Test]
+    public void ManyRoundsTakeNoMoreMemory()
+    {
+        MemoryModel[] models = [.. Enumerable.Range(0, 3).Select(_ => Model(DType.F32, new Random(1), [("w", [16, 16])]))];
+        using var sink = new MemorySink();
+        long Run(int rounds)
+        {
+            for (int i = 0; i < rounds; i++)
+                Aggregate(models, "fedavg", _backend, sink);
+            return GC.GetTotalMemory(forceFullCollection: true);
+        }
+
+        Run(200);
+        long before = Run(1);
+        Assert.That(Run(1000) - before, Is.LessThan(1 << 20));
+    }
+
+    [Test]
+    public void WhatDoesNotFitIsRefused()
+    {
+        using var tensors = new DeviceTensors(_backend);
+        var info = new TensorInfo("w", DType.F32, new TensorShape(4));
+        tensors.Add(info);
+        Assert.That(() => tensors.Add(info), Throws.ArgumentException.With.Message.StartsWith("Tensor 'w' was added already."));
+        Assert.That(() => tensors.Add(info with { Name = "v" }, 6), Throws.ArgumentException.With.Message.StartsWith("Tensor 'v' of F32 [4]: its address 6 is no multiple of 4."));
+        Assert.That(() => tensors.Read(info, 12, new byte[8]), Throws.InstanceOf<ArgumentOutOfRangeException>());
+        Assert.That(() => tensors.AddressOf(info with { Name = "v" }), Throws.ArgumentException);
+    }
+
+    private static void Aggregate(IReadOnlyList<TensorSource> models, string strategy, IComputeBackend backend, TensorSink sink)
+    {
+        string[] parts = strategy.Split(' ');
+        ConfiguredRound configured = AggregatorCatalog.Create(
+            parts[0], [.. parts.Skip(1).Select(part => new KeyValuePair<string, string>(part.Split('=')[0], part.Split('=')[1]))], new RoundOptions { Backend = backend, Threads = 2 });
+        var round = new AggregationRound(models[0]) { Options = configured.Options };
+        for (int k = 1; k < models.Count; k++)
+            round.Add(ClientUpdate.FromTensors($"c{k}", models[k], examples: 10 * k));
+        configured.Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+    }
+
+    private static MemoryModel[] Models(DType dtype)
+    {
+        // clients agree in the main: of directions at right angles relu makes weights of roundings
+        var random = new Random(5);
+        return [.. Enumerable.Range(0, 4).Select(_ => Model(dtype, random, Tensors))];
+    }
+
+    private static MemoryModel Model(DType dtype, Random random, (string, long[])[] tensors)
+    {
+        TensorInfo[] infos = [.. tensors.Select(tensor => new TensorInfo(tensor.Item1, dtype, new TensorShape(tensor.Item2)))];
+        var model = new MemoryModel();
+        foreach (TensorInfo info in infos)
+        {
+            byte[] bytes = new byte[info.ByteLength];
+            fixed (byte* data = bytes)
+            {
+                for (int i = 0; i < info.ElementCount; i++)
+                    Rounding.Write(data, dtype, i, i % 7 - 3 + random.NextDouble());
+            }
+
+            model.Add(info, bytes);
+        }
+
+        return model;
+    }
+
+    private static double[] Values(TensorSource model, TensorInfo tensor)
+    {
+        byte[] bytes = new byte[tensor.ByteLength];
+        model.Read(tensor, 0, bytes);
+        fixed (byte* data = bytes)
+        {
+            double[] values = new double[tensor.ElementCount];
+            for (int i = 0; i < values.Length; i++)
+                values[i] = Rounding.Read(data, tensor.DType, i);
+            return values;
+        }
+    }
+
+    private static double Ulp(double value, int digits) => value == 0 ? double.Epsilon : Math.ScaleB(1, Math.ILogB(value) - digits + 1);
+
+    /// <summary>The types that are computed.</summary>
+    public enum DType4
+    {
+        F64,
+        F32,
+        F16,
+        BF16,
+    }
+}
