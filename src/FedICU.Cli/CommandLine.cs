@@ -70,6 +70,7 @@ internal static class CommandLine
             new DiffCommand(terminal),
             new VerifyCommand(terminal),
             new DevicesCommand(terminal),
+            new BenchCommand(terminal),
         };
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         help.Action = new HelpWithExamples((HelpAction)help.Action!);

@@ -22,6 +22,9 @@ internal static class Text
         return text + new string('0', 6 - digits);
     }
 
+    /// <summary>Two digits after the point.</summary>
+    public static string Fixed(double value) => value.ToString("F2", CultureInfo.InvariantCulture);
+
     public static string Count(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 
     /// <summary>A count of things whose plural takes an s.</summary>

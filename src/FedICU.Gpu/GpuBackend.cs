@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
@@ -49,6 +50,37 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
 
     // looks at the device's memory cost less than the sums of all pairs
     int IComputeBackend.PairInputs => 0;
+
+    /// <summary>Whether tensors can lie in its memory (<see cref="DeviceTensors"/>): CUDA's.</summary>
+    public bool HasAddresses => _accelerator.AcceleratorType is AcceleratorType.Cuda or AcceleratorType.CPU;
+
+    /// <summary>Measures how fast the device copies, once warmed up, the median of seven.</summary>
+    /// <param name="bytes">How many are copied.</param>
+    /// <returns>Milliseconds within the device's memory, and from page-locked memory of the host to it.</returns>
+    public (double WithinDevice, double ToDevice) MeasureCopy(int bytes)
+    {
+        _accelerator.Bind();
+        using var lane = new DeviceLane(_accelerator);
+        lane.Begin(bytes, 2L * DeviceLane.Align(bytes), 0);
+        _ = lane.Stage<byte>(bytes, out _);
+        ArrayView<byte> from = lane.Scratch<byte>(bytes), to = lane.Scratch<byte>(bytes);
+        return (Median(() => to.CopyFrom(lane.Stream, from)), Median(lane.Upload));
+
+        double Median(Action copy)
+        {
+            const int Times = 7;
+            double[] times = new double[Times + 1];
+            for (int i = 0; i < times.Length; i++)
+            {
+                long start = Stopwatch.GetTimestamp();
+                copy();
+                lane.Stream.Synchronize();
+                times[i] = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+            }
+
+            return times[1..].Order().ElementAt(Times / 2);
+        }
+    }
 
     /// <summary>The device's memory by address.</summary>
     internal AddressSpace Addresses => _addresses.Value;

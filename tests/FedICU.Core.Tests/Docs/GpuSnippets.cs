@@ -21,4 +21,42 @@ internal sealed class GpuSnippets : SnippetFixture
         Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(ValuesOf("a.safetensors")).Within(1e-6));
         Assert.That(result.Report.Backend, Is.EqualTo(backend.Name));
     }
+
+    [Test]
+    public async Task TensorsOnTheDevice()
+    {
+        var info = new TensorInfo("w", DType.F32, new TensorShape(2, 2));
+        // what is shown is compiled, and ends in the reason; where there is a device, its pointers are not
+        if (GpuBackend.TryCreate(GpuKind.Cuda, null, out GpuBackend? there, out _))
+        {
+            there.Dispose();
+            Assert.Ignore("a CUDA device is here, and no pointers to it");
+        }
+
+        nint pointerToGlobal = 0, pointerToClient = 0;
+        await Run();
+
+        async Task Run()
+        {
+            #region gpu-device
+            if (!GpuBackend.TryCreate(GpuKind.Cuda, null, out GpuBackend? cuda, out string? reason))
+            {
+                Console.WriteLine(reason);
+                return;
+            }
+
+            using (cuda)
+            {
+                using var received = new DeviceTensors(cuda);
+                received.Add(info, pointerToGlobal);
+                using var trained = new DeviceTensors(cuda);
+                trained.Add(info, pointerToClient);
+                using var next = new DeviceSink(cuda);
+                var round = new AggregationRound(received, new RoundOptions { Backend = cuda }) { ClientUpdate.FromTensors("a", trained, examples: 120) };
+                await new FedIcuAggregator().AggregateAsync(round, next);
+                Console.WriteLine(next.Model.AddressOf(info));
+            }
+            #endregion
+        }
+    }
 }
