@@ -170,7 +170,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
             ArrayView<int> pairsThere = lane.Stage<int>(pairs);
             lane.Upload();
             ArrayView<double> partial = lane.Scratch<double>(values), result = lane.Result(count * groups, out double* made);
-            DeviceGeometry shape = chunk.On(geometry);
+            DeviceGeometry shape = chunk.OnDevice;
             ArrayView<double> first = parts == 1 ? result : partial;
             (byColumn ? _kernels.PairsOfColumns(dtype) : _kernels.PairsOfRows(dtype))(lane.Stream, Launch(values), there, pairsThere, shape, parts, first);
             FoldParts(lane, partial, count * (byColumn ? 1 : groups), parts, byColumn ? groups : 1, result);
@@ -205,7 +205,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
             ArrayView<double> partial = lane.Scratch<double>(values), result = lane.Result(count, out double* made);
             ArrayView<double> first = parts * lanes == 1 ? result : partial;
             first.MemSetToZero(lane.Stream);
-            _kernels.Projections(dtype)(lane.Stream, Launch(parts * lanes), there, scales, coefficients, chunk.On(geometry), parts, lanes, first);
+            _kernels.Projections(dtype, geometry.GroupsAreColumns)(lane.Stream, Launch(parts * lanes), there, scales, coefficients, chunk.OnDevice, parts, lanes, first);
             FoldParts(lane, partial, count, parts * lanes, 1, result);
             return () =>
             {
@@ -248,18 +248,18 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
             ArrayView<double> sums = lane.Result(squares is null ? 0 : groups, out double* madeSquares), partial = lane.Scratch<double>(partsOfSquares * groups);
             ArrayView<double> first = partsOfSquares == 1 ? sums : partial;
             Counts counts = CountsOf(lane, parts * chunk.Columns);
-            DeviceGeometry shape = chunk.On(geometry);
+            DeviceGeometry shape = chunk.OnDevice;
             if (keeps)
             {
                 ArrayView<byte> combination = lane.Scratch<byte>((long)chunk.Length * sizeof(double));
-                _kernels.Combine(dtype, DType.F64)(lane.Stream, counts.Launch, there, factors, ArrayView<double>.Empty, shape, parts, combination, ArrayView<double>.Empty, counts.There);
+                _kernels.Combine(dtype, DType.F64, byColumn)(lane.Stream, counts.Launch, there, factors, ArrayView<double>.Empty, shape, parts, combination, ArrayView<double>.Empty, counts.There);
                 _kernels.PairsOfRows(DType.F64)(
                     lane.Stream, Launch(groups * partsOfSquares), new DeviceInputs { Data = combination, Offsets = origin }, onePair, shape, partsOfSquares, first);
             }
 
             if (outSize > 0 || !keeps)
             {
-                _kernels.Combine(dtype, outType)(
+                _kernels.Combine(dtype, outType, byColumn)(
                     lane.Stream, counts.Launch, there, factors, scalesThere, shape, parts, result, keeps || squares is null ? ArrayView<double>.Empty : first, counts.There);
             }
 

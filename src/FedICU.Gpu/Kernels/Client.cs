@@ -14,9 +14,9 @@ internal struct DeviceImportance
     public readonly double Update<T, TMomentum>(long index) where T : struct, IElement where TMomentum : struct, IElement
     {
         if (Rule == (int)MomentumRule.Supplied)
-            return TMomentum.Read(Momentum, 0, index);
+            return TMomentum.Read(Momentum, index);
         double delta = Models.Read<T>(1, index) - Models.Read<T>(0, index);
-        return Rule == (int)MomentumRule.None ? delta : DeviceMath.Fma(Beta, TMomentum.Read(Momentum, 0, index), (1 - Beta) * delta);
+        return Rule == (int)MomentumRule.None ? delta : DeviceMath.Fma(Beta, TMomentum.Read(Momentum, index), (1 - Beta) * delta);
     }
 }
 
@@ -131,7 +131,7 @@ internal static class Client
                 long at = 8 * i + j;
                 double u = inputs.Update<T, TMomentum>(at);
                 if (momentum.Length > 0)
-                    TOut.Write(momentum, 0, at, u);
+                    TOut.Write(momentum, at, u);
                 double z = ZScore(inputs.Models.Read<T>(0, at), scales.GlobalCenter, scales.GlobalSpread);
                 bool important = scales.GlobalSpread == 0 || ZScore(u, scales.UpdateCenter, scales.UpdateSpread) - z > tie * (1 + Math.Abs(z));
                 bits |= scales.UpdateSpread != 0 && important ? 1 << j : 0;
@@ -171,7 +171,7 @@ internal static class Client
                 double d = models.Read<T>(0, i) - models.Read<T>(1, i);
                 sum = DeviceMath.Fma(d, d, sum);
                 if (gradient.Length > 0)
-                    TGradient.Write(gradient, 0, i, DeviceMath.Fma(mu, d, TGradient.Read(gradient, 0, i)));
+                    TGradient.Write(gradient, i, DeviceMath.Fma(mu, d, TGradient.Read(gradient, i)));
             }
 
             sums[thread] = sum;

@@ -23,10 +23,13 @@ internal interface IElement
     /// <summary>Bytes of an element.</summary>
     static abstract int Size { get; }
 
-    static abstract double Read(ArrayView<byte> data, long byteOffset, long index);
+    /// <summary>The binary logarithm of <see cref="Size"/>.</summary>
+    static abstract int Shift { get; }
+
+    static abstract double Read(ArrayView<byte> data, long index);
 
     /// <summary>Writes an element; 1 where what is written is not finite.</summary>
-    static abstract int Write(ArrayView<byte> data, long byteOffset, long index, double value);
+    static abstract int Write(ArrayView<byte> data, long index, double value);
 
     static abstract Values Widen(Words words);
 
@@ -37,12 +40,14 @@ internal struct F64 : IElement
 {
     public static int Size => sizeof(double);
 
-    public static double Read(ArrayView<byte> data, long byteOffset, long index) => data.Cast<double>()[byteOffset / sizeof(double) + index];
+    public static int Shift => 3;
 
-    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    public static double Read(ArrayView<byte> data, long index) => data.Cast<double>()[index];
+
+    public static int Write(ArrayView<byte> data, long index, double value)
     {
         ulong bits = Bits(value);
-        data.Cast<ulong>()[byteOffset / sizeof(double) + index] = bits;
+        data.Cast<ulong>()[index] = bits;
         return (bits & 0x7FF0_0000_0000_0000UL) == 0x7FF0_0000_0000_0000UL ? 1 : 0;
     }
 
@@ -67,12 +72,14 @@ internal struct F32 : IElement
 {
     public static int Size => sizeof(float);
 
-    public static double Read(ArrayView<byte> data, long byteOffset, long index) => data.Cast<float>()[byteOffset / sizeof(float) + index];
+    public static int Shift => 2;
 
-    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    public static double Read(ArrayView<byte> data, long index) => data.Cast<float>()[index];
+
+    public static int Write(ArrayView<byte> data, long index, double value)
     {
         uint bits = Bits(value);
-        data.Cast<uint>()[byteOffset / sizeof(float) + index] = bits;
+        data.Cast<uint>()[index] = bits;
         return (bits & 0x7F80_0000U) == 0x7F80_0000U ? 1 : 0;
     }
 
@@ -97,12 +104,14 @@ internal struct BF16 : IElement
 {
     public static int Size => sizeof(ushort);
 
-    public static double Read(ArrayView<byte> data, long byteOffset, long index) => Interop.IntAsFloat((uint)data.Cast<ushort>()[byteOffset / sizeof(ushort) + index] << 16);
+    public static int Shift => 1;
 
-    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    public static double Read(ArrayView<byte> data, long index) => Interop.IntAsFloat((uint)data.Cast<ushort>()[index] << 16);
+
+    public static int Write(ArrayView<byte> data, long index, double value)
     {
         uint bits = Bits(value);
-        data.Cast<ushort>()[byteOffset / sizeof(ushort) + index] = (ushort)bits;
+        data.Cast<ushort>()[index] = (ushort)bits;
         return (bits & 0x7F80U) == 0x7F80U ? 1 : 0;
     }
 
@@ -141,12 +150,14 @@ internal struct F16 : IElement
 {
     public static int Size => sizeof(ushort);
 
-    public static double Read(ArrayView<byte> data, long byteOffset, long index) => FromBits(data.Cast<ushort>()[byteOffset / sizeof(ushort) + index]);
+    public static int Shift => 1;
 
-    public static int Write(ArrayView<byte> data, long byteOffset, long index, double value)
+    public static double Read(ArrayView<byte> data, long index) => FromBits(data.Cast<ushort>()[index]);
+
+    public static int Write(ArrayView<byte> data, long index, double value)
     {
         uint bits = Bits(value);
-        data.Cast<ushort>()[byteOffset / sizeof(ushort) + index] = (ushort)bits;
+        data.Cast<ushort>()[index] = (ushort)bits;
         return (bits & 0x7C00U) == 0x7C00U ? 1 : 0;
     }
 

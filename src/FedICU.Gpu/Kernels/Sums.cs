@@ -11,18 +11,32 @@ internal struct DeviceInputs
 
     public readonly int Count => (int)Offsets.Length;
 
-    public readonly double Read<T>(int input, long index) where T : struct, IElement => T.Read(Data, Offsets[input], index);
+    /// <summary>The place of an input's first element, counted in elements.</summary>
+    public readonly long First<T>(int input) where T : struct, IElement => Offsets[input] >> T.Shift;
+
+    public readonly double Read<T>(int input, long index) where T : struct, IElement => T.Read(Data, First<T>(input) + index);
 }
 
-/// <summary>Rows x columns, and the coefficients of inputs and groups: input k's of group g at k * Groups + g.</summary>
+/// <summary>A chunk's rows and columns.</summary>
 internal struct DeviceGeometry
 {
     public long Rows, Columns;
-    public int GroupsAreColumns;
+}
 
-    public readonly long Groups => GroupsAreColumns != 0 ? Columns : Rows;
+/// <summary>Which of rows and columns are groups; a value of input k and group g lies at k * groups + g. Known when a kernel is compiled: a value that rows share is read once.</summary>
+internal interface IGroups
+{
+    static abstract bool AreRows { get; }
+}
 
-    public readonly long GroupOf(long row, long column) => GroupsAreColumns != 0 ? column : row;
+internal struct ByColumn : IGroups
+{
+    public static bool AreRows => false;
+}
+
+internal struct ByRow : IGroups
+{
+    public static bool AreRows => true;
 }
 
 /// <summary>
@@ -44,7 +58,7 @@ internal static class Sums
         long threads = (long)Grid.DimX * Group.DimX;
         for (long i = Grid.GlobalLinearIndex; i * per < length; i += threads)
         {
-            Values x = T.Widen(words[inputs.Offsets[0] / 16 + i]);
+            Values x = T.Widen(words[(inputs.Offsets[0] >> 4) + i]);
             double weight = weights[0];
             var sum = new Values
             {
@@ -59,7 +73,7 @@ internal static class Sums
             };
             for (int k = 1; k < inputs.Count; k++)
             {
-                x = T.Widen(words[inputs.Offsets[k] / 16 + i]);
+                x = T.Widen(words[(inputs.Offsets[k] >> 4) + i]);
                 weight = weights[k];
                 sum.V0 = DeviceMath.Fma(weight, x.V0, sum.V0);
                 sum.V1 = DeviceMath.Fma(weight, x.V1, sum.V1);
@@ -120,7 +134,7 @@ internal static class Sums
             double sum = weights[0] * inputs.Read<T>(0, i);
             for (int k = 1; k < inputs.Count; k++)
                 sum = DeviceMath.Fma(weights[k], inputs.Read<T>(k, i), sum);
-            nonFinite += TOut.Write(output, 0, i, sum / divisor);
+            nonFinite += TOut.Write(output, i, sum / divisor);
         }
 
         Blocks.Sum(nonFinite, counts);
@@ -137,30 +151,29 @@ internal static class Sums
         {
             long column = i % columns, part = i / columns % parts, pair = i / columns / parts;
             int j = pairs[2 * pair], k = pairs[2 * pair + 1];
-            long row = part * RowsOfThread, end = Math.Min(row + RowsOfThread, geometry.Rows);
+            long row = part * RowsOfThread, end = Math.Min(row + RowsOfThread, geometry.Rows), fromJ = inputs.First<T>(j), fromK = inputs.First<T>(k);
             double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
             for (; row + Abreast <= end; row += Abreast)
             {
-                long at = row * columns + column;
-                double x0 = inputs.Read<T>(k, at), x1 = inputs.Read<T>(k, at + columns), x2 = inputs.Read<T>(k, at + 2 * columns), x3 = inputs.Read<T>(k, at + 3 * columns);
-                if (j == k)
+                long i0 = row * columns + column, i1 = i0 + columns, i2 = i1 + columns, i3 = i2 + columns;
+                double x0 = T.Read(inputs.Data, fromK + i0), x1 = T.Read(inputs.Data, fromK + i1), x2 = T.Read(inputs.Data, fromK + i2), x3 = T.Read(inputs.Data, fromK + i3);
+                double y0 = x0, y1 = x1, y2 = x2, y3 = x3;
+                if (j != k)
                 {
-                    s0 = DeviceMath.Fma(x0, x0, s0);
-                    s1 = DeviceMath.Fma(x1, x1, s1);
-                    s2 = DeviceMath.Fma(x2, x2, s2);
-                    s3 = DeviceMath.Fma(x3, x3, s3);
+                    y0 = T.Read(inputs.Data, fromJ + i0);
+                    y1 = T.Read(inputs.Data, fromJ + i1);
+                    y2 = T.Read(inputs.Data, fromJ + i2);
+                    y3 = T.Read(inputs.Data, fromJ + i3);
                 }
-                else
-                {
-                    s0 = DeviceMath.Fma(inputs.Read<T>(j, at), x0, s0);
-                    s1 = DeviceMath.Fma(inputs.Read<T>(j, at + columns), x1, s1);
-                    s2 = DeviceMath.Fma(inputs.Read<T>(j, at + 2 * columns), x2, s2);
-                    s3 = DeviceMath.Fma(inputs.Read<T>(j, at + 3 * columns), x3, s3);
-                }
+
+                s0 = DeviceMath.Fma(y0, x0, s0);
+                s1 = DeviceMath.Fma(y1, x1, s1);
+                s2 = DeviceMath.Fma(y2, x2, s2);
+                s3 = DeviceMath.Fma(y3, x3, s3);
             }
 
             for (; row < end; row++)
-                s0 = DeviceMath.Fma(inputs.Read<T>(j, row * columns + column), inputs.Read<T>(k, row * columns + column), s0);
+                s0 = DeviceMath.Fma(T.Read(inputs.Data, fromJ + row * columns + column), T.Read(inputs.Data, fromK + row * columns + column), s0);
             sums[i] = s0 + s1 + (s2 + s3);
         }
     }
@@ -188,10 +201,10 @@ internal static class Sums
     /// Parts of the inner products of a_k x_k with t = sum_j b_j x_j, of <see cref="RowsOfThread"/> rows and every <paramref name="lanes"/>-th column: part (input, rows, lane) at
     /// (input * parts + part) * lanes + lane, set to 0 before.
     /// </summary>
-    public static void Projections<T>(DeviceInputs inputs, ArrayView<double> a, ArrayView<double> b, DeviceGeometry geometry, long parts, long lanes, ArrayView<double> sums)
-        where T : struct, IElement
+    public static void Projections<T, TGroups>(DeviceInputs inputs, ArrayView<double> a, ArrayView<double> b, DeviceGeometry geometry, long parts, long lanes, ArrayView<double> sums)
+        where T : struct, IElement where TGroups : struct, IGroups
     {
-        long threads = (long)Grid.DimX * Group.DimX, columns = geometry.Columns, groups = geometry.Groups;
+        long threads = (long)Grid.DimX * Group.DimX, columns = geometry.Columns, groups = TGroups.AreRows ? geometry.Rows : columns;
         for (long i = Grid.GlobalLinearIndex; i < parts * lanes; i += threads)
         {
             long lane = i % lanes, part = i / lanes, end = Math.Min((part + 1) * RowsOfThread, geometry.Rows);
@@ -201,25 +214,29 @@ internal static class Sums
                 {
                     // rows beyond the end are the last one again, with nothing added for them
                     long r1 = Math.Min(row + 1, end - 1), r2 = Math.Min(row + 2, end - 1), r3 = Math.Min(row + 3, end - 1);
-                    long g0 = geometry.GroupOf(row, column), g1 = geometry.GroupOf(r1, column), g2 = geometry.GroupOf(r2, column), g3 = geometry.GroupOf(r3, column);
                     long i0 = row * columns + column, i1 = r1 * columns + column, i2 = r2 * columns + column, i3 = r3 * columns + column;
-                    double t0 = b[g0] * inputs.Read<T>(0, i0), t1 = b[g1] * inputs.Read<T>(0, i1), t2 = b[g2] * inputs.Read<T>(0, i2), t3 = b[g3] * inputs.Read<T>(0, i3);
-                    for (int k = 1; k < inputs.Count; k++)
+                    // fma of a product and -0 is the product
+                    double t0 = -0.0, t1 = -0.0, t2 = -0.0, t3 = -0.0;
+                    for (int k = 0; k < inputs.Count; k++)
                     {
-                        long of = k * groups;
-                        t0 = DeviceMath.Fma(b[of + g0], inputs.Read<T>(k, i0), t0);
-                        t1 = DeviceMath.Fma(b[of + g1], inputs.Read<T>(k, i1), t1);
-                        t2 = DeviceMath.Fma(b[of + g2], inputs.Read<T>(k, i2), t2);
-                        t3 = DeviceMath.Fma(b[of + g3], inputs.Read<T>(k, i3), t3);
+                        long from = inputs.First<T>(k), group = k * groups + (TGroups.AreRows ? row : column);
+                        double b0 = b[group], b1 = TGroups.AreRows ? b[group + r1 - row] : b0, b2 = TGroups.AreRows ? b[group + r2 - row] : b0, b3 = TGroups.AreRows ? b[group + r3 - row] : b0;
+                        double x0 = T.Read(inputs.Data, from + i0), x1 = T.Read(inputs.Data, from + i1), x2 = T.Read(inputs.Data, from + i2), x3 = T.Read(inputs.Data, from + i3);
+                        t0 = DeviceMath.Fma(b0, x0, t0);
+                        t1 = DeviceMath.Fma(b1, x1, t1);
+                        t2 = DeviceMath.Fma(b2, x2, t2);
+                        t3 = DeviceMath.Fma(b3, x3, t3);
                     }
 
                     for (int k = 0; k < inputs.Count; k++)
                     {
-                        long of = k * groups, at = k * parts * lanes + i;
-                        double sum = DeviceMath.Fma(a[of + g0], inputs.Read<T>(k, i0) * t0, sums[at]);
-                        sum = row + 1 < end ? DeviceMath.Fma(a[of + g1], inputs.Read<T>(k, i1) * t1, sum) : sum;
-                        sum = row + 2 < end ? DeviceMath.Fma(a[of + g2], inputs.Read<T>(k, i2) * t2, sum) : sum;
-                        sums[at] = row + 3 < end ? DeviceMath.Fma(a[of + g3], inputs.Read<T>(k, i3) * t3, sum) : sum;
+                        long from = inputs.First<T>(k), group = k * groups + (TGroups.AreRows ? row : column), at = k * parts * lanes + i;
+                        double a0 = a[group], a1 = TGroups.AreRows ? a[group + r1 - row] : a0, a2 = TGroups.AreRows ? a[group + r2 - row] : a0, a3 = TGroups.AreRows ? a[group + r3 - row] : a0;
+                        double x0 = T.Read(inputs.Data, from + i0), x1 = T.Read(inputs.Data, from + i1), x2 = T.Read(inputs.Data, from + i2), x3 = T.Read(inputs.Data, from + i3);
+                        double sum = DeviceMath.Fma(a0, x0 * t0, sums[at]);
+                        sum = row + 1 < end ? DeviceMath.Fma(a1, x1 * t1, sum) : sum;
+                        sum = row + 2 < end ? DeviceMath.Fma(a2, x2 * t2, sum) : sum;
+                        sums[at] = row + 3 < end ? DeviceMath.Fma(a3, x3 * t3, sum) : sum;
                     }
                 }
             }
@@ -238,11 +255,11 @@ internal static class Sums
     /// <param name="output">Where y goes; nowhere where it is empty.</param>
     /// <param name="squares">Parts x columns; none where it is empty.</param>
     /// <param name="counts">How many outputs are not finite, by block.</param>
-    public static void Combine<T, TOut>(
+    public static void Combine<T, TOut, TGroups>(
         DeviceInputs inputs, ArrayView<double> coefficients, ArrayView<double> scales, DeviceGeometry geometry, long parts, ArrayView<byte> output, ArrayView<double> squares, ArrayView<int> counts)
-        where T : struct, IElement where TOut : struct, IElement
+        where T : struct, IElement where TOut : struct, IElement where TGroups : struct, IGroups
     {
-        long threads = (long)Grid.DimX * Group.DimX, columns = geometry.Columns, groups = geometry.Groups;
+        long threads = (long)Grid.DimX * Group.DimX, columns = geometry.Columns, groups = TGroups.AreRows ? geometry.Rows : columns;
         int nonFinite = 0;
         for (long i = Grid.GlobalLinearIndex; i < parts * columns; i += threads)
         {
@@ -251,17 +268,18 @@ internal static class Sums
             for (long row = part * RowsOfThread; row < end; row += Abreast)
             {
                 long r1 = Math.Min(row + 1, end - 1), r2 = Math.Min(row + 2, end - 1), r3 = Math.Min(row + 3, end - 1);
-                long g0 = geometry.GroupOf(row, column), g1 = geometry.GroupOf(r1, column), g2 = geometry.GroupOf(r2, column), g3 = geometry.GroupOf(r3, column);
                 long i0 = row * columns + column, i1 = r1 * columns + column, i2 = r2 * columns + column, i3 = r3 * columns + column;
-                double y0 = coefficients[g0] * inputs.Read<T>(0, i0), y1 = coefficients[g1] * inputs.Read<T>(0, i1);
-                double y2 = coefficients[g2] * inputs.Read<T>(0, i2), y3 = coefficients[g3] * inputs.Read<T>(0, i3);
-                for (int k = 1; k < inputs.Count; k++)
+                double y0 = -0.0, y1 = -0.0, y2 = -0.0, y3 = -0.0;
+                for (int k = 0; k < inputs.Count; k++)
                 {
-                    long of = k * groups;
-                    y0 = DeviceMath.Fma(coefficients[of + g0], inputs.Read<T>(k, i0), y0);
-                    y1 = DeviceMath.Fma(coefficients[of + g1], inputs.Read<T>(k, i1), y1);
-                    y2 = DeviceMath.Fma(coefficients[of + g2], inputs.Read<T>(k, i2), y2);
-                    y3 = DeviceMath.Fma(coefficients[of + g3], inputs.Read<T>(k, i3), y3);
+                    long from = inputs.First<T>(k), group = k * groups + (TGroups.AreRows ? row : column);
+                    double c0 = coefficients[group], c1 = TGroups.AreRows ? coefficients[group + r1 - row] : c0;
+                    double c2 = TGroups.AreRows ? coefficients[group + r2 - row] : c0, c3 = TGroups.AreRows ? coefficients[group + r3 - row] : c0;
+                    double x0 = T.Read(inputs.Data, from + i0), x1 = T.Read(inputs.Data, from + i1), x2 = T.Read(inputs.Data, from + i2), x3 = T.Read(inputs.Data, from + i3);
+                    y0 = DeviceMath.Fma(c0, x0, y0);
+                    y1 = DeviceMath.Fma(c1, x1, y1);
+                    y2 = DeviceMath.Fma(c2, x2, y2);
+                    y3 = DeviceMath.Fma(c3, x3, y3);
                 }
 
                 square = DeviceMath.Fma(y0, y0, square);
@@ -272,19 +290,19 @@ internal static class Sums
                     continue;
                 if (scales.Length > 0)
                 {
-                    y0 *= scales[g0];
-                    y1 *= scales[g1];
-                    y2 *= scales[g2];
-                    y3 *= scales[g3];
+                    y0 *= scales[TGroups.AreRows ? row : column];
+                    y1 *= scales[TGroups.AreRows ? r1 : column];
+                    y2 *= scales[TGroups.AreRows ? r2 : column];
+                    y3 *= scales[TGroups.AreRows ? r3 : column];
                 }
 
-                nonFinite += TOut.Write(output, 0, i0, y0);
+                nonFinite += TOut.Write(output, i0, y0);
                 if (row + 1 < end)
-                    nonFinite += TOut.Write(output, 0, i1, y1);
+                    nonFinite += TOut.Write(output, i1, y1);
                 if (row + 2 < end)
-                    nonFinite += TOut.Write(output, 0, i2, y2);
+                    nonFinite += TOut.Write(output, i2, y2);
                 if (row + 3 < end)
-                    nonFinite += TOut.Write(output, 0, i3, y3);
+                    nonFinite += TOut.Write(output, i3, y3);
             }
 
             if (squares.Length > 0)
