@@ -46,7 +46,7 @@ internal sealed class Grouping
         Groups = GroupsAreColumns ? columns : rows;
         Fold = GroupsAreColumns && columns > 0 ? Math.Clamp(foldedColumns / columns, 1, Math.Max(rows, 1)) : 1;
         // where it can be, a folded row is full vectors
-        long full = Lanes / (long)BigInteger.GreatestCommonDivisor(Lanes, columns);
+        long full = RowsOfFullVectors(columns);
         if (Fold >= full)
             Fold -= Fold % full;
         (Rows, Columns) = (rows / Fold, columns * Fold);
@@ -75,6 +75,9 @@ internal sealed class Grouping
 
     /// <summary>Groups that the panels see.</summary>
     public long FoldedGroups => GroupsAreColumns ? Columns : Rows;
+
+    /// <summary>How many rows side by side are full vectors: 1, 2, 4 or 8.</summary>
+    public static long RowsOfFullVectors(long columns) => Lanes / (long)BigInteger.GreatestCommonDivisor(Lanes, columns);
 
     /// <summary>Elements of a panel for so many inputs: all of a worker's panels together stay within a few megabytes.</summary>
     public static int PanelElements(int inputs) => (int)Math.Clamp((1L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;

@@ -308,7 +308,7 @@ public unsafe class TensorContext
             return null;
         bool narrow = grouping.GroupsAreColumns && grouping.Groups <= NarrowColumns;
         if (narrow)
-            grouping = GroupingBy(NormAxis.Columns, NarrowFold);
+            grouping = GroupingBy(NormAxis.Columns, (int)Math.Max(NarrowFold, grouping.Groups * Grouping.RowsOfFullVectors(grouping.Groups)));
         int pairs = GramPairs.Count(inputs.Length);
         long values = grouping.Elements * inputs.Length, sums = pairs * grouping.FoldedGroups;
         bool worthwhile = values >= GramValues || narrow && values >= GramShare * sums;
