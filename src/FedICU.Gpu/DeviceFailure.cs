@@ -11,4 +11,16 @@ internal static class DeviceFailure
 
     /// <summary>A sentence.</summary>
     public static string Describe(Exception e) => $"{(e is InternalCompilerException && e.InnerException is { } inner ? inner.Message : e.Message).TrimEnd('.', '\n', '\r', ' ')}.";
+
+    /// <summary>Disposes of what a device holds. One that is lost says so of each thing that it no longer has, and whoever frees it has the answer to something else in hand.</summary>
+    public static void Free(IDisposable? held)
+    {
+        try
+        {
+            held?.Dispose();
+        }
+        catch (Exception e) when (Is(e))
+        {
+        }
+    }
 }

@@ -81,21 +81,17 @@ internal sealed unsafe class DeviceLane(Accelerator accelerator) : IDisposable
         drain();
     }
 
-    /// <summary>Waits for the work under way and forgets it.</summary>
+    /// <summary>Waits for the work under way, begun or staged, and forgets it.</summary>
     public void Abandon()
     {
-        if (_drain is null)
-            return;
         _drain = null;
         Stream.Synchronize();
     }
 
     public void Dispose()
     {
-        _up.Dispose();
-        _down.Dispose();
-        _scratch.Dispose();
-        Stream.Dispose();
+        foreach (IDisposable part in (IDisposable[])[_up, _down, _scratch, Stream])
+            DeviceFailure.Free(part);
     }
 
     private sealed class Region(Accelerator accelerator, bool onHost) : IDisposable
@@ -146,8 +142,8 @@ internal sealed unsafe class DeviceLane(Accelerator accelerator) : IDisposable
 
         public void Dispose()
         {
-            _device?.Dispose();
-            _host?.Dispose();
+            DeviceFailure.Free(_device);
+            DeviceFailure.Free(_host);
             (_device, _host) = (null, null);
         }
     }

@@ -5,7 +5,7 @@ using ILGPU.Runtime;
 namespace FedICU.Gpu;
 
 /// <summary>
-/// Tensors in the memory of a CUDA device: copies, or what the caller has there already (an ILGPU view, a pointer as PyTorch or TorchSharp hand it out). Where the global model, all clients
+/// Tensors in the memory of a CUDA device: copies, or what the caller has there already, complete: whatever writes them must have been waited for, as no stream is waited for here. Where the global model, all clients
 /// and the backend are of one device, a round computes there; others read copies. Add all tensors before it is used.
 /// </summary>
 public sealed class DeviceTensors : TensorSource
@@ -67,7 +67,7 @@ public sealed class DeviceTensors : TensorSource
 
     /// <summary>A tensor that the caller has on the device.</summary>
     /// <param name="tensor">Its name, type and shape.</param>
-    /// <param name="address">The device's address of its first byte, a multiple of the element's size: row-major, without gaps. Borrowed.</param>
+    /// <param name="address">The device's address of its first byte, a multiple of the element's size: row-major, without gaps, and reachable from the backend's own context. Borrowed.</param>
     public void Add(TensorInfo tensor, nint address) => Add(tensor, address, null);
 
     /// <summary>A tensor that the caller has in a view of ILGPU, of the same device.</summary>
@@ -110,7 +110,7 @@ public sealed class DeviceTensors : TensorSource
     protected override void Dispose(bool disposing)
     {
         foreach ((nint _, MemoryBuffer? owned) in _places.Values)
-            owned?.Dispose();
+            DeviceFailure.Free(owned);
         _places.Clear();
         base.Dispose(disposing);
     }

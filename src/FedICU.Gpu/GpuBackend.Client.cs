@@ -40,6 +40,7 @@ public sealed unsafe partial class GpuBackend
     public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
         var panels = new ImportancePanels(inputs);
+        RequireHost([momentum]);
         bool keeps = momentum.Data is not null;
         DType momentumType = keeps && IsMomentumType(momentum.DType) ? momentum.DType : DType.F64;
         int momentumSize = keeps ? momentumType.BitSize / 8 : 0;
@@ -94,6 +95,8 @@ public sealed unsafe partial class GpuBackend
     public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient)
     {
         TensorPanel[] panels = [local, global];
+        RequireHost(panels);
+        RequireHost([gradient]);
         DType dtype = CommonType(panels);
         bool writes = gradient.Data is not null;
         DType gradientType = writes ? gradient.DType : DType.F64;
@@ -128,8 +131,18 @@ public sealed unsafe partial class GpuBackend
             };
         });
         if (writes)
-            new ReadOnlySpan<byte>(made.Pointer, length * size).CopyTo(new Span<byte>(gradient.Data, length * size));
+            Buffer.MemoryCopy(made.Pointer, gradient.Data, made.ByteLength, made.ByteLength);
         return sum;
+    }
+
+    /// <summary>The client's verbs take host memory only.</summary>
+    private static void RequireHost(ReadOnlySpan<TensorPanel> panels)
+    {
+        foreach (TensorPanel panel in panels)
+        {
+            if (panel.OnDevice)
+                throw new ArgumentException("A panel of the client's verbs lies on the device; host memory was expected.", nameof(panels));
+        }
     }
 
     private static bool IsMomentumType(DType dtype) => dtype is DType.F32 or DType.F64;
@@ -153,6 +166,7 @@ public sealed unsafe partial class GpuBackend
         public ImportancePanels(in ImportanceInputs inputs)
         {
             _inputs = inputs;
+            RequireHost([inputs.Global, inputs.Local, inputs.Momentum]);
             // a supplied u is read alone
             _models = inputs.Rule == MomentumRule.Supplied ? [inputs.Global] : [inputs.Global, inputs.Local];
             _momentum = inputs.Rule == MomentumRule.None ? [] : [inputs.Momentum];

@@ -103,6 +103,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
         ScalarMath.CheckInputs(inputs.Length, weights.Length);
+        RequireTogether(inputs, output);
         TensorPanel[] panels = inputs.ToArray();
         double[] factors = weights.ToArray();
         DType dtype = CommonType(inputs);
@@ -153,6 +154,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
 
     private void AddPairs(ReadOnlySpan<TensorPanel> inputs, int[] pairs, PanelGeometry geometry, GroupValues sums)
     {
+        RequireTogether(inputs);
         TensorPanel[] panels = inputs.ToArray();
         DType dtype = CommonType(inputs);
         int count = pairs.Length / 2;
@@ -188,6 +190,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
     {
         ScalarMath.CheckSums(inputs.Length, dots.Length);
+        RequireTogether(inputs);
         TensorPanel[] panels = inputs.ToArray();
         DType dtype = CommonType(inputs);
         int count = panels.Length;
@@ -221,6 +224,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
     {
         ScalarMath.CheckInputs(inputs.Length, inputs.Length);
+        RequireTogether(inputs, output);
         TensorPanel[] panels = inputs.ToArray();
         DType dtype = CommonType(inputs), outType = output.Data is null ? DType.F64 : output.DType;
         int count = panels.Length, outSize = output.Data is null ? 0 : outType.BitSize / 8;
@@ -344,9 +348,9 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         while (_lanes.TryTake(out DeviceLane? lane))
             lane.Dispose();
         if (_addresses.IsValueCreated)
-            _addresses.Value.Dispose();
-        _accelerator.Dispose();
-        _context.Dispose();
+            DeviceFailure.Free(_addresses.Value);
+        DeviceFailure.Free(_accelerator);
+        DeviceFailure.Free(_context);
     }
 
     private static long CountBytes => DeviceLane.Align(MostBlocks * sizeof(int));
@@ -358,19 +362,21 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         if (chunks.Count == 0)
             return;
         _accelerator.Bind();
-        DeviceLane[] lanes = [.. Enumerable.Range(0, Math.Min(chunks.Count, 2)).Select(_ => _lanes.TryTake(out DeviceLane? lane) ? lane : new DeviceLane(_accelerator))];
+        var lanes = new List<DeviceLane>();
         bool done = false;
         try
         {
+            while (lanes.Count < Math.Min(chunks.Count, 2))
+                lanes.Add(_lanes.TryTake(out DeviceLane? pooled) ? pooled : new DeviceLane(_accelerator));
             for (int i = 0; i < chunks.Count; i++)
             {
-                DeviceLane lane = lanes[i % lanes.Length];
+                DeviceLane lane = lanes[i % lanes.Count];
                 lane.Finish();
                 lane.Download(work(lane, chunks[i]));
             }
 
-            for (int i = 0; i < lanes.Length; i++)
-                lanes[(chunks.Count + i) % lanes.Length].Finish();
+            for (int i = 0; i < lanes.Count; i++)
+                lanes[(chunks.Count + i) % lanes.Count].Finish();
             done = true;
         }
         finally
@@ -391,11 +397,12 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         try
         {
             lane.Abandon();
-            lane.Dispose();
         }
         catch (Exception e) when (DeviceFailure.Is(e))
         {
         }
+
+        lane.Dispose();
     }
 
     private KernelConfig Launch(long items) => new((int)Math.Clamp((items + _threads - 1) / _threads, 1, _mostBlocks), _threads);
@@ -475,6 +482,17 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     {
         made = null;
         return output.OnDevice && output.Data is not null ? Addresses.At((nint)output.Data, bytes) : lane.Result(staged, out made);
+    }
+
+    /// <summary>Refuses panels on the device among others, and outputs there of inputs that are not.</summary>
+    private static void RequireTogether(ReadOnlySpan<TensorPanel> inputs, TensorPanel output = default)
+    {
+        bool onDevice = AreOnDevice(inputs);
+        foreach (TensorPanel input in inputs)
+        {
+            if (input.OnDevice != onDevice || output.OnDevice && !onDevice)
+                throw new ArgumentException("Panels on the device are all inputs of a verb, or none is; and an output lies there only with them.", nameof(inputs));
+        }
     }
 
     private DeviceInputs Stage(DeviceLane lane, ReadOnlySpan<TensorPanel> inputs, DType dtype, Chunk chunk)

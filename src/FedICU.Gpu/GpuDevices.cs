@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using FedICU.Compute;
 using FedICU.Gpu.Kernels;
 using ILGPU;
+using ILGPU.Backends.PTX;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
@@ -27,7 +28,7 @@ public static class GpuDevices
     // Linux systems without development packages have the numbered names only
     private static readonly Dictionary<GpuKind, string[]> Libraries = new()
     {
-        [GpuKind.Cuda] = ["libcuda.so.1", "nvcuda.dll"],
+        [GpuKind.Cuda] = ["libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "nvcuda.dll"],
         [GpuKind.OpenCl] = ["libOpenCL.so.1", "OpenCL.dll", "/System/Library/Frameworks/OpenCL.framework/OpenCL"],
     };
 
@@ -52,7 +53,7 @@ public static class GpuDevices
             if (!HasDriver(kind))
                 continue;
             using Context context = CreateContext(kind);
-            Device[] found = DevicesOf(context);
+            Device[] found = DevicesOf(kind, context);
             for (int i = 0; i < found.Length; i++)
                 devices.Add(Describe(found[i], kind, i, Refusal(kind, found[i])));
         }
@@ -77,9 +78,9 @@ public static class GpuDevices
         try
         {
             context = CreateContext(kind);
-            if (Choose(context, options.Device, gpusOnly) is not { } device)
+            if (Choose(kind, context, options.Device, gpusOnly) is not { } device)
             {
-                reason = options.Device is { } number ? $"{NameOf(kind)}: there is no device {number}; the driver reports {DevicesOf(context).Length}." : $"{NameOf(kind)}: the driver reports no device that can be used.";
+                reason = options.Device is { } number ? $"{NameOf(kind)}: there is no device {number}; the driver reports {DevicesOf(kind, context).Length}." : $"{NameOf(kind)}: the driver reports no device that can be used.";
                 refused = options.Device is not null;
                 return null;
             }
@@ -121,7 +122,7 @@ public static class GpuDevices
         return context;
     }
 
-    private static Context CreateContext(GpuKind kind) => CreateContext(builder => kind == GpuKind.Cuda ? builder.Cuda() : builder.OpenCL());
+    private static Context CreateContext(GpuKind kind) => CreateContext(builder => kind == GpuKind.Cuda ? builder : builder.OpenCL());
 
     internal static bool HasDriver(GpuKind kind)
     {
@@ -137,12 +138,19 @@ public static class GpuDevices
     private static IntPtr Resolve(string library, Assembly assembly, DllImportSearchPath? path)
     {
         _ = (assembly, path);
-        return library.Contains("OpenCL", StringComparison.Ordinal) && NativeLibrary.TryLoad("libOpenCL.so.1", out IntPtr handle) ? handle : IntPtr.Zero;
+        string[] names = library == "cuda" ? Libraries[GpuKind.Cuda] : library.Contains("OpenCL", StringComparison.Ordinal) ? Libraries[GpuKind.OpenCl] : [];
+        foreach (string name in names)
+        {
+            if (NativeLibrary.TryLoad(name, out IntPtr handle))
+                return handle;
+        }
+
+        return IntPtr.Zero;
     }
 
-    private static Device? Choose(Context context, int? number, bool gpusOnly)
+    private static Device? Choose(GpuKind kind, Context context, int? number, bool gpusOnly)
     {
-        Device[] devices = DevicesOf(context);
+        Device[] devices = DevicesOf(kind, context);
         if (number is { } wanted)
             return wanted >= 0 && wanted < devices.Length ? devices[wanted] : null;
         // a processor that an OpenCL driver presents as a device is the last choice
@@ -151,8 +159,10 @@ public static class GpuDevices
         return devices.Length <= 1 ? devices.FirstOrDefault() : devices.MaxBy(device => FreeMemory(device, context));
     }
 
-    // ILGPU puts its debugging device where there is no other
-    private static Device[] DevicesOf(Context context) => [.. context.Devices.Where(device => device is CudaDevice or CLDevice)];
+    // CUDA's are asked for past the context's builder, which sets a resolver for libraries of its own each time, on Windows' Linux; and ILGPU puts its debugging device where
+    // there is no other
+    private static Device[] DevicesOf(GpuKind kind, Context context) => kind == GpuKind.OpenCl ? [.. context.Devices.OfType<CLDevice>()] :
+        [.. CudaDevice.GetDevices(device => device.Architecture.HasValue && device.InstructionSet is { } set && PTXCodeGenerator.SupportedInstructionSets.Contains(set))];
 
     // OpenCL tells no free memory
     private static long FreeMemory(Device device, Context context)
@@ -179,19 +189,28 @@ public static class GpuDevices
         _ => device.Name,
     };
 
-    /// <summary>Why the device may not be used: it cannot be started, or gives wrong results. In a context of its own, as a failed compilation spoils one.</summary>
+    /// <summary>
+    /// Why the device may not be used: it cannot be started, or gives wrong results. In a context of its own, as a failed compilation spoils one, and in small chunks, so that
+    /// all a long tensor takes is tried.
+    /// </summary>
     private static string? Check(GpuKind kind, string id)
     {
+        Context? context = null;
         try
         {
-            Context context = CreateContext(kind);
-            Device device = DevicesOf(context).First(device => IdOf(device) == id);
-            using var backend = new GpuBackend(context, device.CreateAccelerator(context), NameOf(kind), new GpuOptions().ChunkBytes);
-            return Refusal(BackendVerification.Run(backend, quick: true));
+            context = CreateContext(kind);
+            Device device = Array.Find(DevicesOf(kind, context), device => IdOf(device) == id) ?? throw new NotSupportedException("The driver reports it no longer.");
+            using var backend = new GpuBackend(context, device.CreateAccelerator(context), NameOf(kind), GpuOptions.LeastChunkBytes);
+            context = null;
+            return Refusal(BackendVerification.Run(backend, quick: true)) ?? (LongSums.AreRight(backend) ? null : "its results are wrong (sums of long tensors).");
         }
         catch (Exception e) when (DeviceFailure.Is(e))
         {
             return DeviceFailure.Describe(e);
+        }
+        finally
+        {
+            context?.Dispose();
         }
     }
 

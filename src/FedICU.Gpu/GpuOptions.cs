@@ -12,20 +12,22 @@ public enum GpuKind
 /// <summary>Which device is used, and how.</summary>
 public sealed record GpuOptions
 {
+    internal const long LeastChunkBytes = 64 << 10, MostChunkBytes = 1 << 30;
+
     /// <summary>The number of the device among those of its kind. <value>Default: null, the one with the most free memory.</value></summary>
     public int? Device { get; init; }
 
     /// <summary>
     /// Bytes of inputs that go to the device at once; of each of the two chunks that a verb has under way, as much is page-locked on the host and taken on the device.
-    /// <value>Default: 32 MiB.</value>
+    /// <value>Default: 32 MiB; from 64 KiB to 1 GiB.</value>
     /// </summary>
-    public long ChunkBytes { get; init; } = 32 << 20;
+    public long ChunkBytes { get; init => field = value is >= LeastChunkBytes and <= MostChunkBytes ? value : throw new ArgumentOutOfRangeException(nameof(value), value, "64 KiB to 1 GiB"); } = 32 << 20;
 
     /// <summary>
-    /// A verb over fewer bytes of inputs is computed on the processor: what the device takes to be started, and the way there and back, would cost more (docs/gpu.md).
-    /// <value>Default: 1 MiB.</value>
+    /// A verb whose inputs have fewer bytes, each, is computed on the processor: what the device takes to be started, and the way there and back, would cost more (docs/gpu.md).
+    /// <value>Default: 128 KiB.</value>
     /// </summary>
-    public long LeastBytes { get; init; } = 1 << 20;
+    public long LeastBytes { get; init; } = 128 << 10;
 
     /// <summary>
     /// Whether the processor does the work of a device that is not there, is refused or fails, with a warning; otherwise it ends in a <see cref="GpuException"/>.

@@ -21,11 +21,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
+        IComputeBackend who = Who(inputs, length, output);
         try
         {
-            return Who(inputs, length, output).WeightedSum(inputs, weights, divisor, length, output);
+            return who.WeightedSum(inputs, weights, divisor, length, output);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             return Fail(e).WeightedSum(inputs, weights, divisor, length, output);
         }
@@ -33,11 +34,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums)
     {
+        IComputeBackend who = Who(inputs, geometry.Length);
         try
         {
-            Who(inputs, geometry.Length).AddSquares(inputs, geometry, sums);
+            who.AddSquares(inputs, geometry, sums);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             Fail(e).AddSquares(inputs, geometry, sums);
         }
@@ -45,11 +47,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
     {
+        IComputeBackend who = Who(inputs, geometry.Length);
         try
         {
-            Who(inputs, geometry.Length).AddGram(inputs, geometry, grams);
+            who.AddGram(inputs, geometry, grams);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             Fail(e).AddGram(inputs, geometry, grams);
         }
@@ -57,11 +60,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
     {
+        IComputeBackend who = Who(inputs, geometry.Length);
         try
         {
-            Who(inputs, geometry.Length).AddProjections(inputs, geometry, a, b, dots);
+            who.AddProjections(inputs, geometry, a, b, dots);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             Fail(e).AddProjections(inputs, geometry, a, b, dots);
         }
@@ -69,11 +73,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
     {
+        IComputeBackend who = Who(inputs, geometry.Length, output);
         try
         {
-            return Who(inputs, geometry.Length, output).Combine(inputs, geometry, coefficients, scales, output, squares);
+            return who.Combine(inputs, geometry, coefficients, scales, output, squares);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             return Fail(e).Combine(inputs, geometry, coefficients, scales, output, squares);
         }
@@ -81,11 +86,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long CountNonFinite(TensorPanel input, int length)
     {
+        IComputeBackend who = Who([input], length);
         try
         {
-            return Who([input], length).CountNonFinite(input, length);
+            return who.CountNonFinite(input, length);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             return Fail(e).CountNonFinite(input, length);
         }
@@ -93,11 +99,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
     {
+        IComputeBackend who = Who([inputs.Global, inputs.Local], length);
         try
         {
-            Who([inputs.Global, inputs.Local], length).AddMoments(inputs, length, ref update, ref global);
+            who.AddMoments(inputs, length, ref update, ref global);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             Fail(e).AddMoments(inputs, length, ref update, ref global);
         }
@@ -105,11 +112,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
+        IComputeBackend who = Who([inputs.Global, inputs.Local, inputs.Momentum], length, momentum);
         try
         {
-            return Who([inputs.Global, inputs.Local, inputs.Momentum], length, momentum).SelectImportant(inputs, length, update, global, mask, momentum);
+            return who.SelectImportant(inputs, length, update, global, mask, momentum);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             return Fail(e).SelectImportant(inputs, length, update, global, mask, momentum);
         }
@@ -117,11 +125,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance)
     {
+        IComputeBackend who = Who([inputs.Global, inputs.Local], length);
         try
         {
-            Who([inputs.Global, inputs.Local], length).Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
+            who.Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             Fail(e).Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
         }
@@ -129,11 +138,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient)
     {
+        IComputeBackend who = Who([local, global], length);
         try
         {
-            return Who([local, global], length).AddProximal(local, global, mu, length, gradient);
+            return who.AddProximal(local, global, mu, length, gradient);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             return Fail(e).AddProximal(local, global, mu, length, gradient);
         }
@@ -144,11 +154,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
     /// <summary>The device where the way there repays, and where nothing that a failed verb has written over is an input, which could not be computed anew.</summary>
     private IComputeBackend Who(ReadOnlySpan<TensorPanel> inputs, int length, TensorPanel output = default)
     {
+        // by the bytes of one input: how many there are depends on how the work is cut
         long bytes = 0;
         bool overwrites = false, onDevice = output.OnDevice;
         foreach (TensorPanel input in inputs)
         {
-            bytes += input.Data is null ? 0 : (long)length * (input.DType.BitSize / 8);
+            bytes = Math.Max(bytes, input.Data is null ? 0 : (long)length * (input.DType.BitSize / 8));
             onDevice |= input.OnDevice;
             overwrites |= output.Data is not null && input.Data == output.Data;
         }

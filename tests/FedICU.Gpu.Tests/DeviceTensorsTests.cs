@@ -112,6 +112,33 @@ internal sealed unsafe class DeviceTensorsTests
     }
 
     [Test]
+    public void LongSumsAreRight() => Assert.That(LongSums.AreRight(_backend), Is.True);
+
+    [Test]
+    public void PanelsOfTwoPlacesAreRefused()
+    {
+        float* values = stackalloc float[64];
+        TensorPanel here = new(values, DType.F32), there = new(values, DType.F32, onDevice: true);
+        var geometry = new PanelGeometry(8, 8, GroupsAreColumns: true);
+        Assert.That(() => _backend.WeightedSum([here, there], [1, 1], 1, 64, here), Throws.ArgumentException);
+        Assert.That(() => _backend.WeightedSum([here], [1], 1, 64, there), Throws.ArgumentException);
+        Assert.That(() => _backend.AddSquares([there, here], geometry, default), Throws.ArgumentException);
+        Assert.That(() => _backend.AddProximal(here, here, 1, 64, there), Throws.ArgumentException);
+        Assert.That(() => _backend.SelectImportant(new(there, here, default, MomentumRule.None, 0), 64, default, default, null, default), Throws.ArgumentException);
+    }
+
+    [Test]
+    public void ChunksAreNeitherTinyNorHuge([Values(0, 1L << 31)] long bytes) => Assert.That(() => new GpuOptions { ChunkBytes = bytes }, Throws.InstanceOf<ArgumentOutOfRangeException>());
+
+    [Test]
+    public void WhatALostDeviceSaysWhenItIsFreedHidesNothing() => Assert.That(() => DeviceFailure.Free(new Lost()), Throws.Nothing);
+
+    private sealed class Lost : IDisposable
+    {
+        public void Dispose() => throw new GuardedBackendTests.FakeFailure("the device was lost");
+    }
+
+    [Test]
     public void WhatDoesNotFitIsRefused()
     {
         using var tensors = new DeviceTensors(_backend);

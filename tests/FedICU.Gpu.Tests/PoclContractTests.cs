@@ -27,6 +27,9 @@ internal sealed class PoclTests
     }
 
     [Test]
+    public void LongSumsAreRight() => Assert.That(LongSums.AreRight(_backend), Is.True);
+
+    [Test]
     public void LongSumsHaveTheProcessorsBits([Values(DType.F32, DType.F16, DType.BF16)] DType dtype) => LongTensors.HaveTheProcessorsBits(_backend, dtype, 10_000_000);
 
     [Test]

@@ -275,8 +275,8 @@ public unsafe class TensorContext
     internal GroupBuffer Squares(PanelReader[] inputs, Grouping grouping)
     {
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators: inputs.Length);
-        // clients are independent here: with few segments the work is also cut by client, which changes no bit
-        int blocks = segments.Count >= Workers.Threads ? 1 : Math.Min(Workers.Threads, inputs.Length);
+        // clients are independent here: with few segments the work is also cut by client, which changes no bit; a device cuts it by itself
+        int blocks = segments.Count >= Workers.Threads || _round.Backend.Device is not null ? 1 : Math.Min(Workers.Threads, inputs.Length);
         using var partial = new PartialSums(Workers.Memory, grouping, segments, inputs.Length);
         Look(segments.Count * blocks, Worthwhile(inputs), last: false, (Context: this, inputs, grouping, segments, blocks, partial), static (look, piece, scratch) =>
         {
