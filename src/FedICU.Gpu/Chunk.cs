@@ -44,7 +44,7 @@ internal readonly unsafe record struct Chunk(int Row, int Rows, int Column, int 
     /// <summary>Its first group.</summary>
     public int GroupOf(PanelGeometry geometry) => geometry.GroupsAreColumns ? Column : Row;
 
-    public DeviceGeometry OnDevice => new() { Rows = Rows, Columns = Columns };
+    public DeviceGeometry OnDevice => new() { Rows = Rows, Columns = Columns, Nothing = -0.0 };
 
     /// <summary>Copies its elements together, widened where the type is another.</summary>
     public void CopyFrom(TensorPanel panel, DType dtype, byte* target)

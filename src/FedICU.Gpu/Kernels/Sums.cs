@@ -21,6 +21,9 @@ internal struct DeviceInputs
 internal struct DeviceGeometry
 {
     public long Rows, Columns;
+
+    /// <summary>-0, to which a product is added as it is. A number of the host's: as a constant of a kernel it loses its sign on the way to OpenCL.</summary>
+    public double Nothing;
 }
 
 /// <summary>Which of rows and columns are groups; a value of input k and group g lies at k * groups + g. Known when a kernel is compiled: a value that rows share is read once.</summary>
@@ -215,8 +218,7 @@ internal static class Sums
                     // rows beyond the end are the last one again, with nothing added for them
                     long r1 = Math.Min(row + 1, end - 1), r2 = Math.Min(row + 2, end - 1), r3 = Math.Min(row + 3, end - 1);
                     long i0 = row * columns + column, i1 = r1 * columns + column, i2 = r2 * columns + column, i3 = r3 * columns + column;
-                    // fma of a product and -0 is the product
-                    double t0 = -0.0, t1 = -0.0, t2 = -0.0, t3 = -0.0;
+                    double t0 = geometry.Nothing, t1 = t0, t2 = t0, t3 = t0;
                     for (int k = 0; k < inputs.Count; k++)
                     {
                         long from = inputs.First<T>(k), group = k * groups + (TGroups.AreRows ? row : column);
@@ -269,7 +271,7 @@ internal static class Sums
             {
                 long r1 = Math.Min(row + 1, end - 1), r2 = Math.Min(row + 2, end - 1), r3 = Math.Min(row + 3, end - 1);
                 long i0 = row * columns + column, i1 = r1 * columns + column, i2 = r2 * columns + column, i3 = r3 * columns + column;
-                double y0 = -0.0, y1 = -0.0, y2 = -0.0, y3 = -0.0;
+                double y0 = geometry.Nothing, y1 = y0, y2 = y0, y3 = y0;
                 for (int k = 0; k < inputs.Count; k++)
                 {
                     long from = inputs.First<T>(k), group = k * groups + (TGroups.AreRows ? row : column);
