@@ -58,9 +58,6 @@ internal sealed unsafe class DeviceLane(Accelerator accelerator) : IDisposable
         return device;
     }
 
-    /// <summary>All staged memory on the device, for views of parts of it.</summary>
-    public ArrayView<byte> Staged => _up.Device;
-
     /// <summary>Copies what was staged, in the order of the stream.</summary>
     public void Upload() => _up.Copy(Stream, toDevice: true);
 

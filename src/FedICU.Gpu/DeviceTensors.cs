@@ -30,31 +30,10 @@ public sealed class DeviceTensors : TensorSource
     public static DeviceTensors CopyOf(TensorSource model, GpuBackend backend)
     {
         ArgumentNullException.ThrowIfNull(model);
-        var copy = new DeviceTensors(backend, model.Metadata);
-        try
-        {
-            byte[] piece = [];
-            foreach (TensorInfo tensor in model.Tensors)
-            {
-                copy.Add(tensor);
-                const int MostBytes = 16 << 20;
-                for (long at = 0; at < tensor.ByteLength; at += MostBytes)
-                {
-                    int bytes = (int)Math.Min(MostBytes, tensor.ByteLength - at);
-                    if (piece.Length < bytes)
-                        piece = new byte[bytes];
-                    model.Read(tensor, at, piece.AsSpan(0, bytes));
-                    copy.Write(tensor, at, piece.AsSpan(0, bytes));
-                }
-            }
-
-            return copy;
-        }
-        catch
-        {
-            copy.Dispose();
-            throw;
-        }
+        // what the sink has committed is the caller's: the sink is not disposed of
+        var sink = new DeviceSink(backend);
+        model.SaveTo(sink);
+        return sink.Model;
     }
 
     /// <summary>A tensor of memory of its own on the device, not cleared.</summary>

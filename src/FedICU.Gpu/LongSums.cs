@@ -3,7 +3,7 @@ using FedICU.Compute;
 namespace FedICU.Gpu;
 
 /// <summary>A weighted sum of more elements than a device has threads, from the host in many chunks and, where tensors can lie there, on the device, held against the processor.</summary>
-internal static unsafe class LongSums
+internal static class LongSums
 {
     private const int Length = 3_000_001;
 

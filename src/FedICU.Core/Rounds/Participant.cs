@@ -52,9 +52,6 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public TensorInfo? Find(string name, int number) =>
         _tensors is null && _source?.Tensors is { } tensors && number < tensors.Count && tensors[number] is var here && here.Name == name ? here : Find(name);
 
-    /// <summary>The tensor as it was sent; null where it is not there, or packed.</summary>
-    public TensorInfo? FindSent(string name) => _source?.Find(name);
-
     /// <summary>Bytes of files that the round opened.</summary>
     public long BytesInFiles => _owned ? BytesSent : 0;
 

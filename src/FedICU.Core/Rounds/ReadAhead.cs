@@ -50,7 +50,7 @@ internal sealed class ReadAhead(TensorSource global, IReadOnlyList<Participant> 
         {
             foreach (Participant participant in participants)
             {
-                if (participant.FindSent(name) is not { } tensor || Math.Min(PieceBytes, tensor.ByteLength - at) is not (var bytes and > 0))
+                if (participant.Source.Find(name) is not { } tensor || Math.Min(PieceBytes, tensor.ByteLength - at) is not (var bytes and > 0))
                     continue;
                 longest = Math.Max(longest, tensor.ByteLength);
                 if (_end.IsCancellationRequested || (left -= bytes) < 0 || !TryRead(participant.Source, tensor, at, unused, bytes))

@@ -41,9 +41,9 @@ public unsafe class TensorContext
     private readonly double[] _weights, _scores, _given;
     private readonly PanelReader[] _unrounded = [new UnroundedReader()];
     private ProgressMeter.TensorProgress? _progress;
-    private DensePanelReader? _global, _globalOnDevice;
+    private GlobalReader _global, _globalOnDevice;
     private int _number, _looks;
-    private bool _globalIsOpen, _globalIsOpenOnDevice, _written;
+    private bool _written;
     private long _nonFinite;
 
     private protected TensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
@@ -217,7 +217,7 @@ public unsafe class TensorContext
     internal PanelReader[] Inputs(UpdateForm form, bool withGlobal, bool whole = false, bool onDevice = false)
     {
         InputSet set = _inputs[(int)form + (onDevice ? 2 : 0)] ??= new InputSet(Clients.Count);
-        DensePanelReader global = onDevice ? GlobalOnDevice : Global;
+        DensePanelReader global = onDevice ? _globalOnDevice.Open(_round, Info, _number, onDevice: true) : Global;
         for (; set.Opened < Clients.Count; set.Opened++)
         {
             Participant participant = _round.Participants[set.Opened];
@@ -377,30 +377,10 @@ public unsafe class TensorContext
     }
 
     /// <summary>The global model's tensor.</summary>
-    internal DensePanelReader Global
-    {
-        get
-        {
-            if (!_globalIsOpen)
-                _global?.Open(_round.Global, Info, null, _number, onDevice: false);
-            _globalIsOpen = true;
-            return _global ??= new DensePanelReader(_round.Global, Info, null, _number);
-        }
-    }
+    internal DensePanelReader Global => _global.Open(_round, Info, _number, onDevice: false);
 
     /// <summary>Whether the round's tensors lie on the backend's device.</summary>
     internal bool OnDevice => _round.OnDevice;
-
-    private DensePanelReader GlobalOnDevice
-    {
-        get
-        {
-            if (!_globalIsOpenOnDevice)
-                _globalOnDevice?.Open(_round.Global, Info, null, _number, onDevice: true);
-            _globalIsOpenOnDevice = true;
-            return _globalOnDevice ??= new DensePanelReader(_round.Global, Info, null, _number, onDevice: true);
-        }
-    }
 
     /// <summary>Serves a tensor from now on; what was opened for the one before is closed.</summary>
     [MemberNotNull(nameof(Info), nameof(Output))]
@@ -419,9 +399,30 @@ public unsafe class TensorContext
                 set.Clients[set.Opened - 1].Dispose();
         }
 
-        _global?.Dispose();
-        _globalOnDevice?.Dispose();
-        (_globalIsOpen, _globalIsOpenOnDevice, _written) = (false, false, true);
+        _global.Close();
+        _globalOnDevice.Close();
+        _written = true;
+    }
+
+    /// <summary>The global model's tensor in one place, opened when it is first wanted; the reader serves the next tensor.</summary>
+    private struct GlobalReader
+    {
+        private DensePanelReader? _reader;
+        private bool _isOpen;
+
+        public DensePanelReader Open(RoundState round, TensorInfo tensor, int number, bool onDevice)
+        {
+            if (!_isOpen)
+                _reader?.Open(round.Global, tensor, null, number, onDevice);
+            _isOpen = true;
+            return _reader ??= new DensePanelReader(round.Global, tensor, null, number, onDevice);
+        }
+
+        public void Close()
+        {
+            _reader?.Dispose();
+            _isOpen = false;
+        }
     }
 
     /// <summary>The clients' readers in one form, and once more with the global model's after them: kept from tensor to tensor.</summary>

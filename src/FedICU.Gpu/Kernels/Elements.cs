@@ -13,8 +13,6 @@ internal struct Words
 internal struct Values
 {
     public double V0, V1, V2, V3, V4, V5, V6, V7;
-
-    public double this[int i] => i switch { 0 => V0, 1 => V1, 2 => V2, 3 => V3, 4 => V4, 5 => V5, 6 => V6, _ => V7 };
 }
 
 /// <summary>A type of elements: widened exactly to float64 and rounded once from it, ties to even; each NaN is written as the positive quiet one.</summary>
