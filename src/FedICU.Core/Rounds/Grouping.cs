@@ -26,10 +26,10 @@ internal sealed class Grouping
     private const int MaximumSegments = 32;
     private const int MaximumJoined = 1 << 20;
     private const int MinimumSegments = 4;
-    private const long SegmentAccumulators = 2L << 20;
+    private const long SegmentAccumulators = 2L << 20, MostOfRows = 1L << 24;
 
     // what was cut already: a tensor is looked at several times, and many are of one shape
-    private readonly List<(int Inputs, int Accumulators, List<Segment> Segments)> _segments = [];
+    private readonly List<(int Inputs, int Accumulators, int Most, List<Segment> Segments)> _segments = [];
     private readonly List<(int Inputs, List<Panel> Panels)> _panels = [];
     private readonly int? _panelElements;
 
@@ -127,16 +127,16 @@ internal sealed class Grouping
     }
 
     /// <summary>The segments in ascending order: panels cut for so many inputs, with room for so many accumulators.</summary>
-    public List<Segment> Segments(int inputs, int accumulators)
+    public List<Segment> Segments(int inputs, int accumulators, int most = MaximumSegments)
     {
-        foreach ((int Inputs, int Accumulators, List<Segment> Segments) cut in _segments)
+        foreach ((int Inputs, int Accumulators, int Most, List<Segment> Segments) cut in _segments)
         {
-            if (cut.Inputs == inputs && cut.Accumulators == accumulators)
+            if ((cut.Inputs, cut.Accumulators, cut.Most) == (inputs, accumulators, most))
                 return cut.Segments;
         }
 
-        List<Segment> segments = Cut(inputs, accumulators, MaximumSegments);
-        _segments.Add((inputs, accumulators, segments));
+        List<Segment> segments = Cut(inputs, accumulators, most);
+        _segments.Add((inputs, accumulators, most, segments));
         return segments;
     }
 
@@ -152,6 +152,9 @@ internal sealed class Grouping
             return segments;
         }
 
+        // of many inputs a panel is larger than the caches: four rows of it, or each value of a group would be fetched once for every element
+        if (Columns * PanelGeometry.RowsAbreast * inputs <= MostOfRows)
+            size = (int)Math.Max(size, Columns * Math.Min(Rows, PanelGeometry.RowsAbreast));
         for (long column = 0; column < Columns; column += size)
         {
             int width = (int)Math.Min(size, Columns - column);

@@ -10,7 +10,7 @@ namespace FedICU;
 /// </summary>
 internal sealed unsafe class NativePool : IDisposable
 {
-    private const int LargestBits = 23, SmallestBits = 10;
+    private const int LargestBits = 27, SmallestBits = 10;
 
     private readonly Lock _gate = new();
     // of each size a chain; null once the round is over

@@ -32,6 +32,9 @@ public unsafe class TensorContext
     private const int NarrowColumns = 512, NarrowFold = 16;
     internal const long GramValues = 1 << 24, GramShare = 6;
 
+    // inputs whose squares are summed at once, and pieces of the work that keep threads busy
+    private const int SquaresAbreast = 4, SquaresPieces = 64;
+
     // cuts of so many shapes are kept, of tensors up to so many elements: of larger ones the cut costs nothing beside the work, and memory
     private const int KeptGroupings = 64, KeptElements = 1 << 20;
 
@@ -274,15 +277,18 @@ public unsafe class TensorContext
     /// <summary>The sum of squares of each input in each group: inputs x groups.</summary>
     internal GroupBuffer Squares(PanelReader[] inputs, Grouping grouping)
     {
-        List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators: inputs.Length);
-        // clients are independent here: with few segments the work is also cut by client, which changes no bit; a device cuts it by itself
-        int blocks = segments.Count >= Workers.Threads || _round.Backend.Device is not null ? 1 : Math.Min(Workers.Threads, inputs.Length);
-        using var partial = new PartialSums(Workers.Memory, grouping, segments, inputs.Length);
-        Look(segments.Count * blocks, Worthwhile(inputs), last: false, (Context: this, inputs, grouping, segments, blocks, partial), static (look, piece, scratch) =>
+        int count = inputs.Length;
+        // clients are independent here: few at a time, their sums stay near while their rows go by, and segments are as many as keep threads busy; a device cuts the work by itself
+        bool byClient = _round.Backend.Device is null;
+        int abreast = byClient ? Math.Min(SquaresAbreast, count) : count;
+        List<Grouping.Segment> segments = byClient ? grouping.Segments(abreast, accumulators: count, most: (SquaresPieces + count - 1) / count) : grouping.Segments(count, accumulators: count);
+        int blocks = (count + abreast - 1) / abreast;
+        using var partial = new PartialSums(Workers.Memory, grouping, segments, count);
+        Look(segments.Count * blocks, Worthwhile(inputs), last: false, (Context: this, inputs, grouping, segments, abreast, blocks, partial), static (look, piece, scratch) =>
         {
-            (TensorContext context, PanelReader[] inputs, Grouping grouping, List<Grouping.Segment> segments, int blocks, PartialSums partial) = look;
+            (TensorContext context, PanelReader[] inputs, Grouping grouping, List<Grouping.Segment> segments, int abreast, int blocks, PartialSums partial) = look;
             Grouping.Segment segment = segments[piece / blocks];
-            int first = inputs.Length * (piece % blocks) / blocks, last = inputs.Length * (piece % blocks + 1) / blocks;
+            int first = piece % blocks * abreast, last = Math.Min(first + abreast, inputs.Length);
             ReadOnlySpan<PanelReader> some = inputs.AsSpan(first..last);
             GroupValues sums = partial.Begin(piece / blocks, first, last);
             PanelRuns runs = context.Runs(some, segment.Panels);

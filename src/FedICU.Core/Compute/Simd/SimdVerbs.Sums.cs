@@ -187,12 +187,12 @@ internal sealed unsafe partial class SimdVerbs<L>
         return Lanes - (int)uint.PopCount(finite);
     }
 
-    /// <summary>Any number of inputs of any types: sums of a tile of elements, which stays in the first cache, input by input.</summary>
+    /// <summary>Any number of inputs of any types: sums of a tile of elements, which stays in a cache, a few inputs at a time.</summary>
     [SkipLocalsInit]
     private static long CombineTiles(
         ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, TensorPanel output, double* squares)
     {
-        byte* storage = stackalloc byte[TileElements * sizeof(double) + Slack];
+        byte* storage = stackalloc byte[SumElements * sizeof(double) + Slack];
         double* tile = Align(storage);
         long nonFinite = 0;
         for (int row = 0, rows; row < geometry.Rows; row += rows)
@@ -201,7 +201,7 @@ internal sealed unsafe partial class SimdVerbs<L>
             L lanes = L.Broadcast(0);
             for (int column = 0; column < geometry.Columns;)
             {
-                var part = new Part(geometry, row, rows, column);
+                var part = new Part(geometry, row, rows, column, geometry.GroupsAreColumns ? TileElements : SumElements);
                 Mix(inputs, coefficients, part, tile);
                 if (squares != null && geometry.GroupsAreColumns)
                     SquareRows<F64>((byte*)tile, PartColumns * sizeof(double), rows, squares + column, part.Count);
@@ -244,7 +244,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     private static int Mix<E>(ReadOnlySpan<TensorPanel> inputs, int k, GroupValues coefficients, in Part part, double* tile)
         where E : struct, IElement
     {
-        ReadOnlySpan<TensorPanel> some = inputs.Slice(k, Math.Min(SameType(inputs, k), MostAbreast));
+        ReadOnlySpan<TensorPanel> some = inputs.Slice(k, Math.Min(SameType(inputs, k), MostAbreast / part.Rows));
         var first = new GroupValues(coefficients.Row(k) + part.Group, coefficients.Stride);
         if (part.Rows > 1)
             MixRows<E>(some, first, part, k == 0, tile);
