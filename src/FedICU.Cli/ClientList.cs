@@ -41,6 +41,9 @@ internal sealed class ClientList
     /// <summary>Where the updates are, and what a sentence calls each.</summary>
     public IEnumerable<(string What, string? Path)> Places => _clients.Select(client => ($"the update of client '{client.Id}'", (string?)client.Path));
 
+    /// <summary>The path in a value of <c>--client</c>.</summary>
+    public static string PathOf(string text) => Split(text).Path;
+
     // a name holds no separator: 'runs/lr=0.1/a.safetensors' is a path
     private static (string Id, string Path) Split(string text)
     {

@@ -39,7 +39,7 @@ internal static class Flags
     public static Option<string[]> Settings(string names) =>
         new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; once for each: {names}." };
 
-    public static Option<string?> Backend() => Optional("--backend", "BACKEND", $"What computes: {Backends}. Default: {ComputeBackends.Variable}, otherwise auto: a GPU where one is there and passes its check.");
+    public static Option<string?> Backend() => Optional("--backend", "BACKEND", $"What computes: {Backends}. Default: {ComputeBackends.Variable}, otherwise auto: for 16 GiB of updates and more a GPU, where one is there and passes its check.");
 
     public static Option<string?> Threads() => Optional("--threads", "N", $"How many threads compute, at most {MostThreads}; no effect on the result. Default: 0, one for each processor.");
 
@@ -57,15 +57,21 @@ internal static class Flags
     }
 
     /// <summary>Creates the backend, of which a warning tells where it is not the one asked for; the caller's to dispose of.</summary>
-    public static IComputeBackend ReadBackend(string? text, Terminal terminal) =>
-        ReadBackend(text, new GpuOptions { Warning = terminal.Warn, Fallback = Environment.GetEnvironmentVariable(RequireGpu) != "1" });
+    /// <param name="text">The option's value.</param>
+    /// <param name="terminal">Is warned.</param>
+    /// <param name="models">What will be read with it: for little, <c>auto</c> starts no device.</param>
+    public static IComputeBackend ReadBackend(string? text, Terminal terminal, IEnumerable<string> models)
+    {
+        bool required = Environment.GetEnvironmentVariable(RequireGpu) == "1";
+        return ReadBackend(text, new GpuOptions { Warning = terminal.Warn, Fallback = !required }, required ? long.MaxValue : models.Sum(Paths.Bytes));
+    }
 
     /// <summary>The same with options of the command's own.</summary>
-    public static IComputeBackend ReadBackend(string? text, GpuOptions options)
+    public static IComputeBackend ReadBackend(string? text, GpuOptions options, long workBytes = long.MaxValue)
     {
         try
         {
-            return ComputeBackends.Create(text, options);
+            return ComputeBackends.Create(text, options, workBytes);
         }
         catch (ArgumentException e)
         {

@@ -50,6 +50,19 @@ internal static class Paths
         _ => SingleFile,
     });
 
+    /// <summary>The bytes of a model's file, or of a folder's; 0 where there is none, which is told when it is opened.</summary>
+    public static long Bytes(string path)
+    {
+        try
+        {
+            return Directory.Exists(path) ? new DirectoryInfo(path).EnumerateFiles("*.safetensors").Sum(file => file.Length) : File.Exists(path) ? new FileInfo(path).Length : 0;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return 0;
+        }
+    }
+
     /// <summary>Opens a model given for an option or argument; what is wrong with it is said with that name.</summary>
     public static TensorSource Open(string option, string path)
     {

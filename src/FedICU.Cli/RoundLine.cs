@@ -33,7 +33,7 @@ internal sealed class RoundLine(bool strategyRequired)
     public RoundPlan Read(ParseResult line, RoundOptions options, Terminal terminal)
     {
         string strategy = Flags.ReadStrategy(line.GetValue(_strategy), "fedicu");
-        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), terminal);
+        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), terminal, line.GetRequiredValue(_clients).Select(ClientList.PathOf));
         options = options with { Backend = backend, Threads = Flags.ReadThreads(line.GetValue(_threads)), Round = Flags.ReadRound(line.GetValue(_round)) };
         ConfiguredRound round = AggregatorCatalog.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
         return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(line.GetRequiredValue(_clients), line.GetValue(_weights)));

@@ -27,11 +27,29 @@ internal sealed class VerifyCommand : FedIcuCommand
             throw new RefusedException($"{Flags.RequireGpu}=1, and no GPU was found that passes its check.");
         try
         {
-            return Verify(backends, Terminal, cancellationToken) ? ExitCode.Done : ExitCode.Refused;
+            bool passed = Verify(backends, Terminal, cancellationToken);
+            if (backends.Exists(backend => backend.Name == "cuda"))
+                passed &= VerifyLongTensor();
+            return passed ? ExitCode.Done : ExitCode.Refused;
         }
         finally
         {
             backends.ForEach(backend => (backend as IDisposable)?.Dispose());
+        }
+    }
+
+    private bool VerifyLongTensor()
+    {
+        if (!GpuBackend.TryCreate(GpuKind.Cuda, null, out GpuBackend? device, out string? reason))
+            throw new RefusedException(reason);
+        using (device)
+        {
+            bool? right = device.VerifyLongTensor(out string? said);
+            if (right is null)
+                Terminal.Warn(said!);
+            else
+                Terminal.Verdict($"tensors of more than 2^31 elements: {(right.Value ? "pass" : $"FAIL: {said}")}", right.Value);
+            return right ?? true;
         }
     }
 

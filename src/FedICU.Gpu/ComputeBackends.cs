@@ -15,11 +15,15 @@ public static class ComputeBackends
     /// A CUDA device, else an OpenCL one, else the processor: the first that is there and passes its self-check against the reference. Devices that were refused are
     /// warned of, drivers that are not there are not. The caller disposes of it, if it is <see cref="IDisposable"/>.
     /// </summary>
-    public static IComputeBackend Best(GpuOptions? options = null)
+    /// <param name="options">Which device is used, and how.</param>
+    /// <param name="workBytes">How many bytes it will be given in all, where that is known: no device is started for little.</param>
+    public static IComputeBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
         foreach (GpuKind kind in Enum.GetValues<GpuKind>())
         {
+            if (workBytes < options.LeastWorkBytes)
+                break;
             if (GpuDevices.TryCreate(kind, options, gpusOnly: true, out string? reason, out bool refused) is { } backend)
                 return new GuardedBackend(backend, backend.Description, options);
             if (refused)
@@ -32,16 +36,17 @@ public static class ComputeBackends
     /// <summary>The backend of that name.</summary>
     /// <param name="name">One of <see cref="Names"/>; null: what <see cref="Variable"/> says, otherwise <c>auto</c>.</param>
     /// <param name="options">Which device is used, and how.</param>
+    /// <param name="workBytes">How many bytes it will be given in all, where that is known; of account to <c>auto</c>.</param>
     /// <exception cref="ArgumentException">There is no such name.</exception>
     /// <exception cref="GpuException">A device was named that is not there or was refused, and the processor may not do its work.</exception>
-    public static IComputeBackend Create(string? name, GpuOptions? options = null)
+    public static IComputeBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
         bool fromVariable = name is null && Environment.GetEnvironmentVariable(Variable) is { Length: > 0 };
         name ??= fromVariable ? Environment.GetEnvironmentVariable(Variable)! : "auto";
         return name switch
         {
-            "auto" => Best(options),
+            "auto" => Best(options, workBytes),
             "cuda" => Of(GpuKind.Cuda, options),
             "opencl" => Of(GpuKind.OpenCl, options),
             "simd" => new SimdBackend(),

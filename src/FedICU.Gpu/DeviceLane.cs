@@ -9,12 +9,14 @@ namespace FedICU.Gpu;
 /// A stream of a device with memory of its own: what goes there and what comes back lies page-locked on the host at the same offsets. One piece of work at a time: while
 /// it is under way another lane's is prepared. Not thread-safe.
 /// </summary>
-internal sealed unsafe class DeviceLane(Accelerator accelerator) : IDisposable
+/// <param name="accelerator">The device.</param>
+/// <param name="allocate">Takes memory of it.</param>
+internal sealed unsafe class DeviceLane(Accelerator accelerator, Func<long, MemoryBuffer1D<byte, Stride1D.Dense>> allocate) : IDisposable
 {
     // what the widest accesses want, and what devices' own allocations are aligned to
     private const int Alignment = 256;
 
-    private readonly Region _up = new(accelerator, onHost: true), _down = new(accelerator, onHost: true), _scratch = new(accelerator, onHost: false);
+    private readonly Region _up = new(accelerator, allocate, onHost: true), _down = new(accelerator, allocate, onHost: true), _scratch = new(accelerator, allocate, onHost: false);
     private Action? _drain;
 
     public AcceleratorStream Stream { get; } = accelerator.CreateStream();
@@ -91,7 +93,7 @@ internal sealed unsafe class DeviceLane(Accelerator accelerator) : IDisposable
             DeviceFailure.Free(part);
     }
 
-    private sealed class Region(Accelerator accelerator, bool onHost) : IDisposable
+    private sealed class Region(Accelerator accelerator, Func<long, MemoryBuffer1D<byte, Stride1D.Dense>> allocate, bool onHost) : IDisposable
     {
         private MemoryBuffer1D<byte, Stride1D.Dense>? _device;
         private CPUMemoryBuffer? _host;
@@ -105,7 +107,7 @@ internal sealed unsafe class DeviceLane(Accelerator accelerator) : IDisposable
             if (bytes <= (_device?.Length ?? 0))
                 return;
             Dispose();
-            _device = accelerator.Allocate1D<byte>(Align(bytes));
+            _device = allocate(Align(bytes));
             if (onHost)
                 _host = CPUMemoryBuffer.CreatePageLocked(accelerator, Align(bytes), sizeof(byte));
         }

@@ -13,7 +13,7 @@ public sealed unsafe partial class GpuBackend
     {
         var panels = new ImportancePanels(inputs);
         MagnitudeMoments ofUpdate = update, ofGlobal = global;
-        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement, _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement, panels.ChunkBytes(this)), (lane, chunk) =>
         {
             long blocks = (chunk.Length + MagnitudeMoments.Block - 1) / MagnitudeMoments.Block, values = blocks * Client.MomentsOfBlock;
             lane.Begin(panels.StagedBytes(chunk), 0, DeviceLane.Align(values * sizeof(double)));
@@ -46,7 +46,7 @@ public sealed unsafe partial class GpuBackend
         int momentumSize = keeps ? momentumType.BitSize / 8 : 0;
         DeviceScales scales = ScalesOf(update, global);
         long selected = 0;
-        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement + momentumSize, _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement + momentumSize, panels.ChunkBytes(this)), (lane, chunk) =>
         {
             int bytes = (chunk.Length + 7) / 8;
             lane.Begin(panels.StagedBytes(chunk), 0, DeviceLane.Align(bytes) + DeviceLane.Align((long)chunk.Length * momentumSize) + CountBytes);
@@ -75,7 +75,7 @@ public sealed unsafe partial class GpuBackend
     {
         var panels = new ImportancePanels(inputs);
         DeviceScales scales = ScalesOf(update, global);
-        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement + 2 * sizeof(double), _chunkBytes), (lane, chunk) =>
+        ForEachChunk(Chunk.OfElements(length, panels.BytesOfElement + 2 * sizeof(double), panels.ChunkBytes(this)), (lane, chunk) =>
         {
             lane.Begin(panels.StagedBytes(chunk), 0, 2 * DeviceLane.Align((long)chunk.Length * sizeof(double)));
             DeviceImportance there = panels.Stage(this, lane, chunk);
@@ -89,6 +89,41 @@ public sealed unsafe partial class GpuBackend
                 Copy(madeGlobal, globalImportance, chunk, sigmoid && global.Spread != 0);
             };
         });
+    }
+
+    /// <inheritdoc/>
+    public long Pack(TensorPanel source, int length, byte* mask, void* packed)
+    {
+        TensorPanel[] panels = [source];
+        int size = source.DType.BitSize / 8;
+        long count = 0;
+        ForEachChunk(Chunk.OfElements(length, 2 * size, ChunkBytes(panels)), (lane, chunk) =>
+        {
+            int bytes = (chunk.Length + 7) / 8, runs = (bytes + Client.BytesOfRun - 1) / Client.BytesOfRun;
+            var bits = new ReadOnlySpan<byte>(mask + chunk.Column / 8, bytes);
+            long selected = MaskBits.Count(bits);
+            lane.Begin(StagedBytes(panels, source.DType, chunk) + DeviceLane.Align(bytes) + DeviceLane.Align(runs * sizeof(int)), 0, DeviceLane.Align(selected * size));
+            DeviceInputs there = Stage(lane, panels, source.DType, chunk);
+            ArrayView<byte> bitsThere = lane.Stage(bits);
+            // where each run's elements begin: a bit in eight or more of what moves
+            ArrayView<int> before = lane.Stage(runs, out Span<int> places);
+            for (int run = 0, place = 0; run < runs; run++)
+            {
+                places[run] = place;
+                place += (int)MaskBits.Count(bits[(run * Client.BytesOfRun)..Math.Min((run + 1) * Client.BytesOfRun, bytes)]);
+            }
+
+            lane.Upload();
+            ArrayView<byte> result = lane.Result(selected * size, out byte* made);
+            if (selected > 0)
+                _kernels.Pack(source.DType)(lane.Stream, Launch(runs), there, bitsThere, before, result);
+            return () =>
+            {
+                Buffer.MemoryCopy(made, (byte*)packed + count * size, selected * size, selected * size);
+                count += selected;
+            };
+        });
+        return count;
     }
 
     /// <inheritdoc/>
@@ -135,13 +170,13 @@ public sealed unsafe partial class GpuBackend
         return sum;
     }
 
-    /// <summary>The client's verbs take host memory only.</summary>
+    /// <summary>Refuses what is taken from host memory only.</summary>
     private static void RequireHost(ReadOnlySpan<TensorPanel> panels)
     {
         foreach (TensorPanel panel in panels)
         {
             if (panel.OnDevice)
-                throw new ArgumentException("A panel of the client's verbs lies on the device; host memory was expected.", nameof(panels));
+                throw new ArgumentException("A momentum, a gradient or a model of the proximal term lies on the device; host memory was expected.", nameof(panels));
         }
     }
 
@@ -166,10 +201,10 @@ public sealed unsafe partial class GpuBackend
         public ImportancePanels(in ImportanceInputs inputs)
         {
             _inputs = inputs;
-            RequireHost([inputs.Global, inputs.Local, inputs.Momentum]);
             // a supplied u is read alone
             _models = inputs.Rule == MomentumRule.Supplied ? [inputs.Global] : [inputs.Global, inputs.Local];
             _momentum = inputs.Rule == MomentumRule.None ? [] : [inputs.Momentum];
+            RequireTogether([.. _models, .. _momentum]);
             Type = CommonType(_models);
             MomentumType = _momentum.Length > 0 && IsMomentumType(inputs.Momentum.DType) ? inputs.Momentum.DType : DType.F64;
         }
@@ -180,12 +215,16 @@ public sealed unsafe partial class GpuBackend
 
         public int BytesOfElement => _models.Length * (Type.BitSize / 8) + _momentum.Length * (MomentumType.BitSize / 8);
 
+        public long ChunkBytes(GpuBackend backend) => backend.ChunkBytes(_models);
+
         public long StagedBytes(Chunk chunk) => GpuBackend.StagedBytes(_models, Type, chunk) + GpuBackend.StagedBytes(_momentum, MomentumType, chunk);
 
         public DeviceImportance Stage(GpuBackend backend, DeviceLane lane, Chunk chunk) => new()
         {
             Models = backend.Stage(lane, _models, Type, chunk),
-            Momentum = _momentum.Length == 0 ? ArrayView<byte>.Empty : backend.Stage(lane, _momentum, MomentumType, chunk).Data,
+            Momentum = _momentum.Length == 0 ? ArrayView<byte>.Empty
+                : AreOnDevice(_momentum) ? backend.Addresses.At((nint)_momentum[0].Data, (long)chunk.Length * (MomentumType.BitSize / 8))
+                : backend.Stage(lane, _momentum, MomentumType, chunk).Data,
             Rule = (int)_inputs.Rule,
             Beta = _inputs.Beta,
         };

@@ -6,6 +6,7 @@ using FedICU.Compute;
 using FedICU.Gpu.Kernels;
 using ILGPU;
 using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
 
 namespace FedICU.Gpu;
 
@@ -29,6 +30,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     private readonly long _chunkBytes;
     private readonly int _threads, _mostBlocks;
     private readonly Lazy<AddressSpace> _addresses;
+    private MemoryBuffer? _spare;
     private int _disposed;
 
     /// <summary>Takes a device over, and the context it is of.</summary>
@@ -54,13 +56,27 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     /// <summary>Whether tensors can lie in its memory (<see cref="DeviceTensors"/>): CUDA's.</summary>
     public bool HasAddresses => _accelerator.AcceleratorType is AcceleratorType.Cuda or AcceleratorType.CPU;
 
+    /// <summary>
+    /// Holds rounds of a matrix of 2^31 + 6144 elements of BF16 on the device against the processor's. They take 17 GiB of the device's memory and twice as much of the host's.
+    /// </summary>
+    /// <returns>Whether they were right, and if not, what is wrong or what memory is wanting, in a sentence; null: they were not tried for want of it.</returns>
+    public bool? VerifyLongTensor(out string? reason)
+    {
+        const long Rows = (1L << 31) / LongTensor.Columns + 3;
+        long wanted = LongTensor.BytesOf(Rows), here = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, there = _accelerator is CudaAccelerator cuda ? cuda.GetFreeMemory() : 0;
+        bool fits = HasAddresses && there >= wanted + _chunkBytes && here >= 2 * wanted;
+        reason = fits ? LongTensor.Try(this, Rows)
+            : $"{Description}: tensors of more than 2^31 elements were not tried: {wanted >> 30} GiB of a CUDA device and {2 * wanted >> 30} GiB of the host were expected, {there >> 30} and {here >> 30} are there.";
+        return fits ? reason is null : null;
+    }
+
     /// <summary>Measures how fast the device copies, once warmed up, the median of seven.</summary>
     /// <param name="bytes">How many are copied.</param>
     /// <returns>Milliseconds within the device's memory, and from page-locked memory of the host to it.</returns>
     public (double WithinDevice, double ToDevice) MeasureCopy(int bytes)
     {
         _accelerator.Bind();
-        using var lane = new DeviceLane(_accelerator);
+        using var lane = new DeviceLane(_accelerator, Allocate);
         lane.Begin(bytes, 2L * DeviceLane.Align(bytes), 0);
         _ = lane.Stage<byte>(bytes, out _);
         ArrayView<byte> from = lane.Scratch<byte>(bytes), to = lane.Scratch<byte>(bytes);
@@ -301,11 +317,56 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         return nonFinite;
     }
 
-    /// <summary>Memory on the device, with an address.</summary>
-    internal MemoryBuffer Allocate(long bytes)
+    IDisposable? IComputeBackend.AllocateOnDevice(long bytes, out nint address)
+    {
+        // one is kept for the next tensor: to take memory and give it back costs a device more than a small tensor's sums
+        MemoryBuffer? memory = Interlocked.Exchange(ref _spare, null);
+        try
+        {
+            if (memory?.LengthInBytes < bytes)
+            {
+                memory.Dispose();
+                memory = null;
+            }
+
+            memory ??= Allocate(bytes);
+            address = memory.NativePtr;
+            return new Lent(this, memory);
+        }
+        catch (Exception e) when (DeviceFailure.Is(e))
+        {
+            // who can do without goes on; a device that is lost will say so again
+            address = 0;
+            return null;
+        }
+    }
+
+    /// <summary>Memory on the device; where none is left, what no verb uses is given back first.</summary>
+    internal MemoryBuffer1D<byte, Stride1D.Dense> Allocate(long bytes)
     {
         _accelerator.Bind();
+        try
+        {
+            return _accelerator.Allocate1D<byte>(bytes);
+        }
+        catch (Exception e) when (DeviceFailure.Is(e))
+        {
+            if (!Trim())
+                throw;
+        }
+
         return _accelerator.Allocate1D<byte>(bytes);
+    }
+
+    /// <summary>Gives back what is kept for later verbs; whether there was anything.</summary>
+    private bool Trim()
+    {
+        MemoryBuffer? spare = Interlocked.Exchange(ref _spare, null);
+        DeviceFailure.Free(spare);
+        bool any = spare is not null;
+        for (; _lanes.TryTake(out DeviceLane? lane); any = true)
+            lane.Dispose();
+        return any;
     }
 
     /// <summary>Copies from an address of the device.</summary>
@@ -345,8 +406,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        while (_lanes.TryTake(out DeviceLane? lane))
-            lane.Dispose();
+        Trim();
         if (_addresses.IsValueCreated)
             DeviceFailure.Free(_addresses.Value);
         DeviceFailure.Free(_accelerator);
@@ -367,7 +427,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         try
         {
             while (lanes.Count < Math.Min(chunks.Count, 2))
-                lanes.Add(_lanes.TryTake(out DeviceLane? pooled) ? pooled : new DeviceLane(_accelerator));
+                lanes.Add(_lanes.TryTake(out DeviceLane? pooled) ? pooled : new DeviceLane(_accelerator, Allocate));
             for (int i = 0; i < chunks.Count; i++)
             {
                 DeviceLane lane = lanes[i % lanes.Count];
@@ -535,6 +595,17 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
         for (int k = 0; k < inputs; k++)
             new ReadOnlySpan<double>(values.Row(k) + chunk.GroupOf(geometry), groups).CopyTo(here[(k * groups)..]);
         return there;
+    }
+
+    /// <summary>Memory that goes back when it is disposed of.</summary>
+    private sealed class Lent(GpuBackend backend, MemoryBuffer memory) : IDisposable
+    {
+        public void Dispose()
+        {
+            DeviceFailure.Free(Interlocked.Exchange(ref backend._spare, memory));
+            if (backend._disposed != 0)
+                DeviceFailure.Free(Interlocked.Exchange(ref backend._spare, null));
+        }
     }
 
     /// <summary>Counts by block, and how the kernel that makes them is started.</summary>

@@ -180,7 +180,16 @@ public static class GpuDevices
         }
     }
 
-    private static string? Refusal(GpuKind kind, Device device) => Verdicts.GetOrAdd((kind, IdOf(device)), _ => Check(kind, IdOf(device)));
+    private static string? Refusal(GpuKind kind, Device device)
+    {
+        (GpuKind, string) key = (kind, IdOf(device));
+        if (Verdicts.TryGetValue(key, out string? verdict))
+            return verdict;
+        verdict = Check(kind, key.Item2, out bool lasts);
+        if (lasts)
+            Verdicts[key] = verdict;
+        return verdict;
+    }
 
     private static string IdOf(Device device) => device switch
     {
@@ -193,8 +202,12 @@ public static class GpuDevices
     /// Why the device may not be used: it cannot be started, or gives wrong results. In a context of its own, as a failed compilation spoils one, and in small chunks, so that
     /// all a long tensor takes is tried.
     /// </summary>
-    private static string? Check(GpuKind kind, string id)
+    /// <param name="kind">How it is programmed.</param>
+    /// <param name="id">Which it is.</param>
+    /// <param name="lasts">Whether it would be the same a minute later: others may have taken the device's memory for a while.</param>
+    private static string? Check(GpuKind kind, string id, out bool lasts)
     {
+        lasts = true;
         Context? context = null;
         try
         {
@@ -206,6 +219,7 @@ public static class GpuDevices
         }
         catch (Exception e) when (DeviceFailure.Is(e))
         {
+            lasts = !DeviceFailure.IsOutOfMemory(e);
             return DeviceFailure.Describe(e);
         }
         finally

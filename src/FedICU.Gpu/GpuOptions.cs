@@ -30,6 +30,12 @@ public sealed record GpuOptions
     public long LeastBytes { get; init; } = 128 << 10;
 
     /// <summary>
+    /// What is known to read fewer bytes in all is computed on the processor by <see cref="ComputeBackends.Best"/>: no device is started, as its check takes seconds (docs/gpu.md).
+    /// <value>Default: 16 GiB.</value>
+    /// </summary>
+    public long LeastWorkBytes { get; init; } = 16L << 30;
+
+    /// <summary>
     /// Whether the processor does the work of a device that is not there, is refused or fails, with a warning; otherwise it ends in a <see cref="GpuException"/>.
     /// <value>Default: true.</value>
     /// </summary>

@@ -19,6 +19,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public int PairInputs => _failed ? ((IComputeBackend)_processor).PairInputs : device.PairInputs;
 
+    public IDisposable? AllocateOnDevice(long bytes, out nint address)
+    {
+        address = 0;
+        return _failed ? null : device.AllocateOnDevice(bytes, out address);
+    }
+
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
         IComputeBackend who = Who(inputs, length, output);
@@ -133,6 +139,19 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
         catch (Exception e) when (who == device && DeviceFailure.Is(e))
         {
             Fail(e).Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
+        }
+    }
+
+    public long Pack(TensorPanel source, int length, byte* mask, void* packed)
+    {
+        IComputeBackend who = Who([source], length);
+        try
+        {
+            return who.Pack(source, length, mask, packed);
+        }
+        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        {
+            return Fail(e).Pack(source, length, mask, packed);
         }
     }
 

@@ -71,6 +71,14 @@ internal sealed unsafe class FaultyBackend(string verb) : IComputeBackend
     public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance) =>
         _right.Importance(inputs, length, update, global, sigmoid != (verb == nameof(Importance)), updateImportance, globalImportance);
 
+    public long Pack(TensorPanel source, int length, byte* mask, void* packed)
+    {
+        long count = _right.Pack(source, length, mask, packed);
+        if (verb == nameof(Pack) && length == 4099)
+            ((byte*)packed)[count] ^= 1;
+        return count;
+    }
+
     public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) =>
         _right.AddProximal(local, global, verb == nameof(AddProximal) ? -mu : mu, length, gradient);
 

@@ -83,6 +83,7 @@ internal sealed unsafe class GuardedBackendTests
     {
         private readonly IComputeBackend _other = other ?? new SimdBackend();
         private int _calls;
+        private long _read;
 
         public string Name => "fake";
 
@@ -90,18 +91,23 @@ internal sealed unsafe class GuardedBackendTests
 
         public int PairInputs => _other.PairInputs;
 
+        /// <summary>Elements of all inputs that FedICU's verbs were given.</summary>
+        public long ElementsRead => _read;
+
+        public IDisposable? AllocateOnDevice(long bytes, out nint address) => _other.AllocateOnDevice(bytes, out address);
+
         public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output) =>
             Next().WeightedSum(inputs, weights, divisor, length, output);
 
-        public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums) => Next().AddSquares(inputs, geometry, sums);
+        public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums) => Next(inputs.Length * geometry.Length).AddSquares(inputs, geometry, sums);
 
         public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams) => Next().AddGram(inputs, geometry, grams);
 
         public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots) =>
-            Next().AddProjections(inputs, geometry, a, b, dots);
+            Next(inputs.Length * geometry.Length).AddProjections(inputs, geometry, a, b, dots);
 
         public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares) =>
-            Next().Combine(inputs, geometry, coefficients, scales, output, squares);
+            Next(inputs.Length * geometry.Length).Combine(inputs, geometry, coefficients, scales, output, squares);
 
         public long CountNonFinite(TensorPanel input, int length) => Next().CountNonFinite(input, length) + (failure is null ? 1 : 0);
 
@@ -114,8 +120,14 @@ internal sealed unsafe class GuardedBackendTests
         public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance) =>
             Next().Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
 
+        public long Pack(TensorPanel source, int length, byte* mask, void* packed) => Next().Pack(source, length, mask, packed);
+
         public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) => Next().AddProximal(local, global, mu, length, gradient);
 
-        private IComputeBackend Next() => failure is not null && Interlocked.Increment(ref _calls) > after ? throw failure : _other;
+        private IComputeBackend Next(long elements = 0)
+        {
+            Interlocked.Add(ref _read, elements);
+            return failure is not null && Interlocked.Increment(ref _calls) > after ? throw failure : _other;
+        }
     }
 }

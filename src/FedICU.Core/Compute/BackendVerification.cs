@@ -28,6 +28,7 @@ public static class BackendVerification
             (nameof(IComputeBackend.AddMoments), trial => trial.AddMoments()),
             (nameof(IComputeBackend.SelectImportant), trial => trial.SelectImportant()),
             (nameof(IComputeBackend.Importance), trial => trial.Importance()),
+            (nameof(IComputeBackend.Pack), trial => trial.Pack()),
             (nameof(IComputeBackend.AddProximal), trial => trial.AddProximal()),
         ];
         var rows = new List<VerificationRow>();

@@ -16,11 +16,24 @@ namespace FedICU.Compute;
 /// </remarks>
 public unsafe interface IComputeBackend
 {
+    /// <summary>Bytes that <see cref="Pack"/> may write past the last element it packs.</summary>
+    const int PackSlack = MaskBits.Slack;
+
     /// <summary>The name used in options, reports and on the command line: <c>simd</c>, <c>reference</c>, ...</summary>
     string Name { get; }
 
     /// <summary>What owns the memory that panels may lie in besides the host's; null where there is none.</summary>
     object? Device => null;
+
+    /// <summary>Takes memory of <see cref="Device"/> for what a verb makes there and another reads; not cleared.</summary>
+    /// <param name="bytes">How much.</param>
+    /// <param name="address">Its address there.</param>
+    /// <returns>Gives it back when disposed of; null where there is no such memory, or none left.</returns>
+    IDisposable? AllocateOnDevice(long bytes, out nint address)
+    {
+        address = 0;
+        return null;
+    }
 
     /// <summary>Up to so many inputs, <see cref="AddGram"/> costs less than the looks it saves; 0 where it never does.</summary>
     int PairInputs => 12;
@@ -123,6 +136,14 @@ public unsafe interface IComputeBackend
     /// <param name="updateImportance">Length importances of u; may be null.</param>
     /// <param name="globalImportance">Length importances of g; may be null.</param>
     void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance);
+
+    /// <summary>Moves the elements whose bit is set together, in their order, as they are.</summary>
+    /// <param name="source">The elements; their type may be any of 2, 4 or 8 bytes.</param>
+    /// <param name="length">How many there are.</param>
+    /// <param name="mask">A bit for each, eight a byte, the least significant first; those past the last are zero. In host memory.</param>
+    /// <param name="packed">Takes the elements, and up to <see cref="PackSlack"/> bytes of anything after them. In host memory.</param>
+    /// <returns>How many there are whose bit is set.</returns>
+    long Pack(TensorPanel source, int length, byte* mask, void* packed);
 
     /// <summary>
     /// FedProx's proximal term (Li et al. 2020): returns reduce8 of fma(d, d, lane) with d = w[i] - x[i], and where the gradient has data adds

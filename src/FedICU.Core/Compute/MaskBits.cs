@@ -11,7 +11,7 @@ namespace FedICU.Compute;
 /// </summary>
 internal static unsafe class MaskBits
 {
-    /// <summary>Bytes that <see cref="Pack"/> may write past the last element it packs.</summary>
+    /// <summary>Bytes that <see cref="Pack(void*, int, int, byte*, void*)"/> may write past the last element it packs.</summary>
     public const int Slack = 64;
 
     // for each byte of a mask, the places of its bits one after the other, a byte each

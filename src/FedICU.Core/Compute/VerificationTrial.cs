@@ -179,6 +179,34 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
         return _worst;
     }
 
+    public double Pack()
+    {
+        foreach (int length in _lengths)
+        {
+            // nearly none, half, nearly all
+            foreach (double share in (ReadOnlySpan<double>)[0.01, 0.5, 0.99])
+            {
+                TensorPanel source = Inputs(1, length, mixed: false, nonFinite: true)[0];
+                byte[] mask = new byte[(length + 7) / 8 + 1];
+                for (int i = 0; i < length; i++)
+                    mask[i / 8] |= (byte)(_random.NextDouble() < share ? 1 << i % 8 : 0);
+                int room = length + IComputeBackend.PackSlack / (dtype.BitSize / 8);
+                GuardedPanel actual = Output(dtype, room), expected = Output(dtype, room);
+                fixed (byte* bits = mask)
+                {
+                    long count = _reference.Pack(source, length, bits, expected.Panel.Data);
+                    Exact(backend.Pack(source, length, bits, actual.Panel.Data), count);
+                    int bytes = (int)count * (dtype.BitSize / 8);
+                    Exact(actual.Bytes[..bytes].SequenceEqual(expected.Bytes[..bytes]));
+                }
+
+                Finish();
+            }
+        }
+
+        return _worst;
+    }
+
     public double AddProximal()
     {
         foreach (int length in _lengths)

@@ -15,6 +15,9 @@ internal abstract unsafe class PanelReader : IDisposable
     /// <summary>Whether all of the tensor lies in memory as it is read.</summary>
     public virtual bool IsInMemory => false;
 
+    /// <summary>Whether panels are addresses of the round's device.</summary>
+    public virtual bool IsOnDevice => false;
+
     /// <summary>The elements start .. start + count - 1, valid until the scratch is reset.</summary>
     public abstract TensorPanel Read(long start, int count, Scratch scratch);
 
@@ -68,8 +71,7 @@ internal sealed unsafe class DensePanelReader : PanelReader
 
     public override bool IsInMemory => _pointer is not null;
 
-    /// <summary>Whether panels are addresses of a device.</summary>
-    public bool IsOnDevice => _onDevice;
+    public override bool IsOnDevice => _onDevice;
 
     public override long PreloadBytes => _pointer is null ? _tensor.ByteLength : 0;
 
@@ -195,16 +197,29 @@ internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader secon
     public override void Dispose() => first.Dispose();
 }
 
-/// <summary>Float64 values in memory that somebody else keeps.</summary>
-internal sealed unsafe class UnroundedReader : PanelReader
+/// <summary>A combination of a tensor's inputs in float64, before it is scaled and rounded: in memory, or where the inputs are, on the device.</summary>
+internal readonly unsafe struct Unrounded(IDisposable memory, void* values, bool onDevice) : IDisposable
 {
-    public NativeBuffer? Values { get; set; }
+    public bool OnDevice => onDevice;
+
+    /// <summary>The values from element <paramref name="start"/> on.</summary>
+    public TensorPanel From(long start) => new((double*)values + start, DType.F64, onDevice);
+
+    public void Dispose() => memory.Dispose();
+}
+
+/// <summary>Reads values that somebody else keeps.</summary>
+internal sealed class UnroundedReader : PanelReader
+{
+    public Unrounded? Values { get; set; }
 
     public override DType DType => DType.F64;
 
     public override bool IsInMemory => true;
 
-    public override TensorPanel Read(long start, int count, Scratch scratch) => new((double*)Values!.Pointer + start, DType.F64);
+    public override bool IsOnDevice => Values!.Value.OnDevice;
+
+    public override TensorPanel Read(long start, int count, Scratch scratch) => Values!.Value.From(start);
 
     public override void Dispose() => Values = null;
 }

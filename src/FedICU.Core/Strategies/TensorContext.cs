@@ -236,11 +236,21 @@ public unsafe class TensorContext
         return set.WithGlobal;
     }
 
-    /// <summary>The unrounded combination in memory, as the one input of the last step.</summary>
-    internal PanelReader[] Unrounded(NativeBuffer values)
+    /// <summary>The unrounded combination as the one input of the last step.</summary>
+    internal PanelReader[] Read(Unrounded values)
     {
         ((UnroundedReader)_unrounded[0]).Values = values;
         return _unrounded;
+    }
+
+    /// <summary>Room for a combination of the inputs in float64, on the device where they are there; null where it has none left.</summary>
+    internal Unrounded? NewUnrounded(bool onDevice)
+    {
+        long bytes = Info.ElementCount * sizeof(double);
+        if (onDevice)
+            return _round.Backend.AllocateOnDevice(bytes, out nint address) is { } there ? new Unrounded(there, (void*)address, onDevice: true) : null;
+        NativeBuffer here = Workers.Memory.Rent(bytes);
+        return new Unrounded(here, here.Pointer, onDevice: false);
     }
 
     /// <summary>How the tensor is cut into groups.</summary>
@@ -349,13 +359,13 @@ public unsafe class TensorContext
     /// The sums of squares of sum_k c_k x_k in each group; where <paramref name="unrounded"/> is given (room for the whole tensor), the combination
     /// itself is kept there in float64.
     /// </summary>
-    internal GroupBuffer CombinationSquares(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, NativeBuffer? unrounded)
+    internal GroupBuffer CombinationSquares(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, Unrounded? unrounded)
     {
         using GroupBuffer? folded = Folded(grouping, coefficients);
         GroupValues all = (folded ?? coefficients).Values;
         return SumByGroup(inputs, grouping, 1, (grouping, all, unrounded), static (sum, backend, panels, panel, squares) =>
         {
-            var output = new TensorPanel(sum.unrounded is null ? null : (double*)sum.unrounded.Pointer + panel.Start, DType.F64);
+            TensorPanel output = sum.unrounded?.From(panel.Start) ?? new TensorPanel(null, DType.F64);
             backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), null, output, squares.Data);
         });
     }
@@ -447,7 +457,7 @@ public unsafe class TensorContext
             throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
         _written = true;
         PanelRuns runs = Runs(inputs, grouping.Panels(inputs.Length));
-        bool onDevice = _round.WritesOnDevice && inputs[0] is DensePanelReader { IsOnDevice: true };
+        bool onDevice = _round.WritesOnDevice && inputs[0] .IsOnDevice;
         var memory = new TensorPanel(onDevice ? (void*)_round.Output.AddressOnDevice(Output) : _round.Output.TryGetPointer(Output), Output.DType, onDevice);
         _nonFinite = 0;
         Look(runs.Count, Worthwhile(inputs), last: true, (Context: this, inputs, runs, memory, state, verb), static (look, piece, scratch) =>

@@ -32,6 +32,9 @@ internal static class Client
     /// <summary>What <see cref="Moments"/> leaves of a block: mean, squared deviations, minimum and maximum of |u|, then of |g|.</summary>
     public const int MomentsOfBlock = 8;
 
+    /// <summary>Bytes of a mask that one thread of <see cref="Pack{T}"/> goes through.</summary>
+    public const int BytesOfRun = 4;
+
     /// <summary>The moments of each <see cref="MagnitudeMoments.Block"/> elements, by one block of threads, in two trees: sums and bounds, then squared deviations.</summary>
     public static void Moments<T, TMomentum>(DeviceImportance inputs, long length, ArrayView<double> moments) where T : struct, IElement where TMomentum : struct, IElement
     {
@@ -156,6 +159,25 @@ internal static class Client
                 update[i] = ZScore(inputs.Update<T, TMomentum>(i), scales.UpdateCenter, scales.UpdateSpread);
             if (global.Length > 0)
                 global[i] = ZScore(inputs.Models.Read<T>(0, i), scales.GlobalCenter, scales.GlobalSpread);
+        }
+    }
+
+    /// <summary>Moves the elements whose bit is set to packed[before[run]] and on, run by run.</summary>
+    public static void Pack<T>(DeviceInputs source, ArrayView<byte> mask, ArrayView<int> before, ArrayView<byte> packed) where T : struct, IElement
+    {
+        long threads = (long)Grid.DimX * Group.DimX, first = source.First<T>(0);
+        for (long run = Grid.GlobalLinearIndex; run < before.Length; run += threads)
+        {
+            long to = before[run];
+            for (long i = run * BytesOfRun; i < (run + 1) * BytesOfRun && i < mask.Length; i++)
+            {
+                int bits = mask[i];
+                for (int j = 0; bits != 0; j++, bits >>= 1)
+                {
+                    if ((bits & 1) != 0)
+                        T.Move(source.Data, first + 8 * i + j, packed, to++);
+                }
+            }
         }
     }
 

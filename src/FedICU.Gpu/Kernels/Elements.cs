@@ -29,6 +29,9 @@ internal interface IElement
     /// <summary>Writes an element; 1 where what is written is not finite.</summary>
     static abstract int Write(ArrayView<byte> data, long index, double value);
 
+    /// <summary>Copies an element as it is.</summary>
+    static abstract void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at);
+
     static abstract Values Widen(Words words);
 
     static abstract Words Round(Values values);
@@ -48,6 +51,8 @@ internal struct F64 : IElement
         data.Cast<ulong>()[index] = bits;
         return (bits & 0x7FF0_0000_0000_0000UL) == 0x7FF0_0000_0000_0000UL ? 1 : 0;
     }
+
+    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<ulong>()[at] = from.Cast<ulong>()[index];
 
     public static Values Widen(Words words) => new() { V0 = FromBits(words.X, words.Y), V1 = FromBits(words.Z, words.W) };
 
@@ -81,6 +86,8 @@ internal struct F32 : IElement
         return (bits & 0x7F80_0000U) == 0x7F80_0000U ? 1 : 0;
     }
 
+    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<uint>()[at] = from.Cast<uint>()[index];
+
     public static Values Widen(Words words) => new()
     {
         V0 = Interop.IntAsFloat(words.X),
@@ -112,6 +119,8 @@ internal struct BF16 : IElement
         data.Cast<ushort>()[index] = (ushort)bits;
         return (bits & 0x7F80U) == 0x7F80U ? 1 : 0;
     }
+
+    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<ushort>()[at] = from.Cast<ushort>()[index];
 
     public static Values Widen(Words words) => new()
     {
@@ -158,6 +167,8 @@ internal struct F16 : IElement
         data.Cast<ushort>()[index] = (ushort)bits;
         return (bits & 0x7C00U) == 0x7C00U ? 1 : 0;
     }
+
+    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<ushort>()[at] = from.Cast<ushort>()[index];
 
     public static Values Widen(Words words) => new()
     {

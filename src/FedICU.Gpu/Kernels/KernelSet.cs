@@ -77,6 +77,9 @@ internal sealed class KernelSet(Accelerator accelerator)
             nameof(Client.Importance),
             kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceImportance, long, DeviceScales, ArrayView<double>, ArrayView<double>>>()), ElementOf(input), ElementOf(momentum));
 
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<byte>, ArrayView<int>, ArrayView<byte>> Pack(DType input) =>
+        Get(nameof(Client.Pack), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<byte>, ArrayView<int>, ArrayView<byte>>>()), ElementOf(input));
+
     public Action<AcceleratorStream, KernelConfig, DeviceInputs, double, long, ArrayView<byte>, ArrayView<double>> Proximal(DType input, DType gradient) =>
         Get(nameof(Client.Proximal), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, double, long, ArrayView<byte>, ArrayView<double>>>()), ElementOf(input), ElementOf(gradient));
 

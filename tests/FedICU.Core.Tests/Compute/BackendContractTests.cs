@@ -408,6 +408,30 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
     }
 
     [Test]
+    public void Pack_moves_the_selected_bits([ValueSource(nameof(Types))] DType type)
+    {
+        int size = type.BitSize / 8;
+        foreach (Case c in Cases(0, 257, 2, type).Concat(LongCases(type)))
+        {
+            _memory.Begin();
+            TensorPanel source = _memory.Panel(type, c.Length, c.AtEnd);
+            SamplePanels.Fill(source.Data, type, c.Length, c.Random, Spread.Wild);
+            byte* mask = _memory.Bytes((c.Length + 7) / 8, c.AtEnd);
+            new Span<byte>(mask, (c.Length + 7) / 8).Clear();
+            int outOf = 1 + c.Random.Next(9);
+            for (int i = 0; i < c.Length; i++)
+                mask[i / 8] |= (byte)(c.Random.Next(outOf) == 0 ? 1 << i % 8 : 0);
+            int room = c.Length * size + IComputeBackend.PackSlack;
+            byte* expected = _memory.Bytes(room, c.AtEnd), actual = _memory.Bytes(room, c.AtEnd);
+            long count = _reference.Pack(source, c.Length, mask, expected);
+            Assert.That(_backend.Pack(source, c.Length, mask, actual), Is.EqualTo(count), () => $"{c}");
+            int bytes = (int)count * size;
+            Assert.That(new ReadOnlySpan<byte>(actual, bytes).SequenceEqual(new(expected, bytes)), () => $"{c}");
+            AssertIntact(c);
+        }
+    }
+
+    [Test]
     public void AddProximal_has_the_reference_bits_and_its_sum_its_bound([ValueSource(nameof(Types))] DType gradientType)
     {
         foreach (Case c in Cases(0, 257, 1, gradientType).Concat(LongCases(gradientType)))

@@ -215,6 +215,20 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
         return sum.Value;
     }
 
+    /// <inheritdoc/>
+    public long Pack(TensorPanel source, int length, byte* mask, void* packed)
+    {
+        int size = source.DType.BitSize / 8;
+        long count = 0;
+        for (int i = 0; i < length; i++)
+        {
+            if ((mask[i / 8] >> i % 8 & 1) != 0)
+                new ReadOnlySpan<byte>((byte*)source.Data + (long)i * size, size).CopyTo(new Span<byte>((byte*)packed + count++ * size, size));
+        }
+
+        return count;
+    }
+
     private static double At(TensorPanel panel, long i) => Rounding.Read(panel.Data, panel.DType, i);
 
     /// <summary>Writes an element; 1 where what is written is not finite.</summary>

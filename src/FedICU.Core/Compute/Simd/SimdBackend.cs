@@ -68,6 +68,9 @@ public sealed unsafe class SimdBackend : IComputeBackend
         _verbs.Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
 
     /// <inheritdoc/>
+    public long Pack(TensorPanel source, int length, byte* mask, void* packed) => _verbs.Pack(source, length, mask, packed);
+
+    /// <inheritdoc/>
     public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) =>
         _verbs.AddProximal(local, global, mu, length, gradient);
 }

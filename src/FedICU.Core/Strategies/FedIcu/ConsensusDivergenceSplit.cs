@@ -37,8 +37,8 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         using GroupBuffer directions = DirectionCoefficients(tensor, norms, weights);
         bool previousEnters = weights[clients] != 0 && options.Target == SplitTarget.Parameters;
         PanelReader[] combined = previousEnters ? inputs : look.Clients;
-        using GroupBuffer squares = look.CombinationSquares(combined, directions, weights, out NativeBuffer? made);
-        using NativeBuffer? unrounded = made;
+        using GroupBuffer squares = look.CombinationSquares(combined, directions, weights, out Unrounded? made);
+        using Unrounded? unrounded = made;
 
         // scale[c] = M[c] / ||V[:,c]||; where V[:,c] vanishes, the previous direction stays (the delta's is zero)
         using GroupBuffer magnitudes = Consensus(tensor, norms);
@@ -58,7 +58,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         if (options.Target == SplitTarget.Delta)
             fallback![0].Fill(1);
         if (unrounded is not null && (fallback is null || look.AlwaysKeeps))
-            Write(tensor, grouping, tensor.Unrounded(unrounded), inputs, scales, null, fallback);
+            Write(tensor, grouping, tensor.Read(unrounded.Value), inputs, scales, null, fallback);
         else if (fallback is null)
             tensor.Combine(combined, grouping, directions, scales);
         else

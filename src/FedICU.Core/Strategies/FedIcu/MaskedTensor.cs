@@ -15,8 +15,11 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     // so many elements of all inputs, float64 importances included, stay in the second cache from one step to the next
     private const int Chunk = 1 << 13;
 
+    // what keeps a device busy
+    private const int PanelOnDevice = 1 << 22;
+
     // fixed panels of whole mask bytes: their number and size depend on the shape alone
-    private readonly List<Grouping.Panel> _panels = info.DType.IsComputed ? new Grouping(info.Shape, NormAxis.Tensor).Panels(4) : [];
+    private readonly List<Grouping.Panel> _panels = info.DType.IsComputed ? new Grouping(info.Shape, NormAxis.Tensor, panelElements: run.OnDevice ? PanelOnDevice : null).Panels(4) : [];
     private readonly MomentumRule _rule = run.Momentum is null ? MomentumRule.None : run.Options.Momentum;
     private readonly TensorInfo _momentumInfo = MaskRun.MomentumInfo(info);
     private readonly int _size = info.DType.BitSize / 8;
@@ -64,7 +67,8 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         if ((info.ElementCount + 7) / 8 > Array.MaxLength)
             throw new FedIcuException($"Tensor '{info.Name}' of {info} is too large to be masked.");
         _mask = new byte[(info.ElementCount + 7) / 8];
-        WithInputs(() =>
+        // the noise's deviation is taken from the values themselves
+        WithInputs(run.OnDevice && run.Options.Mask != MaskRule.GaussianNoise, () =>
         {
             MeasureScales(workers);
             if (run.Options.Mask == MaskRule.GaussianNoise)
@@ -99,7 +103,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             before[i] = before[i - 1] + MaskBits.Count(MaskOf(_panels[i - 1]));
         long[] nonFinite = new long[_panels.Count];
         bool packed = Packed;
-        WithInputs(() =>
+        WithInputs(run.OnDevice && packed && !IsSoft, () =>
         {
             if (IsSoft)
                 MeasureWhole(workers);
@@ -133,13 +137,13 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     }
 
     /// <summary>Opens the inputs for a step; pinned memory is let go at its end, whatever happens, and so is what was measured of each entry.</summary>
-    private void WithInputs(Action step)
+    private void WithInputs(bool onDevice, Action step)
     {
         try
         {
-            _global = new DensePanelReader(run.Global, info);
-            _local = new DensePanelReader(run.Local, info);
-            _momentum = _rule == MomentumRule.None ? null : new DensePanelReader(run.Momentum!, run.Momentum!.Find(info.Name)!);
+            _global = new DensePanelReader(run.Global, info, onDevice: onDevice);
+            _local = new DensePanelReader(run.Local, info, onDevice: onDevice);
+            _momentum = _rule == MomentumRule.None ? null : new DensePanelReader(run.Momentum!, run.Momentum!.Find(info.Name)!, onDevice: onDevice);
             step();
         }
         finally
@@ -171,7 +175,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             {
                 panel = _panels[piece = ++next];
                 global = _global!.Read(panel.Start, panel.Length, scratch);
-                hash?.AppendData(new ReadOnlySpan<byte>(global.Data, panel.Length * _size));
+                hash?.AppendData(OnHost(panel, global, scratch));
             }
 
             ImportanceInputs inputs = Read(panel, global, scratch);
@@ -203,6 +207,14 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         _globalScale = minMax ? new(g.Minimum, g.Maximum - g.Minimum) : new(g.Mean, g.StandardDeviation);
     }
 
+    private ReadOnlySpan<byte> OnHost(Grouping.Panel panel, TensorPanel global, Scratch scratch)
+    {
+        var bytes = new Span<byte>(global.OnDevice ? scratch.Take((long)panel.Length * _size) : global.Data, panel.Length * _size);
+        if (global.OnDevice)
+            run.Global.Read(info, panel.Start * _size, bytes);
+        return bytes;
+    }
+
     private void RefuseNonFinite(Workers workers)
     {
         foreach ((string what, PanelReader? reader, TensorSource? source) in new[]
@@ -231,7 +243,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         double[] sums = new double[_panels.Count];
         ForEachPanel(workers, (piece, panel, in inputs, scratch) =>
         {
-            byte* values = keeps && run.Keeps ? scratch.Take((long)panel.Length * _size + MaskBits.Slack) : null;
+            byte* values = keeps && run.Keeps ? scratch.Take((long)panel.Length * _size + IComputeBackend.PackSlack) : null;
             long count = 0;
             double sum = 0;
             ImportanceInputs all = inputs;
@@ -239,15 +251,16 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             {
                 fixed (byte* bits = MaskOf(panel))
                 {
-                    double* importances = (double*)(IsSoft ? scratch.Take(2 * Chunk * sizeof(double)) : null);
-                    for (int start = 0; start < panel.Length; start += Chunk)
+                    int chunk = all.Global.OnDevice ? panel.Length : Chunk;
+                    double* importances = (double*)(IsSoft ? scratch.Take(2L * chunk * sizeof(double)) : null);
+                    for (int start = 0; start < panel.Length; start += chunk)
                     {
-                        int length = Math.Min(Chunk, panel.Length - start);
+                        int length = Math.Min(chunk, panel.Length - start);
                         byte* mask = bits + start / 8;
                         ImportanceInputs part = From(all, start);
                         long selected = run.Backend.SelectImportant(part, length, _updateScale, received, mask, Panel(momentum, _momentumInfo.DType, start));
                         if (values != null)
-                            MaskBits.Pack(part.Local.Data, _size, length, mask, values + count * _size);
+                            run.Backend.Pack(part.Local, length, mask, values + count * _size);
                         if (IsSoft && selected > 0)
                             sum = AddShares(sum, part, length, mask, importances);
                         count += selected;
@@ -265,7 +278,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
 
     private double AddShares(double sum, in ImportanceInputs inputs, int length, byte* mask, double* importances)
     {
-        double* s = importances, g = importances + Chunk;
+        double* s = importances, g = importances + length;
         run.Backend.Importance(inputs, length, _updateScale, _globalScale, run.Options.Importance == ImportanceRule.ZScore, s, g);
         for (int i = 0; i < length; i++)
         {
@@ -360,21 +373,21 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         if (_kept?[piece] is { } kept)
             return kept.Pointer;
         Grouping.Panel panel = _panels[piece];
-        byte* values = scratch.Take((long)panel.Length * _size + MaskBits.Slack);
-        void* source;
+        byte* values = scratch.Take((long)panel.Length * _size + IComputeBackend.PackSlack);
+        TensorPanel source;
         if (IsSoft)
         {
             byte* dense = scratch.Take((long)panel.Length * _size);
             nonFinite = Fill(panel, dense, scratch);
-            source = dense;
+            source = new TensorPanel(dense, info.DType);
         }
         else
         {
-            source = _local!.Read(panel.Start, panel.Length, scratch).Data;
+            source = _local!.Read(panel.Start, panel.Length, scratch);
         }
 
         fixed (byte* mask = MaskOf(panel))
-            MaskBits.Pack(source, _size, panel.Length, mask, values);
+            run.Backend.Pack(source, panel.Length, mask, values);
         return values;
     }
 
@@ -561,9 +574,9 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         Momentum = From(inputs.Momentum, start),
     };
 
-    private static TensorPanel From(TensorPanel panel, int start) => Panel((byte*)panel.Data, panel.DType, start);
+    private static TensorPanel From(TensorPanel panel, int start) => Panel((byte*)panel.Data, panel.DType, start, panel.OnDevice);
 
-    private static TensorPanel Panel(byte* data, DType dtype, int start) => data == null ? default : new TensorPanel(data + (long)start * dtype.BitSize / 8, dtype);
+    private static TensorPanel Panel(byte* data, DType dtype, int start, bool onDevice = false) => data == null ? default : new TensorPanel(data + (long)start * dtype.BitSize / 8, dtype, onDevice);
 
     private Span<byte> MaskOf(Grouping.Panel panel) => _mask.AsSpan((int)(panel.Start / 8), (panel.Length + 7) / 8);
 
@@ -578,6 +591,10 @@ internal sealed unsafe record MaskRun(
     private const long KeptBytes = 64 << 20;
 
     private long _kept;
+
+    /// <summary>Whether the models, and the momentum where there is one, lie on the backend's device.</summary>
+    public bool OnDevice { get; } = Backend.Device is { } device && Global.Device == device && Local.Device == device
+        && (Momentum is null || Momentum.Device == device && Momentum.Tensors.All(tensor => !tensor.DType.IsComputed || tensor.DType is DType.F32 or DType.F64));
 
     /// <summary>Whether the received tensors are hashed in the first look at them.</summary>
     public bool Hashes { get; set; }

@@ -78,7 +78,7 @@ internal abstract class SplitLook : IDisposable
     /// <param name="directions">w_k / M_k[c].</param>
     /// <param name="weights">w_k.</param>
     /// <param name="unrounded">The combination itself in float64, where it was kept on the way; else null.</param>
-    public abstract GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out NativeBuffer? unrounded);
+    public abstract GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out Unrounded? unrounded);
 
     public virtual void Dispose()
     {
@@ -90,12 +90,12 @@ internal abstract class SplitLook : IDisposable
     private sealed class Direct(TensorContext tensor, FedIcuOptions options, PanelReader[] inputs, PanelReader[] clients, Grouping grouping, PanelReader[] looked)
         : SplitLook(tensor, options, inputs, clients, grouping, tensor.Squares(looked, grouping))
     {
-        // up to so many bytes the combination stays in the cache until it is scaled; of many inputs in memory it is kept beside them, which costs less
+        // up to so many bytes the combination stays in the cache until it is scaled; of many inputs in memory, or on a device, it is kept beside them, which costs less
         // than to read them once more and gives the same bits
         private const long CachedBytes = 8 << 20, KeptBytes = 512 << 20;
         private const int ManyInputs = 12;
 
-        private bool IsOnDevice => Clients[0] is DensePanelReader { IsOnDevice: true };
+        private bool IsOnDevice => Clients[0].IsOnDevice;
 
         private long Bytes => _tensor.Info.ElementCount * sizeof(double);
 
@@ -105,10 +105,13 @@ internal abstract class SplitLook : IDisposable
         public override void Products(GroupBuffer a, GroupBuffer b, Span<double> products) =>
             _tensor.Projections(a.Inputs == Clients.Length ? Clients : Inputs, Grouping, a, b, products);
 
-        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out NativeBuffer? unrounded)
+        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out Unrounded? unrounded)
         {
-            bool kept = AlwaysKeeps || !IsOnDevice && combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, static input => input.IsInMemory);
-            unrounded = kept ? _tensor.Workers.Memory.Rent(Bytes) : null;
+            bool pays = IsOnDevice
+                // written once and read once
+                ? combined.Length * (_tensor.Info.DType.BitSize / 8) > 2 * sizeof(double)
+                : combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, static input => input.IsInMemory);
+            unrounded = AlwaysKeeps || pays ? _tensor.NewUnrounded(IsOnDevice) : null;
             return _tensor.CombinationSquares(combined, Grouping, directions, unrounded);
         }
     }
@@ -136,7 +139,7 @@ internal abstract class SplitLook : IDisposable
             }
         }
 
-        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out NativeBuffer? unrounded)
+        public override GroupBuffer CombinationSquares(PanelReader[] combined, GroupBuffer directions, ReadOnlySpan<double> weights, out Unrounded? unrounded)
         {
             unrounded = null;
             var squares = _tensor.NewGroups(1, Grouping.Groups);
