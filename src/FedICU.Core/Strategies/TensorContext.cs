@@ -457,7 +457,7 @@ public unsafe class TensorContext
             throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
         _written = true;
         PanelRuns runs = Runs(inputs, grouping.Panels(inputs.Length));
-        bool onDevice = _round.WritesOnDevice && inputs[0] .IsOnDevice;
+        bool onDevice = _round.WritesOnDevice && inputs[0].IsOnDevice;
         var memory = new TensorPanel(onDevice ? (void*)_round.Output.AddressOnDevice(Output) : _round.Output.TryGetPointer(Output), Output.DType, onDevice);
         _nonFinite = 0;
         Look(runs.Count, Worthwhile(inputs), last: true, (Context: this, inputs, runs, memory, state, verb), static (look, piece, scratch) =>
