@@ -1,0 +1,103 @@
+using System.Text.RegularExpressions;
+using FedICU.Tests.Docs;
+using FedICU.Tests.Safetensors;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace FedICU.Extensions.Tests;
+
+/// <summary>Runs what docs/plugging-in/dotnet-hosts.md shows, with the configuration that it shows.</summary>
+[NonParallelizable]
+internal sealed partial class DotnetHostsSnippets
+{
+    private const string Place = "docs/plugging-in/dotnet-hosts.md";
+
+    /// <summary>The document; null where the tests run away from the repository.</summary>
+    public static string? Text => Documents.Root is null ? null : Documents.Read(Place);
+
+    [Test]
+    public async Task TheExample()
+    {
+        if (Documents.Root is null)
+            Assert.Ignore("the documents are not here");
+        string json = Documents.Split(Place).Fences.First(fence => fence.Language == "json").Text;
+        using var folder = new TempFolder();
+        string start = Environment.CurrentDirectory;
+        Environment.CurrentDirectory = folder.FullName;
+        try
+        {
+            foreach ((string name, int seed) in (ReadOnlySpan<(string, int)>)[("global", 0), ("a", 1), ("b", 2)])
+                Rounds.Model(seed).SaveTo(TensorSink.ToFile(name + ".safetensors"));
+            File.WriteAllText("appsettings.json", json);
+            string[] args = [];
+            await RunAsync(args);
+            using TensorSource next = TensorSource.Open("next.safetensors");
+            Assert.That(next.Metadata[MetadataKeys.Round], Is.EqualTo("7"));
+        }
+        finally
+        {
+            Environment.CurrentDirectory = start;
+        }
+
+        static async Task RunAsync(string[] args)
+        {
+            #region dotnet-host
+            HostApplicationBuilder builder = Host.CreateApplicationBuilder(args);
+            builder.Services.AddFedIcu(builder.Configuration.GetSection("FedICU"));
+            builder.Services.AddFedIcu("lora", builder.Configuration.GetSection("LoRA"));
+            builder.Services.AddHealthChecks().AddFedIcu().AddFedIcu("lora");
+            builder.Services.AddSingleton<LoraRounds>();
+            using IHost host = builder.Build();
+            await host.StartAsync();
+
+            RoundReport report = await host.Services.GetRequiredService<LoraRounds>().RunAsync(7, ["a.safetensors", "b.safetensors"]);
+            Console.WriteLine(report);
+            await host.StopAsync();
+            #endregion
+
+            Assert.That((report.Round, report.Strategy, report.Clients.Count), Is.EqualTo((7L, "fedicu", 2)));
+            Assert.That(host.Services.GetRequiredService<IAggregator>().Name, Is.EqualTo("fedavg"));
+        }
+    }
+
+    [Test]
+    public void WhatTheDocumentShowsIsWhatIsRun()
+    {
+        if (Documents.Root is null)
+            Assert.Ignore("the documents are not here");
+        string code = File.ReadAllText(Path.Combine(Documents.Root!, "tests", "FedICU.Extensions.Tests", "DotnetHostsSnippets.cs")).ReplaceLineEndings("\n");
+        var regions = RegionPattern().Matches(code).ToDictionary(match => match.Groups["name"].Value, match => Normal(match.Groups["body"].Value));
+        Fence[] shown = [.. Documents.Split(Place).Fences.Where(fence => fence.IsCSharp)];
+        Assert.That(shown.Select(fence => fence.Name), Is.EquivalentTo(regions.Keys));
+        foreach (Fence fence in shown)
+            Assert.That(Normal(UsingPattern().Replace(fence.Text, "")), Is.EqualTo(regions[fence.Name]), fence.ToString());
+    }
+
+    private static string Normal(string text)
+    {
+        string[] lines = text.Trim('\n').Split('\n');
+        int indentation = lines.Where(line => line.Trim().Length > 0).Min(line => line.Length - line.TrimStart().Length);
+        return string.Join('\n', lines.Select(line => line.Trim().Length > 0 ? line[indentation..] : "")).Trim('\n');
+    }
+
+    [GeneratedRegex(@"^ *#region (?<name>\S+)\n(?<body>.*?)^ *#endregion", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex RegionPattern();
+
+    [GeneratedRegex(@"^using [\w.]+;\n", RegexOptions.Multiline)]
+    private static partial Regex UsingPattern();
+
+    #region dotnet-service
+    internal sealed class LoraRounds([FromKeyedServices("lora")] IAggregator aggregator, [FromKeyedServices("lora")] RoundOptions options)
+    {
+        public async Task<RoundReport> RunAsync(long number, IEnumerable<string> updates)
+        {
+            using TensorSource global = TensorSource.Open("global.safetensors");
+            var round = new AggregationRound(global, options with { Round = number });
+            foreach (string path in updates)
+                round.Add(ClientUpdate.FromFile(Path.GetFileNameWithoutExtension(path), path));
+            return (await aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"))).Report;
+        }
+    }
+    #endregion
+}

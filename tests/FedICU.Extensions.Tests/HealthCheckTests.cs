@@ -1,0 +1,62 @@
+using FedICU.Cli.Tests;
+using FedICU.Compute;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+
+namespace FedICU.Extensions.Tests;
+
+internal sealed class HealthCheckTests
+{
+    [Test]
+    public async Task ABackendThatKeepsTheContractIsHealthy()
+    {
+        using IHost host = Rounds.Host(services => services
+            .AddFedIcu(options => options.Strategy = "fedavg").AddFedIcu("lora", options => options.Strategy = "fedicu")
+            .AddHealthChecks().AddFedIcu().AddFedIcu("lora", tags: ["startup"]));
+        HealthReport report = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync();
+        Assert.That(report.Status, Is.EqualTo(HealthStatus.Healthy));
+        Assert.That(report.Entries.Keys, Is.EquivalentTo(new[] { "fedicu", "fedicu-lora" }));
+        Assert.That(report.Entries["fedicu"].Description, Is.EqualTo("The backend 'simd' keeps the contract in all 44 trials."));
+        Assert.That(report.Entries["fedicu-lora"].Tags, Is.EqualTo(new[] { "startup" }));
+    }
+
+    [TestCase(null, HealthStatus.Unhealthy)]
+    [TestCase(HealthStatus.Degraded, HealthStatus.Degraded)]
+    public async Task ABackendAtFaultIsNot(HealthStatus? failureStatus, HealthStatus expected)
+    {
+        using IHost host = Rounds.Host(services => services
+            .AddFedIcu(options => options.Strategy = "fedavg")
+            .AddSingleton<IComputeBackend>(new FaultyBackend(nameof(IComputeBackend.WeightedSum)))
+            .AddHealthChecks().AddFedIcu(failureStatus: failureStatus));
+        HealthReportEntry entry = (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries["fedicu"];
+        Assert.That(entry.Status, Is.EqualTo(expected));
+        Assert.That(entry.Description, Is.EqualTo(
+            "The backend 'faulty' breaks the contract in 4 of 44 trials: WeightedSum F64, WeightedSum F32, WeightedSum F16, WeightedSum BF16."));
+    }
+
+    [Test]
+    public async Task OptionsThatAreWrongAreUnhealthy()
+    {
+        // a host that was built and not started has not validated them
+        using IHost host = Rounds.Host(services => services.AddFedIcu(options => options.Strategy = "none").AddHealthChecks().AddFedIcu());
+        HealthReportEntry entry = (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries["fedicu"];
+        Assert.That(entry.Status, Is.EqualTo(HealthStatus.Unhealthy));
+        Assert.That(entry.Exception, Is.TypeOf<OptionsValidationException>());
+        Assert.That(entry.Description, Is.EqualTo("The strategy 'none' is unknown; fedavg, fedprox, fedicu are known."));
+    }
+
+    [Test]
+    public async Task ABackendIsTriedOnceAlsoWhereTheFirstToAskGivesUp()
+    {
+        using IHost host = Rounds.Host(services => services.AddFedIcu(options => options.Strategy = "fedavg").AddHealthChecks().AddFedIcu());
+        var check = new BackendHealthCheck(host.Services, null);
+        var context = new HealthCheckContext { Registration = new HealthCheckRegistration("fedicu", check, null, null) };
+        Assert.CatchAsync<OperationCanceledException>(() => check.CheckHealthAsync(context, new CancellationToken(canceled: true)));
+        var verdicts = host.Services.GetRequiredService<BackendVerdicts>();
+        Task<VerificationResult> first = verdicts.Of(host.Services.GetRequiredService<SimdBackend>());
+        Assert.That((await check.CheckHealthAsync(context)).Status, Is.EqualTo(HealthStatus.Healthy));
+        Assert.That(verdicts.Of(host.Services.GetRequiredService<SimdBackend>()), Is.SameAs(first));
+    }
+}

@@ -1,0 +1,52 @@
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace FedICU.Extensions.Tests;
+
+/// <summary>Small hosts, models and rounds.</summary>
+internal static class Rounds
+{
+    /// <summary>A configuration of values, of which a later one takes the place of an earlier one.</summary>
+    public static IConfiguration Configuration(params (string Name, string? Value)[] values) =>
+        new ConfigurationBuilder().AddInMemoryCollection(values.Reverse().DistinctBy(pair => pair.Name).Select(pair => KeyValuePair.Create(pair.Name, pair.Value))).Build();
+
+    /// <summary>A container of what is added, without the files and variables that a host reads by itself.</summary>
+    public static IHost Host(Action<IServiceCollection> add)
+    {
+        var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
+        add(builder.Services);
+        return builder.Build();
+    }
+
+    /// <summary>A model of a matrix and a vector, the same for the same seed.</summary>
+    public static MemoryModel Model(int seed, params (string Key, string Value)[] metadata)
+    {
+        var random = new Random(seed);
+        return new MemoryModel(metadata.ToDictionary(pair => pair.Key, pair => pair.Value))
+        {
+            { "layer.weight", [6, 5], Values(30) },
+            { "layer.bias", [6], Values(6) },
+        };
+
+        float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - .5f)];
+    }
+
+    /// <summary>The bytes of the next model that an aggregator makes of three clients in memory.</summary>
+    public static byte[] Aggregate(IAggregator aggregator, RoundOptions options)
+    {
+        var round = new AggregationRound(Model(0), options);
+        for (int client = 1; client <= 3; client++)
+            round.Add(ClientUpdate.FromTensors($"client-{client}", Model(client), examples: 10 * client));
+        using var sink = new MemorySink();
+        aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+        return Bytes(sink.Model);
+    }
+
+    public static byte[] Bytes(TensorSource model) => [.. model.Tensors.SelectMany(tensor =>
+    {
+        byte[] bytes = new byte[tensor.ByteLength];
+        model.Read(tensor, 0, bytes);
+        return bytes;
+    })];
+}
