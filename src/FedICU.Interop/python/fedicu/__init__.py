@@ -1,0 +1,220 @@
+"""FedICU.Core's federated-learning aggregators for Python.
+
+>>> aggregator = fedicu.Aggregator("fedicu", tau=0.5)
+>>> model = aggregator.aggregate(model, [("hospital", 120, update_a), ("law firm", 80, update_b)])
+>>> aggregator.report["clients"][0]["share"]
+
+Models are dicts of numpy arrays or torch tensors, taken where they lie, or paths of safetensors files or folders, of which no more than a panel is in memory at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import os
+import threading
+from typing import Any, Iterable, Mapping, Union
+
+import numpy as np
+
+from . import _native
+from ._native import (
+    AbortedError,
+    FedIcuError,
+    InvalidArgumentError,
+    InvalidModelError,
+    InvalidOptionsError,
+    RoundRejectedError,
+    WrongStateError,
+)
+from ._tensors import Borrowed, copy_of, empty_like, momentum_like
+
+__all__ = [
+    "AbortedError", "Aggregator", "FedIcuError", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError", "MaskedUpdate", "RoundRejectedError", "Update",
+    "WrongStateError", "live_handles", "mask", "proximal",
+]
+
+Tensors = Mapping[str, Any]
+Model = Union[Tensors, str, "os.PathLike[str]"]
+
+_lock = threading.Lock()
+_library: _native.Library | None = None
+
+
+def _native_library() -> _native.Library:
+    global _library
+    with _lock:
+        _library = _library or _native.load()
+        return _library
+
+
+def live_handles() -> int:
+    """Aggregators and updates that the library holds: for tests that nothing leaks."""
+    return _native_library().live_handles()
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """What a client sent.
+
+    client: its name, unique in a round. weight: the number of its examples; None takes what a file's metadata say, otherwise 1. model: tensors or a path.
+    delta: whether tensors are y - x, what training changed, and not parameters y; files say so themselves.
+    """
+
+    client: str
+    weight: float | None
+    model: Model
+    delta: bool = False
+
+
+class Aggregator:
+    """A strategy with its options, which aggregates round after round. Calls from several threads wait for each other; :meth:`abort` waits for none.
+
+    strategy: "fedavg", "fedprox", "fedicu". settings: the options of the command line's --set, dashes as underscores: tau=0.5, on_nonfinite="drop-client".
+    threads: how many compute, 0 one for each processor. backend: "simd" (default), "auto", "cuda", "opencl", "reference", where the library has them.
+    statistics: whether the report has norms and cosines.
+    """
+
+    def __init__(self, strategy: str = "fedicu", *, threads: int = 0, backend: str | None = None, statistics: bool = False, **settings: Any) -> None:
+        self._handle = 0
+        self._native = _native_library()
+        options = _native.settings_json(
+            strategy=strategy, threads=threads, backend=backend, statistics=statistics, settings={key.replace("_", "-"): _setting(value) for key, value in settings.items()})
+        self._handle = self._native.new("create", options)
+
+    def aggregate(self, global_model: Model, updates: Iterable[Update | tuple[Any, ...]], *, round: int | None = None, out: Model | None = None) -> Any:
+        """Aggregates a round.
+
+        global_model: the model that the clients trained. updates: :class:`Update` or tuples (client, weight, model). round: its number, for metadata and report.
+        out: tensors to write to, or a path, written whole or not at all; None makes new tensors as the global model's are.
+        Returns out. Raises :class:`RoundRejectedError` where the policies refuse the round, other subclasses of :class:`FedIcuError`, :class:`OSError`.
+        """
+        if out is None and not isinstance(global_model, Mapping):
+            raise InvalidArgumentError("out is missing: the result of a model in files goes to a path or to tensors that are given.")
+        alive: list[Borrowed] = []
+        self._native.call("begin_round", self._handle, -1 if round is None else round)
+        try:
+            if isinstance(global_model, Mapping):
+                alive.append(Borrowed(global_model))
+                self._native.call("set_global", self._handle, alive[-1].count, alive[-1].array, _native.BORROW)
+            else:
+                self._native.call("set_global_file", self._handle, os.fsencode(global_model))
+            for update in updates:
+                update = update if isinstance(update, Update) else Update(*update)
+                name, weight = update.client.encode(), float("nan") if update.weight is None else update.weight
+                if isinstance(update.model, Mapping):
+                    alive.append(Borrowed(update.model))
+                    flags = _native.BORROW | (_native.DELTA if update.delta else 0)
+                    self._native.call("add", self._handle, name, weight, alive[-1].count, alive[-1].array, flags)
+                else:
+                    self._native.call("add_file", self._handle, name, weight, os.fsencode(update.model))
+            if out is None:
+                out = {name: empty_like(value) for name, value in global_model.items()}  # type: ignore[union-attr]
+            if isinstance(out, Mapping):
+                places = Borrowed(out, writable=True)
+                self._native.call("finish", self._handle, places.count, places.array)
+            else:
+                self._native.call("finish_file", self._handle, os.fsencode(out))
+            return out
+        except BaseException:
+            # what was borrowed is let go before its memory may be
+            self._native.call("abort", self._handle)
+            raise
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The last round's report: who weighed what, who was left out and why."""
+        return json.loads(self._native.text("report_json", self._handle))
+
+    @property
+    def state(self) -> str:
+        """What must be remembered from round to round, in JSON; may be set."""
+        return self._native.text("export_state", self._handle)
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self._native.call("import_state", self._handle, state.encode())
+
+    def abort(self) -> None:
+        """Ends a round under way on another thread, with :class:`AbortedError` there."""
+        self._native.call("abort", self._handle)
+
+    def close(self) -> None:
+        """Frees the aggregator; later calls raise :class:`InvalidArgumentError`."""
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._native.call("destroy", handle)
+
+    def __enter__(self) -> "Aggregator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            self.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedUpdate:
+    """A client's sparse update: tensors with packed values and masks (bf16 as uint16), the types that they have, metadata, and the new momentum."""
+
+    tensors: dict[str, np.ndarray]
+    dtypes: dict[str, str]
+    metadata: dict[str, str]
+    momentum: dict[str, Any]
+
+
+def mask(
+    global_model: Tensors, local: Tensors, momentum: Tensors | None = None, *, threads: int = 0, round: int | None = None, dense: bool = False,
+    path: str | os.PathLike[str] | None = None, **settings: Any,
+) -> MaskedUpdate:
+    """Makes the update that a client sends: of what training changed, what matters more than what was received.
+
+    momentum: that of the round before; None in the first. settings: the options of ``fedicu mask --set``: mask="top=0.1", beta=0.9, importance="rank".
+    path: also saves it as a safetensors file, which a server takes by :meth:`Aggregator.aggregate`.
+    """
+    native = _native_library()
+    names = list(global_model)
+    new_momentum = {name: momentum_like(value) for name, value in global_model.items()}
+    received, trained = Borrowed(global_model), Borrowed(local, order=names)
+    kept = None if momentum is None else Borrowed(momentum, order=names)
+    places = Borrowed(new_momentum, writable=True)
+    options = _native.settings_json(
+        threads=threads, round=round, dense=dense, settings={key.replace("_", "-"): _setting(value) for key, value in settings.items()})
+    handle = native.new("mask", options, received.count, received.array, trained.array, kept and kept.array, places.array)
+    try:
+        count = ctypes.c_int64()
+        native.call("update_count", handle, ctypes.byref(count))
+        tensors, dtypes = {}, {}
+        for i in range(count.value):
+            tensor = _native.Tensor()
+            native.call("update_tensor", handle, i, ctypes.byref(tensor))
+            name = tensor.name.decode()
+            tensors[name], dtypes[name] = copy_of(tensor), tensor.dtype.decode()
+        if path is not None:
+            native.call("update_save", handle, os.fsencode(path))
+        return MaskedUpdate(tensors, dtypes, json.loads(native.text("update_metadata_json", handle)), new_momentum)
+    finally:
+        native.call("update_destroy", handle)
+
+
+def proximal(mu: float, local: Tensors, global_model: Tensors, gradients: Tensors | None = None) -> float:
+    """FedProx: mu/2 ||local - global||^2 over all tensors; adds mu (local - global) to the gradients, in place, where they are given."""
+    native = _native_library()
+    names = list(local)
+    y, x = Borrowed(local), Borrowed(global_model, order=names)
+    gradient = None if gradients is None else Borrowed(gradients, writable=True, order=names)
+    total = 0.0
+    for i in range(y.count):
+        value = ctypes.c_double()
+        native.call(
+            "proximal", mu, ctypes.byref(y.array[i]), ctypes.byref(x.array[i]), None if gradient is None else ctypes.byref(gradient.array[i]), ctypes.byref(value))
+        total += value.value
+    return total
+
+
+def _setting(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,170 @@
+using System.Runtime.InteropServices;
+using FedICU.Tests;
+
+namespace FedICU.Interop.Tests;
+
+/// <summary>The exports through the boundaries that their users go through: a C compiler, python3 by the shared library and by hostfxr, function pointers.</summary>
+[Platform("Linux")]
+internal sealed class BoundaryTests
+{
+    [Test]
+    public void TheSharedLibraryIsSmall() => Assert.That(new FileInfo(Builds.Native()).Length, Is.LessThan(6_000_000));
+
+    [Test]
+    public void ACProgramUsesEveryFunction([Values] bool checkAddresses)
+    {
+        string library = Builds.Native(), folder = Directory.CreateTempSubdirectory("fedicu-c-").FullName, program = Path.Combine(folder, "test");
+        if (Tools.TryRun("cc", ["--version"], out _) != 0)
+            Tools.Missing("a C compiler");
+        try
+        {
+            string[] arguments =
+            [
+                "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-g", .. checkAddresses ? ["-fsanitize=address"] : Array.Empty<string>(),
+                "-I", Path.Combine(Builds.Root, "src", "FedICU.Interop", "include"), Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "c", "test.c"),
+                library, $"-Wl,-rpath,{Path.GetDirectoryName(library)}", "-lm", "-o", program,
+            ];
+            Assert.That(Tools.TryRun("cc", arguments, out string output), Is.Zero, output);
+            // the runtime's own memory is still there when a process ends
+            Assert.That(Tools.TryRun("/usr/bin/env", ["ASAN_OPTIONS=detect_leaks=0", program, folder], out output), Is.Zero, output);
+            Assert.That(output, Does.Contain("0 failures"));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
+    public void TheHeaderIsOneForCPlusPlus()
+    {
+        if (Tools.TryRun("c++", ["--version"], out _) != 0)
+            Tools.Missing("a C++ compiler");
+        string header = Path.Combine(Builds.Root, "src", "FedICU.Interop", "include", "fedicu.h");
+        Assert.That(Tools.TryRun("c++", ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++", header], out string output), Is.Zero, output);
+    }
+
+    [Test]
+    public void PythonUsesThePackage([Values("native", "hostfxr")] string build)
+    {
+        string library = build == "native" ? Builds.Native() : Builds.Managed, python = Tools.PythonWithNumpy();
+        string[] arguments =
+        [
+            $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1", $"FEDICU_LIBRARY={library}", python, "-X", "dev", "-W", "error",
+            Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", "test_fedicu.py"),
+        ];
+        Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
+    }
+
+    [Test]
+    public unsafe void ResultsAreTheLibrarysToTheBit([Values("fedavg", "fedprox", "fedicu")] string strategy, [Values("F32", "F16", "BF16", "F64")] string type)
+    {
+        nint library = NativeLibrary.Load(Builds.Native());
+        Assert.That(DTypeExtensions.TryParseSafetensorsName(type, out DType dtype));
+        var random = new Random(4);
+        TensorInfo[] infos = [new("w", dtype, new TensorShape(300, 200)), new("b", dtype, new TensorShape(77))];
+        byte[][][] models = [.. Enumerable.Range(0, 4).Select(_ => infos.Select(info => Fill(info, random)).ToArray())];
+        byte[][] made = [.. infos.Select(info => new byte[info.ByteLength])];
+
+        var create = (delegate* unmanaged<byte*, long*, int>)NativeLibrary.GetExport(library, "fedicu_create");
+        var begin = (delegate* unmanaged<long, long, int>)NativeLibrary.GetExport(library, "fedicu_begin_round");
+        var setGlobal = (delegate* unmanaged<long, long, NativeTensor*, uint, int>)NativeLibrary.GetExport(library, "fedicu_set_global");
+        var add = (delegate* unmanaged<long, byte*, double, long, NativeTensor*, uint, int>)NativeLibrary.GetExport(library, "fedicu_add");
+        var finish = (delegate* unmanaged<long, long, NativeTensor*, int>)NativeLibrary.GetExport(library, "fedicu_finish");
+        var destroy = (delegate* unmanaged<long, int>)NativeLibrary.GetExport(library, "fedicu_destroy");
+        long handle;
+        fixed (byte* options = System.Text.Encoding.UTF8.GetBytes($"{{\"strategy\": \"{strategy}\"}}\0"))
+            Assert.That(create(options, &handle), Is.Zero);
+        Assert.That(begin(handle, 1), Is.Zero);
+        using (var global = new Description(infos, models[0]))
+            Assert.That(setGlobal(handle, infos.Length, global.Tensors, 0), Is.Zero);
+        for (int k = 1; k < models.Length; k++)
+        {
+            using var client = new Description(infos, models[k]);
+            fixed (byte* id = System.Text.Encoding.UTF8.GetBytes($"c{k}\0"))
+                Assert.That(add(handle, id, 10 * k, infos.Length, client.Tensors, 0), Is.Zero);
+        }
+
+        using (var places = new Description(infos, made))
+            Assert.That(finish(handle, infos.Length, places.Tensors), Is.Zero);
+        Assert.That(destroy(handle), Is.Zero);
+
+        var round = new AggregationRound(Model(models[0]));
+        for (int k = 1; k < models.Length; k++)
+            round.Add(ClientUpdate.FromTensors($"c{k}", Model(models[k]), examples: 10 * k));
+        using var sink = new MemorySink();
+        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+        for (int i = 0; i < infos.Length; i++)
+        {
+            byte[] expected = new byte[infos[i].ByteLength];
+            sink.Model.Read(infos[i], 0, expected);
+            Assert.That(made[i], Is.EqualTo(expected), infos[i].Name);
+        }
+
+        MemoryModel Model(byte[][] data)
+        {
+            var model = new MemoryModel();
+            for (int i = 0; i < infos.Length; i++)
+                model.Add(infos[i], data[i]);
+            return model;
+        }
+    }
+
+    // any bits whose exponent is neither all ones nor far from the others'
+    private static byte[] Fill(TensorInfo info, Random random)
+    {
+        byte[] bytes = new byte[info.ByteLength];
+        random.NextBytes(bytes);
+        int size = info.DType.BitSize / 8;
+        for (int top = size - 1; top < bytes.Length; top += size)
+            bytes[top] = (byte)(bytes[top] & 0x81 | (info.DType == DType.F16 ? 0x34 : 0x3E));
+        return bytes;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private unsafe struct NativeTensor
+    {
+        public byte* Name;
+        public byte* DType;
+        public int Rank;
+        public long* Shape;
+        public void* Data;
+        public ulong ByteLength;
+    }
+
+    /// <summary>fedicu_tensor of each tensor, until it is disposed of.</summary>
+    private sealed unsafe class Description : IDisposable
+    {
+        private readonly List<GCHandle> _pinned = [];
+
+        public Description(TensorInfo[] infos, byte[][] data)
+        {
+            var tensors = new NativeTensor[infos.Length];
+            for (int i = 0; i < infos.Length; i++)
+            {
+                tensors[i] = new NativeTensor
+                {
+                    Name = (byte*)Pin(System.Text.Encoding.UTF8.GetBytes(infos[i].Name + '\0')),
+                    DType = (byte*)Pin(System.Text.Encoding.UTF8.GetBytes(infos[i].DType.SafetensorsName + '\0')),
+                    Rank = infos[i].Shape.Rank,
+                    Shape = (long*)Pin(infos[i].Shape.Dimensions.ToArray()),
+                    Data = (void*)Pin(data[i]),
+                    ByteLength = (ulong)data[i].Length,
+                };
+            }
+
+            Tensors = (NativeTensor*)Pin(tensors);
+        }
+
+        public NativeTensor* Tensors { get; }
+
+        public void Dispose() => _pinned.ForEach(handle => handle.Free());
+
+        private nint Pin(Array array)
+        {
+            var handle = GCHandle.Alloc(array, GCHandleType.Pinned);
+            _pinned.Add(handle);
+            return handle.AddrOfPinnedObject();
+        }
+    }
+}

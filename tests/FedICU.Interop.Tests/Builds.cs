@@ -1,0 +1,39 @@
+using FedICU.Tests;
+
+namespace FedICU.Interop.Tests;
+
+/// <summary>The two builds of the exports, and the tree that they are made from.</summary>
+internal static class Builds
+{
+    private static readonly Lazy<(string? Path, string Output)> Published = new(Publish);
+
+    public static string Root { get; } = FindRoot();
+
+    /// <summary>The assembly that is loaded through hostfxr, beside its runtimeconfig.json.</summary>
+    public static string Managed { get; } = Path.Combine(Root, "artifacts", "bin", "FedICU.Interop", "release", "libfedicu.dll");
+
+    /// <summary>The shared library of machine code, published when it is first wanted; the test is skipped where there is no compiler.</summary>
+    public static string Native()
+    {
+        if (Tools.TryRun("clang", ["--version"], out _) != 0)
+            Tools.Missing("clang, with which .NET links machine code");
+        Assert.That(Published.Value.Path, Is.Not.Null, Published.Value.Output);
+        return Published.Value.Path!;
+    }
+
+    private static (string?, string) Publish()
+    {
+        string folder = Path.Combine(Root, "artifacts", "interop");
+        int exit = Tools.TryRun(
+            "dotnet", ["publish", Path.Combine(Root, "src", "FedICU.Interop"), "-c", "Release", "-r", "linux-x64", "-p:Aot=true", "-o", folder, "--disable-build-servers"], out string output);
+        return (exit == 0 ? Path.Combine(folder, "libfedicu.so") : null, output);
+    }
+
+    private static string FindRoot()
+    {
+        string? root = AppContext.BaseDirectory;
+        while (root is not null && !File.Exists(Path.Combine(root, "FedICU.Core.sln")))
+            root = Path.GetDirectoryName(root);
+        return root ?? throw new DirectoryNotFoundException("The tests run inside their repository.");
+    }
+}

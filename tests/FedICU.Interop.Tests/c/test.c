@@ -1,0 +1,258 @@
+/* The C interface as a C program has it: every function, the wrong uses of each, and 10,000 refusals that leave nothing behind. */
+#include <fedicu.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int failures;
+
+#define CHECK(condition)                                                                                                                   \
+    do {                                                                                                                                   \
+        if (!(condition)) {                                                                                                                \
+            failures++;                                                                                                                    \
+            printf("%s:%d: %s; last error: %s\n", __FILE__, __LINE__, #condition, fedicu_last_error());                                    \
+        }                                                                                                                                  \
+    } while (0)
+
+#define ROWS 6
+#define COLUMNS 5
+#define COUNT (ROWS * COLUMNS)
+
+static const int64_t matrix[2] = {ROWS, COLUMNS}, vector[1] = {3};
+
+static void describe(fedicu_tensor *tensors, float *w, float *b)
+{
+    tensors[0].name = "w";
+    tensors[0].dtype = "F32";
+    tensors[0].rank = 2;
+    tensors[0].shape = matrix;
+    tensors[0].data = w;
+    tensors[0].nbytes = COUNT * sizeof(float);
+    tensors[1].name = "b";
+    tensors[1].dtype = "F32";
+    tensors[1].rank = 1;
+    tensors[1].shape = vector;
+    tensors[1].data = b;
+    tensors[1].nbytes = 3 * sizeof(float);
+}
+
+static void fill(float *values, int count, unsigned seed)
+{
+    int i;
+    for (i = 0; i < count; i++) {
+        seed = seed * 1103515245u + 12345u;
+        values[i] = (float)((int)(seed >> 16 & 0x7FFF) - 0x4000) / 4096.0f;
+    }
+}
+
+static char *text(int32_t (*get)(fedicu_handle, char *, uint64_t, uint64_t *), fedicu_handle handle)
+{
+    uint64_t length = 0;
+    char *buffer;
+    CHECK(get(handle, NULL, 0, &length) == FEDICU_OK);
+    buffer = malloc(length);
+    CHECK(get(handle, buffer, length - 1, &length) == FEDICU_BUFFER_TOO_SMALL);
+    CHECK(get(handle, buffer, length, &length) == FEDICU_OK);
+    CHECK(strlen(buffer) + 1 == length);
+    return buffer;
+}
+
+static void rounds(const char *folder)
+{
+    float w[4][COUNT], b[4][3];
+    fedicu_tensor global[2], first[2], second[2], result[2], turned[2];
+    fedicu_handle handle;
+    char path[4096], *report, *state;
+    int i, k;
+    for (k = 0; k < 3; k++) {
+        fill(w[k], COUNT, 7u * (unsigned)k + 1u);
+        fill(b[k], 3, 9u * (unsigned)k + 5u);
+    }
+
+    describe(global, w[0], b[0]);
+    describe(first, w[1], b[1]);
+    describe(second, w[2], b[2]);
+    describe(result, w[3], b[3]);
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"threads\": 2, \"settings\": {\"on-nonfinite\": \"reject\"}}", &handle) == FEDICU_OK);
+    CHECK(fedicu_finish(handle, 2, result) == FEDICU_WRONG_STATE);
+    CHECK(fedicu_begin_round(handle, 4) == FEDICU_OK);
+    CHECK(fedicu_finish(handle, 2, result) == FEDICU_WRONG_STATE);
+    CHECK(fedicu_set_global(handle, 2, global, FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_set_global(handle, 2, global, FEDICU_COPY) == FEDICU_WRONG_STATE);
+    CHECK(fedicu_finish(handle, 2, result) == FEDICU_ROUND_REJECTED);
+    CHECK(fedicu_add(handle, "a", 3, 2, first, FEDICU_COPY) == FEDICU_OK);
+    /* copied: what comes after the call does not matter */
+    memset(w[1], 0xFF, sizeof w[1]);
+    CHECK(fedicu_add(handle, "a", 3, 2, second, FEDICU_COPY) == FEDICU_INVALID_ARGUMENT);
+    CHECK(strstr(fedicu_last_error(), "Client 'a' was added already.") != NULL);
+    CHECK(fedicu_add(handle, "b", 1, 2, second, FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_finish(handle, 1, result) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_finish(handle, 2, second) == FEDICU_INVALID_ARGUMENT);
+    turned[0] = result[1];
+    turned[1] = result[0];
+    CHECK(fedicu_finish(handle, 2, turned) == FEDICU_OK);
+    fill(w[1], COUNT, 8u);
+    for (i = 0; i < COUNT; i++)
+        CHECK(w[3][i] == (float)((3 * (double)w[1][i] + (double)w[2][i]) / 4));
+    CHECK(fedicu_finish(handle, 2, result) == FEDICU_WRONG_STATE);
+    report = text(fedicu_report_json, handle);
+    CHECK(strstr(report, "\"round\":4") != NULL || strstr(report, "\"round\": 4") != NULL);
+    state = text(fedicu_export_state, handle);
+    CHECK(fedicu_import_state(handle, state) == FEDICU_OK);
+    CHECK(fedicu_import_state(handle, "{\"version\": 1, \"strategy\": \"fedprox\", \"round\": null}") == FEDICU_INVALID_OPTIONS);
+    CHECK(fedicu_import_state(handle, "{") == FEDICU_INVALID_OPTIONS);
+    free(report);
+    free(state);
+
+    /* to a file, and from it */
+    snprintf(path, sizeof path, "%s/next.safetensors", folder);
+    CHECK(fedicu_begin_round(handle, -1) == FEDICU_OK);
+    CHECK(fedicu_set_global(handle, 2, global, FEDICU_COPY) == FEDICU_OK);
+    CHECK(fedicu_add(handle, "a", 1, 2, second, FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_finish_file(handle, path) == FEDICU_OK);
+    CHECK(fedicu_begin_round(handle, 5) == FEDICU_OK);
+    CHECK(fedicu_set_global_file(handle, "nowhere.safetensors") == FEDICU_INVALID_MODEL);
+    CHECK(fedicu_set_global_file(handle, path) == FEDICU_OK);
+    CHECK(fedicu_add_file(handle, "a", NAN, path) == FEDICU_OK);
+    CHECK(fedicu_finish(handle, 2, result) == FEDICU_OK);
+    CHECK(memcmp(w[3], w[2], sizeof w[2]) == 0 && memcmp(b[3], b[2], sizeof b[2]) == 0);
+
+    /* a round that is dropped lets go of what it borrowed */
+    CHECK(fedicu_begin_round(handle, 6) == FEDICU_OK);
+    CHECK(fedicu_set_global(handle, 2, global, FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_abort(handle) == FEDICU_OK);
+    CHECK(fedicu_add(handle, "a", 1, 2, first, FEDICU_COPY) == FEDICU_WRONG_STATE);
+    CHECK(fedicu_destroy(handle) == FEDICU_OK);
+    CHECK(fedicu_destroy(handle) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_destroy(0) == FEDICU_OK);
+}
+
+static void wrong_uses(void)
+{
+    float w[COUNT], b[3];
+    fedicu_tensor tensors[2], broken;
+    fedicu_handle handle = 77;
+    uint64_t length;
+    describe(tensors, w, b);
+    CHECK(fedicu_create(NULL, &handle) == FEDICU_INVALID_ARGUMENT && handle == 0);
+    CHECK(fedicu_create("{}", &handle) == FEDICU_INVALID_OPTIONS);
+    CHECK(fedicu_create("{\"strategy\": \"fedsgd\"}", &handle) == FEDICU_INVALID_OPTIONS);
+    CHECK(strcmp(fedicu_last_error(), "The strategy 'fedsgd' is unknown; fedavg, fedprox, fedicu are known.") == 0);
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"thread\": 1}", &handle) == FEDICU_INVALID_OPTIONS);
+    CHECK(fedicu_create("{\"strategy\": \"fedicu\", \"settings\": {\"tau\": -1}}", &handle) == FEDICU_INVALID_OPTIONS);
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\"}", NULL) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_begin_round(1234, 0) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\"}", &handle) == FEDICU_OK);
+    CHECK(fedicu_report_json(handle, NULL, 0, &length) == FEDICU_WRONG_STATE);
+    CHECK(fedicu_begin_round(handle, 0) == FEDICU_OK);
+    CHECK(fedicu_set_global(handle, 2, tensors, 8u) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_set_global(handle, 2, tensors, FEDICU_DELTA) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_set_global(handle, -1, tensors, 0) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_set_global(handle, 2, NULL, 0) == FEDICU_INVALID_ARGUMENT);
+    broken = tensors[0];
+    broken.name = NULL;
+    CHECK(fedicu_set_global(handle, 1, &broken, 0) == FEDICU_INVALID_ARGUMENT);
+    broken = tensors[0];
+    broken.dtype = "F33";
+    CHECK(fedicu_set_global(handle, 1, &broken, 0) == FEDICU_INVALID_ARGUMENT);
+    broken = tensors[0];
+    broken.nbytes--;
+    CHECK(fedicu_set_global(handle, 1, &broken, 0) == FEDICU_INVALID_ARGUMENT);
+    CHECK(strcmp(fedicu_last_error(), "Tensor 'w' of F32 [6, 5] has 119 bytes; 120 were expected.") == 0);
+    broken = tensors[0];
+    broken.data = (char *)w + 1;
+    CHECK(fedicu_set_global(handle, 1, &broken, FEDICU_BORROW) == FEDICU_INVALID_ARGUMENT);
+    broken = tensors[0];
+    broken.data = NULL;
+    CHECK(fedicu_set_global(handle, 1, &broken, 0) == FEDICU_INVALID_ARGUMENT);
+    broken = tensors[0];
+    broken.rank = -1;
+    CHECK(fedicu_set_global(handle, 1, &broken, 0) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_update_destroy(handle) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_destroy(handle) == FEDICU_OK);
+}
+
+static void client(void)
+{
+    float w[3][COUNT], b[3][3];
+    double y[4] = {1, 2, 3, 4}, x[4] = {0, 2, 5, 4}, g[4] = {1, 1, 1, 1}, value;
+    int64_t four[1] = {4}, count, i;
+    fedicu_tensor global[2], local[2], momentum[2], tensor, ty = {"y", "F64", 1, NULL, NULL, 32}, tx, tg;
+    fedicu_handle update;
+    char *metadata;
+    for (i = 0; i < 2; i++) {
+        fill(w[i], COUNT, (unsigned)i + 1u);
+        fill(b[i], 3, (unsigned)i + 9u);
+    }
+
+    describe(global, w[0], b[0]);
+    describe(local, w[1], b[1]);
+    describe(momentum, w[2], b[2]);
+    CHECK(fedicu_mask("{\"settings\": {\"mask\": \"top=0.2\"}, \"round\": 3}", 2, global, local, NULL, momentum, &update) == FEDICU_OK);
+    CHECK(fedicu_update_count(update, &count) == FEDICU_OK && count >= 2);
+    for (i = 0; i < count; i++) {
+        CHECK(fedicu_update_tensor(update, i, &tensor) == FEDICU_OK);
+        if (strcmp(tensor.name, "w#values") == 0)
+            CHECK(tensor.rank == 1 && tensor.shape[0] == 6 && tensor.nbytes == 24 && strcmp(tensor.dtype, "F32") == 0);
+    }
+
+    for (i = 0; i < COUNT; i++)
+        CHECK(w[2][i] == (float)((double)w[1][i] - (double)w[0][i]));
+    CHECK(fedicu_update_tensor(update, count, &tensor) == FEDICU_INVALID_ARGUMENT);
+    metadata = text(fedicu_update_metadata_json, update);
+    CHECK(strstr(metadata, "\"fedicu.update\":\"sparse\"") != NULL);
+    free(metadata);
+    CHECK(fedicu_update_destroy(update) == FEDICU_OK);
+    /* the momentum of the round before, in the memory that takes the new one */
+    CHECK(fedicu_mask("{}", 2, global, local, momentum, momentum, &update) == FEDICU_OK);
+    CHECK(fedicu_update_destroy(update) == FEDICU_OK);
+    CHECK(fedicu_mask("{\"settings\": {\"mask\": \"most\"}}", 2, global, local, NULL, NULL, &update) == FEDICU_INVALID_OPTIONS && update == 0);
+
+    ty.shape = four;
+    ty.data = y;
+    tx = tg = ty;
+    tx.data = x;
+    tg.data = g;
+    CHECK(fedicu_proximal(0.5, &ty, &tx, NULL, &value) == FEDICU_OK && value == 0.25 * 5);
+    CHECK(fedicu_proximal(0.5, &ty, &tx, &tg, &value) == FEDICU_OK && g[0] == 1.5 && g[1] == 1 && g[2] == 0 && g[3] == 1);
+    tx.dtype = "F32";
+    CHECK(fedicu_proximal(0.5, &ty, &tx, NULL, &value) == FEDICU_INVALID_ARGUMENT);
+}
+
+static void ten_thousand_refusals(void)
+{
+    float w[2][COUNT], b[2][3];
+    fedicu_tensor global[2], broken[2];
+    fedicu_handle handle;
+    int i;
+    fill(w[0], COUNT, 1);
+    fill(w[1], COUNT, 2);
+    fill(b[0], 3, 3);
+    fill(b[1], 3, 4);
+    w[1][7] = NAN;
+    describe(global, w[0], b[0]);
+    describe(broken, w[1], b[1]);
+    for (i = 0; i < 10000; i++) {
+        CHECK(fedicu_create("{\"strategy\": \"fedicu\", \"threads\": 1}", &handle) == FEDICU_OK);
+        CHECK(fedicu_begin_round(handle, i) == FEDICU_OK);
+        CHECK(fedicu_set_global(handle, 2, global, FEDICU_COPY) == FEDICU_OK);
+        CHECK(fedicu_add(handle, "a", 1, 2, broken, FEDICU_COPY) == FEDICU_OK);
+        CHECK(fedicu_finish(handle, 2, global) == FEDICU_ROUND_REJECTED);
+        CHECK(fedicu_destroy(handle) == FEDICU_OK);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(fedicu_abi_version() == FEDICU_ABI_VERSION);
+    CHECK(strcmp(fedicu_last_error(), "") == 0);
+    rounds(argc > 1 ? argv[1] : ".");
+    wrong_uses();
+    client();
+    ten_thousand_refusals();
+    CHECK(fedicu_live_handles() == 0);
+    printf("%d failures\n", failures);
+    return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,164 @@
+"""The package against what the formulas say, through the library that FEDICU_LIBRARY names."""
+
+import gc
+import json
+import os
+import resource
+import tempfile
+import unittest
+
+import numpy as np
+
+import fedicu
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+def models(clients, seed=1, dtype=np.float32):
+    random = np.random.default_rng(seed)
+    return [{"w": random.standard_normal((30, 20)).astype(dtype), "b": random.standard_normal(7).astype(dtype)} for _ in range(clients + 1)]
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+class AggregatorTests(unittest.TestCase):
+    def test_fedavg_is_the_weighted_mean_rounded_once(self):
+        received, *trained = models(3)
+        weights = [10, 30, 5]
+        with fedicu.Aggregator("fedavg") as aggregator:
+            result = aggregator.aggregate(received, [(f"c{k}", weights[k], trained[k]) for k in range(3)], round=7)
+            for name in received:
+                exact = sum(w * t[name].astype(np.float64) for w, t in zip(weights, trained)) / 45
+                np.testing.assert_allclose(result[name], exact.astype(np.float32), rtol=1.2e-7, atol=0)
+            self.assertEqual([client["id"] for client in aggregator.report["clients"]], ["c0", "c1", "c2"])
+            self.assertEqual(aggregator.report["round"], 7)
+            self.assertEqual(json.loads(aggregator.state)["round"], 7)
+
+    def test_one_client_is_the_result(self):
+        received, trained = models(1)
+        result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)])
+        for name in received:
+            np.testing.assert_array_equal(result[name], trained[name])
+
+    def test_files_and_memory_give_the_same_bits(self):
+        received, *trained = models(3)
+        for strategy in ("fedavg", "fedprox", "fedicu"):
+            with tempfile.TemporaryDirectory() as folder, fedicu.Aggregator(strategy) as aggregator:
+                paths = []
+                for k, model in enumerate([received, *trained]):
+                    paths.append(os.path.join(folder, f"{k}.safetensors"))
+                    fedicu.Aggregator("fedavg").aggregate(model, [("one", 1, model)], out=paths[-1])
+                here = aggregator.aggregate(received, [(f"c{k}", k + 1, trained[k]) for k in range(3)])
+                there = os.path.join(folder, "next.safetensors")
+                aggregator.aggregate(paths[0], [(f"c{k}", k + 1, paths[k + 1]) for k in range(3)], out=there)
+                again = aggregator.aggregate(received, [("one", 1, there)])
+                for name in received:
+                    np.testing.assert_array_equal(here[name], again[name])
+
+    def test_deltas_come_to_the_same(self):
+        received, *trained = models(2, dtype=np.float64)
+        deltas = [{name: model[name] - received[name] for name in model} for model in trained]
+        full = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained[0]), ("b", 2, trained[1])])
+        by_delta = fedicu.Aggregator("fedavg").aggregate(received, [fedicu.Update("a", 1, deltas[0], delta=True), fedicu.Update("b", 2, deltas[1], delta=True)])
+        for name in received:
+            np.testing.assert_allclose(by_delta[name], full[name], rtol=1e-14, atol=1e-14)
+
+    def test_results_go_where_they_are_asked_for(self):
+        received, trained = models(1)
+        places = {name: np.empty_like(value) for name, value in received.items()}
+        result = fedicu.Aggregator("fedicu", tau="0.5").aggregate(received, [("a", 1, trained)], out=places)
+        self.assertIs(result, places)
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "is memory that client 'a' lies in"):
+            fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)], out=trained)
+
+    def test_strides_are_copied(self):
+        received, trained = models(1)
+        turned = {"w": np.asfortranarray(trained["w"]), "b": trained["b"][::-1].copy()[::-1]}
+        result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, turned)])
+        np.testing.assert_array_equal(result["w"], trained["w"])
+        np.testing.assert_array_equal(result["b"], trained["b"])
+
+    @unittest.skipIf(torch is None, "torch is missing")
+    def test_torch_tensors_are_taken_where_they_lie(self):
+        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+            received = {"w": torch.randn(20, 30).to(dtype)}
+            trained = [{"w": torch.randn(20, 30).to(dtype)} for _ in range(2)]
+            result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained[0]), ("b", 1, trained[1])])
+            self.assertEqual(result["w"].dtype, dtype)
+            exact = (trained[0]["w"].double() + trained[1]["w"].double()) / 2
+            self.assertTrue(torch.equal(result["w"], exact.to(dtype)))
+
+    def test_refusals_are_exceptions_with_the_sentence(self):
+        received, trained = models(1)
+        with self.assertRaisesRegex(fedicu.InvalidOptionsError, "'fedsgd'"):
+            fedicu.Aggregator("fedsgd")
+        with self.assertRaisesRegex(fedicu.InvalidOptionsError, "tau"):
+            fedicu.Aggregator("fedicu", tau=-1)
+        aggregator = fedicu.Aggregator("fedavg")
+        with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient 'a'.*'w'.*NaN|[Cc]lient 'a'.*'w'.*finite"):
+            aggregator.aggregate(received, [("a", 1, {**trained, "w": np.full((30, 20), np.nan, np.float32)})])
+        with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient 'a'.*'w'"):
+            aggregator.aggregate(received, [("a", 1, {**trained, "w": trained["w"][:3]})])
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "added already"):
+            aggregator.aggregate(received, [("a", 1, trained), ("a", 1, trained)])
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "complex64"):
+            aggregator.aggregate(received, [("a", 1, {**trained, "w": trained["w"].astype(np.complex64)})])
+        with self.assertRaisesRegex(fedicu.FedIcuError, "missing.safetensors"):
+            aggregator.aggregate(received, [("a", 1, "missing.safetensors")])
+        aggregator.close()
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "handle 0"):
+            _ = aggregator.report
+
+    def test_ten_thousand_refusals_leak_nothing(self):
+        received, trained = models(1)
+        broken = {**trained, "w": trained["w"][:3]}
+        before = None
+        for i in range(10_000):
+            if i == 2_000:
+                before = resident()
+            with fedicu.Aggregator("fedavg") as aggregator:
+                try:
+                    aggregator.aggregate(received, [("a", 1, broken)])
+                    self.fail("accepted")
+                except fedicu.RoundRejectedError:
+                    pass
+        gc.collect()
+        self.assertEqual(fedicu.live_handles(), 0)
+        self.assertLess(resident() - before, 64 << 20)
+
+
+class ClientTests(unittest.TestCase):
+    def test_a_masked_update_is_what_the_server_takes(self):
+        received, trained = models(1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "update.safetensors")
+            update = fedicu.mask(received, trained, mask="top=0.25", path=path, round=3)
+            self.assertEqual(update.tensors["w#values"].shape, (150,))
+            self.assertEqual(update.dtypes["w#mask"], "U8")
+            self.assertEqual(update.metadata["round"], "3")
+            result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, path)])
+            sent = result["w"] != received["w"]
+            self.assertEqual(int(sent.sum()), 150)
+            np.testing.assert_array_equal(result["w"][sent], trained["w"][sent])
+            for name in received:
+                np.testing.assert_array_equal(update.momentum[name], (trained[name].astype(np.float64) - received[name]).astype(np.float32))
+            again = fedicu.mask(received, trained, update.momentum, mask="top=0.25")
+            self.assertEqual(again.momentum["w"].dtype, np.float32)
+
+    def test_the_proximal_term_and_its_gradient(self):
+        received, trained = models(1, dtype=np.float64)
+        gradients = {name: np.ones_like(value) for name, value in received.items()}
+        value = fedicu.proximal(0.3, trained, received, gradients)
+        self.assertAlmostEqual(value, 0.15 * sum(((trained[name] - received[name]) ** 2).sum() for name in received), places=10)
+        for name in received:
+            np.testing.assert_allclose(gradients[name], 1 + 0.3 * (trained[name] - received[name]), rtol=1e-14)
+
+
+if __name__ == "__main__":
+    unittest.main()
