@@ -45,13 +45,13 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void PythonUsesThePackage([Values("native", "hostfxr")] string build)
+    public void PythonUsesThePackage([Values("native", "hostfxr")] string build, [Values("test_fedicu.py", "test_flower.py")] string tests)
     {
         string library = build == "native" ? Builds.Native() : Builds.Managed, python = Tools.PythonWithNumpy();
         string[] arguments =
         [
             $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1", $"FEDICU_LIBRARY={library}", python, "-X", "dev", "-W", "error",
-            Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", "test_fedicu.py"),
+            Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests),
         ];
         Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
     }

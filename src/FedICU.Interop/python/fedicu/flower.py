@@ -1,0 +1,161 @@
+"""Strategies for Flower that aggregate with FedICU.Core where Flower's FedAvg would.
+
+>>> from fedicu.flower import FedICU             # Flower's message API (flwr.serverapp)
+>>> strategy = FedICU(fraction_train=0.5)        # was: FedAvg(fraction_train=0.5)
+
+Everything but the aggregation is FedAvg's own: sampling, weighting key, metrics. Arrays are read where Flower received them, in numpy's format, without a copy.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Iterable, Mapping
+
+import numpy as np
+
+from . import Aggregator, InvalidArgumentError, WrongStateError
+
+__all__ = ["FedICU", "LegacyFedICU"]
+
+_STYPE = "numpy.ndarray"
+
+
+def _view(name: str, data: bytes) -> np.ndarray:
+    """The array in the bytes of numpy's save, where they lie."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        flat = np.frombuffer(data, dtype, int(np.prod(shape, dtype=np.int64)), file.tell())
+    except ValueError as error:
+        raise InvalidArgumentError(f"Tensor '{name}': its {len(data)} bytes are not an array as numpy saves it: {error}.") from error
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _place(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
+    """Room for an array as numpy saves it, and the array in it."""
+    dtype = like.dtype.newbyteorder("=")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": like.shape})
+    data = bytearray(header.tell() + like.size * dtype.itemsize)
+    data[: header.tell()] = header.getvalue()
+    return data, np.frombuffer(data, dtype, like.size, header.tell()).reshape(like.shape)
+
+
+def _aggregate(aggregator: Aggregator, server_round: int, received: Mapping[str, bytes], replies: Iterable[tuple[str, float, Mapping[str, bytes]]]) -> dict[str, bytes]:
+    model = {name: _view(name, data) for name, data in received.items()}
+    updates = [(client, weight, {name: _view(name, data) for name, data in tensors.items()}) for client, weight, tensors in replies]
+    places = {name: _place(array) for name, array in model.items()}
+    aggregator.aggregate(model, updates, round=server_round, out={name: array for name, (_, array) in places.items()})
+    made = {}
+    for name in list(places):
+        data, array = places.pop(name)
+        del array
+        made[name] = bytes(data)
+    return made
+
+
+def _metrics(aggregator: Aggregator) -> dict[str, int]:
+    clients = aggregator.report["clients"]
+    included = sum(client["included"] for client in clients)
+    return {"fedicu-included": included, "fedicu-left-out": len(clients) - included}
+
+
+def _checked(stype: str, data: bytes, name: str) -> bytes:
+    if stype != _STYPE:
+        raise InvalidArgumentError(f"Tensor '{name}' is serialized as '{stype}'; '{_STYPE}' was expected.")
+    return data
+
+
+try:
+    from flwr.common import Array, ArrayRecord, MetricRecord
+    from flwr.serverapp.strategy import FedAvg
+except ImportError:
+
+    class FedICU:  # type: ignore[no-redef]
+        """Needs Flower with its message API (1.21 or later)."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            raise ImportError("fedicu.flower.FedICU needs flwr with flwr.serverapp.strategy (Flower 1.21 or later).")
+
+else:
+
+    class FedICU(FedAvg):  # type: ignore[no-redef]
+        """Flower's FedAvg with FedICU.Core's aggregation.
+
+        aggregator: an Aggregator, the name of a strategy, or None for "fedicu" with its defaults. Other arguments are FedAvg's. The metrics of a round are FedAvg's and
+        fedicu-included, fedicu-left-out; all else is in aggregator.report.
+        """
+
+        def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
+            self._received: Any = None
+
+        def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
+            self._received = arrays
+            return super().configure_train(server_round, arrays, config, grid)
+
+        def aggregate_train(self, server_round: int, replies: Any) -> Any:
+            valid, _ = self._check_and_log_replies(replies, is_train=True)
+            if not valid:
+                return None, None
+            if self._received is None:
+                raise WrongStateError("The model that the clients trained is not known: configure_train comes before aggregate_train.")
+            updates = []
+            for message in valid:
+                record = next(iter(message.content.array_records.values()))
+                weight = next(iter(message.content.metric_records.values()))[self.weighted_by_key]
+                updates.append((str(message.metadata.src_node_id), float(weight), {name: _checked(array.stype, array.data, name) for name, array in record.items()}))
+            made = _aggregate(self.aggregator, server_round, {name: _checked(array.stype, array.data, name) for name, array in self._received.items()}, updates)
+            arrays = ArrayRecord()
+            for name, data in made.items():
+                like = self._received[name]
+                arrays[name] = Array(dtype=like.dtype, shape=list(like.shape), stype=_STYPE, data=data)
+            metrics = self.train_metrics_aggr_fn([message.content for message in valid], self.weighted_by_key)
+            return arrays, MetricRecord({**metrics, **_metrics(self.aggregator)})
+
+
+try:
+    from flwr.common import Parameters
+    from flwr.server.strategy import FedAvg as _LegacyFedAvg
+except ImportError:
+
+    class LegacyFedICU:  # type: ignore[no-redef]
+        """Needs Flower."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            raise ImportError("fedicu.flower.LegacyFedICU needs flwr.")
+
+else:
+
+    class LegacyFedICU(_LegacyFedAvg):  # type: ignore[no-redef]
+        """The same for Flower's older API (flwr.server.strategy): parameters are numbered, "0", "1", and so on."""
+
+        def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
+            self._received: Any = None
+
+        def configure_fit(self, server_round: int, parameters: Any, client_manager: Any) -> Any:
+            self._received = parameters
+            return super().configure_fit(server_round, parameters, client_manager)
+
+        def aggregate_fit(self, server_round: int, results: Any, failures: Any) -> Any:
+            if not results or failures and not self.accept_failures:
+                return None, {}
+            if self._received is None:
+                raise WrongStateError("The model that the clients trained is not known: configure_fit comes before aggregate_fit.")
+            updates = [(str(proxy.cid), float(result.num_examples), self._numbered(result.parameters)) for proxy, result in results]
+            made = _aggregate(self.aggregator, server_round, self._numbered(self._received), updates)
+            metrics: dict[str, Any] = {}
+            if self.fit_metrics_aggregation_fn:
+                metrics = self.fit_metrics_aggregation_fn([(result.num_examples, result.metrics) for _, result in results])
+            return Parameters(tensors=list(made.values()), tensor_type=_STYPE), {**metrics, **_metrics(self.aggregator)}
+
+        @staticmethod
+        def _numbered(parameters: Any) -> dict[str, bytes]:
+            return {str(i): _checked(parameters.tensor_type, data, str(i)) for i, data in enumerate(parameters.tensors)}
