@@ -48,6 +48,9 @@ internal sealed class FednOptions
     /// <summary>How long an aggregation may take, with the sending of its model. <value>Default: 600 seconds, the combiner's own deadline.</value></summary>
     public TimeSpan AggregationTimeout { get; set; } = TimeSpan.FromSeconds(600);
 
+    /// <summary>The strategy and the round's options.</summary>
+    public ConfiguredRound Configured { get; private set; } = null!;
+
     /// <summary>What an archive may take.</summary>
     public NpzLimits Npz => new(MaxTensors, MaxUnpackedBytes, MaxExpansion);
 
@@ -69,12 +72,11 @@ internal sealed class FednOptions
         foreach ((string name, string value) in options.Settings.Where(setting => setting.Value is "True" or "False").ToList())
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
-        _ = options.Configure();
+        options.Configured = options.Configure();
         return options;
     }
 
-    /// <summary>Makes the strategy and the round's options anew: a strategy may keep something of its round.</summary>
-    public ConfiguredRound Configure()
+    private ConfiguredRound Configure()
     {
         try
         {

@@ -23,16 +23,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     public override Task<ProvidedFunctionsResponse> HandleProvidedFunctions(ProvidedFunctionsRequest request, ServerCallContext context) =>
         Run(context, options.StoreTimeout, async (session, cancellationToken) =>
         {
-            await session.Gate.WaitAsync(cancellationToken);
-            try
-            {
-                session.Clear(keepGlobal: false);
-            }
-            finally
-            {
-                session.Gate.Release();
-            }
-
+            await session.AloneAsync(() => session.Clear(keepGlobal: false), cancellationToken);
             FednLog.RoundBegins(logger, context.Host);
             return new ProvidedFunctionsResponse
             {
@@ -42,14 +33,19 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
 
     /// <summary>Takes a client's weight.</summary>
     public override Task<ClientMetaResponse> HandleMetadata(ClientMetaRequest request, ServerCallContext context) =>
-        Run(context, options.StoreTimeout, (session, _) =>
+        Run(context, options.StoreTimeout, async (session, cancellationToken) =>
         {
-            Admit(session, request.ClientId);
             (double? examples, string? fault) = ReadExamples(request);
-            session.Set(session.Round, request.ClientId, client => client with { Examples = examples, Fault = fault });
+            await session.AloneAsync(
+                () =>
+                {
+                    Admit(session, request.ClientId);
+                    session.Set(session.Round, request.ClientId, client => client with { Examples = examples, Fault = fault });
+                },
+                cancellationToken);
             if (fault is not null)
                 FednLog.Refused(logger, context.Host, fault);
-            return Task.FromResult(new ClientMetaResponse { Status = fault is null ? "Metadata stored" : $"ERROR: {fault}" });
+            return new ClientMetaResponse { Status = fault is null ? "Metadata stored" : $"ERROR: {fault}" };
         });
 
     /// <summary>Takes the global model or a client's update.</summary>
@@ -67,7 +63,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                 bool isGlobal = id == GlobalId;
                 string whose = isGlobal ? "The global model" : $"Client {Sentence.Quote(id)}";
                 if (!isGlobal)
-                    Admit(session, id);
+                    await session.AloneAsync(() => Admit(session, id), cancellationToken);
                 long round = session.Round;
                 string? fault = null;
                 byte[] digest = [];
@@ -90,22 +86,15 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                 }
 
                 metrics.Received(isGlobal, fault is null, bytes);
-                if (isGlobal)
-                {
-                    await session.Gate.WaitAsync(cancellationToken);
-                    try
+                await session.AloneAsync(
+                    () =>
                     {
-                        session.SetGlobal(model, digest);
-                    }
-                    finally
-                    {
-                        session.Gate.Release();
-                    }
-                }
-                else if (!session.Set(round, id, client => client with { Path = fault is null ? model : null, Fault = fault ?? client.Fault }))
-                {
-                    throw new RpcException(new Status(StatusCode.Aborted, $"{whose}: the update came after its round."));
-                }
+                        if (isGlobal)
+                            session.SetGlobal(model, digest);
+                        else if (!session.Set(round, id, client => client with { Path = fault is null ? model : null, Fault = fault ?? client.Fault }))
+                            throw new RpcException(new Status(StatusCode.Aborted, $"{whose}: the update came after its round."));
+                    },
+                    cancellationToken);
 
                 if (fault is null)
                 {
@@ -128,21 +117,17 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     public override Task HandleAggregation(AggregationRequest request, IServerStreamWriter<AggregationResponse> responses, ServerCallContext context) =>
         Run(context, options.AggregationTimeout, async (session, cancellationToken) =>
         {
-            await session.Gate.WaitAsync(cancellationToken);
-            try
-            {
-                KeyValuePair<string, ClientEntry>[] clients = session.Clients;
-                if (session.Result is not null && clients.Length == 0)
-                    FednLog.SentAgain(logger, context.Host);
-                else
-                    await AggregateAsync(session, clients, context.Host, cancellationToken);
-                await SendAsync(session.Result!, responses, cancellationToken);
-                return true;
-            }
-            finally
-            {
-                session.Gate.Release();
-            }
+            await session.AloneAsync(
+                async () =>
+                {
+                    if (session.Result is not null)
+                        FednLog.SentAgain(logger, context.Host);
+                    else
+                        await AggregateAsync(session, session.Clients, context.Host, cancellationToken);
+                    await SendAsync(session.Result!, responses, cancellationToken);
+                },
+                cancellationToken);
+            return true;
         });
 
     private async Task AggregateAsync(RoundSession session, KeyValuePair<string, ClientEntry>[] clients, string host, CancellationToken cancellationToken)
@@ -152,7 +137,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         if (clients.Length == 0)
             throw Refuse("No client's update came before the aggregation.");
         long start = Stopwatch.GetTimestamp();
-        ConfiguredRound configured = options.Configure();
+        ConfiguredRound configured = options.Configured;
         string output = session.NewFile(".safetensors"), result = session.NewFile(".npz");
         try
         {
@@ -277,7 +262,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             FednLog.Refused(logger, context.Host, e.Status.Detail);
             throw;
         }
-        catch (OperationCanceledException)
+        catch (Exception e) when (e is OperationCanceledException || e is IOException && context.CancellationToken.IsCancellationRequested)
         {
             throw new RpcException(context.CancellationToken.IsCancellationRequested
                 ? new Status(StatusCode.Cancelled, "The call was cancelled.")
@@ -289,7 +274,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             FednLog.Refused(logger, context.Host, e.Message);
             throw Refuse(e.Message);
         }
-        catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException && !context.CancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
         {
             // the disk may have room again: with this status the combiner tries twice more
             FednLog.Failed(logger, context.Host, e);

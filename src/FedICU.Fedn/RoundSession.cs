@@ -1,4 +1,4 @@
-using FedICU.Safetensors;
+using System.Diagnostics.CodeAnalysis;
 
 namespace FedICU.Fedn;
 
@@ -19,6 +19,7 @@ internal sealed record ClientEntry
 /// A combiner's round: the global model, the clients' updates as files, and, once they were aggregated, the new model until the next round begins. Updates are kept
 /// until an aggregation succeeded, and the new model after it: on a retry the combiner sends no update again.
 /// </summary>
+[SuppressMessage("Reliability", "CA1001", Justification = "A semaphore whose wait handle nobody asks for holds nothing.")]
 internal sealed class RoundSession(string folder)
 {
     private static long _files;
@@ -28,8 +29,8 @@ internal sealed class RoundSession(string folder)
     private byte[]? _digest;
     private int _users;
 
-    /// <summary>One aggregation at a time, and no other round meanwhile.</summary>
-    public SemaphoreSlim Gate { get; } = new(1);
+    // one aggregation at a time, and no change to its round meanwhile
+    private readonly SemaphoreSlim _alone = new(1);
 
     /// <summary>When a call last ended.</summary>
     public DateTime LastUse { get; private set; }
@@ -74,6 +75,29 @@ internal sealed class RoundSession(string folder)
         lock (_state)
             return _users == 0 && DateTime.UtcNow - LastUse >= time;
     }
+
+    /// <summary>Does what nothing else may be done beside; an aggregation is waited for.</summary>
+    public async Task AloneAsync(Func<Task> action, CancellationToken cancellationToken)
+    {
+        await _alone.WaitAsync(cancellationToken);
+        try
+        {
+            await action();
+        }
+        finally
+        {
+            _alone.Release();
+        }
+    }
+
+    /// <inheritdoc cref="AloneAsync(Func{Task}, CancellationToken)"/>
+    public Task AloneAsync(Action action, CancellationToken cancellationToken) => AloneAsync(
+        () =>
+        {
+            action();
+            return Task.CompletedTask;
+        },
+        cancellationToken);
 
     /// <summary>A path of its own in the spool.</summary>
     public string NewFile(string extension) => Path.Combine(folder, $"{Interlocked.Increment(ref _files)}{extension}");
@@ -149,6 +173,7 @@ internal sealed class RoundSession(string folder)
             foreach (ClientEntry client in _clients.Values)
                 Delete(client.Path);
             _clients.Clear();
+            Round++;
             Result = path;
         }
     }
