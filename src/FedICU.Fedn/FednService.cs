@@ -272,7 +272,8 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         {
             // the same again would be refused again: with this status the combiner does not try
             FednLog.Refused(logger, context.Host, e.Message);
-            throw Refuse(e.Message);
+            // where the spool lies is not the combiner's business
+            throw Refuse(e.Message.Replace(store.Folder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal));
         }
         catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
         {

@@ -51,11 +51,11 @@ internal sealed class SessionStore : IDisposable
                 return session.Enter();
             if (_sessions.Count >= _options.MaxSessions)
             {
-                (string key, RoundSession? idle) = _sessions.Where(known => known.Value.IsIdle(_options.IdleTimeout)).MinBy(known => known.Value.LastUse);
+                string? idle = _sessions.Keys.Where(key => _sessions[key].IsIdle(_options.IdleTimeout)).MinBy(key => _sessions[key].LastUse);
                 if (idle is null)
                     return null;
-                _sessions.Remove(key);
-                idle.Clear(keepGlobal: false);
+                _sessions.Remove(idle, out RoundSession? silent);
+                silent!.Clear(keepGlobal: false);
             }
 
             session = new RoundSession(Folder);

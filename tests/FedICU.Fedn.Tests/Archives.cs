@@ -17,8 +17,11 @@ internal static class Archives
         {
             foreach ((string name, byte[] bytes) in entries)
             {
-                using Stream entry = archive.CreateEntry(name).Open();
-                entry.Write(bytes);
+                ZipArchiveEntry entry = archive.CreateEntry(name);
+                // equal models are equal archives
+                entry.LastWriteTime = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+                using Stream stream = entry.Open();
+                stream.Write(bytes);
             }
         }
 

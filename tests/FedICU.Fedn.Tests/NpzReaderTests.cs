@@ -58,7 +58,7 @@ internal sealed class NpzReaderTests
     [TestCase("'>f4'", "False", "(2,)", "tensor '0' has the numpy type '>f4'; <c8, <f2, <f4, <f8, <i2, <i4, <i8, <u2, <u4, <u8, |b1, |i1, |u1 are known.")]
     [TestCase("'<f4'", "False", "(3,)", "tensor '0' has 8 bytes; F32 [3] takes 12.")]
     [TestCase("'<f4'", "False", "(9223372036854775807, 9)", "tensor '0' has a shape of more elements than 64 bits can count.")]
-    [TestCase("'<f4'", "False", "(-2,)", "tensor '0' has a .npy header that is malformed at byte 53.")]
+    [TestCase("'<f4'", "False", "(-2,)", "tensor '0' has a .npy header that is malformed at byte 51.")]
     [TestCase("'<f4', 'more': 1", "False", "(2,)", "tensor '0' has a .npy header with 'more'; descr, fortran_order and shape, once each, were expected.")]
     public void SaysWhatIsWrongWithAnArray(string type, string order, string shape, string? expected) => Expect(Archives.OneArray(type, order, shape), expected);
 
@@ -143,11 +143,12 @@ internal sealed class NpzReaderTests
             catch (InvalidModelException e)
             {
                 refused++;
-                Assert.That(e.Message, Does.StartWith("Client 'a': ").And.EndsWith("."));
+                if (!e.Message.StartsWith("Client 'a': ", StringComparison.Ordinal) || !e.Message.EndsWith('.'))
+                    Assert.Fail(e.Message);
             }
-
-            Assert.That(sink.Open, Is.Zero, "each begun model is committed or aborted");
         }
+
+        Assert.That(sink.Open, Is.Zero, "each begun model is committed or aborted");
 
         Assert.That(refused, Is.GreaterThan(5000));
         Assert.That(OpenHandles(), Is.LessThanOrEqualTo(handles + 5));
