@@ -62,22 +62,25 @@ internal sealed class BridgeTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
+        byte[] global = Ramp(0);
         await combiner.BeginAsync();
-        await combiner.StoreAsync("global_model", Global);
-        foreach ((string id, double examples, byte[] model) in Clients)
-            await combiner.UpdateAsync(id, examples, model);
-        Assert.That(Code(() => combiner.AggregateAsync(seconds: 0.000_1)).StatusCode, Is.EqualTo(StatusCode.DeadlineExceeded));
+        await combiner.StoreAsync("global_model", global);
+        await combiner.UpdateAsync("a", 3, Ramp(1));
+        await combiner.UpdateAsync("b", 1, Ramp(5));
+        Assert.That(Code(() => combiner.AggregateAsync(seconds: 0.002)).StatusCode, Is.EqualTo(StatusCode.DeadlineExceeded), "16 MiB take longer");
 
         // the combiner's stream of it stands at its end
         Assert.That(await combiner.StoreAsync("global_model", null), Does.Contain("the one that came before is kept"));
-        string expected = Contents(Expected("fedavg", Archives.Model(1), Clients).Archive);
+        string expected = Contents(Ramp(2));
         Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(expected));
 
         // the answer was lost: both kinds of retry have it again
         await combiner.StoreAsync("global_model", null);
         Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(expected));
-        await combiner.StoreAsync("global_model", Global);
+        await combiner.StoreAsync("global_model", global);
         Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(expected));
+
+        static byte[] Ramp(int step) => Archives.Of(new MemoryModel { { "0", [4 << 20], Enumerable.Range(0, 4 << 20).Select(i => (float)(i % 256 * step)).ToArray() } });
     }
 
     [Test]
