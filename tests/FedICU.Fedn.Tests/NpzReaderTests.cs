@@ -55,7 +55,7 @@ internal sealed class NpzReaderTests
     [TestCase("'<f4'", "True", "(2, 1)", "tensor '0' is in Fortran order; rows first was expected, as numpy.ascontiguousarray makes them.")]
     [TestCase("'|O'", "False", "(1,)", "tensor '0' is an array of objects; numbers were expected.")]
     [TestCase("[('x', '<f4')]", "False", "(2,)", "tensor '0' is an array of records; numbers were expected.")]
-    [TestCase("'>f4'", "False", "(2,)", "tensor '0' has the numpy type '>f4'; <c8, <f2, <f4, <f8, <i2, <i4, <i8, <u2, <u4, <u8, |b1, |i1, |u1 are known.")]
+    [TestCase("'>f4'", "False", "(2,)", "tensor '0' has the numpy type '>f4'; <f8, <f4, <f2, <c8, |b1, <i8, <i4, <i2, |i1, <u8, <u4, <u2, |u1 are known.")]
     [TestCase("'<f4'", "False", "(3,)", "tensor '0' has 8 bytes; F32 [3] takes 12.")]
     [TestCase("'<f4'", "False", "(9223372036854775807, 9)", "tensor '0' has a shape of more elements than 64 bits can count.")]
     [TestCase("'<f4'", "False", "(-2,)", "tensor '0' has a .npy header that is malformed at byte 51.")]

@@ -20,14 +20,15 @@ internal static class NpyHeader
 
     private static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
 
-    private static readonly FrozenDictionary<string, DType> Types = new Dictionary<string, DType>
-    {
-        ["<f8"] = DType.F64, ["<f4"] = DType.F32, ["<f2"] = DType.F16, ["<c8"] = DType.C64, ["|b1"] = DType.Bool,
-        ["<i8"] = DType.I64, ["<i4"] = DType.I32, ["<i2"] = DType.I16, ["|i1"] = DType.I8,
-        ["<u8"] = DType.U64, ["<u4"] = DType.U32, ["<u2"] = DType.U16, ["|u1"] = DType.U8,
-    }.ToFrozenDictionary(StringComparer.Ordinal);
+    private static readonly (string Name, DType DType)[] Table =
+    [
+        ("<f8", DType.F64), ("<f4", DType.F32), ("<f2", DType.F16), ("<c8", DType.C64), ("|b1", DType.Bool),
+        ("<i8", DType.I64), ("<i4", DType.I32), ("<i2", DType.I16), ("|i1", DType.I8),
+        ("<u8", DType.U64), ("<u4", DType.U32), ("<u2", DType.U16), ("|u1", DType.U8),
+    ];
 
-    private static readonly FrozenDictionary<DType, string> Names = Types.ToFrozenDictionary(pair => pair.Value, pair => pair.Key);
+    private static readonly FrozenDictionary<string, DType> Types = Table.ToFrozenDictionary(entry => entry.Name, entry => entry.DType, StringComparer.Ordinal);
+    private static readonly FrozenDictionary<DType, string> Names = Table.ToFrozenDictionary(entry => entry.DType, entry => entry.Name);
 
     /// <summary>Reads a header from the start of a stream.</summary>
     /// <param name="stream">The file.</param>
@@ -181,7 +182,7 @@ internal static class NpyHeader
             string name = Text();
             return Types.TryGetValue(name, out DType type) ? type : throw Wrong(
                 tensor, name is "|O" or "O" ? "is an array of objects; numbers were expected"
-                    : $"has the numpy type {Sentence.Quote(name)}; {string.Join(", ", Types.Keys.Order(StringComparer.Ordinal))} are known");
+                    : $"has the numpy type {Sentence.Quote(name)}; {string.Join(", ", Table.Select(entry => entry.Name))} are known");
         }
 
         public bool Flag()
