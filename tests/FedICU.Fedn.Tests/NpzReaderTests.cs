@@ -90,6 +90,31 @@ internal sealed class NpzReaderTests
     }
 
     [Test]
+    public void ReadsZip64()
+    {
+        byte[] archive = Archives.OneArray();
+        int record = archive.AsSpan().IndexOf("PK\u0001\u0002"u8), end = archive.AsSpan().IndexOf("PK\u0005\u0006"u8);
+        // a record whose sizes and place are in the wide field, then the wide end, its locator, and the old end that refers to them
+        byte[] wide = [1, 0, 24, 0, .. Long(Word(record + 24)), .. Long(Word(record + 20)), .. Long(0)];
+        byte[] head = archive[record..end];
+        head.AsSpan(20, 8).Fill(0xff);
+        head.AsSpan(42, 4).Fill(0xff);
+        head[30] = (byte)wide.Length;
+        byte[] directory = [.. head, .. wide];
+        byte[] end64 = [.. "PK\u0006\u0006"u8, .. Long(44), 45, 0, 45, 0, .. new byte[8], .. Long(1), .. Long(1), .. Long(directory.Length), .. Long(record)];
+        byte[] locator = [.. "PK\u0006\u0007"u8, .. new byte[4], .. Long(record + directory.Length), 1, 0, 0, 0];
+        byte[] old = archive[end..];
+        old.AsSpan(8, 12).Fill(0xff);
+        byte[] zip64 = [.. archive[..record], .. directory, .. end64, .. locator, .. old];
+        using MemorySink read = Read(zip64);
+        Assert.That(read.Model.Tensors, Is.EqualTo(new[] { new TensorInfo("0", DType.F32, new TensorShape(2)) }));
+        Expect([.. archive[..record], .. directory, .. end64, .. old], "the archive is no npz file: its zip64 directory is missing.");
+
+        uint Word(int at) => BinaryPrimitives.ReadUInt32LittleEndian(archive.AsSpan(at));
+        static byte[] Long(long value) => BitConverter.GetBytes(value);
+    }
+
+    [Test]
     public void EntriesThatShareTheirBytesAreABomb()
     {
         byte[] array = Archives.Npy("{'descr': '|u1', 'fortran_order': False, 'shape': (100000,)}", new byte[100_000]);
