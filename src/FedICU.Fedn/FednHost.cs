@@ -1,0 +1,37 @@
+using System.Text.Json;
+
+namespace FedICU.Fedn;
+
+/// <summary>The web host: Kestrel, the function service, the health service.</summary>
+internal static class FednHost
+{
+    /// <summary>Makes the host of the configuration: appsettings.json, the environment, the command line.</summary>
+    /// <exception cref="FedIcuException">The section FedIcu is wrong, or the spool folder cannot be written.</exception>
+    public static WebApplication Build(string[] args)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
+        // behind all other sources: the port at which FEDn's combiner looks, and gRPC's protocol also without TLS
+        builder.Configuration.Sources.Insert(0, new Microsoft.Extensions.Configuration.Memory.MemoryConfigurationSource
+        {
+            InitialData = new Dictionary<string, string?>
+            {
+                ["Kestrel:Endpoints:Fedn:Url"] = "http://*:12081",
+                ["Kestrel:EndpointDefaults:Protocols"] = "Http2",
+            },
+        });
+        FednOptions options = FednOptions.Read(builder.Configuration);
+        builder.Services.AddSingleton(options);
+        builder.Services.AddSingleton(new SessionStore(options));
+        builder.Services.AddSingleton<FednMetrics>();
+        builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = options.MaxMessageBytes);
+        builder.Services.AddGrpcHealthChecks().AddCheck<SpoolHealthCheck>("spool");
+        WebApplication app = builder.Build();
+        // the container disposes only what it made; the spool goes when the host is gone
+        SessionStore store = app.Services.GetRequiredService<SessionStore>();
+        app.Lifetime.ApplicationStopped.Register(store.Dispose);
+        app.MapGrpcService<FednService>();
+        app.MapGrpcHealthChecksService();
+        FednLog.Started(app.Logger, options.Strategy!, JsonSerializer.Serialize(options.Settings), store.Folder);
+        return app;
+    }
+}

@@ -1,0 +1,119 @@
+using System.Globalization;
+using FedICU.Fedn.Npz;
+
+namespace FedICU.Fedn;
+
+/// <summary>The configuration section <c>FedIcu</c>: the strategy with its settings, and the limits of what is accepted.</summary>
+internal sealed class FednOptions
+{
+    /// <summary>The strategy's name, as <see cref="AggregatorCatalog.Names"/> has it. Required.</summary>
+    public string? Strategy { get; set; }
+
+    /// <summary>The strategy's and the round's options by name, as <see cref="AggregatorCatalog.Create"/> takes them.</summary>
+    public Dictionary<string, string> Settings { get; set; } = [];
+
+    /// <summary>The folder in which each process makes one of its own. <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
+    public string Spool { get; set; } = Path.Combine(Path.GetTempPath(), "fedicu-fedn");
+
+    /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
+    public int Threads { get; set; }
+
+    /// <summary>Bytes of one gRPC message; FEDn's have 1 MiB and a little. <value>Default: 4 MiB.</value></summary>
+    public int MaxMessageBytes { get; set; } = 4 << 20;
+
+    /// <summary>Bytes of a model as it is sent. <value>Default: 8 GiB.</value></summary>
+    public long MaxModelBytes { get; set; } = 8L << 30;
+
+    /// <summary>Bytes of a model's arrays, unpacked. <value>Default: 16 GiB.</value></summary>
+    public long MaxUnpackedBytes { get; set; } = 16L << 30;
+
+    /// <summary>How many times its own size a model of more than 64 MiB may unpack to. <value>Default: 100.</value></summary>
+    public double MaxExpansion { get; set; } = 100;
+
+    /// <summary>Arrays of a model. <value>Default: 65536.</value></summary>
+    public int MaxTensors { get; set; } = 65_536;
+
+    /// <summary>Clients of a round. <value>Default: 1024.</value></summary>
+    public int MaxClients { get; set; } = 1024;
+
+    /// <summary>Combiners that are served at a time. <value>Default: 16.</value></summary>
+    public int MaxSessions { get; set; } = 16;
+
+    /// <summary>How long a combiner that wants room must have been silent before another may take it. <value>Default: 1 hour.</value></summary>
+    public TimeSpan IdleTimeout { get; set; } = TimeSpan.FromHours(1);
+
+    /// <summary>How long a model may take to arrive. <value>Default: 120 seconds, the combiner's own deadline.</value></summary>
+    public TimeSpan StoreTimeout { get; set; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>How long an aggregation may take, with the sending of its model. <value>Default: 600 seconds, the combiner's own deadline.</value></summary>
+    public TimeSpan AggregationTimeout { get; set; } = TimeSpan.FromSeconds(600);
+
+    /// <summary>The strategy and the round's options.</summary>
+    public ConfiguredRound Configured { get; private set; } = null!;
+
+    /// <summary>What an archive may take.</summary>
+    public NpzLimits Npz => new(MaxTensors, MaxUnpackedBytes, MaxExpansion);
+
+    /// <summary>Reads and checks the section.</summary>
+    /// <exception cref="InvalidOptionsException">A name or value is wrong.</exception>
+    public static FednOptions Read(IConfiguration configuration)
+    {
+        FednOptions options;
+        try
+        {
+            options = configuration.GetSection("FedIcu").Get<FednOptions>(binder => binder.ErrorOnUnknownConfiguration = true) ?? new FednOptions();
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new InvalidOptionsException([$"The section FedIcu cannot be read: {(e.InnerException ?? e).Message}"]);
+        }
+
+        // JSON's truth values come as True and False
+        foreach ((string name, string value) in options.Settings.Where(setting => setting.Value is "True" or "False").ToList())
+            options.Settings[name] = value.ToLowerInvariant();
+        options.Validate();
+        options.Configured = options.Configure();
+        return options;
+    }
+
+    private ConfiguredRound Configure()
+    {
+        try
+        {
+            return AggregatorCatalog.Create(Strategy!, Settings, new RoundOptions { Threads = Threads });
+        }
+        catch (ArgumentException e)
+        {
+            throw new InvalidOptionsException([e.Message.Split(" (Parameter")[0]]);
+        }
+    }
+
+    private void Validate()
+    {
+        List<string> errors = [];
+        if (Strategy is null)
+            errors.Add($"FedIcu:Strategy is missing; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+        if (string.IsNullOrEmpty(Spool))
+            errors.Add("FedIcu:Spool is empty; a folder was expected.");
+        foreach ((string name, double value, double least) in (ReadOnlySpan<(string, double, double)>)
+        [
+            (nameof(MaxMessageBytes), MaxMessageBytes, 2 << 20), (nameof(MaxModelBytes), MaxModelBytes, 1), (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1),
+            (nameof(MaxExpansion), MaxExpansion, 1), (nameof(MaxTensors), MaxTensors, 1), (nameof(MaxClients), MaxClients, 1), (nameof(MaxSessions), MaxSessions, 1),
+        ])
+        {
+            if (!(value >= least))
+                errors.Add(string.Create(CultureInfo.InvariantCulture, $"FedIcu:{name} is {value}; at least {least} was expected."));
+        }
+
+        foreach ((string name, TimeSpan value) in (ReadOnlySpan<(string, TimeSpan)>)
+            [(nameof(IdleTimeout), IdleTimeout), (nameof(StoreTimeout), StoreTimeout), (nameof(AggregationTimeout), AggregationTimeout)])
+        {
+            // the timers of .NET count milliseconds in 32 bits
+            if (value <= TimeSpan.Zero || value > TimeSpan.FromDays(24))
+                errors.Add($"FedIcu:{name} is {value}; more than 0 and at most 24 days was expected.");
+        }
+
+        if (errors.Count > 0)
+            throw new InvalidOptionsException(errors);
+    }
+}

@@ -1,0 +1,291 @@
+using System.Buffers;
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text.Json;
+using FedICU.Fedn.Npz;
+using FedICU.Fedn.Protocol;
+using FedICU.Safetensors;
+using Google.Protobuf;
+using Grpc.Core;
+
+namespace FedICU.Fedn;
+
+/// <summary>
+/// FEDn's function service with one function, the aggregation. A client's model that is refused is answered with the reason and remembered, and the aggregation decides by
+/// the policy on-unreadable: an error here would make the combiner give up the whole round.
+/// </summary>
+internal sealed class FednService(FednOptions options, SessionStore store, FednMetrics metrics, ILogger<FednService> logger) : FunctionService.FunctionServiceBase
+{
+    private const string GlobalId = "global_model";
+    private const int Chunk = 1 << 20;
+
+    /// <summary>Says that the aggregation is provided. The combiner asks at the start of each round and never on a retry, so what an earlier round left goes here.</summary>
+    public override Task<ProvidedFunctionsResponse> HandleProvidedFunctions(ProvidedFunctionsRequest request, ServerCallContext context) =>
+        Run(context, options.StoreTimeout, async (session, cancellationToken) =>
+        {
+            await session.AloneAsync(() => session.Clear(keepGlobal: false), cancellationToken);
+            FednLog.RoundBegins(logger, context.Host);
+            return new ProvidedFunctionsResponse
+            {
+                AvailableFunctions = { ["client_selection"] = false, ["client_settings"] = false, ["aggregate"] = true, ["incremental_aggregate"] = false },
+            };
+        });
+
+    /// <summary>Takes a client's weight.</summary>
+    public override Task<ClientMetaResponse> HandleMetadata(ClientMetaRequest request, ServerCallContext context) =>
+        Run(context, options.StoreTimeout, async (session, cancellationToken) =>
+        {
+            (double? examples, string? fault) = ReadExamples(request);
+            await session.AloneAsync(
+                () =>
+                {
+                    Admit(session, request.ClientId);
+                    session.Set(session.Round, request.ClientId, client => client with { Examples = examples, Fault = fault });
+                },
+                cancellationToken);
+            if (fault is not null)
+                FednLog.Refused(logger, context.Host, fault);
+            return new ClientMetaResponse { Status = fault is null ? "Metadata stored" : $"ERROR: {fault}" };
+        });
+
+    /// <summary>Takes the global model or a client's update.</summary>
+    public override Task<StoreModelResponse> HandleStoreModel(IAsyncStreamReader<StoreModelRequest> requests, ServerCallContext context) =>
+        Run(context, options.StoreTimeout, async (session, cancellationToken) =>
+        {
+            string archive = session.NewFile(".npz");
+            string? model = session.NewFile(".safetensors");
+            long bytes = 0;
+            try
+            {
+                if (!await requests.MoveNext(cancellationToken))
+                    throw Refuse("The stream of a model ended before its first message.");
+                string id = requests.Current.Id;
+                bool isGlobal = id == GlobalId;
+                string whose = isGlobal ? "The global model" : $"Client {Sentence.Quote(id)}";
+                if (!isGlobal)
+                    await session.AloneAsync(() => Admit(session, id), cancellationToken);
+                long round = session.Round;
+                string? fault = null;
+                byte[] digest = [];
+                try
+                {
+                    (bytes, digest) = await ReceiveAsync(requests, id, whose, archive, cancellationToken);
+                    // a retry reads the combiner's model where the first try left off, at its end
+                    if (isGlobal && bytes == 0 && session.Global is not null)
+                        return new StoreModelResponse { Status = "Received model originating from global_model: the one that came before is kept" };
+                    await Task.Run(() => NpzReader.Copy(archive, whose, TensorSink.ToFile(model), options.Npz, cancellationToken), cancellationToken);
+                }
+                catch (InvalidModelException e) when (!isGlobal)
+                {
+                    fault = e.Message;
+                }
+                catch (InvalidModelException)
+                {
+                    metrics.Received(isGlobal, taken: false, bytes);
+                    throw;
+                }
+
+                metrics.Received(isGlobal, fault is null, bytes);
+                await session.AloneAsync(
+                    () =>
+                    {
+                        if (isGlobal)
+                            session.SetGlobal(model, digest);
+                        else if (!session.Set(round, id, client => client with { Path = fault is null ? model : null, Fault = fault ?? client.Fault }))
+                            throw new RpcException(new Status(StatusCode.Aborted, $"{whose}: the update came after its round."));
+                    },
+                    cancellationToken);
+
+                if (fault is null)
+                {
+                    model = null;
+                    FednLog.Stored(logger, context.Host, whose, bytes);
+                    return new StoreModelResponse { Status = $"Received model originating from {id}" };
+                }
+
+                FednLog.Refused(logger, context.Host, fault);
+                return new StoreModelResponse { Status = $"ERROR: {fault}" };
+            }
+            finally
+            {
+                RoundSession.Delete(archive);
+                RoundSession.Delete(model);
+            }
+        });
+
+    /// <summary>Aggregates what came, and sends the new model.</summary>
+    public override Task HandleAggregation(AggregationRequest request, IServerStreamWriter<AggregationResponse> responses, ServerCallContext context) =>
+        Run(context, options.AggregationTimeout, async (session, cancellationToken) =>
+        {
+            await session.AloneAsync(
+                async () =>
+                {
+                    if (session.Result is not null)
+                        FednLog.SentAgain(logger, context.Host);
+                    else
+                        await AggregateAsync(session, session.Clients, context.Host, cancellationToken);
+                    await SendAsync(session.Result!, responses, cancellationToken);
+                },
+                cancellationToken);
+            return true;
+        });
+
+    private async Task AggregateAsync(RoundSession session, KeyValuePair<string, ClientEntry>[] clients, string host, CancellationToken cancellationToken)
+    {
+        if (session.Global is not { } globalPath)
+            throw Refuse("No global model came before the aggregation.");
+        if (clients.Length == 0)
+            throw Refuse("No client's update came before the aggregation.");
+        long start = Stopwatch.GetTimestamp();
+        ConfiguredRound configured = options.Configured;
+        string output = session.NewFile(".safetensors"), result = session.NewFile(".npz");
+        try
+        {
+            using TensorSource global = TensorSource.Open(globalPath);
+            var round = new AggregationRound(global, configured.Options);
+            foreach ((string id, ClientEntry client) in clients)
+            {
+                string? fault = client.Fault ?? (client.Path is null ? $"Client {Sentence.Quote(id)} sent metadata and no model." : null);
+                if (fault is not null && configured.Options.OnUnreadable == FaultPolicy.Reject)
+                    throw Refuse(fault);
+                if (fault is not null)
+                    FednLog.LeftOut(logger, host, fault);
+                // a file that is not there is what the library's policy and quorum know as an unreadable update
+                round.Add(ClientUpdate.FromFile(id, fault is null ? client.Path! : "no usable model", client.Examples));
+            }
+
+            RoundReport report = (await configured.Aggregator.AggregateAsync(round, TensorSink.ToFile(output), cancellationToken)).Report;
+            await Task.Run(() => WriteResult(output, result, cancellationToken), cancellationToken);
+            session.SetResult(result);
+            foreach (ClientReport client in report.Clients.Where(client => !client.Included))
+                FednLog.LeftOut(logger, host, client.Reason ?? client.Id);
+            FednLog.Aggregated(
+                logger, host, report.Strategy, report.Clients.Count(client => client.Included), report.Clients.Count, Stopwatch.GetElapsedTime(start).TotalSeconds, new FileInfo(result).Length);
+        }
+        catch
+        {
+            RoundSession.Delete(result);
+            throw;
+        }
+        finally
+        {
+            RoundSession.Delete(output);
+        }
+    }
+
+    private static void WriteResult(string output, string result, CancellationToken cancellationToken)
+    {
+        using TensorSource model = TensorSource.Open(output);
+        NpzWriter.Write(model, result, cancellationToken);
+    }
+
+    private async Task SendAsync(string path, IServerStreamWriter<AggregationResponse> responses, CancellationToken cancellationToken)
+    {
+        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0, useAsync: true);
+        byte[] bytes = new byte[Chunk];
+        int read;
+        do
+        {
+            // a message is serialized before the write returns, so the bytes need no copy of their own
+            read = await file.ReadAtLeastAsync(bytes, Chunk, throwOnEndOfStream: false, cancellationToken);
+            await responses.WriteAsync(new AggregationResponse { Data = UnsafeByteOperations.UnsafeWrap(bytes.AsMemory(0, read)) }, cancellationToken);
+            metrics.Sent(read);
+        }
+        while (read > 0);
+    }
+
+    /// <summary>Writes a model's chunks to a file until the empty one.</summary>
+    private async Task<(long Bytes, byte[] Digest)> ReceiveAsync(
+        IAsyncStreamReader<StoreModelRequest> requests, string id, string whose, string path, CancellationToken cancellationToken)
+    {
+        long bytes = 0;
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        await using FileStream file = new(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0, useAsync: true);
+        do
+        {
+            ReadOnlyMemory<byte> data = requests.Current.Data.Memory;
+            if (requests.Current.Id != id)
+                throw Refuse($"{whose}: a message of the stream is of {Sentence.Quote(requests.Current.Id)}.");
+            if (data.IsEmpty)
+                return (bytes, hash.GetHashAndReset());
+            bytes += data.Length;
+            if (bytes > options.MaxModelBytes)
+                throw new InvalidModelException($"{whose}: the model has more than {options.MaxModelBytes} bytes.");
+            hash.AppendData(data.Span);
+            await file.WriteAsync(data, cancellationToken);
+        }
+        while (await requests.MoveNext(cancellationToken));
+        throw new InvalidModelException($"{whose}: the stream ended after {Sentence.Count(bytes, "byte")} without its last, empty message.");
+    }
+
+    private void Admit(RoundSession session, string id)
+    {
+        if (id is "" or GlobalId)
+            throw Refuse($"The client's id is {Sentence.Quote(id)}; a name of its own was expected.");
+        if (!session.Admit(id, options.MaxClients))
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"Client {Sentence.Quote(id)} is one too many; at most {options.MaxClients} were expected."));
+    }
+
+    private static (double? Examples, string? Fault) ReadExamples(ClientMetaRequest request)
+    {
+        string whose = $"Client {Sentence.Quote(request.ClientId)}";
+        try
+        {
+            using JsonDocument metadata = JsonDocument.Parse(request.Metadata);
+            if (metadata.RootElement.ValueKind != JsonValueKind.Object)
+                return (null, $"{whose}: the metadata are {Sentence.Kind(metadata.RootElement.ValueKind)}; an object was expected.");
+            if (!metadata.RootElement.TryGetProperty(MetadataKeys.Examples, out JsonElement value))
+                return (null, null);
+            return value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double examples) && double.IsFinite(examples) && examples >= 0
+                ? (examples, null)
+                : (null, $"{whose}: {MetadataKeys.Examples} is {Sentence.Clean(value.GetRawText())}; a finite number of at least 0 was expected.");
+        }
+        catch (JsonException)
+        {
+            return (null, $"{whose}: the metadata are no JSON.");
+        }
+    }
+
+    /// <summary>Runs a call in its combiner's session, and answers failures with the status that makes the combiner do what helps.</summary>
+    private async Task<T> Run<T>(ServerCallContext context, TimeSpan limit, Func<RoundSession, CancellationToken, Task<T>> call)
+    {
+        RoundSession session = store.Enter(context.Host) ??
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"{options.MaxSessions} combiners are at work; no more are served."));
+        using var time = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken);
+        time.CancelAfter(limit);
+        try
+        {
+            return await call(session, time.Token);
+        }
+        catch (RpcException e)
+        {
+            FednLog.Refused(logger, context.Host, e.Status.Detail);
+            throw;
+        }
+        catch (Exception e) when (e is OperationCanceledException || e is IOException && context.CancellationToken.IsCancellationRequested)
+        {
+            throw new RpcException(context.CancellationToken.IsCancellationRequested
+                ? new Status(StatusCode.Cancelled, "The call was cancelled.")
+                : new Status(StatusCode.DeadlineExceeded, $"The call took longer than {limit.TotalSeconds} seconds."));
+        }
+        catch (Exception e) when (e is InvalidModelException or RoundRejectedException or InvalidOptionsException)
+        {
+            // the same again would be refused again: with this status the combiner does not try
+            FednLog.Refused(logger, context.Host, e.Message);
+            // where the spool lies is not the combiner's business
+            throw Refuse(e.Message.Replace(store.Folder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal));
+        }
+        catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
+        {
+            // the disk may have room again: with this status the combiner tries twice more
+            FednLog.Failed(logger, context.Host, e);
+            throw new RpcException(new Status(StatusCode.Unavailable, "The spool cannot be written or read; the log says why."));
+        }
+        finally
+        {
+            session.Leave();
+        }
+    }
+
+    private static RpcException Refuse(string sentence) => new(new Status(StatusCode.InvalidArgument, sentence));
+}

@@ -1,0 +1,56 @@
+using System.Diagnostics.Metrics;
+
+namespace FedICU.Fedn;
+
+/// <summary>The bridge's own metrics, beside those of the rounds (<see cref="FedIcuTelemetry"/>).</summary>
+internal sealed class FednMetrics
+{
+    /// <summary>The name of the meter.</summary>
+    public const string MeterName = "FedICU.Fedn";
+
+    private readonly Counter<long> _models, _received, _sent;
+
+    public FednMetrics(IMeterFactory factory)
+    {
+        Meter meter = factory.Create(MeterName);
+        _models = meter.CreateCounter<long>("fedicu.fedn.models", "{model}", "Models that came, by kind and whether they were taken.");
+        _received = meter.CreateCounter<long>("fedicu.fedn.received", "By", "Bytes of models that came, as they were sent.");
+        _sent = meter.CreateCounter<long>("fedicu.fedn.sent", "By", "Bytes of new models, as they were sent.");
+    }
+
+    public void Received(bool isGlobal, bool taken, long bytes)
+    {
+        _models.Add(1, new("fedicu.kind", isGlobal ? "global" : "client"), new("fedicu.taken", taken));
+        _received.Add(bytes);
+    }
+
+    public void Sent(long bytes) => _sent.Add(bytes);
+}
+
+/// <summary>What the bridge logs.</summary>
+internal static partial class FednLog
+{
+    [LoggerMessage(1, LogLevel.Information, "Strategy {Strategy} with {Settings}, spool {Spool}")]
+    public static partial void Started(ILogger logger, string strategy, string settings, string spool);
+
+    [LoggerMessage(2, LogLevel.Information, "{Session}: a round begins")]
+    public static partial void RoundBegins(ILogger logger, string session);
+
+    [LoggerMessage(3, LogLevel.Information, "{Session}: stored {Model}, {Bytes} bytes")]
+    public static partial void Stored(ILogger logger, string session, string model, long bytes);
+
+    [LoggerMessage(4, LogLevel.Warning, "{Session}: refused: {Reason}")]
+    public static partial void Refused(ILogger logger, string session, string reason);
+
+    [LoggerMessage(5, LogLevel.Information, "{Session}: {Strategy} made a model of {Included} of {Clients} clients in {Seconds:F3} s, {Bytes} bytes")]
+    public static partial void Aggregated(ILogger logger, string session, string strategy, int included, int clients, double seconds, long bytes);
+
+    [LoggerMessage(6, LogLevel.Warning, "{Session}: left out: {Reason}")]
+    public static partial void LeftOut(ILogger logger, string session, string reason);
+
+    [LoggerMessage(7, LogLevel.Information, "{Session}: the round was aggregated before; its model is sent again")]
+    public static partial void SentAgain(ILogger logger, string session);
+
+    [LoggerMessage(8, LogLevel.Error, "{Session}: failed")]
+    public static partial void Failed(ILogger logger, string session, Exception exception);
+}

@@ -1,0 +1,231 @@
+using System.Buffers.Binary;
+using System.Collections.Frozen;
+using System.Globalization;
+using System.Text;
+using FedICU.Safetensors;
+
+namespace FedICU.Fedn.Npz;
+
+/// <summary>The header of a .npy file, formats 1 to 3: magic, version, length, and a Python dictionary of type, order and shape.</summary>
+internal static class NpyHeader
+{
+    /// <summary>Magic, version, and the length of version 1.</summary>
+    public const int PrefixLength = 10;
+
+    // numpy's own limit for files that are not trusted
+    private const int MaxLength = 10_000;
+
+    // numpy's since 2.0
+    private const int MaxRank = 64;
+
+    private static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
+
+    private static readonly (string Name, DType DType)[] Table =
+    [
+        ("<f8", DType.F64), ("<f4", DType.F32), ("<f2", DType.F16), ("<c8", DType.C64), ("|b1", DType.Bool),
+        ("<i8", DType.I64), ("<i4", DType.I32), ("<i2", DType.I16), ("|i1", DType.I8),
+        ("<u8", DType.U64), ("<u4", DType.U32), ("<u2", DType.U16), ("|u1", DType.U8),
+    ];
+
+    private static readonly FrozenDictionary<string, DType> Types = Table.ToFrozenDictionary(entry => entry.Name, entry => entry.DType, StringComparer.Ordinal);
+    private static readonly FrozenDictionary<DType, string> Names = Table.ToFrozenDictionary(entry => entry.DType, entry => entry.Name);
+
+    /// <summary>Reads a header from the start of a stream.</summary>
+    /// <param name="stream">The file.</param>
+    /// <param name="tensor">The tensor's name.</param>
+    /// <param name="length">How many bytes the header took.</param>
+    /// <exception cref="InvalidModelException">It is no header of an array of numbers; the message is the end of a sentence that begins with the model's name.</exception>
+    public static TensorInfo Read(Stream stream, string tensor, out int length)
+    {
+        Span<byte> prefix = stackalloc byte[PrefixLength + 2];
+        int read = stream.ReadAtLeast(prefix[..PrefixLength], PrefixLength, throwOnEndOfStream: false);
+        if (read < PrefixLength || !prefix.StartsWith(Magic))
+            throw Wrong(tensor, "does not begin as a .npy file does");
+        int version = prefix[6], size = BinaryPrimitives.ReadUInt16LittleEndian(prefix[8..]);
+        length = PrefixLength;
+        if (version is < 1 or > 3)
+            throw Wrong(tensor, $"is a .npy file of version {version}; 1, 2 or 3 was expected");
+        if (version > 1)
+        {
+            length += 2;
+            if (stream.ReadAtLeast(prefix[PrefixLength..], 2, throwOnEndOfStream: false) < 2)
+                throw Wrong(tensor, "ends inside its .npy header");
+            uint wide = BinaryPrimitives.ReadUInt32LittleEndian(prefix[8..]);
+            size = wide > MaxLength ? MaxLength + 1 : (int)wide;
+        }
+
+        if (size > MaxLength)
+            throw Wrong(tensor, $"has a .npy header of more than {MaxLength} bytes");
+        byte[] text = new byte[size];
+        if (stream.ReadAtLeast(text, size, throwOnEndOfStream: false) < size)
+            throw Wrong(tensor, "ends inside its .npy header");
+        length += size;
+        return Parse(new Reader(Encoding.Latin1.GetString(text), tensor));
+    }
+
+    /// <summary>The header of version 1 for a tensor, padded as numpy pads it, so that the data start at a multiple of 64.</summary>
+    /// <exception cref="FedIcuException">numpy has no such type.</exception>
+    public static byte[] Write(TensorInfo tensor)
+    {
+        if (!Names.TryGetValue(tensor.DType, out string? type))
+            throw new FedIcuException($"Tensor {Sentence.Quote(tensor.Name)} is of {tensor.DType.SafetensorsName}, for which numpy has no type.");
+        string[] dimensions = [.. tensor.Shape.Dimensions.ToArray().Select(dimension => dimension.ToString(CultureInfo.InvariantCulture))];
+        string shape = dimensions.Length == 1 ? dimensions[0] + "," : string.Join(", ", dimensions);
+        string text = $"{{'descr': '{type}', 'fortran_order': False, 'shape': ({shape}), }}";
+        int length = (PrefixLength + text.Length + 1 + 63) / 64 * 64;
+        byte[] header = new byte[length];
+        Encoding.Latin1.GetBytes(text.PadRight(length - PrefixLength - 1) + "\n", header.AsSpan(PrefixLength));
+        Magic.CopyTo(header);
+        header[6] = 1;
+        BinaryPrimitives.WriteUInt16LittleEndian(header.AsSpan(8), (ushort)(length - PrefixLength));
+        return header;
+    }
+
+    private static TensorInfo Parse(Reader reader)
+    {
+        DType? dtype = null;
+        bool? fortran = null;
+        long[]? shape = null;
+        reader.Expect('{');
+        while (!reader.Try('}'))
+        {
+            string key = reader.Text();
+            reader.Expect(':');
+            switch (key)
+            {
+                case "descr" when dtype is null:
+                    dtype = reader.Type();
+                    break;
+                case "fortran_order" when fortran is null:
+                    fortran = reader.Flag();
+                    break;
+                case "shape" when shape is null:
+                    shape = reader.Shape();
+                    break;
+                default:
+                    throw Wrong(reader.Tensor, $"has a .npy header with {Sentence.Quote(key)}; descr, fortran_order and shape, once each, were expected");
+            }
+
+            if (!reader.Try(','))
+            {
+                reader.Expect('}');
+                break;
+            }
+        }
+
+        reader.End();
+        if (dtype is not { } type || fortran is not { } transposed || shape is null)
+            throw Wrong(reader.Tensor, "has a .npy header without descr, fortran_order or shape");
+        if (transposed && shape.Length > 1)
+            throw Wrong(reader.Tensor, "is in Fortran order; rows first was expected, as numpy.ascontiguousarray makes them");
+        try
+        {
+            var info = new TensorInfo(reader.Tensor, type, new TensorShape(shape));
+            _ = info.ByteLength;
+            return info;
+        }
+        catch (OverflowException)
+        {
+            throw Wrong(reader.Tensor, "has a shape of more elements than 64 bits can count");
+        }
+    }
+
+    private static InvalidModelException Wrong(string tensor, string what) => new($"tensor {Sentence.Quote(tensor)} {what}.");
+
+    /// <summary>Reads the one kind of Python literal that numpy writes.</summary>
+    private sealed class Reader(string text, string tensor)
+    {
+        private int _at;
+
+        public string Tensor => tensor;
+
+        public bool Try(char expected)
+        {
+            Skip();
+            if (_at >= text.Length || text[_at] != expected)
+                return false;
+            _at++;
+            return true;
+        }
+
+        public void Expect(char expected)
+        {
+            if (!Try(expected))
+                throw Malformed();
+        }
+
+        public void End()
+        {
+            Skip();
+            if (_at < text.Length)
+                throw Malformed();
+        }
+
+        public string Text()
+        {
+            char quote = Try('\'') ? '\'' : '"';
+            if (quote == '"')
+                Expect('"');
+            int end = text.IndexOf(quote, _at);
+            if (end < 0)
+                throw Malformed();
+            string value = text[_at..end];
+            _at = end + 1;
+            return value;
+        }
+
+        public DType Type()
+        {
+            Skip();
+            if (_at < text.Length && text[_at] is '[' or '(')
+                throw Wrong(tensor, "is an array of records; numbers were expected");
+            string name = Text();
+            return Types.TryGetValue(name, out DType type) ? type : throw Wrong(
+                tensor, name is "|O" or "O" ? "is an array of objects; numbers were expected"
+                    : $"has the numpy type {Sentence.Quote(name)}; {string.Join(", ", Table.Select(entry => entry.Name))} are known");
+        }
+
+        public bool Flag()
+        {
+            Skip();
+            bool value = text.AsSpan(_at).StartsWith("True");
+            if (!value && !text.AsSpan(_at).StartsWith("False"))
+                throw Malformed();
+            _at += value ? 4 : 5;
+            return value;
+        }
+
+        public long[] Shape()
+        {
+            List<long> shape = [];
+            Expect('(');
+            while (!Try(')'))
+            {
+                Skip();
+                int start = _at;
+                while (_at < text.Length && char.IsAsciiDigit(text[_at]))
+                    _at++;
+                if (!long.TryParse(text.AsSpan(start, _at - start), NumberStyles.None, CultureInfo.InvariantCulture, out long dimension))
+                    throw Malformed();
+                shape.Add(dimension);
+                if (shape.Count > MaxRank)
+                    throw Wrong(tensor, $"has more than {MaxRank} dimensions");
+                if (!Try(','))
+                {
+                    Expect(')');
+                    break;
+                }
+            }
+
+            return [.. shape];
+        }
+
+        private void Skip()
+        {
+            while (_at < text.Length && text[_at] is ' ' or '\n' or '\t' or '\r')
+                _at++;
+        }
+
+        private InvalidModelException Malformed() => Wrong(tensor, $"has a .npy header that is malformed at byte {_at}");
+    }
+}

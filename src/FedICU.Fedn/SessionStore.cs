@@ -1,0 +1,106 @@
+using System.Security.Cryptography;
+using FedICU.Safetensors;
+
+namespace FedICU.Fedn;
+
+/// <summary>
+/// The rounds of all combiners, and their files. FEDn's messages name no session and its connections come and go, so a combiner is known by the host and port at which
+/// it was told to look (HOOK_SERVICE_HOST): combiners that share a bridge need names or ports of their own.
+/// </summary>
+internal sealed class SessionStore : IDisposable
+{
+    private const string Prefix = "process-", LockName = "lock";
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, RoundSession> _sessions = new(StringComparer.OrdinalIgnoreCase);
+    private readonly FednOptions _options;
+    private readonly FileStream _lock;
+
+    /// <exception cref="FedIcuException">The spool folder cannot be written.</exception>
+    public SessionStore(FednOptions options)
+    {
+        _options = options;
+        Folder = Path.Combine(options.Spool, Prefix + RandomNumberGenerator.GetHexString(16, lowercase: true));
+        try
+        {
+            Directory.CreateDirectory(options.Spool);
+            RemoveAbandoned(options.Spool);
+            // clients' models are nobody else's business
+            if (OperatingSystem.IsWindows())
+                Directory.CreateDirectory(Folder);
+            else
+                Directory.CreateDirectory(Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            _lock = new FileStream(Path.Combine(Folder, LockName), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new FedIcuException($"The spool folder '{options.Spool}' cannot be written: {FileFailure.Describe(e)}.", e);
+        }
+    }
+
+    /// <summary>This process's folder.</summary>
+    public string Folder { get; }
+
+    /// <summary>Finds or begins a combiner's session.</summary>
+    /// <returns>Null where too many are at work.</returns>
+    public RoundSession? Enter(string authority)
+    {
+        lock (_gate)
+        {
+            if (_sessions.TryGetValue(authority, out RoundSession? session))
+                return session.Enter();
+            if (_sessions.Count >= _options.MaxSessions)
+            {
+                string? idle = _sessions.Keys.Where(key => _sessions[key].IsIdle(_options.IdleTimeout)).MinBy(key => _sessions[key].LastUse);
+                if (idle is null)
+                    return null;
+                _sessions.Remove(idle, out RoundSession? silent);
+                silent!.Clear(keepGlobal: false);
+            }
+
+            session = new RoundSession(Folder);
+            _sessions.Add(authority, session);
+            return session.Enter();
+        }
+    }
+
+    /// <summary>Removes the process's files.</summary>
+    public void Dispose()
+    {
+        _lock.Dispose();
+        TryDelete(Folder);
+    }
+
+    /// <summary>Removes what processes left that were ended: their locks are free.</summary>
+    private static void RemoveAbandoned(string spool)
+    {
+        foreach (string folder in Directory.EnumerateDirectories(spool, Prefix + "*"))
+        {
+            try
+            {
+                using (new FileStream(Path.Combine(folder, LockName), FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+                {
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // another process is at work there, or is just beginning
+                continue;
+            }
+
+            TryDelete(folder);
+        }
+    }
+
+    private static void TryDelete(string folder)
+    {
+        try
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // the next start tries again
+        }
+    }
+}

@@ -1,0 +1,24 @@
+using FedICU.Safetensors;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace FedICU.Fedn;
+
+/// <summary>Healthy where the spool can be written.</summary>
+internal sealed class SpoolHealthCheck(SessionStore store) : IHealthCheck
+{
+    /// <inheritdoc/>
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        string probe = Path.Combine(store.Folder, $"probe-{Guid.NewGuid():n}");
+        try
+        {
+            await File.WriteAllBytesAsync(probe, new byte[1], cancellationToken);
+            File.Delete(probe);
+            return HealthCheckResult.Healthy();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return HealthCheckResult.Unhealthy($"The spool cannot be written: {FileFailure.Describe(e)}.");
+        }
+    }
+}

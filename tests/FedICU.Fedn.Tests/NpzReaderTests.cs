@@ -1,0 +1,214 @@
+using System.Buffers.Binary;
+using FedICU.Fedn.Npz;
+using FedICU.Tests;
+
+namespace FedICU.Fedn.Tests;
+
+/// <summary>npz archives, well made and not.</summary>
+internal sealed class NpzReaderTests
+{
+    private static readonly NpzLimits Limits = new(100, 1 << 30, 100);
+
+    private string _folder = "";
+
+    [SetUp]
+    public void MakeFolder() => _folder = Directory.CreateTempSubdirectory("fedicu-npz-").FullName;
+
+    [TearDown]
+    public void RemoveFolder() => Directory.Delete(_folder, recursive: true);
+
+    [Test]
+    public void WhatIsWrittenIsReadAgain()
+    {
+        MemoryModel model = Archives.Model(5);
+        string path = Path.Combine(_folder, "a.npz");
+        NpzWriter.Write(model, path, CancellationToken.None);
+        foreach (byte[] archive in (byte[][])[File.ReadAllBytes(path), Archives.Of(model)])
+        {
+            using MemorySink read = Read(archive);
+            Assert.That(read.Model.Tensors, Is.EqualTo(model.Tensors), "names, types, shapes and order");
+            foreach (TensorInfo tensor in model.Tensors)
+                Assert.That(Archives.Bytes(read.Model, tensor), Is.EqualTo(Archives.Bytes(model, tensor)), tensor.Name);
+        }
+    }
+
+    [Test]
+    public void NumpyAgrees([Values("savez", "savez_compressed")] string save)
+    {
+        string python = Tools.PythonWithNumpy(), theirs = Path.Combine(_folder, "theirs.npz"), ours = Path.Combine(_folder, "ours.npz");
+        const string Arrays = "[np.arange(12, dtype='f4').reshape(3, 4) / 7, np.array(2.5), np.arange(5, dtype='f2'), np.arange(-3, 3), np.array([True, False]), np.zeros((0, 3), 'f4')," +
+            " np.arange(4, dtype='u1'), np.array([1 + 2j], dtype='c8'), np.arange(6, dtype='i2').reshape(1, 2, 3), np.arange(3, dtype='u8'), np.arange(7, dtype='i4'), np.arange(2, dtype='f8')]";
+        Python($"import numpy as np; np.{save}('{theirs}', **{{str(i): a for i, a in enumerate({Arrays})}})");
+        using MemorySink read = Read(File.ReadAllBytes(theirs));
+        NpzWriter.Write(read.Model, ours, CancellationToken.None);
+        // as FEDn's helper loads it
+        Python($"import numpy as np; z = np.load('{ours}'); w = [z[str(i)] for i in range(len(z.files))]; e = {Arrays}; assert len(w) == len(e); assert all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in zip(w, e))");
+
+        void Python(string code) => Assert.That(Tools.TryRun(python, ["-c", code], out string output), Is.Zero, output);
+    }
+
+    [TestCase(1), TestCase(2), TestCase(3)]
+    public void ReadsEveryVersionOfTheHeader(byte version) =>
+        Assert.That(Read(Archives.OneArray(version: version)).Model.Tensors, Is.EqualTo(new[] { new TensorInfo("0", DType.F32, new TensorShape(2)) }));
+
+    [TestCase("'<f4'", "True", "(2,)", null)]
+    [TestCase("'<f4'", "True", "(2, 1)", "tensor '0' is in Fortran order; rows first was expected, as numpy.ascontiguousarray makes them.")]
+    [TestCase("'|O'", "False", "(1,)", "tensor '0' is an array of objects; numbers were expected.")]
+    [TestCase("[('x', '<f4')]", "False", "(2,)", "tensor '0' is an array of records; numbers were expected.")]
+    [TestCase("'>f4'", "False", "(2,)", "tensor '0' has the numpy type '>f4'; <f8, <f4, <f2, <c8, |b1, <i8, <i4, <i2, |i1, <u8, <u4, <u2, |u1 are known.")]
+    [TestCase("'<f4'", "False", "(3,)", "tensor '0' has 8 bytes; F32 [3] takes 12.")]
+    [TestCase("'<f4'", "False", "(9223372036854775807, 9)", "tensor '0' has a shape of more elements than 64 bits can count.")]
+    [TestCase("'<f4'", "False", "(-2,)", "tensor '0' has a .npy header that is malformed at byte 51.")]
+    [TestCase("'<f4', 'more': 1", "False", "(2,)", "tensor '0' has a .npy header with 'more'; descr, fortran_order and shape, once each, were expected.")]
+    public void SaysWhatIsWrongWithAnArray(string type, string order, string shape, string? expected) => Expect(Archives.OneArray(type, order, shape), expected);
+
+    [Test]
+    public void SaysWhatIsWrongWithAnArchive()
+    {
+        byte[] array = Archives.Npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", new byte[8]);
+        Expect(Archives.Zip(("0", array)), "the archive's entry '0' is no array; names that end in .npy were expected.");
+        Expect(Archives.Zip(("__metadata__.npy", array)), "the name of tensor '__metadata__' is reserved.");
+        Expect(Archives.Zip(("0.npy", array), ("0.npy", array)), "the archive has two entries '0.npy'.");
+        Expect(Archives.Zip(("0.npy", [])), "tensor '0' does not begin as a .npy file does.");
+        Expect(Archives.Zip(), "the archive has no entries.");
+        Expect([.. Enumerable.Repeat((byte)'x', 100)], "the archive is no npz file: it has no directory at its end; it may be truncated.");
+        byte[] whole = Archives.Zip(("0.npy", array));
+        int record = whole.AsSpan().LastIndexOf("PK\u0001\u0002"u8);
+        Expect(Changed(record + 8, 1), "the archive's entry '0.npy' is encrypted.");
+        Expect(Changed(record + 10, 12), "the archive's entry '0.npy' is packed by method 12; 0 (stored) or 8 (deflated) was expected.");
+        Expect(Changed(record + 16, (byte)~whole[record + 16]), "tensor '0' does not have the checksum that the archive states.");
+        Expect(Changed(record + 24, (byte)(whole[record + 24] - 1)), $"tensor '0' has 7 bytes; F32 [2] takes 8.");
+        (string, byte[])[] many = [.. Enumerable.Range(0, 101).Select(i => ($"{i}.npy", array))];
+        Expect(Archives.Zip(many), "the archive has 101 entries; at most 100 were expected.");
+
+        byte[] Changed(int at, byte value)
+        {
+            byte[] changed = [.. whole];
+            changed[at] = value;
+            return changed;
+        }
+    }
+
+    [Test]
+    public void ReadsZip64()
+    {
+        byte[] archive = Archives.OneArray();
+        int record = archive.AsSpan().IndexOf("PK\u0001\u0002"u8), end = archive.AsSpan().IndexOf("PK\u0005\u0006"u8);
+        // a record whose sizes and place are in the wide field, then the wide end, its locator, and the old end that refers to them
+        byte[] wide = [1, 0, 24, 0, .. Long(Word(record + 24)), .. Long(Word(record + 20)), .. Long(0)];
+        byte[] head = archive[record..end];
+        head.AsSpan(20, 8).Fill(0xff);
+        head.AsSpan(42, 4).Fill(0xff);
+        head[30] = (byte)wide.Length;
+        byte[] directory = [.. head, .. wide];
+        byte[] end64 = [.. "PK\u0006\u0006"u8, .. Long(44), 45, 0, 45, 0, .. new byte[8], .. Long(1), .. Long(1), .. Long(directory.Length), .. Long(record)];
+        byte[] locator = [.. "PK\u0006\u0007"u8, .. new byte[4], .. Long(record + directory.Length), 1, 0, 0, 0];
+        byte[] old = archive[end..];
+        old.AsSpan(8, 12).Fill(0xff);
+        byte[] zip64 = [.. archive[..record], .. directory, .. end64, .. locator, .. old];
+        using MemorySink read = Read(zip64);
+        Assert.That(read.Model.Tensors, Is.EqualTo(new[] { new TensorInfo("0", DType.F32, new TensorShape(2)) }));
+        Expect([.. archive[..record], .. directory, .. end64, .. old], "the archive is no npz file: its zip64 directory is missing.");
+
+        uint Word(int at) => BinaryPrimitives.ReadUInt32LittleEndian(archive.AsSpan(at));
+        static byte[] Long(long value) => BitConverter.GetBytes(value);
+    }
+
+    [Test]
+    public void EntriesThatShareTheirBytesAreABomb()
+    {
+        byte[] array = Archives.Npy("{'descr': '|u1', 'fortran_order': False, 'shape': (100000,)}", new byte[100_000]);
+        var random = new Random(1);
+        random.NextBytes(array.AsSpan(array.Length - 100_000));
+        byte[] archive = Archives.Zip([.. Enumerable.Range(0, 5).Select(i => ($"{i}.npy", i == 0 ? array : array[..^1]))]);
+        // all records name the first entry, and only its bytes are left
+        int start = archive.AsSpan().IndexOf("PK\u0001\u0002"u8), second = archive.AsSpan(4).IndexOf("PK\u0003\u0004"u8) + 4;
+        byte[] bomb = [.. archive.AsSpan(0, second), .. archive.AsSpan(start)];
+        for (int at = second; at < bomb.Length - 22;)
+        {
+            archive.AsSpan(start + 16, 12).CopyTo(bomb.AsSpan(at + 16));
+            BinaryPrimitives.WriteInt32LittleEndian(bomb.AsSpan(at + 42), 0);
+            at += 46 + BinaryPrimitives.ReadUInt16LittleEndian(bomb.AsSpan(at + 28)) + BinaryPrimitives.ReadUInt16LittleEndian(bomb.AsSpan(at + 30));
+        }
+
+        BinaryPrimitives.WriteInt32LittleEndian(bomb.AsSpan(bomb.Length - 6), second);
+        Expect(bomb, "the archive is no npz file: its entries overlap.");
+    }
+
+    [Test]
+    public void TenThousandMalformedArchivesLeakNothing()
+    {
+        var random = new Random(20261125);
+        byte[][] originals = [Archives.Of(Archives.Model(6)), Archives.OneArray(), Archives.OneArray(version: 3), Archives.OneArray("'<f8'", "False", "(1, 1)")];
+        string path = Path.Combine(_folder, "fuzz.npz");
+        var sink = new CountingSink();
+        int refused = 0, handles = 0;
+        long memory = 0;
+        for (int i = 0; i < 10_100; i++)
+        {
+            // the first hundred warm up
+            if (i == 100)
+                (handles, memory) = (OpenHandles(), GC.GetTotalMemory(forceFullCollection: true));
+            byte[] archive = [.. originals[i % originals.Length]];
+            int changes = random.Next(1, 6);
+            for (int change = 0; change < changes; change++)
+            {
+                // half of the changes at the end, where the directory is
+                int at = random.Next(2) == 0 ? random.Next(archive.Length) : archive.Length - 1 - random.Next(Math.Min(120, archive.Length));
+                archive[at] = (byte)(random.Next(3) == 0 ? 0xff : random.Next(256));
+            }
+
+            if (random.Next(4) == 0)
+                archive = archive[..random.Next(archive.Length)];
+            File.WriteAllBytes(path, archive);
+            try
+            {
+                NpzReader.Copy(path, "Client 'a'", sink, Limits);
+            }
+            catch (InvalidModelException e)
+            {
+                refused++;
+                if (!e.Message.StartsWith("Client 'a': ", StringComparison.Ordinal) || !e.Message.EndsWith('.'))
+                    Assert.Fail(e.Message);
+            }
+        }
+
+        Assert.That(sink.Open, Is.Zero, "each begun model is committed or aborted");
+
+        Assert.That(refused, Is.GreaterThan(5000));
+        Assert.That(OpenHandles(), Is.LessThanOrEqualTo(handles + 5));
+        Assert.That(GC.GetTotalMemory(forceFullCollection: true), Is.LessThan(memory + (8 << 20)));
+    }
+
+    private static int OpenHandles() => Directory.Exists("/proc/self/fd") ? Directory.GetFileSystemEntries("/proc/self/fd").Length : 0;
+
+    private void Expect(byte[] archive, string? sentence)
+    {
+        if (sentence is null)
+            Assert.That(() => Read(archive).Dispose(), Throws.Nothing);
+        else
+            Assert.That(() => Read(archive), Throws.TypeOf<InvalidModelException>().With.Message.EqualTo($"Client 'a': {sentence}"));
+    }
+
+    private MemorySink Read(byte[] archive)
+    {
+        string path = Path.Combine(_folder, "read.npz");
+        File.WriteAllBytes(path, archive);
+        var sink = new MemorySink();
+        NpzReader.Copy(path, "Client 'a'", sink, Limits);
+        return sink;
+    }
+
+    private sealed class CountingSink : TensorSink
+    {
+        public int Open { get; private set; }
+
+        public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata) => Open++;
+
+        public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) { }
+
+        public override void Commit() => Open--;
+
+        public override void Abort() => Open--;
+    }
+}
