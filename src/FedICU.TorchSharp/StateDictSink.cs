@@ -1,0 +1,81 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace FedICU.TorchSharp;
+
+/// <summary>Makes a model as a state dict of new tensors, each on the device of its counterpart: for <c>module.load_state_dict</c>. What a round leaves unfinished is freed.</summary>
+/// <param name="like">The state dict whose devices the result has, by name.</param>
+public sealed unsafe class StateDictSink(IEnumerable<KeyValuePair<string, Tensor>> like) : TensorSink
+{
+    private readonly Dictionary<string, Device> _devices = like.ToDictionary(entry => entry.Key, entry => entry.Value.device, StringComparer.Ordinal);
+    private Dictionary<string, Tensor>? _begun, _committed;
+
+    /// <summary>The tensors last made; the caller's to dispose of.</summary>
+    /// <exception cref="InvalidOperationException">None were.</exception>
+    public Dictionary<string, Tensor> StateDict => _committed ?? throw new InvalidOperationException("No model has been committed to this sink.");
+
+    /// <inheritdoc/>
+    public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
+    {
+        ArgumentNullException.ThrowIfNull(tensors);
+        Abort();
+        _begun = new Dictionary<string, Tensor>(StringComparer.Ordinal);
+        foreach (TensorInfo tensor in tensors)
+            _begun.Add(tensor.Name, empty(tensor.Shape.Dimensions, TypeOf(tensor), CPU).DetachFromDisposeScope());
+    }
+
+    /// <inheritdoc/>
+    public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        source.CopyTo(new Span<byte>((byte*)TryGetPointer(tensor) + offset, source.Length));
+    }
+
+    /// <inheritdoc/>
+    public override void* TryGetPointer(TensorInfo tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        return tensor.ByteLength == 0 ? null : (void*)StateDictModel.AddressOf(Begun[tensor.Name]);
+    }
+
+    /// <inheritdoc/>
+    public override void Commit()
+    {
+        Dictionary<string, Tensor> begun = Begun;
+        foreach (string name in begun.Keys)
+        {
+            if (!_devices.TryGetValue(name, out Device? device) || device.type == DeviceType.CPU)
+                continue;
+            Tensor here = begun[name];
+            begun[name] = here.to(device).DetachFromDisposeScope();
+            here.Dispose();
+        }
+
+        (_committed, _begun) = (begun, null);
+    }
+
+    /// <inheritdoc/>
+    public override void Abort()
+    {
+        foreach (Tensor tensor in _begun?.Values.AsEnumerable() ?? [])
+            tensor.Dispose();
+        _begun = null;
+    }
+
+    private Dictionary<string, Tensor> Begun => _begun ?? throw new InvalidOperationException("No model is being written to this sink.");
+
+    private static ScalarType TypeOf(TensorInfo tensor) => tensor.DType switch
+    {
+        DType.F64 => ScalarType.Float64,
+        DType.F32 => ScalarType.Float32,
+        DType.F16 => ScalarType.Float16,
+        DType.BF16 => ScalarType.BFloat16,
+        DType.I64 => ScalarType.Int64,
+        DType.I32 => ScalarType.Int32,
+        DType.I16 => ScalarType.Int16,
+        DType.I8 => ScalarType.Int8,
+        DType.U8 => ScalarType.Byte,
+        DType.Bool => ScalarType.Bool,
+        _ => throw new ArgumentException($"Tensor '{tensor.Name}' is {tensor.DType.SafetensorsName}, which TorchSharp has not."),
+    };
+}
