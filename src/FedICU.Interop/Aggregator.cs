@@ -114,7 +114,15 @@ internal sealed class Aggregator : IDisposable
     /// <summary>Ends a round under way and drops it.</summary>
     public void Abort()
     {
-        _finishing?.Cancel();
+        try
+        {
+            _finishing?.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // it ended by itself, this moment
+        }
+
         lock (_gate)
             Drop();
     }

@@ -45,7 +45,7 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void PythonUsesThePackage([Values("native", "hostfxr")] string build, [Values("test_fedicu.py", "test_flower.py", "test_nvflare.py")] string tests)
+    public void PythonUsesThePackage([Values("native", "hostfxr")] string build, [Values("test_fedicu.py", "test_flower.py", "test_nvflare.py", "test_threads.py")] string tests)
     {
         string library = build == "native" ? Builds.Native() : Builds.Managed, python = Tools.PythonWithNumpy();
         string[] arguments =
