@@ -121,20 +121,18 @@ internal sealed class RoundSession(string folder)
     }
 
     /// <summary>Takes the global model. The same as before is a retry's; another begins a round.</summary>
-    /// <returns>Whether it is another.</returns>
-    public bool SetGlobal(string path, byte[] digest)
+    public void SetGlobal(string path, byte[] digest)
     {
         lock (_state)
         {
             if (_digest is not null && _digest.AsSpan().SequenceEqual(digest))
             {
                 Delete(path);
-                return false;
+                return;
             }
 
             Clear(keepGlobal: false);
             (Global, _digest) = (path, digest);
-            return true;
         }
     }
 
@@ -170,10 +168,7 @@ internal sealed class RoundSession(string folder)
     {
         lock (_state)
         {
-            foreach (ClientEntry client in _clients.Values)
-                Delete(client.Path);
-            _clients.Clear();
-            Round++;
+            Clear(keepGlobal: true);
             Result = path;
         }
     }

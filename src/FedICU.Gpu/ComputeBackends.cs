@@ -20,10 +20,10 @@ public static class ComputeBackends
     public static IComputeBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
+        if (workBytes < options.LeastWorkBytes)
+            return new SimdBackend();
         foreach (GpuKind kind in Enum.GetValues<GpuKind>())
         {
-            if (workBytes < options.LeastWorkBytes)
-                break;
             if (GpuDevices.TryCreate(kind, options, gpusOnly: true, out string? reason, out bool refused) is { } backend)
                 return new GuardedBackend(backend, backend.Description, options);
             if (refused)

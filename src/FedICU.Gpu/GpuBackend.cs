@@ -57,7 +57,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     public bool HasAddresses => _accelerator.AcceleratorType is AcceleratorType.Cuda or AcceleratorType.CPU;
 
     /// <summary>
-    /// Holds rounds of a matrix of 2^31 + 6144 elements of BF16 on the device against the processor's. They take 17 GiB of the device's memory and twice as much of the host's.
+    /// Holds rounds of a matrix of 2^31 + 6144 elements of BF16 on the device against the processor's. They take 16 GiB of the device's memory and twice as much of the host's.
     /// </summary>
     /// <returns>Whether they were right, and if not, what is wrong or what memory is wanting, in a sentence; null: they were not tried for want of it.</returns>
     public bool? VerifyLongTensor(out string? reason)

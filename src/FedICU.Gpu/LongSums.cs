@@ -21,23 +21,26 @@ internal static class LongSums
             models[k].Add(info.Name, [Length], values);
         }
 
-        using MemorySink expected = Sum(models, new SimdBackend(), new MemorySink()), onHost = Sum(models, backend, new MemorySink());
+        using MemorySink expected = new(), onHost = new();
+        Aggregate("fedavg", models, new SimdBackend(), expected);
+        Aggregate("fedavg", models, backend, onHost);
         if (!Same(expected.Model, onHost.Model, info))
             return false;
         if (!backend.HasAddresses)
             return true;
         using DeviceTensors first = DeviceTensors.CopyOf(models[0], backend), second = DeviceTensors.CopyOf(models[1], backend);
-        using DeviceSink onDevice = Sum([first, second], backend, new DeviceSink(backend));
+        using var onDevice = new DeviceSink(backend);
+        Aggregate("fedavg", [first, second], backend, onDevice);
         return Same(expected.Model, onDevice.Model, info);
     }
 
-    private static T Sum<T>(TensorSource[] models, IComputeBackend backend, T sink) where T : TensorSink
+    /// <summary>A round of the models, the first of which is the global one too.</summary>
+    public static void Aggregate(string strategy, TensorSource[] models, IComputeBackend backend, TensorSink sink)
     {
         var round = new AggregationRound(models[0], new RoundOptions { Backend = backend });
         for (int k = 0; k < models.Length; k++)
             round.Add(ClientUpdate.FromTensors($"{k}", models[k], examples: k + 3));
-        new FedAvgAggregator().AggregateAsync(round, sink).GetAwaiter().GetResult();
-        return sink;
+        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
     }
 
     private static bool Same(TensorSource one, TensorSource other, TensorInfo tensor)

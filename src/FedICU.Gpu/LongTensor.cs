@@ -26,21 +26,13 @@ internal static unsafe class LongTensor
         {
             using var expected = new MemorySink();
             using var actual = new DeviceSink(backend);
-            Aggregate(strategy, models, new SimdBackend(), expected);
-            Aggregate(strategy, [firstThere, secondThere], backend, actual);
+            LongSums.Aggregate(strategy, models, new SimdBackend(), expected);
+            LongSums.Aggregate(strategy, [firstThere, secondThere], backend, actual);
             if (FirstWrong(expected.Model, actual.Model, info, strategy == "fedavg" ? 0 : 1) is { } index)
                 return $"{strategy} of {info}: element {index} is wrong.";
         }
 
         return null;
-    }
-
-    private static void Aggregate(string strategy, TensorSource[] models, IComputeBackend backend, TensorSink sink)
-    {
-        var round = new AggregationRound(models[0], new RoundOptions { Backend = backend });
-        for (int k = 0; k < models.Length; k++)
-            round.Add(ClientUpdate.FromTensors($"{k}", models[k], examples: k + 3));
-        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
     }
 
     /// <summary>Random values of magnitude 1/8 to 1/4, of which no two blocks are the same: an index that is cut short is seen.</summary>

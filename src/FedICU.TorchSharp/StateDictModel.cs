@@ -9,6 +9,12 @@ namespace FedICU.TorchSharp;
 /// </summary>
 public sealed unsafe class StateDictModel : IDisposable
 {
+    private static readonly (ScalarType Scalar, DType DType)[] Types =
+    [
+        (ScalarType.Float64, DType.F64), (ScalarType.Float32, DType.F32), (ScalarType.Float16, DType.F16), (ScalarType.BFloat16, DType.BF16), (ScalarType.Int64, DType.I64),
+        (ScalarType.Int32, DType.I32), (ScalarType.Int16, DType.I16), (ScalarType.Int8, DType.I8), (ScalarType.Byte, DType.U8), (ScalarType.Bool, DType.Bool),
+    ];
+
     private readonly List<Tensor> _held = [];
 
     /// <summary>Borrows the tensors.</summary>
@@ -41,21 +47,29 @@ public sealed unsafe class StateDictModel : IDisposable
         _held.Clear();
     }
 
-    /// <summary>The type of the elements.</summary>
-    internal static DType TypeOf(string name, ScalarType type) => type switch
+    /// <summary>The type of a tensor's elements.</summary>
+    internal static DType TypeOf(string name, ScalarType type)
     {
-        ScalarType.Float64 => DType.F64,
-        ScalarType.Float32 => DType.F32,
-        ScalarType.Float16 => DType.F16,
-        ScalarType.BFloat16 => DType.BF16,
-        ScalarType.Int64 => DType.I64,
-        ScalarType.Int32 => DType.I32,
-        ScalarType.Int16 => DType.I16,
-        ScalarType.Int8 => DType.I8,
-        ScalarType.Byte => DType.U8,
-        ScalarType.Bool => DType.Bool,
-        _ => throw new ArgumentException($"Tensor '{name}' is {type}; a type of safetensors was expected."),
-    };
+        foreach ((ScalarType scalar, DType dtype) in Types)
+        {
+            if (scalar == type)
+                return dtype;
+        }
+
+        throw new ArgumentException($"Tensor '{name}' is {type}; a type of safetensors was expected.");
+    }
+
+    /// <summary>The type of the elements of a tensor that is made.</summary>
+    internal static ScalarType TypeOf(TensorInfo tensor)
+    {
+        foreach ((ScalarType scalar, DType dtype) in Types)
+        {
+            if (dtype == tensor.DType)
+                return scalar;
+        }
+
+        throw new ArgumentException($"Tensor '{tensor.Name}' is {tensor.DType.SafetensorsName}, which TorchSharp has not.");
+    }
 
     /// <summary>The address of a contiguous tensor's memory on the host.</summary>
     internal static nint AddressOf(Tensor tensor)

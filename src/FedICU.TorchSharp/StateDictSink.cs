@@ -21,7 +21,7 @@ public sealed unsafe class StateDictSink(IEnumerable<KeyValuePair<string, Tensor
         Abort();
         _begun = new Dictionary<string, Tensor>(StringComparer.Ordinal);
         foreach (TensorInfo tensor in tensors)
-            _begun.Add(tensor.Name, empty(tensor.Shape.Dimensions, TypeOf(tensor), CPU).DetachFromDisposeScope());
+            _begun.Add(tensor.Name, empty(tensor.Shape.Dimensions, StateDictModel.TypeOf(tensor), CPU).DetachFromDisposeScope());
     }
 
     /// <inheritdoc/>
@@ -63,19 +63,4 @@ public sealed unsafe class StateDictSink(IEnumerable<KeyValuePair<string, Tensor
     }
 
     private Dictionary<string, Tensor> Begun => _begun ?? throw new InvalidOperationException("No model is being written to this sink.");
-
-    private static ScalarType TypeOf(TensorInfo tensor) => tensor.DType switch
-    {
-        DType.F64 => ScalarType.Float64,
-        DType.F32 => ScalarType.Float32,
-        DType.F16 => ScalarType.Float16,
-        DType.BF16 => ScalarType.BFloat16,
-        DType.I64 => ScalarType.Int64,
-        DType.I32 => ScalarType.Int32,
-        DType.I16 => ScalarType.Int16,
-        DType.I8 => ScalarType.Int8,
-        DType.U8 => ScalarType.Byte,
-        DType.Bool => ScalarType.Bool,
-        _ => throw new ArgumentException($"Tensor '{tensor.Name}' is {tensor.DType.SafetensorsName}, which TorchSharp has not."),
-    };
 }

@@ -179,13 +179,13 @@ internal sealed unsafe partial class SimdVerbs<L>
         }
     }
 
-    [SkipLocalsInit]
     public long Pack(TensorPanel source, int length, byte* mask, void* packed)
     {
         MaskBits.Pack(source.Data, source.DType.BitSize / 8, length, mask, packed);
         return MaskBits.Count(new ReadOnlySpan<byte>(mask, (length + 7) / 8));
     }
 
+    [SkipLocalsInit]
     public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient)
     {
         byte* storage = stackalloc byte[3 * ShortTileBytes + Slack];

@@ -207,6 +207,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         _globalScale = minMax ? new(g.Minimum, g.Maximum - g.Minimum) : new(g.Mean, g.StandardDeviation);
     }
 
+    /// <summary>A panel's bytes where a hash can read them: of a device a copy.</summary>
     private ReadOnlySpan<byte> OnHost(Grouping.Panel panel, TensorPanel global, Scratch scratch)
     {
         var bytes = new Span<byte>(global.OnDevice ? scratch.Take((long)panel.Length * _size) : global.Data, panel.Length * _size);

@@ -80,7 +80,7 @@ class Aggregator:
         self._handle = 0
         self._native = _native_library()
         options = _native.settings_json(
-            strategy=strategy, threads=threads, backend=backend, statistics=statistics, settings={key.replace("_", "-"): _setting(value) for key, value in settings.items()})
+            strategy=strategy, threads=threads, backend=backend, statistics=statistics, settings=_texts(settings))
         self._handle = self._native.new("create", options)
 
     def aggregate(self, global_model: Model, updates: Iterable[Update | tuple[Any, ...]], *, round: int | None = None, out: Model | None = None) -> Any:
@@ -182,8 +182,7 @@ def mask(
     received, trained = Borrowed(global_model), Borrowed(local, order=names)
     kept = None if momentum is None else Borrowed(momentum, order=names)
     places = Borrowed(new_momentum, writable=True)
-    options = _native.settings_json(
-        threads=threads, round=round, dense=dense, settings={key.replace("_", "-"): _setting(value) for key, value in settings.items()})
+    options = _native.settings_json(threads=threads, round=round, dense=dense, settings=_texts(settings))
     handle = native.new("mask", options, received.count, received.array, trained.array, kept and kept.array, places.array)
     try:
         count = ctypes.c_int64()
@@ -216,5 +215,6 @@ def proximal(mu: float, local: Tensors, global_model: Tensors, gradients: Tensor
     return total
 
 
-def _setting(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Python's names and values as --set has them."""
+    return {key.replace("_", "-"): str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings.items()}

@@ -45,6 +45,15 @@ def _place(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
     return data, np.frombuffer(data, dtype, like.size, header.tell()).reshape(like.shape)
 
 
+class _Aggregating:
+    """What both strategies add to Flower's own: the aggregator, and the model that the clients of a round were sent."""
+
+    def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
+        self._received: Any = None
+
+
 def _aggregate(aggregator: Aggregator, server_round: int, received: Mapping[str, bytes], replies: Iterable[tuple[str, float, Mapping[str, bytes]]]) -> dict[str, bytes]:
     model = {name: _view(name, data) for name, data in received.items()}
     updates = [(client, weight, {name: _view(name, data) for name, data in tensors.items()}) for client, weight, tensors in replies]
@@ -83,17 +92,12 @@ except ImportError:
 
 else:
 
-    class FedICU(FedAvg):  # type: ignore[no-redef]
+    class FedICU(_Aggregating, FedAvg):  # type: ignore[no-redef]
         """Flower's FedAvg with FedICU.Core's aggregation.
 
         aggregator: an Aggregator, the name of a strategy, or None for "fedicu" with its defaults. Other arguments are FedAvg's. The metrics of a round are FedAvg's and
         fedicu-included, fedicu-left-out; all else is in aggregator.report.
         """
-
-        def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
-            self._received: Any = None
 
         def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
             self._received = arrays
@@ -132,13 +136,8 @@ except ImportError:
 
 else:
 
-    class LegacyFedICU(_LegacyFedAvg):  # type: ignore[no-redef]
+    class LegacyFedICU(_Aggregating, _LegacyFedAvg):  # type: ignore[no-redef]
         """The same for Flower's older API (flwr.server.strategy): parameters are numbered, "0", "1", and so on."""
-
-        def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
-            self._received: Any = None
 
         def configure_fit(self, server_round: int, parameters: Any, client_manager: Any) -> Any:
             self._received = parameters

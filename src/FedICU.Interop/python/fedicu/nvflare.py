@@ -71,4 +71,8 @@ class FedICUModelAggregator(ModelAggregator):
     @staticmethod
     def _client(model: FLModel, number: int | None = None) -> str:
         name = (model.meta or {}).get(_CLIENT)
-        return str(name) if name is not None else os.path.basename(str(model.params)) if isinstance(model.params, (str, os.PathLike)) else "?" if number is None else f"#{number}"
+        if name is not None:
+            return str(name)
+        if isinstance(model.params, (str, os.PathLike)):
+            return os.path.basename(model.params)
+        return "?" if number is None else f"#{number}"
