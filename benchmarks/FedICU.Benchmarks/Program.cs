@@ -43,19 +43,21 @@ internal static class Program
             suite.NextRun();
             foreach ((Layout layout, DType dtype, int[] clients) in Suite.Grid(quick))
             {
-                if (Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only))
-                    suite.Measure(layout, dtype, clients, external);
+                if (!Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only))
+                    continue;
+                suite.Measure(layout, dtype, clients, external);
+                File.WriteAllText(results, JsonSerializer.Serialize(suite.Rows, Json)); // hours of measuring outlive what stops them; --add goes on from here
             }
 
             suite.MeasureOverhead();
         }
 
+        File.WriteAllText(results, JsonSerializer.Serialize(suite.Rows, Json));
         var figures = new Figures(suite.Rows);
         string tables = Tables.Write(figures);
         Console.WriteLine();
         Console.WriteLine(tables);
         File.WriteAllText(Path.Combine(artifacts, "results.md"), tables);
-        File.WriteAllText(results, JsonSerializer.Serialize(suite.Rows, Json));
         Plot.Save(figures, Path.Combine(artifacts, "fedavg.svg"));
         Console.WriteLine($"Written to {Path.GetRelativePath(Environment.CurrentDirectory, artifacts)}: results.md, results.json, fedavg.svg; after {time.Elapsed.TotalMinutes:0.0} minutes.");
         return 0;
