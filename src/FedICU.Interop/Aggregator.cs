@@ -34,7 +34,7 @@ internal sealed record MaskSettings
 internal sealed record AggregatorState(int Version, string Strategy, long? Round);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
-[JsonSerializable(typeof(AggregatorSettings)), JsonSerializable(typeof(MaskSettings)), JsonSerializable(typeof(AggregatorState)), JsonSerializable(typeof(IReadOnlyDictionary<string, string>))]
+[JsonSerializable(typeof(AggregatorSettings)), JsonSerializable(typeof(MaskSettings)), JsonSerializable(typeof(AggregatorState)), JsonSerializable(typeof(IReadOnlyDictionary<string, string>)), JsonSerializable(typeof(Dictionary<string, string>))]
 internal sealed partial class InteropJson : JsonSerializerContext;
 
 /// <summary>An aggregator and its round, as the C interface has them. Calls wait for each other; <see cref="Abort"/> waits for none.</summary>
@@ -89,6 +89,9 @@ internal sealed class Aggregator : IDisposable
             weight = 1;
         Take(ClientUpdate.FromTensors(client, tensors.Model, examples: weight, kind: kind), tensors, borrowed ? $"client '{client}'" : null);
     }
+
+    public void AddUpdate(string client, double weight, CallerTensors tensors, bool borrowed) =>
+        Take(ClientUpdate.FromTensors(client, tensors.Model, double.IsNaN(weight) ? null : weight), tensors, borrowed ? $"client '{client}'" : null);
 
     public void Add(string client, double weight, string path) => Take(ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
 

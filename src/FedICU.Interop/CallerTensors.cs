@@ -25,14 +25,18 @@ internal sealed unsafe class CallerTensors : IDisposable
     /// <param name="count">How many.</param>
     /// <param name="copy">Whether the memory is the caller's again after the call.</param>
     /// <param name="metadata">What goes with them.</param>
+    /// <param name="only">Names of those that are taken; null: all.</param>
     /// <exception cref="ArgumentException">A tensor contradicts itself.</exception>
-    public CallerTensors(NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null)
+    public CallerTensors(NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null, IReadOnlySet<string>? only = null)
     {
         Model = new MemoryModel(metadata);
         try
         {
             foreach ((TensorInfo info, nint data) in Read(tensors, count))
-                Model.Add(info, copy ? Copy(data, info.ByteLength) : data);
+            {
+                if (only?.Contains(info.Name) ?? true)
+                    Model.Add(info, copy ? Copy(data, info.ByteLength) : data);
+            }
         }
         catch
         {

@@ -90,6 +90,17 @@ public static unsafe class Exports
     [UnmanagedCallersOnly(EntryPoint = "fedicu_add_file")]
     public static int AddFile(long handle, byte* client, double weight, byte* path) => Run(() => Handles.Get<Aggregator>(handle).Add(Text(client, "client"), weight, Text(path, "path")));
 
+    /// <summary>fedicu_add_update.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_add_update")]
+    public static int AddUpdate(long handle, byte* client, double weight, byte* metadata, long count, void* tensors, uint flags) => Run(() =>
+    {
+        Aggregator aggregator = Handles.Get<Aggregator>(handle);
+        string id = Text(client, "client");
+        Dictionary<string, string> says = Parse(metadata, "metadata", InteropJson.Default.DictionaryStringString);
+        bool borrowed = ReadFlags(flags, Borrow) != 0;
+        aggregator.AddUpdate(id, weight, new CallerTensors((NativeTensor*)tensors, count, !borrowed, says), borrowed);
+    });
+
     /// <summary>fedicu_finish.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_finish")]
     public static int Finish(long handle, long count, void* tensors) => Run(() => Handles.Get<Aggregator>(handle).Finish(CallerTensors.Read((NativeTensor*)tensors, count)));

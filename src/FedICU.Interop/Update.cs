@@ -20,13 +20,15 @@ internal sealed unsafe class Update : IDisposable
         FedIcuClientOptions options = FedIcuClientOptions.FromSettings(Aggregator.Pairs(settings.Settings)) with { Threads = settings.Threads, Round = settings.Round };
         // borrowed for the call
         using CallerTensors received = new(global, count, copy: false), trained = new(local, count, copy: false);
+        // only what is trained has a momentum; the others' entries are there so that all arrays have the model's length
+        HashSet<string> trains = [.. received.Model.Tensors.Where(tensor => tensor.DType.IsComputed).Select(tensor => tensor.Name)];
         // a momentum is told by its metadata; what a caller keeps has none
-        using CallerTensors? kept = momentum == null ? null : new CallerTensors(momentum, count, copy: false);
+        using CallerTensors? kept = momentum == null ? null : new CallerTensors(momentum, count, copy: false, only: trains);
         var sink = new MemorySink();
         try
         {
             new FedIcuClient(options).CreateUpdate(
-                received.Model, trained.Model, sink, kept?.Model, momentumOut == null ? null : new CallerSink(CallerTensors.Read(momentumOut, count)), settings.Dense);
+                received.Model, trained.Model, sink, kept?.Model, momentumOut == null ? null : new CallerSink(CallerTensors.Read(momentumOut, count).FindAll(place => trains.Contains(place.Info.Name))), settings.Dense);
             return new Update(sink);
         }
         catch

@@ -54,13 +54,50 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void PythonUsesThePackage([Values("native", "hostfxr")] string build, [Values("test_fedicu.py", "test_flower.py", "test_nvflare.py", "test_threads.py")] string tests)
+    public void ThePagesCExampleRuns()
     {
-        string library = build == "native" ? Builds.Native() : Builds.Managed, python = Tools.PythonWithNumpy();
+        if (Tools.TryRun("cc", ["--version"], out _) != 0)
+            Tools.Missing("a C compiler");
+        string library = Builds.Native(), folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, source = Path.Combine(folder, "round.c"), program = Path.Combine(folder, "round");
+        try
+        {
+            File.WriteAllText(source, Builds.PageExample("c.md", "c"));
+            string[] arguments =
+                ["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", Path.Combine(Builds.Root, "src", "FedICU.Interop", "include"), source, library, $"-Wl,-rpath,{Path.GetDirectoryName(library)}", "-o", program];
+            Assert.That(Tools.TryRun("cc", arguments, out string output), Is.Zero, output);
+            Assert.That(Tools.TryRun(program, [], out output), Is.Zero, output);
+            Assert.That(output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(double.Parse).Count(double.IsFinite), Is.EqualTo(6), output);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
+    public void ThePagesPythonExampleRuns()
+    {
+        string folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, script = Path.Combine(folder, "example.py");
+        try
+        {
+            File.WriteAllText(script, $"import os\nos.chdir({System.Text.Json.JsonSerializer.Serialize(folder)})\n{Builds.PageExample("python.md", "python")}");
+            Python(Builds.Managed, script);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
+    public void PythonUsesThePackage([Values("native", "hostfxr")] string build, [Values("test_fedicu.py", "test_flower.py", "test_nvflare.py", "test_threads.py")] string tests) =>
+        Python(build == "native" ? Builds.Native() : Builds.Managed, Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
+
+    private static void Python(string library, string script)
+    {
         string[] arguments =
         [
-            $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1", $"FEDICU_LIBRARY={library}", python, "-X", "dev", "-W", "error",
-            Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests),
+            $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1", $"FEDICU_LIBRARY={library}", Tools.PythonWithNumpy(), "-X", "dev", "-W", "error", script,
         ];
         Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
     }

@@ -21,6 +21,14 @@ internal static class Builds
         return Published.Value.Path!;
     }
 
+    /// <summary>The first block of a language on a page of docs/plugging-in.</summary>
+    public static string PageExample(string page, string language)
+    {
+        string text = File.ReadAllText(Path.Combine(Root, "docs", "plugging-in", page)), fence = $"```{language}\n";
+        int start = text.IndexOf(fence, StringComparison.Ordinal) + fence.Length;
+        return text[start..text.IndexOf("```", start, StringComparison.Ordinal)];
+    }
+
     private static (string?, string) Publish()
     {
         string folder = Path.Combine(Root, "artifacts", "interop");

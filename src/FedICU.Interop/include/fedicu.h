@@ -41,7 +41,7 @@ typedef struct fedicu_tensor {
     uint64_t nbytes;
 } fedicu_tensor;
 
-/* Flags of fedicu_set_global and fedicu_add. */
+/* Flags of fedicu_set_global, fedicu_add and fedicu_add_update. */
 #define FEDICU_COPY 0u   /* tensors are copied: the memory is the caller's again after the call */
 #define FEDICU_BORROW 1u /* the memory stays valid and unchanged until the round is finished, begun anew or aborted, or the handle destroyed; names and shapes are copied */
 #define FEDICU_DELTA 2u  /* fedicu_add: the tensors are y - x, what training changed, and not parameters y */
@@ -76,6 +76,9 @@ int32_t fedicu_set_global_file(fedicu_handle handle, const char *path);
 int32_t fedicu_add(fedicu_handle handle, const char *client, double weight, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
 int32_t fedicu_add_file(fedicu_handle handle, const char *client, double weight, const char *path);
 
+/* Adds an update as fedicu_mask makes it: its tensors, and in JSON the metadata that go with them. NaN takes the metadata's num_examples, otherwise 1. */
+int32_t fedicu_add_update(fedicu_handle handle, const char *client, double weight, const char *metadata_json, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
+
 /*
  * Aggregates into tensors that the caller allocated, those of the global model in any order, or into a file or folder of safetensors, which appears whole or not at
  * all. Tensors may hold anything after a failure. On success the round is over; on FEDICU_ROUND_REJECTED it stays.
@@ -96,7 +99,8 @@ int32_t fedicu_import_state(fedicu_handle handle, const char *state_json);
 /*
  * The client's side: makes a sparse update of what training changed more than the received model's importance says. Options in JSON: {"settings": {"mask": "top=0.1"},
  * "threads": 0, "round": 3, "dense": false}. momentum: that of the round before, or null; momentum_out: takes the new one, F32 tensors (F64 for F64) of the model's names
- * and shapes, or null; it may be the same memory. The update is read with the functions below and freed with fedicu_update_destroy.
+ * and shapes, or null; it may be the same memory. Of tensors that are not trained (integers) nothing is read or written in both. The update is read with the functions
+ * below and freed with fedicu_update_destroy.
  */
 int32_t fedicu_mask(const char *options_json, int64_t count, const fedicu_tensor *global, const fedicu_tensor *local, const fedicu_tensor *momentum,
                     const fedicu_tensor *momentum_out, fedicu_handle *update);

@@ -46,6 +46,34 @@ internal sealed class OwnAggregatorTests : SnippetFixture
         Assert.That(result.Report.Tensors[0].Clients.Select(client => client.Weight), Is.EqualTo(new[] { .25, .75 }));
     }
 
+    #region median-tests
+    [Test]
+    public async Task AnOutlierDoesNotMoveTheMedian([Values(1, 2)] int threads)
+    {
+        var round = new AggregationRound(Model(0, 0), new RoundOptions { Threads = threads })
+        {
+            ClientUpdate.FromTensors("c", Model(900, -900)),
+            ClientUpdate.FromTensors("b", Model(2, 6)),
+            ClientUpdate.FromTensors("a", Model(1, 5)),
+        };
+        using var next = new MemorySink();
+        await new MedianAggregator().AggregateAsync(round, next);
+        Assert.That(next.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 2, 5 }));
+    }
+
+    [Test]
+    public void ANaNIsRefusedByName()
+    {
+        var round = new AggregationRound(Model(0, 0)) { ClientUpdate.FromTensors("a", Model(1, float.NaN)), ClientUpdate.FromTensors("b", Model(2, 6)) };
+        using var next = new MemorySink();
+        Assert.That(
+            async () => await new MedianAggregator().AggregateAsync(round, next),
+            Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith("Client 'a': tensor 'w' has 1 value that is NaN or infinite"));
+    }
+
+    private static MemoryModel Model(params float[] values) => new() { { "w", [values.Length], values } };
+    #endregion
+
     [Test]
     public void TheMedianIsTheMiddleOfTheSortedValues(
         [Values(1, 2, 3, 6, 7)] int clients, [Values(DType.F32, DType.BF16)] DType dtype)

@@ -176,11 +176,11 @@ static void wrong_uses(void)
 
 static void client(void)
 {
-    float w[3][COUNT], b[3][3];
+    float w[4][COUNT], b[4][3];
     double y[4] = {1, 2, 3, 4}, x[4] = {0, 2, 5, 4}, g[4] = {1, 1, 1, 1}, value;
     int64_t four[1] = {4}, count, i;
-    fedicu_tensor global[2], local[2], momentum[2], tensor, ty = {"y", "F64", 1, NULL, NULL, 32}, tx, tg;
-    fedicu_handle update;
+    fedicu_tensor global[2], local[2], momentum[2], result[2], tensor, *sent, ty = {"y", "F64", 1, NULL, NULL, 32}, tx, tg;
+    fedicu_handle update, server;
     char *metadata;
     for (i = 0; i < 2; i++) {
         fill(w[i], COUNT, (unsigned)i + 1u);
@@ -203,6 +203,29 @@ static void client(void)
     CHECK(fedicu_update_tensor(update, count, &tensor) == FEDICU_INVALID_ARGUMENT);
     metadata = text(fedicu_update_metadata_json, update);
     CHECK(strstr(metadata, "\"fedicu.update\":\"sparse\"") != NULL);
+
+    /* what was not sent is as it was received */
+    sent = malloc((size_t)count * sizeof *sent);
+    for (i = 0; i < count; i++)
+        CHECK(fedicu_update_tensor(update, i, &sent[i]) == FEDICU_OK);
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\"}", &server) == FEDICU_OK);
+    CHECK(fedicu_add_update(server, "a", 2, metadata, count, sent, FEDICU_BORROW) == FEDICU_WRONG_STATE);
+    CHECK(fedicu_begin_round(server, 3) == FEDICU_OK);
+    CHECK(fedicu_set_global(server, 2, global, FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_add_update(server, "a", 2, "[]", count, sent, FEDICU_BORROW) == FEDICU_INVALID_OPTIONS);
+    CHECK(fedicu_add_update(server, "a", 2, NULL, count, sent, FEDICU_BORROW) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_add_update(server, "a", 2, metadata, count, sent, FEDICU_BORROW | FEDICU_DELTA) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_add_update(server, "a", NAN, metadata, count, sent, FEDICU_BORROW) == FEDICU_OK);
+    describe(result, w[3], b[3]);
+    CHECK(fedicu_finish(server, 2, result) == FEDICU_OK);
+    for (i = count = 0; i < COUNT; i++) {
+        CHECK(w[3][i] == w[0][i] || w[3][i] == w[1][i]);
+        count += w[3][i] == w[1][i];
+    }
+
+    CHECK(count == 6);
+    CHECK(fedicu_destroy(server) == FEDICU_OK);
+    free(sent);
     free(metadata);
     CHECK(fedicu_update_destroy(update) == FEDICU_OK);
     /* the momentum of the round before, in the memory that takes the new one */

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import pathlib
 import resource
 import tempfile
 import unittest
@@ -94,6 +95,38 @@ class AggregatorTests(unittest.TestCase):
             exact = (trained[0]["w"].double() + trained[1]["w"].double()) / 2
             self.assertTrue(torch.equal(result["w"], exact.to(dtype)))
 
+    def test_tensors_of_files_are_taken_by_name(self):
+        received, trained = models(1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.safetensors")
+            fedicu.Aggregator("fedavg").aggregate(trained, [("one", 1, trained)], out=path)
+            named = {"w": fedicu.FileTensor(path, "w"), "b": fedicu.FileTensor(path, "b")}
+            result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, named)])
+            for name in received:
+                np.testing.assert_array_equal(result[name], trained[name])
+            for wrong in ("nothing", os.path.join(folder, "nowhere")):
+                with self.assertRaises((fedicu.InvalidModelError, OSError)):
+                    fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {**named, "w": fedicu.FileTensor(path if wrong == "nothing" else wrong, wrong)})])
+            whole = pathlib.Path(path).read_bytes()
+            for cut in (0, 7, 20, len(whole) - 1):
+                with open(os.path.join(folder, "cut"), "wb") as file:
+                    file.write(whole[:cut])
+                with self.assertRaisesRegex(fedicu.InvalidModelError, "cut': tensor 'w'|cut': tensor 'b'"):
+                    fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {name: fedicu.FileTensor(os.path.join(folder, "cut"), name) for name in received})])
+            with self.assertRaisesRegex(fedicu.InvalidArgumentError, "out is missing"):
+                fedicu.Aggregator("fedavg").aggregate(named, [("a", 1, trained)])
+
+    @unittest.skipUnless(os.environ.get("FEDICU_LIBRARY", "").endswith(".dll"), "the shared library has no devices")
+    def test_a_device_computes_through_the_assembly(self):
+        try:
+            device = fedicu.Aggregator("fedavg", backend="opencl")
+        except fedicu.FedIcuError as error:
+            self.skipTest(str(error))
+        random = np.random.default_rng(3)
+        received, *trained = [{"w": random.standard_normal((900, 700)).astype(np.float32)} for _ in range(4)]
+        updates = [(f"c{k}", k + 1, trained[k]) for k in range(3)]
+        np.testing.assert_array_equal(device.aggregate(received, updates)["w"], fedicu.Aggregator("fedavg").aggregate(received, updates)["w"])
+
     def test_refusals_are_exceptions_with_the_sentence(self):
         received, trained = models(1)
         with self.assertRaisesRegex(fedicu.InvalidOptionsError, "'fedsgd'"):
@@ -150,6 +183,24 @@ class ClientTests(unittest.TestCase):
                 np.testing.assert_array_equal(update.momentum[name], (trained[name].astype(np.float64) - received[name]).astype(np.float32))
             again = fedicu.mask(received, trained, update.momentum, mask="top=0.25")
             self.assertEqual(again.momentum["w"].dtype, np.float32)
+
+    def test_a_masked_update_goes_from_memory_to_memory(self):
+        received, *trained = models(2)
+        kinds = [lambda model: model]
+        if torch is not None:
+            kinds.append(lambda model: {name: torch.from_numpy(array).bfloat16() for name, array in model.items()})
+        for kind in kinds:
+            model, clients = kind(received), [kind(each) for each in trained]
+            with tempfile.TemporaryDirectory() as folder, fedicu.Aggregator("fedicu") as aggregator:
+                paths = [os.path.join(folder, f"{k}.safetensors") for k in range(2)]
+                updates = [fedicu.mask(model, clients[k], mask="top=0.25", path=paths[k]) for k in range(2)]
+                here = aggregator.aggregate(model, [(f"c{k}", k + 1, updates[k]) for k in range(2)])
+                there = aggregator.aggregate(model, [(f"c{k}", k + 1, paths[k]) for k in range(2)])
+                for name in received:
+                    self.assertTrue(bool((here[name] == there[name]).all()))
+                with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient 'c0'.*'w'.*no shape"):
+                    metadata = {key: value for key, value in updates[0].metadata.items() if "shape" not in key}
+                    aggregator.aggregate(model, [("c0", 1, fedicu.MaskedUpdate(updates[0].tensors, updates[0].dtypes, metadata))])
 
     def test_the_proximal_term_and_its_gradient(self):
         received, trained = models(1, dtype=np.float64)

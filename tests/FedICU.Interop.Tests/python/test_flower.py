@@ -9,12 +9,17 @@ import unittest
 import numpy as np
 
 
-@dataclasses.dataclass
 class Array:
-    dtype: str
-    shape: list
-    stype: str
-    data: bytes
+    def __init__(self, array=None, *, dtype=None, shape=None, stype=None, data=None):
+        if array is not None:
+            dtype, shape, stype, data = str(array.dtype), array.shape, "numpy.ndarray", saved(array)
+        # as Flower has it
+        if not (isinstance(dtype, str) and isinstance(shape, tuple) and isinstance(stype, str) and isinstance(data, bytes)):
+            raise TypeError("Invalid arguments for Array.")
+        self.dtype, self.shape, self.stype, self.data = dtype, shape, stype, data
+
+    def numpy(self):
+        return np.load(io.BytesIO(self.data), allow_pickle=False)
 
 
 class ArrayRecord(dict):
@@ -59,13 +64,13 @@ def install():
     sys.modules.update(modules)
 
 
-try:
-    import flwr  # noqa: F401  where the real one is there, it is used
-except ImportError:
-    install()
+# Flower's own code is what federate_flower.py runs on
+install()
+
+import flwr.common as flower  # noqa: E402
 
 import fedicu  # noqa: E402
-from fedicu.flower import FedICU, LegacyFedICU  # noqa: E402
+from fedicu.flower import FedICU, FedICUMod, LegacyFedICU  # noqa: E402
 
 
 def saved(array):
@@ -75,11 +80,11 @@ def saved(array):
 
 
 def record(model):
-    return ArrayRecord({name: Array(str(array.dtype), list(array.shape), "numpy.ndarray", saved(array)) for name, array in model.items()})
+    return flower.ArrayRecord({name: flower.Array(array) for name, array in model.items()})
 
 
 def loaded(arrays):
-    return {name: np.load(io.BytesIO(array.data), allow_pickle=False) for name, array in arrays.items()}
+    return {name: array.numpy() for name, array in arrays.items()}
 
 
 def reply(node, model, examples):
@@ -104,7 +109,7 @@ class FlowerTests(unittest.TestCase):
             self.assertEqual(list(arrays), list(received))
             for name, array in loaded(arrays).items():
                 np.testing.assert_array_equal(array, expected[name])
-                self.assertEqual((arrays[name].dtype, arrays[name].shape), (str(received[name].dtype), list(received[name].shape)))
+                self.assertEqual((arrays[name].dtype, arrays[name].shape), (str(received[name].dtype), received[name].shape))
             self.assertEqual(metrics, {"loss": 1.5, "fedicu-included": 3, "fedicu-left-out": 0})
             self.assertEqual(flower.aggregator.report["round"], 2)
 
@@ -122,6 +127,69 @@ class FlowerTests(unittest.TestCase):
         self.assertEqual(metrics["fedicu-included"], 2)
         self.assertEqual(flower.aggregate_fit(1, [], []), (None, {}))
 
+    def test_clients_send_what_their_mask_keeps(self):
+        """Two rounds of two clients, each with the momentum of its round before: what the mod sends aggregates to what fedicu.mask's updates do."""
+        settings = {"mask": "top=0.25", "beta": 0.5}
+        for strategy in ("fedavg", "fedicu"):
+            received, *trained = models(5)
+            flower, plain = FedICU(aggregator=strategy), fedicu.Aggregator(strategy)
+            contexts = [types.SimpleNamespace(state=types.SimpleNamespace(array_records={})) for _ in range(2)]
+            momenta, expected = [None, None], received
+            for server_round in (1, 2):
+                flower.configure_train(server_round, record(received), {}, None)
+                replies, updates = [], []
+                for k in range(2):
+                    model = trained[2 * server_round - 2 + k]
+                    message = types.SimpleNamespace(
+                        metadata=types.SimpleNamespace(message_type="train"),
+                        content=types.SimpleNamespace(array_records={"arrays": record(received)}, config_records={"config": {"server-round": server_round}}))
+
+                    def app(message, context):
+                        message.content.array_records.clear()
+                        made = reply(k, model, k + 1)
+                        made.has_error = lambda: False
+                        return made
+
+                    replies.append(FedICUMod(**settings)(message, contexts[k], app))
+                    updates.append((str(k), k + 1, fedicu.mask(expected, model, momenta[k], round=server_round, **settings)))
+                    momenta[k] = updates[-1][2].momentum
+                    sent = replies[-1].content.array_records["arrays"]
+                    self.assertEqual(list(sent), list(received))
+                    self.assertLess(len(sent["w"].data), 0.4 * len(saved(model["w"])))
+                arrays, _ = flower.aggregate_train(server_round, replies)
+                expected = plain.aggregate(expected, updates, round=server_round)
+                received = loaded(arrays)
+                for name in received:
+                    np.testing.assert_array_equal(received[name], expected[name])
+
+    def test_the_older_api_takes_masked_updates(self):
+        received, trained = models(2)
+        context = types.SimpleNamespace(state=types.SimpleNamespace(array_records={}))
+        numbered = [{str(i): array for i, array in enumerate(model.values())} for model in (received, trained)]
+        message = types.SimpleNamespace(
+            metadata=types.SimpleNamespace(message_type="train"),
+            content=types.SimpleNamespace(array_records={"fitins.parameters": record(numbered[0])}, config_records={"fitins.config": {}}))
+        answer = types.SimpleNamespace(has_error=lambda: False, content=types.SimpleNamespace(array_records={"fitres.parameters": record(numbered[1])}))
+        sent = FedICUMod(mask="top=0.25")(message, context, lambda message, context: answer).content.array_records["fitres.parameters"]
+        flower = LegacyFedICU(aggregator="fedavg")
+        flower.configure_fit(1, Parameters([saved(array) for array in received.values()], "numpy.ndarray"), None)
+        result = types.SimpleNamespace(num_examples=1, metrics={}, parameters=Parameters([array.data for array in sent.values()], "numpy.ndarray"))
+        parameters, _ = flower.aggregate_fit(1, [(types.SimpleNamespace(cid="a"), result)], [])
+        expected = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, fedicu.mask(received, trained, mask="top=0.25"))])
+        for data, array in zip(parameters.tensors, expected.values()):
+            np.testing.assert_array_equal(np.load(io.BytesIO(data), allow_pickle=False), array)
+
+    def test_the_mod_leaves_other_messages_alone(self):
+        message = types.SimpleNamespace(metadata=types.SimpleNamespace(message_type="evaluate"))
+        self.assertEqual(FedICUMod()(message, None, lambda message, context: "reply"), "reply")
+        message = types.SimpleNamespace(
+            metadata=types.SimpleNamespace(message_type="train"), content=types.SimpleNamespace(array_records={"arrays": record(models(1)[0])}, config_records={}))
+        failed = types.SimpleNamespace(has_error=lambda: True)
+        self.assertIs(FedICUMod()(message, None, lambda message, context: failed), failed)
+        message.content.array_records["more"] = record(models(1)[0])
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "2 ArrayRecords"):
+            FedICUMod()(message, None, lambda message, context: failed)
+
     def test_no_replies_are_no_result(self):
         self.assertEqual(FedICU(aggregator="fedavg").aggregate_train(1, []), (None, None))
 
@@ -133,6 +201,17 @@ class FlowerTests(unittest.TestCase):
         cut.content.array_records["arrays"]["w"].data = cut.content.array_records["arrays"]["w"].data[:100]
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Tensor 'w': its 100 bytes are not an array"):
             flower.aggregate_train(1, [cut])
+        from fedicu._wire import pack
+
+        update = fedicu.mask(received, trained, mask="top=0.25")
+        packed = pack(update, received)
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Client '7', tensor 'w': 150 packed bytes"):
+            flower.aggregate_train(1, [reply(7, {**packed, "w": packed["w"][:150]}, 1)])
+        with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient '7'.*'w'.*values where its mask has"):
+            flower.aggregate_train(1, [reply(7, {**packed, "w": np.delete(packed["w"], slice(80, 84))}, 1)])
+        other = fedicu.mask(trained, received, mask="top=0.25")
+        with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient '7'"):
+            flower.aggregate_train(1, [reply(7, pack(other, received), 1)])
         pickled = reply(7, trained, 1)
         pickled.content.array_records["arrays"]["w"].stype = "pickle"
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "serialized as 'pickle'"):
@@ -140,7 +219,11 @@ class FlowerTests(unittest.TestCase):
         with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient '7'"):
             flower.aggregate_train(1, [reply(7, {**trained, "w": trained["w"][:5]}, 1)])
         with self.assertRaisesRegex(fedicu.WrongStateError, "configure_train"):
-            FedICU(aggregator="fedavg").aggregate_train(1, [reply(7, trained, 1)])
+            FedICU(aggregator="fedicu").aggregate_train(1, [reply(7, trained, 1)])
+        unknown = FedICU(aggregator="fedavg")
+        np.testing.assert_array_equal(loaded(unknown.aggregate_train(1, [reply(7, trained, 1)])[0])["w"], trained["w"])
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Client '7', tensor 'w' is packed"):
+            unknown.aggregate_train(1, [reply(7, packed, 1)])
 
 
 if __name__ == "__main__":

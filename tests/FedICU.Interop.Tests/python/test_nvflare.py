@@ -24,26 +24,77 @@ class ModelAggregator:
     def __init__(self):
         self.fl_ctx = None
 
+    def accept(self, shareable, fl_ctx):
+        self.fl_ctx = fl_ctx
+        self.accept_model(shareable)
+        return True
+
+
+class FedAvg:
+    def __init__(self, *, num_rounds, aggregator):
+        self.num_rounds, self.aggregator = num_rounds, aggregator
+
+    def send_model(self, task_name, data, callback):
+        for model in self.clients(data):
+            callback(model)
+
+    def run(self, model):
+        for _ in range(self.num_rounds):
+            self.aggregator.reset_stats()
+            self.send_model(task_name="train", data=model, callback=self.aggregator.accept_model)
+            model.params = self.aggregator.aggregate_model().params
+        return model.params
+
+
+class WeightedAggregationHelper:
+    def __init__(self):
+        self.data = []
+
+    def add(self, data, weight, contributor_name, contribution_round):
+        self.data.append((data, weight))
+
+    def get_result(self):
+        return {name: sum(data[name] * weight for data, weight in self.data) / sum(weight for _, weight in self.data) for name in self.data[0][0]}
+
+
+class DXOFilter:
+    def __init__(self, supported_data_kinds, data_kinds_to_filter):
+        self.data_kinds = data_kinds_to_filter
+
+    def set_prop(self, key, value):
+        setattr(self, key, value)
+
+    def get_prop(self, key, default=None):
+        return getattr(self, key, default)
+
+
+class DataKind:
+    WEIGHTS, WEIGHT_DIFF = "WEIGHTS", "WEIGHT_DIFF"
+
 
 def install():
     names = ["nvflare", "nvflare.app_common", "nvflare.app_common.abstract", "nvflare.app_common.abstract.fl_model", "nvflare.app_common.aggregators",
-             "nvflare.app_common.aggregators.model_aggregator"]
+             "nvflare.app_common.aggregators.model_aggregator", "nvflare.apis", "nvflare.apis.dxo", "nvflare.apis.dxo_filter",
+             "nvflare.app_common.aggregators.weighted_aggregation_helper", "nvflare.app_common.workflows", "nvflare.app_common.workflows.fedavg"]
     modules = {name: types.ModuleType(name) for name in names}
     modules[names[3]].FLModel, modules[names[3]].ParamsType, modules[names[5]].ModelAggregator = FLModel, ParamsType, ModelAggregator
+    modules[names[7]].DataKind, modules[names[8]].DXOFilter = DataKind, DXOFilter
+    modules[names[9]].WeightedAggregationHelper, modules[names[11]].FedAvg = WeightedAggregationHelper, FedAvg
     sys.modules.update(modules)
 
 
-try:
-    import nvflare  # noqa: F401
-except ImportError:
-    install()
+# NVFlare's own code is what federate_nvflare.py runs on
+install()
 
 import fedicu  # noqa: E402
-from fedicu.nvflare import FedICUModelAggregator  # noqa: E402
+from fedicu.nvflare import FedICU, FedICUFilter, FedICUModelAggregator  # noqa: E402
 
 
 class Context(dict):
     get_prop = dict.get
+
+    def set_prop(self, key, value, private, sticky):
+        self[key] = value
 
 
 def models(count):
@@ -58,10 +109,43 @@ def sent(k, params, kind=ParamsType.FULL):
 class NvflareTests(unittest.TestCase):
     def round(self, strategy, received, models):
         aggregator = FedICUModelAggregator(strategy)
-        aggregator.fl_ctx = Context() if received is None else Context(global_model={"weights": received, "meta": {}})
+        context = Context() if received is None else Context(global_model={"weights": received, "meta": {}})
         for model in models:
-            aggregator.accept_model(model)
+            aggregator.accept(model, context)
         return aggregator.aggregate_model()
+
+    def test_the_workflow_tells_each_rounds_model(self):
+        received, *trained = models(3)
+
+        class Workflow(FedICU):
+            def clients(self, model):
+                return [sent(k, {name: trained[k - 1][name] + model.params[name] for name in received}) for k in (1, 2)]
+
+        # as NVFlare's jobs hand settings over
+        aggregator = FedICUModelAggregator("fedicu", {"tau": 0.5})
+        self.assertEqual((aggregator.strategy, aggregator.settings), ("fedicu", {"tau": 0.5}))
+        made = Workflow(num_rounds=3, aggregator=aggregator).run(FLModel(ParamsType.FULL, received))
+        model, plain = received, fedicu.Aggregator("fedicu", tau=0.5)
+        for _ in range(3):
+            model = plain.aggregate(model, [(f"site-{k}", 10 * k, {name: trained[k - 1][name] + model[name] for name in model}) for k in (1, 2)])
+        for name in received:
+            np.testing.assert_array_equal(made[name], model[name])
+
+    def test_metrics_are_nvflares_mean(self):
+        received, *trained = models(4)
+        clients = [sent(k, trained[k - 1]) for k in (1, 3)]
+        self.assertIsNone(self.round("fedavg", received, clients).metrics)
+        for loss, model in enumerate(clients):
+            model.metrics = {"loss": float(loss), "name": "text"}
+        self.assertEqual(self.round("fedavg", received, clients).metrics, {"loss": 0.75})
+
+    def test_a_first_models_context_is_not_taken_for_every_rounds(self):
+        received, trained = models(2)
+        aggregator = FedICUModelAggregator("fedicu")
+        aggregator.fl_ctx = Context(global_model={"weights": received, "meta": {}})
+        aggregator.accept_model(sent(1, trained))
+        with self.assertRaisesRegex(fedicu.WrongStateError, "the workflow fedicu.nvflare.FedICU tells it"):
+            aggregator.aggregate_model()
 
     def test_full_parameters_and_differences_have_the_librarys_bits(self):
         received, *trained = models(4)
@@ -91,6 +175,46 @@ class NvflareTests(unittest.TestCase):
             result = self.round("fedavg", received, [FLModel(ParamsType.FULL, path, meta={"client_name": "site-1"})])
         for name in received:
             np.testing.assert_array_equal(result.params[name], trained[name])
+
+    def test_tensors_on_disk_are_mapped_where_they_lie(self):
+        received, *trained = models(3)
+        with tempfile.TemporaryDirectory() as folder:
+            def on_disk(k, name):
+                path = os.path.join(folder, f"{k}-{name}.safetensors")
+                fedicu.Aggregator("fedavg").aggregate({"0": trained[k][name]}, [("one", 1, {"0": trained[k][name]})], out=path)
+                return types.SimpleNamespace(file_path=path, key="0", materialize=lambda: self.fail("a tensor was loaded"))
+
+            result = self.round("fedicu", received, [sent(k + 1, {name: on_disk(k, name) for name in received}) for k in range(2)])
+        expected = fedicu.Aggregator("fedicu").aggregate(received, [(f"site-{k + 1}", 10 * (k + 1), trained[k]) for k in range(2)])
+        for name in received:
+            np.testing.assert_array_equal(result.params[name], expected[name])
+
+    def test_clients_send_what_their_mask_keeps(self):
+        settings = {"mask": "top=0.25", "beta": 0.5}
+        received, *trained = models(3)
+        data, result = FedICUFilter(**settings), FedICUFilter(**settings)
+        data.set_prop("__chain_type", "task_data")
+        result.set_prop("__chain_type", "task_result")
+        context, momentum = Context(), None
+        for k, model in enumerate(trained, start=1):
+            task = types.SimpleNamespace(data_kind="WEIGHTS", data={name: array.copy() for name, array in received.items()})
+            shareable = types.SimpleNamespace(get_header={"current_round": k}.get)
+            self.assertIsNone(data.process_dxo(task, shareable, context))
+            for array in task.data.values():
+                array.fill(0)  # trainers train in place
+            dxo = result.process_dxo(types.SimpleNamespace(data_kind="WEIGHTS", data=model), shareable, context)
+            self.assertLess(dxo.data["w"].nbytes, 0.4 * model["w"].nbytes)
+            update = fedicu.mask(received, model, momentum, round=k, **settings)
+            momentum = update.momentum
+            expected = fedicu.Aggregator("fedicu").aggregate(received, [("site-1", 10, update)])
+            made = self.round("fedicu", received, [sent(1, dxo.data)]).params
+            for name in received:
+                np.testing.assert_array_equal(made[name], expected[name])
+            received = made
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "full parameters, was expected"):
+            result.process_dxo(types.SimpleNamespace(data_kind="WEIGHT_DIFF", data=model), shareable, context)
+        with self.assertRaisesRegex(fedicu.WrongStateError, "chain of the task's data"):
+            result.process_dxo(types.SimpleNamespace(data_kind="WEIGHTS", data=model), shareable, Context())
 
     def test_what_is_wrong_is_refused_by_name(self):
         received, trained = models(2)

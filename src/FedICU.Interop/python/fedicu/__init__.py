@@ -4,7 +4,8 @@
 >>> model = aggregator.aggregate(model, [("hospital", 120, update_a), ("law firm", 80, update_b)])
 >>> aggregator.report["clients"][0]["share"]
 
-Models are dicts of numpy arrays or torch tensors, taken where they lie, or paths of safetensors files or folders, of which no more than a panel is in memory at once.
+Models are dicts of numpy arrays, torch tensors or tensors of safetensors files (:class:`FileTensor`), taken where they lie, or paths of safetensors files or folders, of which
+no more than a panel is in memory at once.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from ._native import (
     RoundRejectedError,
     WrongStateError,
 )
-from ._tensors import Borrowed, copy_of, empty_like, momentum_like
+from ._tensors import Borrowed, FileTensor, copy_of, empty_like, momentum_like
 
 __all__ = [
-    "AbortedError", "Aggregator", "FedIcuError", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError", "MaskedUpdate", "RoundRejectedError", "Update",
+    "AbortedError", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError", "MaskedUpdate", "RoundRejectedError", "Update",
     "WrongStateError", "live_handles", "mask", "proximal",
 ]
 
@@ -55,16 +56,26 @@ def live_handles() -> int:
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskedUpdate:
+    """A client's sparse update: tensors with packed values and masks (bf16 as uint16), the types that they have, metadata, and the new momentum, which stays with the client."""
+
+    tensors: Mapping[str, np.ndarray]
+    dtypes: Mapping[str, str]
+    metadata: Mapping[str, str]
+    momentum: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class Update:
     """What a client sent.
 
-    client: its name, unique in a round. weight: the number of its examples; None takes what a file's metadata say, otherwise 1. model: tensors or a path.
-    delta: whether tensors are y - x, what training changed, and not parameters y; files say so themselves.
+    client: its name, unique in a round. weight: the number of its examples; None takes what the metadata of a file or a masked update say, otherwise 1. model: tensors, a masked
+    update or a path. delta: whether tensors are y - x, what training changed, and not parameters y; files and masked updates say so themselves.
     """
 
     client: str
     weight: float | None
-    model: Model
+    model: Model | MaskedUpdate
     delta: bool = False
 
 
@@ -78,6 +89,7 @@ class Aggregator:
 
     def __init__(self, strategy: str = "fedicu", *, threads: int = 0, backend: str | None = None, statistics: bool = False, **settings: Any) -> None:
         self._handle = 0
+        self.strategy = strategy
         self._native = _native_library()
         options = _native.settings_json(
             strategy=strategy, threads=threads, backend=backend, statistics=statistics, settings=_texts(settings))
@@ -90,7 +102,7 @@ class Aggregator:
         out: tensors to write to, or a path, written whole or not at all; None makes new tensors as the global model's are.
         Returns out. Raises :class:`RoundRejectedError` where the policies refuse the round, other subclasses of :class:`FedIcuError`, :class:`OSError`.
         """
-        if out is None and not isinstance(global_model, Mapping):
+        if out is None and (not isinstance(global_model, Mapping) or any(isinstance(value, FileTensor) for value in global_model.values())):
             raise InvalidArgumentError("out is missing: the result of a model in files goes to a path or to tensors that are given.")
         alive: list[Borrowed] = []
         self._native.call("begin_round", self._handle, -1 if round is None else round)
@@ -103,7 +115,11 @@ class Aggregator:
             for update in updates:
                 update = update if isinstance(update, Update) else Update(*update)
                 name, weight = update.client.encode(), float("nan") if update.weight is None else update.weight
-                if isinstance(update.model, Mapping):
+                if isinstance(update.model, MaskedUpdate):
+                    alive.append(Borrowed(update.model.tensors, dtypes=update.model.dtypes))
+                    metadata = json.dumps(dict(update.model.metadata)).encode()
+                    self._native.call("add_update", self._handle, name, weight, metadata, alive[-1].count, alive[-1].array, _native.BORROW)
+                elif isinstance(update.model, Mapping):
                     alive.append(Borrowed(update.model))
                     flags = _native.BORROW | (_native.DELTA if update.delta else 0)
                     self._native.call("add", self._handle, name, weight, alive[-1].count, alive[-1].array, flags)
@@ -157,16 +173,6 @@ class Aggregator:
             self.close()
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskedUpdate:
-    """A client's sparse update: tensors with packed values and masks (bf16 as uint16), the types that they have, metadata, and the new momentum."""
-
-    tensors: dict[str, np.ndarray]
-    dtypes: dict[str, str]
-    metadata: dict[str, str]
-    momentum: dict[str, Any]
-
-
 def mask(
     global_model: Tensors, local: Tensors, momentum: Tensors | None = None, *, threads: int = 0, round: int | None = None, dense: bool = False,
     path: str | os.PathLike[str] | None = None, **settings: Any,
@@ -174,7 +180,7 @@ def mask(
     """Makes the update that a client sends: of what training changed, what matters more than what was received.
 
     momentum: that of the round before; None in the first. settings: the options of ``fedicu mask --set``: mask="top=0.1", beta=0.9, importance="rank".
-    path: also saves it as a safetensors file, which a server takes by :meth:`Aggregator.aggregate`.
+    path: also saves it as a safetensors file. A server's :meth:`Aggregator.aggregate` takes the update or the path.
     """
     native = _native_library()
     names = list(global_model)

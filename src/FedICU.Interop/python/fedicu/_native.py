@@ -79,6 +79,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "set_global_file": [_handle, _text],
     "add": [_handle, _text, ctypes.c_double, _count, _tensors, ctypes.c_uint32],
     "add_file": [_handle, _text, ctypes.c_double, _text],
+    "add_update": [_handle, _text, ctypes.c_double, _text, _count, _tensors, ctypes.c_uint32],
     "finish": [_handle, _count, _tensors],
     "finish_file": [_handle, _text],
     "abort": [_handle],

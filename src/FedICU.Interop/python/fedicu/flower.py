@@ -1,7 +1,10 @@
-"""Strategies for Flower that aggregate with FedICU.Core where Flower's FedAvg would.
+"""Strategies for Flower that aggregate with FedICU.Core where Flower's FedAvg would, and a mod for its clients that sends what matters alone.
 
 >>> from fedicu.flower import FedICU             # Flower's message API (flwr.serverapp)
 >>> strategy = FedICU(fraction_train=0.5)        # was: FedAvg(fraction_train=0.5)
+
+>>> from fedicu.flower import FedICUMod
+>>> app = ClientApp(mods=[FedICUMod(mask="top=0.1")])
 
 Everything but the aggregation is FedAvg's own: sampling, weighting key, metrics. Arrays are read where Flower received them, in numpy's format, without a copy.
 """
@@ -14,10 +17,12 @@ from typing import Any, Iterable, Mapping
 import numpy as np
 
 from . import Aggregator, InvalidArgumentError, WrongStateError
+from ._wire import masked, unpack
 
-__all__ = ["FedICU", "LegacyFedICU"]
+__all__ = ["FedICU", "FedICUMod", "LegacyFedICU"]
 
 _STYPE = "numpy.ndarray"
+_MOMENTUM = "fedicu.momentum"
 
 
 def _view(name: str, data: bytes) -> np.ndarray:
@@ -48,15 +53,24 @@ def _place(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
 class _Aggregating:
     """What both strategies add to Flower's own: the aggregator, and the model that the clients of a round were sent."""
 
+    def _model(self, first: Any, step: str) -> Any:
+        """The model that clients were sent; FedAvg, which asks it for names and shapes alone, takes those of the first reply where there is none."""
+        if self._received is None and self.aggregator.strategy != "fedavg":
+            raise WrongStateError(f"The model that the clients trained is not known: {step}.")
+        return first if self._received is None else self._received
+
     def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
         self._received: Any = None
 
 
-def _aggregate(aggregator: Aggregator, server_round: int, received: Mapping[str, bytes], replies: Iterable[tuple[str, float, Mapping[str, bytes]]]) -> dict[str, bytes]:
+def _aggregate(
+    aggregator: Aggregator, server_round: int, received: Mapping[str, bytes], known: bool, replies: Iterable[tuple[str, float, Mapping[str, bytes]]],
+) -> dict[str, bytes]:
     model = {name: _view(name, data) for name, data in received.items()}
-    updates = [(client, weight, {name: _view(name, data) for name, data in tensors.items()}) for client, weight, tensors in replies]
+    updates = [
+        (client, weight, unpack(client, {name: _view(name, data) for name, data in tensors.items()}, model if known else {})) for client, weight, tensors in replies]
     places = {name: _place(array) for name, array in model.items()}
     aggregator.aggregate(model, updates, round=server_round, out={name: array for name, (_, array) in places.items()})
     made = {}
@@ -77,6 +91,40 @@ def _checked(stype: str, data: bytes, name: str) -> bytes:
     if stype != _STYPE:
         raise InvalidArgumentError(f"Tensor '{name}' is serialized as '{stype}'; '{_STYPE}' was expected.")
     return data
+
+
+class FedICUMod:
+    """A client mod that sends, of what training changed, what matters more than what was received (``fedicu.mask``).
+
+    settings: the options of ``fedicu mask --set``: mask="top=0.1", beta=0.9; threads. It serves training messages of both of Flower's APIs; the server's strategy must be
+    :class:`FedICU` or :class:`LegacyFedICU`. The momentum stays in the client's context, "fedicu.momentum", in float32. Mods that change parameters come after it in the list.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    def __call__(self, message: Any, context: Any, call_next: Any) -> Any:
+        if str(message.metadata.message_type).split(".")[0] != "train":
+            return call_next(message, context)
+        # the app may take the arrays out of the message
+        received = _arrays(message)
+        server_round = next((config["server-round"] for config in message.content.config_records.values() if "server-round" in config), None)
+        reply = call_next(message, context)
+        if reply.has_error():
+            return reply
+        key = next(iter(reply.content.array_records))
+        kept = {name: array.numpy() for name, array in context.state.array_records[_MOMENTUM].items()} if _MOMENTUM in context.state.array_records else None
+        sent, momentum = masked(received, _arrays(reply), kept, server_round, self._settings)
+        context.state.array_records[_MOMENTUM] = ArrayRecord({name: Array(array) for name, array in momentum.items()})
+        reply.content.array_records[key] = ArrayRecord({name: Array(array) for name, array in sent.items()})
+        return reply
+
+
+def _arrays(message: Any) -> dict[str, np.ndarray]:
+    records = message.content.array_records
+    if len(records) != 1:
+        raise InvalidArgumentError(f"The message has {len(records)} ArrayRecords; one, the model, was expected.")
+    return {name: _view(name, _checked(array.stype, array.data, name)) for name, array in next(iter(records.values())).items()}
 
 
 try:
@@ -107,18 +155,18 @@ else:
             valid, _ = self._check_and_log_replies(replies, is_train=True)
             if not valid:
                 return None, None
-            if self._received is None:
-                raise WrongStateError("The model that the clients trained is not known: configure_train comes before aggregate_train.")
+            model = self._model(next(iter(valid[0].content.array_records.values())), "configure_train comes before aggregate_train")
             updates = []
             for message in valid:
                 record = next(iter(message.content.array_records.values()))
                 weight = next(iter(message.content.metric_records.values()))[self.weighted_by_key]
                 updates.append((str(message.metadata.src_node_id), float(weight), {name: _checked(array.stype, array.data, name) for name, array in record.items()}))
-            made = _aggregate(self.aggregator, server_round, {name: _checked(array.stype, array.data, name) for name, array in self._received.items()}, updates)
+            made = _aggregate(
+                self.aggregator, server_round, {name: _checked(array.stype, array.data, name) for name, array in model.items()}, self._received is not None, updates)
             arrays = ArrayRecord()
             for name, data in made.items():
-                like = self._received[name]
-                arrays[name] = Array(dtype=like.dtype, shape=list(like.shape), stype=_STYPE, data=data)
+                like = model[name]
+                arrays[name] = Array(dtype=like.dtype, shape=tuple(like.shape), stype=_STYPE, data=data)
             metrics = self.train_metrics_aggr_fn([message.content for message in valid], self.weighted_by_key)
             return arrays, MetricRecord({**metrics, **_metrics(self.aggregator)})
 
@@ -146,10 +194,9 @@ else:
         def aggregate_fit(self, server_round: int, results: Any, failures: Any) -> Any:
             if not results or failures and not self.accept_failures:
                 return None, {}
-            if self._received is None:
-                raise WrongStateError("The model that the clients trained is not known: configure_fit comes before aggregate_fit.")
+            model = self._model(results[0][1].parameters, "configure_fit comes before aggregate_fit")
             updates = [(str(proxy.cid), float(result.num_examples), self._numbered(result.parameters)) for proxy, result in results]
-            made = _aggregate(self.aggregator, server_round, self._numbered(self._received), updates)
+            made = _aggregate(self.aggregator, server_round, self._numbered(model), self._received is not None, updates)
             metrics: dict[str, Any] = {}
             if self.fit_metrics_aggregation_fn:
                 metrics = self.fit_metrics_aggregation_fn([(result.num_examples, result.metrics) for _, result in results])

@@ -1,0 +1,159 @@
+"""A federation in one process by Flower's own code, of both its APIs, with FedAvg replaced by ours; run by hand where flwr can be imported.
+
+Clients fit a linear model to data of their own. FedICU.Core's FedAvg must give what Flower's gives up to rounding, FedICU the library's bits, and the mod smaller replies of the same rounds.
+"""
+
+import pathlib
+import unittest
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.client import NumPyClient
+from flwr.clientapp import ClientApp
+from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.server import Grid, Server
+from flwr.server.client_manager import SimpleClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import FedAvg as LegacyFedAvg
+from flwr.serverapp.strategy import FedAvg
+
+import fedicu
+from fedicu.flower import FedICU, FedICUMod, LegacyFedICU
+
+CLIENTS, ROUNDS = 4, 3
+
+
+def data(k):
+    random = np.random.default_rng(k)
+    x = random.standard_normal((20 * (k + 1), 30)).astype(np.float32)
+    return x, x @ np.linspace(-1, 1, 30 * 4, dtype=np.float32).reshape(30, 4) + np.float32(k)
+
+
+def fit(k, w, b):
+    x, y = data(k)
+    w, b = w.copy(), b.copy()
+    for _ in range(20):
+        error = x @ w + b - y
+        w -= np.float32(0.05 / len(x)) * (x.T @ error)
+        b -= np.float32(0.05) * error.mean(0)
+    return w, b, len(x)
+
+
+def client_app(mods):
+    app = ClientApp(mods=mods)
+
+    @app.train()
+    def train(message: Message, context: Context):
+        arrays = message.content["arrays"].to_numpy_ndarrays()
+        w, b, examples = fit(context.node_id, *arrays)
+        trained = ArrayRecord.from_numpy_ndarrays([w, b])
+        names = list(message.content["arrays"])
+        record = ArrayRecord(dict(zip(names, trained.values())))
+        return Message(RecordDict({"arrays": record, "metrics": MetricRecord({"num-examples": examples, "loss": 1.0})}), reply_to=message)
+
+    return app
+
+
+class LocalGrid(Grid):
+    """Flower's messages, handed to client apps in the same process."""
+
+    def __init__(self, mods, app=None):
+        self.app = app or client_app(mods)
+        self.contexts = {k: Context(run_id=1, node_id=k, node_config={}, state=RecordDict(), run_config={}) for k in range(CLIENTS)}
+        self.uploaded = 0
+        self.seen = []
+
+    def get_node_ids(self):
+        return list(self.contexts)
+
+    def send_and_receive(self, messages, *, timeout=None):
+        replies = []
+        for message in messages:
+            message.metadata.__dict__["_run_id"] = 1
+            reply = self.app(message, self.contexts[message.metadata.dst_node_id])
+            self.uploaded += sum(len(array.data) for array in reply.content["arrays"].values())
+            replies.append(reply)
+        self.seen.append(replies)
+        return replies
+
+    run = property(lambda self: None)
+    set_run = create_message = push_messages = pull_messages = lambda self, *arguments, **named: self.fail()
+
+
+class Proxy(ClientProxy):
+    def fit(self, ins, timeout, group_id):
+        w, b, examples = fit(int(self.cid), *parameters_to_ndarrays(ins.parameters))
+        return FitRes(Status(Code.OK, ""), ndarrays_to_parameters([w, b]), examples, {})
+
+    get_properties = get_parameters = evaluate = reconnect = lambda self, *arguments: None
+
+
+def federate(strategy, mods=()):
+    grid = LocalGrid(list(mods))
+    start = ArrayRecord({"w": zeros(30, 4), "b": zeros(4)})
+    result = strategy.start(grid, start, num_rounds=ROUNDS, train_config=ConfigRecord({}))
+    return {name: array.numpy() for name, array in result.arrays.items()}, grid
+
+
+def zeros(*shape):
+    from flwr.common import Array
+
+    return Array(np.zeros(shape, np.float32))
+
+
+class FederationTests(unittest.TestCase):
+    def test_flowers_fedavg_and_ours_agree(self):
+        theirs, _ = federate(FedAvg(fraction_evaluate=0.0, min_train_nodes=CLIENTS))
+        ours, _ = federate(FedICU(fraction_evaluate=0.0, min_train_nodes=CLIENTS, aggregator="fedavg"))
+        for name in theirs:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-5, atol=2e-6)
+
+    def test_fedicu_has_the_librarys_bits_with_and_without_the_mod(self):
+        for mods in ((), (FedICUMod(mask="top=0.25", beta=0.5),)):
+            ours, grid = federate(FedICU(fraction_evaluate=0.0, min_train_nodes=CLIENTS), mods)
+            model = {"w": np.zeros((30, 4), np.float32), "b": np.zeros(4, np.float32)}
+            momenta, plain = {}, fedicu.Aggregator("fedicu")
+            for server_round in range(1, ROUNDS + 1):
+                updates = []
+                for k in range(CLIENTS):
+                    w, b, examples = fit(k, model["w"], model["b"])
+                    update = {"w": w, "b": b}
+                    if mods:
+                        update = fedicu.mask(model, update, momenta.get(k), round=server_round, mask="top=0.25", beta=0.5)
+                        momenta[k] = update.momentum
+                    updates.append((str(k), examples, update))
+                model = plain.aggregate(model, updates, round=server_round)
+            for name in model:
+                np.testing.assert_array_equal(ours[name], model[name])
+            print(f"{ROUNDS} rounds of {CLIENTS} clients, {'masked' if mods else 'whole'}: {grid.uploaded} bytes uploaded")
+
+    def test_the_older_api(self):
+        results = []
+        for strategy in (LegacyFedAvg, LegacyFedICU):
+            manager = SimpleClientManager()
+            for k in range(CLIENTS):
+                manager.register(Proxy(str(k)))
+            more = {"aggregator": "fedavg"} if strategy is LegacyFedICU else {}
+            server = Server(client_manager=manager, strategy=strategy(
+                fraction_evaluate=0.0, min_fit_clients=CLIENTS, initial_parameters=ndarrays_to_parameters([np.zeros((30, 4), np.float32), np.zeros(4, np.float32)]), **more))
+            server.fit(num_rounds=ROUNDS, timeout=None)
+            results.append(parameters_to_ndarrays(server.parameters))
+        for theirs, ours in zip(*results):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+
+
+    def test_the_pages_apps_federate(self):
+        page = (pathlib.Path(__file__).resolve().parents[3] / "docs" / "plugging-in" / "flower.md").read_text()
+        server, client = ({} for _ in range(2))
+        blocks = [block.split("```")[0] for block in page.split("```python\n")[1:]]
+        exec(blocks[0], server)
+        exec(blocks[1], client)
+        grid = LocalGrid([], client["app"])
+        server["app"](grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
+        losses = [np.mean([reply.content["metrics"]["loss"] for reply in replies]) for replies in grid.seen if replies]
+        print("losses of the page's apps:", losses)
+        self.assertLess(losses[-1], losses[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
