@@ -18,38 +18,17 @@ internal sealed class NoTextException(string message) : Exception(message);
 /// The text that every machine with a .NET SDK has: its messages in thirteen languages (localized resources) and the English documentation of its
 /// reference assemblies. Or a folder of the user's own.
 /// </summary>
-internal static class Texts
+internal static class TextSources
 {
     private const int TestShare = 10;
-    private const int TestBytes = 24 << 10;
 
-    private static readonly string[] Languages = ["de", "fr", "ru", "ja"];
-    private static readonly string[] GeneralNames = ["en", "base", "general"];
+    /// <summary>Names of the domain that is the base's and no client's.</summary>
+    public static IReadOnlyList<string> GeneralNames { get; } = ["en", "base", "general"];
 
-    /// <summary>The clients' texts and the base's.</summary>
-    public static (List<DomainText> Clients, DomainText General) Choose(Options options)
-    {
-        if (options.Data is null)
-            return ([.. (options.Clients ?? Languages).Select(FromSdk)], EnglishFromSdk());
-        List<DomainText> domains = FromFolder(options.Data);
-        List<DomainText> clients = options.Clients is null
-            ? domains.FindAll(domain => !IsGeneral(domain))
-            : [.. options.Clients.Select(name => domains.Find(domain => domain.Name == name) ??
-                throw new NoTextException($"The folder '{options.Data}' has no domain '{name}'; it has {string.Join(", ", domains.Select(domain => domain.Name))}."))];
-        return clients.Count > 0
-            ? (clients, domains.Find(IsGeneral) ?? EnglishFromSdk())
-            : throw new NoTextException($"The folder '{options.Data}' has only the base's domain; texts of clients were expected beside it.");
-    }
-
-    /// <summary>The base's text.</summary>
-    public static DomainText General(Options options) =>
-        options.Data is null ? EnglishFromSdk() : FromFolder(options.Data).Find(IsGeneral) ??
-            throw new NoTextException($"The folder '{options.Data}' has no domain called {string.Join(", ", GeneralNames)}.");
-
-    private static bool IsGeneral(DomainText domain) => GeneralNames.Contains(domain.Name);
+    public static bool IsGeneral(DomainText domain) => GeneralNames.Contains(domain.Name);
 
     /// <summary>The SDK's messages in one language, for example <c>de</c>.</summary>
-    private static DomainText FromSdk(string language)
+    public static DomainText FromSdk(string language, int testBytes)
     {
         string sdk = Path.Combine(DotnetRoot(), "sdk");
         string? newest = Directory.Exists(sdk) ? Directory.GetDirectories(sdk).OrderBy(VersionOf).ThenBy(path => path, StringComparer.Ordinal).LastOrDefault() : null;
@@ -64,13 +43,13 @@ internal static class Texts
         }
 
         return messages.Count > 1000
-            ? Split(language, messages)
+            ? Split(language, messages, testBytes)
             : throw new NoTextException(
                 $"This .NET SDK has no messages in '{language}' ({messages.Count} found); name another with --clients, or give a folder with a text file for each domain with --data DIR.");
     }
 
     /// <summary>The English documentation of the reference assemblies: the base's domain.</summary>
-    private static DomainText EnglishFromSdk()
+    public static DomainText EnglishFromSdk(int testBytes)
     {
         string packs = Path.Combine(DotnetRoot(), "packs", "Microsoft.NETCore.App.Ref");
         string? file = Directory.Exists(packs)
@@ -87,14 +66,14 @@ internal static class Texts
                 sentences.Add(sentence);
         }
 
-        return Split("en", sentences);
+        return Split("en", sentences, testBytes);
     }
 
     /// <summary>
     /// The domains of a folder: each a sub-folder with train.txt and test.txt (or .txt.gz), or a .txt file that is split here. One called en, base or
     /// general is the base's domain.
     /// </summary>
-    private static List<DomainText> FromFolder(string folder)
+    public static List<DomainText> FromFolder(string folder, int testBytes, int leastBytes)
     {
         if (!Directory.Exists(folder))
             throw new NoTextException($"The folder '{folder}' of --data does not exist.");
@@ -102,16 +81,16 @@ internal static class Texts
         foreach (string path in Directory.GetDirectories(folder).Order(StringComparer.Ordinal))
         {
             if (ReadText(path, "train") is { } train && ReadText(path, "test") is { } test)
-                domains.Add(Checked(new DomainText(Path.GetFileName(path), train, test.AsSpan(0, Math.Min(test.Length, TestBytes)).ToArray())));
+                domains.Add(Checked(new DomainText(Path.GetFileName(path), train, test.AsSpan(0, Math.Min(test.Length, testBytes)).ToArray())));
         }
 
         foreach (string path in Directory.GetFiles(folder, "*.txt").Order(StringComparer.Ordinal))
-            domains.Add(Checked(Split(Path.GetFileNameWithoutExtension(path), new SortedSet<string>(File.ReadLines(path), StringComparer.Ordinal))));
+            domains.Add(Checked(Split(Path.GetFileNameWithoutExtension(path), new SortedSet<string>(File.ReadLines(path), StringComparer.Ordinal), testBytes)));
         return domains.Count > 0
             ? domains
             : throw new NoTextException($"The folder '{folder}' has no domains: neither folders with train.txt and test.txt (or .txt.gz) nor .txt files.");
 
-        static DomainText Checked(DomainText domain) => Math.Min(domain.Train.Length, domain.Test.Length) > 64 * LanguageModel.Context
+        DomainText Checked(DomainText domain) => Math.Min(domain.Train.Length, domain.Test.Length) > leastBytes
             ? domain
             : throw new NoTextException($"The domain '{domain.Name}' of --data is too small: {domain.Train.Length} bytes to train on and {domain.Test.Length} to test with.");
     }
@@ -130,13 +109,13 @@ internal static class Texts
     }
 
     /// <summary>Every tenth line by its hash is for testing; the order is that of the hashes, the same on every machine with the same text.</summary>
-    private static DomainText Split(string name, SortedSet<string> lines)
+    private static DomainText Split(string name, SortedSet<string> lines, int testBytes)
     {
         var train = new MemoryStream();
         var test = new MemoryStream();
         foreach ((ulong hash, string line) in lines.Select(line => (Hash(line), line)).OrderBy(pair => pair.Item1).ThenBy(pair => pair.line, StringComparer.Ordinal))
             (hash % TestShare == 0 ? test : train).Write(Encoding.UTF8.GetBytes(line + "\n"));
-        return new DomainText(name, train.ToArray(), test.ToArray()[..(int)Math.Min(test.Length, TestBytes)]);
+        return new DomainText(name, train.ToArray(), test.ToArray()[..(int)Math.Min(test.Length, testBytes)]);
     }
 
     /// <summary>FNV-1a, with its bits mixed once more: string.GetHashCode differs from run to run.</summary>

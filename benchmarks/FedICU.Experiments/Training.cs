@@ -1,0 +1,127 @@
+using FedICU.TorchSharp;
+using TorchSharp;
+using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
+
+namespace FedICU.Experiments;
+
+/// <summary>Training and measuring, on the calling thread alone: clients are what runs side by side.</summary>
+internal static class Training
+{
+    private const int EvaluationRows = 32;
+
+    /// <summary>Trains an adapter in place: AdamW without decay, gradients clipped to a norm of 1.</summary>
+    /// <param name="model">The frozen model.</param>
+    /// <param name="adapter">Of <see cref="Adapter.Trainable"/>.</param>
+    /// <param name="texts">Tokens of each of the client's domains.</param>
+    /// <param name="mixture">How often a row is of each.</param>
+    /// <param name="steps">How many steps.</param>
+    /// <param name="options">Rows of a step and learning rate.</param>
+    /// <param name="random">Draws the rows.</param>
+    /// <param name="mu">FedProx's; 0: none.</param>
+    /// <param name="cancellationToken">Checked at each step.</param>
+    public static void Run(
+        Transformer model, Adapter adapter, IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int steps, ExperimentOptions options, Random random, double mu = 0,
+        CancellationToken cancellationToken = default)
+    {
+        set_num_threads(1);
+        using Adapter? received = mu > 0 ? adapter.Clone() : null;
+        using var optimizer = optim.AdamW(adapter.Factors.Values.Cast<Parameter>(), lr: options.LearningRate, weight_decay: 0);
+        for (int step = 0; step < steps; step++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using DisposeScope scope = NewDisposeScope();
+            optimizer.zero_grad();
+            model.Loss(Rows(texts, mixture, options.Rows, random), adapter).backward();
+            if (received is not null)
+                AddProximal(adapter, received, mu);
+            nn.utils.clip_grad_norm_(adapter.Factors.Values.Cast<Parameter>(), 1);
+            optimizer.step();
+        }
+    }
+
+    /// <summary>Trains all weights of a model in place, with a learning rate that rises over the first tenth and falls to a tenth by a cosine.</summary>
+    public static void Pretrain(Transformer model, int[] text, int steps, int rows, Random random, Action<int, double> progress, CancellationToken cancellationToken)
+    {
+        const double Peak = 2e-3;
+        set_num_threads(Environment.ProcessorCount);
+        foreach (string name in model.Weights.Keys.ToArray())
+            model.Weights[name] = new Parameter(model.Weights[name]);
+        using var optimizer = optim.AdamW(model.Weights.Values.Cast<Parameter>(), lr: Peak, beta2: 0.98, weight_decay: 0.01);
+        for (int step = 0; step < steps; step++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            double at = (step + 1) / (double)steps;
+            foreach (var group in optimizer.ParamGroups)
+                group.LearningRate = Peak * Math.Min(1, 10 * at) * (0.55 + 0.45 * Math.Cos(Math.PI * at));
+            using DisposeScope scope = NewDisposeScope();
+            optimizer.zero_grad();
+            Tensor loss = model.Loss(Rows([text], [1], rows, random), null);
+            loss.backward();
+            nn.utils.clip_grad_norm_(model.Weights.Values.Cast<Parameter>(), 1);
+            optimizer.step();
+            progress(step + 1, loss.item<float>() / Math.Log(2));
+        }
+
+        foreach (string name in model.Weights.Keys.ToArray())
+            model.Weights[name] = model.Weights[name].detach();
+    }
+
+    /// <summary>Bits per byte of a text, in windows of <see cref="Transformer.Context"/> tokens; of a last window that is shorter nothing is measured.</summary>
+    public static double BitsPerByte(Transformer model, Adapter? adapter, int[] text, BytePair encoding)
+    {
+        set_num_threads(1);
+        using IDisposable noGradients = no_grad();
+        int windows = (text.Length - 1) / Transformer.Context;
+        double nats = 0, bytes = 0;
+        for (int first = 0; first < windows; first += EvaluationRows)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            int rows = Math.Min(EvaluationRows, windows - first);
+            long[] tokens = new long[rows * (Transformer.Context + 1)];
+            for (int row = 0; row < rows; row++)
+            {
+                for (int i = 0; i <= Transformer.Context; i++)
+                {
+                    int token = text[(first + row) * Transformer.Context + i];
+                    tokens[row * (Transformer.Context + 1) + i] = token;
+                    bytes += i > 0 ? encoding.BytesOf(token) : 0;
+                }
+            }
+
+            nats += model.Loss(tensor(tokens, rows, Transformer.Context + 1), adapter).item<float>() * (double)rows * Transformer.Context;
+        }
+
+        return nats / Math.Log(2) / bytes;
+    }
+
+    private static Tensor Rows(IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int rows, Random random)
+    {
+        long[] tokens = new long[rows * (Transformer.Context + 1)];
+        for (int row = 0; row < rows; row++)
+        {
+            double drawn = random.NextDouble();
+            int domain = 0;
+            while (domain < texts.Count - 1 && (drawn -= mixture[domain]) >= 0)
+                domain++;
+            int start = random.Next(texts[domain].Length - Transformer.Context - 1);
+            for (int i = 0; i <= Transformer.Context; i++)
+                tokens[row * (Transformer.Context + 1) + i] = texts[domain][start + i];
+        }
+
+        return tensor(tokens, rows, Transformer.Context + 1);
+    }
+
+    /// <summary>FedProx's gradient, by the library.</summary>
+    private static void AddProximal(Adapter adapter, Adapter received, double mu)
+    {
+        var term = new ProximalTerm(mu);
+        foreach ((string name, Tensor factor) in adapter.Factors)
+        {
+            Tensor gradient = factor.grad ?? throw new InvalidOperationException($"'{name}' has no gradient.");
+            term.AddGradient(Floats(factor), Floats(received.Factors[name]), Floats(gradient));
+        }
+
+        static Span<float> Floats(Tensor tensor) => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(tensor.bytes);
+    }
+}
