@@ -22,6 +22,9 @@ internal unsafe interface IElement
 
     /// <summary>The same for magnitudes that are all less than <see cref="Limit"/>.</summary>
     static abstract void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
+
+    /// <summary>The same by the shortest way; where that does not serve, it does nothing and says so.</summary>
+    static abstract bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 }
 
 /// <summary>IEEE 754 binary64.</summary>
@@ -41,6 +44,13 @@ internal readonly unsafe struct F64 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Store(value, (double*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L>
+    {
+        StoreFinite(value, target);
+        return true;
+    }
 }
 
 /// <summary>IEEE 754 binary32.</summary>
@@ -61,6 +71,13 @@ internal readonly unsafe struct F32 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.StoreSingle(value, (float*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L>
+    {
+        StoreFinite(value, target);
+        return true;
+    }
 }
 
 /// <summary>IEEE 754 binary16.</summary>
@@ -83,6 +100,9 @@ internal readonly unsafe struct F16 : IElement
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
         L.StoreExactHalf(Rounder.RoundFinite(value, Rounder.TwoToMinus14, 10), (ushort*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.TryStoreHalf(value, (ushort*)target);
 }
 
 /// <summary>bfloat16: the upper half of a binary32.</summary>
@@ -105,6 +125,9 @@ internal readonly unsafe struct BF16 : IElement
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
         L.StoreExactBFloat16(Rounder.RoundFinite(value, Rounder.TwoToMinus126, 7), (ushort*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.TryStoreBFloat16(value, (ushort*)target);
 }
 
 /// <summary>One rounding of float64 to a type of fewer bits, the result still a float64.</summary>

@@ -52,6 +52,44 @@ internal static unsafe class HalfBits
         return ((bits << Fraction & Vector512.Create(Mask)) + Vector512.Create((1023L - 15) << 52)).AsDouble();
     }
 
+    /// <inheritdoc cref="DecodeNormal(Vector512{long})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> DecodeNormal(Vector256<long> bits)
+    {
+        const int Fraction = 52 - 10;
+        const long Mask = unchecked((long)0x81FF_FFFF_FFFF_FFFF);
+        return ((bits << Fraction & Vector256.Create(Mask)) + Vector256.Create((1023L - 15) << 52)).AsDouble();
+    }
+
+    /// <summary>
+    /// Rounds binary32 to bfloat16 and stores it where no lane is halfway between two. Lanes that binary64 was rounded to may have become so, and only then is rounding twice another thing than
+    /// rounding once: else both are on the same side of the middle.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStoreBFloat16(Vector256<float> eight, ushort* target)
+    {
+        Vector256<uint> bits = eight.AsUInt32();
+        if (Vector256.EqualsAny(bits << 16, Vector256.Create(0x8000_0000u)))
+            return false;
+        Store(bits + Vector256.Create(0x8000u) >>> 16, target);
+        return true;
+    }
+
+    /// <summary>The same for binary16, zeros and normal numbers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStoreHalf(Vector256<float> eight, ushort* target)
+    {
+        Vector256<uint> bits = eight.AsUInt32(), magnitude = bits & Vector256.Create(0x7FFF_FFFFu);
+        Vector256<uint> zero = Vector256.Equals(magnitude, Vector256<uint>.Zero);
+        Vector256<uint> small = Vector256.LessThan(magnitude.AsInt32(), Vector256.Create(SmallestNormal).AsInt32()).AsUInt32();
+        Vector256<uint> halfway = Vector256.Equals(bits << 19, Vector256.Create(0x8000_0000u));
+        if ((Vector256.AndNot(small, zero) | halfway) != Vector256<uint>.Zero)
+            return false;
+        Vector256<uint> half = Vector256.AndNot(magnitude + Vector256.Create(unchecked(0x1000u - Rebias)) >>> 13, zero);
+        Store(half | bits >>> 16 & Vector256.Create(0x8000u), target);
+        return true;
+    }
+
     /// <summary>
     /// The exponent is moved by an addition: once for a number, twice for infinity and NaN. A subnormal is given the exponent of the smallest
     /// normal number, which is then subtracted: exact, and no subnormal operand for the processor to stumble over.

@@ -29,6 +29,12 @@ internal unsafe interface ILanes<TSelf>
     /// <summary>For lanes that bfloat16 represents, for 2^128 and more (infinity), and the NaN without payload.</summary>
     static abstract void StoreExactBFloat16(TSelf value, ushort* target);
 
+    /// <summary>Rounds to binary16 by way of binary32, ties to even, and stores; does nothing and says so where the way would round twice (halfway between two), and for subnormals. All lanes round to finite numbers.</summary>
+    static abstract bool TryStoreHalf(TSelf value, ushort* target);
+
+    /// <summary>The same for bfloat16, subnormals included.</summary>
+    static abstract bool TryStoreBFloat16(TSelf value, ushort* target);
+
     static abstract TSelf Add(TSelf left, TSelf right);
     static abstract TSelf Subtract(TSelf left, TSelf right);
     static abstract TSelf Multiply(TSelf left, TSelf right);

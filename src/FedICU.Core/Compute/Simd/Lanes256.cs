@@ -28,10 +28,22 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
     public static Lanes256 LoadSingle(float* source) => new(Widen(Vector128.Load(source)), Widen(Vector128.Load(source + 4)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes256 LoadHalf(ushort* source) => Widen(HalfBits.Decode(HalfBits.Load256(source)));
+    public static Lanes256 LoadHalf(ushort* source)
+    {
+        if (!Avx2.IsSupported || HalfBits.AnySpecial(Vector128.Load((short*)source)))
+            return Widen(HalfBits.Decode(HalfBits.Load256(source)));
+        return new(HalfBits.DecodeNormal(Avx2.ConvertToVector256Int64((short*)source)), HalfBits.DecodeNormal(Avx2.ConvertToVector256Int64((short*)source + 4)));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes256 LoadBFloat16(ushort* source) => Widen((HalfBits.Load256(source) << 16).AsSingle());
+    public static Lanes256 LoadBFloat16(ushort* source)
+    {
+        Vector128<ushort> eight = Vector128.Load(source), zero = Vector128<ushort>.Zero;
+        // a zero before each is a binary32: one step, where widening and shifting are two and halves have to be taken apart
+        return Sse2.IsSupported
+            ? new(Widen(Sse2.UnpackLow(zero, eight).AsSingle()), Widen(Sse2.UnpackHigh(zero, eight).AsSingle()))
+            : Widen((HalfBits.Load256(source) << 16).AsSingle());
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Lanes256 value, double* target)
@@ -50,6 +62,12 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreExactBFloat16(Lanes256 value, ushort* target) =>
         HalfBits.Store(Vector256.Narrow(value._a, value._b).AsUInt32() >>> 16, target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStoreHalf(Lanes256 value, ushort* target) => HalfBits.TryStoreHalf(Vector256.Narrow(value._a, value._b), target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStoreBFloat16(Lanes256 value, ushort* target) => HalfBits.TryStoreBFloat16(Vector256.Narrow(value._a, value._b), target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 Add(Lanes256 left, Lanes256 right) => new(left._a + right._a, left._b + right._b);

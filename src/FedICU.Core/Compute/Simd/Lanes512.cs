@@ -52,6 +52,12 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
     public static void StoreExactBFloat16(Lanes512 value, ushort* target) => HalfBits.Store(Narrow(value._v).AsUInt32() >>> 16, target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStoreHalf(Lanes512 value, ushort* target) => HalfBits.TryStoreHalf(Narrow(value._v), target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryStoreBFloat16(Lanes512 value, ushort* target) => HalfBits.TryStoreBFloat16(Narrow(value._v), target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 Add(Lanes512 left, Lanes512 right) => new(left._v + right._v);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -93,6 +93,7 @@ internal sealed unsafe partial class SimdVerbs<L>
         L zero = L.Broadcast(-0.0), limit = L.Broadcast(E.Limit), divisor = L.Broadcast(terms.Divisor);
         bool divide = terms.Divisor != 1;
         long nonFinite = 0;
+        double* sums = stackalloc double[4 * Lanes];
         nint i = 0;
         for (; i <= count - 4 * Lanes; i += 4 * Lanes)
         {
@@ -109,14 +110,6 @@ internal sealed unsafe partial class SimdVerbs<L>
                 s3 = L.FusedMultiplyAdd(c.At(i + 3 * Lanes), E.Load<L>(x + 3 * Lanes * E.Size), s3);
             }
 
-            if (divide)
-            {
-                s0 = L.Divide(s0, divisor);
-                s1 = L.Divide(s1, divisor);
-                s2 = L.Divide(s2, divisor);
-                s3 = L.Divide(s3, divisor);
-            }
-
             if (terms.Scales != null)
             {
                 C scale = C.From(terms.Scales);
@@ -126,8 +119,24 @@ internal sealed unsafe partial class SimdVerbs<L>
                 s3 = L.Multiply(scale.At(i + 3 * Lanes), s3);
             }
 
+            if (divide)
+            {
+                s0 = L.Divide(s0, divisor);
+                s1 = L.Divide(s1, divisor);
+                s2 = L.Divide(s2, divisor);
+                s3 = L.Divide(s3, divisor);
+            }
+
+            // no call between them, around which all registers would be saved
             byte* y = output + i * E.Size;
-            nonFinite += Write<E>(s0, limit, y) + Write<E>(s1, limit, y + Lanes * E.Size) + Write<E>(s2, limit, y + 2 * Lanes * E.Size) + Write<E>(s3, limit, y + 3 * Lanes * E.Size);
+            if (!(TryWrite<E>(s0, limit, y) & TryWrite<E>(s1, limit, y + Lanes * E.Size) & TryWrite<E>(s2, limit, y + 2 * Lanes * E.Size) & TryWrite<E>(s3, limit, y + 3 * Lanes * E.Size)))
+            {
+                L.Store(s0, sums);
+                L.Store(s1, sums + Lanes);
+                L.Store(s2, sums + 2 * Lanes);
+                L.Store(s3, sums + 3 * Lanes);
+                nonFinite += FinishSome<E>(sums, 1, y, 4 * Lanes);
+            }
         }
 
         return i < count ? nonFinite + CombineRest<E, C>(terms, offset, i, count, output) : nonFinite;
@@ -139,7 +148,7 @@ internal sealed unsafe partial class SimdVerbs<L>
         where E : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
-        L divisor = L.Broadcast(terms.Divisor), limit = L.Broadcast(E.Limit);
+        double* sums = stackalloc double[Lanes];
         long nonFinite = 0;
         nint i = start;
         for (; i <= count - Lanes; i += Lanes)
@@ -149,7 +158,8 @@ internal sealed unsafe partial class SimdVerbs<L>
                 sum = L.FusedMultiplyAdd(C.From(terms.Coefficients + k * terms.Stride).At(i), E.Load<L>((byte*)terms.Inputs[k].Data + (offset + i * E.Size)), sum);
             if (terms.Scales != null)
                 sum = L.Multiply(C.From(terms.Scales).At(i), sum);
-            nonFinite += Write<E>(L.Divide(sum, divisor), limit, output + i * E.Size);
+            L.Store(sum, sums);
+            nonFinite += FinishSome<E>(sums, terms.Divisor, output + i * E.Size, Lanes);
         }
 
         if (i < count)
@@ -164,7 +174,6 @@ internal sealed unsafe partial class SimdVerbs<L>
 
             if (terms.Scales != null)
                 sum = L.Multiply(C.From(terms.Scales).Rest(i, rest), sum);
-            double* sums = stackalloc double[Lanes];
             L.Store(sum, sums);
             nonFinite += FinishSome<E>(sums, terms.Divisor, output + i * E.Size, rest);
         }
@@ -172,20 +181,10 @@ internal sealed unsafe partial class SimdVerbs<L>
         return nonFinite;
     }
 
-    /// <summary>Rounds and writes eight elements; returns how many are not finite.</summary>
+    /// <summary>Rounds and writes eight elements by the shortest way, or says that it does not serve.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static int Write<E>(L value, L limit, byte* target) where E : struct, IElement
-    {
-        uint finite = L.LessThanBits(L.Abs(value), limit);
-        if (finite == 0xFF)
-        {
-            E.StoreFinite(value, target);
-            return 0;
-        }
-
-        E.Store(value, target);
-        return Lanes - (int)uint.PopCount(finite);
-    }
+    private static bool TryWrite<E>(L value, L limit, byte* target) where E : struct, IElement =>
+        L.LessThanBits(L.Abs(value), limit) == 0xFF && E.TryStore(value, target);
 
     /// <summary>Any number of inputs of any types: sums of a tile of elements, which stays in a cache, a few inputs at a time.</summary>
     [SkipLocalsInit]
@@ -401,22 +400,27 @@ internal sealed unsafe partial class SimdVerbs<L>
             L y = L.Load(tile + i);
             if (divide)
                 y = L.Divide(y, by);
-            if (L.LessThanBits(L.Abs(y), limit) == 0xFF)
-                E.StoreFinite(y, output + i * E.Size);
-            else
+            if (!TryWrite<E>(y, limit, output + i * E.Size))
                 nonFinite += FinishSome<E>(tile + i, divisor, output + i * E.Size, Lanes);
         }
 
         return i < count ? nonFinite + FinishSome<E>(tile + i, divisor, output + i * E.Size, count - (int)i) : nonFinite;
     }
 
-    /// <summary>The same for up to eight elements, finite or not.</summary>
+    /// <summary>The same for a few elements of any kind. The tile has room up to a multiple of eight.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static long FinishSome<E>(double* tile, double divisor, byte* output, int count) where E : struct, IElement
     {
-        L y = L.Divide(L.Load(tile), L.Broadcast(divisor));
-        Partial<L>.Store<E>(y, output, count);
-        return count - uint.PopCount(L.LessThanBits(L.Abs(y), L.Broadcast(E.Limit)) & (1u << count) - 1);
+        long nonFinite = count;
+        for (int i = 0; i < count; i += Lanes)
+        {
+            int some = Math.Min(Lanes, count - i);
+            L y = L.Divide(L.Load(tile + i), L.Broadcast(divisor));
+            Partial<L>.Store<E>(y, output + i * E.Size, some);
+            nonFinite -= uint.PopCount(L.LessThanBits(L.Abs(y), L.Broadcast(E.Limit)) & (1u << some) - 1);
+        }
+
+        return nonFinite;
     }
 
     /// <summary>A row of a tile times its groups' scales.</summary>
