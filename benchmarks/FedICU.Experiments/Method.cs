@@ -20,7 +20,7 @@ internal enum StepRule
     Fixed,
     /// <summary>FedExP (Jhunjhunwala et al. 2023): max(1, mean_k |d_k|^2 / (2 |D|^2)), d_k the clients' updates, D the aggregate's.</summary>
     FedExP,
-    /// <summary>Ours: sqrt(mean_k |d_k| / |D|): what the mean of unlike updates loses of their length is given back by half, in logarithms.</summary>
+    /// <summary>Ours: sqrt(mean_k |d_k| / |D|), d_k what was sent: what the mean of unlike updates loses of their length is given back by half, in logarithms.</summary>
     Consensus,
 }
 
@@ -84,7 +84,6 @@ internal sealed record Method(string Name, string Group, string Does)
         {
             Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true,
         },
-        new("product-step", "ours", "mean of B A, truncated, step by consensus") { Product = true, StepRule = StepRule.Consensus },
     ];
 
     /// <summary>Those of the short run.</summary>

@@ -11,22 +11,26 @@ using static TorchSharp.torch;
 namespace FedICU.Experiments;
 
 /// <summary>What all runs have in common.</summary>
-internal sealed record ExperimentOptions(int Rounds, int Steps, int Rows, double LearningRate);
+internal sealed record ExperimentOptions(int Rounds, int Steps, int Rows, double LearningRate, int Pretraining)
+{
+    /// <summary>What figures that are compared must agree in; rounds may be added.</summary>
+    public string Name => $"base-{Pretraining}-steps-{Steps}-rate-{LearningRate}";
+}
 
 internal static class Program
 {
     private static int Main(string[] args)
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-        var quick = new Option<bool>("--quick") { Description = "Five minutes: one seed, three rounds, a few methods." };
+        var quick = new Option<bool>("--quick") { Description = "Five minutes: one seed, two rounds, a few methods." };
         var data = new Option<string?>("--data") { Description = "A folder with a folder for each domain, with train.txt(.gz) and test.txt(.gz), one called general. Default: the SDK's messages in four languages." };
         var seeds = new Option<int?>("--seeds") { Description = "How many seeds. Default: 3, with --quick 1." };
-        var rounds = new Option<int?>("--rounds") { Description = "Rounds. Default: 8, with --quick 3." };
+        var rounds = new Option<int?>("--rounds") { Description = "Rounds. Default: 6, with --quick 2." };
         var steps = new Option<int>("--steps") { Description = "Steps of a client in a round.", DefaultValueFactory = _ => 25 };
         var rate = new Option<double>("--learning-rate") { Description = "AdamW's.", DefaultValueFactory = _ => 2e-3 };
         var methods = new Option<string>("--methods") { Description = "Methods whose name the regular expression matches as a whole. Default: all, with --quick a few." };
         var scenarios = new Option<string>("--scenarios") { Description = $"Of {string.Join(", ", Scenario.All.Select(scenario => scenario.Name))}, as --methods.", DefaultValueFactory = _ => "domains" };
-        var pretrain = new Option<int?>("--pretrain") { Description = "Steps of the base's training. Default: 2000, with --quick 250." };
+        var pretrain = new Option<int?>("--pretrain") { Description = "Steps of the base's training. Default: 2000, with --quick 150." };
         var output = new Option<string>("--out") { Description = "Results, checkpoints, plots; what is there is gone on from.", DefaultValueFactory = _ => Path.Combine("artifacts", "experiments") };
         var show = new Option<bool>("--show") { Description = "Runs nothing: tables and plots of the results." };
         var command = new RootCommand("Does FedICU keep what averaging forgets? Federated LoRA of a small language model, method beside method. A run that is stopped goes on where it was.")
@@ -37,7 +41,7 @@ internal static class Program
         {
             bool few = parsed.GetValue(quick);
             string only = parsed.GetValue(methods) ?? (few ? string.Join('|', Method.Quick.Select(Regex.Escape)) : ".*");
-            var options = new ExperimentOptions(parsed.GetValue(rounds) ?? (few ? 3 : 8), parsed.GetValue(steps), 16, parsed.GetValue(rate));
+            var options = new ExperimentOptions(parsed.GetValue(rounds) ?? (few ? 2 : 6), parsed.GetValue(steps), 16, parsed.GetValue(rate), parsed.GetValue(pretrain) ?? (few ? 150 : 2000));
             string folder = Path.Combine(parsed.GetValue(output)!, few ? "quick" : "");
             try
             {
@@ -46,7 +50,7 @@ internal static class Program
                 Scenario[] which = [.. Scenario.All.Where(scenario => Regex.IsMatch(scenario.Name, $"^({parsed.GetValue(scenarios)})$"))];
                 if (chosen.Length == 0 || which.Length == 0)
                     throw new NoTextException($"No {(chosen.Length == 0 ? "method" : "scenario")} has such a name; there are {string.Join(", ", chosen.Length == 0 ? Method.All.Select(method => method.Name) : Scenario.All.Select(scenario => scenario.Name))}.");
-                return Execute(options, folder, parsed.GetValue(data), few, parsed.GetValue(seeds) ?? (few ? 1 : 3), parsed.GetValue(pretrain) ?? (few ? 250 : 2000), chosen, which, parsed.GetValue(show), cancellationToken);
+                return Execute(options, folder, parsed.GetValue(data), few, parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, parsed.GetValue(show), cancellationToken);
             }
             catch (Exception e) when (e is NoTextException or FedIcuException or IOException or DllNotFoundException)
             {
@@ -63,10 +67,10 @@ internal static class Program
     }
 
     private static int Execute(
-        ExperimentOptions options, string folder, string? data, bool quick, int seeds, int pretrain, Method[] methods, Scenario[] scenarios, bool show, CancellationToken cancellationToken)
+        ExperimentOptions options, string folder, string? data, bool quick, int seeds, Method[] methods, Scenario[] scenarios, bool show, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(folder);
-        string basePath = Path.Combine(folder, $"base-{(data is null ? "sdk" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(data))))}.safetensors");
+        string basePath = Path.Combine(folder, $"base-{(data is null ? "sdk" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(data))))}-{options.Pretraining}.safetensors");
         BytePair? encoding = null;
         Dictionary<string, Tensor>? weights = File.Exists(basePath) ? LoadBase(basePath, out encoding) : null;
         Corpus corpus = Corpus.Read(data, quick ? 12 << 10 : 32 << 10, encoding);
@@ -75,7 +79,7 @@ internal static class Program
         {
             AnsiConsole.Progress().Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).Start(progress =>
             {
-                Transformer model = weights is null ? Pretrain(corpus, pretrain, basePath, progress, cancellationToken) : new Transformer(weights);
+                Transformer model = weights is null ? Pretrain(corpus, options.Pretraining, basePath, progress, cancellationToken) : new Transformer(weights);
                 ProgressTask all = progress.AddTask($"{methods.Length} methods, {scenarios.Length} scenarios, {seeds} seeds", maxValue: methods.Length * scenarios.Length * seeds * (options.Rounds + 1));
                 // a seed after the other, so that what was stopped can be compared
                 foreach ((int seed, Scenario scenario, Method method) in from seed in Enumerable.Range(1, seeds) from scenario in scenarios from method in methods select (seed, scenario, method))
@@ -90,7 +94,7 @@ internal static class Program
         using StreamWriter tables = File.CreateText(Path.Combine(folder, "tables.md"));
         foreach (Scenario scenario in scenarios)
         {
-            var summary = new Summary(results, corpus.Source, scenario.Name, options.Rounds);
+            var summary = new Summary(results, options, corpus.Source, scenario.Name);
             string table = summary.Table();
             Console.WriteLine(table);
             tables.WriteLine(table);

@@ -5,6 +5,9 @@ namespace FedICU.Experiments;
 /// <summary>What was measured after a round; 0 is before the first.</summary>
 internal sealed record RoundResult
 {
+    /// <summary>What the runs have in common: <see cref="ExperimentOptions.Name"/>.</summary>
+    public required string Options { get; init; }
+
     public required string Corpus { get; init; }
 
     public required string Scenario { get; init; }
@@ -68,7 +71,8 @@ internal sealed class ResultFile
             }
         }
 
-        File.WriteAllLines(path, _rows.Select(row => JsonSerializer.Serialize(row, Json)));
+        if (_rows.Count < File.ReadLines(path).Count())
+            Write();
     }
 
     public IReadOnlyList<RoundResult> Rows => _rows;
@@ -79,6 +83,15 @@ internal sealed class ResultFile
         File.AppendAllText(_path, JsonSerializer.Serialize(row, Json) + "\n");
     }
 
-    public List<RoundResult> Of(string corpus, string scenario, string method, int seed) =>
-        [.. _rows.Where(row => (row.Corpus, row.Scenario, row.Method, row.Seed) == (corpus, scenario, method, seed)).DistinctBy(row => row.Round).OrderBy(row => row.Round)];
+    /// <summary>Takes rows out, to measure them again.</summary>
+    public void Remove(IReadOnlyCollection<RoundResult> rows)
+    {
+        _rows.RemoveAll(rows.Contains);
+        Write();
+    }
+
+    public List<RoundResult> Of(string options, string corpus, string scenario, string method, int seed) =>
+        [.. _rows.Where(row => (row.Options, row.Corpus, row.Scenario, row.Method, row.Seed) == (options, corpus, scenario, method, seed)).OrderBy(row => row.Round)];
+
+    private void Write() => File.WriteAllLines(_path, _rows.Select(row => JsonSerializer.Serialize(row, Json)));
 }

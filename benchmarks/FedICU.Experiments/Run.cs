@@ -11,7 +11,7 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
     private const string GlobalFile = "global.safetensors";
 
     private readonly IReadOnlyList<ExperimentClient> _clients = scenario.Make(corpus, options.Steps, seed);
-    private readonly string _checkpoints = Path.Combine(folder, "checkpoints", $"{corpus.Source}-{scenario.Name}-{method.Name}-{seed}");
+    private readonly string _checkpoints = Path.Combine(folder, "checkpoints", options.Name, $"{corpus.Source}-{scenario.Name}-{method.Name}-{seed}");
     // of a federation and the centre one, of clients that stay alone one each
     private readonly List<Adapter> _adapters = [];
     private readonly Dictionary<int, MemorySink> _momenta = [];
@@ -53,20 +53,18 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
     {
         if (method.Kind == MethodKind.Central)
         {
-            Replace(0, Train(_adapters[0], Pooled(), _clients.Sum(client => client.Steps), RandomOf(round, -1), cancellationToken));
+            Replace(0, Train(_adapters[0], Pooled(), Chosen(round).Sum(k => _clients[k].Steps), RandomOf(round, -1), cancellationToken));
             return (1, 0, null);
         }
 
-        ForEach(Enumerable.Range(0, _clients.Count), k => Replace(k, Train(_adapters[k], _clients[k], _clients[k].Steps, RandomOf(round, k), cancellationToken)), cancellationToken);
+        ForEach(Chosen(round), k => Replace(k, Train(_adapters[k], _clients[k], _clients[k].Steps, RandomOf(round, k), cancellationToken)), cancellationToken);
         return (1, 0, null);
     }
 
     private (double, double, RoundReport?) Federate(int round, CancellationToken cancellationToken)
     {
         Adapter received = _adapters[0];
-        int[] chosen = [.. Enumerable.Range(0, _clients.Count)];
-        RandomOf(round, -2).Shuffle(chosen);
-        chosen = [.. chosen.Take((int)Math.Ceiling(scenario.Participation * _clients.Count)).Order()];
+        int[] chosen = Chosen(round);
         var trained = new Adapter[_clients.Count];
         ForEach(chosen, k => trained[k] = Train(received, _clients[k], _clients[k].Steps, RandomOf(round, k), cancellationToken), cancellationToken);
         using var global = new StateDictModel(received.Factors);
@@ -93,7 +91,7 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         double milliseconds = time.Elapsed.TotalMilliseconds;
         using var made = new Adapter(sink.StateDict);
         using Adapter target = method.Product ? Products(chosen, trained) : made.Clone();
-        double step = Server.Step(method, received, target, [.. chosen.Select(k => trained[k])]);
+        double step = Server.Step(method, received, target, report);
         Adapter next = Server.Move(received, target, step);
         Array.ForEach(locals, local => local.Dispose());
         uploads.ForEach(upload => upload.Dispose());
@@ -101,6 +99,14 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
             trained[k].Dispose();
         Replace(0, next);
         return (step, milliseconds, report);
+    }
+
+    /// <summary>The clients that train in a round, the same for every method.</summary>
+    private int[] Chosen(int round)
+    {
+        int[] clients = [.. Enumerable.Range(0, _clients.Count)];
+        RandomOf(round, -2).Shuffle(clients);
+        return [.. clients.Take((int)Math.Ceiling(scenario.Participation * _clients.Count)).Order()];
     }
 
     private MemorySink Masked(int k, int round, TensorSource received, TensorSource trained, Dictionary<string, string> settings)
@@ -162,6 +168,7 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         IEnumerable<TensorClientReport> parts = report?.Tensors.SelectMany(tensor => tensor.Clients) ?? [];
         results.Add(new RoundResult
         {
+            Options = options.Name,
             Corpus = corpus.Source,
             Scenario = scenario.Name,
             Method = method.Name,
@@ -196,15 +203,21 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         using Adapter start = Adapter.Random(new Random(seed));
         for (int i = 0; i < (method.Kind == MethodKind.Local ? _clients.Count : 1); i++)
             _adapters.Add(start.Clone());
-        List<RoundResult> rows = results.Of(corpus.Source, scenario.Name, method.Name, seed);
+        List<RoundResult> rows = results.Of(options.Name, corpus.Source, scenario.Name, method.Name, seed);
         if (rows.Count == 0)
             return -1;
         RoundResult last = rows[^1];
         if (last.Round >= options.Rounds || method.Kind == MethodKind.Base)
             return int.MaxValue;
         string state = Path.Combine(_checkpoints, $"{last.Round}");
-        if (last.Round == 0 || !Directory.Exists(state))
+        if (last.Round == 0)
             return 0;
+        if (!Directory.Exists(state))
+        {
+            results.Remove(rows);
+            return -1;
+        }
+
         (_sent, _whole) = (last.Sent, last.Whole);
         for (int i = 0; i < _adapters.Count; i++)
             Replace(i, Load(Path.Combine(state, $"{i}-{GlobalFile}")));

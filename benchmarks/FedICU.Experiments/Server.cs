@@ -7,13 +7,14 @@ namespace FedICU.Experiments;
 internal static class Server
 {
     /// <summary>How far a method's server goes.</summary>
-    public static double Step(Method method, Adapter received, Adapter target, IReadOnlyList<Adapter> trained)
+    public static double Step(Method method, Adapter received, Adapter target, RoundReport report)
     {
         using DisposeScope scope = NewDisposeScope();
         double aggregate = Square(received, target);
         if (method.StepRule == StepRule.Fixed || aggregate == 0)
             return method.Step;
-        double[] squares = [.. trained.Select(client => Square(received, client))];
+        // of what the server has: masked updates are shorter than what was trained
+        double[] squares = [.. report.Tensors.SelectMany(tensor => tensor.Clients).GroupBy(client => client.Id).Select(client => client.Sum(part => Math.Pow(part.UpdateNorm ?? 0, 2)))];
         return method.StepRule == StepRule.FedExP ? Math.Max(1, squares.Average() / (2 * aggregate)) : Math.Sqrt(squares.Average(Math.Sqrt) / Math.Sqrt(aggregate));
     }
 

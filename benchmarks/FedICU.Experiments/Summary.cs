@@ -15,19 +15,19 @@ internal sealed record MethodSummary(Method Method, int Round, IReadOnlyList<int
 /// <summary>Results of a corpus and scenario, method by method.</summary>
 internal sealed class Summary
 {
-    private readonly ResultFile _results;
+    private readonly List<RoundResult> _rows;
 
-    public Summary(ResultFile results, string corpus, string scenario, int rounds)
+    public Summary(ResultFile results, ExperimentOptions options, string corpus, string scenario)
     {
-        (_results, Corpus, Scenario) = (results, corpus, scenario);
+        (Corpus, Scenario) = (corpus, scenario);
+        _rows = [.. results.Rows.Where(row => row.Options == options.Name && row.Corpus == corpus && row.Scenario == scenario)];
         foreach (Method method in Method.All)
         {
-            int[] seeds = [.. results.Rows.Where(row => row.Corpus == corpus && row.Scenario == scenario && row.Method == method.Name).Select(row => row.Seed).Distinct().Order()];
-            RoundResult[] last = [.. seeds.Select(seed => results.Of(corpus, scenario, method.Name, seed)).Select(rows => method.Kind == MethodKind.Base ? rows[0] : rows[^1]).Where(row => row.Round == rounds || method.Kind == MethodKind.Base)];
+            RoundResult[] last = [.. _rows.Where(row => row.Method == method.Name && row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds)).OrderBy(row => row.Seed)];
             if (last.Length > 0)
             {
                 Methods.Add(new MethodSummary(
-                    method, rounds, [.. last.Select(row => row.Seed)], [.. last.Select(row => row.Domain)], [.. last.Select(row => row.General)], [.. last.Select(row => row.Domains.Max())],
+                    method, options.Rounds, [.. last.Select(row => row.Seed)], [.. last.Select(row => row.Domain)], [.. last.Select(row => row.General)], [.. last.Select(row => row.Domains.Max())],
                     [.. last.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. last.Select(row => (double)row.Sent)], [.. last.Select(row => row.Cosine)], [.. last.Select(row => row.AggregationMilliseconds)]));
             }
         }
@@ -46,7 +46,7 @@ internal sealed class Summary
 
     /// <summary>The domains' bits per byte after each round, the mean over seeds.</summary>
     public List<(int Round, double Bits)> Curve(string method) =>
-        [.. _results.Rows.Where(row => row.Corpus == Corpus && row.Scenario == Scenario && row.Method == method).GroupBy(row => row.Round).OrderBy(group => group.Key).Select(group => (group.Key, group.Average(row => row.Domain)))];
+        [.. _rows.Where(row => row.Method == method).GroupBy(row => row.Round).OrderBy(group => group.Key).Select(group => (group.Key, group.Average(row => row.Domain)))];
 
     /// <summary>The methods that no other beats in both of two figures, of which less is better.</summary>
     public static List<MethodSummary> Front(IEnumerable<MethodSummary> methods, Func<MethodSummary, double> first, Func<MethodSummary, double> second)

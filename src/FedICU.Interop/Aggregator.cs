@@ -87,13 +87,13 @@ internal sealed class Aggregator : IDisposable
     {
         if (double.IsNaN(weight))
             weight = 1;
-        Take(ClientUpdate.FromTensors(client, tensors.Model, examples: weight, kind: kind), tensors, borrowed ? $"client '{client}'" : null);
+        Take(() => ClientUpdate.FromTensors(client, tensors.Model, examples: weight, kind: kind), tensors, borrowed ? $"client '{client}'" : null);
     }
 
     public void AddUpdate(string client, double weight, CallerTensors tensors, bool borrowed) =>
-        Take(ClientUpdate.FromTensors(client, tensors.Model, double.IsNaN(weight) ? null : weight), tensors, borrowed ? $"client '{client}'" : null);
+        Take(() => ClientUpdate.FromTensors(client, tensors.Model, double.IsNaN(weight) ? null : weight), tensors, borrowed ? $"client '{client}'" : null);
 
-    public void Add(string client, double weight, string path) => Take(ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
+    public void Add(string client, double weight, string path) => Take(() => ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
 
     public void Finish(List<(TensorInfo Info, nint Data)> places)
     {
@@ -168,8 +168,9 @@ internal sealed class Aggregator : IDisposable
         Borrow(source, lender);
     });
 
-    private void Take(ClientUpdate update, CallerTensors? held, string? lender) => Hold(held, () =>
+    private void Take(Func<ClientUpdate> make, CallerTensors? held, string? lender) => Hold(held, () =>
     {
+        ClientUpdate update = make();
         if (_updates.Exists(other => other.Id == update.Id))
             throw new ArgumentException($"Client '{update.Id}' was added already.");
         _updates.Add(update);

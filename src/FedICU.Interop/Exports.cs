@@ -98,6 +98,8 @@ public static unsafe class Exports
         string id = Text(client, "client");
         Dictionary<string, string> says = Parse(metadata, "metadata", InteropJson.Default.DictionaryStringString);
         bool borrowed = ReadFlags(flags, Borrow) != 0;
+        if (says.FirstOrDefault(pair => pair.Value is null) is { Key: { } empty })
+            throw new ArgumentException($"Client '{id}': its metadata's '{empty}' is null; a string was expected.");
         aggregator.AddUpdate(id, weight, new CallerTensors((NativeTensor*)tensors, count, !borrowed, says), borrowed);
     });
 
@@ -149,7 +151,7 @@ public static unsafe class Exports
 
     /// <summary>fedicu_update_save.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_save")]
-    public static int UpdateSave(long update, byte* path) => Run(() => Handles.Get<Update>(update).Model.SaveTo(TensorSink.ToFile(Text(path, "path"))));
+    public static int UpdateSave(long update, byte* path) => Run(() => Handles.Get<Update>(update).Save(Text(path, "path")));
 
     /// <summary>fedicu_update_destroy.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_destroy")]

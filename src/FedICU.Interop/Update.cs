@@ -10,6 +10,8 @@ internal sealed unsafe class Update : IDisposable
 {
     private readonly MemorySink _sink;
     private readonly List<nint> _descriptions = [];
+    private readonly Lock _gate = new();
+    private bool _disposed;
 
     private Update(MemorySink sink) => _sink = sink;
 
@@ -41,6 +43,22 @@ internal sealed unsafe class Update : IDisposable
     /// <summary>Tensor i, in memory that is the update's.</summary>
     public NativeTensor Describe(long i)
     {
+        lock (_gate)
+            return DescribeAlive(i);
+    }
+
+    public void Save(string path)
+    {
+        lock (_gate)
+        {
+            RequireAlive();
+            Model.SaveTo(TensorSink.ToFile(path));
+        }
+    }
+
+    private NativeTensor DescribeAlive(long i)
+    {
+        RequireAlive();
         if (i < 0 || i >= Model.Tensors.Count)
             throw new ArgumentException($"The update has no tensor {i}; one from 0 to {Model.Tensors.Count - 1} was expected.");
         TensorInfo info = Model.Tensors[(int)i];
@@ -48,8 +66,7 @@ internal sealed unsafe class Update : IDisposable
         byte[] name = Encoding.UTF8.GetBytes(info.Name + '\0'), type = Encoding.UTF8.GetBytes(info.DType.SafetensorsName + '\0');
         int lengths = info.Shape.Rank * sizeof(long);
         byte* description = (byte*)NativeMemory.Alloc((nuint)(lengths + name.Length + type.Length));
-        lock (_descriptions)
-            _descriptions.Add((nint)description);
+        _descriptions.Add((nint)description);
         info.Shape.Dimensions.CopyTo(new Span<long>(description, info.Shape.Rank));
         name.CopyTo(new Span<byte>(description + lengths, name.Length));
         type.CopyTo(new Span<byte>(description + lengths + name.Length, type.Length));
@@ -66,9 +83,19 @@ internal sealed unsafe class Update : IDisposable
 
     public void Dispose()
     {
-        _descriptions.ForEach(description => NativeMemory.Free((void*)description));
-        _descriptions.Clear();
-        _sink.Dispose();
+        lock (_gate)
+        {
+            _disposed = true;
+            _descriptions.ForEach(description => NativeMemory.Free((void*)description));
+            _descriptions.Clear();
+            _sink.Dispose();
+        }
+    }
+
+    private void RequireAlive()
+    {
+        if (_disposed)
+            throw new ArgumentException("The update was destroyed.");
     }
 }
 

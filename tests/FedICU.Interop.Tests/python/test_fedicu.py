@@ -113,6 +113,9 @@ class AggregatorTests(unittest.TestCase):
                     file.write(whole[:cut])
                 with self.assertRaisesRegex(fedicu.InvalidModelError, "cut': tensor 'w'|cut': tensor 'b'"):
                     fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {name: fedicu.FileTensor(os.path.join(folder, "cut"), name) for name in received})])
+            with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Tensor 'w' is one of a file"):
+                fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)], out=named)
+            self.assertEqual(fedicu.mask(named, received, mask="top=0.25").metadata, fedicu.mask(trained, received, mask="top=0.25").metadata)
             with self.assertRaisesRegex(fedicu.InvalidArgumentError, "out is missing"):
                 fedicu.Aggregator("fedavg").aggregate(named, [("a", 1, trained)])
 
@@ -201,6 +204,8 @@ class ClientTests(unittest.TestCase):
                 with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient 'c0'.*'w'.*no shape"):
                     metadata = {key: value for key, value in updates[0].metadata.items() if "shape" not in key}
                     aggregator.aggregate(model, [("c0", 1, fedicu.MaskedUpdate(updates[0].tensors, updates[0].dtypes, metadata))])
+                with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Client 'c0': its metadata's 'fedicu.shape.w' is null"):
+                    aggregator.aggregate(model, [("c0", 1, fedicu.MaskedUpdate(updates[0].tensors, updates[0].dtypes, {**metadata, "fedicu.shape.w": None}))])
 
     def test_the_proximal_term_and_its_gradient(self):
         received, trained = models(1, dtype=np.float64)

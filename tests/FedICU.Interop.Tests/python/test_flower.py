@@ -199,8 +199,14 @@ class FlowerTests(unittest.TestCase):
         flower.configure_train(1, record(received), {}, None)
         cut = reply(7, trained, 1)
         cut.content.array_records["arrays"]["w"].data = cut.content.array_records["arrays"]["w"].data[:100]
-        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Tensor 'w': its 100 bytes are not an array"):
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Client '7', tensor 'w': its 100 bytes are not an array"):
             flower.aggregate_train(1, [cut])
+        for shape in ((2**70,), (2**32, 2**32), (-1, 4)):
+            broken, header = reply(7, trained, 1), io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            broken.content.array_records["arrays"]["w"].data = header.getvalue() + bytes(64)
+            with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Client '7', tensor 'w': its 192 bytes are not an array"):
+                flower.aggregate_train(1, [broken])
         from fedicu._wire import pack
 
         update = fedicu.mask(received, trained, mask="top=0.25")

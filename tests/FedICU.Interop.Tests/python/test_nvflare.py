@@ -79,6 +79,7 @@ def install():
     modules = {name: types.ModuleType(name) for name in names}
     modules[names[3]].FLModel, modules[names[3]].ParamsType, modules[names[5]].ModelAggregator = FLModel, ParamsType, ModelAggregator
     modules[names[7]].DataKind, modules[names[8]].DXOFilter = DataKind, DXOFilter
+    modules[names[4]].weighted_aggregation_helper = modules[names[9]]
     modules[names[9]].WeightedAggregationHelper, modules[names[11]].FedAvg = WeightedAggregationHelper, FedAvg
     sys.modules.update(modules)
 
@@ -111,6 +112,8 @@ class NvflareTests(unittest.TestCase):
         aggregator = FedICUModelAggregator(strategy)
         context = Context() if received is None else Context(global_model={"weights": received, "meta": {}})
         for model in models:
+            # what ScatterAndGather hands over names its sender
+            model.get_peer_prop = lambda key, default, name=model.meta.pop("client_name", None): name if key == "__identity_name__" else default
             aggregator.accept(model, context)
         return aggregator.aggregate_model()
 
@@ -136,7 +139,7 @@ class NvflareTests(unittest.TestCase):
         clients = [sent(k, trained[k - 1]) for k in (1, 3)]
         self.assertIsNone(self.round("fedavg", received, clients).metrics)
         for loss, model in enumerate(clients):
-            model.metrics = {"loss": float(loss), "name": "text"}
+            model.metrics = {"loss": np.float32(loss), "name": "text"}
         self.assertEqual(self.round("fedavg", received, clients).metrics, {"loss": 0.75})
 
     def test_a_first_models_context_is_not_taken_for_every_rounds(self):

@@ -80,7 +80,7 @@ class Update:
 
 
 class Aggregator:
-    """A strategy with its options, which aggregates round after round. Calls from several threads wait for each other; :meth:`abort` waits for none.
+    """A strategy with its options, which aggregates round after round. Rounds of several threads wait for each other; :meth:`abort` waits for none.
 
     strategy: "fedavg", "fedprox", "fedicu". settings: the options of the command line's --set, dashes as underscores: tau=0.5, on_nonfinite="drop-client".
     threads: how many compute, 0 one for each processor. backend: "simd" (default), "auto", "cuda", "opencl", "reference", where the library has them.
@@ -90,6 +90,8 @@ class Aggregator:
     def __init__(self, strategy: str = "fedicu", *, threads: int = 0, backend: str | None = None, statistics: bool = False, **settings: Any) -> None:
         self._handle = 0
         self.strategy = strategy
+        self._round = threading.Lock()
+        self._aborted = False
         self._native = _native_library()
         options = _native.settings_json(
             strategy=strategy, threads=threads, backend=backend, statistics=statistics, settings=_texts(settings))
@@ -104,6 +106,16 @@ class Aggregator:
         """
         if out is None and (not isinstance(global_model, Mapping) or any(isinstance(value, FileTensor) for value in global_model.values())):
             raise InvalidArgumentError("out is missing: the result of a model in files goes to a path or to tensors that are given.")
+        with self._round:
+            self._aborted = False
+            try:
+                return self._aggregate(global_model, updates, round, out)
+            except WrongStateError as error:
+                if self._aborted:
+                    raise AbortedError("The round was aborted.") from error
+                raise
+
+    def _aggregate(self, global_model: Model, updates: Iterable[Update | tuple[Any, ...]], round: int | None, out: Model | None) -> Any:
         alive: list[Borrowed] = []
         self._native.call("begin_round", self._handle, -1 if round is None else round)
         try:
@@ -154,6 +166,7 @@ class Aggregator:
 
     def abort(self) -> None:
         """Ends a round under way on another thread, with :class:`AbortedError` there."""
+        self._aborted = True
         self._native.call("abort", self._handle)
 
     def close(self) -> None:

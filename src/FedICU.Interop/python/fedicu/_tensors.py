@@ -64,7 +64,7 @@ class FileTensor:
 
 def dtype_of(value: Any) -> str | None:
     """The safetensors type of an array or tensor; None where there is none."""
-    return _FROM_TORCH.get(str(value.dtype)) if is_torch(value) else _FROM_NUMPY.get(value.dtype.name)
+    return _FROM_TORCH.get(str(value.dtype)) if is_torch(value) else _FROM_NUMPY.get(np.asarray(value).dtype.name)
 
 
 class Borrowed:
@@ -85,6 +85,8 @@ class Borrowed:
 
     def _describe(self, entry: Tensor, name: str, value: Any, writable: bool, dtype: str | None) -> None:
         if isinstance(value, FileTensor):
+            if writable:
+                raise InvalidArgumentError(f"Tensor '{name}' is one of a file; results are written to tensors in memory, or to a path.")
             self._alive.append(value)
             value, dtype = value.open()
         if is_torch(value):
@@ -130,6 +132,8 @@ def own_copy(value: Any) -> Any:
 
 def momentum_like(value: Any) -> Any:
     """Zeros of the momentum's type: float64 for float64, else float32."""
+    if isinstance(value, FileTensor):
+        value = value.open()[0]
     wide = str(value.dtype).endswith("float64")
     if is_torch(value):
         torch = sys.modules["torch"]

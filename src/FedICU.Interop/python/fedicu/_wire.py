@@ -29,7 +29,7 @@ def pack(update: MaskedUpdate, names: Iterable[str]) -> dict[str, np.ndarray]:
         for name in names}
 
 
-def unpack(client: str, arrays: Mapping[str, Any], received: Mapping[str, Any]) -> Mapping[str, Any] | MaskedUpdate:
+def unpack(client: str, arrays: Mapping[str, Any], received: Mapping[str, Any], delta: bool = False) -> Mapping[str, Any] | MaskedUpdate:
     """What :func:`pack` made, in its memory, with the types and shapes of the model that clients received; arrays of which none is packed are returned as they are."""
     tensors: dict[str, Any] = {}
     dtypes: dict[str, str] = {}
@@ -41,13 +41,14 @@ def unpack(client: str, arrays: Mapping[str, Any], received: Mapping[str, Any]) 
             raise InvalidArgumentError(f"Client '{client}', tensor '{name}' is packed, and the model that it was made against has no such tensor or is not known.")
         if not _is_packed(array) or dtype not in ("F64", "F32", "F16", "BF16"):
             tensors[name] = array
-            if dtype == "BF16" and not is_torch(array) and array.dtype == np.uint16:
+            if dtype == "BF16" and isinstance(array, np.ndarray) and array.dtype == np.uint16:
                 dtypes[name] = dtype
             continue
         base = array[len(_MAGIC):_HEADER].tobytes().rstrip(b"\0").decode("ascii", "replace")
         if metadata.setdefault(_BASE, base) != base:
             raise InvalidArgumentError(f"Client '{client}': its tensors were made against {metadata[_BASE]} and, '{name}', against {base}; one model was expected.")
-        bits = (math.prod(like.shape) + 7) // 8
+        shape = np.shape(like)
+        bits = (math.prod(shape) + 7) // 8
         stored = np.dtype(TO_NUMPY.get(dtype, "uint16"))
         nbytes = array.size - _HEADER - bits
         if nbytes < 0 or nbytes % stored.itemsize:
@@ -56,10 +57,10 @@ def unpack(client: str, arrays: Mapping[str, Any], received: Mapping[str, Any]) 
         tensors[name + _VALUES] = array[_HEADER:_HEADER + nbytes].view(stored)
         tensors[name + _MASK] = array[_HEADER + nbytes:]
         dtypes[name + _VALUES] = dtype
-        metadata[_SHAPE + name] = str(list(like.shape))
+        metadata[_SHAPE + name] = str(list(shape))
     if not metadata and not dtypes:
         return arrays
-    return MaskedUpdate(tensors, dtypes, {**metadata, _UPDATE: "sparse" if metadata else "full"})
+    return MaskedUpdate(tensors, dtypes, {**metadata, _UPDATE: "sparse" if metadata else "delta" if delta else "full"})
 
 
 def masked(received: Mapping[str, Any], trained: Mapping[str, Any], momentum: Mapping[str, Any] | None, server_round: Any, settings: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:

@@ -12,6 +12,7 @@ Everything but the aggregation is FedAvg's own: sampling, weighting key, metrics
 from __future__ import annotations
 
 import io
+import math
 from typing import Any, Iterable, Mapping
 
 import numpy as np
@@ -25,8 +26,8 @@ _STYPE = "numpy.ndarray"
 _MOMENTUM = "fedicu.momentum"
 
 
-def _view(name: str, data: bytes) -> np.ndarray:
-    """The array in the bytes of numpy's save, where they lie."""
+def _view(what: str, data: bytes) -> np.ndarray:
+    """The array in the bytes of numpy's save, where they lie. what: whose tensor it is, for the sentence."""
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
@@ -34,10 +35,15 @@ def _view(name: str, data: bytes) -> np.ndarray:
         shape, fortran, dtype = read(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects")
-        flat = np.frombuffer(data, dtype, int(np.prod(shape, dtype=np.int64)), file.tell())
-    except ValueError as error:
-        raise InvalidArgumentError(f"Tensor '{name}': its {len(data)} bytes are not an array as numpy saves it: {error}.") from error
-    return flat.reshape(shape, order="F" if fortran else "C")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"its shape is {shape}")
+        return np.frombuffer(data, dtype, math.prod(shape), file.tell()).reshape(shape, order="F" if fortran else "C")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidArgumentError(f"{what}: its {len(data)} bytes are not an array as numpy saves it: {error}.") from error
+
+
+def _views(arrays: Mapping[str, bytes], client: str | None = None) -> dict[str, np.ndarray]:
+    return {name: _view(f"Tensor '{name}'" if client is None else f"Client '{client}', tensor '{name}'", data) for name, data in arrays.items()}
 
 
 def _place(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
@@ -68,9 +74,8 @@ class _Aggregating:
 def _aggregate(
     aggregator: Aggregator, server_round: int, received: Mapping[str, bytes], known: bool, replies: Iterable[tuple[str, float, Mapping[str, bytes]]],
 ) -> dict[str, bytes]:
-    model = {name: _view(name, data) for name, data in received.items()}
-    updates = [
-        (client, weight, unpack(client, {name: _view(name, data) for name, data in tensors.items()}, model if known else {})) for client, weight, tensors in replies]
+    model = _views(received)
+    updates = [(client, weight, unpack(client, _views(tensors, client), model if known else {})) for client, weight, tensors in replies]
     places = {name: _place(array) for name, array in model.items()}
     aggregator.aggregate(model, updates, round=server_round, out={name: array for name, (_, array) in places.items()})
     made = {}
@@ -87,9 +92,9 @@ def _metrics(aggregator: Aggregator) -> dict[str, int]:
     return {"fedicu-included": included, "fedicu-left-out": len(clients) - included}
 
 
-def _checked(stype: str, data: bytes, name: str) -> bytes:
+def _checked(stype: str, data: bytes, what: str) -> bytes:
     if stype != _STYPE:
-        raise InvalidArgumentError(f"Tensor '{name}' is serialized as '{stype}'; '{_STYPE}' was expected.")
+        raise InvalidArgumentError(f"{what} is serialized as '{stype}'; '{_STYPE}' was expected.")
     return data
 
 
@@ -112,9 +117,10 @@ class FedICUMod:
         reply = call_next(message, context)
         if reply.has_error():
             return reply
+        trained = _arrays(reply)
         key = next(iter(reply.content.array_records))
         kept = {name: array.numpy() for name, array in context.state.array_records[_MOMENTUM].items()} if _MOMENTUM in context.state.array_records else None
-        sent, momentum = masked(received, _arrays(reply), kept, server_round, self._settings)
+        sent, momentum = masked(received, trained, kept, server_round, self._settings)
         context.state.array_records[_MOMENTUM] = ArrayRecord({name: Array(array) for name, array in momentum.items()})
         reply.content.array_records[key] = ArrayRecord({name: Array(array) for name, array in sent.items()})
         return reply
@@ -124,7 +130,7 @@ def _arrays(message: Any) -> dict[str, np.ndarray]:
     records = message.content.array_records
     if len(records) != 1:
         raise InvalidArgumentError(f"The message has {len(records)} ArrayRecords; one, the model, was expected.")
-    return {name: _view(name, _checked(array.stype, array.data, name)) for name, array in next(iter(records.values())).items()}
+    return _views({name: _checked(array.stype, array.data, f"Tensor '{name}'") for name, array in next(iter(records.values())).items()})
 
 
 try:
@@ -160,9 +166,10 @@ else:
             for message in valid:
                 record = next(iter(message.content.array_records.values()))
                 weight = next(iter(message.content.metric_records.values()))[self.weighted_by_key]
-                updates.append((str(message.metadata.src_node_id), float(weight), {name: _checked(array.stype, array.data, name) for name, array in record.items()}))
+                client = str(message.metadata.src_node_id)
+                updates.append((client, float(weight), {name: _checked(array.stype, array.data, f"Client '{client}', tensor '{name}'") for name, array in record.items()}))
             made = _aggregate(
-                self.aggregator, server_round, {name: _checked(array.stype, array.data, name) for name, array in model.items()}, self._received is not None, updates)
+                self.aggregator, server_round, {name: _checked(array.stype, array.data, f"Tensor '{name}'") for name, array in model.items()}, self._received is not None, updates)
             arrays = ArrayRecord()
             for name, data in made.items():
                 like = model[name]
@@ -204,4 +211,4 @@ else:
 
         @staticmethod
         def _numbered(parameters: Any) -> dict[str, bytes]:
-            return {str(i): _checked(parameters.tensor_type, data, str(i)) for i, data in enumerate(parameters.tensors)}
+            return {str(i): _checked(parameters.tensor_type, data, f"Tensor '{i}'") for i, data in enumerate(parameters.tensors)}

@@ -10,14 +10,15 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from typing import Any, Mapping
 
 from nvflare.apis.dxo import DataKind
 from nvflare.apis.dxo_filter import DXOFilter
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
+from nvflare.app_common.aggregators import weighted_aggregation_helper
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
-from nvflare.app_common.aggregators.weighted_aggregation_helper import WeightedAggregationHelper
 from nvflare.app_common.workflows.fedavg import FedAvg
 
 from . import Aggregator, FileTensor, InvalidArgumentError, Update, WrongStateError
@@ -29,7 +30,13 @@ __all__ = ["FedICU", "FedICUFilter", "FedICUModelAggregator"]
 # NVFlare's names: AppConstants.GLOBAL_MODEL and CURRENT_ROUND, ModelLearnableKey.WEIGHTS, FLMetaKey.NUM_STEPS_CURRENT_ROUND, FilterContextKey.CHAIN_TYPE, FilterChainType
 _GLOBAL_MODEL, _ROUND, _WEIGHTS, _STEPS, _CLIENT = "global_model", "current_round", "weights", "NUM_STEPS_CURRENT_ROUND", "client_name"
 _CHAIN, _TASK_DATA = "__chain_type", "task_data"
-_RECEIVED = "fedicu.received"
+_RECEIVED, _REPORT, _IDENTITY = "fedicu.received", "fedicu_report", "__identity_name__"
+
+
+def _aggregatable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of which NVFlare takes means."""
+    own = getattr(weighted_aggregation_helper, "filter_aggregatable_metrics", None)
+    return own(metrics) if own else {name: value for name, value in metrics.items() if isinstance(value, numbers.Real)}
 
 
 class FedICUModelAggregator(ModelAggregator):
@@ -50,6 +57,7 @@ class FedICUModelAggregator(ModelAggregator):
         self._aggregator = Aggregator(strategy, **self.settings)
         self._models: list[FLModel] = []
         self._scattered = False
+        self._sender: str | None = None
 
     @property
     def aggregator(self) -> Aggregator:
@@ -59,9 +67,13 @@ class FedICUModelAggregator(ModelAggregator):
     def accept(self, shareable: Any, fl_ctx: Any) -> bool:
         # ScatterAndGather's call; its FLContext has each round's model, that of other workflows the first alone
         self._scattered = True
+        self._sender = shareable.get_peer_prop(_IDENTITY, None)
         return super().accept(shareable, fl_ctx)
 
     def accept_model(self, model: FLModel) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None and _CLIENT not in (model.meta or {}):
+            model.meta = {**(model.meta or {}), _CLIENT: sender}
         if model.params is None:
             raise InvalidArgumentError(f"Client '{self._client(model)}' sent no parameters.")
         if self._models and model.params_type != self._models[0].params_type:
@@ -85,7 +97,7 @@ class FedICUModelAggregator(ModelAggregator):
         schema = received if received is not None else updates[0].model
         params = self._aggregator.aggregate(schema, updates, round=first.current_round)
         kind = ParamsType.DIFF if differences and received is None else ParamsType.FULL
-        made = FLModel(params_type=kind, params=params, metrics=self._metrics(), current_round=first.current_round, meta={"fedicu_report": self._aggregator.report})
+        made = FLModel(params_type=kind, params=params, metrics=self._metrics(), current_round=first.current_round, meta={_REPORT: self._aggregator.report})
         self.reset_stats()
         return made
 
@@ -95,15 +107,15 @@ class FedICUModelAggregator(ModelAggregator):
     def _metrics(self) -> Any:
         if any(model.metrics is None for model in self._models):
             return None
-        helper = WeightedAggregationHelper()
+        helper = weighted_aggregation_helper.WeightedAggregationHelper()
         for i, model in enumerate(self._models):
-            numbers = {name: value for name, value in model.metrics.items() if isinstance(value, (int, float)) and not isinstance(value, bool)}
-            helper.add(data=numbers, weight=self._weight(model), contributor_name=self._client(model, i), contribution_round=model.current_round)
+            helper.add(data=_aggregatable(model.metrics), weight=self._weight(model), contributor_name=self._client(model, i), contribution_round=model.current_round)
         return helper.get_result() or None
 
     @staticmethod
     def _weight(model: FLModel) -> float:
-        return float((model.meta or {}).get(_STEPS, 1))
+        steps = (model.meta or {}).get(_STEPS)
+        return 1.0 if steps is None else float(steps)
 
     def _global_model(self) -> Mapping[str, Any] | None:
         if self.received is not None:
@@ -118,7 +130,7 @@ class FedICUModelAggregator(ModelAggregator):
             return model.params
         # what NVFlare keeps on disk has a path and a key
         params = {name: FileTensor(value.file_path, value.key, value) if hasattr(value, "materialize") else value for name, value in model.params.items()}
-        return unpack(client, params, received or {})
+        return unpack(client, params, received or {}, delta=model.params_type == ParamsType.DIFF)
 
     @staticmethod
     def _client(model: FLModel, number: int | None = None) -> str:
@@ -141,6 +153,8 @@ class FedICU(FedAvg):
 
     def send_model(self, *args: Any, data: FLModel, **kwargs: Any) -> None:
         self.aggregator.received = data.params or None
+        # the workflow takes the result's meta over to the model, and a report is no client's
+        (data.meta or {}).pop(_REPORT, None)
         super().send_model(*args, data=data, **kwargs)
 
 
