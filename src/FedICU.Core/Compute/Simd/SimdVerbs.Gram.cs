@@ -44,7 +44,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     private static void AddColumns(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams, byte* tile, int tileRows, GroupValues apart, byte** places)
     {
         // float32 holds the narrower types exactly, in half the room
-        bool wide = false;
+        bool wide = FewRegisters;
         foreach (TensorPanel input in inputs)
             wide |= input.DType == DType.F64;
         if (wide)
@@ -217,6 +217,12 @@ internal sealed unsafe partial class SimdVerbs<L>
     private static void AddTile<T>(byte** places, nint step, int steps, int vectors, GroupValues sums, ReadOnlySpan<TensorPanel> panels, Ahead ahead)
         where T : struct, IElement
     {
+        if (FewRegisters && typeof(T) == typeof(F64))
+        {
+            AddTileByFour(places, step, steps, vectors, sums, panels, ahead);
+            return;
+        }
+
         int inputs = panels.Length;
         for (int k = 0; k < inputs; k += GramInputs)
         {

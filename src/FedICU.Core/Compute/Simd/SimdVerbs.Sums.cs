@@ -303,7 +303,9 @@ internal sealed unsafe partial class SimdVerbs<L>
         nint step = part.Step * E.Size;
         L zero = L.Broadcast(-0.0);
         nint i = 0;
-        for (; i <= count - 2 * Lanes; i += 2 * Lanes)
+        // sixteen registers hold the sums of eight columns, others of sixteen
+        int abreast = FewRegisters ? Lanes : 2 * Lanes;
+        for (; i <= count - abreast; i += abreast)
         {
             double* t = tile + i;
             L s0 = zero, s1 = zero, s2 = zero, s3 = zero;
@@ -314,35 +316,45 @@ internal sealed unsafe partial class SimdVerbs<L>
                 s1 = L.Load(t + PartColumns);
                 s2 = L.Load(t + 2 * PartColumns);
                 s3 = L.Load(t + 3 * PartColumns);
-                u0 = L.Load(t + Lanes);
-                u1 = L.Load(t + Lanes + PartColumns);
-                u2 = L.Load(t + Lanes + 2 * PartColumns);
-                u3 = L.Load(t + Lanes + 3 * PartColumns);
+                if (!FewRegisters)
+                {
+                    u0 = L.Load(t + Lanes);
+                    u1 = L.Load(t + Lanes + PartColumns);
+                    u2 = L.Load(t + Lanes + 2 * PartColumns);
+                    u3 = L.Load(t + Lanes + 3 * PartColumns);
+                }
             }
 
             double* coefficient = coefficients.Data + i;
             for (int k = 0; k < inputs.Length; k++, coefficient += coefficients.Stride)
             {
                 byte* x = (byte*)inputs[k].Data + (part.Offset + i) * E.Size, y = x + 2 * step;
-                L c = L.Load(coefficient), d = L.Load(coefficient + Lanes);
+                L c = L.Load(coefficient);
                 s0 = L.FusedMultiplyAdd(c, Stream<E>(x), s0);
-                u0 = L.FusedMultiplyAdd(d, E.Load<L>(x + Lanes * E.Size), u0);
                 s1 = L.FusedMultiplyAdd(c, Stream<E>(x + step), s1);
-                u1 = L.FusedMultiplyAdd(d, E.Load<L>(x + step + Lanes * E.Size), u1);
                 s2 = L.FusedMultiplyAdd(c, Stream<E>(y), s2);
-                u2 = L.FusedMultiplyAdd(d, E.Load<L>(y + Lanes * E.Size), u2);
                 s3 = L.FusedMultiplyAdd(c, Stream<E>(y + step), s3);
-                u3 = L.FusedMultiplyAdd(d, E.Load<L>(y + step + Lanes * E.Size), u3);
+                if (!FewRegisters)
+                {
+                    L d = L.Load(coefficient + Lanes);
+                    u0 = L.FusedMultiplyAdd(d, E.Load<L>(x + Lanes * E.Size), u0);
+                    u1 = L.FusedMultiplyAdd(d, E.Load<L>(x + step + Lanes * E.Size), u1);
+                    u2 = L.FusedMultiplyAdd(d, E.Load<L>(y + Lanes * E.Size), u2);
+                    u3 = L.FusedMultiplyAdd(d, E.Load<L>(y + step + Lanes * E.Size), u3);
+                }
             }
 
             L.Store(s0, t);
             L.Store(s1, t + PartColumns);
             L.Store(s2, t + 2 * PartColumns);
             L.Store(s3, t + 3 * PartColumns);
-            L.Store(u0, t + Lanes);
-            L.Store(u1, t + Lanes + PartColumns);
-            L.Store(u2, t + Lanes + 2 * PartColumns);
-            L.Store(u3, t + Lanes + 3 * PartColumns);
+            if (!FewRegisters)
+            {
+                L.Store(u0, t + Lanes);
+                L.Store(u1, t + Lanes + PartColumns);
+                L.Store(u2, t + Lanes + 2 * PartColumns);
+                L.Store(u3, t + Lanes + 3 * PartColumns);
+            }
         }
 
         MixRest<E, ColumnCoefficients<L>>(inputs, coefficients, part, begin, tile, i);
