@@ -135,7 +135,7 @@ internal static unsafe class CallerProximal
 
     private static void Require(TensorInfo local, TensorInfo other, string what)
     {
-        if (other.DType != local.DType || other.ElementCount != local.ElementCount)
+        if (other.DType != local.DType || other.Shape != local.Shape)
             throw new ArgumentException($"The {what} tensor '{other.Name}' is {other}; {local} was expected, as the local one is.");
     }
 }

@@ -114,7 +114,7 @@ int32_t fedicu_update_metadata_json(fedicu_handle update, char *buffer, uint64_t
 int32_t fedicu_update_save(fedicu_handle update, const char *path);
 int32_t fedicu_update_destroy(fedicu_handle update);
 
-/* FedProx: value = mu / 2 ||local - global||^2; where gradient is not null, gradient += mu (local - global). All of one type of floating point and one length. */
+/* FedProx: value = mu / 2 ||local - global||^2; where gradient is not null, gradient += mu (local - global). All of one type of floating point and one shape. */
 int32_t fedicu_proximal(double mu, const fedicu_tensor *local, const fedicu_tensor *global, const fedicu_tensor *gradient, double *value);
 
 #ifdef __cplusplus

@@ -143,6 +143,20 @@ class AggregatorTests(unittest.TestCase):
             aggregator.aggregate(received, [("a", 1, {**trained, "w": trained["w"][:3]})])
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "added already"):
             aggregator.aggregate(received, [("a", 1, trained), ("a", 1, trained)])
+        for arguments, sentence in (
+            (dict(updates=[("a", float("nan"), trained)]), "Client 'a': its weight is nan"),
+            (dict(updates=[("a", "3", trained)]), "Client 'a': its weight is '3'"),
+            (dict(updates=[(1, 3, trained)]), "A client's name is 1"),
+            (dict(updates=[("a", 3, list(trained.values()))]), "Client 'a': its model is a list"),
+            (dict(updates=[("a", 3, trained)], round="x"), "round is 'x'"),
+        ):
+            with self.assertRaisesRegex(fedicu.InvalidArgumentError, sentence):
+                aggregator.aggregate(received, **arguments)
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "The global model is a list"):
+            aggregator.aggregate(list(received.values()), [("a", 1, trained)])
+        turned = {name: value.reshape(value.shape[::-1]) for name, value in trained.items()}
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "'w'"):
+            fedicu.proximal(0.1, trained, received, turned)
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "complex64"):
             aggregator.aggregate(received, [("a", 1, {**trained, "w": trained["w"].astype(np.complex64)})])
         with self.assertRaisesRegex(fedicu.FedIcuError, "missing.safetensors"):

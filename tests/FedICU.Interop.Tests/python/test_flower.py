@@ -179,6 +179,13 @@ class FlowerTests(unittest.TestCase):
         for data, array in zip(parameters.tensors, expected.values()):
             np.testing.assert_array_equal(np.load(io.BytesIO(data), allow_pickle=False), array)
 
+    def test_wrong_settings_are_told_at_once(self):
+        for wrong in ({"mask": "tpo=0.25"}, {"maks": "hard"}):
+            with self.assertRaises(fedicu.InvalidOptionsError):
+                FedICUMod(**wrong)
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "aggregator is a int"):
+            FedICU(aggregator=3)
+
     def test_the_mod_leaves_other_messages_alone(self):
         message = types.SimpleNamespace(metadata=types.SimpleNamespace(message_type="evaluate"))
         self.assertEqual(FedICUMod()(message, None, lambda message, context: "reply"), "reply")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import json
+import numbers
 import os
 import threading
 from typing import Any, Iterable, Mapping, Union
@@ -104,6 +105,7 @@ class Aggregator:
         out: tensors to write to, or a path, written whole or not at all; None makes new tensors as the global model's are.
         Returns out. Raises :class:`RoundRejectedError` where the policies refuse the round, other subclasses of :class:`FedIcuError`, :class:`OSError`.
         """
+        _require(isinstance(global_model, (Mapping, str, os.PathLike)), f"The global model is a {type(global_model).__name__}; a dict of tensors or a path was expected.")
         if out is None and (not isinstance(global_model, Mapping) or any(isinstance(value, FileTensor) for value in global_model.values())):
             raise InvalidArgumentError("out is missing: the result of a model in files goes to a path or to tensors that are given.")
         with self._round:
@@ -116,6 +118,7 @@ class Aggregator:
                 raise
 
     def _aggregate(self, global_model: Model, updates: Iterable[Update | tuple[Any, ...]], round: int | None, out: Model | None) -> Any:
+        _require(round is None or isinstance(round, int), f"round is {round!r}; a whole number was expected.")
         alive: list[Borrowed] = []
         self._native.call("begin_round", self._handle, -1 if round is None else round)
         try:
@@ -126,7 +129,14 @@ class Aggregator:
                 self._native.call("set_global_file", self._handle, os.fsencode(global_model))
             for update in updates:
                 update = update if isinstance(update, Update) else Update(*update)
-                name, weight = update.client.encode(), float("nan") if update.weight is None else update.weight
+                _require(isinstance(update.client, str), f"A client's name is {update.client!r}; text was expected.")
+                whose = f"Client '{update.client}'"
+                known = update.weight is None or isinstance(update.weight, numbers.Real) and update.weight == update.weight
+                _require(known, f"{whose}: its weight is {update.weight!r}; the number of its examples, or None, was expected.")
+                _require(
+                    isinstance(update.model, (MaskedUpdate, Mapping, str, os.PathLike)),
+                    f"{whose}: its model is a {type(update.model).__name__}; a dict of tensors, a masked update or a path was expected.")
+                name, weight = update.client.encode(), float("nan") if update.weight is None else float(update.weight)
                 if isinstance(update.model, MaskedUpdate):
                     alive.append(Borrowed(update.model.tensors, dtypes=update.model.dtypes))
                     metadata = json.dumps(dict(update.model.metadata)).encode()
@@ -232,6 +242,11 @@ def proximal(mu: float, local: Tensors, global_model: Tensors, gradients: Tensor
             "proximal", mu, ctypes.byref(y.array[i]), ctypes.byref(x.array[i]), None if gradient is None else ctypes.byref(gradient.array[i]), ctypes.byref(value))
         total += value.value
     return total
+
+
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise InvalidArgumentError(sentence)
 
 
 def _texts(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -127,7 +127,12 @@ class Library:
 
 
 def _shared(path: pathlib.Path) -> Library:
-    library = ctypes.CDLL(str(path))
+    if path.suffix == ".dll" and sys.platform != "win32":
+        raise ImportError(f"{path} has no {path.with_suffix('.runtimeconfig.json').name} beside it, with which .NET loads it; 'dotnet build' leaves both in artifacts/bin/FedICU.Interop/release.")
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ImportError(f"{path} is no library that can be loaded here: {error}.") from error
 
     def find(name: str, result: Any, arguments: list[Any]) -> Any:
         function = getattr(library, f"fedicu_{name}")

@@ -18,7 +18,7 @@ from typing import Any, Iterable, Mapping
 import numpy as np
 
 from . import Aggregator, InvalidArgumentError, WrongStateError
-from ._wire import masked, unpack
+from ._wire import check, masked, unpack
 
 __all__ = ["FedICU", "FedICUMod", "LegacyFedICU"]
 
@@ -67,6 +67,8 @@ class _Aggregating:
 
     def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not (aggregator is None or isinstance(aggregator, (str, Aggregator))):
+            raise InvalidArgumentError(f"aggregator is a {type(aggregator).__name__}; a fedicu.Aggregator or a strategy's name was expected.")
         self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
         self._received: Any = None
 
@@ -106,6 +108,7 @@ class FedICUMod:
     """
 
     def __init__(self, **settings: Any) -> None:
+        check(settings)
         self._settings = settings
 
     def __call__(self, message: Any, context: Any, call_next: Any) -> Any:

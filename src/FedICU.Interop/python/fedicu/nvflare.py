@@ -23,7 +23,7 @@ from nvflare.app_common.workflows.fedavg import FedAvg
 
 from . import Aggregator, FileTensor, InvalidArgumentError, Update, WrongStateError
 from ._tensors import own_copy
-from ._wire import masked, unpack
+from ._wire import check, masked, unpack
 
 __all__ = ["FedICU", "FedICUFilter", "FedICUModelAggregator"]
 
@@ -168,6 +168,7 @@ class FedICUFilter(DXOFilter):
     def __init__(self, settings: Mapping[str, Any] | None = None, **more: Any) -> None:
         super().__init__(supported_data_kinds=[DataKind.WEIGHTS, DataKind.WEIGHT_DIFF], data_kinds_to_filter=[DataKind.WEIGHTS, DataKind.WEIGHT_DIFF])
         self.settings = {**(settings or {}), **more}
+        check(self.settings)
         self._momentum: Mapping[str, Any] | None = None
 
     def process_dxo(self, dxo: Any, shareable: Any, fl_ctx: Any) -> Any:
