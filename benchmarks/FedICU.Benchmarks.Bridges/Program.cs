@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using FedICU;
 using FedICU.Benchmarks.Bridges;
@@ -109,12 +108,9 @@ Action Torch(IAggregator aggregator)
 
 string? TryLoadTorch()
 {
-    string library = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
     try
     {
-        if (File.Exists(library))
-            WeakVersions.Mark(library, "GLIBCXX_3.4.32");
-        NativeLibrary.Load(library);
+        WeakVersions.LoadLibtorch();
         return null;
     }
     catch (DllNotFoundException e)

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using FedICU;
 using FedICU.Benchmarks.Torch;
@@ -7,11 +6,7 @@ using TorchSharp;
 
 // a round of the suite's files with TorchSharp: FOLDER OUT SECONDS, as benchmarks/python_peers.py
 (string folder, string output, double seconds) = (args[0], args[1], double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture));
-string library = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
-if (File.Exists(library))
-    WeakVersions.Mark(library, "GLIBCXX_3.4.32");
-// TorchSharp says that it cannot load its library, not why
-NativeLibrary.Load(library);
+WeakVersions.LoadLibtorch();
 torch.set_num_threads(Environment.ProcessorCount);
 torch.Tensor[][] clients = [.. Directory.GetFiles(folder, "client-*.safetensors").Order(StringComparer.Ordinal).Select(Load)];
 torch.Tensor[] accumulators = [.. clients[0].Select(tensor => torch.zeros(tensor.shape, torch.ScalarType.Float32))];

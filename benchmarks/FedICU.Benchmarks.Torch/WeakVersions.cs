@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace FedICU.Benchmarks.Torch;
@@ -11,7 +12,19 @@ internal static class WeakVersions
 {
     private const int VersionNeeds = 0x6ffffffe, Weak = 2;
 
-    public static void Mark(string path, string version)
+    /// <summary>
+    /// Loads libtorch from beside the program, with the mark that Debian 12's libstdc++ has not made a weak one: it has all else that is used. TorchSharp says that it cannot load its library, not why.
+    /// </summary>
+    /// <exception cref="DllNotFoundException">It is not there, or cannot be loaded.</exception>
+    public static void LoadLibtorch()
+    {
+        string library = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
+        if (File.Exists(library))
+            Mark(library, "GLIBCXX_3.4.32");
+        NativeLibrary.Load(library);
+    }
+
+    private static void Mark(string path, string version)
     {
         byte[] elf = File.ReadAllBytes(path);
         int sections = (int)U64(elf, 0x28), size = U16(elf, 0x3A), count = U16(elf, 0x3C);

@@ -9,6 +9,9 @@ internal sealed record Corpus(string Source, BytePair Encoding, IReadOnlyList<st
 
     private static readonly string[] Languages = ["de", "fr", "ru", "ja"];
 
+    /// <summary>The folder's name, or that of the SDK's texts.</summary>
+    public static string SourceOf(string? folder) => folder is null ? "sdk" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
+
     /// <summary>Reads a folder of domains, or the SDK's texts where there is none.</summary>
     public static Corpus Read(string? folder, int testBytes, BytePair? encoding)
     {
@@ -31,7 +34,7 @@ internal sealed record Corpus(string Source, BytePair Encoding, IReadOnlyList<st
         // the server's small text: the end of each domain, with which no client trains
         int[] validation = [.. train.SelectMany(text => text[^ValidationTokens..])];
         return new Corpus(
-            folder is null ? "sdk" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))), encoding, [.. clients.Select(domain => domain.Name)],
+            SourceOf(folder), encoding, [.. clients.Select(domain => domain.Name)],
             [.. train.Select(text => text[..^ValidationTokens])], [.. clients.Select(domain => encoding.Encode(domain.Test))], encoding.Encode(general.Train), encoding.Encode(general.Test), validation);
     }
 }

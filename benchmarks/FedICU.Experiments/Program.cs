@@ -45,7 +45,8 @@ internal static class Program
             string folder = Path.Combine(parsed.GetValue(output)!, few ? "quick" : "");
             try
             {
-                LoadTorch();
+                if (OperatingSystem.IsLinux())
+                    WeakVersions.LoadLibtorch();
                 Method[] chosen = [.. Method.All.Where(method => Regex.IsMatch(method.Name, $"^({only})$"))];
                 Scenario[] which = [.. Scenario.All.Where(scenario => Regex.IsMatch(scenario.Name, $"^({parsed.GetValue(scenarios)})$"))];
                 if (chosen.Length == 0 || which.Length == 0)
@@ -70,7 +71,7 @@ internal static class Program
         ExperimentOptions options, string folder, string? data, bool quick, int seeds, Method[] methods, Scenario[] scenarios, bool show, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(folder);
-        string basePath = Path.Combine(folder, $"base-{(data is null ? "sdk" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(data))))}-{options.Pretraining}.safetensors");
+        string basePath = Path.Combine(folder, $"base-{Corpus.SourceOf(data)}-{options.Pretraining}.safetensors");
         BytePair? encoding = null;
         Dictionary<string, Tensor>? weights = File.Exists(basePath) ? LoadBase(basePath, out encoding) : null;
         Corpus corpus = Corpus.Read(data, quick ? 12 << 10 : 32 << 10, encoding);
@@ -137,15 +138,5 @@ internal static class Program
 
         encoding = new BytePair([.. merges.Chunk(2).Select(pair => (pair[0], pair[1]))]);
         return weights;
-    }
-
-    /// <summary>Debian 12's libstdc++ has all that libtorch uses, but not one of its marks: it is made a weak one (docs/performance.md).</summary>
-    private static void LoadTorch()
-    {
-        string library = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
-        if (!File.Exists(library))
-            return;
-        WeakVersions.Mark(library, "GLIBCXX_3.4.32");
-        NativeLibrary.Load(library);
     }
 }

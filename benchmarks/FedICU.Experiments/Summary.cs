@@ -4,10 +4,8 @@ using System.Text;
 namespace FedICU.Experiments;
 
 /// <summary>A method's figures over seeds, after the last round that all of them have.</summary>
-internal sealed record MethodSummary(Method Method, int Round, IReadOnlyList<int> Seeds, double[] Domain, double[] General, double[] Worst, double[] SentShare, double[] SentBytes, double[] Cosine, double[] Milliseconds)
+internal sealed record MethodSummary(Method Method, IReadOnlyList<int> Seeds, double[] Domain, double[] General, double[] Worst, double[] SentShare, double[] SentBytes, double[] Cosine)
 {
-    public static double Mean(double[] values) => values.Average();
-
     /// <summary>The standard deviation over seeds; NaN of a single one.</summary>
     public static double Spread(double[] values) => values.Length < 2 ? double.NaN : Math.Sqrt(values.Sum(value => Math.Pow(value - values.Average(), 2)) / (values.Length - 1));
 }
@@ -27,8 +25,8 @@ internal sealed class Summary
             if (last.Length > 0)
             {
                 Methods.Add(new MethodSummary(
-                    method, options.Rounds, [.. last.Select(row => row.Seed)], [.. last.Select(row => row.Domain)], [.. last.Select(row => row.General)], [.. last.Select(row => row.Domains.Max())],
-                    [.. last.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. last.Select(row => (double)row.Sent)], [.. last.Select(row => row.Cosine)], [.. last.Select(row => row.AggregationMilliseconds)]));
+                    method, [.. last.Select(row => row.Seed)], [.. last.Select(row => row.Domain)], [.. last.Select(row => row.General)], [.. last.Select(row => row.Domains.Max())],
+                    [.. last.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. last.Select(row => (double)row.Sent)], [.. last.Select(row => row.Cosine)]));
             }
         }
     }

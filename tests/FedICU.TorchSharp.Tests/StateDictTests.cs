@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FedICU.Benchmarks.Torch;
 using FedICU.Tests;
 using TorchSharp;
@@ -12,13 +11,9 @@ internal sealed class StateDictTests
     [OneTimeSetUp]
     public void LoadLibtorch()
     {
-        string library = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
         try
         {
-            // Debian 12's libstdc++ has all that it uses, but not this mark
-            if (File.Exists(library))
-                WeakVersions.Mark(library, "GLIBCXX_3.4.32");
-            NativeLibrary.Load(library);
+            WeakVersions.LoadLibtorch();
         }
         catch (DllNotFoundException e)
         {
