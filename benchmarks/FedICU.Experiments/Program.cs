@@ -83,11 +83,15 @@ internal static class Program
                 Transformer model = weights is null ? Pretrain(corpus, options.Pretraining, basePath, progress, cancellationToken) : new Transformer(weights);
                 ProgressTask all = progress.AddTask($"{methods.Length} methods, {scenarios.Length} scenarios, {seeds} seeds", maxValue: methods.Length * scenarios.Length * seeds * (options.Rounds + 1));
                 // a seed after the other, so that what was stopped can be compared
-                foreach ((int seed, Scenario scenario, Method method) in from seed in Enumerable.Range(1, seeds) from scenario in scenarios from method in methods select (seed, scenario, method))
+                foreach ((int seed, Scenario scenario) in from seed in Enumerable.Range(1, seeds) from scenario in scenarios select (seed, scenario))
                 {
-                    all.Description = $"seed {seed}, {scenario.Name}, {method.Name}";
-                    using var run = new Run(method, scenario, seed, corpus, model, options, results, folder);
-                    run.Execute(() => all.Increment(1), cancellationToken);
+                    using var first = new FirstRound();
+                    foreach (Method method in methods)
+                    {
+                        all.Description = $"seed {seed}, {scenario.Name}, {method.Name}";
+                        using var run = new Run(method, scenario, seed, corpus, model, options, first, results, folder);
+                        run.Execute(() => all.Increment(1), cancellationToken);
+                    }
                 }
             });
         }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using FedICU.TorchSharp;
 using TorchSharp;
@@ -5,8 +6,23 @@ using static TorchSharp.torch;
 
 namespace FedICU.Experiments;
 
+/// <summary>What all methods of a scenario and a seed have in common, worked out once: where they start, and where that takes clients whose training no method changes.</summary>
+internal sealed class FirstRound : IDisposable
+{
+    public ConcurrentDictionary<int, Adapter> Trained { get; } = [];
+
+    /// <summary>What is measured before the first round.</summary>
+    public double[]? Bits { get; set; }
+
+    public void Dispose()
+    {
+        foreach (Adapter adapter in Trained.Values)
+            adapter.Dispose();
+    }
+}
+
 /// <summary>One method on one scenario with one seed, round after round, with a checkpoint after each.</summary>
-internal sealed class Run(Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, ExperimentOptions options, ResultFile results, string folder) : IDisposable
+internal sealed class Run(Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first, ResultFile results, string folder) : IDisposable
 {
     private const string GlobalFile = "global.safetensors";
 
@@ -57,7 +73,7 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
             return (1, 0, null);
         }
 
-        ForEach(Chosen(round), k => Replace(k, Train(_adapters[k], _clients[k], _clients[k].Steps, RandomOf(round, k), cancellationToken)), cancellationToken);
+        ForEach(Chosen(round), k => Replace(k, TrainClient(k, _adapters[k], round, cancellationToken)), cancellationToken);
         return (1, 0, null);
     }
 
@@ -66,7 +82,7 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         Adapter received = _adapters[0];
         int[] chosen = Chosen(round);
         var trained = new Adapter[_clients.Count];
-        ForEach(chosen, k => trained[k] = Train(received, _clients[k], _clients[k].Steps, RandomOf(round, k), cancellationToken), cancellationToken);
+        ForEach(chosen, k => trained[k] = TrainClient(k, received, round, cancellationToken), cancellationToken);
         using var global = new StateDictModel(received.Factors);
         StateDictModel[] locals = [.. chosen.Select(k => new StateDictModel(trained[k].Factors))];
         var uploads = new List<MemorySink>();
@@ -141,6 +157,13 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         return Server.MeanOfProducts([.. chosen.Select(k => (trained[k], _clients[k].Examples / total))]);
     }
 
+    private Adapter TrainClient(int k, Adapter from, int round, CancellationToken cancellationToken)
+    {
+        return round == 1 && method.Mu == 0 ? first.Trained.GetOrAdd(k, _ => Train()).Clone() : Train();
+
+        Adapter Train() => this.Train(from, _clients[k], _clients[k].Steps, RandomOf(round, k), cancellationToken);
+    }
+
     private Adapter Train(Adapter from, ExperimentClient client, int steps, Random random, CancellationToken cancellationToken)
     {
         using Adapter trainable = from.Trainable();
@@ -158,13 +181,7 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
 
     private void Report(int round, double step, double milliseconds, RoundReport? report)
     {
-        var tests = new List<(int Adapter, int Domain)>();
-        for (int domain = 0; domain <= corpus.Names.Count; domain++)
-            tests.AddRange(Holders(domain).Select(adapter => (adapter, domain)));
-        double[] bits = new double[tests.Count];
-        ForEach(Enumerable.Range(0, tests.Count), i => bits[i] = Training.BitsPerByte(
-            model, _adapters[tests[i].Adapter], tests[i].Domain == corpus.Names.Count ? corpus.GeneralTest : corpus.Test[tests[i].Domain], corpus.Encoding), CancellationToken.None);
-        double[] means = [.. Enumerable.Range(0, corpus.Names.Count + 1).Select(domain => tests.Index().Where(test => test.Item.Domain == domain).Average(test => bits[test.Index]))];
+        double[] means = round == 0 ? first.Bits ??= Measure() : Measure();
         IEnumerable<TensorClientReport> parts = report?.Tensors.SelectMany(tensor => tensor.Clients) ?? [];
         results.Add(new RoundResult
         {
@@ -184,6 +201,18 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
             Step = step,
             AggregationMilliseconds = milliseconds,
         });
+    }
+
+    /// <summary>Bits per byte of each domain's test text and of the general one.</summary>
+    private double[] Measure()
+    {
+        var tests = new List<(int Adapter, int Domain)>();
+        for (int domain = 0; domain <= corpus.Names.Count; domain++)
+            tests.AddRange(Holders(domain).Select(adapter => (adapter, domain)));
+        double[] bits = new double[tests.Count];
+        ForEach(Enumerable.Range(0, tests.Count), i => bits[i] = Training.BitsPerByte(
+            model, _adapters[tests[i].Adapter], tests[i].Domain == corpus.Names.Count ? corpus.GeneralTest : corpus.Test[tests[i].Domain], corpus.Encoding), CancellationToken.None);
+        return [.. Enumerable.Range(0, corpus.Names.Count + 1).Select(domain => tests.Index().Where(test => test.Item.Domain == domain).Average(test => bits[test.Index]))];
     }
 
     /// <summary>The adapters that serve a domain: the shared one, or those of the clients that hold most of it; the general text all.</summary>
