@@ -24,6 +24,17 @@ internal enum StepRule
     Consensus,
 }
 
+/// <summary>Whether the server works on products B A of factors, and takes the nearest factors of the rank in the end.</summary>
+internal enum ProductRule
+{
+    /// <summary>It works on the factors.</summary>
+    None,
+    /// <summary>The mean of the products (FlexLoRA, Bai et al. 2024).</summary>
+    Mean,
+    /// <summary>What clients changed of the product, split by columns with uniform weights and coherence 0.5.</summary>
+    Split,
+}
+
 /// <summary>A method of the comparison.</summary>
 /// <param name="Name">Its name in tables and on the command line.</param>
 /// <param name="Group">What it is compared with.</param>
@@ -47,8 +58,7 @@ internal sealed record Method(string Name, string Group, string Does)
 
     public double Step { get; init; } = 1;
 
-    /// <summary>Whether the server averages the products B A and takes the nearest factors of the rank (FlexLoRA, Bai et al. 2024).</summary>
-    public bool Product { get; init; }
+    public ProductRule Product { get; init; }
 
     /// <summary>Whether clients' weights come from their loss on a small text at the server, softmax(-loss / tau).</summary>
     public bool Validated { get; init; }
@@ -62,7 +72,7 @@ internal sealed record Method(string Name, string Group, string Does)
         .. from step in (double[])[0.7, 1.3, 1.6] select new Method($"fedavg-{step}", "averages", $"FedAvg, server step {step}") { Step = step },
         .. from mu in (double[])[0.01, 0.1] select new Method($"fedprox-{mu}", "averages", $"FedProx, mu {mu}") { Mu = mu },
         new("fedexp", "averages", "FedAvg, FedExP's step") { StepRule = StepRule.FedExP },
-        new("flexlora", "averages", "mean of B A, truncated to the rank") { Product = true },
+        new("flexlora", "averages", "mean of B A, truncated to the rank") { Product = ProductRule.Mean },
         new("fedicu", "fedicu", "as in the paper: split, tau 0.1, and mask, beta 0.9") { Strategy = "fedicu", Mask = [] },
         new("split", "fedicu", "FedICU without the mask") { Strategy = "fedicu" },
         new("mask", "fedicu", "FedICU without the split") { Mask = [] },
@@ -75,11 +85,11 @@ internal sealed record Method(string Name, string Group, string Does)
         new("fedicu-tau-inf-beta-0", "mask", "split, tau inf, and mask without momentum") { Strategy = "fedicu", Settings = new() { ["tau"] = "inf" }, Mask = new() { ["momentum"] = "none" } },
         new("consensus-step", "ours", "FedAvg, step by consensus") { StepRule = StepRule.Consensus },
         new("consensus-step-mask", "ours", "the same, mask without momentum") { StepRule = StepRule.Consensus, Mask = new() { ["momentum"] = "none" } },
-        new("delta-step", "ours", "split of the delta, tau 0.5, step by consensus") { Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["tau"] = "0.5" }, StepRule = StepRule.Consensus },
-        new("delta-step-mask", "ours", "the same, mask without momentum")
-        {
-            Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["tau"] = "0.5" }, StepRule = StepRule.Consensus, Mask = new() { ["momentum"] = "none" },
-        },
+        Coherent("coherent", "split of the delta, uniform weights, coherence 0.5", "columns", null),
+        Coherent("coherent-tensor", "the same with a length a tensor", "tensor", null),
+        Coherent("coherent-mask", "coherent, mask without momentum", "columns", "hard"),
+        Coherent("coherent-tensor-mask", "the same with a length a tensor", "tensor", "hard"),
+        new("coherent-product", "ours", "the columns of B A split so, truncated to the rank") { Product = ProductRule.Split },
         new("validated", "ours", "split of the delta, weights by a loss at the server, tau 0.1")
         {
             Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true,
@@ -88,6 +98,13 @@ internal sealed record Method(string Name, string Group, string Does)
 
     /// <summary>Those of the short run.</summary>
     public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-1.3", "fedicu", "split", "mask-beta-0", "consensus-step-mask"];
+
+    private static Method Coherent(string name, string does, string axis, string? mask) => new(name, "ours", does)
+    {
+        Strategy = "fedicu",
+        Settings = new() { ["target"] = "delta", ["tau"] = "inf", ["coherence"] = "0.5", ["axis"] = axis },
+        Mask = mask is null ? null : new() { ["mask"] = mask, ["momentum"] = "none" },
+    };
 
     private static Method Split(string name, string value) =>
         new($"split-{name}-{value}", "split", $"split, {name} {value}") { Strategy = "fedicu", Settings = new() { [name] = value } };

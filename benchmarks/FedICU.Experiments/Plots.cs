@@ -17,7 +17,7 @@ internal static class Plots
         OxyColor.FromRgb(0x7B, 0x5A, 0xA6), OxyColor.FromRgb(0x6B, 0x6B, 0x6B), OxyColor.FromRgb(0x12, 0x8F, 0x9B), OxyColor.FromRgb(0x9B, 0x80, 0x12),
     ];
 
-    private static readonly string[] Curves = ["local", "central", "fedavg", "fedavg-1.3", "fedicu", "split", "mask-beta-0", "consensus-step-mask"];
+    private static readonly string[] Curves = ["local", "central", "fedavg", "fedavg-1.3", "fedicu", "split", "mask-beta-0", "coherent-mask"];
 
     public static void Save(Summary summary, string folder)
     {
@@ -54,6 +54,10 @@ internal static class Plots
             plot.Series.Add(points);
         }
 
+        var steps = new LineSeries { Color = Colors[0], StrokeThickness = 1, Title = "server steps 0.7 to 1.6" };
+        steps.Points.AddRange(methods.Where(method => method.Method.Name == "fedavg" || method.Method.Name.StartsWith("fedavg-", StringComparison.Ordinal))
+            .OrderBy(method => method.Method.Step).Select(method => new DataPoint(x(method), y(method))));
+        plot.Series.Add(steps);
         var front = new LineSeries { Color = OxyColors.Gray, StrokeThickness = 1, LineStyle = LineStyle.Dot, Title = "front" };
         foreach (MethodSummary method in Summary.Front(methods, x, method => -y(method)))
         {

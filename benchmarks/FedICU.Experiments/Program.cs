@@ -103,6 +103,7 @@ internal static class Program
             string table = summary.Table();
             Console.WriteLine(table);
             tables.WriteLine(table);
+            tables.WriteLine(summary.Statistics());
             Plots.Save(summary, folder);
         }
 

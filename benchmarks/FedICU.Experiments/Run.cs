@@ -106,7 +106,7 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         RoundReport report = Aggregator(chosen, trained).AggregateAsync(aggregation, sink, cancellationToken).GetAwaiter().GetResult().Report;
         double milliseconds = time.Elapsed.TotalMilliseconds;
         using var made = new Adapter(sink.StateDict);
-        using Adapter target = method.Product ? Products(chosen, trained) : made.Clone();
+        using Adapter target = method.Product == ProductRule.None ? made.Clone() : Products(received, chosen, trained);
         double step = Server.Step(method, received, target, report);
         Adapter next = Server.Move(received, target, step);
         Array.ForEach(locals, local => local.Dispose());
@@ -151,10 +151,10 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         return new FedIcuAggregator(split with { Scores = (client, _) => scores[_clients.Index().First(pair => pair.Item.Id == client).Index] });
     }
 
-    private Adapter Products(int[] chosen, Adapter[] trained)
+    private Adapter Products(Adapter received, int[] chosen, Adapter[] trained)
     {
         double total = chosen.Sum(k => _clients[k].Examples);
-        return Server.MeanOfProducts([.. chosen.Select(k => (trained[k], _clients[k].Examples / total))]);
+        return Server.OfProducts(method.Product, received, [.. chosen.Select(k => (trained[k], _clients[k].Examples / total))]);
     }
 
     private Adapter TrainClient(int k, Adapter from, int round, CancellationToken cancellationToken)

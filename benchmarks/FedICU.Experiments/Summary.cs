@@ -4,7 +4,7 @@ using System.Text;
 namespace FedICU.Experiments;
 
 /// <summary>A method's figures over seeds, after the last round that all of them have.</summary>
-internal sealed record MethodSummary(Method Method, IReadOnlyList<int> Seeds, double[] Domain, double[] General, double[] Worst, double[] SentShare, double[] SentBytes, double[] Cosine)
+internal sealed record MethodSummary(Method Method, IReadOnlyList<int> Seeds, double[] Domain, double[] General, double[] Worst, double[] SentShare, double[] SentBytes)
 {
     /// <summary>The standard deviation over seeds; NaN of a single one.</summary>
     public static double Spread(double[] values) => values.Length < 2 ? double.NaN : Math.Sqrt(values.Sum(value => Math.Pow(value - values.Average(), 2)) / (values.Length - 1));
@@ -26,7 +26,7 @@ internal sealed class Summary
             {
                 Methods.Add(new MethodSummary(
                     method, [.. last.Select(row => row.Seed)], [.. last.Select(row => row.Domain)], [.. last.Select(row => row.General)], [.. last.Select(row => row.Domains.Max())],
-                    [.. last.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. last.Select(row => (double)row.Sent)], [.. last.Select(row => row.Cosine)]));
+                    [.. last.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. last.Select(row => (double)row.Sent)]));
             }
         }
     }
@@ -63,11 +63,37 @@ internal sealed class Summary
         return front;
     }
 
+    /// <summary>Whether no other is at least as good in all of the domains, the general text and what is sent, and better in one.</summary>
+    private bool IsOnFront(MethodSummary summary)
+    {
+        return !Methods.Exists(other => other.Method.Kind == MethodKind.Federated && other != summary && Figures(other).Zip(Figures(summary), (a, b) => a <= b).All(no => no)
+            && Figures(other).Zip(Figures(summary), (a, b) => a < b).Any(less => less));
+
+        static double[] Figures(MethodSummary method) => [method.Domain.Average(), method.General.Average(), method.SentBytes.Average()];
+    }
+
+    /// <summary>What reports say of the rounds, means over them and seeds.</summary>
+    public string Statistics()
+    {
+        var text = new StringBuilder();
+        text.AppendLine(CultureInfo.InvariantCulture, $"| {Corpus}, {Scenario}: | cosine to the mean, first round | last | norm, first | last | cross term | step | aggregation, ms |");
+        text.AppendLine("|---|--:|--:|--:|--:|--:|--:|--:|");
+        foreach (Method method in Methods.Select(summary => summary.Method).Where(method => method.Kind == MethodKind.Federated))
+        {
+            RoundResult[] rows = [.. _rows.Where(row => row.Method == method.Name && row.Round > 0)];
+            RoundResult[] first = [.. rows.Where(row => row.Round == 1)], last = [.. rows.Where(row => row.Round == rows.Max(other => other.Round))];
+            text.AppendLine(CultureInfo.InvariantCulture,
+                $"| {method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {rows.Average(row => row.Step):0.00} | {rows.Select(row => row.AggregationMilliseconds).Order().ElementAt(rows.Length / 2):0.0} |");
+        }
+
+        return text.ToString();
+    }
+
     public string Table()
     {
         var text = new StringBuilder();
         MethodSummary? start = Find("base"), central = Find("central"), plain = Find("fedavg"), tuned = Tuned;
-        text.AppendLine(CultureInfo.InvariantCulture, $"| {Corpus}, {Scenario}: | | domains | general | worst | gap closed | forgotten | sent | to fedavg | to {tuned?.Method.Name ?? "tuned"} | cosine |");
+        text.AppendLine(CultureInfo.InvariantCulture, $"| {Corpus}, {Scenario}: | | domains | general | worst | gap closed | forgotten | sent | to fedavg | to {tuned?.Method.Name ?? "tuned"} | front |");
         text.AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods)
         {
@@ -75,7 +101,7 @@ internal sealed class Summary
             string forgotten = start is null ? "" : $"{summary.General.Average() - start.General.Average():+0.000;-0.000}";
             bool rounds = summary.Method.Kind == MethodKind.Federated;
             text.AppendLine(CultureInfo.InvariantCulture,
-                $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Worst.Average():0.000} | {gap} | {forgotten} | {(rounds ? $"{summary.SentShare.Average():P0}" : "")} | {Paired(summary, plain)} | {Paired(summary, tuned)} | {(rounds ? $"{summary.Cosine.Average():0.00}" : "")} |");
+                $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Worst.Average():0.000} | {gap} | {forgotten} | {(rounds ? $"{summary.SentShare.Average():P0}" : "")} | {Paired(summary, plain)} | {Paired(summary, tuned)} | {(rounds && IsOnFront(summary) ? "*" : "")} |");
         }
 
         return text.ToString();

@@ -13,7 +13,7 @@ internal sealed class MaskCommand : FedIcuCommand
     private readonly Option<string> _output = Flags.Required("--output", "OUT", "The update: a .safetensors file, or a folder of the global model's kind.");
     private readonly Option<string?> _mask = Flags.Mask();
     private readonly Option<bool> _dense = Flags.Switch("--dense", "Writes the masked model as ordinary tensors.");
-    private readonly Option<string[]> _settings = Flags.Settings("beta, importance, fill, seed, sigma, momentum, mask");
+    private readonly Option<string[]> _settings = Flags.Settings("preset, beta, importance, fill, seed, sigma, momentum, mask");
     private readonly Option<string?> _round = Flags.Round("The number of the round, kept with the update and the momentum. Default: what the trained model's metadata state, else the received model's.");
     private readonly Option<string?> _backend = Flags.Backend();
     private readonly Option<string?> _threads = Flags.Threads();

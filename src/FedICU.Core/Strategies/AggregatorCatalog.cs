@@ -46,7 +46,7 @@ public static class AggregatorCatalog
 
     private static (Action, Func<IAggregator>) FedIcu(Settings settings)
     {
-        var defaults = new FedIcuOptions();
+        FedIcuOptions defaults = settings.Choice("preset", new FedIcuOptions(), ("paper", FedIcuOptions.Paper), ("coherent", FedIcuOptions.Coherent));
         var options = defaults with
         {
             Tau = settings.Number("tau", defaults.Tau),
@@ -59,6 +59,7 @@ public static class AggregatorCatalog
             TimesShare = settings.Flag("times-share", defaults.TimesShare),
             Consensus = settings.Choice("consensus", defaults.Consensus, ("uniform", ConsensusRule.Uniform), ("share", ConsensusRule.Share)),
             Target = settings.Choice("target", defaults.Target, ("parameters", SplitTarget.Parameters), ("delta", SplitTarget.Delta)),
+            Coherence = settings.Number("coherence", defaults.Coherence),
         };
         return (options.Validate, () => new FedIcuAggregator(options));
     }

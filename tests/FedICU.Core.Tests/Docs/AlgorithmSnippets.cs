@@ -72,4 +72,27 @@ internal sealed class AlgorithmSnippets : SnippetFixture
         Assert.That(output.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 1, 2, 1, 4 }));
         Assert.That(report.Tensors[0].Sent, Is.EqualTo(1));
     }
+
+    [Test]
+    public async Task Coherent()
+    {
+        using var global = new MemoryModel { { "w", [2, 2], new double[] { 1, 0, 0, 2 } } };
+        var round = new AggregationRound(global);
+        foreach ((int k, double[] values) in new double[][] { [2, 0, 0, 2], [1, 1, 1, 2], [-1, 0, 0, 3] }.Index())
+            round.Add(ClientUpdate.FromTensors($"{k}", new MemoryModel { { "w", [2, 2], values } }));
+
+        #region coherent
+        var client = new FedIcuClient(FedIcuClientOptions.Coherent);
+        var server = new FedIcuAggregator(FedIcuOptions.Coherent);
+        #endregion
+
+        using var next = new MemorySink();
+        await server.AggregateAsync(round, next);
+        Assert.That(next.Model.ToArray<double>("w"), Is.EqualTo(new[] { 1, 0.32366118, 0.76980036, 2.32366118 }).Within(1e-8));
+        // the update alone decides the mask: a small change of a large value is not sent
+        using var trained = new MemoryModel { { "w", [2, 2], new double[] { 1, 0.5, 0, 2.1 } } };
+        using var sent = new MemorySink();
+        client.CreateUpdate(global, trained, sent, dense: true);
+        Assert.That(sent.Model.ToArray<double>("w"), Is.EqualTo(new[] { 1, 0.5, 0, 2 }));
+    }
 }

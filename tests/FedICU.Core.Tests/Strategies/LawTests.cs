@@ -30,6 +30,7 @@ internal sealed class LawTests
         new FedIcuAggregator(new FedIcuOptions { Axis = NormAxis.Tensor, Similarity = Similarity.PairwiseWithSelf, Weights = WeightRule.Relu }),
         new FedIcuAggregator(new FedIcuOptions { Similarity = Similarity.PreviousDirection, Consensus = ConsensusRule.Share, TimesShare = true }),
         new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model, Target = SplitTarget.Delta }),
+        new FedIcuAggregator(new FedIcuOptions { Target = SplitTarget.Delta, Coherence = 0.5 }),
         new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model, Tau = double.PositiveInfinity }),
     ];
 

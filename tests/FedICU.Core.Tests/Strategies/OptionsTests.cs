@@ -9,7 +9,7 @@ internal sealed class OptionsTests
     public void EveryNameReachesItsOption()
     {
         ConfiguredRound made = AggregatorCatalog.Create("fedicu", Settings(
-            "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true", "consensus=share", "target=delta",
+            "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true", "consensus=share", "target=delta", "coherence=0.5",
             "quorum=3", "on-nonfinite=drop-client", "on-missing=drop-tensor", "on-extra=drop-tensor", "on-shape=drop-client", "on-dtype=drop-tensor", "on-base=drop-client",
             "on-unreadable=drop-client", "integers=keep"));
         Assert.That(((FedIcuAggregator)made.Aggregator).Options, Is.EqualTo(new FedIcuOptions
@@ -23,6 +23,7 @@ internal sealed class OptionsTests
             TimesShare = true,
             Consensus = ConsensusRule.Share,
             Target = SplitTarget.Delta,
+            Coherence = 0.5,
         }));
         Assert.That(made.Options, Is.EqualTo(new RoundOptions
         {
@@ -63,16 +64,30 @@ internal sealed class OptionsTests
     }
 
     [Test]
+    public void PresetsAreWhatTheOthersChange()
+    {
+        Assert.That(Server("preset=paper"), Is.EqualTo(FedIcuOptions.Paper));
+        Assert.That(Server("preset=coherent"), Is.EqualTo(FedIcuOptions.Coherent));
+        Assert.That(Server("axis=tensor", "preset=coherent", "tau=0.5"), Is.EqualTo(FedIcuOptions.Coherent with { Axis = NormAxis.Tensor, Tau = 0.5 }));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")), Is.EqualTo(FedIcuClientOptions.Paper));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=coherent")), Is.EqualTo(FedIcuClientOptions.Coherent with { Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
+        Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message, Does.Contain("Option 'preset' is 'best'; paper or coherent was expected."));
+
+        static FedIcuOptions Server(params string[] settings) => ((FedIcuAggregator)AggregatorCatalog.Create("fedicu", Settings(settings)).Aggregator).Options;
+    }
+
+    [Test]
     public void AllErrorsAreToldAtOnce()
     {
         InvalidOptionsException wrong = Assert.Throws<InvalidOptionsException>(
-            () => AggregatorCatalog.Create("fedicu", Settings("tau=0", "eps=-1", "axis=diagonal", "tua=3", "quorum=0", "on-base=drop-tensor", "times-share=maybe")))!;
+            () => AggregatorCatalog.Create("fedicu", Settings("tau=0", "coherence=2", "eps=-1", "axis=diagonal", "tua=3", "quorum=0", "on-base=drop-tensor", "times-share=maybe")))!;
         Assert.That(wrong.Errors, Is.EquivalentTo(new[]
         {
             "Option 'axis' is 'diagonal'; columns or rows or tensor was expected.",
             "Option 'times-share' is 'maybe'; false or true was expected.",
-            "Option 'tua' is unknown; axis, consensus, eps, granularity, integers, on-base, on-dtype, on-extra, on-missing, on-nonfinite, on-shape, on-unreadable, quorum, similarity, target, tau, times-share, weights are known here.",
+            "Option 'tua' is unknown; axis, coherence, consensus, eps, granularity, integers, on-base, on-dtype, on-extra, on-missing, on-nonfinite, on-shape, on-unreadable, preset, quorum, similarity, target, tau, times-share, weights are known here.",
             "tau is 0; a number greater than 0, or inf, was expected.",
+            "coherence is 2; a number from 0 to 1 was expected.",
             "eps is -1; a finite number of at least 0 was expected.",
             "quorum is 0; at least 1 was expected.",
             "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.",

@@ -132,7 +132,7 @@ internal sealed class SplitByHand(FedIcuOptions options, double[] examples)
             for (int c = 0; c < split.Columns; c++)
             {
                 int g = split.Group(r, c);
-                double direction = Math.Sqrt(squares[g]) <= options.Epsilon ? split.V[_clients][r, c] : v[r, c] / Math.Sqrt(squares[g]);
+                double direction = Math.Sqrt(squares[g]) <= options.Epsilon ? split.V[_clients][r, c] : v[r, c] * Math.Pow(Math.Sqrt(squares[g]), options.Coherence - 1);
                 theta[r * split.Columns + c] = magnitudes[g] * direction + (delta ? split.Global[r, c] : 0);
             }
         }

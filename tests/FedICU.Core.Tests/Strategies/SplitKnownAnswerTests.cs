@@ -11,7 +11,7 @@ namespace FedICU.Tests;
 /// x = np.array([[1., 0, 2], [0, 2, -1]])
 /// y = np.array([[[2., 1, 2], [0, 2, -1]], [[1, 1, 1], [1, 2, 0]], [[-1, 0, 3], [2, 3, 1]]])
 /// p = np.array([1, 2, 5]) / 8
-/// def fedicu(axis=1, sim='pairwise', weigh='softmax', tau=.1, share=False, consensus=None, delta=False):
+/// def fedicu(axis=1, sim='pairwise', weigh='softmax', tau=.1, share=False, consensus=None, delta=False, coherence=0):
 ///     t = np.concatenate([y - x if delta else y, [x * 0 if delta else x]])
 ///     m = np.sqrt((t * t).sum(axis=axis, keepdims=True))
 ///     v = np.divide(t, m, out=np.zeros_like(t), where=m > 1e-12)
@@ -23,8 +23,9 @@ namespace FedICU.Tests;
 ///     w = w * p / (w * p).sum() if share else w
 ///     V = v[3] + sum(w[k] * (v[k] - v[3]) for k in range(3))
 ///     q = np.sqrt((V * V).sum(axis=tuple(a - 1 for a in np.atleast_1d(axis)), keepdims=True))
-///     print(s, w, (x if delta else 0) + np.average(m[:3], axis=0, weights=consensus) * V / q)
+///     print(s, w, (x if delta else 0) + np.average(m[:3], axis=0, weights=consensus) * V * q ** (coherence - 1))
 /// fedicu()
+/// fedicu(tau=np.inf, delta=True, coherence=.5)
 /// fedicu(axis=2, sim='mean', weigh='relu', share=True, consensus=p)
 /// fedicu(sim='previous', weigh='raw')
 /// fedicu(axis=2, sim='pairwise-self', tau=1., delta=True)
@@ -46,6 +47,10 @@ internal sealed class SplitKnownAnswerTests
             [0.625975724812, 0.793478704542, 0.552276438626],
             [0.146681226029, 0.783124352628, 0.070194421343],
             [1.385022126137, 1.042903070176, 2.130697355940, 1.276327407962, 2.261857506219, -0.094272592676]);
+        yield return Case("coherent", FedIcuOptions.Coherent,
+            [0.059786577935, 0.374679903099, 0.026218190570],
+            [1.0 / 3, 1.0 / 3, 1.0 / 3],
+            [1.206801079800, 0.772194790192, 1.856666036014, 1.205325022936, 2.386097395096, -0.116736315788]);
         yield return Case("rows, mean, relu, shares",
             none with { Axis = NormAxis.Rows, Similarity = Similarity.MeanDirection, Weights = WeightRule.Relu, TimesShare = true, Consensus = ConsensusRule.Share },
             [0.897053867069, 0.953726850775, 0.814333357352],

@@ -45,6 +45,13 @@ internal sealed class SplitOptionsTests
     }
 
     [Test]
+    public void CoherenceIsWhatTheDirectionsLengthCounts([Values(0.25, 0.5, 1)] double coherence, [Values] SplitTarget target, [Values] NormAxis axis, [Values(1, 2, 5)] int clients)
+    {
+        foreach ((WeightRule rule, double tau) in Weightings)
+            Check(new FedIcuOptions { Coherence = coherence, Target = target, Axis = axis, Weights = rule, Tau = tau }, SmallModel(clients));
+    }
+
+    [Test]
     public void ScoresOfTheCaller([Values] WeightRule rule, [Values] Granularity granularity, [Values] bool timesShare, [Values] SplitTarget target)
     {
         // the similarity that was asked for has no part in it
@@ -129,6 +136,7 @@ internal sealed class SplitOptionsTests
             (3, none with { Weights = WeightRule.Raw, Scores = (client, _) => (client[^1] - '0') / 4.0 }),
             (2, none with { Weights = WeightRule.Relu }),
             (5, none),
+            (5, none with { Target = SplitTarget.Delta, Coherence = 0.5 }),
             (5, none with { Axis = NormAxis.Tensor, Similarity = Similarity.PreviousDirection }),
             (1, none with { Weights = WeightRule.Raw, Scores = (_, _) => 0.5 }),
         ];

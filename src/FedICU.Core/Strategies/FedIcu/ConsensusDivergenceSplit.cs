@@ -45,6 +45,12 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         using var scales = tensor.NewGroups(1, grouping.Groups, clear: false);
         GroupNorms.Root(squares[0], options.Epsilon);
         bool fallsBack = GroupNorms.Quotients(magnitudes[0], squares[0], scales[0]) && options.Target == SplitTarget.Parameters;
+        for (int c = 0; options.Coherence > 0 && c < magnitudes.Groups; c++)
+        {
+            if (squares[0][c] > 0)
+                scales[0][c] = magnitudes[0][c] * Math.Pow(squares[0][c], options.Coherence - 1);
+        }
+
         using GroupBuffer? fallback = fallsBack || options.Target == SplitTarget.Delta ? tensor.NewGroups(1, grouping.Groups) : null;
         if (fallsBack)
         {

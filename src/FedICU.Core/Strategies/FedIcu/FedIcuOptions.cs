@@ -63,6 +63,15 @@ public delegate double ContributionScore(string clientId, string? tensor);
 /// </summary>
 public sealed record FedIcuOptions
 {
+    /// <summary>The literal reading of the paper, whatever the defaults are or become (<c>preset=paper</c>).</summary>
+    public static FedIcuOptions Paper { get; } = new() { Tau = 0.1, Axis = NormAxis.Columns, Similarity = Similarity.Pairwise, Target = SplitTarget.Parameters, Coherence = 0 };
+
+    /// <summary>
+    /// Ours, not the paper's (<c>preset=coherent</c>): what clients changed is split, all directions weigh the same, and a column's length is the geometric mean of what clients
+    /// moved it by and of what their mean moves it by, x[:,c] + M[c] V[:,c] / sqrt(||V[:,c]||). docs/evidence.md measures it.
+    /// </summary>
+    public static FedIcuOptions Coherent { get; } = new() { Target = SplitTarget.Delta, Tau = double.PositiveInfinity, Coherence = 0.5 };
+
     /// <summary>The softmax's temperature, greater than 0, infinity for uniform weights (<c>tau</c>). <value>Default: 0.1.</value></summary>
     public double Tau { get; init; } = 0.1;
 
@@ -93,6 +102,12 @@ public sealed record FedIcuOptions
     /// <summary>What is split (<c>target</c>). <value>Default: <see cref="SplitTarget.Parameters"/>.</value></summary>
     public SplitTarget Target { get; init; }
 
+    /// <summary>
+    /// How much of the combined direction's length counts, from 0 to 1 (<c>coherence</c>): theta[:,c] = M[c] ||V[:,c]||^coherence (V[:,c] / ||V[:,c]||). With weights that
+    /// sum to one ||V[:,c]|| is 1 where clients agree and 1 / sqrt(N) where they are at right angles. <value>Default: 0, length is M alone.</value>
+    /// </summary>
+    public double Coherence { get; init; }
+
     /// <summary>Scores in place of the similarities. <value>Default: null, the similarities.</value></summary>
     public ContributionScore? Scores { get; init; }
 
@@ -103,6 +118,8 @@ public sealed record FedIcuOptions
             errors.Add($"tau is {MetadataKeys.Invariant(Tau)}; a number greater than 0, or inf, was expected.");
         if (!(Epsilon >= 0 && double.IsFinite(Epsilon)))
             errors.Add($"eps is {MetadataKeys.Invariant(Epsilon)}; a finite number of at least 0 was expected.");
+        if (!(Coherence is >= 0 and <= 1))
+            errors.Add($"coherence is {MetadataKeys.Invariant(Coherence)}; a number from 0 to 1 was expected.");
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
     }
