@@ -1,9 +1,19 @@
+using System.Security.Cryptography;
 using FederatedLanguages;
 
 namespace FedICU.Experiments;
 
 /// <summary>The clients' domains as tokens, and the general one that the base knows.</summary>
-internal sealed record Corpus(string Source, BytePair Encoding, IReadOnlyList<string> Names, IReadOnlyList<int[]> Train, IReadOnlyList<int[]> Test, int[] GeneralTrain, int[] GeneralTest, int[] Validation)
+/// <param name="Source">Its name.</param>
+/// <param name="Texts">A hash of all texts: figures of other texts are not gone on from.</param>
+/// <param name="Encoding">Learned of the general text.</param>
+/// <param name="Names">The domains'.</param>
+/// <param name="Train">A text a domain.</param>
+/// <param name="Test">A text a domain.</param>
+/// <param name="GeneralTrain">The base's.</param>
+/// <param name="GeneralTest">Shows what is forgotten.</param>
+/// <param name="Validation">A small text of each domain that a server could have, from the ends of Train.</param>
+internal sealed record Corpus(string Source, string Texts, BytePair Encoding, IReadOnlyList<string> Names, IReadOnlyList<int[]> Train, IReadOnlyList<int[]> Test, int[] GeneralTrain, int[] GeneralTest, IReadOnlyList<int[]> Validation)
 {
     private const int EncodingBytes = 1 << 20, ValidationTokens = 4 * Transformer.Context + 1;
 
@@ -13,28 +23,34 @@ internal sealed record Corpus(string Source, BytePair Encoding, IReadOnlyList<st
     public static string SourceOf(string? folder) => folder is null ? "sdk" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
 
     /// <summary>Reads a folder of domains, or the SDK's texts where there is none.</summary>
-    public static Corpus Read(string? folder, int testBytes, BytePair? encoding)
+    /// <param name="folder">The folder; null: the SDK's.</param>
+    /// <param name="known">The encoding of texts by their hash; null: one is learned.</param>
+    public static Corpus Read(string? folder, Func<string, BytePair?> known)
     {
         DomainText general;
         List<DomainText> clients;
         if (folder is null)
         {
-            general = TextSources.EnglishFromSdk(testBytes);
-            clients = [.. Languages.Select(language => TextSources.FromSdk(language, testBytes))];
+            general = TextSources.EnglishFromSdk(int.MaxValue);
+            clients = [.. Languages.Select(language => TextSources.FromSdk(language, int.MaxValue))];
         }
         else
         {
-            List<DomainText> domains = TextSources.FromFolder(folder, testBytes, 64 * Transformer.Context);
+            List<DomainText> domains = TextSources.FromFolder(folder, int.MaxValue, 64 * Transformer.Context);
             general = domains.Find(TextSources.IsGeneral) ?? throw new NoTextException($"The folder '{folder}' has no domain called {string.Join(", ", TextSources.GeneralNames)}.");
             clients = domains.FindAll(domain => !TextSources.IsGeneral(domain));
+            if (clients.Count < 2)
+                throw new NoTextException($"The folder '{folder}' has {clients.Count} domains beside '{general.Name}'; at least two were expected.");
         }
 
-        encoding ??= BytePair.Train(general.Train.AsSpan(0, Math.Min(general.Train.Length, EncodingBytes)));
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (byte[] text in clients.Append(general).SelectMany(domain => (byte[][])[domain.Train, domain.Test]))
+            hash.AppendData(SHA256.HashData(text));
+        string texts = Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
+        BytePair encoding = known(texts) ?? BytePair.Train(general.Train.AsSpan(0, Math.Min(general.Train.Length, EncodingBytes)));
         int[][] train = [.. clients.Select(domain => encoding.Encode(domain.Train))];
-        // the server's small text: the end of each domain, with which no client trains
-        int[] validation = [.. train.SelectMany(text => text[^ValidationTokens..])];
         return new Corpus(
-            SourceOf(folder), encoding, [.. clients.Select(domain => domain.Name)],
-            [.. train.Select(text => text[..^ValidationTokens])], [.. clients.Select(domain => encoding.Encode(domain.Test))], encoding.Encode(general.Train), encoding.Encode(general.Test), validation);
+            SourceOf(folder), texts, encoding, [.. clients.Select(domain => domain.Name)], [.. train.Select(text => text[..^ValidationTokens])],
+            [.. clients.Select(domain => encoding.Encode(domain.Test))], encoding.Encode(general.Train), encoding.Encode(general.Test), [.. train.Select(text => text[^ValidationTokens..])]);
     }
 }

@@ -17,12 +17,12 @@ internal static class Plots
         OxyColor.FromRgb(0x7B, 0x5A, 0xA6), OxyColor.FromRgb(0x6B, 0x6B, 0x6B), OxyColor.FromRgb(0x12, 0x8F, 0x9B), OxyColor.FromRgb(0x9B, 0x80, 0x12),
     ];
 
-    private static readonly string[] Curves = ["local", "central", "fedavg", "fedavg-1.3", "fedicu", "split", "mask-beta-0", "coherent-mask"];
+    private static readonly string[] Curves = ["local", "central", "fedavg", "fedavg-1.6", "fedicu", "split", "coherent-mask", "products"];
 
     public static void Save(Summary summary, string folder)
     {
-        string name = $"{summary.Corpus}-{summary.Scenario}";
-        PlotModel curves = Model($"{summary.Corpus}, {summary.Scenario}: the domains' mean after each round", "round", "bits per byte");
+        string name = $"{summary.Corpus}-{summary.Scenario.Name}";
+        PlotModel curves = Model($"{summary.Corpus}, {summary.Scenario.Name}: the domains' mean after each round", "round", "bits per byte");
         curves.Legends.Add(new Legend { LegendPosition = LegendPosition.RightTop, LegendPlacement = LegendPlacement.Outside, LegendFontSize = 12 });
         foreach ((int i, string method) in Curves.Index())
         {
@@ -36,14 +36,14 @@ internal static class Plots
         Write(curves, Path.Combine(folder, $"{name}-curves.svg"), 820);
         if (summary.Find("base") is not { } start)
             return;
-        MethodSummary[] rounds = [.. summary.Methods.Where(method => method.Method.Kind == MethodKind.Federated)];
-        Scatter(rounds, $"{summary.Corpus}, {summary.Scenario}: gain and forgetting", "forgotten, bits per byte of general text", method => method.General.Average() - start.General.Average(), Gain, Path.Combine(folder, $"{name}-forgetting.svg"));
-        Scatter(rounds, $"{summary.Corpus}, {summary.Scenario}: gain and upload", "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, Path.Combine(folder, $"{name}-upload.svg"));
+        MethodSummary[] rounds = [.. summary.Methods.Where(method => method.IsFederated)];
+        Scatter(rounds, summary.Dial, $"{summary.Corpus}, {summary.Scenario.Name}: gain and forgetting", "forgotten, bits per byte of general text", method => method.General.Average() - start.General.Average(), Gain, Path.Combine(folder, $"{name}-forgetting.svg"));
+        Scatter(rounds, [], $"{summary.Corpus}, {summary.Scenario.Name}: gain and upload", "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, Path.Combine(folder, $"{name}-upload.svg"));
 
         double Gain(MethodSummary method) => start.Domain.Average() - method.Domain.Average();
     }
 
-    private static void Scatter(MethodSummary[] methods, string title, string across, Func<MethodSummary, double> x, Func<MethodSummary, double> y, string path)
+    private static void Scatter(MethodSummary[] methods, IEnumerable<MethodSummary> dial, string title, string across, Func<MethodSummary, double> x, Func<MethodSummary, double> y, string path)
     {
         PlotModel plot = Model(title, across, "gained, bits per byte of the domains");
         string[] groups = [.. methods.Select(method => method.Method.Group).Distinct()];
@@ -54,12 +54,11 @@ internal static class Plots
             plot.Series.Add(points);
         }
 
-        var steps = new LineSeries { Color = Colors[0], StrokeThickness = 1, Title = "server steps 0.7 to 1.6" };
-        steps.Points.AddRange(methods.Where(method => method.Method.Name == "fedavg" || method.Method.Name.StartsWith("fedavg-", StringComparison.Ordinal))
-            .OrderBy(method => method.Method.Step).Select(method => new DataPoint(x(method), y(method))));
+        var steps = new LineSeries { Color = Colors[0], StrokeThickness = 1, Title = "FedAvg by step" };
+        steps.Points.AddRange(dial.Select(method => new DataPoint(x(method), y(method))));
         plot.Series.Add(steps);
         var front = new LineSeries { Color = OxyColors.Gray, StrokeThickness = 1, LineStyle = LineStyle.Dot, Title = "front" };
-        foreach (MethodSummary method in Summary.Front(methods, x, method => -y(method)))
+        foreach (MethodSummary method in Summary.Front(methods, x, method => -y(method)).OrderBy(x))
         {
             front.Points.Add(new DataPoint(x(method), y(method)));
             plot.Annotations.Add(new TextAnnotation

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using System.Globalization;
+using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using FederatedLanguages;
@@ -11,17 +11,16 @@ using static TorchSharp.torch;
 namespace FedICU.Experiments;
 
 /// <summary>What all runs have in common.</summary>
-internal sealed record ExperimentOptions(int Rounds, int Steps, int Rows, double LearningRate, int Pretraining)
+internal sealed record ExperimentOptions(int Rounds, int Steps, int Rows, double LearningRate, int Pretraining, int TestWindows)
 {
     /// <summary>What figures that are compared must agree in; rounds may be added.</summary>
-    public string Name => $"base-{Pretraining}-steps-{Steps}-rate-{LearningRate}";
+    public string Name => $"base {Pretraining}, {Steps} steps of {Rows}, rate {LearningRate}, {TestWindows} test windows";
 }
 
 internal static class Program
 {
     private static int Main(string[] args)
     {
-        CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
         var quick = new Option<bool>("--quick") { Description = "Five minutes: one seed, two rounds, a few methods." };
         var data = new Option<string?>("--data") { Description = "A folder with a folder for each domain, with train.txt(.gz) and test.txt(.gz), one called general. Default: the SDK's messages in four languages." };
         var seeds = new Option<int?>("--seeds") { Description = "How many seeds. Default: 3, with --quick 1." };
@@ -37,23 +36,30 @@ internal static class Program
         {
             quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show,
         };
+        foreach (Option<int?> count in (Option<int?>[])[seeds, rounds, pretrain])
+            count.Validators.Add(AtLeastOne);
+        steps.Validators.Add(AtLeastOne);
+        foreach (Option<string> names in (Option<string>[])[methods, scenarios])
+            names.Validators.Add(IsExpression);
         command.SetAction((parsed, cancellationToken) => Task.Run(() =>
         {
             bool few = parsed.GetValue(quick);
-            string only = parsed.GetValue(methods) ?? (few ? string.Join('|', Method.Quick.Select(Regex.Escape)) : ".*");
-            var options = new ExperimentOptions(parsed.GetValue(rounds) ?? (few ? 2 : 6), parsed.GetValue(steps), 16, parsed.GetValue(rate), parsed.GetValue(pretrain) ?? (few ? 150 : 2000));
             string folder = Path.Combine(parsed.GetValue(output)!, few ? "quick" : "");
+            var options = new ExperimentOptions(
+                parsed.GetValue(rounds) ?? (few ? 2 : 6), parsed.GetValue(steps), 16, parsed.GetValue(rate), parsed.GetValue(pretrain) ?? (few ? 150 : 2000), few ? 32 : 96);
             try
             {
-                if (OperatingSystem.IsLinux())
-                    WeakVersions.LoadLibtorch();
-                Method[] chosen = [.. Method.All.Where(method => Regex.IsMatch(method.Name, $"^({only})$"))];
+                Method[] chosen = [.. Method.All.Where(method => parsed.GetValue(methods) is { } only ? Regex.IsMatch(method.Name, $"^({only})$") : !few || Method.Quick.Contains(method.Name))];
                 Scenario[] which = [.. Scenario.All.Where(scenario => Regex.IsMatch(scenario.Name, $"^({parsed.GetValue(scenarios)})$"))];
                 if (chosen.Length == 0 || which.Length == 0)
                     throw new NoTextException($"No {(chosen.Length == 0 ? "method" : "scenario")} has such a name; there are {string.Join(", ", chosen.Length == 0 ? Method.All.Select(method => method.Name) : Scenario.All.Select(scenario => scenario.Name))}.");
-                return Execute(options, folder, parsed.GetValue(data), few, parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, parsed.GetValue(show), cancellationToken);
+                Directory.CreateDirectory(folder);
+                if (!parsed.GetValue(show))
+                    Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
+                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), chosen, which);
+                return 0;
             }
-            catch (Exception e) when (e is NoTextException or FedIcuException or IOException or DllNotFoundException)
+            catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
             {
                 Console.Error.WriteLine(e.Message);
                 return 1;
@@ -64,58 +70,93 @@ internal static class Program
                 return 130;
             }
         }, CancellationToken.None));
-        return command.Parse(args).Invoke();
+        // a step or a measurement ends before the process does
+        return command.Parse(args).Invoke(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromMinutes(1) });
+
+        static void AtLeastOne(OptionResult option)
+        {
+            if (option.Tokens.Count == 1 && int.TryParse(option.Tokens[0].Value, out int value) && value < 1)
+                option.AddError($"{option.Option.Name} is {value}; at least 1 was expected.");
+        }
+
+        static void IsExpression(OptionResult option)
+        {
+            try
+            {
+                foreach (Token token in option.Tokens)
+                    _ = new Regex(token.Value);
+            }
+            catch (RegexParseException e)
+            {
+                option.AddError($"{option.Option.Name}: {e.Message}");
+            }
+        }
     }
 
-    private static int Execute(
-        ExperimentOptions options, string folder, string? data, bool quick, int seeds, Method[] methods, Scenario[] scenarios, bool show, CancellationToken cancellationToken)
+    private static void Execute(ExperimentOptions options, string folder, string? data, int seeds, Method[] methods, Scenario[] scenarios, CancellationToken cancellationToken)
     {
-        Directory.CreateDirectory(folder);
-        string basePath = Path.Combine(folder, $"base-{Corpus.SourceOf(data)}-{options.Pretraining}.safetensors");
-        BytePair? encoding = null;
-        Dictionary<string, Tensor>? weights = File.Exists(basePath) ? LoadBase(basePath, out encoding) : null;
-        Corpus corpus = Corpus.Read(data, quick ? 12 << 10 : 32 << 10, encoding);
-        var results = new ResultFile(Path.Combine(folder, "results.jsonl"));
-        if (!show)
+        if (OperatingSystem.IsLinux())
+            WeakVersions.LoadLibtorch();
+        using var results = new ResultFile(ResultsIn(folder), adds: true);
+        Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? EncodingOf(BaseOf(texts, 1)) : null);
+        (Scenario Scenario, Method Method)[] runs = [.. from scenario in scenarios from method in methods where scenario.UnequalSizes || !method.Uniform select (scenario, method)];
+        AnsiConsole.Progress().Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).Start(progress =>
         {
-            AnsiConsole.Progress().Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).Start(progress =>
+            ProgressTask all = progress.AddTask($"{runs.Length} runs, {seeds} seeds", maxValue: runs.Length * seeds * (options.Rounds + 1));
+            // a seed after the other, so that what was stopped can be compared
+            for (int seed = 1; seed <= seeds; seed++)
             {
-                Transformer model = weights is null ? Pretrain(corpus, options.Pretraining, basePath, progress, cancellationToken) : new Transformer(weights);
-                ProgressTask all = progress.AddTask($"{methods.Length} methods, {scenarios.Length} scenarios, {seeds} seeds", maxValue: methods.Length * scenarios.Length * seeds * (options.Rounds + 1));
-                // a seed after the other, so that what was stopped can be compared
-                foreach ((int seed, Scenario scenario) in from seed in Enumerable.Range(1, seeds) from scenario in scenarios select (seed, scenario))
+                string path = BaseOf(corpus.Texts, seed);
+                Transformer model = File.Exists(path) ? new Transformer(Transformer.ReadAll(path)) : Pretrain(corpus, options.Pretraining, seed, path, progress, cancellationToken);
+                foreach (Scenario scenario in scenarios)
                 {
                     using var first = new FirstRound();
-                    foreach (Method method in methods)
+                    foreach ((_, Method method) in runs.Where(run => run.Scenario == scenario))
                     {
                         all.Description = $"seed {seed}, {scenario.Name}, {method.Name}";
-                        using var run = new Run(method, scenario, seed, corpus, model, options, first, results, folder);
-                        run.Execute(() => all.Increment(1), cancellationToken);
+                        using var run = new Run(method, scenario, seed, corpus, model, options, first, results, folder, cancellationToken);
+                        run.Execute(() => all.Increment(1));
                     }
                 }
-            });
-        }
+            }
+        });
 
-        using StreamWriter tables = File.CreateText(Path.Combine(folder, "tables.md"));
-        foreach (Scenario scenario in scenarios)
-        {
-            var summary = new Summary(results, options, corpus.Source, scenario.Name);
-            string table = summary.Table();
-            Console.WriteLine(table);
-            tables.WriteLine(table);
-            tables.WriteLine(summary.Statistics());
-            Plots.Save(summary, folder);
-        }
-
-        Console.WriteLine($"Written to {folder}: results.jsonl, tables.md, plots.");
-        return 0;
+        string BaseOf(string texts, int seed) => Path.Combine(folder, $"base-{Corpus.SourceOf(data)}-{texts}-{options.Pretraining}-{seed}.safetensors");
     }
 
-    private static Transformer Pretrain(Corpus corpus, int steps, string path, ProgressContext progress, CancellationToken cancellationToken)
+    private static string ResultsIn(string folder) => Path.Combine(folder, "results.jsonl");
+
+    private static void Show(ExperimentOptions options, string folder, string source, Method[] methods, Scenario[] scenarios)
     {
-        ProgressTask task = progress.AddTask("training the base", maxValue: steps);
-        Transformer model = Transformer.Random(new Random(1));
-        Training.Pretrain(model, corpus.GeneralTrain, steps, 32, new Random(2), (step, bits) =>
+        using var results = new ResultFile(ResultsIn(folder), adds: false);
+        List<RoundResult> rows = [.. results.Rows.Where(row => row.Options == options.Name && row.Corpus == source && methods.Any(method => method.Name == row.Method))];
+        if (rows.Count == 0)
+            throw new NoTextException($"'{ResultsIn(folder)}' has no results of {source} with {options.Name}.");
+        string tables = Path.Combine(folder, $"{source}.md");
+        using (StreamWriter file = File.CreateText(tables))
+        {
+            foreach (Scenario scenario in scenarios)
+            {
+                // where texts changed, the last ones count
+                var summary = new Summary(rows, options, source, rows[^1].Texts, scenario);
+                if (summary.Methods.Count == 0)
+                    continue;
+                string table = summary.Table();
+                Console.WriteLine(table);
+                file.WriteLine(table);
+                file.WriteLine(summary.Statistics());
+                Plots.Save(summary, folder);
+            }
+        }
+
+        Console.WriteLine($"Written to {folder}: results.jsonl, {Path.GetFileName(tables)}, plots.");
+    }
+
+    private static Transformer Pretrain(Corpus corpus, int steps, int seed, string path, ProgressContext progress, CancellationToken cancellationToken)
+    {
+        ProgressTask task = progress.AddTask($"training the base of seed {seed}", maxValue: steps);
+        Transformer model = Transformer.Random(new Random(2 * seed - 1));
+        Training.Pretrain(model, corpus.GeneralTrain, steps, 32, new Random(2 * seed), (step, bits) =>
         {
             task.Description = $"training the base, {bits:0.00} bits a token";
             task.Value = step;
@@ -126,22 +167,12 @@ internal static class Program
         return model;
     }
 
-    private static Dictionary<string, Tensor> LoadBase(string path, out BytePair encoding)
+    private static BytePair EncodingOf(string path)
     {
         using TensorSource source = TensorSource.Open(path);
-        var weights = new Dictionary<string, Tensor>();
-        int[] merges = [];
-        foreach (TensorInfo info in source.Tensors)
-        {
-            byte[] bytes = new byte[info.ByteLength];
-            source.Read(info, 0, bytes);
-            if (info.Name == "merges")
-                merges = MemoryMarshal.Cast<byte, int>(bytes).ToArray();
-            else
-                weights.Add(info.Name, tensor(MemoryMarshal.Cast<byte, float>(bytes).ToArray(), info.Shape.Dimensions.ToArray()));
-        }
-
-        encoding = new BytePair([.. merges.Chunk(2).Select(pair => (pair[0], pair[1]))]);
-        return weights;
+        TensorInfo merges = source.Tensors.First(info => info.Name == "merges");
+        int[] pairs = new int[merges.ElementCount];
+        source.Read(merges, 0, MemoryMarshal.AsBytes(pairs.AsSpan()));
+        return new BytePair([.. pairs.Chunk(2).Select(pair => (pair[0], pair[1]))]);
     }
 }

@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace FedICU.Experiments;
 
@@ -9,6 +11,9 @@ internal sealed record RoundResult
     public required string Options { get; init; }
 
     public required string Corpus { get; init; }
+
+    /// <summary><see cref="Experiments.Corpus.Texts"/>.</summary>
+    public required string Texts { get; init; }
 
     public required string Scenario { get; init; }
 
@@ -37,42 +42,44 @@ internal sealed record RoundResult
     /// <summary>How far mean(B) mean(A) is from mean(B A), of its norm, the mean over matrices.</summary>
     public double CrossTerm { get; init; }
 
-    /// <summary>How far the server went.</summary>
-    public double Step { get; init; } = 1;
-
     public double AggregationMilliseconds { get; init; }
 
     public double Domain => Domains.Average();
 }
 
-/// <summary>Results, a line of JSON each, in the order they came; a run that is stopped keeps its lines and goes on from them.</summary>
-internal sealed class ResultFile
+/// <summary>
+/// Results, a line of JSON each, in the order they came; a run that is stopped keeps its lines and goes on from them. Only one process adds to a file at a time.
+/// </summary>
+internal sealed class ResultFile : IDisposable
 {
-    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.CamelCase, IgnoreReadOnlyProperties = true };
+    // a method that diverged has NaN
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        IgnoreReadOnlyProperties = true,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
 
-    private readonly string _path;
+    private readonly FileStream? _file;
     private readonly List<RoundResult> _rows = [];
 
-    public ResultFile(string path)
+    /// <summary>Reads what is there.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="adds">Whether rows will be added; false: nothing is written.</param>
+    public ResultFile(string path, bool adds)
     {
-        _path = path;
-        if (!File.Exists(path))
+        using FileStream? reading = adds ? null : File.Exists(path) ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite) : null;
+        _file = adds ? new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read) : null;
+        if ((reading ?? _file) is not { } file)
             return;
-        foreach (string line in File.ReadLines(path))
-        {
-            try
-            {
-                _rows.Add(JsonSerializer.Deserialize<RoundResult>(line, Json)!);
-            }
-            catch (JsonException)
-            {
-                // what was being written when the machine stopped is measured again
-                break;
-            }
-        }
-
-        if (_rows.Count < File.ReadLines(path).Count())
-            Write();
+        byte[] bytes = new byte[file.Length];
+        file.ReadExactly(bytes);
+        int whole = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
+        foreach (string line in Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+            _rows.Add(JsonSerializer.Deserialize<RoundResult>(line, Json)!);
+        // a line that was being written when the machine stopped is measured again
+        _file?.SetLength(whole);
+        _file?.Seek(0, SeekOrigin.End);
     }
 
     public IReadOnlyList<RoundResult> Rows => _rows;
@@ -80,18 +87,12 @@ internal sealed class ResultFile
     public void Add(RoundResult row)
     {
         _rows.Add(row);
-        File.AppendAllText(_path, JsonSerializer.Serialize(row, Json) + "\n");
+        _file!.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(row, Json) + "\n"));
+        _file.Flush();
     }
 
-    /// <summary>Takes rows out, to measure them again.</summary>
-    public void Remove(IReadOnlyCollection<RoundResult> rows)
-    {
-        _rows.RemoveAll(rows.Contains);
-        Write();
-    }
+    public IEnumerable<RoundResult> Of(string options, string corpus, string texts, string scenario, string method, int seed) =>
+        _rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Scenario, row.Method, row.Seed) == (options, corpus, texts, scenario, method, seed));
 
-    public List<RoundResult> Of(string options, string corpus, string scenario, string method, int seed) =>
-        [.. _rows.Where(row => (row.Options, row.Corpus, row.Scenario, row.Method, row.Seed) == (options, corpus, scenario, method, seed)).OrderBy(row => row.Round)];
-
-    private void Write() => File.WriteAllLines(_path, _rows.Select(row => JsonSerializer.Serialize(row, Json)));
+    public void Dispose() => _file?.Dispose();
 }

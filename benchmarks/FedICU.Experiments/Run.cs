@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Runtime.ExceptionServices;
 using FedICU.TorchSharp;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -22,40 +23,47 @@ internal sealed class FirstRound : IDisposable
 }
 
 /// <summary>One method on one scenario with one seed, round after round, with a checkpoint after each.</summary>
-internal sealed class Run(Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first, ResultFile results, string folder) : IDisposable
+internal sealed class Run(
+    Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first, ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
 {
-    private const string GlobalFile = "global.safetensors";
-
     private readonly IReadOnlyList<ExperimentClient> _clients = scenario.Make(corpus, options.Steps, seed);
-    private readonly string _checkpoints = Path.Combine(folder, "checkpoints", options.Name, $"{corpus.Source}-{scenario.Name}-{method.Name}-{seed}");
+    private readonly string _checkpoints = Path.Combine(folder, "checkpoints", options.Name, $"{corpus.Source}-{corpus.Texts}-{scenario.Name}-{method.Name}-{seed}");
+    private readonly List<RoundResult> _measured = [.. results.Of(options.Name, corpus.Source, corpus.Texts, scenario.Name, method.Name, seed)];
     // of a federation and the centre one, of clients that stay alone one each
     private readonly List<Adapter> _adapters = [];
     private readonly Dictionary<int, MemorySink> _momenta = [];
     private long _sent, _whole;
 
-    /// <summary>Runs what of the rounds is not in the results yet.</summary>
+    /// <summary>Runs what of the rounds is not in the results yet. A method whose numbers leave what is finite has NaN in its last line.</summary>
     /// <param name="tick">Called after each round.</param>
-    /// <param name="cancellationToken">Ends it between two steps; what was measured stays.</param>
-    public void Execute(Action tick, CancellationToken cancellationToken)
+    public void Execute(Action tick)
     {
         int done = Resume();
-        if (done < 0)
-            Report(0, 1, 0, null);
+        Report(0, 0, null);
         tick();
         for (int round = 1; round <= options.Rounds; round++)
         {
-            if (round > done && method.Kind != MethodKind.Base)
+            if (round > done && method.Kind != MethodKind.Base && !_measured.Exists(row => double.IsNaN(row.General)))
             {
-                (double step, double milliseconds, RoundReport? report) = method.Kind == MethodKind.Federated ? Federate(round, cancellationToken) : Alone(round, cancellationToken);
-                Save(round);
-                Report(round, step, milliseconds, report);
+                (double milliseconds, RoundReport? report) = (0, null);
+                try
+                {
+                    if (method.Kind == MethodKind.Federated)
+                        (milliseconds, report) = Federate(round);
+                    else
+                        Alone(round);
+                    Save(round);
+                }
+                catch (RoundRejectedException)
+                {
+                    _adapters.ForEach(adapter => adapter.Factors.Values.First().fill_(float.NaN));
+                }
+
+                Report(round, milliseconds, report);
             }
 
             tick();
         }
-
-        if (Directory.Exists(_checkpoints))
-            Directory.Delete(_checkpoints, recursive: true);
     }
 
     public void Dispose()
@@ -65,56 +73,70 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
             momentum.Dispose();
     }
 
-    private (double, double, RoundReport?) Alone(int round, CancellationToken cancellationToken)
+    private void Alone(int round)
     {
         if (method.Kind == MethodKind.Central)
-        {
-            Replace(0, Train(_adapters[0], Pooled(), Chosen(round).Sum(k => _clients[k].Steps), RandomOf(round, -1), cancellationToken));
-            return (1, 0, null);
-        }
-
-        ForEach(Chosen(round), k => Replace(k, TrainClient(k, _adapters[k], round, cancellationToken)), cancellationToken);
-        return (1, 0, null);
+            Replace(0, Train(_adapters[0], Pooled(), Chosen(round).Sum(k => _clients[k].Steps), RandomOf(round, -1), Environment.ProcessorCount));
+        else
+            ForEach(Chosen(round), k => Replace(k, TrainClient(k, _adapters[k], round)));
     }
 
-    private (double, double, RoundReport?) Federate(int round, CancellationToken cancellationToken)
+    private (double Milliseconds, RoundReport Report) Federate(int round)
     {
         Adapter received = _adapters[0];
         int[] chosen = Chosen(round);
         var trained = new Adapter[_clients.Count];
-        ForEach(chosen, k => trained[k] = TrainClient(k, received, round, cancellationToken), cancellationToken);
+        ForEach(chosen, k => trained[k] = TrainClient(k, received, round));
         using var global = new StateDictModel(received.Factors);
-        StateDictModel[] locals = [.. chosen.Select(k => new StateDictModel(trained[k].Factors))];
-        var uploads = new List<MemorySink>();
-        var aggregation = new AggregationRound(global.Model, new RoundOptions { Round = round, Statistics = true });
-        foreach ((int i, int k) in chosen.Index())
+        var held = new List<IDisposable>();
+        var updates = new List<ClientUpdate>();
+        foreach (int k in chosen)
         {
-            TensorSource upload = locals[i].Model;
-            _whole += upload.Tensors.Sum(tensor => tensor.ByteLength);
-            if (method.Mask is { } mask)
+            var local = new StateDictModel(trained[k].Factors);
+            held.Add(local);
+            TensorSource upload = local.Model;
+            if (method.Mask is not null)
             {
-                uploads.Add(Masked(k, round, global.Model, locals[i].Model, mask));
-                upload = uploads[^1].Model;
+                MemorySink masked = Masked(k, round, global.Model, upload);
+                held.Add(masked);
+                upload = masked.Model;
             }
 
-            _sent += upload.Tensors.Sum(tensor => tensor.ByteLength);
-            aggregation.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, examples: _clients[k].Examples));
+            _whole += Bytes(local.Model);
+            _sent += Bytes(upload);
+            updates.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, method.Uniform ? 1 : _clients[k].Examples));
         }
 
+        IAggregator aggregator = Aggregator(chosen, trained);
+        var roundOptions = new RoundOptions { Round = round, Statistics = true };
         var time = Stopwatch.StartNew();
-        var sink = new StateDictSink(received.Factors);
-        RoundReport report = Aggregator(chosen, trained).AggregateAsync(aggregation, sink, cancellationToken).GetAwaiter().GetResult().Report;
+        RoundReport report;
+        Adapter next;
+        if (method.Product)
+        {
+            (ClientUpdate, Adapter)[] whole = [.. updates.Select(update => (update, Whole(update, received, global.Model)))];
+            report = Server.OfProducts(aggregator, received, whole, roundOptions, method.Step, out next);
+            foreach ((_, Adapter adapter) in whole)
+                adapter.Dispose();
+        }
+        else
+        {
+            var aggregation = new AggregationRound(global.Model, roundOptions);
+            updates.ForEach(aggregation.Add);
+            var sink = new StateDictSink(received.Factors);
+            report = aggregator.AggregateAsync(aggregation, sink, cancellationToken).GetAwaiter().GetResult().Report;
+            using var made = new Adapter(sink.StateDict);
+            next = Server.Move(received, made, method.Step);
+        }
+
         double milliseconds = time.Elapsed.TotalMilliseconds;
-        using var made = new Adapter(sink.StateDict);
-        using Adapter target = method.Product == ProductRule.None ? made.Clone() : Products(received, chosen, trained);
-        double step = Server.Step(method, received, target, report);
-        Adapter next = Server.Move(received, target, step);
-        Array.ForEach(locals, local => local.Dispose());
-        uploads.ForEach(upload => upload.Dispose());
+        held.ForEach(model => model.Dispose());
         foreach (int k in chosen)
             trained[k].Dispose();
         Replace(0, next);
-        return (step, milliseconds, report);
+        return (milliseconds, report);
+
+        static long Bytes(TensorSource model) => model.Tensors.Sum(tensor => tensor.ByteLength);
     }
 
     /// <summary>The clients that train in a round, the same for every method.</summary>
@@ -125,9 +147,22 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         return [.. clients.Take((int)Math.Ceiling(scenario.Participation * _clients.Count)).Order()];
     }
 
-    private MemorySink Masked(int k, int round, TensorSource received, TensorSource trained, Dictionary<string, string> settings)
+    private MemorySink Masked(int k, int round, TensorSource received, TensorSource trained)
     {
-        FedIcuClientOptions mask = FedIcuClientOptions.FromSettings(settings) with { Round = round };
+        FedIcuClientOptions mask = FedIcuClientOptions.FromSettings(method.Mask!) with { Round = round };
+        if (method.RandomMask)
+        {
+            Random random = RandomOf(round, k + 1000);
+            mask = mask with
+            {
+                ImportanceFunction = (_, _, importances) =>
+                {
+                    foreach (ref double importance in importances)
+                        importance = random.NextDouble();
+                },
+            };
+        }
+
         bool remembers = mask.Momentum == Compute.MomentumRule.Ema;
         MemorySink? momentum = remembers ? new MemorySink() : null;
         var update = new MemorySink();
@@ -141,33 +176,35 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         return update;
     }
 
+    /// <summary>The factors that an update stands for: a mean of one.</summary>
+    private static Adapter Whole(ClientUpdate update, Adapter received, TensorSource global)
+    {
+        var sink = new StateDictSink(received.Factors);
+        new FedAvgAggregator().AggregateAsync(new AggregationRound(global) { update }, sink).GetAwaiter().GetResult();
+        return new Adapter(sink.StateDict);
+    }
+
     private IAggregator Aggregator(int[] chosen, Adapter[] trained)
     {
+        IAggregator aggregator = AggregatorCatalog.Create(method.Strategy, method.Settings).Aggregator;
         if (!method.Validated)
-            return AggregatorCatalog.Create(method.Strategy, method.Settings).Aggregator;
-        var scores = new double[_clients.Count];
-        ForEach(chosen, k => scores[k] = -Training.BitsPerByte(model, trained[k], corpus.Validation, corpus.Encoding), CancellationToken.None);
-        FedIcuOptions split = ((FedIcuAggregator)AggregatorCatalog.Create(method.Strategy, method.Settings).Aggregator).Options;
-        return new FedIcuAggregator(split with { Scores = (client, _) => scores[_clients.Index().First(pair => pair.Item.Id == client).Index] });
+            return aggregator;
+        var scores = new ConcurrentDictionary<string, double>();
+        ForEach(chosen, k => scores[_clients[k].Id] = -corpus.Validation.Average(text => Bits(trained[k], text)));
+        return new FedIcuAggregator(((FedIcuAggregator)aggregator).Options with { Scores = (client, _) => scores[client] });
     }
 
-    private Adapter Products(Adapter received, int[] chosen, Adapter[] trained)
-    {
-        double total = chosen.Sum(k => _clients[k].Examples);
-        return Server.OfProducts(method.Product, received, [.. chosen.Select(k => (trained[k], _clients[k].Examples / total))]);
-    }
-
-    private Adapter TrainClient(int k, Adapter from, int round, CancellationToken cancellationToken)
+    private Adapter TrainClient(int k, Adapter from, int round)
     {
         return round == 1 && method.Mu == 0 ? first.Trained.GetOrAdd(k, _ => Train()).Clone() : Train();
 
-        Adapter Train() => this.Train(from, _clients[k], _clients[k].Steps, RandomOf(round, k), cancellationToken);
+        Adapter Train() => this.Train(from, _clients[k], _clients[k].Steps, RandomOf(round, k), threads: 1);
     }
 
-    private Adapter Train(Adapter from, ExperimentClient client, int steps, Random random, CancellationToken cancellationToken)
+    private Adapter Train(Adapter from, ExperimentClient client, int steps, Random random, int threads)
     {
         using Adapter trainable = from.Trainable();
-        Training.Run(model, trainable, client.Texts, client.Mixture, steps, options, random, method.Mu, cancellationToken);
+        Training.Run(model, trainable, client.Texts, client.Mixture, steps, options, random, threads, method.Mu, cancellationToken);
         return trainable.Clone();
     }
 
@@ -179,14 +216,17 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         return new ExperimentClient("centre", [.. texts.Select(text => text.Text)], [.. texts.Select(text => text.Share / total)], 1, 0);
     }
 
-    private void Report(int round, double step, double milliseconds, RoundReport? report)
+    private void Report(int round, double milliseconds, RoundReport? report)
     {
+        if (_measured.Exists(row => row.Round == round))
+            return;
         double[] means = round == 0 ? first.Bits ??= Measure() : Measure();
         IEnumerable<TensorClientReport> parts = report?.Tensors.SelectMany(tensor => tensor.Clients) ?? [];
-        results.Add(new RoundResult
+        var row = new RoundResult
         {
             Options = options.Name,
             Corpus = corpus.Source,
+            Texts = corpus.Texts,
             Scenario = scenario.Name,
             Method = method.Name,
             Seed = seed,
@@ -198,9 +238,10 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
             Cosine = parts.Select(part => part.Cosine ?? 0).DefaultIfEmpty().Average(),
             UpdateNorm = parts.Select(part => part.UpdateNorm ?? 0).DefaultIfEmpty().Average(),
             CrossTerm = report?.LoraPairs.Select(pair => pair.CrossTerm).DefaultIfEmpty().Average() ?? 0,
-            Step = step,
             AggregationMilliseconds = milliseconds,
-        });
+        };
+        results.Add(row);
+        _measured.Add(row);
     }
 
     /// <summary>Bits per byte of each domain's test text and of the general one.</summary>
@@ -210,10 +251,11 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         for (int domain = 0; domain <= corpus.Names.Count; domain++)
             tests.AddRange(Holders(domain).Select(adapter => (adapter, domain)));
         double[] bits = new double[tests.Count];
-        ForEach(Enumerable.Range(0, tests.Count), i => bits[i] = Training.BitsPerByte(
-            model, _adapters[tests[i].Adapter], tests[i].Domain == corpus.Names.Count ? corpus.GeneralTest : corpus.Test[tests[i].Domain], corpus.Encoding), CancellationToken.None);
+        ForEach(Enumerable.Range(0, tests.Count), i => bits[i] = Bits(_adapters[tests[i].Adapter], tests[i].Domain == corpus.Names.Count ? corpus.GeneralTest : corpus.Test[tests[i].Domain]));
         return [.. Enumerable.Range(0, corpus.Names.Count + 1).Select(domain => tests.Index().Where(test => test.Item.Domain == domain).Average(test => bits[test.Index]))];
     }
+
+    private double Bits(Adapter adapter, int[] text) => Training.BitsPerByte(model, adapter, text, corpus.Encoding, options.TestWindows, cancellationToken);
 
     /// <summary>The adapters that serve a domain: the shared one, or those of the clients that hold most of it; the general text all.</summary>
     private IEnumerable<int> Holders(int domain)
@@ -226,74 +268,62 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
         return Enumerable.Range(0, _clients.Count).Where(k => _clients[k].Mixture[domain] >= most);
     }
 
+    /// <summary>The last round that a checkpoint holds; where there is none, rounds whose figures are known are run once more and not measured.</summary>
     private int Resume()
     {
-        // the same for every method
-        using Adapter start = Adapter.Random(new Random(seed));
-        for (int i = 0; i < (method.Kind == MethodKind.Local ? _clients.Count : 1); i++)
-            _adapters.Add(start.Clone());
-        List<RoundResult> rows = results.Of(options.Name, corpus.Source, scenario.Name, method.Name, seed);
-        if (rows.Count == 0)
-            return -1;
-        RoundResult last = rows[^1];
-        if (last.Round >= options.Rounds || method.Kind == MethodKind.Base)
-            return int.MaxValue;
-        string state = Path.Combine(_checkpoints, $"{last.Round}");
-        if (last.Round == 0)
-            return 0;
-        if (!Directory.Exists(state))
+        int last = _measured.Count == 0 ? 0 : _measured.Max(row => row.Round);
+        string state = Path.Combine(_checkpoints, $"{last}");
+        int adapters = method.Kind == MethodKind.Local ? _clients.Count : 1;
+        if (last >= options.Rounds && !Directory.Exists(state))
+            return last;
+        if (last == 0 || !Directory.Exists(state))
         {
-            results.Remove(rows);
-            return -1;
+            // the same for every method
+            using Adapter start = Adapter.Random(new Random(seed));
+            for (int i = 0; i < adapters; i++)
+                _adapters.Add(start.Clone());
+            return 0;
         }
 
-        (_sent, _whole) = (last.Sent, last.Whole);
-        for (int i = 0; i < _adapters.Count; i++)
-            Replace(i, Load(Path.Combine(state, $"{i}-{GlobalFile}")));
+        RoundResult row = _measured.Single(row => row.Round == last);
+        (_sent, _whole) = (row.Sent, row.Whole);
+        for (int i = 0; i < adapters; i++)
+            _adapters.Add(Adapter.Load(AdapterFile(state, i)));
         for (int k = 0; k < _clients.Count; k++)
         {
-            string path = Path.Combine(state, $"momentum-{k}.safetensors");
-            if (!File.Exists(path))
+            if (!File.Exists(MomentumFile(state, k)))
                 continue;
-            using TensorSource source = TensorSource.Open(path);
+            using TensorSource source = TensorSource.Open(MomentumFile(state, k));
             source.SaveTo(_momenta[k] = new MemorySink());
         }
 
-        return last.Round;
+        return last;
     }
 
+    /// <summary>The state of the round before stays until this one's figures are written too.</summary>
     private void Save(int round)
     {
         string state = Path.Combine(_checkpoints, $"{round}"), unfinished = state + ".tmp";
-        if (Directory.Exists(unfinished))
-            Directory.Delete(unfinished, recursive: true);
+        Remove(unfinished);
         Directory.CreateDirectory(unfinished);
         foreach ((int i, Adapter adapter) in _adapters.Index())
-        {
-            using var held = new StateDictModel(adapter.Factors);
-            held.Model.SaveTo(TensorSink.ToFile(Path.Combine(unfinished, $"{i}-{GlobalFile}")));
-        }
-
+            adapter.Save(AdapterFile(unfinished, i));
         foreach ((int k, MemorySink momentum) in _momenta)
-            momentum.Model.SaveTo(TensorSink.ToFile(Path.Combine(unfinished, $"momentum-{k}.safetensors")));
-        if (Directory.Exists(state))
-            Directory.Delete(state, recursive: true);
+            momentum.Model.SaveTo(TensorSink.ToFile(MomentumFile(unfinished, k)));
+        Remove(state);
         Directory.Move(unfinished, state);
-        string before = Path.Combine(_checkpoints, $"{round - 2}");
-        if (Directory.Exists(before))
-            Directory.Delete(before, recursive: true);
+        Remove(Path.Combine(_checkpoints, $"{round - 2}"));
+
+        static void Remove(string path)
+        {
+            if (Directory.Exists(path))
+                Directory.Delete(path, recursive: true);
+        }
     }
 
-    private static Adapter Load(string path)
-    {
-        using TensorSource source = TensorSource.Open(path);
-        return new Adapter(source.Tensors.ToDictionary(info => info.Name, info =>
-        {
-            Tensor factor = empty(info.Shape.Dimensions, float32);
-            source.Read(info, 0, factor.bytes);
-            return factor;
-        }));
-    }
+    private static string AdapterFile(string state, int index) => Path.Combine(state, $"{index}.safetensors");
+
+    private static string MomentumFile(string state, int client) => Path.Combine(state, $"momentum-{client}.safetensors");
 
     private void Replace(int index, Adapter next)
     {
@@ -304,6 +334,15 @@ internal sealed class Run(Method method, Scenario scenario, int seed, Corpus cor
     /// <summary>Each client has its own numbers in each round, the same for every method.</summary>
     private Random RandomOf(int round, int client) => new(unchecked(seed * 1_000_003 + round * 1009 + client));
 
-    private static void ForEach(IEnumerable<int> items, Action<int> body, CancellationToken cancellationToken) =>
-        Parallel.ForEach(items, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken }, body);
+    private void ForEach(IEnumerable<int> items, Action<int> body)
+    {
+        try
+        {
+            Parallel.ForEach(items, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken }, body);
+        }
+        catch (AggregateException e)
+        {
+            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
+    }
 }

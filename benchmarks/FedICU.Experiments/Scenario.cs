@@ -1,7 +1,7 @@
 namespace FedICU.Experiments;
 
 /// <summary>Who takes part: how many clients, what they hold, how much, how long they train.</summary>
-internal sealed record Scenario(string Name, int Clients, string Does)
+internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
 {
     /// <summary>The parameter of the mixtures' symmetric Dirichlet distribution; null: a domain each.</summary>
     public double? Dirichlet { get; init; }
@@ -9,7 +9,7 @@ internal sealed record Scenario(string Name, int Clients, string Does)
     /// <summary>The share of clients that train in a round.</summary>
     public double Participation { get; init; } = 1;
 
-    /// <summary>Whether clients have 1, 1/2, 1/4, ... of their texts and weigh as much.</summary>
+    /// <summary>Whether clients have 1, 1/2, 1/4, 1/8 of their texts, in turn, and weigh as much.</summary>
     public bool UnequalSizes { get; init; }
 
     /// <summary>Whether clients train half as long, as long, twice as long, in turn.</summary>
@@ -17,26 +17,26 @@ internal sealed record Scenario(string Name, int Clients, string Does)
 
     public static IReadOnlyList<Scenario> All { get; } =
     [
-        new("domains", 4, "four clients, a domain each"),
-        new("dirichlet", 8, "eight clients, mixtures by Dirichlet(0.3)") { Dirichlet = 0.3 },
-        new("partial", 8, "eight clients, two for each domain, half of them in a round") { Participation = 0.5 },
-        new("unequal", 4, "four clients, a domain each, unequal sizes and steps") { UnequalSizes = true, UnequalSteps = true },
+        new("domains", 1, "a client for each domain"),
+        new("dirichlet", 2, "two clients for each domain, mixtures by Dirichlet(0.3)") { Dirichlet = 0.3 },
+        new("partial", 2, "two clients for each domain, half of them in a round") { Participation = 0.5 },
+        new("sizes", 1, "a client for each domain, unequal sizes") { UnequalSizes = true },
+        new("steps", 1, "a client for each domain, unequal steps") { UnequalSteps = true },
     ];
 
     /// <summary>The clients of a seed.</summary>
     public IReadOnlyList<ExperimentClient> Make(Corpus corpus, int steps, int seed)
     {
-        int domains = corpus.Names.Count;
+        int domains = corpus.Names.Count, clients = ClientsOfDomain * domains;
         var random = new Random(seed);
-        return [.. Enumerable.Range(0, Clients).Select(k =>
+        return [.. Enumerable.Range(0, clients).Select(k =>
         {
             double[] mixture = Dirichlet is { } alpha
                 ? MathNet.Numerics.Distributions.Dirichlet.Sample(random, [.. Enumerable.Repeat(alpha, domains)])
                 : [.. Enumerable.Range(0, domains).Select(domain => domain == k % domains ? 1.0 : 0)];
             double part = UnequalSizes ? Math.Pow(2, -(k % 4)) : 1;
             // clients of one domain have parts of it that do not overlap
-            int sharing = Dirichlet is null ? (Clients + domains - 1) / domains : Clients;
-            int index = Dirichlet is null ? k / domains : k;
+            (int index, int sharing) = Dirichlet is null ? (k / domains, ClientsOfDomain) : (k, clients);
             int[][] texts = [.. corpus.Train.Select(text => text[(int)((long)text.Length * index / sharing)..(int)(text.Length * (index + part) / sharing)])];
             int own = UnequalSteps ? (int)(steps * Math.Pow(2, k % 3 - 1)) : steps;
             return new ExperimentClient($"client-{k}", texts, mixture, part, Math.Max(1, own));

@@ -3,105 +3,78 @@ using System.Text;
 
 namespace FedICU.Experiments;
 
-/// <summary>A method's figures over seeds, after the last round that all of them have.</summary>
-internal sealed record MethodSummary(Method Method, IReadOnlyList<int> Seeds, double[] Domain, double[] General, double[] Worst, double[] SentShare, double[] SentBytes)
+/// <summary>A method's figures after the last round, a number for each seed.</summary>
+internal sealed record MethodSummary(Method Method, double[] Domain, double[] General, double[] Worst, double[] SentShare, double[] SentBytes)
 {
-    /// <summary>The standard deviation over seeds; NaN of a single one.</summary>
-    public static double Spread(double[] values) => values.Length < 2 ? double.NaN : Math.Sqrt(values.Sum(value => Math.Pow(value - values.Average(), 2)) / (values.Length - 1));
+    public bool IsFederated => Method.Kind == MethodKind.Federated;
+
+    /// <summary>The standard deviation; NaN of a single one.</summary>
+    public static double Spread(IReadOnlyList<double> values) => values.Count < 2 ? double.NaN : Math.Sqrt(values.Sum(value => Math.Pow(value - values.Average(), 2)) / (values.Count - 1));
 }
 
-/// <summary>Results of a corpus and scenario, method by method.</summary>
+/// <summary>Results of a corpus and scenario, method by method, over the seeds that all methods have.</summary>
 internal sealed class Summary
 {
+    private readonly ExperimentOptions _options;
     private readonly List<RoundResult> _rows;
+    private readonly int[] _seeds;
 
-    public Summary(ResultFile results, ExperimentOptions options, string corpus, string scenario)
+    public Summary(IEnumerable<RoundResult> rows, ExperimentOptions options, string corpus, string texts, Scenario scenario)
     {
-        (Corpus, Scenario) = (corpus, scenario);
-        _rows = [.. results.Rows.Where(row => row.Options == options.Name && row.Corpus == corpus && row.Scenario == scenario)];
-        foreach (Method method in Method.All)
+        (_options, Corpus, Scenario) = (options, corpus, scenario);
+        List<RoundResult> all = [.. rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Scenario) == (options.Name, corpus, texts, scenario.Name) && row.Round <= options.Rounds)];
+        var last = Method.All.Select(method => (Method: method, Rows: all.FindAll(row => row.Method == method.Name && row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds))))
+            .Where(method => method.Rows.Count > 0).ToList();
+        _seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];
+        _rows = all.FindAll(row => _seeds.Contains(row.Seed));
+        if (_seeds.Length == 0)
+            return;
+        foreach ((Method method, List<RoundResult> measured) in last)
         {
-            RoundResult[] last = [.. _rows.Where(row => row.Method == method.Name && row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds)).OrderBy(row => row.Seed)];
-            if (last.Length > 0)
-            {
-                Methods.Add(new MethodSummary(
-                    method, [.. last.Select(row => row.Seed)], [.. last.Select(row => row.Domain)], [.. last.Select(row => row.General)], [.. last.Select(row => row.Domains.Max())],
-                    [.. last.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. last.Select(row => (double)row.Sent)]));
-            }
+            RoundResult[] ends = [.. _seeds.Select(seed => measured.Find(row => row.Seed == seed)!)];
+            Methods.Add(new MethodSummary(
+                method, [.. ends.Select(row => row.Domain)], [.. ends.Select(row => row.General)], [.. ends.Select(row => row.Domains.Max())], [.. ends.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)],
+                [.. ends.Select(row => (double)row.Sent)]));
         }
     }
 
     public string Corpus { get; }
 
-    public string Scenario { get; }
+    public Scenario Scenario { get; }
 
     public List<MethodSummary> Methods { get; } = [];
 
-    public MethodSummary? Find(string method) => Methods.Find(summary => summary.Method.Name == method);
+    /// <summary>The base, which is a step of 0, and FedAvg by its server steps.</summary>
+    public IEnumerable<MethodSummary> Dial => Methods.Where(summary => summary.Method is { Kind: MethodKind.Base } or { Group: "averages", Mu: 0, Uniform: false }).OrderBy(summary => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step);
 
-    /// <summary>The FedAvg whose step does best on the domains.</summary>
-    public MethodSummary? Tuned => Methods.Where(summary => summary.Method.Name.StartsWith("fedavg", StringComparison.Ordinal)).MinBy(summary => summary.Domain.Average());
+    public MethodSummary? Find(string method) => Methods.Find(summary => summary.Method.Name == method);
 
     /// <summary>The domains' bits per byte after each round, the mean over seeds.</summary>
     public List<(int Round, double Bits)> Curve(string method) =>
         [.. _rows.Where(row => row.Method == method).GroupBy(row => row.Round).OrderBy(group => group.Key).Select(group => (group.Key, group.Average(row => row.Domain)))];
 
-    /// <summary>The methods that no other beats in both of two figures, of which less is better.</summary>
-    public static List<MethodSummary> Front(IEnumerable<MethodSummary> methods, Func<MethodSummary, double> first, Func<MethodSummary, double> second)
-    {
-        var front = new List<MethodSummary>();
-        double best = double.PositiveInfinity;
-        foreach (MethodSummary summary in methods.OrderBy(first).ThenBy(second))
-        {
-            if (second(summary) < best)
-            {
-                front.Add(summary);
-                best = second(summary);
-            }
-        }
-
-        return front;
-    }
-
-    /// <summary>Whether no other is at least as good in all of the domains, the general text and what is sent, and better in one.</summary>
-    private bool IsOnFront(MethodSummary summary)
-    {
-        return !Methods.Exists(other => other.Method.Kind == MethodKind.Federated && other != summary && Figures(other).Zip(Figures(summary), (a, b) => a <= b).All(no => no)
-            && Figures(other).Zip(Figures(summary), (a, b) => a < b).Any(less => less));
-
-        static double[] Figures(MethodSummary method) => [method.Domain.Average(), method.General.Average(), method.SentBytes.Average()];
-    }
-
-    /// <summary>What reports say of the rounds, means over them and seeds.</summary>
-    public string Statistics()
-    {
-        var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"| {Corpus}, {Scenario}: | cosine to the mean, first round | last | norm, first | last | cross term | step | aggregation, ms |");
-        text.AppendLine("|---|--:|--:|--:|--:|--:|--:|--:|");
-        foreach (Method method in Methods.Select(summary => summary.Method).Where(method => method.Kind == MethodKind.Federated))
-        {
-            RoundResult[] rows = [.. _rows.Where(row => row.Method == method.Name && row.Round > 0)];
-            RoundResult[] first = [.. rows.Where(row => row.Round == 1)], last = [.. rows.Where(row => row.Round == rows.Max(other => other.Round))];
-            text.AppendLine(CultureInfo.InvariantCulture,
-                $"| {method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {rows.Average(row => row.Step):0.00} | {rows.Select(row => row.AggregationMilliseconds).Order().ElementAt(rows.Length / 2):0.0} |");
-        }
-
-        return text.ToString();
-    }
+    /// <summary>The methods that none beats: at least as good in all figures and better in one, where less is better.</summary>
+    public static List<MethodSummary> Front(IReadOnlyCollection<MethodSummary> methods, params Func<MethodSummary, double>[] figures) =>
+        [.. methods.Where(method => !methods.Any(other => figures.All(figure => figure(other) <= figure(method)) && figures.Any(figure => figure(other) < figure(method))))];
 
     public string Table()
     {
         var text = new StringBuilder();
-        MethodSummary? start = Find("base"), central = Find("central"), plain = Find("fedavg"), tuned = Tuned;
-        text.AppendLine(CultureInfo.InvariantCulture, $"| {Corpus}, {Scenario}: | | domains | general | worst | gap closed | forgotten | sent | to fedavg | to {tuned?.Method.Name ?? "tuned"} | front |");
+        MethodSummary? start = Find("base"), central = Find("central"), plain = Find("fedavg");
+        // what a server's text was used for has had more than the others
+        List<MethodSummary> front = Front([.. Methods.Where(summary => summary.IsFederated && !summary.Method.Validated)], summary => summary.Domain.Average(), summary => summary.General.Average(), summary => summary.SentBytes.Average());
+        text.AppendLine(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, seeds {string.Join(", ", _seeds)}; {_options.Name}").AppendLine();
+        text.AppendLine("| method | | domains | general | worst | of central's gain | forgotten | sent | to fedavg | to the dial | front |");
         text.AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods)
         {
-            string gap = start is null || central is null ? "" : $"{(start.Domain.Average() - summary.Domain.Average()) / (start.Domain.Average() - central.Domain.Average()):P0}";
-            string forgotten = start is null ? "" : $"{summary.General.Average() - start.General.Average():+0.000;-0.000}";
-            bool rounds = summary.Method.Kind == MethodKind.Federated;
+            string gain = start is null || central is null ? "" : $"{(start.Domain.Average() - summary.Domain.Average()) / (start.Domain.Average() - central.Domain.Average()):P0}";
+            string forgotten = start is null ? "" : Signed(summary.General.Average() - start.General.Average());
+            string sent = summary.IsFederated ? $"{summary.SentShare.Average():P0}" : "";
+            string toPlain = plain is null || summary == plain || !summary.IsFederated ? "" : Paired(summary.Domain.Zip(plain.Domain, (own, other) => own - other));
+            string toDial = summary.IsFederated && !Dial.Contains(summary) ? Paired(_seeds.Select((_, i) => ToDial(summary, i))) : "";
             text.AppendLine(CultureInfo.InvariantCulture,
-                $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Worst.Average():0.000} | {gap} | {forgotten} | {(rounds ? $"{summary.SentShare.Average():P0}" : "")} | {Paired(summary, plain)} | {Paired(summary, tuned)} | {(rounds && IsOnFront(summary) ? "*" : "")} |");
+                $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Worst.Average():0.000} | {gain} | {forgotten} | {sent} | {toPlain} | {toDial} | {(front.Contains(summary) ? "*" : "")} |");
         }
 
         return text.ToString();
@@ -109,17 +82,43 @@ internal sealed class Summary
         static string WithSpread(double[] values) => values.Length < 2 ? $"{values[0]:0.000}" : $"{values.Average():0.000} ± {MethodSummary.Spread(values):0.000}";
     }
 
-    /// <summary>The mean difference on the same seeds, of the domains' bits per byte, and its standard error.</summary>
-    private static string Paired(MethodSummary summary, MethodSummary? to)
+    /// <summary>What reports say of the rounds, means over seeds.</summary>
+    public string Statistics()
     {
-        if (to is null || summary == to || summary.Method.Kind != MethodKind.Federated)
-            return "";
-        double[] differences = [.. summary.Seeds.Index().Where(seed => to.Seeds.Contains(seed.Item)).Select(seed => summary.Domain[seed.Index] - to.Domain[to.Seeds.Index().First(other => other.Item == seed.Item).Index])];
-        return differences.Length switch
+        var text = new StringBuilder();
+        text.AppendLine("| method | cosine to the mean, first round | last | norm of a tensor's update, first | last | cross-term, last | aggregation, ms |");
+        text.AppendLine("|---|--:|--:|--:|--:|--:|--:|");
+        foreach (MethodSummary summary in Methods.Where(summary => summary.IsFederated))
         {
-            0 => "",
-            1 => $"{differences[0]:+0.000;-0.000}",
-            _ => $"{differences.Average():+0.000;-0.000} ± {MethodSummary.Spread(differences) / Math.Sqrt(differences.Length):0.000}",
-        };
+            List<RoundResult> rows = _rows.FindAll(row => row.Method == summary.Method.Name && row.Round > 0), first = rows.FindAll(row => row.Round == 1), last = rows.FindAll(row => row.Round == _options.Rounds);
+            text.AppendLine(CultureInfo.InvariantCulture,
+                $"| {summary.Method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {rows.Select(row => row.AggregationMilliseconds).Order().ElementAt(rows.Count / 2):0.0} |");
+        }
+
+        return text.ToString();
     }
+
+    /// <summary>A seed's domain bits less those of FedAvg at the step that leaves as many bits of the general text, between two measured steps by a straight line; NaN beyond them.</summary>
+    private double ToDial(MethodSummary summary, int seed)
+    {
+        MethodSummary[] dial = [.. Dial];
+        for (int i = 1; i < dial.Length; i++)
+        {
+            (double from, double to, double at) = (dial[i - 1].General[seed], dial[i].General[seed], summary.General[seed]);
+            if (at >= from && at <= to && to > from)
+                return summary.Domain[seed] - double.Lerp(dial[i - 1].Domain[seed], dial[i].Domain[seed], (at - from) / (to - from));
+        }
+
+        return double.NaN;
+    }
+
+    /// <summary>The mean of differences on the same seeds and its standard error.</summary>
+    private static string Paired(IEnumerable<double> differences)
+    {
+        double[] each = [.. differences];
+        return each.Any(double.IsNaN) ? "" : each.Length == 1 ? Signed(each[0]) : $"{Signed(each.Average())} ± {MethodSummary.Spread(each) / Math.Sqrt(each.Length):0.000}";
+    }
+
+    // what rounds to zero has no sign
+    private static string Signed(double value) => $"{Math.Round(value, 3) + 0.0:+0.000;-0.000}";
 }

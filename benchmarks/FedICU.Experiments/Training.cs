@@ -5,7 +5,7 @@ using Parameter = TorchSharp.Modules.Parameter;
 
 namespace FedICU.Experiments;
 
-/// <summary>Training and measuring, on the calling thread alone: clients are what runs side by side.</summary>
+/// <summary>Training and measuring. Clients and texts are what runs side by side, each on one thread.</summary>
 internal static class Training
 {
     private const int EvaluationRows = 32;
@@ -18,13 +18,14 @@ internal static class Training
     /// <param name="steps">How many steps.</param>
     /// <param name="options">Rows of a step and learning rate.</param>
     /// <param name="random">Draws the rows.</param>
+    /// <param name="threads">That compute each operation.</param>
     /// <param name="mu">FedProx's; 0: none.</param>
     /// <param name="cancellationToken">Checked at each step.</param>
     public static void Run(
-        Transformer model, Adapter adapter, IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int steps, ExperimentOptions options, Random random, double mu = 0,
-        CancellationToken cancellationToken = default)
+        Transformer model, Adapter adapter, IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int steps, ExperimentOptions options, Random random, int threads, double mu,
+        CancellationToken cancellationToken)
     {
-        set_num_threads(1);
+        set_num_threads(threads);
         using Adapter? received = mu > 0 ? adapter.Clone() : null;
         using var optimizer = optim.AdamW(adapter.Factors.Values.Cast<Parameter>(), lr: options.LearningRate, weight_decay: 0);
         for (int step = 0; step < steps; step++)
@@ -67,23 +68,25 @@ internal static class Training
             model.Weights[name] = model.Weights[name].detach();
     }
 
-    /// <summary>Bits per byte of a text, in windows of <see cref="Transformer.Context"/> tokens; of a last window that is shorter nothing is measured.</summary>
-    public static double BitsPerByte(Transformer model, Adapter? adapter, int[] text, BytePair encoding)
+    /// <summary>Bits per byte of a text, in windows of <see cref="Transformer.Context"/> tokens that lie evenly over it.</summary>
+    public static double BitsPerByte(Transformer model, Adapter? adapter, int[] text, BytePair encoding, int most, CancellationToken cancellationToken)
     {
         set_num_threads(1);
         using IDisposable noGradients = no_grad();
-        int windows = (text.Length - 1) / Transformer.Context;
+        int windows = Math.Min(most, (text.Length - 1) / Transformer.Context);
         double nats = 0, bytes = 0;
         for (int first = 0; first < windows; first += EvaluationRows)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
             int rows = Math.Min(EvaluationRows, windows - first);
             long[] tokens = new long[rows * (Transformer.Context + 1)];
             for (int row = 0; row < rows; row++)
             {
+                int start = windows == 1 ? 0 : (int)((long)(first + row) * (text.Length - 1 - Transformer.Context) / (windows - 1));
                 for (int i = 0; i <= Transformer.Context; i++)
                 {
-                    int token = text[(first + row) * Transformer.Context + i];
+                    int token = text[start + i];
                     tokens[row * (Transformer.Context + 1) + i] = token;
                     bytes += i > 0 ? encoding.BytesOf(token) : 0;
                 }

@@ -1,3 +1,4 @@
+using FedICU.TorchSharp;
 using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -64,6 +65,18 @@ internal sealed class Transformer
         return adapter is null ? y : y + functional.linear(functional.linear(x, adapter.Factors[Adapter.A(name)]), adapter.Factors[Adapter.B(name)]) * Scale;
     }
 
+    /// <summary>All F32 tensors of a file.</summary>
+    public static Dictionary<string, Tensor> ReadAll(string path)
+    {
+        using TensorSource source = TensorSource.Open(path);
+        return source.Tensors.Where(info => info.DType == DType.F32).ToDictionary(info => info.Name, info =>
+        {
+            Tensor values = empty(info.Shape.Dimensions, float32);
+            source.Read(info, 0, values.bytes);
+            return values;
+        });
+    }
+
     public static Tensor Normal(Random random, double deviation, params long[] shape)
     {
         float[] values = new float[shape.Aggregate(1L, (product, length) => product * length)];
@@ -93,13 +106,27 @@ internal sealed class Adapter(Dictionary<string, Tensor> factors) : IDisposable
     }
 
     /// <summary>A copy in memory of its own, which training changes.</summary>
-    public Adapter Trainable() => new(Factors.ToDictionary(pair => pair.Key, pair => (Tensor)new Parameter(pair.Value.detach().clone())));
+    public Adapter Trainable() => new(Factors.ToDictionary(pair => pair.Key, pair => (Tensor)new Parameter(Copy(pair.Value))));
 
-    public Adapter Clone() => new(Factors.ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone()));
+    public Adapter Clone() => new(Factors.ToDictionary(pair => pair.Key, pair => Copy(pair.Value)));
+
+    public void Save(string path)
+    {
+        using var held = new StateDictModel(Factors);
+        held.Model.SaveTo(TensorSink.ToFile(path));
+    }
+
+    public static Adapter Load(string path) => new(Transformer.ReadAll(path));
 
     public void Dispose()
     {
         foreach (Tensor factor in Factors.Values)
             factor.Dispose();
+    }
+
+    private static Tensor Copy(Tensor tensor)
+    {
+        using Tensor detached = tensor.detach();
+        return detached.clone();
     }
 }

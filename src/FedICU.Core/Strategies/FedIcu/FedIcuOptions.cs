@@ -67,8 +67,8 @@ public sealed record FedIcuOptions
     public static FedIcuOptions Paper { get; } = new() { Tau = 0.1, Axis = NormAxis.Columns, Similarity = Similarity.Pairwise, Target = SplitTarget.Parameters, Coherence = 0 };
 
     /// <summary>
-    /// Ours, not the paper's (<c>preset=coherent</c>): what clients changed is split, all directions weigh the same, and a column's length is the geometric mean of what clients
-    /// moved it by and of what their mean moves it by, x[:,c] + M[c] V[:,c] / sqrt(||V[:,c]||). docs/evidence.md measures it.
+    /// Ours, not the paper's (<c>preset=coherent</c>): what clients changed is split, all directions weigh the same, and a column's length is between what clients
+    /// moved it by and what their mean would move it by, x[:,c] + M[c] V[:,c] / sqrt(||V[:,c]||). docs/evidence.md measures it.
     /// </summary>
     public static FedIcuOptions Coherent { get; } = new() { Target = SplitTarget.Delta, Tau = double.PositiveInfinity, Coherence = 0.5 };
 
