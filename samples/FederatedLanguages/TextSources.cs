@@ -45,7 +45,7 @@ internal static class TextSources
         return messages.Count > 1000
             ? Split(language, messages, testBytes)
             : throw new NoTextException(
-                $"This .NET SDK has no messages in '{language}' ({messages.Count} found); name another with --clients, or give a folder with a text file for each domain with --data DIR.");
+                $"This .NET SDK has no messages in '{language}' ({messages.Count} found); name another, or give a folder with a text file for each domain with --data DIR.");
     }
 
     /// <summary>The English documentation of the reference assemblies: the base's domain.</summary>
