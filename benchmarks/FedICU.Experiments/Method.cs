@@ -55,7 +55,7 @@ internal sealed record Method(string Name, string Group, string Does)
         new("local", "lines", "each client alone, as many steps") { Kind = MethodKind.Local },
         new("central", "lines", "one adapter on all texts, as many steps as all clients") { Kind = MethodKind.Central },
         new("fedavg", "averages", "FedAvg"),
-        .. from step in (double[])[0.7, 1.3, 1.6, 2] select new Method($"fedavg-{step}", "averages", $"FedAvg, server step {step}") { Step = step },
+        .. from step in (double[])[0.2, 0.4, 0.7, 1.3, 1.6, 2] select new Method($"fedavg-{step}", "averages", $"FedAvg, server step {step}") { Step = step },
         new("fedavg-uniform", "averages", "FedAvg, all clients weigh the same") { Uniform = true },
         .. from mu in (double[])[0.01, 0.1] select new Method($"fedprox-{mu}", "averages", $"FedProx, mu {mu}") { Mu = mu },
         new("fedicu", "fedicu", "the literal reading: split, tau 0.1, and mask, beta 0.9") { Strategy = "fedicu", Settings = Paper, Mask = Paper },

@@ -36,7 +36,7 @@ internal static class Plots
         Write(curves, Path.Combine(folder, $"{name}-curves.svg"), 820);
         if (summary.Find("base") is not { } start)
             return;
-        MethodSummary[] rounds = [.. summary.Methods.Where(method => method.IsFederated)];
+        MethodSummary[] rounds = [.. summary.Federated];
         Scatter(rounds, summary.Dial, $"{summary.Corpus}, {summary.Scenario.Name}: gain and forgetting", "forgotten, bits per byte of general text", method => method.General.Average() - start.General.Average(), Gain, Path.Combine(folder, $"{name}-forgetting.svg"));
         Scatter(rounds, [], $"{summary.Corpus}, {summary.Scenario.Name}: gain and upload", "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, Path.Combine(folder, $"{name}-upload.svg"));
 

@@ -54,9 +54,10 @@ internal static class Program
                 if (chosen.Length == 0 || which.Length == 0)
                     throw new NoTextException($"No {(chosen.Length == 0 ? "method" : "scenario")} has such a name; there are {string.Join(", ", chosen.Length == 0 ? Method.All.Select(method => method.Name) : Scenario.All.Select(scenario => scenario.Name))}.");
                 Directory.CreateDirectory(folder);
+                string? texts = null;
                 if (!parsed.GetValue(show))
-                    Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
-                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), chosen, which);
+                    texts = Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
+                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), texts, chosen, which);
                 return 0;
             }
             catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
@@ -93,7 +94,8 @@ internal static class Program
         }
     }
 
-    private static void Execute(ExperimentOptions options, string folder, string? data, int seeds, Method[] methods, Scenario[] scenarios, CancellationToken cancellationToken)
+    /// <summary>Runs what is missing; the hash of the texts.</summary>
+    private static string Execute(ExperimentOptions options, string folder, string? data, int seeds, Method[] methods, Scenario[] scenarios, CancellationToken cancellationToken)
     {
         if (OperatingSystem.IsLinux())
             WeakVersions.LoadLibtorch();
@@ -121,12 +123,14 @@ internal static class Program
             }
         });
 
+        return corpus.Texts;
+
         string BaseOf(string texts, int seed) => Path.Combine(folder, $"base-{Corpus.SourceOf(data)}-{texts}-{options.Pretraining}-{seed}.safetensors");
     }
 
     private static string ResultsIn(string folder) => Path.Combine(folder, "results.jsonl");
 
-    private static void Show(ExperimentOptions options, string folder, string source, Method[] methods, Scenario[] scenarios)
+    private static void Show(ExperimentOptions options, string folder, string source, string? texts, Method[] methods, Scenario[] scenarios)
     {
         using var results = new ResultFile(ResultsIn(folder), adds: false);
         List<RoundResult> rows = [.. results.Rows.Where(row => row.Options == options.Name && row.Corpus == source && methods.Any(method => method.Name == row.Method))];
@@ -137,8 +141,8 @@ internal static class Program
         {
             foreach (Scenario scenario in scenarios)
             {
-                // where texts changed, the last ones count
-                var summary = new Summary(rows, options, source, rows[^1].Texts, scenario);
+                // where texts changed and none were read, the last ones count
+                var summary = new Summary(rows, options, source, texts ?? rows[^1].Texts, scenario);
                 if (summary.Methods.Count == 0)
                     continue;
                 string table = summary.Table();

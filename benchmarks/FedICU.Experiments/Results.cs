@@ -60,7 +60,7 @@ internal sealed class ResultFile : IDisposable
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
     };
 
-    private readonly FileStream? _file;
+    private readonly FileStream? _file, _lock;
     private readonly List<RoundResult> _rows = [];
 
     /// <summary>Reads what is there.</summary>
@@ -68,15 +68,27 @@ internal sealed class ResultFile : IDisposable
     /// <param name="adds">Whether rows will be added; false: nothing is written.</param>
     public ResultFile(string path, bool adds)
     {
+        // a file of its own: on Unix a shared lock keeps no second writer out, and an exclusive one keeps readers out
+        _lock = adds ? new FileStream(path + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None) : null;
         using FileStream? reading = adds ? null : File.Exists(path) ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite) : null;
-        _file = adds ? new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read) : null;
+        _file = adds ? new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite) : null;
         if ((reading ?? _file) is not { } file)
             return;
         byte[] bytes = new byte[file.Length];
         file.ReadExactly(bytes);
         int whole = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
-        foreach (string line in Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries))
-            _rows.Add(JsonSerializer.Deserialize<RoundResult>(line, Json)!);
+        foreach ((int i, string line) in Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries).Index())
+        {
+            try
+            {
+                _rows.Add(JsonSerializer.Deserialize<RoundResult>(line, Json)!);
+            }
+            catch (JsonException e)
+            {
+                throw new InvalidDataException($"'{path}': line {i + 1} is no result: {e.Message}", e);
+            }
+        }
+
         // a line that was being written when the machine stopped is measured again
         _file?.SetLength(whole);
         _file?.Seek(0, SeekOrigin.End);
@@ -94,5 +106,9 @@ internal sealed class ResultFile : IDisposable
     public IEnumerable<RoundResult> Of(string options, string corpus, string texts, string scenario, string method, int seed) =>
         _rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Scenario, row.Method, row.Seed) == (options, corpus, texts, scenario, method, seed));
 
-    public void Dispose() => _file?.Dispose();
+    public void Dispose()
+    {
+        _file?.Dispose();
+        _lock?.Dispose();
+    }
 }

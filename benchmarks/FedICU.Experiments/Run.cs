@@ -22,6 +22,9 @@ internal sealed class FirstRound : IDisposable
     }
 }
 
+/// <summary>A client's factors are no longer finite.</summary>
+internal sealed class DivergedException : Exception;
+
 /// <summary>One method on one scenario with one seed, round after round, with a checkpoint after each.</summary>
 internal sealed class Run(
     Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first, ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
@@ -54,7 +57,7 @@ internal sealed class Run(
                         Alone(round);
                     Save(round);
                 }
-                catch (RoundRejectedException)
+                catch (DivergedException)
                 {
                     _adapters.ForEach(adapter => adapter.Factors.Values.First().fill_(float.NaN));
                 }
@@ -205,7 +208,7 @@ internal sealed class Run(
     {
         using Adapter trainable = from.Trainable();
         Training.Run(model, trainable, client.Texts, client.Mixture, steps, options, random, threads, method.Mu, cancellationToken);
-        return trainable.Clone();
+        return trainable.IsFinite ? trainable.Clone() : throw new DivergedException();
     }
 
     /// <summary>All clients' texts as one client's.</summary>
@@ -279,7 +282,7 @@ internal sealed class Run(
         if (last == 0 || !Directory.Exists(state))
         {
             // the same for every method
-            using Adapter start = Adapter.Random(new Random(seed));
+            using Adapter start = Adapter.Random(RandomOf(0, -3));
             for (int i = 0; i < adapters; i++)
                 _adapters.Add(start.Clone());
             return 0;

@@ -28,6 +28,7 @@ internal static class Server
         var sink = new StateDictSink(before);
         RoundReport report = aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult().Report;
         held.ForEach(model => model.Dispose());
+        using var products = new Adapter(sink.StateDict);
         made = Factors(before.ToDictionary(pair => pair.Key, pair => lerp(pair.Value, sink.StateDict[pair.Key], step)));
         return report;
     }

@@ -23,7 +23,7 @@ internal sealed class Summary
     {
         (_options, Corpus, Scenario) = (options, corpus, scenario);
         List<RoundResult> all = [.. rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Scenario) == (options.Name, corpus, texts, scenario.Name) && row.Round <= options.Rounds)];
-        var last = Method.All.Select(method => (Method: method, Rows: all.FindAll(row => row.Method == method.Name && row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds))))
+        var last = Method.All.Select(method => (Method: method, Rows: all.FindAll(row => row.Method == method.Name && (row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds) || double.IsNaN(row.General)))))
             .Where(method => method.Rows.Count > 0).ToList();
         _seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];
         _rows = all.FindAll(row => _seeds.Contains(row.Seed));
@@ -47,6 +47,9 @@ internal sealed class Summary
     /// <summary>The base, which is a step of 0, and FedAvg by its server steps.</summary>
     public IEnumerable<MethodSummary> Dial => Methods.Where(summary => summary.Method is { Kind: MethodKind.Base } or { Group: "averages", Mu: 0, Uniform: false }).OrderBy(summary => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step);
 
+    /// <summary>Those that are compared: what a server's text was used for has had more than the others.</summary>
+    public IEnumerable<MethodSummary> Federated => Methods.Where(summary => summary.IsFederated && !summary.Method.Validated);
+
     public MethodSummary? Find(string method) => Methods.Find(summary => summary.Method.Name == method);
 
     /// <summary>The domains' bits per byte after each round, the mean over seeds.</summary>
@@ -55,14 +58,13 @@ internal sealed class Summary
 
     /// <summary>The methods that none beats: at least as good in all figures and better in one, where less is better.</summary>
     public static List<MethodSummary> Front(IReadOnlyCollection<MethodSummary> methods, params Func<MethodSummary, double>[] figures) =>
-        [.. methods.Where(method => !methods.Any(other => figures.All(figure => figure(other) <= figure(method)) && figures.Any(figure => figure(other) < figure(method))))];
+        [.. methods.Where(method => figures.All(figure => !double.IsNaN(figure(method))) && !methods.Any(other => figures.All(figure => figure(other) <= figure(method)) && figures.Any(figure => figure(other) < figure(method))))];
 
     public string Table()
     {
         var text = new StringBuilder();
         MethodSummary? start = Find("base"), central = Find("central"), plain = Find("fedavg");
-        // what a server's text was used for has had more than the others
-        List<MethodSummary> front = Front([.. Methods.Where(summary => summary.IsFederated && !summary.Method.Validated)], summary => summary.Domain.Average(), summary => summary.General.Average(), summary => summary.SentBytes.Average());
+        List<MethodSummary> front = Front([.. Federated], summary => summary.Domain.Average(), summary => summary.General.Average(), summary => summary.SentBytes.Average());
         text.AppendLine(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, seeds {string.Join(", ", _seeds)}; {_options.Name}").AppendLine();
         text.AppendLine("| method | | domains | general | worst | of central's gain | forgotten | sent | to fedavg | to the dial | front |");
         text.AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
@@ -120,5 +122,5 @@ internal sealed class Summary
     }
 
     // what rounds to zero has no sign
-    private static string Signed(double value) => $"{Math.Round(value, 3) + 0.0:+0.000;-0.000}";
+    private static string Signed(double value) => $"{Math.Round(value, 3) + 0.0:+0.000;-0.000;0.000}";
 }

@@ -110,6 +110,15 @@ internal sealed class Adapter(Dictionary<string, Tensor> factors) : IDisposable
 
     public Adapter Clone() => new(Factors.ToDictionary(pair => pair.Key, pair => Copy(pair.Value)));
 
+    public bool IsFinite
+    {
+        get
+        {
+            using DisposeScope scope = NewDisposeScope();
+            return Factors.Values.All(factor => factor.isfinite().all().item<bool>());
+        }
+    }
+
     public void Save(string path)
     {
         using var held = new StateDictModel(Factors);

@@ -66,11 +66,11 @@ internal sealed class OptionsTests
     [Test]
     public void PresetsAreWhatTheOthersChange()
     {
-        Assert.That(Server("preset=paper"), Is.EqualTo(FedIcuOptions.Paper));
-        Assert.That(Server("preset=coherent"), Is.EqualTo(FedIcuOptions.Coherent));
+        Assert.That(Server("preset=paper"), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Target = SplitTarget.Parameters, Coherence = 0 }));
+        Assert.That(Server("preset=coherent"), Is.EqualTo(new FedIcuOptions { Tau = double.PositiveInfinity, Target = SplitTarget.Delta, Coherence = 0.5 }));
         Assert.That(Server("axis=tensor", "preset=coherent", "tau=0.5"), Is.EqualTo(FedIcuOptions.Coherent with { Axis = NormAxis.Tensor, Tau = 0.5 }));
-        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")), Is.EqualTo(FedIcuClientOptions.Paper));
-        Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=coherent")), Is.EqualTo(FedIcuClientOptions.Coherent with { Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.Ema, Beta = 0.9, Mask = MaskRule.Hard }));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=coherent")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.None, Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
         Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message, Does.Contain("Option 'preset' is 'best'; paper or coherent was expected."));
 
         static FedIcuOptions Server(params string[] settings) => ((FedIcuAggregator)AggregatorCatalog.Create("fedicu", Settings(settings)).Aggregator).Options;

@@ -72,14 +72,14 @@ internal sealed class SplitOptionsTests
     }
 
     [Test]
-    public void ColumnsThatCancelKeepThePreviousDirection([Values] NormAxis axis, [Values] SplitTarget target, [Values(2, 4)] int clients)
+    public void ColumnsThatCancelKeepThePreviousDirection([Values] NormAxis axis, [Values] SplitTarget target, [Values(2, 4)] int clients, [Values(0, 0.5)] double coherence)
     {
         // tau = inf weighs all the same, so each pair of opposites is nothing; updates that cancel add nothing
         double[] global = Values(1, 12), one = Values(2, 12), other = Values(3, 12);
         double[] Opposite(double[] values, int sign) => [.. values.Select((value, i) => (target == SplitTarget.Delta ? global[i] : 0) + sign * value)];
         double[][] updates = [Opposite(one, 1), Opposite(one, -1), Opposite(other, 1), Opposite(other, -1)];
         double[] theta = Check(
-            new FedIcuOptions { Axis = axis, Target = target, Tau = double.PositiveInfinity }, new HandTensor("w", [4, 3], global, updates[..clients]))[0].Theta;
+            new FedIcuOptions { Axis = axis, Target = target, Tau = double.PositiveInfinity, Coherence = coherence }, new HandTensor("w", [4, 3], global, updates[..clients]))[0].Theta;
         if (target == SplitTarget.Delta)
             Assert.That(theta, Is.EqualTo(global).Within(1e-15));
     }

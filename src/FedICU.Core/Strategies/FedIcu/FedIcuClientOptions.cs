@@ -51,8 +51,8 @@ public sealed record FedIcuClientOptions
     /// <summary>The literal reading of the paper, whatever the defaults are or become (<c>preset=paper</c>): a hard mask of z-scores, of a momentum.</summary>
     public static FedIcuClientOptions Paper { get; } = new() { Momentum = MomentumRule.Ema, Beta = 0.9, Importance = ImportanceRule.ZScore, Mask = MaskRule.Hard, Fill = MaskFill.Global };
 
-    /// <summary>Ours, not the paper's (<c>preset=coherent</c>): the same mask of this round's update alone, so that a client keeps nothing between rounds. docs/evidence.md measures it.</summary>
-    public static FedIcuClientOptions Coherent { get; } = new() { Momentum = MomentumRule.None };
+    /// <summary>Ours, not the paper's (<c>preset=coherent</c>): the same mask of this round's update alone, so that a client keeps nothing between rounds.</summary>
+    public static FedIcuClientOptions Coherent { get; } = Paper with { Momentum = MomentumRule.None };
 
     /// <summary>The share of the old momentum, in [0, 1) (<c>beta</c>). <value>Default: 0.9.</value></summary>
     public double Beta { get; init; } = 0.9;
@@ -117,14 +117,14 @@ public sealed record FedIcuClientOptions
             Sigma = read.Number("sigma", options.Sigma),
             Seed = read.Integer("seed", options.Seed),
         };
-        string mask = read.Take("mask") ?? "hard";
-        if (mask.StartsWith("top=", StringComparison.Ordinal))
-            options = options with { Mask = MaskRule.TopRatio, TopRatio = read.ParseNumber("mask=top", mask["top=".Length..], options.TopRatio) };
-        else if (mask.StartsWith("noise=", StringComparison.Ordinal))
-            options = options with { Mask = MaskRule.GaussianNoise, Sigma = read.ParseNumber("mask=noise", mask["noise=".Length..], options.Sigma) };
+        string? mask = read.Take("mask");
+        if (mask is ['t', 'o', 'p', '=', .. string ratio])
+            options = options with { Mask = MaskRule.TopRatio, TopRatio = read.ParseNumber("mask=top", ratio, options.TopRatio) };
+        else if (mask is ['n', 'o', 'i', 's', 'e', '=', .. string sigma])
+            options = options with { Mask = MaskRule.GaussianNoise, Sigma = read.ParseNumber("mask=noise", sigma, options.Sigma) };
         else if (mask is "hard" or "soft" or "noise" or "top")
             options = options with { Mask = mask switch { "hard" => MaskRule.Hard, "soft" => MaskRule.Soft, "top" => MaskRule.TopRatio, _ => MaskRule.GaussianNoise } };
-        else
+        else if (mask is not null)
             read.Error($"Option 'mask' is '{mask}'; hard, soft, top=RATIO or noise=SIGMA was expected.");
         read.Finish(options.Validate);
         return options;

@@ -64,13 +64,25 @@ public delegate double ContributionScore(string clientId, string? tensor);
 public sealed record FedIcuOptions
 {
     /// <summary>The literal reading of the paper, whatever the defaults are or become (<c>preset=paper</c>).</summary>
-    public static FedIcuOptions Paper { get; } = new() { Tau = 0.1, Axis = NormAxis.Columns, Similarity = Similarity.Pairwise, Target = SplitTarget.Parameters, Coherence = 0 };
+    public static FedIcuOptions Paper { get; } = new()
+    {
+        Tau = 0.1,
+        Epsilon = 1e-12,
+        Axis = NormAxis.Columns,
+        Similarity = Similarity.Pairwise,
+        Granularity = Granularity.Tensor,
+        Weights = WeightRule.Softmax,
+        TimesShare = false,
+        Consensus = ConsensusRule.Uniform,
+        Target = SplitTarget.Parameters,
+        Coherence = 0,
+    };
 
     /// <summary>
-    /// Ours, not the paper's (<c>preset=coherent</c>): what clients changed is split, all directions weigh the same, and a column's length is between what clients
-    /// moved it by and what their mean would move it by, x[:,c] + M[c] V[:,c] / sqrt(||V[:,c]||). docs/evidence.md measures it.
+    /// Ours, not the paper's (<c>preset=coherent</c>): what clients changed is split, all directions weigh the same, and a column moves by x[:,c] + M[c] V[:,c] / sqrt(||V[:,c]||): where
+    /// norms are equal, by the geometric mean of what clients moved it by and what their mean would move it by.
     /// </summary>
-    public static FedIcuOptions Coherent { get; } = new() { Target = SplitTarget.Delta, Tau = double.PositiveInfinity, Coherence = 0.5 };
+    public static FedIcuOptions Coherent { get; } = Paper with { Target = SplitTarget.Delta, Tau = double.PositiveInfinity, Coherence = 0.5 };
 
     /// <summary>The softmax's temperature, greater than 0, infinity for uniform weights (<c>tau</c>). <value>Default: 0.1.</value></summary>
     public double Tau { get; init; } = 0.1;
@@ -103,8 +115,8 @@ public sealed record FedIcuOptions
     public SplitTarget Target { get; init; }
 
     /// <summary>
-    /// How much of the combined direction's length counts, from 0 to 1 (<c>coherence</c>): theta[:,c] = M[c] ||V[:,c]||^coherence (V[:,c] / ||V[:,c]||). With weights that
-    /// sum to one ||V[:,c]|| is 1 where clients agree and 1 / sqrt(N) where they are at right angles. <value>Default: 0, length is M alone.</value>
+    /// How much of the combined direction's length counts, from 0 to 1 (<c>coherence</c>): theta[:,c] = M[c] ||V[:,c]||^coherence (V[:,c] / ||V[:,c]||). With equal
+    /// weights ||V[:,c]|| is 1 where clients agree and 1 / sqrt(N) where they are at right angles. <value>Default: 0, length is M alone.</value>
     /// </summary>
     public double Coherence { get; init; }
 
