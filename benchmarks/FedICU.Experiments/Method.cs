@@ -43,6 +43,9 @@ internal sealed record Method(string Name, string Group, string Does)
     /// <summary>Whether the server works on the products B A, and takes the nearest factors of the rank in the end (with FedAvg: FlexLoRA, Bai et al. 2024).</summary>
     public bool Product { get; init; }
 
+    /// <summary>Whether the server takes other factors of the same product, which share its singular values, in the end; products always do.</summary>
+    public bool Balanced { get; init; }
+
     /// <summary>Whether clients' weights come from their loss on a text of their domains that the server has, softmax(-loss / tau): no other method has such a text.</summary>
     public bool Validated { get; init; }
 
@@ -72,6 +75,8 @@ internal sealed record Method(string Name, string Group, string Does)
         new("coherent-tensor", "coherent", "coherent split, a length for each tensor") { Strategy = "fedicu", Settings = new(Coherent) { ["axis"] = "tensor" } },
         new("coherent-mask", "coherent", "coherent split and mask") { Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
         new("validated", "coherent", "split of the updates, weights by a loss at the server") { Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true },
+        .. from step in (double[])[1, 1.3] select new Method(step == 1 ? "balanced" : $"balanced-{step}", "products", $"FedAvg of the factors, server step {step}, then balanced") { Balanced = true, Step = step },
+        new("balanced-mask", "products", "FedAvg of the factors, then balanced, hard mask of the round's update") { Balanced = true, Mask = Coherent },
         new("products", "products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
         .. from step in (double[])[1.3, 1.6] select new Method($"products-{step}", "products", $"FedAvg of the products, server step {step}") { Product = true, Step = step },
         new("products-mask", "products", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Coherent },

@@ -130,6 +130,11 @@ internal sealed class Run(
             report = aggregator.AggregateAsync(aggregation, sink, cancellationToken).GetAwaiter().GetResult().Report;
             using var made = new Adapter(sink.StateDict);
             next = Server.Move(received, made, method.Step);
+            if (method.Balanced)
+            {
+                using Adapter moved = next;
+                next = Server.Balance(moved);
+            }
         }
 
         double milliseconds = time.Elapsed.TotalMilliseconds;

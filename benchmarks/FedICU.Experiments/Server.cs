@@ -33,6 +33,13 @@ internal static class Server
         return report;
     }
 
+    /// <summary>Other factors of the same products: they share the singular values.</summary>
+    public static Adapter Balance(Adapter adapter)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return Factors(Products(adapter));
+    }
+
     private static Dictionary<string, Tensor> Products(Adapter adapter) => Transformer.Matrices.ToDictionary(
         matrix => matrix.Name, matrix => adapter.Factors[Adapter.B(matrix.Name)].to(float64).mm(adapter.Factors[Adapter.A(matrix.Name)].to(float64)));
 
