@@ -33,11 +33,13 @@ internal static class Server
         return report;
     }
 
-    /// <summary>Other factors of the same products: they share the singular values.</summary>
+    /// <summary>The factors that the library's balance makes of an adapter, as a mean of one.</summary>
     public static Adapter Balance(Adapter adapter)
     {
-        using DisposeScope scope = NewDisposeScope();
-        return Factors(Products(adapter));
+        using var model = new StateDictModel(adapter.Factors);
+        var sink = new StateDictSink(adapter.Factors);
+        new FedAvgAggregator().AggregateAsync(new AggregationRound(model.Model, new RoundOptions { BalanceLora = true }) { ClientUpdate.FromTensors("one", model.Model) }, sink).GetAwaiter().GetResult();
+        return new Adapter(sink.StateDict);
     }
 
     private static Dictionary<string, Tensor> Products(Adapter adapter) => Transformer.Matrices.ToDictionary(

@@ -20,7 +20,7 @@ internal sealed class RoundLine(bool strategyRequired)
     private readonly Option<string?> _backend = Flags.Backend();
     private readonly Option<string?> _threads = Flags.Threads();
     private readonly Option<string[]> _settings = Flags.Settings(
-        "preset, tau, eps, axis, similarity, granularity, weights, times-share, consensus, target, coherence (fedicu), mu (fedprox), integers, quorum, on-nonfinite, " +
+        "preset, tau, eps, axis, similarity, granularity, weights, times-share, consensus, target, coherence (fedicu), mu (fedprox), balance, integers, quorum, on-nonfinite, " +
         "on-missing, on-extra, on-shape, on-dtype, on-base, on-unreadable (every strategy)");
 
     public void AddTo(Command command)

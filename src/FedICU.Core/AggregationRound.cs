@@ -107,6 +107,13 @@ public sealed record RoundOptions
     /// <summary>How integer tensors are aggregated (<c>integers</c>). <value>Default: <see cref="IntegerRule.Mean"/>.</value></summary>
     public IntegerRule Integers { get; init; }
 
+    /// <summary>
+    /// Whether LoRA's factors are written as others of the same product B A, which share its singular values: norm(B[:,j])^2 = norm(A[j,:])^2 = s_j, in descending order (<c>balance</c>). Factors averaged
+    /// apart depend on how clients share the product between them; so all start a round from the same sharing (docs/algorithms.md, LoRA adapters). The factors stay in memory until the end.
+    /// <value>Default: false.</value>
+    /// </summary>
+    public bool BalanceLora { get; init; }
+
     /// <summary>The type of the output's computed tensors. <value>Default: null, the global model's.</value></summary>
     public DType? OutputDType { get; init; }
 

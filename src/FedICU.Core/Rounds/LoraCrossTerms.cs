@@ -18,48 +18,22 @@ internal static unsafe class LoraCrossTerms
     // vectors whose products are summed side by side in registers, and how many of the others with them
     private const int Abreast = 4, Others = 2, Lanes = 8;
 
-    private static readonly (string A, string B)[] Factors = [(".lora_A", ".lora_B"), (".lora_embedding_A", ".lora_embedding_B")];
-
     public static List<LoraPairReport> Compute(RoundState state, IReadOnlyList<TensorInfo> tensors, List<string> notes)
     {
-        var pairs = new List<(string Module, TensorInfo A, TensorInfo B)>();
-        var leftOut = new List<string>();
-        var byName = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        foreach (TensorInfo a in tensors)
+        ILookup<bool, LoraPair> found = LoraPair.Find(tensors).ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
+        LoraPair[] pairs = [.. found[true]];
+        string[] leftOut = [.. found[false].Select(pair => pair.Module)];
+        if (leftOut.Length > 0)
         {
-            if (FindPartner(a, byName) is not var (module, b))
-                continue;
-            if (a.Shape.Dimensions[0] * state.Clients.Count > MaximumStackedRank)
-                leftOut.Add(module);
-            else
-                pairs.Add((module, a, b));
-        }
-
-        if (leftOut.Count > 0)
-        {
-            notes.Add($"The cross-term of {Sentence.Quote(leftOut[0])}{(leftOut.Count > 1 ? $" and of {Sentence.Count(leftOut.Count - 1, "more LoRA pair")}" : "")} was left out: " +
+            notes.Add($"The cross-term of {Sentence.Quote(leftOut[0])}{(leftOut.Length > 1 ? $" and of {Sentence.Count(leftOut.Length - 1, "more LoRA pair")}" : "")} was left out: " +
                 $"clients times rank are more than {MaximumStackedRank}.");
         }
 
-        var reports = new LoraPairReport[pairs.Count];
+        var reports = new LoraPairReport[pairs.Length];
         RoundState sideBySide = state.OnOneThread();
         using Workers alone = sideBySide.Workers;
         state.Workers.Run(reports.Length, parallel: true, (i, scratch) => reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i].A, pairs[i].B, scratch)));
         return [.. reports];
-    }
-
-    /// <summary>The module of a factor A [rank, inputs] and its factor B [outputs, rank]; null where the tensor is no such factor.</summary>
-    private static (string Module, TensorInfo B)? FindPartner(TensorInfo a, Dictionary<string, TensorInfo> byName)
-    {
-        foreach ((string nameOfA, string nameOfB) in Factors)
-        {
-            int at = a.Name.LastIndexOf(nameOfA, StringComparison.Ordinal);
-            if (at >= 0 && byName.TryGetValue(a.Name[..at] + nameOfB + a.Name[(at + nameOfA.Length)..], out TensorInfo? b) &&
-                a.Shape.Rank == 2 && b.Shape.Rank == 2 && b.Shape.Dimensions[1] == a.Shape.Dimensions[0])
-                return (a.Name[..at], b);
-        }
-
-        return null;
     }
 
     private static double Measure(RoundState state, TensorInfo a, TensorInfo b, Scratch scratch)

@@ -16,6 +16,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private readonly RoundOptions _options = round.Options;
     private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
+    private readonly TensorSink _output = round.Options.BalanceLora ? new BalancedSink(output, round.Options.Backend ?? new SimdBackend()) : output;
     private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => OutputInfo(tensor, round.Options))];
 
     public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
@@ -31,22 +32,23 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             {
                 RoundState state = Begin(check, workers);
                 using ReadAhead? ahead = state.ReadAhead;
-                output.Begin(_outputs, Metadata());
+                _output.Begin(_outputs, Metadata());
                 try
                 {
                     RoundReport report = Compute(check, state);
-                    output.Commit();
+                    (_output as BalancedSink)?.Balance(workers);
+                    _output.Commit();
                     return new AggregationResult(report);
                 }
                 catch (NonFiniteOutputException e)
                 {
-                    output.Abort();
+                    _output.Abort();
                     Explain(e, check, state);
                     check.CheckQuorum();
                 }
                 catch
                 {
-                    output.Abort();
+                    _output.Abort();
                     throw;
                 }
             }
@@ -64,7 +66,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         bool largerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         return new RoundState(
             round.Global, included, [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))],
-            _backend, workers, output)
+            _backend, workers, _output)
         {
             Strategy = strategy.Name,
             Dropped = check.DroppedTensors(),

@@ -79,6 +79,7 @@ public static class AggregatorCatalog
             OnBase = Policy("on-base", options.OnBase),
             OnUnreadable = Policy("on-unreadable", options.OnUnreadable),
             Integers = settings.Choice("integers", options.Integers, ("mean", IntegerRule.Mean), ("keep", IntegerRule.Keep)),
+            BalanceLora = settings.Flag("balance", options.BalanceLora),
         };
     }
 }

@@ -11,7 +11,7 @@ internal sealed class OptionsTests
         ConfiguredRound made = AggregatorCatalog.Create("fedicu", Settings(
             "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true", "consensus=share", "target=delta", "coherence=0.5",
             "quorum=3", "on-nonfinite=drop-client", "on-missing=drop-tensor", "on-extra=drop-tensor", "on-shape=drop-client", "on-dtype=drop-tensor", "on-base=drop-client",
-            "on-unreadable=drop-client", "integers=keep"));
+            "on-unreadable=drop-client", "integers=keep", "balance=true"));
         Assert.That(((FedIcuAggregator)made.Aggregator).Options, Is.EqualTo(new FedIcuOptions
         {
             Tau = double.PositiveInfinity,
@@ -36,6 +36,7 @@ internal sealed class OptionsTests
             OnBase = FaultPolicy.DropClient,
             OnUnreadable = FaultPolicy.DropClient,
             Integers = IntegerRule.Keep,
+            BalanceLora = true,
         }));
         Assert.That(((FedProxAggregator)AggregatorCatalog.Create("fedprox", Settings("mu=0.5")).Aggregator).Options.Mu, Is.EqualTo(0.5));
         Assert.That(FedIcuClientOptions.FromSettings(Settings("beta=0.5", "mask=top=0.25", "momentum=none", "importance=rank", "fill=zero", "seed=-4", "sigma=2")),
@@ -85,7 +86,7 @@ internal sealed class OptionsTests
         {
             "Option 'axis' is 'diagonal'; columns or rows or tensor was expected.",
             "Option 'times-share' is 'maybe'; false or true was expected.",
-            "Option 'tua' is unknown; axis, coherence, consensus, eps, granularity, integers, on-base, on-dtype, on-extra, on-missing, on-nonfinite, on-shape, on-unreadable, preset, quorum, similarity, target, tau, times-share, weights are known here.",
+            "Option 'tua' is unknown; axis, balance, coherence, consensus, eps, granularity, integers, on-base, on-dtype, on-extra, on-missing, on-nonfinite, on-shape, on-unreadable, preset, quorum, similarity, target, tau, times-share, weights are known here.",
             "tau is 0; a number greater than 0, or inf, was expected.",
             "coherence is 2; a number from 0 to 1 was expected.",
             "eps is -1; a finite number of at least 0 was expected.",
