@@ -94,6 +94,20 @@ internal sealed unsafe class DeviceTensorsTests
     }
 
     [Test]
+    public void FactorsOnTheDeviceAreBalancedThroughTheHost()
+    {
+        (string, long[])[] factors = [("m.lora_A.weight", [4, 33]), ("m.lora_B.weight", [21, 4]), ("m.bias", [21])];
+        MemoryModel[] models = [.. Enumerable.Range(0, 4).Select(k => Model(DType.F32, new Random(k), factors))];
+        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        using var expected = new MemorySink();
+        using var onDevice = new DeviceSink(_backend);
+        Aggregate(models, "fedavg balance=true", new SimdBackend(), expected);
+        Aggregate(there, "fedavg balance=true", _backend, onDevice);
+        foreach (TensorInfo tensor in expected.Model.Tensors)
+            Assert.That(Values(onDevice.Model, tensor), Is.EqualTo(Values(expected.Model, tensor)).Within(1e-6), tensor.Name);
+    }
+
+    [Test]
     public void MemoryIsTakenOnceForTensorAfterTensor()
     {
         IComputeBackend backend = _backend;
