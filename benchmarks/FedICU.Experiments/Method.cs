@@ -43,7 +43,7 @@ internal sealed record Method(string Name, string Group, string Does)
     /// <summary>Whether the server works on the products B A, and takes the nearest factors of the rank in the end (with FedAvg: FlexLoRA, Bai et al. 2024).</summary>
     public bool Product { get; init; }
 
-    /// <summary>Whether the server takes other factors of the same product, which share its singular values, in the end; products always do.</summary>
+    /// <summary>Whether the factors are balanced at the round's end, as <see cref="RoundOptions.BalanceLora"/> does; those of products always are.</summary>
     public bool Balanced { get; init; }
 
     /// <summary>Whether clients' weights come from their loss on a text of their domains that the server has, softmax(-loss / tau): no other method has such a text.</summary>
@@ -75,17 +75,20 @@ internal sealed record Method(string Name, string Group, string Does)
         new("coherent-tensor", "coherent", "coherent split, a length for each tensor") { Strategy = "fedicu", Settings = new(Coherent) { ["axis"] = "tensor" } },
         new("coherent-mask", "coherent", "coherent split and mask") { Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
         new("validated", "coherent", "split of the updates, weights by a loss at the server") { Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true },
-        .. from step in (double[])[1, 1.3] select new Method(step == 1 ? "balanced" : $"balanced-{step}", "products", $"FedAvg of the factors, server step {step}, then balanced") { Balanced = true, Step = step },
-        new("balanced-mask", "products", "FedAvg of the factors, then balanced, hard mask of the round's update") { Balanced = true, Mask = Coherent },
+        new("balanced", "balanced", "FedAvg, balanced factors") { Balanced = true },
+        new("balanced-1.3", "balanced", "FedAvg, server step 1.3, balanced factors") { Balanced = true, Step = 1.3 },
+        new("balanced-mask", "balanced", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent },
+        new("balanced-fedicu", "balanced", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
+        new("balanced-coherent", "balanced", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
+        new("balanced-coherent-mask", "balanced", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
         new("products", "products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
-        .. from step in (double[])[1.3, 1.6] select new Method($"products-{step}", "products", $"FedAvg of the products, server step {step}") { Product = true, Step = step },
+        new("products-1.3", "products", "FedAvg of the products, server step 1.3") { Product = true, Step = 1.3 },
         new("products-mask", "products", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Coherent },
         new("coherent-products", "products", "coherent split of what clients changed of the products") { Product = true, Strategy = "fedicu", Settings = Coherent },
-        new("coherent-products-mask", "products", "coherent split of the products, and mask") { Product = true, Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
     ];
 
     /// <summary>Those of the short run.</summary>
-    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-1.3", "fedavg-1.6", "fedicu", "split", "mask-now", "coherent-mask", "products"];
+    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-1.3", "fedavg-1.6", "fedicu", "split", "mask-now", "coherent-mask", "balanced", "balanced-mask"];
 
     private static Dictionary<string, string> Top(double ratio) => new(Coherent) { ["mask"] = $"top={ratio}" };
 

@@ -17,7 +17,7 @@ internal static class Plots
         OxyColor.FromRgb(0x7B, 0x5A, 0xA6), OxyColor.FromRgb(0x6B, 0x6B, 0x6B), OxyColor.FromRgb(0x12, 0x8F, 0x9B), OxyColor.FromRgb(0x9B, 0x80, 0x12),
     ];
 
-    private static readonly string[] Curves = ["local", "central", "fedavg", "fedavg-1.6", "fedicu", "split", "coherent-mask", "products"];
+    private static readonly string[] Curves = ["local", "central", "fedavg", "fedavg-1.6", "fedicu", "split", "coherent-mask", "balanced"];
 
     public static void Save(Summary summary, string folder)
     {
