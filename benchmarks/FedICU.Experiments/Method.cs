@@ -88,7 +88,7 @@ internal sealed record Method(string Name, string Group, string Does)
     ];
 
     /// <summary>Those of the short run.</summary>
-    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-1.3", "fedavg-1.6", "fedicu", "split", "mask-now", "coherent-mask", "balanced", "balanced-mask"];
+    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-1.3", "fedicu", "mask-now", "coherent-mask", "balanced", "balanced-mask"];
 
     private static Dictionary<string, string> Top(double ratio) => new(Coherent) { ["mask"] = $"top={ratio}" };
 

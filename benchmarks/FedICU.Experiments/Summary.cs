@@ -45,7 +45,7 @@ internal sealed class Summary
     public List<MethodSummary> Methods { get; } = [];
 
     /// <summary>The base, which is a step of 0, and FedAvg by its server steps.</summary>
-    public IEnumerable<MethodSummary> Dial => Methods.Where(summary => summary.Method is { Kind: MethodKind.Base } or { Group: "averages", Mu: 0, Uniform: false }).OrderBy(summary => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step);
+    public IEnumerable<MethodSummary> Dial => Methods.Where(summary => summary.Method is { Kind: MethodKind.Base } or { Group: "averages", Mu: 0, Uniform: false }).OrderBy(StepOf);
 
     /// <summary>Those that are compared: what a server's text was used for has had more than the others.</summary>
     public IEnumerable<MethodSummary> Federated => Methods.Where(summary => summary.IsFederated && !summary.Method.Validated);
@@ -100,14 +100,17 @@ internal sealed class Summary
         return text.ToString();
     }
 
-    /// <summary>A seed's domain bits less those of FedAvg at the step that leaves as many bits of the general text, between two measured steps by a straight line; NaN beyond them.</summary>
+    private static double StepOf(MethodSummary summary) => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step;
+
+    /// <summary>A seed's domain bits less those of FedAvg at the step that leaves as many bits of the general text, between two measured steps by a straight line; NaN beyond them, and between steps that are far apart.</summary>
     private double ToDial(MethodSummary summary, int seed)
     {
         MethodSummary[] dial = [.. Dial];
         for (int i = 1; i < dial.Length; i++)
         {
             (double from, double to, double at) = (dial[i - 1].General[seed], dial[i].General[seed], summary.General[seed]);
-            if (at >= from && at <= to && to > from)
+            // the dial is bent: a long line between two steps would flatter whatever lies there
+            if (at >= from && at <= to && to > from && StepOf(dial[i]) - StepOf(dial[i - 1]) < 0.5)
                 return summary.Domain[seed] - double.Lerp(dial[i - 1].Domain[seed], dial[i].Domain[seed], (at - from) / (to - from));
         }
 
