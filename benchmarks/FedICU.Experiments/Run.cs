@@ -117,7 +117,7 @@ internal sealed class Run(
         Adapter next;
         if (method.Product)
         {
-            (ClientUpdate, Adapter)[] whole = [.. updates.Select(update => (update, Whole(update, received, global.Model)))];
+            (ClientUpdate, Adapter)[] whole = [.. updates.Select(update => (update, Server.MeanOfOne(update, received, global.Model, balance: false)))];
             report = Server.OfProducts(aggregator, received, whole, roundOptions, method.Step, out next);
             foreach ((_, Adapter adapter) in whole)
                 adapter.Dispose();
@@ -133,7 +133,8 @@ internal sealed class Run(
             if (method.Balanced)
             {
                 using Adapter moved = next;
-                next = Server.Balance(moved);
+                using var ofServer = new StateDictModel(moved.Factors);
+                next = Server.MeanOfOne(ClientUpdate.FromTensors("server", ofServer.Model), moved, ofServer.Model, balance: true);
             }
         }
 
@@ -182,14 +183,6 @@ internal sealed class Run(
         }
 
         return update;
-    }
-
-    /// <summary>The factors that an update stands for: a mean of one.</summary>
-    private static Adapter Whole(ClientUpdate update, Adapter received, TensorSource global)
-    {
-        var sink = new StateDictSink(received.Factors);
-        new FedAvgAggregator().AggregateAsync(new AggregationRound(global) { update }, sink).GetAwaiter().GetResult();
-        return new Adapter(sink.StateDict);
     }
 
     private IAggregator Aggregator(int[] chosen, Adapter[] trained)

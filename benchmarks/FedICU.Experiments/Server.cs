@@ -33,12 +33,11 @@ internal static class Server
         return report;
     }
 
-    /// <summary>The factors that the library's balance makes of an adapter, as a mean of one.</summary>
-    public static Adapter Balance(Adapter adapter)
+    /// <summary>The factors that an update stands for, balanced where asked: a mean of one.</summary>
+    public static Adapter MeanOfOne(ClientUpdate update, Adapter like, TensorSource global, bool balance)
     {
-        using var model = new StateDictModel(adapter.Factors);
-        var sink = new StateDictSink(adapter.Factors);
-        new FedAvgAggregator().AggregateAsync(new AggregationRound(model.Model, new RoundOptions { BalanceLora = true }) { ClientUpdate.FromTensors("one", model.Model) }, sink).GetAwaiter().GetResult();
+        var sink = new StateDictSink(like.Factors);
+        new FedAvgAggregator().AggregateAsync(new AggregationRound(global, new RoundOptions { BalanceLora = balance }) { update }, sink).GetAwaiter().GetResult();
         return new Adapter(sink.StateDict);
     }
 

@@ -9,7 +9,7 @@ namespace FedICU;
 /// T comes from the Gram matrices alone, rank by rank: G_B = U L U^T, (L^1/2 U^T) G_A (L^1/2 U^T)^T = W S^2 W^T, T = U L^-1/2 W S^1/2. Directions u with B u = 0 stay as they are, B's zero and A's u^T A:
 /// balanced they would be zero in both factors, and no training could leave that.
 /// </remarks>
-internal sealed unsafe class BalancedSink(TensorSink output, IComputeBackend backend) : TensorSink, IDisposable
+internal sealed unsafe class BalancedSink(TensorSink output) : TensorSink
 {
     // of Gram matrices in float64, smaller shares of the largest eigenvalue are rounding
     private const double Zero = 1e-14;
@@ -21,10 +21,18 @@ internal sealed unsafe class BalancedSink(TensorSink output, IComputeBackend bac
 
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
-        output.Begin(tensors, metadata);
         _pairs = [.. LoraPair.Find(tensors).Where(pair => pair.A.DType.IsComputed && pair.B.DType.IsComputed)];
-        foreach (TensorInfo factor in _pairs.SelectMany(pair => (TensorInfo[])[pair.A, pair.B]))
-            _held.Add(factor.Name, new NativeBuffer(factor.ByteLength));
+        try
+        {
+            foreach (TensorInfo factor in _pairs.SelectMany(pair => (TensorInfo[])[pair.A, pair.B]))
+                _held.Add(factor.Name, new NativeBuffer(factor.ByteLength));
+            output.Begin(tensors, metadata);
+        }
+        catch
+        {
+            Free();
+            throw;
+        }
     }
 
     public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source)
@@ -38,28 +46,28 @@ internal sealed unsafe class BalancedSink(TensorSink output, IComputeBackend bac
     public override void* TryGetPointer(TensorInfo tensor) => _held.TryGetValue(tensor.Name, out NativeBuffer? held) ? held.Pointer : output.TryGetPointer(tensor);
 
     /// <summary>Balances all pairs, side by side, and writes them.</summary>
-    public void Balance(Workers workers) => workers.Run(_pairs.Count, parallel: true, (i, scratch) => Balance(_pairs[i], scratch));
+    public void Balance(Workers workers, IComputeBackend backend) => workers.Run(_pairs.Count, parallel: true, (i, scratch) => Balance(_pairs[i], backend, scratch));
 
     public override void Commit()
     {
         output.Commit();
-        Dispose();
+        Free();
     }
 
     public override void Abort()
     {
         output.Abort();
-        Dispose();
+        Free();
     }
 
-    public void Dispose()
+    private void Free()
     {
         foreach (NativeBuffer held in _held.Values)
             held.Dispose();
         _held.Clear();
     }
 
-    private void Balance(LoraPair pair, Scratch scratch)
+    private void Balance(LoraPair pair, IComputeBackend backend, Scratch scratch)
     {
         (int rank, int inputs, int outputs) = ((int)pair.Rank, (int)pair.A.Shape.Dimensions[1], (int)pair.B.Shape.Dimensions[0]);
         TensorPanel a = Held(pair.A), b = Held(pair.B);

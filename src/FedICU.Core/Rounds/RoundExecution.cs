@@ -16,7 +16,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private readonly RoundOptions _options = round.Options;
     private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
-    private readonly TensorSink _output = round.Options.BalanceLora ? new BalancedSink(output, round.Options.Backend ?? new SimdBackend()) : output;
+    private readonly TensorSink _output = round.Options.BalanceLora ? new BalancedSink(output) : output;
     private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => OutputInfo(tensor, round.Options))];
 
     public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
@@ -36,7 +36,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
                 try
                 {
                     RoundReport report = Compute(check, state);
-                    (_output as BalancedSink)?.Balance(workers);
+                    (_output as BalancedSink)?.Balance(workers, _backend);
                     _output.Commit();
                     return new AggregationResult(report);
                 }
