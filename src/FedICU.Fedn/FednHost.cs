@@ -9,7 +9,8 @@ internal static class FednHost
     /// <exception cref="FedIcuException">The section FedIcu is wrong, or the spool folder cannot be written.</exception>
     public static WebApplication Build(string[] args)
     {
-        WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
+        // the configuration is read once: nothing needs to watch its files
+        WebApplicationBuilder builder = WebApplication.CreateBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
         // behind all other sources: the port at which FEDn's combiner looks, and gRPC's protocol also without TLS
         builder.Configuration.Sources.Insert(0, new Microsoft.Extensions.Configuration.Memory.MemoryConfigurationSource
         {

@@ -38,10 +38,10 @@ internal sealed class BridgeTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
-        ProvidedFunctionsResponse response = await combiner.Client.HandleProvidedFunctionsAsync(new ProvidedFunctionsRequest());
+        ProvidedFunctionsResponse response = await combiner.Client.HandleProvidedFunctionsAsync(new ProvidedFunctionsRequest(), deadline: FednCombiner.Deadline());
         Assert.That(response.AvailableFunctions.Where(function => function.Value).Select(function => function.Key), Is.EqualTo(new[] { "aggregate" }));
         Assert.That(response.AvailableFunctions, Has.Count.EqualTo(4));
-        Assert.That(Code(async () => await combiner.Client.HandleClientSelectionAsync(new ClientSelectionRequest())).StatusCode, Is.EqualTo(StatusCode.Unimplemented));
+        Assert.That(Code(async () => await combiner.Client.HandleClientSelectionAsync(new ClientSelectionRequest(), deadline: FednCombiner.Deadline())).StatusCode, Is.EqualTo(StatusCode.Unimplemented));
     }
 
     [Test]
@@ -129,7 +129,7 @@ internal sealed class BridgeTests
         await combiner.BeginAsync();
         await combiner.StoreAsync("global_model", Global);
         await combiner.MetadataAsync("zoe", "{\"num_examples\": 120}");
-        using (AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel())
+        using (AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline()))
         {
             await call.RequestStream.WriteAsync(new StoreModelRequest { Id = "zoe", Data = ByteString.CopyFrom(Clients[0].Model.AsSpan(0, 1000)) });
             await Until(() => server.Files.Length == 2);
@@ -151,7 +151,7 @@ internal sealed class BridgeTests
         await combiner.BeginAsync();
         await combiner.StoreAsync("global_model", model);
         await combiner.UpdateAsync("a", 1, model);
-        using (AsyncServerStreamingCall<AggregationResponse> call = combiner.Client.HandleAggregation(new AggregationRequest()))
+        using (AsyncServerStreamingCall<AggregationResponse> call = combiner.Client.HandleAggregation(new AggregationRequest(), deadline: FednCombiner.Deadline()))
             Assert.That(await call.ResponseStream.MoveNext(CancellationToken.None));
         await combiner.StoreAsync("global_model", null);
         Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(Contents(model)));
@@ -222,7 +222,7 @@ internal sealed class BridgeTests
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
         await combiner.BeginAsync();
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> cut = combiner.Client.HandleStoreModel(), mixed = combiner.Client.HandleStoreModel(), none = combiner.Client.HandleStoreModel();
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> cut = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline()), mixed = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline()), none = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline());
         await cut.RequestStream.WriteAsync(new StoreModelRequest { Id = "a", Data = ByteString.CopyFrom(Global) });
         await cut.RequestStream.CompleteAsync();
         Assert.That((await cut).Status, Does.StartWith("ERROR: Client 'a': the stream ended after").And.EndsWith("without its last, empty message."));
@@ -239,7 +239,7 @@ internal sealed class BridgeTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel();
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline());
         try
         {
             await call.RequestStream.WriteAsync(new StoreModelRequest { Id = "a", Data = ByteString.CopyFrom(new byte[5 << 20]) });
@@ -276,7 +276,7 @@ internal sealed class BridgeTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg", "--FedIcu:StoreTimeout=00:00:00.2");
         using FednCombiner combiner = server.Combiner();
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel();
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline());
         try
         {
             await call.RequestStream.WriteAsync(new StoreModelRequest { Id = "a", Data = ByteString.CopyFrom(1) });
@@ -296,10 +296,10 @@ internal sealed class BridgeTests
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
         var health = new Health.HealthClient(combiner.Channel);
-        Assert.That((await health.CheckAsync(new HealthCheckRequest())).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.Serving));
+        Assert.That((await health.CheckAsync(new HealthCheckRequest(), deadline: FednCombiner.Deadline())).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.Serving));
         foreach (string folder in Directory.GetDirectories(server.Spool))
             Directory.Delete(folder, recursive: true);
-        Assert.That((await health.CheckAsync(new HealthCheckRequest())).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.NotServing));
+        Assert.That((await health.CheckAsync(new HealthCheckRequest(), deadline: FednCombiner.Deadline())).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.NotServing));
         await combiner.BeginAsync();
         Assert.That(Code(() => combiner.StoreAsync("global_model", Global)).StatusCode, Is.EqualTo(StatusCode.Unavailable), "a status at which the combiner tries again");
     }

@@ -25,7 +25,7 @@ internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
     }
 
     public async Task BeginAsync() =>
-        await Client.HandleProvidedFunctionsAsync(new ProvidedFunctionsRequest { FunctionCode = "class ServerFunctions: pass" }, deadline: Deadline(120));
+        await Client.HandleProvidedFunctionsAsync(new ProvidedFunctionsRequest { FunctionCode = "class ServerFunctions: pass" }, deadline: Deadline());
 
     /// <summary>A client's metadata and model; the second answer.</summary>
     public async Task<string> UpdateAsync(string id, double examples, byte[] model)
@@ -35,12 +35,12 @@ internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
     }
 
     public async Task<string> MetadataAsync(string id, string metadata) =>
-        (await Client.HandleMetadataAsync(new ClientMetaRequest { Metadata = metadata, ClientId = id }, deadline: Deadline(120))).Status;
+        (await Client.HandleMetadataAsync(new ClientMetaRequest { Metadata = metadata, ClientId = id }, deadline: Deadline())).Status;
 
     /// <summary>A model in chunks of 1 MiB and an empty one; null: a retry's, which was read to its end before.</summary>
     public async Task<string> StoreAsync(string id, byte[]? model)
     {
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = Client.HandleStoreModel(deadline: Deadline(120));
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = Client.HandleStoreModel(deadline: Deadline());
         try
         {
             for (int at = 0; at < (model?.Length ?? 0); at += Chunk)
@@ -75,5 +75,6 @@ internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
 
     public void Dispose() => channel.Dispose();
 
-    private static DateTime Deadline(double seconds) => DateTime.UtcNow.AddSeconds(seconds);
+    /// <summary>For every call, so that none waits for ever.</summary>
+    public static DateTime Deadline(double seconds = 120) => DateTime.UtcNow.AddSeconds(seconds);
 }
