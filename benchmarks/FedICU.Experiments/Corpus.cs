@@ -22,6 +22,9 @@ internal sealed record Corpus(string Source, string Texts, BytePair Encoding, IR
     /// <summary>The folder's name, or that of the SDK's texts.</summary>
     public static string SourceOf(string? folder) => folder is null ? "sdk" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
 
+    /// <summary>The first digits of a hash: enough to tell a few from each other.</summary>
+    public static string Short(byte[] hash) => Convert.ToHexStringLower(hash)[..16];
+
     /// <summary>Reads a folder of domains, or the SDK's texts where there is none.</summary>
     /// <param name="folder">The folder; null: the SDK's.</param>
     /// <param name="known">The encoding of texts by their hash; null: one is learned.</param>
@@ -46,7 +49,7 @@ internal sealed record Corpus(string Source, string Texts, BytePair Encoding, IR
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (byte[] text in clients.Append(general).SelectMany(domain => (byte[][])[domain.Train, domain.Test]))
             hash.AppendData(SHA256.HashData(text));
-        string texts = Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
+        string texts = Short(hash.GetHashAndReset());
         BytePair encoding = known(texts) ?? BytePair.Train(general.Train.AsSpan(0, Math.Min(general.Train.Length, EncodingBytes)));
         int[][] train = [.. clients.Select(domain => encoding.Encode(domain.Train))];
         return new Corpus(

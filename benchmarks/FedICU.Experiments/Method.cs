@@ -13,6 +13,17 @@ internal enum MethodKind
     Federated,
 }
 
+/// <summary>Over which clients an entry's mean is taken.</summary>
+internal enum MeanOver
+{
+    /// <summary>All: one that did not send it stands for the received value.</summary>
+    All,
+    /// <summary>Those that sent it.</summary>
+    Senders,
+    /// <summary>Those of them whose change has the sign of the sum of all changes (TIES, Yadav et al. 2023).</summary>
+    Agreeing,
+}
+
 /// <summary>A method of the comparison.</summary>
 /// <param name="Name">Its name in tables and on the command line.</param>
 /// <param name="Group">What it is compared with.</param>
@@ -49,6 +60,9 @@ internal sealed record Method(string Name, string Group, string Does)
     /// <summary>Whether clients' weights come from their loss on a text of their domains that the server has, softmax(-loss / tau): no other method has such a text.</summary>
     public bool Validated { get; init; }
 
+    /// <summary>Over whom an entry's mean is taken.</summary>
+    public MeanOver MeanOver { get; init; }
+
     /// <summary>Whether all clients weigh the same.</summary>
     public bool Uniform { get; init; }
 
@@ -67,6 +81,9 @@ internal sealed record Method(string Name, string Group, string Does)
         Split("axis", "rows"), Split("axis", "tensor"), Split("granularity", "model"), Split("tau", "0.05"), Split("tau", "0.5"), Split("tau", "inf"), Split("weights", "relu"), Split("target", "delta"),
         new("mask-now", "mask", "hard mask of the round's update, no momentum") { Mask = Coherent },
         .. from step in (double[])[1.3, 1.6] select new Method($"mask-now-{step}", "mask", $"hard mask of the round's update, server step {step}") { Mask = Coherent, Step = step },
+        new("mask-senders", "mask", "hard mask of the round's update, an entry's mean over those that sent it") { Mask = Coherent, MeanOver = MeanOver.Senders },
+        new("mask-agreeing", "mask", "hard mask of the round's update, an entry's mean over those that agree in its sign") { Mask = Coherent, MeanOver = MeanOver.Agreeing },
+        new("agreeing", "mask", "whole updates, an entry's mean over those that agree in its sign") { MeanOver = MeanOver.Agreeing },
         new("mask-soft", "mask", "soft mask, beta 0.9") { Mask = new() { ["mask"] = "soft" } },
         .. from top in (double[])[0.5, 0.1, 0.03] select new Method($"mask-top-{top}", "mask", $"mask of the {top:P0} most important of the round's update") { Mask = Top(top) },
         .. from top in (double[])[0.5, 0.1] select new Method($"mask-random-{top}", "mask", $"mask of {top:P0} by lot") { Mask = Top(top), RandomMask = true },
@@ -78,6 +95,7 @@ internal sealed record Method(string Name, string Group, string Does)
         new("balanced", "balanced", "FedAvg, balanced factors") { Balanced = true },
         new("balanced-1.3", "balanced", "FedAvg, server step 1.3, balanced factors") { Balanced = true, Step = 1.3 },
         new("balanced-mask", "balanced", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent },
+        new("balanced-mask-1.6", "balanced", "FedAvg, server step 1.6, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent, Step = 1.6 },
         new("balanced-fedicu", "balanced", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
         new("balanced-coherent", "balanced", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
         new("balanced-coherent-mask", "balanced", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Coherent },

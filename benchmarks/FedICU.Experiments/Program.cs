@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using FederatedLanguages;
 using FedICU.Benchmarks.Torch;
@@ -23,7 +24,7 @@ internal static class Program
     {
         var quick = new Option<bool>("--quick") { Description = "Five minutes: one seed, two rounds, a few methods." };
         var data = new Option<string?>("--data") { Description = "A folder with a folder for each domain, with train.txt(.gz) and test.txt(.gz), one called general. Default: the SDK's messages in four languages." };
-        var seeds = new Option<int?>("--seeds") { Description = "How many seeds. Default: 3, with --quick 1." };
+        var seeds = new Option<int?>("--seeds") { Description = "How many seeds. Default: 3, with --quick 1, with --show all that there are." };
         var rounds = new Option<int?>("--rounds") { Description = "Rounds. Default: 6, with --quick 2." };
         var steps = new Option<int>("--steps") { Description = "Steps of a client in a round.", DefaultValueFactory = _ => 25 };
         var rate = new Option<double>("--learning-rate") { Description = "AdamW's.", DefaultValueFactory = _ => 2e-3 };
@@ -57,7 +58,7 @@ internal static class Program
                 string? texts = null;
                 if (!parsed.GetValue(show))
                     texts = Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
-                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), texts, chosen, which);
+                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), texts, parsed.GetValue(seeds) ?? int.MaxValue, chosen, which);
                 return 0;
             }
             catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
@@ -110,13 +111,14 @@ internal static class Program
             {
                 string path = BaseOf(corpus.Texts, seed);
                 Transformer model = File.Exists(path) ? new Transformer(Transformer.ReadAll(path)) : Pretrain(corpus, options.Pretraining, seed, path, progress, cancellationToken);
+                string weights = Corpus.Short(SHA256.HashData(File.ReadAllBytes(path)));
                 foreach (Scenario scenario in scenarios)
                 {
                     using var first = new FirstRound();
                     foreach ((_, Method method) in runs.Where(run => run.Scenario == scenario))
                     {
                         all.Description = $"seed {seed}, {scenario.Name}, {method.Name}";
-                        using var run = new Run(method, scenario, seed, corpus, model, options, first, results, folder, cancellationToken);
+                        using var run = new Run(method, scenario, seed, corpus, model, weights, options, first, results, folder, cancellationToken);
                         run.Execute(() => all.Increment(1));
                     }
                 }
@@ -130,10 +132,10 @@ internal static class Program
 
     private static string ResultsIn(string folder) => Path.Combine(folder, "results.jsonl");
 
-    private static void Show(ExperimentOptions options, string folder, string source, string? texts, Method[] methods, Scenario[] scenarios)
+    private static void Show(ExperimentOptions options, string folder, string source, string? texts, int seeds, Method[] methods, Scenario[] scenarios)
     {
         using var results = new ResultFile(ResultsIn(folder), adds: false);
-        List<RoundResult> rows = [.. results.Rows.Where(row => row.Options == options.Name && row.Corpus == source && methods.Any(method => method.Name == row.Method))];
+        List<RoundResult> rows = [.. results.Rows.Where(row => row.Options == options.Name && row.Corpus == source && row.Seed <= seeds && methods.Any(method => method.Name == row.Method))];
         if (rows.Count == 0)
             throw new NoTextException($"'{ResultsIn(folder)}' has no results of {source} with {options.Name}.");
         string tables = Path.Combine(folder, $"{source}.md");

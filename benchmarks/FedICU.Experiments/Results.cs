@@ -15,6 +15,9 @@ internal sealed record RoundResult
     /// <summary><see cref="Experiments.Corpus.Texts"/>.</summary>
     public required string Texts { get; init; }
 
+    /// <summary>The hash of the base that all methods begin with: another kind of processor trains another, and what it measured is no pair of this one's.</summary>
+    public required string Base { get; init; }
+
     public required string Scenario { get; init; }
 
     public required string Method { get; init; }
@@ -103,8 +106,8 @@ internal sealed class ResultFile : IDisposable
         _file.Flush();
     }
 
-    public IEnumerable<RoundResult> Of(string options, string corpus, string texts, string scenario, string method, int seed) =>
-        _rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Scenario, row.Method, row.Seed) == (options, corpus, texts, scenario, method, seed));
+    public IEnumerable<RoundResult> Of(string options, string corpus, string texts, string weights, string scenario, string method, int seed) =>
+        _rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Base, row.Scenario, row.Method, row.Seed) == (options, corpus, texts, weights, scenario, method, seed));
 
     public void Dispose()
     {

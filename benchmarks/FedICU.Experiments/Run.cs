@@ -27,11 +27,11 @@ internal sealed class DivergedException : Exception;
 
 /// <summary>One method on one scenario with one seed, round after round, with a checkpoint after each.</summary>
 internal sealed class Run(
-    Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first, ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
+    Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, string weights, ExperimentOptions options, FirstRound first, ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
 {
     private readonly IReadOnlyList<ExperimentClient> _clients = scenario.Make(corpus, options.Steps, seed);
-    private readonly string _checkpoints = Path.Combine(folder, "checkpoints", options.Name, $"{corpus.Source}-{corpus.Texts}-{scenario.Name}-{method.Name}-{seed}");
-    private readonly List<RoundResult> _measured = [.. results.Of(options.Name, corpus.Source, corpus.Texts, scenario.Name, method.Name, seed)];
+    private readonly string _checkpoints = Path.Combine(folder, "checkpoints", options.Name, $"{corpus.Source}-{corpus.Texts}-{weights}-{scenario.Name}-{method.Name}-{seed}");
+    private readonly List<RoundResult> _measured = [.. results.Of(options.Name, corpus.Source, corpus.Texts, weights, scenario.Name, method.Name, seed)];
     // of a federation and the centre one, of clients that stay alone one each
     private readonly List<Adapter> _adapters = [];
     private readonly Dictionary<int, MemorySink> _momenta = [];
@@ -115,12 +115,12 @@ internal sealed class Run(
         var time = Stopwatch.StartNew();
         RoundReport report;
         Adapter next;
+        // what the updates stand for, where the server works on that itself
+        (ClientUpdate Update, Adapter Adapter)[] whole = !method.Product && method.MeanOver == MeanOver.All ? []
+            : [.. updates.Select(update => (update, Server.MeanOfOne(update, received, global.Model, balance: false)))];
         if (method.Product)
         {
-            (ClientUpdate, Adapter)[] whole = [.. updates.Select(update => (update, Server.MeanOfOne(update, received, global.Model, balance: false)))];
             report = Server.OfProducts(aggregator, received, whole, roundOptions, method.Step, out next);
-            foreach ((_, Adapter adapter) in whole)
-                adapter.Dispose();
         }
         else
         {
@@ -128,8 +128,9 @@ internal sealed class Run(
             updates.ForEach(aggregation.Add);
             var sink = new StateDictSink(received.Factors);
             report = aggregator.AggregateAsync(aggregation, sink, cancellationToken).GetAwaiter().GetResult().Report;
-            using var made = new Adapter(sink.StateDict);
-            next = Server.Move(received, made, method.Step);
+            using var mean = new Adapter(sink.StateDict);
+            using Adapter? ofSome = method.MeanOver == MeanOver.All ? null : Server.MeanOfSome(method.MeanOver, received, whole);
+            next = Server.Move(received, ofSome ?? mean, method.Step);
             if (method.Balanced)
             {
                 using Adapter moved = next;
@@ -140,6 +141,8 @@ internal sealed class Run(
 
         double milliseconds = time.Elapsed.TotalMilliseconds;
         held.ForEach(model => model.Dispose());
+        foreach ((_, Adapter adapter) in whole)
+            adapter.Dispose();
         foreach (int k in chosen)
             trained[k].Dispose();
         Replace(0, next);
@@ -228,6 +231,7 @@ internal sealed class Run(
             Options = options.Name,
             Corpus = corpus.Source,
             Texts = corpus.Texts,
+            Base = weights,
             Scenario = scenario.Name,
             Method = method.Name,
             Seed = seed,

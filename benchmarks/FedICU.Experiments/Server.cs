@@ -33,6 +33,23 @@ internal static class Server
         return report;
     }
 
+    /// <summary>For each entry the mean over some of the clients, by their weights; the received value where there is none of them.</summary>
+    public static Adapter MeanOfSome(MeanOver whom, Adapter received, IReadOnlyList<(ClientUpdate Update, Adapter Adapter)> clients)
+    {
+        var factors = new Dictionary<string, Tensor>();
+        foreach ((string name, Tensor x) in received.Factors)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Tensor weights = tensor(clients.Select(client => client.Update.Weight!.Value).ToArray()).view([-1, .. x.shape.Select(_ => 1L)]);
+            Tensor changes = stack(clients.Select(client => client.Adapter.Factors[name].to(float64) - x));
+            Tensor signs = changes.sign(), sum = (changes * weights).sum(0);
+            Tensor counted = weights * (whom == MeanOver.Senders ? signs.abs() : signs.eq(sum.sign().unsqueeze(0)).logical_and(signs.ne(0)).to(float64));
+            factors[name] = (x + (changes * counted).sum(0) / counted.sum(0).clamp_min(double.Epsilon)).to(float32).MoveToOuterDisposeScope();
+        }
+
+        return new Adapter(factors);
+    }
+
     /// <summary>The factors that an update stands for, balanced where asked: a mean of one.</summary>
     public static Adapter MeanOfOne(ClientUpdate update, Adapter like, TensorSource global, bool balance)
     {

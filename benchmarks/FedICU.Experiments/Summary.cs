@@ -23,6 +23,9 @@ internal sealed class Summary
     {
         (_options, Corpus, Scenario) = (options, corpus, scenario);
         List<RoundResult> all = [.. rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Scenario) == (options.Name, corpus, texts, scenario.Name) && row.Round <= options.Rounds)];
+        // of a seed that several machines ran the base of which most is known
+        var bases = all.GroupBy(row => row.Seed).ToDictionary(rowsOf => rowsOf.Key, rowsOf => rowsOf.GroupBy(row => row.Base).MaxBy(ofBase => ofBase.Count())!.Key);
+        all.RemoveAll(row => row.Base != bases[row.Seed]);
         var last = Method.All.Select(method => (Method: method, Rows: all.FindAll(row => row.Method == method.Name && (row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds) || double.IsNaN(row.General)))))
             .Where(method => method.Rows.Count > 0).ToList();
         _seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];

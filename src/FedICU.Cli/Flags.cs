@@ -73,9 +73,9 @@ internal static class Flags
         {
             return ComputeBackends.Create(text, options, workBytes);
         }
-        catch (ArgumentException e)
+        catch (InvalidOptionsException e)
         {
-            throw new UsageException(e.Message.Split(" (Parameter")[0]);
+            throw new UsageException(e.Message);
         }
     }
 

@@ -52,10 +52,6 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
             // a device that was named and is not there
             errors.Add(e.Message);
         }
-        catch (ArgumentException e)
-        {
-            errors.Add(e.Message.Split(" (Parameter")[0]);
-        }
 
         return errors.Count == 0 ? round : null;
     }

@@ -72,20 +72,8 @@ internal sealed class FednOptions
         foreach ((string name, string value) in options.Settings.Where(setting => setting.Value is "True" or "False").ToList())
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
-        options.Configured = options.Configure();
+        options.Configured = AggregatorCatalog.Create(options.Strategy!, options.Settings, new RoundOptions { Threads = options.Threads });
         return options;
-    }
-
-    private ConfiguredRound Configure()
-    {
-        try
-        {
-            return AggregatorCatalog.Create(Strategy!, Settings, new RoundOptions { Threads = Threads });
-        }
-        catch (ArgumentException e)
-        {
-            throw new InvalidOptionsException([e.Message.Split(" (Parameter")[0]]);
-        }
     }
 
     private void Validate()

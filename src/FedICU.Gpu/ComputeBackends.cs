@@ -37,7 +37,7 @@ public static class ComputeBackends
     /// <param name="name">One of <see cref="Names"/>; null: what <see cref="Variable"/> says, otherwise <c>auto</c>.</param>
     /// <param name="options">Which device is used, and how.</param>
     /// <param name="workBytes">How many bytes it will be given in all, where that is known; of account to <c>auto</c>.</param>
-    /// <exception cref="ArgumentException">There is no such name.</exception>
+    /// <exception cref="InvalidOptionsException">There is no such name.</exception>
     /// <exception cref="GpuException">A device was named that is not there or was refused, and the processor may not do its work.</exception>
     public static IComputeBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
     {
@@ -51,8 +51,8 @@ public static class ComputeBackends
             "opencl" => Of(GpuKind.OpenCl, options),
             "simd" => new SimdBackend(),
             "reference" => ReferenceBackend.Instance,
-            _ => throw new ArgumentException(
-                $"{(fromVariable ? $"{Variable} names the backend" : "The backend")} '{name}'{(fromVariable ? ", which" : "")} is unknown; {string.Join(", ", Names)} are known.", nameof(name)),
+            _ => throw new InvalidOptionsException(
+                [$"{(fromVariable ? $"{Variable} names the backend" : "The backend")} '{name}'{(fromVariable ? ", which" : "")} is unknown; {string.Join(", ", Names)} are known."]),
         };
     }
 

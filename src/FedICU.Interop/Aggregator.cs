@@ -57,8 +57,6 @@ internal sealed class Aggregator : IDisposable
         _strategy = settings.Strategy ?? throw new InvalidOptionsException([$"strategy is missing; one of {string.Join(", ", AggregatorCatalog.Names)} was expected."]);
         if (settings.Threads < 0)
             throw new InvalidOptionsException([$"threads is {settings.Threads}; at least 0 was expected."]);
-        if (!AggregatorCatalog.Names.Contains(_strategy))
-            throw new InvalidOptionsException([$"The strategy '{_strategy}' is unknown; {string.Join(", ", AggregatorCatalog.Names)} are known."]);
         _configured = AggregatorCatalog.Create(_strategy, Pairs(settings.Settings), new RoundOptions { Threads = settings.Threads, Statistics = settings.Statistics, Backend = Backends.Create(settings.Backend) });
     }
 
@@ -263,16 +261,7 @@ internal static class Backends
     public static IComputeBackend? Create(string? name)
     {
 #if GPU
-        if (name is null or "simd")
-            return null;
-        try
-        {
-            return Gpu.ComputeBackends.Create(name, new Gpu.GpuOptions { Fallback = name == "auto" });
-        }
-        catch (ArgumentException e)
-        {
-            throw new InvalidOptionsException([e.Message]);
-        }
+        return name is null or "simd" ? null : Gpu.ComputeBackends.Create(name, new Gpu.GpuOptions { Fallback = name == "auto" });
 #else
         return name switch
         {

@@ -23,14 +23,13 @@ public static class AggregatorCatalog
     /// <param name="strategy">One of <see cref="Names"/>.</param>
     /// <param name="settings">Options by name (docs/command-line.md, Options for --set): the strategy's and the round's.</param>
     /// <param name="options">What the round's options are where no setting says otherwise; null: the defaults.</param>
-    /// <exception cref="ArgumentException">The strategy is unknown.</exception>
-    /// <exception cref="InvalidOptionsException">A name or value is wrong; the message lists every error.</exception>
+    /// <exception cref="InvalidOptionsException">The strategy is unknown, or an option's name or value is wrong; the message lists every error.</exception>
     public static ConfiguredRound Create(string strategy, IEnumerable<KeyValuePair<string, string>> settings, RoundOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(settings);
         int index = Array.FindIndex(Strategies, known => known.Name == strategy);
         if (index < 0)
-            throw new ArgumentException($"The strategy '{strategy}' is unknown; {string.Join(", ", Names)} are known.", nameof(strategy));
+            throw new InvalidOptionsException([$"The strategy '{strategy}' is unknown; {string.Join(", ", Names)} are known."]);
         var read = new Settings(settings);
         (Action validate, Func<IAggregator> make) = Strategies[index].Read(read);
         RoundOptions round = Round(read, options ?? new RoundOptions());

@@ -95,7 +95,7 @@ internal sealed class OptionsTests
         }));
         Assert.That(Assert.Throws<InvalidOptionsException>(() => FedIcuClientOptions.FromSettings(Settings("beta=1", "mask=thin", "sigma=x", "seed=1.5")))!.Errors, Has.Count.EqualTo(4));
         Assert.That(() => AggregatorCatalog.Create("fedicu", Settings("tau=0,1")), Throws.TypeOf<InvalidOptionsException>(), "the invariant culture");
-        Assert.That(() => AggregatorCatalog.Create("fedsgd", []), Throws.ArgumentException.With.Message.Contains("'fedsgd'"));
+        Assert.That(() => AggregatorCatalog.Create("fedsgd", []), Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("'fedsgd'"));
         Assert.That(() => new FedIcuAggregator(new FedIcuOptions { Tau = double.NaN }), Throws.TypeOf<InvalidOptionsException>());
         Assert.That(() => new FedProxAggregator(new FedProxOptions { Mu = -1 }), Throws.TypeOf<InvalidOptionsException>());
     }
