@@ -44,7 +44,7 @@ internal static class Server
             Tensor changes = stack(clients.Select(client => client.Adapter.Factors[name].to(float64) - x));
             Tensor signs = changes.sign(), sum = (changes * weights).sum(0);
             Tensor counted = weights * (whom == MeanOver.Senders ? signs.abs() : signs.eq(sum.sign().unsqueeze(0)).logical_and(signs.ne(0)).to(float64));
-            factors[name] = (x + (changes * counted).sum(0) / counted.sum(0).clamp_min(double.Epsilon)).to(float32).MoveToOuterDisposeScope();
+            factors[name] = (x + (changes * counted).sum(0) / counted.sum(0).clamp_min(1e-300)).to(float32).MoveToOuterDisposeScope();
         }
 
         return new Adapter(factors);

@@ -95,7 +95,7 @@ internal sealed class Summary
         text.AppendLine("|---|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods.Where(summary => summary.IsFederated))
         {
-            List<RoundResult> rows = _rows.FindAll(row => row.Method == summary.Method.Name && row.Round > 0), first = rows.FindAll(row => row.Round == 1), last = rows.FindAll(row => row.Round == _options.Rounds);
+            List<RoundResult> rows = _rows.FindAll(row => row.Method == summary.Method.Name && row.Round > 0), first = rows.FindAll(row => row.Round == 1), last = rows.FindAll(row => row.Round == rows.Max(other => other.Round));
             text.AppendLine(CultureInfo.InvariantCulture,
                 $"| {summary.Method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {rows.Select(row => row.AggregationMilliseconds).Order().ElementAt(rows.Count / 2):0.0} |");
         }
@@ -105,7 +105,10 @@ internal sealed class Summary
 
     private static double StepOf(MethodSummary summary) => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step;
 
-    /// <summary>A seed's domain bits less those of FedAvg at the step that leaves as many bits of the general text, between two measured steps by a straight line; NaN beyond them, and between steps that are far apart.</summary>
+    /// <summary>
+    /// A seed's domain bits less the best of FedAvg at a step that leaves at most as many bits of the general text, between two measured steps by a straight line; NaN beyond them, and between steps that are
+    /// far apart.
+    /// </summary>
     private double ToDial(MethodSummary summary, int seed)
     {
         MethodSummary[] dial = [.. Dial];
@@ -114,7 +117,10 @@ internal sealed class Summary
             (double from, double to, double at) = (dial[i - 1].General[seed], dial[i].General[seed], summary.General[seed]);
             // the dial is bent: a long line between two steps would flatter whatever lies there
             if (at >= from && at <= to && to > from && StepOf(dial[i]) - StepOf(dial[i - 1]) < 0.5)
-                return summary.Domain[seed] - double.Lerp(dial[i - 1].Domain[seed], dial[i].Domain[seed], (at - from) / (to - from));
+            {
+                double between = double.Lerp(dial[i - 1].Domain[seed], dial[i].Domain[seed], (at - from) / (to - from));
+                return summary.Domain[seed] - Math.Min(between, dial.Where(step => step.General[seed] <= at).Min(step => step.Domain[seed]));
+            }
         }
 
         return double.NaN;
