@@ -11,75 +11,98 @@ internal static class Plots
 {
     private const string Font = "Arial";
 
-    private static readonly OxyColor[] Colors =
+    // what the text is about; all others are dots in grey
+    private static readonly (string Method, OxyColor Color, MarkerType Marker)[] Shown =
     [
-        OxyColor.FromRgb(0x1F, 0x6F, 0xB4), OxyColor.FromRgb(0xD9, 0x7B, 0x16), OxyColor.FromRgb(0x2C, 0x8C, 0x4A), OxyColor.FromRgb(0xB0, 0x3A, 0x48),
-        OxyColor.FromRgb(0x7B, 0x5A, 0xA6), OxyColor.FromRgb(0x6B, 0x6B, 0x6B), OxyColor.FromRgb(0x12, 0x8F, 0x9B), OxyColor.FromRgb(0x9B, 0x80, 0x12),
+        ("fedavg", OxyColor.FromRgb(0x1F, 0x6F, 0xB4), MarkerType.Circle),
+        ("fedprox-0.01", OxyColor.FromRgb(0x12, 0x8F, 0x9B), MarkerType.Circle),
+        ("fedicu", OxyColor.FromRgb(0xB0, 0x3A, 0x48), MarkerType.Square),
+        ("split", OxyColor.FromRgb(0xD9, 0x7B, 0x16), MarkerType.Square),
+        ("mask", OxyColor.FromRgb(0x9B, 0x80, 0x12), MarkerType.Square),
+        ("mask-now", OxyColor.FromRgb(0x9B, 0x80, 0x12), MarkerType.Triangle),
+        ("coherent", OxyColor.FromRgb(0x7B, 0x5A, 0xA6), MarkerType.Diamond),
+        ("coherent-mask", OxyColor.FromRgb(0x7B, 0x5A, 0xA6), MarkerType.Triangle),
+        ("balanced", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Circle),
+        ("balanced-mask", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Triangle),
+        ("balanced-coherent", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Diamond),
+        ("balanced-coherent-mask", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Star),
+        ("products", OxyColor.FromRgb(0x3A, 0x3A, 0x3A), MarkerType.Diamond),
     ];
 
-    private static readonly string[] Curves = ["local", "central", "fedavg", "fedavg-1.6", "fedicu", "split", "coherent-mask", "balanced"];
+    private static readonly string[] Curves = ["fedavg", "fedicu", "split", "mask-now", "coherent", "balanced", "balanced-coherent", "balanced-coherent-mask"];
 
     public static void Save(Summary summary, string folder)
     {
-        string name = $"{summary.Corpus}-{summary.Scenario.Name}";
-        PlotModel curves = Model($"{summary.Corpus}, {summary.Scenario.Name}: the domains' mean after each round", "round", "bits per byte");
-        curves.Legends.Add(new Legend { LegendPosition = LegendPosition.RightTop, LegendPlacement = LegendPlacement.Outside, LegendFontSize = 12 });
-        foreach ((int i, string method) in Curves.Index())
+        string name = $"{summary.Corpus}-{summary.Scenario.Name}", title = $"{summary.Corpus}, {summary.Scenario.Does}";
+        PlotModel curves = Model(title, "round", "bits per byte of the domains");
+        foreach ((string method, OxyColor color, MarkerType marker) in (ReadOnlySpan<(string, OxyColor, MarkerType)>)
+            [("local", OxyColors.Gray, MarkerType.None), ("central", OxyColors.Black, MarkerType.None), .. Shown.Where(shown => Curves.Contains(shown.Method))])
         {
             if (summary.Curve(method) is not { Count: > 1 } curve)
                 continue;
-            var line = new LineSeries { Title = method, Color = Colors[i], StrokeThickness = 1.8, MarkerType = MarkerType.Circle, MarkerSize = 2.5, LineStyle = i < 2 ? LineStyle.Dash : LineStyle.Solid };
+            var line = new LineSeries { Title = method, Color = color, StrokeThickness = 1.5, MarkerType = marker, MarkerFill = color, MarkerStroke = color, MarkerStrokeThickness = marker == MarkerType.Star ? 1.5 : 0, MarkerSize = 3.5, LineStyle = marker == MarkerType.None ? LineStyle.Dash : LineStyle.Solid };
             line.Points.AddRange(curve.Select(point => new DataPoint(point.Round, point.Bits)));
             curves.Series.Add(line);
         }
 
-        Write(curves, Path.Combine(folder, $"{name}-curves.svg"), 820);
+        Write(curves, Path.Combine(folder, $"{name}-curves.svg"));
         if (summary.Find("base") is not { } start)
             return;
-        MethodSummary[] rounds = [.. summary.Federated];
-        Scatter(rounds, summary.Dial, $"{summary.Corpus}, {summary.Scenario.Name}: gain and forgetting", "forgotten, bits per byte of general text", method => method.General.Average() - start.General.Average(), Gain, Path.Combine(folder, $"{name}-forgetting.svg"));
-        Scatter(rounds, [], $"{summary.Corpus}, {summary.Scenario.Name}: gain and upload", "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, Path.Combine(folder, $"{name}-upload.svg"));
+        Scatter(summary, title, "forgotten, bits per byte of the general text", method => method.General.Average() - start.General.Average(), Gain, dial: true, Path.Combine(folder, $"{name}-forgetting.svg"));
+        Scatter(summary, title, "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, dial: false, Path.Combine(folder, $"{name}-upload.svg"));
 
         double Gain(MethodSummary method) => start.Domain.Average() - method.Domain.Average();
     }
 
-    private static void Scatter(MethodSummary[] methods, IEnumerable<MethodSummary> dial, string title, string across, Func<MethodSummary, double> x, Func<MethodSummary, double> y, string path)
+    private static void Scatter(Summary summary, string title, string across, Func<MethodSummary, double> x, Func<MethodSummary, double> y, bool dial, string path)
     {
         PlotModel plot = Model(title, across, "gained, bits per byte of the domains");
-        string[] groups = [.. methods.Select(method => method.Method.Group).Distinct()];
-        foreach ((int i, string group) in groups.Index())
+        MethodSummary[] methods = [.. summary.Federated.Where(method => double.IsFinite(y(method)))];
+        var others = new ScatterSeries { MarkerType = MarkerType.Circle, MarkerSize = 2.5, MarkerFill = OxyColor.FromRgb(0xBB, 0xBB, 0xBB), Title = "others" };
+        others.Points.AddRange(methods.Where(method => !Shown.Any(shown => shown.Method == method.Method.Name)).Select(method => new ScatterPoint(x(method), y(method))));
+        plot.Series.Add(others);
+        if (dial)
         {
-            var points = new ScatterSeries { MarkerType = MarkerType.Circle, MarkerSize = 4, MarkerFill = Colors[i], Title = group };
-            points.Points.AddRange(methods.Where(method => method.Method.Group == group).Select(method => new ScatterPoint(x(method), y(method))));
-            plot.Series.Add(points);
-        }
-
-        var steps = new LineSeries { Color = Colors[0], StrokeThickness = 1, Title = "FedAvg by step" };
-        steps.Points.AddRange(dial.Select(method => new DataPoint(x(method), y(method))));
-        plot.Series.Add(steps);
-        var front = new LineSeries { Color = OxyColors.Gray, StrokeThickness = 1, LineStyle = LineStyle.Dot, Title = "front" };
-        foreach (MethodSummary method in Summary.Front(methods, x, method => -y(method)).OrderBy(x))
-        {
-            front.Points.Add(new DataPoint(x(method), y(method)));
-            plot.Annotations.Add(new TextAnnotation
+            var steps = new LineSeries { Color = Shown[0].Color, StrokeThickness = 1, Title = "FedAvg by server step" };
+            foreach (MethodSummary method in summary.Dial)
             {
-                Text = method.Method.Name,
-                TextPosition = new DataPoint(x(method), y(method)),
-                TextHorizontalAlignment = HorizontalAlignment.Left,
-                TextVerticalAlignment = VerticalAlignment.Bottom,
-                FontSize = 10.5,
-                StrokeThickness = 0,
-            });
+                steps.Points.Add(new DataPoint(x(method), y(method)));
+                plot.Annotations.Add(new TextAnnotation
+                {
+                    Text = method.Method.Kind == MethodKind.Base ? "0" : method.Method.Step.ToString(System.Globalization.CultureInfo.InvariantCulture),
+                    TextPosition = steps.Points[^1],
+                    Offset = new ScreenVector(7, 14),
+                    TextColor = Shown[0].Color,
+                    FontSize = 10,
+                    StrokeThickness = 0,
+                });
+            }
+
+            plot.Series.Add(steps);
         }
 
+        var front = new LineSeries { Color = OxyColors.Gray, StrokeThickness = 1, LineStyle = LineStyle.Dot, Title = "front of the two" };
+        front.Points.AddRange(Summary.Front(methods, x, method => -y(method)).OrderBy(x).Select(method => new DataPoint(x(method), y(method))));
         plot.Series.Add(front);
-        plot.Legends.Add(new Legend { LegendPosition = LegendPosition.RightTop, LegendPlacement = LegendPlacement.Outside, LegendFontSize = 12 });
-        Write(plot, path, 820);
+        foreach ((string name, OxyColor color, MarkerType marker) in Shown)
+        {
+            if (methods.FirstOrDefault(method => method.Method.Name == name) is not { } found)
+                continue;
+            // a star is made of lines alone
+            var point = new ScatterSeries { Title = name, MarkerType = marker, MarkerSize = 5, MarkerFill = color, MarkerStroke = color, MarkerStrokeThickness = marker == MarkerType.Star ? 2 : 0 };
+            point.Points.Add(new ScatterPoint(x(found), y(found)));
+            plot.Series.Add(point);
+        }
+
+        // where little is gained there is little to see
+        plot.Axes[1].Minimum = 0.6 * methods.Where(method => Shown.Any(shown => shown.Method == method.Method.Name)).Select(y).DefaultIfEmpty().Min();
+        Write(plot, path);
     }
 
     private static PlotModel Model(string title, string across, string up)
     {
-        var model = new PlotModel { Title = title, DefaultFont = Font, TitleFontSize = 14, Background = OxyColors.White, Padding = new OxyThickness(12, 16, 24, 8) };
+        var model = new PlotModel { Title = title, DefaultFont = Font, TitleFontSize = 14, Background = OxyColors.White, Padding = new OxyThickness(20, 16, 16, 16) };
+        model.Legends.Add(new Legend { LegendPosition = LegendPosition.RightTop, LegendPlacement = LegendPlacement.Outside, LegendFontSize = 11, LegendLineSpacing = 4 });
         foreach ((AxisPosition position, string text) in ((AxisPosition, string)[])[(AxisPosition.Bottom, across), (AxisPosition.Left, up)])
         {
             model.Axes.Add(new LinearAxis
@@ -87,6 +110,7 @@ internal static class Plots
                 Position = position,
                 Title = text,
                 FontSize = 12,
+                AxisTitleDistance = 12,
                 MajorGridlineStyle = LineStyle.Solid,
                 MajorGridlineColor = OxyColor.FromRgb(230, 230, 230),
                 TickStyle = TickStyle.None,
@@ -98,9 +122,19 @@ internal static class Plots
         return model;
     }
 
-    private static void Write(PlotModel model, string path, int width)
+    private static void Write(PlotModel model, string path)
     {
         using FileStream file = File.Create(path);
-        new SvgExporter { Width = width, Height = 460, UseVerticalTextAlignmentWorkaround = true }.Export(model, file);
+        new SvgExporter { Width = 900, Height = 480, UseVerticalTextAlignmentWorkaround = true, TextMeasurer = new WideText() }.Export(model, file);
+    }
+
+    /// <summary>Room for the fonts of machines that have no Arial.</summary>
+    private sealed class WideText() : PdfRenderContext(0, 0, OxyColors.White)
+    {
+        public override OxySize MeasureText(string text, string fontFamily, double fontSize, double fontWeight)
+        {
+            OxySize size = base.MeasureText(text, fontFamily, fontSize, fontWeight);
+            return new OxySize(1.4 * size.Width, 1.1 * size.Height);
+        }
     }
 }

@@ -42,9 +42,10 @@ internal static class Server
             using DisposeScope scope = NewDisposeScope();
             Tensor weights = tensor(clients.Select(client => client.Update.Weight!.Value).ToArray()).view([-1, .. x.shape.Select(_ => 1L)]);
             Tensor changes = stack(clients.Select(client => client.Adapter.Factors[name].to(float64) - x));
-            Tensor signs = changes.sign(), sum = (changes * weights).sum(0);
+            Tensor signs = changes.sign(), sum = (changes * weights).sum(dim: 0);
             Tensor counted = weights * (whom == MeanOver.Senders ? signs.abs() : signs.eq(sum.sign().unsqueeze(0)).logical_and(signs.ne(0)).to(float64));
-            factors[name] = (x + (changes * counted).sum(0) / counted.sum(0).clamp_min(1e-300)).to(float32).MoveToOuterDisposeScope();
+            Tensor total = counted.sum(dim: 0);
+            factors[name] = (x + (changes * counted).sum(dim: 0) / (total + total.eq(0).to(float64))).to(float32).MoveToOuterDisposeScope();
         }
 
         return new Adapter(factors);
