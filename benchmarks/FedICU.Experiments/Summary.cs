@@ -106,24 +106,21 @@ internal sealed class Summary
     private static double StepOf(MethodSummary summary) => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step;
 
     /// <summary>
-    /// A seed's domain bits less the best of FedAvg at a step that leaves at most as many bits of the general text, between two measured steps by a straight line; NaN beyond them, and between steps that are
-    /// far apart.
+    /// A seed's domain bits less the best of FedAvg at a step that leaves at most as many bits of the general text, between two measured steps by a straight line; NaN between steps that are far apart and
+    /// before the first, where the dial's bend would make a straight line too kind.
     /// </summary>
     private double ToDial(MethodSummary summary, int seed)
     {
         MethodSummary[] dial = [.. Dial];
+        double at = summary.General[seed], best = dial.Where(step => step.General[seed] <= at).Select(step => step.Domain[seed]).DefaultIfEmpty(double.NaN).Min();
         for (int i = 1; i < dial.Length; i++)
         {
-            (double from, double to, double at) = (dial[i - 1].General[seed], dial[i].General[seed], summary.General[seed]);
-            // the dial is bent: a long line between two steps would flatter whatever lies there
-            if (at >= from && at <= to && to > from && StepOf(dial[i]) - StepOf(dial[i - 1]) < 0.5)
-            {
-                double between = double.Lerp(dial[i - 1].Domain[seed], dial[i].Domain[seed], (at - from) / (to - from));
-                return summary.Domain[seed] - Math.Min(between, dial.Where(step => step.General[seed] <= at).Min(step => step.Domain[seed]));
-            }
+            (double from, double to) = (dial[i - 1].General[seed], dial[i].General[seed]);
+            if (at > from && at < to)
+                best = StepOf(dial[i - 1]) > 0 && StepOf(dial[i]) - StepOf(dial[i - 1]) < 0.5 ? Math.Min(best, double.Lerp(dial[i - 1].Domain[seed], dial[i].Domain[seed], (at - from) / (to - from))) : double.NaN;
         }
 
-        return double.NaN;
+        return summary.Domain[seed] - best;
     }
 
     /// <summary>The mean of differences on the same seeds and its standard error.</summary>
