@@ -59,7 +59,7 @@ internal static class Plots
         PlotModel plot = Model(title, across, "gained, bits per byte of the domains");
         MethodSummary[] methods = [.. summary.Federated.Where(method => double.IsFinite(y(method)))];
         var others = new ScatterSeries { MarkerType = MarkerType.Circle, MarkerSize = 2.5, MarkerFill = OxyColor.FromRgb(0xBB, 0xBB, 0xBB), Title = "others" };
-        others.Points.AddRange(methods.Where(method => !Shown.Any(shown => shown.Method == method.Method.Name)).Select(method => new ScatterPoint(x(method), y(method))));
+        others.Points.AddRange(methods.Where(method => !IsShown(method)).Select(method => new ScatterPoint(x(method), y(method))));
         plot.Series.Add(others);
         if (dial)
         {
@@ -95,9 +95,11 @@ internal static class Plots
         }
 
         // where little is gained there is little to see
-        plot.Axes[1].Minimum = 0.6 * methods.Where(method => Shown.Any(shown => shown.Method == method.Method.Name)).Select(y).DefaultIfEmpty().Min();
+        plot.Axes[1].Minimum = 0.6 * methods.Where(IsShown).Select(y).DefaultIfEmpty().Min();
         Write(plot, path);
     }
+
+    private static bool IsShown(MethodSummary summary) => Shown.Any(shown => shown.Method == summary.Method.Name);
 
     private static PlotModel Model(string title, string across, string up)
     {

@@ -129,7 +129,7 @@ internal sealed class BridgeTests
         await combiner.BeginAsync();
         await combiner.StoreAsync("global_model", Global);
         await combiner.MetadataAsync("zoe", "{\"num_examples\": 120}");
-        using (AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline()))
+        using (AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.BeginStore())
         {
             await call.RequestStream.WriteAsync(new StoreModelRequest { Id = "zoe", Data = ByteString.CopyFrom(Clients[0].Model.AsSpan(0, 1000)) });
             await Until(() => server.Files.Length == 2);
@@ -222,7 +222,7 @@ internal sealed class BridgeTests
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
         await combiner.BeginAsync();
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> cut = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline()), mixed = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline()), none = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline());
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> cut = combiner.BeginStore(), mixed = combiner.BeginStore(), none = combiner.BeginStore();
         await cut.RequestStream.WriteAsync(new StoreModelRequest { Id = "a", Data = ByteString.CopyFrom(Global) });
         await cut.RequestStream.CompleteAsync();
         Assert.That((await cut).Status, Does.StartWith("ERROR: Client 'a': the stream ended after").And.EndsWith("without its last, empty message."));
@@ -239,7 +239,7 @@ internal sealed class BridgeTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline());
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.BeginStore();
         try
         {
             await call.RequestStream.WriteAsync(new StoreModelRequest { Id = "a", Data = ByteString.CopyFrom(new byte[5 << 20]) });
@@ -276,7 +276,7 @@ internal sealed class BridgeTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg", "--FedIcu:StoreTimeout=00:00:00.2");
         using FednCombiner combiner = server.Combiner();
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.Client.HandleStoreModel(deadline: FednCombiner.Deadline());
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = combiner.BeginStore();
         try
         {
             await call.RequestStream.WriteAsync(new StoreModelRequest { Id = "a", Data = ByteString.CopyFrom(1) });

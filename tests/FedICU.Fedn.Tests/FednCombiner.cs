@@ -37,10 +37,12 @@ internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
     public async Task<string> MetadataAsync(string id, string metadata) =>
         (await Client.HandleMetadataAsync(new ClientMetaRequest { Metadata = metadata, ClientId = id }, deadline: Deadline())).Status;
 
+    public AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> BeginStore() => Client.HandleStoreModel(deadline: Deadline());
+
     /// <summary>A model in chunks of 1 MiB and an empty one; null: a retry's, which was read to its end before.</summary>
     public async Task<string> StoreAsync(string id, byte[]? model)
     {
-        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = Client.HandleStoreModel(deadline: Deadline());
+        using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = BeginStore();
         try
         {
             for (int at = 0; at < (model?.Length ?? 0); at += Chunk)
