@@ -15,6 +15,9 @@ public sealed record Layout(string Name, IReadOnlyList<(string Name, int Rows, i
 
     public bool IsLora => Tensors.Count > 1;
 
+    /// <summary>Whether all else is measured beside FedAvg and FedICU.</summary>
+    public bool HasPeers { get; init; } = true;
+
     /// <summary>LoRA factors on the seven linear maps of each of the 32 layers of a Llama model with 7 billion parameters: 448 tensors.</summary>
     public static Layout Lora(int rank) => new(
         $"LoRA r={rank}",

@@ -26,13 +26,13 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
 
     public IReadOnlyCollection<Row> Rows => _rows.Values;
 
-    /// <summary>Layouts, types and numbers of clients; of ten clients everything is measured, of others FedAvg and FedICU.</summary>
+    /// <summary>Layouts, types and numbers of clients; of ten clients everything is measured, of others, and of layouts without peers, FedAvg and FedICU.</summary>
     public static IEnumerable<(Layout Layout, DType DType, int[] Clients)> Grid(bool quick)
     {
         int[] all = quick ? [Every] : [2, Every, 50, 200];
         IEnumerable<(Layout, int[])> layouts = quick
             ? [(Layout.Lora(8), all), (Layout.Matrix(4096, 4096), all)]
-            : [(Layout.Lora(10), [Every]), (Layout.Matrix(5000, 5000), [Every]), (Layout.Lora(8), all), (Layout.Matrix(4096, 4096), all), (Layout.Lora(64), all), (Layout.Matrix(32000, 4096), all)];
+            : [(Layout.Lora(10) with { HasPeers = false }, [Every]), (Layout.Matrix(5000, 5000) with { HasPeers = false }, [Every]), (Layout.Lora(8), all), (Layout.Matrix(4096, 4096), all), (Layout.Lora(64), all), (Layout.Matrix(32000, 4096), all)];
         return from layout in layouts
                from dtype in quick ? [DType.F32, DType.BF16] : new[] { DType.F32, DType.F16, DType.BF16 }
                select (layout.Item1, dtype, layout.Item2);
@@ -47,7 +47,7 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
             workload.Clients = count;
             long moved = (count + 1) * workload.Bytes;
             // the peers of large layouts take minutes, and one run of them is enough
-            if (count != Every || layout.Elements > Small && _rows.ContainsKey((layout.Name, dtype, count, Names.Sparse)))
+            if (count != Every || !layout.HasPeers || layout.Elements > Small && _rows.ContainsKey((layout.Name, dtype, count, Names.Sparse)))
             {
                 Run<Rounds>(moved, 1, _ => moved, Names.FedAvg, Names.FedIcu);
                 continue;
