@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using BenchmarkDotNet.Attributes;
 
 namespace FedICU.Benchmarks;
@@ -11,7 +12,7 @@ namespace FedICU.Benchmarks;
 /// </summary>
 public unsafe class Ceiling
 {
-    private const int Step = 256, Abreast = 10;
+    private const int Step = 256, Abreast = 10, Ahead = 1024;
 
     private byte* _copy;
 
@@ -42,13 +43,10 @@ public unsafe class Ceiling
     public void Read() => EachModel((model, from, to) => Sum(model + from, model + to));
 
     [Benchmark(Description = "read, ten streams")]
-    public void ReadAbreast()
-    {
-        byte*[] models = new byte*[Streams];
-        for (int i = 0; i < models.Length; i++)
-            models[i] = Suite.Workload.Memory.Data(i);
-        Each(thread => Sum(models, From(thread), From(thread + 1)));
-    }
+    public void ReadAbreast() => Each(thread => Sum(Models(), From(thread), From(thread + 1), ahead: false));
+
+    [Benchmark(Description = "read, ten streams, asked for ahead")]
+    public void ReadAhead() => Each(thread => Sum(Models(), From(thread), From(thread + 1), ahead: true));
 
     [Benchmark(Description = "copy")]
     public void Copy() => EachModel((model, from, to) => Buffer.MemoryCopy(model + from, _copy + from, to - from, to - from));
@@ -83,13 +81,25 @@ public unsafe class Ceiling
         Keep(sum);
     }
 
-    private static void Sum(byte*[] models, long from, long to)
+    private static byte*[] Models()
+    {
+        byte*[] models = new byte*[Streams];
+        for (int i = 0; i < models.Length; i++)
+            models[i] = Suite.Workload.Memory.Data(i);
+        return models;
+    }
+
+    private static void Sum(byte*[] models, long from, long to, bool ahead)
     {
         Vector512<ulong> sum = default;
         for (long at = from; at < to; at += Step)
         {
             foreach (byte* model in models)
+            {
+                for (int line = 0; line < Step && ahead && Sse.IsSupported; line += 64)
+                    Sse.Prefetch0(model + at + Ahead + line);
                 sum = Add(sum, model + at);
+            }
         }
 
         Keep(sum);

@@ -8,7 +8,7 @@ public sealed unsafe partial class ModelMemory : IDisposable
 {
     private const int HugePage = 2 << 20, AdviseHugePage = 14;
 
-    // no power of two: models that lie such distances from each other would share the caches' sets
+    // an odd number of no power of two: models that lie such distances from each other would share the caches' sets
     private const int Piece = (1 << 20) + 4160;
 
     private readonly TensorInfo[] _tensors;
@@ -18,7 +18,7 @@ public sealed unsafe partial class ModelMemory : IDisposable
     public ModelMemory(Layout layout, DType dtype, int firstClient, int clients)
     {
         _tensors = [.. layout.Tensors.Select(tensor => new TensorInfo(tensor.Name, dtype, new TensorShape(tensor.Rows, tensor.Columns)))];
-        (Length, Models) = ((_tensors.Sum(tensor => Align(tensor.ByteLength)) + Piece - 1) / Piece * Piece, clients);
+        (Length, Models) = (((_tensors.Sum(tensor => Align(tensor.ByteLength)) + Piece - 1) / Piece | 1) * Piece, clients);
         _data = (byte*)NativeMemory.AlignedAlloc((nuint)(Length * clients), HugePage);
         if (OperatingSystem.IsLinux())
             _ = Advise(_data, (nuint)(Length * clients), AdviseHugePage);

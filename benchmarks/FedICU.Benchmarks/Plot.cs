@@ -13,7 +13,7 @@ internal static class Plot
     public static void Save(Figures figures, string path)
     {
         string[] contenders = [.. Names.Peers.Reverse(), Names.TorchFedIcu, Names.FedIcu, Names.FedAvg];
-        string[] layouts = [.. figures.OfMarks.Where(layout => figures.Find(layout, DType.F32, 10, Names.FedAvg) is not null)];
+        string[] layouts = [.. figures.OfMarks.Where(layout => Names.Peers.Any(peer => figures.Find(layout, DType.F32, 10, peer) is not null))];
         contenders = [.. contenders.Where(name => layouts.Any(layout => figures.Find(layout, DType.F32, 10, name) is not null))];
         if (layouts.Length == 0)
             return;

@@ -25,10 +25,11 @@ internal sealed class Federation
         }
         """u8, "the sample's adapter_config.json");
 
-    private const string UpdateFile = "update.safetensors", MomentumFile = "momentum.safetensors";
+    private const string UpdateFile = "update.safetensors", Balanced = "balanced";
 
     private readonly IAggregator _aggregator;
-    private readonly string _folder;
+    private readonly RoundOptions _round;
+    private readonly string _strategy, _folder;
     private readonly LanguageModel _model;
     private readonly IReadOnlyList<DomainText> _clients;
     private readonly Options _options;
@@ -42,15 +43,16 @@ internal sealed class Federation
     /// <param name="options">Rounds, steps and seed.</param>
     public Federation(string strategy, string folder, LanguageModel model, IReadOnlyList<DomainText> clients, Options options)
     {
-        _aggregator = AggregatorCatalog.Create(strategy, []).Aggregator;
-        (_folder, _model, _clients, _options) = (folder, model, clients, options);
+        (_aggregator, _round) = strategy == Balanced ? AggregatorCatalog.Create("fedicu", [new("preset", Balanced)]) : AggregatorCatalog.Create(strategy, []);
+        (_strategy, _folder, _model, _clients, _options) = (strategy, folder, model, clients, options);
         (_sent, _dense) = (new long[clients.Count], new long[clients.Count]);
         Directory.CreateDirectory(folder);
         foreach (string old in Directory.GetDirectories(folder, "round-*"))
             Directory.Delete(old, recursive: true);
     }
 
-    public static IReadOnlyList<string> Strategies => AggregatorCatalog.Names;
+    /// <summary>The library's, and its preset of FedICU for LoRA.</summary>
+    public static IReadOnlyList<string> Strategies { get; } = [.. AggregatorCatalog.Names, Balanced];
 
     /// <summary>Bytes of all files that a client uploaded, on average.</summary>
     public double BytesSent => _sent.Average();
@@ -82,7 +84,7 @@ internal sealed class Federation
     {
         string next = round < _options.Rounds ? GlobalFolder(round + 1) : Result;
         using TensorSource global = TensorSource.Open(GlobalFolder(round));
-        var inputs = new AggregationRound(global) { Options = new RoundOptions { Round = round } };
+        var inputs = new AggregationRound(global) { Options = _round with { Round = round } };
         for (int client = 0; client < uploads.Length; client++)
             inputs.Add(ClientUpdate.FromFile(_clients[client].Name, uploads[client]));
         AggregationResult result = await _aggregator.AggregateAsync(inputs, TensorSink.ToAdapterFolder(next, Config), cancellationToken);
@@ -115,20 +117,19 @@ internal sealed class Federation
         return upload;
     }
 
-    /// <summary>FedICU's clients send only what is important; the momentum that decides it stays with the client from round to round.</summary>
+    /// <summary>FedICU's clients send only what matters.</summary>
     private string MaskUpdate(int round, int client, TensorSource received)
     {
         string folder = ClientFolder(round, client), update = Path.Combine(folder, UpdateFile);
         using TensorSource trained = TensorSource.Open(folder);
-        using TensorSource? momentum = round > 1 ? TensorSource.Open(Path.Combine(ClientFolder(round - 1, client), MomentumFile)) : null;
-        TensorSink newMomentum = TensorSink.ToFile(Path.Combine(folder, MomentumFile));
-        _masking.CreateUpdate(received, trained, TensorSink.ToFile(update), momentum, newMomentum);
+        _masking.CreateUpdate(received, trained, TensorSink.ToFile(update));
         return update;
     }
 
-    /// <summary>A round as arguments of <c>fedicu</c>.</summary>
+    /// <summary>A round as arguments of <c>fedicu explain</c>.</summary>
     public string RoundArguments(int round) => string.Join(' ', _clients.Select((client, i) =>
-        $"--client {client.Name}={Path.Combine(ClientFolder(round, i), _aggregator is FedIcuAggregator ? UpdateFile : "")}").Prepend($"--global {GlobalFolder(round)}"));
+        $"--client {client.Name}={Path.Combine(ClientFolder(round, i), _aggregator is FedIcuAggregator ? UpdateFile : "")}")
+        .Prepend($"--strategy {(_round.BalanceLora ? $"fedicu --set preset={Balanced}" : _strategy)} --global {GlobalFolder(round)}"));
 
     private string RoundFolder(int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"round-{round:00}"));
 

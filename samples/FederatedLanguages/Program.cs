@@ -109,7 +109,7 @@ internal static class Program
         Federation last = federations[^1];
         Console.WriteLine();
         Console.WriteLine($"The adapters of every round are in {output}. To see who pulled where in the last round:");
-        Console.WriteLine($"  dotnet run -c Release --project src/FedICU.Cli -- explain --strategy {options.Aggregators[^1]} {last.RoundArguments(options.Rounds)}");
+        Console.WriteLine($"  dotnet run -c Release --project src/FedICU.Cli -- explain {last.RoundArguments(options.Rounds)}");
     }
 
     /// <summary>Trains the base anew, into the sample's own folder where no other is named.</summary>

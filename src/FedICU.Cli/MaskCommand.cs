@@ -8,7 +8,7 @@ internal sealed class MaskCommand : FedIcuCommand
 {
     private readonly Option<string> _global = Flags.Required("--global", "MODEL", "The model as received.");
     private readonly Option<string> _local = Flags.Required("--local", "MODEL", "The model as trained.");
-    private readonly Option<string?> _momentum = Flags.Optional("--momentum", "IN", "The momentum of the round before; none in the first.");
+    private readonly Option<string?> _momentum = Flags.Optional("--momentum", "IN", "The momentum of the round before; none in the first. Without, this round's change alone decides.");
     private readonly Option<string?> _momentumOut = Flags.Optional("--momentum-out", "OUT", "Keeps the new momentum for the next round.");
     private readonly Option<string> _output = Flags.Required("--output", "OUT", "The update: a .safetensors file, or a folder of the global model's kind.");
     private readonly Option<string?> _mask = Flags.Mask();
@@ -26,7 +26,7 @@ internal sealed class MaskCommand : FedIcuCommand
 
     public override IReadOnlyList<string> Examples =>
     [
-        "fedicu mask --global global.safetensors --local trained.safetensors --momentum m.safetensors --momentum-out m.safetensors --output update.safetensors",
+        "fedicu mask --global global.safetensors --local trained.safetensors --output update.safetensors",
         "fedicu mask --global base/ --local trained/ --mask top=0.1 --set importance=rank --output update.safetensors",
         "fedicu mask --global base/ --local trained/ --mask soft --dense --output masked/",
     ];

@@ -113,7 +113,7 @@ internal sealed unsafe class Scratch : IDisposable
     /// <summary>Memory valid until <see cref="Reset"/>; not cleared.</summary>
     public byte* Take(long bytes)
     {
-        bytes = NativeBuffer.Align(bytes);
+        bytes = Apart(bytes);
         _wanted += bytes;
         if (_buffer is not null && _used + bytes <= _buffer.ByteLength)
         {
@@ -125,6 +125,14 @@ internal sealed unsafe class Scratch : IDisposable
         var more = new NativeBuffer(bytes);
         _overflow.Add(more);
         return more.Pointer;
+    }
+
+    /// <summary>The bytes that so many take: panels of different inputs that lie whole pages apart would share sets of the first cache.</summary>
+    public static long Apart(long bytes)
+    {
+        const int Page = 4096, Line = 64;
+        bytes = NativeBuffer.Align(bytes);
+        return bytes >= Page && bytes % Page == 0 ? bytes + Line : bytes;
     }
 
     /// <summary>Makes room at once for what will be taken piece by piece; where something was taken before, nothing is done.</summary>

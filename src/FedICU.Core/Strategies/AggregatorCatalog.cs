@@ -9,9 +9,9 @@ public sealed record ConfiguredRound(IAggregator Aggregator, RoundOptions Option
 public static class AggregatorCatalog
 {
     // in the order they are shown
-    private static readonly (string Name, Func<Settings, (Action Validate, Func<IAggregator> Make)> Read)[] Strategies =
+    private static readonly (string Name, Func<Settings, (Action Validate, Func<IAggregator> Make, bool Balance)> Read)[] Strategies =
     [
-        ("fedavg", _ => (() => { }, () => new FedAvgAggregator())),
+        ("fedavg", _ => (() => { }, () => new FedAvgAggregator(), false)),
         ("fedprox", FedProx),
         ("fedicu", FedIcu),
     ];
@@ -31,21 +31,23 @@ public static class AggregatorCatalog
         if (index < 0)
             throw new InvalidOptionsException([$"The strategy '{strategy}' is unknown; {string.Join(", ", Names)} are known."]);
         var read = new Settings(settings);
-        (Action validate, Func<IAggregator> make) = Strategies[index].Read(read);
-        RoundOptions round = Round(read, options ?? new RoundOptions());
+        (Action validate, Func<IAggregator> make, bool balance) = Strategies[index].Read(read);
+        options ??= new RoundOptions();
+        RoundOptions round = Round(read, options with { BalanceLora = options.BalanceLora || balance });
         read.Finish(validate, round.Validate);
         return new ConfiguredRound(make(), round);
     }
 
-    private static (Action, Func<IAggregator>) FedProx(Settings settings)
+    private static (Action, Func<IAggregator>, bool) FedProx(Settings settings)
     {
         var options = new FedProxOptions { Mu = settings.Number("mu", new FedProxOptions().Mu) };
-        return (options.Validate, () => new FedProxAggregator(options));
+        return (options.Validate, () => new FedProxAggregator(options), false);
     }
 
-    private static (Action, Func<IAggregator>) FedIcu(Settings settings)
+    private static (Action, Func<IAggregator>, bool) FedIcu(Settings settings)
     {
-        FedIcuOptions defaults = settings.Choice("preset", new FedIcuOptions(), ("paper", FedIcuOptions.Paper), ("coherent", FedIcuOptions.Coherent));
+        (FedIcuOptions defaults, bool balance) = settings.Choice("preset", (new FedIcuOptions(), false),
+            ("paper", (FedIcuOptions.Paper, false)), ("coherent", (FedIcuOptions.Coherent, false)), ("balanced", (FedIcuOptions.Coherent, true)));
         var options = defaults with
         {
             Tau = settings.Number("tau", defaults.Tau),
@@ -60,7 +62,7 @@ public static class AggregatorCatalog
             Target = settings.Choice("target", defaults.Target, ("parameters", SplitTarget.Parameters), ("delta", SplitTarget.Delta)),
             Coherence = settings.Number("coherence", defaults.Coherence),
         };
-        return (options.Validate, () => new FedIcuAggregator(options));
+        return (options.Validate, () => new FedIcuAggregator(options), balance);
     }
 
     private static RoundOptions Round(Settings settings, RoundOptions options)

@@ -77,7 +77,7 @@ internal sealed class AlgorithmSnippets : SnippetFixture
     public async Task Coherent()
     {
         using var global = new MemoryModel { { "w", [2, 2], new double[] { 1, 0, 0, 2 } } };
-        var round = new AggregationRound(global);
+        AggregationRound round = Balanced(global);
         foreach ((int k, double[] values) in new double[][] { [2, 0, 0, 2], [1, 1, 1, 2], [-1, 0, 0, 3] }.Index())
             round.Add(ClientUpdate.FromTensors($"{k}", new MemoryModel { { "w", [2, 2], values } }));
 
@@ -94,5 +94,16 @@ internal sealed class AlgorithmSnippets : SnippetFixture
         using var sent = new MemorySink();
         client.CreateUpdate(global, trained, sent, dense: true);
         Assert.That(sent.Model.ToArray<double>("w"), Is.EqualTo(new[] { 1, 0.5, 0, 2 }));
+    }
+
+    private static AggregationRound Balanced(TensorSource global)
+    {
+        #region balanced
+        var round = new AggregationRound(global) { Options = new RoundOptions { BalanceLora = true } };
+        var server = new FedIcuAggregator(FedIcuOptions.Coherent);
+        #endregion
+
+        Assert.That((server.Options, round.Options), Is.EqualTo((FedIcuOptions.Coherent, AggregatorCatalog.Create("fedicu", [new("preset", "balanced")]).Options)));
+        return round;
     }
 }

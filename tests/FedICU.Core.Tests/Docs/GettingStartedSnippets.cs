@@ -116,15 +116,17 @@ internal sealed class GettingStartedSnippets : SnippetFixture
             #region client
             using TensorSource global = TensorSource.Open("global.safetensors");
             using TensorSource trained = TensorSource.Open("trained.safetensors");
-            using TensorSource? momentum = File.Exists("momentum.safetensors") ? TensorSource.Open("momentum.safetensors") : null;
 
             var client = new FedIcuClient();
-            MaskReport mask = client.CreateUpdate(
-                global, trained, TensorSink.ToFile("update.safetensors"), momentum, TensorSink.ToFile("momentum.safetensors"));
+            MaskReport mask = client.CreateUpdate(global, trained, TensorSink.ToFile("update.safetensors"));
             Console.WriteLine(mask);
             #endregion
 
             Assert.That(mask.BytesSent, Is.LessThan(mask.BytesFull));
+            #region momentum
+            using TensorSource? momentum = File.Exists("momentum.safetensors") ? TensorSource.Open("momentum.safetensors") : null;
+            client.CreateUpdate(global, trained, TensorSink.ToFile("update.safetensors"), momentum, TensorSink.ToFile("momentum.safetensors"));
+            #endregion
         }
     }
 

@@ -72,7 +72,11 @@ internal sealed class OptionsTests
         Assert.That(Server("axis=tensor", "preset=coherent", "tau=0.5"), Is.EqualTo(FedIcuOptions.Coherent with { Axis = NormAxis.Tensor, Tau = 0.5 }));
         Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.Ema, Beta = 0.9, Mask = MaskRule.Hard }));
         Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=coherent")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.None, Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
-        Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message, Does.Contain("Option 'preset' is 'best'; paper or coherent was expected."));
+        Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message, Does.Contain("Option 'preset' is 'best'; paper or coherent or balanced was expected."));
+        ConfiguredRound balanced = AggregatorCatalog.Create("fedicu", Settings("preset=balanced"));
+        Assert.That((((FedIcuAggregator)balanced.Aggregator).Options, balanced.Options), Is.EqualTo((FedIcuOptions.Coherent, new RoundOptions { BalanceLora = true })));
+        Assert.That(AggregatorCatalog.Create("fedicu", Settings("preset=balanced", "balance=false")).Options.BalanceLora, Is.False);
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=balanced")), Is.EqualTo(FedIcuClientOptions.Coherent));
 
         static FedIcuOptions Server(params string[] settings) => ((FedIcuAggregator)AggregatorCatalog.Create("fedicu", Settings(settings)).Aggregator).Options;
     }

@@ -109,7 +109,7 @@ class FederationTests(unittest.TestCase):
             np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-5, atol=2e-6)
 
     def test_fedicu_has_the_librarys_bits_with_and_without_the_mod(self):
-        for mods in ((), (FedICUMod(mask="top=0.25", beta=0.5),)):
+        for mods in ((), (FedICUMod(keep_momentum=True, mask="top=0.25", beta=0.5),)):
             ours, grid = federate(FedICU(fraction_evaluate=0.0, min_train_nodes=CLIENTS), mods)
             model = {"w": np.zeros((30, 4), np.float32), "b": np.zeros(4, np.float32)}
             momenta, plain = {}, fedicu.Aggregator("fedicu")
@@ -119,7 +119,7 @@ class FederationTests(unittest.TestCase):
                     w, b, examples = fit(k, model["w"], model["b"])
                     update = {"w": w, "b": b}
                     if mods:
-                        update = fedicu.mask(model, update, momenta.get(k), round=server_round, mask="top=0.25", beta=0.5)
+                        update = fedicu.mask(model, update, momenta.get(k), keep_momentum=True, round=server_round, mask="top=0.25", beta=0.5)
                         momenta[k] = update.momentum
                     updates.append((str(k), examples, update))
                 model = plain.aggregate(model, updates, round=server_round)

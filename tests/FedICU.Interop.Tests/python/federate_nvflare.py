@@ -16,14 +16,13 @@ os.chdir(folder)
 (folder / "client.py").write_text(client)
 exec(job, {})
 
-received, momenta, plain = {"numpy_key": np.zeros((30, 20), np.float32)}, {}, fedicu.Aggregator("fedicu", tau=0.5)
+received, plain = {"numpy_key": np.zeros((30, 20), np.float32)}, fedicu.Aggregator("fedicu", tau=0.5)
 for server_round in range(3):
     updates = []
     for site in ("site-1", "site-2"):
         random = np.random.default_rng([server_round, *site.encode()])
         trained = {name: value + random.standard_normal(value.shape, value.dtype) for name, value in received.items()}
-        update = fedicu.mask(received, trained, momenta.get(site), round=server_round, mask="top=0.25")
-        momenta[site] = update.momentum
+        update = fedicu.mask(received, trained, round=server_round, mask="top=0.25")
         updates.append((site, 100, update))
     received = plain.aggregate(received, updates, round=server_round)
 made = [np.load(path) for path in folder.rglob("server.npy")]

@@ -188,7 +188,8 @@ class ClientTests(unittest.TestCase):
         received, trained = models(1)
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "update.safetensors")
-            update = fedicu.mask(received, trained, mask="top=0.25", path=path, round=3)
+            self.assertEqual(fedicu.mask(received, trained, mask="top=0.25").momentum, {})
+            update = fedicu.mask(received, trained, keep_momentum=True, mask="top=0.25", path=path, round=3)
             self.assertEqual(update.tensors["w#values"].shape, (150,))
             self.assertEqual(update.dtypes["w#mask"], "U8")
             self.assertEqual(update.metadata["round"], "3")

@@ -128,9 +128,9 @@ class FlowerTests(unittest.TestCase):
         self.assertEqual(flower.aggregate_fit(1, [], []), (None, {}))
 
     def test_clients_send_what_their_mask_keeps(self):
-        """Two rounds of two clients, each with the momentum of its round before: what the mod sends aggregates to what fedicu.mask's updates do."""
+        """Two rounds of two clients, with the momentum of the round before and without: what the mod sends aggregates to what fedicu.mask's updates do."""
         settings = {"mask": "top=0.25", "beta": 0.5}
-        for strategy in ("fedavg", "fedicu"):
+        for strategy, keeps in (("fedavg", True), ("fedicu", True), ("fedicu", False)):
             received, *trained = models(5)
             flower, plain = FedICU(aggregator=strategy), fedicu.Aggregator(strategy)
             contexts = [types.SimpleNamespace(state=types.SimpleNamespace(array_records={})) for _ in range(2)]
@@ -150,9 +150,10 @@ class FlowerTests(unittest.TestCase):
                         made.has_error = lambda: False
                         return made
 
-                    replies.append(FedICUMod(**settings)(message, contexts[k], app))
-                    updates.append((str(k), k + 1, fedicu.mask(expected, model, momenta[k], round=server_round, **settings)))
-                    momenta[k] = updates[-1][2].momentum
+                    replies.append(FedICUMod(keep_momentum=keeps, **settings)(message, contexts[k], app))
+                    updates.append((str(k), k + 1, fedicu.mask(expected, model, momenta[k], keep_momentum=keeps, round=server_round, **settings)))
+                    momenta[k] = updates[-1][2].momentum or None
+                    self.assertEqual(bool(contexts[k].state.array_records), keeps)
                     sent = replies[-1].content.array_records["arrays"]
                     self.assertEqual(list(sent), list(received))
                     self.assertLess(len(sent["w"].data), 0.4 * len(saved(model["w"])))

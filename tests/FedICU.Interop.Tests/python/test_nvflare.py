@@ -193,9 +193,12 @@ class NvflareTests(unittest.TestCase):
             np.testing.assert_array_equal(result.params[name], expected[name])
 
     def test_clients_send_what_their_mask_keeps(self):
-        settings = {"mask": "top=0.25", "beta": 0.5}
+        for keeps in (False, True):
+            self.masked_rounds(keeps, {"mask": "top=0.25", "beta": 0.5})
+
+    def masked_rounds(self, keeps, settings):
         received, *trained = models(3)
-        data, result = FedICUFilter(**settings), FedICUFilter(**settings)
+        data, result = (FedICUFilter(settings, keep_momentum=keeps) for _ in range(2))
         data.set_prop("__chain_type", "task_data")
         result.set_prop("__chain_type", "task_result")
         context, momentum = Context(), None
@@ -207,8 +210,8 @@ class NvflareTests(unittest.TestCase):
                 array.fill(0)  # trainers train in place
             dxo = result.process_dxo(types.SimpleNamespace(data_kind="WEIGHTS", data=model), shareable, context)
             self.assertLess(dxo.data["w"].nbytes, 0.4 * model["w"].nbytes)
-            update = fedicu.mask(received, model, momentum, round=k, **settings)
-            momentum = update.momentum
+            update = fedicu.mask(received, model, momentum, keep_momentum=keeps, round=k, **settings)
+            momentum = update.momentum or None
             expected = fedicu.Aggregator("fedicu").aggregate(received, [("site-1", 10, update)])
             made = self.round("fedicu", received, [sent(1, dxo.data)]).params
             for name in received:

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute;
 
@@ -23,8 +24,8 @@ internal unsafe interface IElement
     /// <summary>The same for magnitudes that are all less than <see cref="Limit"/>.</summary>
     static abstract void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 
-    /// <summary>The same by the shortest way; where that does not serve, it does nothing and says so.</summary>
-    static abstract bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
+    /// <summary>The same by the shortest way, by binary32; gives bits in the lanes that it does not serve: what is not finite or too large, and what such a way would round twice.</summary>
+    static abstract Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 }
 
 /// <summary>IEEE 754 binary64.</summary>
@@ -46,10 +47,10 @@ internal readonly unsafe struct F64 : IElement
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Store(value, (double*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L>
+    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L>
     {
         StoreFinite(value, target);
-        return true;
+        return HalfBits.Above(L.Narrow(value), float.MaxValue);
     }
 }
 
@@ -67,16 +68,17 @@ internal readonly unsafe struct F32 : IElement
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadSingle((float*)source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.StoreSingle(L.PlainNaN(value), (float*)target);
+    public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Narrow(L.PlainNaN(value)).Store((float*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.StoreSingle(value, (float*)target);
+    public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Narrow(value).Store((float*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L>
+    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L>
     {
-        StoreFinite(value, target);
-        return true;
+        Vector256<float> single = L.Narrow(value);
+        single.Store((float*)target);
+        return HalfBits.Above(single, float.MaxValue);
     }
 }
 
@@ -95,14 +97,14 @@ internal readonly unsafe struct F16 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        L.StoreExactHalf(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus14, 65536, 10), (ushort*)target);
+        HalfBits.Store(HalfBits.Encode(L.Narrow(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus14, 65536, 10))), (ushort*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        L.StoreExactHalf(Rounder.RoundFinite(value, Rounder.TwoToMinus14, 10), (ushort*)target);
+        HalfBits.Store(HalfBits.Encode(L.Narrow(Rounder.RoundFinite(value, Rounder.TwoToMinus14, 10))), (ushort*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.TryStoreHalf(value, (ushort*)target);
+    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.StoreHalf(L.Narrow(value), (ushort*)target);
 }
 
 /// <summary>bfloat16: the upper half of a binary32.</summary>
@@ -120,14 +122,14 @@ internal readonly unsafe struct BF16 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        L.StoreExactBFloat16(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus126, Rounder.TwoTo128, 7), (ushort*)target);
+        HalfBits.Store(L.Narrow(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus126, Rounder.TwoTo128, 7)).AsUInt32() >>> 16, (ushort*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        L.StoreExactBFloat16(Rounder.RoundFinite(value, Rounder.TwoToMinus126, 7), (ushort*)target);
+        HalfBits.Store(L.Narrow(Rounder.RoundFinite(value, Rounder.TwoToMinus126, 7)).AsUInt32() >>> 16, (ushort*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStore<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.TryStoreBFloat16(value, (ushort*)target);
+    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.StoreBFloat16(L.Narrow(value), (ushort*)target);
 }
 
 /// <summary>One rounding of float64 to a type of fewer bits, the result still a float64.</summary>

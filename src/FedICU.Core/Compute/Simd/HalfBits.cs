@@ -12,7 +12,7 @@ internal static unsafe class HalfBits
 
     private const uint Infinity = 0x7C00;               // binary16
     private const uint Rebias = (127 - 15) << 23;       // from binary16's exponent to binary32's
-    private const float SmallestNormal = 1f / (1 << 14);
+    private const float SmallestNormal = 1f / (1 << 14), LargestHalf = 65504, LargestBFloat16 = (float)(Rounder.TwoTo128 - 1.329227995784916e+36);
 
     /// <summary>Eight elements of 16 bits, each in a lane of 32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -61,33 +61,33 @@ internal static unsafe class HalfBits
         return ((bits << Fraction & Vector256.Create(Mask)) + Vector256.Create((1023L - 15) << 52)).AsDouble();
     }
 
+    /// <summary>Lanes whose magnitude is larger, infinite or NaN.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<uint> Above(Vector256<float> eight, float largest) =>
+        Vector256.GreaterThan(Vector256.Abs(eight).AsInt32(), Vector256.Create(largest).AsInt32()).AsUInt32();
+
     /// <summary>
-    /// Rounds binary32 to bfloat16 and stores it where no lane is halfway between two. Lanes that binary64 was rounded to may have become so, and only then is rounding twice another thing than
-    /// rounding once: else both are on the same side of the middle.
+    /// Rounds binary32 to bfloat16 and stores it; gives bits in lanes that are not finite or halfway between two. Lanes that binary64 was rounded to may have become so, and only then is rounding
+    /// twice another thing than rounding once: else both are on the same side of the middle.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreBFloat16(Vector256<float> eight, ushort* target)
+    public static Vector256<uint> StoreBFloat16(Vector256<float> eight, ushort* target)
     {
         Vector256<uint> bits = eight.AsUInt32();
-        if (Vector256.EqualsAny(bits << 16, Vector256.Create(0x8000_0000u)))
-            return false;
         Store(bits + Vector256.Create(0x8000u) >>> 16, target);
-        return true;
+        return Vector256.Equals(bits << 16, Vector256.Create(0x8000_0000u)) | Above(eight, LargestBFloat16);
     }
 
-    /// <summary>The same for binary16, zeros and normal numbers.</summary>
+    /// <summary>The same for binary16; subnormals are not served.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreHalf(Vector256<float> eight, ushort* target)
+    public static Vector256<uint> StoreHalf(Vector256<float> eight, ushort* target)
     {
-        Vector256<uint> bits = eight.AsUInt32(), magnitude = bits & Vector256.Create(0x7FFF_FFFFu);
+        Vector256<uint> bits = eight.AsUInt32(), magnitude = Vector256.Abs(eight).AsUInt32();
         Vector256<uint> zero = Vector256.Equals(magnitude, Vector256<uint>.Zero);
         Vector256<uint> small = Vector256.LessThan(magnitude.AsInt32(), Vector256.Create(SmallestNormal).AsInt32()).AsUInt32();
-        Vector256<uint> halfway = Vector256.Equals(bits << 19, Vector256.Create(0x8000_0000u));
-        if ((Vector256.AndNot(small, zero) | halfway) != Vector256<uint>.Zero)
-            return false;
         Vector256<uint> half = Vector256.AndNot(magnitude + Vector256.Create(unchecked(0x1000u - Rebias)) >>> 13, zero);
         Store(half | bits >>> 16 & Vector256.Create(0x8000u), target);
-        return true;
+        return Vector256.AndNot(small, zero) | Vector256.Equals(bits << 19, Vector256.Create(0x8000_0000u)) | Above(eight, LargestHalf);
     }
 
     /// <summary>
@@ -133,18 +133,5 @@ internal static unsafe class HalfBits
         Vector256<uint> small = Vector256.LessThan(magnitude, Vector256.Create(SmallestNormal)).AsUInt32();
         Vector256<uint> number = Vector256.Equals(value, value).AsUInt32();
         return Vector256.ConditionalSelect(number, Vector256.ConditionalSelect(small, subnormal, normal), Vector256.Create(0x7E00u)) | sign;
-    }
-
-    /// <inheritdoc cref="Encode(Vector256{float})"/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<uint> Encode(Vector128<float> value)
-    {
-        Vector128<float> magnitude = Vector128.Abs(value);
-        Vector128<uint> sign = value.AsUInt32() >>> 16 & Vector128.Create(0x8000u);
-        Vector128<uint> normal = Vector128.MinNative(magnitude, Vector128.Create(65536f)).AsUInt32() - Vector128.Create(Rebias) >>> 13;
-        Vector128<uint> subnormal = (magnitude + Vector128.Create(0.5f)).AsUInt32() - Vector128.Create(0.5f).AsUInt32();
-        Vector128<uint> small = Vector128.LessThan(magnitude, Vector128.Create(SmallestNormal)).AsUInt32();
-        Vector128<uint> number = Vector128.Equals(value, value).AsUInt32();
-        return Vector128.ConditionalSelect(number, Vector128.ConditionalSelect(small, subnormal, normal), Vector128.Create(0x7E00u)) | sign;
     }
 }

@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics;
+
 namespace FedICU.Compute;
 
 /// <summary>
@@ -21,19 +23,7 @@ internal unsafe interface ILanes<TSelf>
     static abstract void Store(TSelf value, double* target);
 
     /// <summary>Rounded to binary32, ties to even.</summary>
-    static abstract void StoreSingle(TSelf value, float* target);
-
-    /// <summary>For lanes that binary16 represents, for 65536 and more (infinity), and NaN.</summary>
-    static abstract void StoreExactHalf(TSelf value, ushort* target);
-
-    /// <summary>For lanes that bfloat16 represents, for 2^128 and more (infinity), and the NaN without payload.</summary>
-    static abstract void StoreExactBFloat16(TSelf value, ushort* target);
-
-    /// <summary>Rounds to binary16 by way of binary32, ties to even, and stores; does nothing and says so where the way would round twice (halfway between two), and for subnormals. All lanes round to finite numbers.</summary>
-    static abstract bool TryStoreHalf(TSelf value, ushort* target);
-
-    /// <summary>The same for bfloat16, subnormals included.</summary>
-    static abstract bool TryStoreBFloat16(TSelf value, ushort* target);
+    static abstract Vector256<float> Narrow(TSelf value);
 
     static abstract TSelf Add(TSelf left, TSelf right);
     static abstract TSelf Subtract(TSelf left, TSelf right);

@@ -54,30 +54,7 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreSingle(Lanes128 value, float* target)
-    {
-        Vector128.Narrow(value._a, value._b).Store(target);
-        Vector128.Narrow(value._c, value._d).Store(target + 4);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreExactHalf(Lanes128 value, ushort* target) => Vector128.Narrow(
-        HalfBits.Encode(Vector128.Narrow(value._a, value._b)),
-        HalfBits.Encode(Vector128.Narrow(value._c, value._d))).Store(target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreExactBFloat16(Lanes128 value, ushort* target) => Vector128.Narrow(
-        Vector128.Narrow(value._a, value._b).AsUInt32() >>> 16,
-        Vector128.Narrow(value._c, value._d).AsUInt32() >>> 16).Store(target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreHalf(Lanes128 value, ushort* target) => HalfBits.TryStoreHalf(Narrow(value), target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreBFloat16(Lanes128 value, ushort* target) => HalfBits.TryStoreBFloat16(Narrow(value), target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Narrow(Lanes128 value) => Vector256.Create(Vector128.Narrow(value._a, value._b), Vector128.Narrow(value._c, value._d));
+    public static Vector256<float> Narrow(Lanes128 value) => Vector256.Create(Vector128.Narrow(value._a, value._b), Vector128.Narrow(value._c, value._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 Add(Lanes128 left, Lanes128 right) => new(left._a + right._a, left._b + right._b, left._c + right._c, left._d + right._d);

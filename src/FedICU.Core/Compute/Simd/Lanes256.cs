@@ -53,21 +53,7 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreSingle(Lanes256 value, float* target) => Vector256.Narrow(value._a, value._b).Store(target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreExactHalf(Lanes256 value, ushort* target) =>
-        HalfBits.Store(HalfBits.Encode(Vector256.Narrow(value._a, value._b)), target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreExactBFloat16(Lanes256 value, ushort* target) =>
-        HalfBits.Store(Vector256.Narrow(value._a, value._b).AsUInt32() >>> 16, target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreHalf(Lanes256 value, ushort* target) => HalfBits.TryStoreHalf(Vector256.Narrow(value._a, value._b), target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreBFloat16(Lanes256 value, ushort* target) => HalfBits.TryStoreBFloat16(Vector256.Narrow(value._a, value._b), target);
+    public static Vector256<float> Narrow(Lanes256 value) => Vector256.Narrow(value._a, value._b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 Add(Lanes256 left, Lanes256 right) => new(left._a + right._a, left._b + right._b);

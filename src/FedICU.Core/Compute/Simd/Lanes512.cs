@@ -43,21 +43,6 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
     public static void Store(Lanes512 value, double* target) => value._v.Store(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreSingle(Lanes512 value, float* target) => Narrow(value._v).Store(target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreExactHalf(Lanes512 value, ushort* target) => HalfBits.Store(HalfBits.Encode(Narrow(value._v)), target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StoreExactBFloat16(Lanes512 value, ushort* target) => HalfBits.Store(Narrow(value._v).AsUInt32() >>> 16, target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreHalf(Lanes512 value, ushort* target) => HalfBits.TryStoreHalf(Narrow(value._v), target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool TryStoreBFloat16(Lanes512 value, ushort* target) => HalfBits.TryStoreBFloat16(Narrow(value._v), target);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 Add(Lanes512 left, Lanes512 right) => new(left._v + right._v);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -127,7 +112,7 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
         : Vector512.Create(Vector256.WidenLower(value), Vector256.WidenUpper(value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Narrow(Vector512<double> value) => Avx512F.IsSupported
-        ? Avx512F.ConvertToVector256Single(value)
-        : Vector256.Narrow(value.GetLower(), value.GetUpper());
+    public static Vector256<float> Narrow(Lanes512 value) => Avx512F.IsSupported
+        ? Avx512F.ConvertToVector256Single(value._v)
+        : Vector256.Narrow(value._v.GetLower(), value._v.GetUpper());
 }

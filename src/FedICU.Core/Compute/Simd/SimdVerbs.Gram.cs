@@ -13,8 +13,9 @@ internal sealed unsafe partial class SimdVerbs<L>
 
     private const int TileColumns = 2 * Lanes;
     // the sums of a stripe of columns stay in the second cache while all rows go by, a tile in the first
-    private const int SumBytes = 256 << 10, TileBytes = 24 << 10;
-    private const int MostRows = 16;
+    private const int SumBytes = 256 << 10, TileBytes = 26 << 10;
+    // a panel of ten inputs with 4096 columns is one tile high
+    private const int MostRows = 20;
     /// <summary>Tiles between the one that is asked of the memory and the one that is worked on.</summary>
     private const int TilesAhead = 4;
 
@@ -23,7 +24,7 @@ internal sealed unsafe partial class SimdVerbs<L>
         if (inputs.Length == 0 || geometry.Length == 0)
             return;
         int pairs = GramPairs.Count(inputs.Length);
-        int rows = geometry.GroupsAreColumns ? Math.Clamp(TileBytes / (inputs.Length * TileColumns * sizeof(double)), 1, Math.Min(MostRows, geometry.Rows)) : 1;
+        int rows = geometry.GroupsAreColumns ? Evenly(geometry.Rows, Math.Clamp(TileBytes / (inputs.Length * TileColumns * sizeof(double)), 1, MostRows)) : 1;
         int width = geometry.GroupsAreColumns ? TileColumns : RowStripe;
         double* memory = (double*)NativeMemory.AlignedAlloc((nuint)(inputs.Length * (rows * width + 1) + pairs * TileColumns) * sizeof(double), Slack);
         try
@@ -39,6 +40,13 @@ internal sealed unsafe partial class SimdVerbs<L>
         {
             NativeMemory.AlignedFree(memory);
         }
+    }
+
+    /// <summary>The rows of a tile, at most so many: a last one of a few rows would fetch its sums for little.</summary>
+    private static int Evenly(int rows, int most)
+    {
+        int tiles = (rows + most - 1) / most;
+        return (rows + tiles - 1) / tiles;
     }
 
     private static void AddColumns(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams, byte* tile, int tileRows, GroupValues apart, byte** places)

@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute;
 
@@ -90,7 +91,7 @@ internal sealed unsafe partial class SimdVerbs<L>
         TensorPanel* inputs = terms.Inputs;
         int n = terms.Count;
         nint stride = terms.Stride;
-        L zero = L.Broadcast(-0.0), limit = L.Broadcast(E.Limit), divisor = L.Broadcast(terms.Divisor);
+        L zero = L.Broadcast(-0.0), divisor = L.Broadcast(terms.Divisor);
         bool divide = terms.Divisor != 1;
         long nonFinite = 0;
         double* sums = stackalloc double[4 * Lanes];
@@ -129,7 +130,8 @@ internal sealed unsafe partial class SimdVerbs<L>
 
             // no call between them, around which all registers would be saved
             byte* y = output + i * E.Size;
-            if (!(TryWrite<E>(s0, limit, y) & TryWrite<E>(s1, limit, y + Lanes * E.Size) & TryWrite<E>(s2, limit, y + 2 * Lanes * E.Size) & TryWrite<E>(s3, limit, y + 3 * Lanes * E.Size)))
+            Vector256<uint> others = E.StoreShort(s0, y) | E.StoreShort(s1, y + Lanes * E.Size) | E.StoreShort(s2, y + 2 * Lanes * E.Size) | E.StoreShort(s3, y + 3 * Lanes * E.Size);
+            if (others != Vector256<uint>.Zero)
             {
                 L.Store(s0, sums);
                 L.Store(s1, sums + Lanes);
@@ -180,11 +182,6 @@ internal sealed unsafe partial class SimdVerbs<L>
 
         return nonFinite;
     }
-
-    /// <summary>Rounds and writes eight elements by the shortest way, or says that it does not serve.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool TryWrite<E>(L value, L limit, byte* target) where E : struct, IElement =>
-        L.LessThanBits(L.Abs(value), limit) == 0xFF && E.TryStore(value, target);
 
     /// <summary>Any number of inputs of any types: sums of a tile of elements, which stays in a cache, a few inputs at a time.</summary>
     [SkipLocalsInit]
@@ -403,7 +400,7 @@ internal sealed unsafe partial class SimdVerbs<L>
     [MethodImpl(Kernel)]
     private static long Finish<E>(double* tile, double divisor, byte* output, int count) where E : struct, IElement
     {
-        L limit = L.Broadcast(E.Limit), by = L.Broadcast(divisor);
+        L by = L.Broadcast(divisor);
         bool divide = divisor != 1;
         long nonFinite = 0;
         nint i = 0;
@@ -412,7 +409,7 @@ internal sealed unsafe partial class SimdVerbs<L>
             L y = L.Load(tile + i);
             if (divide)
                 y = L.Divide(y, by);
-            if (!TryWrite<E>(y, limit, output + i * E.Size))
+            if (E.StoreShort(y, output + i * E.Size) != Vector256<uint>.Zero)
                 nonFinite += FinishSome<E>(tile + i, divisor, output + i * E.Size, Lanes);
         }
 
@@ -427,9 +424,16 @@ internal sealed unsafe partial class SimdVerbs<L>
         for (int i = 0; i < count; i += Lanes)
         {
             int some = Math.Min(Lanes, count - i);
-            L y = L.Divide(L.Load(tile + i), L.Broadcast(divisor));
-            Partial<L>.Store<E>(y, output + i * E.Size, some);
-            nonFinite -= uint.PopCount(L.LessThanBits(L.Abs(y), L.Broadcast(E.Limit)) & (1u << some) - 1);
+            L y = L.Load(tile + i);
+            if (divisor != 1)
+                y = L.Divide(y, L.Broadcast(divisor));
+            uint finite = L.LessThanBits(L.Abs(y), L.Broadcast(E.Limit)) & (1u << some) - 1;
+            nonFinite -= uint.PopCount(finite);
+            // means of equal weights are often halfway
+            if (finite == 0xFF)
+                E.StoreFinite(y, output + i * E.Size);
+            else
+                Partial<L>.Store<E>(y, output + i * E.Size, some);
         }
 
         return nonFinite;

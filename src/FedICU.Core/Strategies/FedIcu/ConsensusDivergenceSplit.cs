@@ -44,12 +44,9 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         using GroupBuffer magnitudes = Consensus(tensor, norms);
         using var scales = tensor.NewGroups(1, grouping.Groups, clear: false);
         GroupNorms.Root(squares[0], options.Epsilon);
-        bool fallsBack = GroupNorms.Quotients(magnitudes[0], squares[0], scales[0]) && options.Target == SplitTarget.Parameters;
-        for (int c = 0; options.Coherence > 0 && c < magnitudes.Groups; c++)
-        {
-            if (squares[0][c] > 0)
-                scales[0][c] = magnitudes[0][c] * Math.Pow(squares[0][c], options.Coherence - 1);
-        }
+        bool vanishes = options.Coherence == 0 ? GroupNorms.Quotients(magnitudes[0], squares[0], scales[0])
+            : GroupNorms.Coherent(magnitudes[0], squares[0], options.Coherence, scales[0]);
+        bool fallsBack = vanishes && options.Target == SplitTarget.Parameters;
 
         using GroupBuffer? fallback = fallsBack || options.Target == SplitTarget.Delta ? tensor.NewGroups(1, grouping.Groups) : null;
         if (fallsBack)

@@ -66,6 +66,19 @@ internal static class GroupNorms
         return any;
     }
 
+    /// <summary>magnitude * norm^(coherence - 1), and 0 for a zero norm; returns whether there is one.</summary>
+    public static bool Coherent(ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> norms, double coherence, Span<double> scales)
+    {
+        bool any = false;
+        for (int i = 0; i < norms.Length; i++)
+        {
+            scales[i] = norms[i] == 0 ? 0 : magnitudes[i] * Math.Pow(norms[i], coherence - 1);
+            any |= norms[i] == 0;
+        }
+
+        return any;
+    }
+
     /// <summary>||flatten V||^2, the number of columns that are not zero, as each of V has norm 1; NaN where a norm is.</summary>
     [MethodImpl(Kernel)]
     public static double SquareOfDirection(ReadOnlySpan<double> norms)

@@ -197,22 +197,23 @@ class Aggregator:
 
 
 def mask(
-    global_model: Tensors, local: Tensors, momentum: Tensors | None = None, *, threads: int = 0, round: int | None = None, dense: bool = False,
+    global_model: Tensors, local: Tensors, momentum: Tensors | None = None, *, keep_momentum: bool = False, threads: int = 0, round: int | None = None, dense: bool = False,
     path: str | os.PathLike[str] | None = None, **settings: Any,
 ) -> MaskedUpdate:
     """Makes the update that a client sends: of what training changed, what matters more than what was received.
 
-    momentum: that of the round before; None in the first. settings: the options of ``fedicu mask --set``: mask="top=0.1", beta=0.9, importance="rank".
+    keep_momentum: whether the update has a momentum for the next call, where it is given as momentum; implied by it. Without, this round's change alone decides.
+    settings: the options of ``fedicu mask --set``: mask="top=0.1", beta=0.9, importance="rank".
     path: also saves it as a safetensors file. A server's :meth:`Aggregator.aggregate` takes the update or the path.
     """
     native = _native_library()
     names = list(global_model)
-    new_momentum = {name: momentum_like(value) for name, value in global_model.items()}
+    new_momentum = {name: momentum_like(value) for name, value in global_model.items()} if keep_momentum or momentum is not None else {}
     received, trained = Borrowed(global_model), Borrowed(local, order=names)
     kept = None if momentum is None else Borrowed(momentum, order=names)
-    places = Borrowed(new_momentum, writable=True)
+    places = Borrowed(new_momentum, writable=True) if new_momentum else None
     options = _native.settings_json(threads=threads, round=round, dense=dense, settings=_texts(settings))
-    handle = native.new("mask", options, received.count, received.array, trained.array, kept and kept.array, places.array)
+    handle = native.new("mask", options, received.count, received.array, trained.array, kept and kept.array, places and places.array)
     try:
         count = ctypes.c_int64()
         native.call("update_count", handle, ctypes.byref(count))

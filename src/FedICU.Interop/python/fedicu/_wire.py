@@ -63,14 +63,17 @@ def unpack(client: str, arrays: Mapping[str, Any], received: Mapping[str, Any], 
     return MaskedUpdate(tensors, dtypes, {**metadata, _UPDATE: "sparse" if metadata else "delta" if delta else "full"})
 
 
-def check(settings: Mapping[str, Any]) -> None:
+def check(settings: Mapping[str, Any], keep_momentum: bool) -> None:
     """Raises :class:`InvalidOptionsError` where a mask's settings are wrong: when a client is set up, and not when it has trained."""
-    mask({"w": np.zeros(2, np.float32)}, {"w": np.ones(2, np.float32)}, **settings)
+    zeros = {"w": np.zeros(2, np.float32)}
+    mask(zeros, {"w": np.ones(2, np.float32)}, zeros if keep_momentum else None, **settings)
 
 
-def masked(received: Mapping[str, Any], trained: Mapping[str, Any], momentum: Mapping[str, Any] | None, server_round: Any, settings: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-    """What a client sends instead of what it trained, and the momentum that it keeps."""
-    update = mask(received, trained, momentum, round=server_round if isinstance(server_round, int) and server_round >= 0 else None, **settings)
+def masked(
+    received: Mapping[str, Any], trained: Mapping[str, Any], momentum: Mapping[str, Any] | None, keep_momentum: bool, server_round: Any, settings: Mapping[str, Any],
+) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
+    """What a client sends instead of what it trained, and the momentum that it keeps, if it does."""
+    update = mask(received, trained, momentum, keep_momentum=keep_momentum, round=server_round if isinstance(server_round, int) and server_round >= 0 else None, **settings)
     return pack(update, trained), update.momentum
 
 

@@ -103,13 +103,14 @@ def _checked(stype: str, data: bytes, what: str) -> bytes:
 class FedICUMod:
     """A client mod that sends, of what training changed, what matters more than what was received (``fedicu.mask``).
 
-    settings: the options of ``fedicu mask --set``: mask="top=0.1", beta=0.9; threads. It serves training messages of both of Flower's APIs; the server's strategy must be
-    :class:`FedICU` or :class:`LegacyFedICU`. The momentum stays in the client's context, "fedicu.momentum", in float32. Mods that change parameters come after it in the list.
+    settings: the options of ``fedicu mask --set``: mask="top=0.1", importance="rank"; threads. It serves training messages of both of Flower's APIs; the server's strategy must be
+    :class:`FedICU` or :class:`LegacyFedICU`. keep_momentum: whether rounds before count too, by a momentum that stays in the client's context, "fedicu.momentum", in float32.
+    Mods that change parameters come after it in the list.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        check(settings)
-        self._settings = settings
+    def __init__(self, *, keep_momentum: bool = False, **settings: Any) -> None:
+        check(settings, keep_momentum)
+        self._keep_momentum, self._settings = keep_momentum, settings
 
     def __call__(self, message: Any, context: Any, call_next: Any) -> Any:
         if str(message.metadata.message_type).split(".")[0] != "train":
@@ -122,9 +123,11 @@ class FedICUMod:
             return reply
         trained = _arrays(reply)
         key = next(iter(reply.content.array_records))
-        kept = {name: array.numpy() for name, array in context.state.array_records[_MOMENTUM].items()} if _MOMENTUM in context.state.array_records else None
-        sent, momentum = masked(received, trained, kept, server_round, self._settings)
-        context.state.array_records[_MOMENTUM] = ArrayRecord({name: Array(array) for name, array in momentum.items()})
+        state = context.state.array_records
+        kept = {name: array.numpy() for name, array in state[_MOMENTUM].items()} if self._keep_momentum and _MOMENTUM in state else None
+        sent, momentum = masked(received, trained, kept, self._keep_momentum, server_round, self._settings)
+        if self._keep_momentum:
+            state[_MOMENTUM] = ArrayRecord({name: Array(array) for name, array in momentum.items()})
         reply.content.array_records[key] = ArrayRecord({name: Array(array) for name, array in sent.items()})
         return reply
 

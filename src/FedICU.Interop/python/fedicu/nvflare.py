@@ -161,14 +161,16 @@ class FedICU(FedAvg):
 class FedICUFilter(DXOFilter):
     """A client's filter: of full parameters it sends what matters more than what was received (``fedicu.mask``); the server's aggregator is :class:`FedICUModelAggregator`.
 
-    settings, more: the options of ``fedicu mask --set``, mask="top=0.1", beta=0.9, and threads, in a dict or by name. It stands in both chains of the task: in that of the task's
-    data it keeps a copy of the model in the FLContext ("fedicu.received"), in that of the result it masks. The momentum, in float32, stays with the filter in the client's process.
+    settings, more: the options of ``fedicu mask --set``, mask="top=0.1", importance="rank", and threads, in a dict or by name. It stands in both chains of the task: in that of
+    the task's data it keeps a copy of the model in the FLContext ("fedicu.received"), in that of the result it masks. keep_momentum: whether rounds before count too, by a momentum
+    in float32 that stays with the filter in the client's process.
     """
 
-    def __init__(self, settings: Mapping[str, Any] | None = None, **more: Any) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None, *, keep_momentum: bool = False, **more: Any) -> None:
         super().__init__(supported_data_kinds=[DataKind.WEIGHTS, DataKind.WEIGHT_DIFF], data_kinds_to_filter=[DataKind.WEIGHTS, DataKind.WEIGHT_DIFF])
         self.settings = {**(settings or {}), **more}
-        check(self.settings)
+        check(self.settings, keep_momentum)
+        self.keep_momentum = keep_momentum
         self._momentum: Mapping[str, Any] | None = None
 
     def process_dxo(self, dxo: Any, shareable: Any, fl_ctx: Any) -> Any:
@@ -181,5 +183,6 @@ class FedICUFilter(DXOFilter):
         received = fl_ctx.get_prop(_RECEIVED)
         if received is None:
             raise WrongStateError("The model that the client received is not known: the filter stands in the chain of the task's data too.")
-        dxo.data, self._momentum = masked(received, dxo.data, self._momentum, shareable.get_header(_ROUND), self.settings)
+        dxo.data, momentum = masked(received, dxo.data, self._momentum, self.keep_momentum, shareable.get_header(_ROUND), self.settings)
+        self._momentum = momentum or None
         return dxo
