@@ -26,6 +26,8 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     private readonly Context _context;
     private readonly Accelerator _accelerator;
     private readonly KernelSet _kernels;
+    // an OpenCL kernel keeps the arguments it was given until it is launched, and all threads share it; CUDA takes them with the launch
+    private readonly Lock? _launching;
     private readonly ConcurrentBag<DeviceLane> _lanes = [];
     private readonly long _chunkBytes;
     private readonly int _threads, _mostBlocks;
@@ -38,6 +40,7 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     {
         (_context, _accelerator, Name, _chunkBytes) = (context, accelerator, name, chunkBytes);
         _kernels = new KernelSet(accelerator);
+        _launching = accelerator.AcceleratorType == AcceleratorType.OpenCL ? new Lock() : null;
         _addresses = new Lazy<AddressSpace>(() => new AddressSpace(accelerator));
         _mostBlocks = accelerator.AcceleratorType == AcceleratorType.CPU ? MostBlocksOnCpu : MostBlocks;
         _threads = 1;
@@ -432,7 +435,15 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
             {
                 DeviceLane lane = lanes[i % lanes.Count];
                 lane.Finish();
-                lane.Download(work(lane, chunks[i]));
+                _launching?.Enter();
+                try
+                {
+                    lane.Download(work(lane, chunks[i]));
+                }
+                finally
+                {
+                    _launching?.Exit();
+                }
             }
 
             for (int i = 0; i < lanes.Count; i++)

@@ -25,6 +25,34 @@ internal static unsafe class LongTensors
         Assert.That(actual.AsSpan().SequenceEqual(expected), Is.True);
     }
 
+    /// <summary>Many threads that launch the same kernel, each with inputs, weights and lengths of its own: the processor's bits.</summary>
+    public static void ThreadsAgree(IComputeBackend backend)
+    {
+        int wrong = 0;
+        Parallel.For(0, 8, new ParallelOptions { MaxDegreeOfParallelism = 8 }, thread =>
+        {
+            var random = new Random(thread);
+            int length = 1000 + 100 * thread;
+            byte[][] inputs = [.. Enumerable.Range(0, Inputs).Select(_ => Finite(random, DType.F32, length))];
+            float[] expected = new float[length], actual = new float[length];
+            fixed (byte* a = inputs[0], b = inputs[1], c = inputs[2])
+            fixed (float* e = expected, o = actual)
+            {
+                TensorPanel[] panels = [new(a, DType.F32), new(b, DType.F32), new(c, DType.F32)];
+                double[] weights = [thread, 1, 0.5];
+                new SimdBackend().WeightedSum(panels, weights, 3, length, new TensorPanel(e, DType.F32));
+                for (int round = 0; round < 100; round++)
+                {
+                    actual.AsSpan().Clear();
+                    backend.WeightedSum(panels, weights, 3, length, new TensorPanel(o, DType.F32));
+                    if (!MemoryMarshal.AsBytes(actual.AsSpan()).SequenceEqual(MemoryMarshal.AsBytes(expected.AsSpan())))
+                        Interlocked.Increment(ref wrong);
+                }
+            }
+        });
+        Assert.That(wrong, Is.Zero);
+    }
+
     /// <summary>FedAvg and FedProx to the last bit, others to one unit in the last place.</summary>
     public static void RoundsAgree(IComputeBackend backend, string strategy)
     {

@@ -33,5 +33,8 @@ internal sealed class PoclTests
     public void LongSumsHaveTheProcessorsBits([Values(DType.F32, DType.F16, DType.BF16)] DType dtype) => LongTensors.HaveTheProcessorsBits(_backend, dtype, 10_000_000);
 
     [Test]
+    public void ThreadsDoNotTakeEachOthersArguments() => LongTensors.ThreadsAgree(_backend);
+
+    [Test]
     public void WholeRoundsAgreeWithTheProcessors([Values("fedavg", "fedicu", "fedprox")] string strategy) => LongTensors.RoundsAgree(_backend, strategy);
 }
