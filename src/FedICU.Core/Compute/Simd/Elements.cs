@@ -97,14 +97,17 @@ internal readonly unsafe struct F16 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        HalfBits.Store(HalfBits.Encode(L.Narrow(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus14, 65536, 10))), (ushort*)target);
+        StoreExact(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus14, 65536, 10), target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        HalfBits.Store(HalfBits.Encode(L.Narrow(Rounder.RoundFinite(value, Rounder.TwoToMinus14, 10))), (ushort*)target);
+        StoreExact(Rounder.RoundFinite(value, Rounder.TwoToMinus14, 10), target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.StoreHalf(L.Narrow(value), (ushort*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StoreExact<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.Store(HalfBits.Encode(L.Narrow(value)), (ushort*)target);
 }
 
 /// <summary>bfloat16: the upper half of a binary32.</summary>
@@ -122,14 +125,17 @@ internal readonly unsafe struct BF16 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        HalfBits.Store(L.Narrow(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus126, Rounder.TwoTo128, 7)).AsUInt32() >>> 16, (ushort*)target);
+        StoreExact(Rounder.Round(L.PlainNaN(value), Rounder.TwoToMinus126, Rounder.TwoTo128, 7), target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
-        HalfBits.Store(L.Narrow(Rounder.RoundFinite(value, Rounder.TwoToMinus126, 7)).AsUInt32() >>> 16, (ushort*)target);
+        StoreExact(Rounder.RoundFinite(value, Rounder.TwoToMinus126, 7), target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.StoreBFloat16(L.Narrow(value), (ushort*)target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StoreExact<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.Store(L.Narrow(value).AsUInt32() >>> 16, (ushort*)target);
 }
 
 /// <summary>One rounding of float64 to a type of fewer bits, the result still a float64.</summary>
