@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
+using TorchSharp;
 
 namespace FedICU.Benchmarks.Torch;
 
@@ -13,15 +14,30 @@ internal static class WeakVersions
     private const int VersionNeeds = 0x6ffffffe, Weak = 2;
 
     /// <summary>
-    /// Loads libtorch from beside the program, with the mark that Debian 12's libstdc++ has not made a weak one: it has all else that is used. TorchSharp says that it cannot load its library, not why.
+    /// Loads libtorch from beside the program, on Linux with the mark that Debian 12's libstdc++ has not made a weak one: it has all else that is used. TorchSharp says that it cannot load its library, not why.
     /// </summary>
     /// <exception cref="DllNotFoundException">It is not there, or cannot be loaded.</exception>
     public static void LoadLibtorch()
     {
-        string library = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
-        if (File.Exists(library))
+        string platform = OperatingSystem.IsLinux() ? "linux" : OperatingSystem.IsMacOS() ? "osx" : "win", architecture = $"{RuntimeInformation.ProcessArchitecture}".ToLowerInvariant();
+        string folder = Path.Combine(AppContext.BaseDirectory, "runtimes", $"{platform}-{architecture}", "native");
+        if (!Directory.Exists(folder))
+            throw new DllNotFoundException($"TorchSharp's package has no libtorch for {platform}-{architecture}: it has those of linux-x64, osx-arm64, win-x64 and win-arm64.");
+        if (OperatingSystem.IsLinux())
+        {
+            string library = Path.Combine(folder, "libLibTorchSharp.so");
             Mark(library, "GLIBCXX_3.4.32");
-        NativeLibrary.Load(library);
+            NativeLibrary.Load(library);
+        }
+
+        try
+        {
+            torch.empty(0).Dispose();
+        }
+        catch (Exception e) when (e is TypeInitializationException or NotSupportedException)
+        {
+            throw new DllNotFoundException($"TorchSharp cannot load its library: {(e.InnerException ?? e).Message}", e);
+        }
     }
 
     private static void Mark(string path, string version)

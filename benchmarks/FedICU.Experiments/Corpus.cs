@@ -40,6 +40,8 @@ internal sealed record Corpus(string Source, string Texts, BytePair Encoding, IR
         else
         {
             List<DomainText> domains = TextSources.FromFolder(folder, int.MaxValue, 64 * Transformer.Context);
+            if (domains.FindAll(TextSources.IsGeneral) is { Count: > 1 } several)
+                throw new NoTextException($"The folder '{folder}' has {string.Join(" and ", several.Select(domain => $"'{domain.Name}'"))}; one general text was expected.");
             general = domains.Find(TextSources.IsGeneral) ?? throw new NoTextException($"The folder '{folder}' has no domain called {string.Join(", ", TextSources.GeneralNames)}.");
             clients = domains.FindAll(domain => !TextSources.IsGeneral(domain));
             if (clients.Count < 2)

@@ -26,9 +26,8 @@ internal enum MeanOver
 
 /// <summary>A method of the comparison.</summary>
 /// <param name="Name">Its name in tables and on the command line.</param>
-/// <param name="Group">What it is compared with.</param>
 /// <param name="Does">What it does, for the table.</param>
-internal sealed record Method(string Name, string Group, string Does)
+internal sealed record Method(string Name, string Does)
 {
     private static readonly Dictionary<string, string> Paper = new() { ["preset"] = "paper" }, Coherent = new() { ["preset"] = "coherent" };
 
@@ -42,7 +41,7 @@ internal sealed record Method(string Name, string Group, string Does)
     /// <summary>Settings of the client's mask; null: whole updates.</summary>
     public Dictionary<string, string>? Mask { get; init; }
 
-    /// <summary>Whether the mask's importances are drawn by lot: what a mask is worth for being small.</summary>
+    /// <summary>Whether the mask's importances are dealt anew by lot, so that as many entries are sent but any: what a mask is worth for being small.</summary>
     public bool RandomMask { get; init; }
 
     /// <summary>FedProx's; 0: none.</summary>
@@ -66,50 +65,88 @@ internal sealed record Method(string Name, string Group, string Does)
     /// <summary>Whether all clients weigh the same.</summary>
     public bool Uniform { get; init; }
 
+    /// <summary>All that it is but its name: rounds of the same name and another definition are another method's.</summary>
+    public string Definition => string.Join(", ", Parts());
+
+    /// <summary>Whether it is FedAvg but for the server's step, which is a dial between the domains and what is forgotten.</summary>
+    public bool IsOnDial => (this with { Step = 1 }).Definition == "fedavg";
+
     public static IReadOnlyList<Method> All { get; } =
     [
-        new("base", "lines", "no training") { Kind = MethodKind.Base },
-        new("local", "lines", "each client alone, as many steps") { Kind = MethodKind.Local },
-        new("central", "lines", "one adapter on all texts, as many steps as all clients") { Kind = MethodKind.Central },
-        new("fedavg", "averages", "FedAvg"),
-        .. from step in (double[])[0.2, 0.4, 0.7, 1.3, 1.6, 2] select new Method($"fedavg-{step}", "averages", $"FedAvg, server step {step}") { Step = step },
-        new("fedavg-uniform", "averages", "FedAvg, all clients weigh the same") { Uniform = true },
-        .. from mu in (double[])[0.01, 0.1] select new Method($"fedprox-{mu}", "averages", $"FedProx, mu {mu}") { Mu = mu },
-        new("fedicu", "fedicu", "the literal reading: split, tau 0.1, and mask, beta 0.9") { Strategy = "fedicu", Settings = Paper, Mask = Paper },
-        new("split", "fedicu", "split alone, literal") { Strategy = "fedicu", Settings = Paper },
-        new("mask", "fedicu", "mask alone, literal") { Mask = Paper },
+        new("base", "no training") { Kind = MethodKind.Base },
+        new("local", "each client alone, as many steps") { Kind = MethodKind.Local },
+        new("central", "one adapter on all texts, as many steps as all clients") { Kind = MethodKind.Central },
+        new("local-balanced", "each client alone, balanced factors after each round") { Kind = MethodKind.Local, Balanced = true },
+        new("central-balanced", "one adapter on all texts, balanced factors after each round") { Kind = MethodKind.Central, Balanced = true },
+        new("fedavg", "FedAvg"),
+        .. from step in (double[])[0.2, 0.4, 0.55, 0.7, 0.85, 1.3, 1.6, 2] select new Method($"fedavg-{step}", $"FedAvg, server step {step}") { Step = step },
+        new("fedavg-uniform", "FedAvg, all clients weigh the same") { Uniform = true },
+        .. from mu in (double[])[0.01, 0.1] select new Method($"fedprox-{mu}", $"FedProx, mu {mu}") { Mu = mu },
+        new("fedicu", "the literal reading: split, tau 0.1, and mask, beta 0.9") { Strategy = "fedicu", Settings = Paper, Mask = Paper },
+        new("split", "split alone, literal") { Strategy = "fedicu", Settings = Paper },
+        new("mask", "mask alone, literal") { Mask = Paper },
         Split("axis", "rows"), Split("axis", "tensor"), Split("granularity", "model"), Split("tau", "0.05"), Split("tau", "0.5"), Split("tau", "inf"), Split("weights", "relu"), Split("target", "delta"),
-        new("mask-now", "mask", "hard mask of the round's update, no momentum") { Mask = Coherent },
-        .. from step in (double[])[1.3, 1.6] select new Method($"mask-now-{step}", "mask", $"hard mask of the round's update, server step {step}") { Mask = Coherent, Step = step },
-        new("mask-senders", "mask", "hard mask of the round's update, an entry's mean over those that sent it") { Mask = Coherent, MeanOver = MeanOver.Senders },
-        new("mask-agreeing", "mask", "hard mask of the round's update, an entry's mean over those that agree in its sign") { Mask = Coherent, MeanOver = MeanOver.Agreeing },
-        new("agreeing", "mask", "whole updates, an entry's mean over those that agree in its sign") { MeanOver = MeanOver.Agreeing },
-        new("mask-soft", "mask", "soft mask, beta 0.9") { Mask = new() { ["mask"] = "soft" } },
-        .. from top in (double[])[0.5, 0.1, 0.03] select new Method($"mask-top-{top}", "mask", $"mask of the {top:P0} most important of the round's update") { Mask = Top(top) },
-        .. from top in (double[])[0.5, 0.1] select new Method($"mask-random-{top}", "mask", $"mask of {top:P0} by lot") { Mask = Top(top), RandomMask = true },
-        new("split-mask-now", "mask", "split, tau inf, and hard mask of the round's update") { Strategy = "fedicu", Settings = new() { ["tau"] = "inf" }, Mask = Coherent },
-        new("coherent", "coherent", "coherent split of the updates") { Strategy = "fedicu", Settings = Coherent },
-        new("coherent-tensor", "coherent", "coherent split, a length for each tensor") { Strategy = "fedicu", Settings = new(Coherent) { ["axis"] = "tensor" } },
-        new("coherent-mask", "coherent", "coherent split and mask") { Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
-        new("validated", "coherent", "split of the updates, weights by a loss at the server") { Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true },
-        new("balanced", "balanced", "FedAvg, balanced factors") { Balanced = true },
-        new("balanced-1.3", "balanced", "FedAvg, server step 1.3, balanced factors") { Balanced = true, Step = 1.3 },
-        new("balanced-mask", "balanced", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent },
-        new("balanced-mask-1.6", "balanced", "FedAvg, server step 1.6, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent, Step = 1.6 },
-        new("balanced-fedicu", "balanced", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
-        new("balanced-coherent", "balanced", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
-        new("balanced-coherent-mask", "balanced", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
-        new("products", "products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
-        new("products-1.3", "products", "FedAvg of the products, server step 1.3") { Product = true, Step = 1.3 },
-        new("products-mask", "products", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Coherent },
-        new("coherent-products", "products", "coherent split of what clients changed of the products") { Product = true, Strategy = "fedicu", Settings = Coherent },
+        Split("weights", "raw"), Split("similarity", "pairwise-self"), Split("similarity", "mean"), Split("similarity", "previous"),
+        new("mask-now", "hard mask of the round's update, no momentum") { Mask = Coherent },
+        .. from step in (double[])[1.3, 1.6] select new Method($"mask-now-{step}", $"hard mask of the round's update, server step {step}") { Mask = Coherent, Step = step },
+        new("mask-senders", "hard mask of the round's update, an entry's mean over those that sent it") { Mask = Coherent, MeanOver = MeanOver.Senders },
+        new("mask-agreeing", "hard mask of the round's update, an entry's mean over those that agree in its sign") { Mask = Coherent, MeanOver = MeanOver.Agreeing },
+        new("agreeing", "whole updates, an entry's mean over those that agree in its sign") { MeanOver = MeanOver.Agreeing },
+        new("mask-soft", "soft mask, beta 0.9") { Mask = new() { ["mask"] = "soft" } },
+        .. from top in (double[])[0.5, 0.1, 0.03] select new Method($"mask-top-{top}", $"mask of the {top:P0} most important of the round's update") { Mask = Top(top) },
+        .. from beta in (double[])[0.3, 0.6] select new Method($"mask-beta-{beta}", $"hard mask, beta {beta}") { Mask = new() { ["beta"] = $"{beta}" } },
+        new("mask-soft-now", "soft mask of the round's update, no momentum") { Mask = new(Coherent) { ["mask"] = "soft" } },
+        .. from importance in (string[])["minmax", "rank"] select new Method($"mask-{importance}", $"hard mask of the round's update, importance {importance}") { Mask = new(Coherent) { ["importance"] = importance } },
+        new("mask-random", "as many entries as mask-now, by lot") { Mask = Coherent, RandomMask = true },
+        .. from top in (double[])[0.5, 0.1] select new Method($"mask-random-{top}", $"mask of {top:P0} by lot") { Mask = Top(top), RandomMask = true },
+        new("split-mask-now", "split, tau inf, and hard mask of the round's update") { Strategy = "fedicu", Settings = new() { ["tau"] = "inf" }, Mask = Coherent },
+        new("coherent", "coherent split of the updates") { Strategy = "fedicu", Settings = Coherent },
+        .. from g in (double[])[0.25, 0.75] select new Method($"coherent-{g}", $"coherent split, coherence {g}") { Strategy = "fedicu", Settings = new(Coherent) { ["coherence"] = $"{g}" } },
+        new("coherent-tensor", "coherent split, a length for each tensor") { Strategy = "fedicu", Settings = new(Coherent) { ["axis"] = "tensor" } },
+        new("coherent-mask", "coherent split and mask") { Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
+        new("validated", "split of the updates, weights by a loss at the server") { Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true },
+        new("balanced", "FedAvg, balanced factors") { Balanced = true },
+        new("balanced-1.3", "FedAvg, server step 1.3, balanced factors") { Balanced = true, Step = 1.3 },
+        new("balanced-mask", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent },
+        new("balanced-mask-1.6", "FedAvg, server step 1.6, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent, Step = 1.6 },
+        new("balanced-fedicu", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
+        new("balanced-coherent", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
+        new("balanced-coherent-mask", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
+        new("products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
+        new("products-1.3", "FedAvg of the products, server step 1.3") { Product = true, Step = 1.3 },
+        new("products-mask", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Coherent },
+        new("coherent-products", "coherent split of what clients changed of the products") { Product = true, Strategy = "fedicu", Settings = Coherent },
     ];
 
     /// <summary>Those of the short run.</summary>
     public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-1.3", "fedicu", "mask-now", "coherent-mask", "balanced", "balanced-mask"];
 
+    private IEnumerable<string> Parts()
+    {
+        yield return Kind == MethodKind.Federated ? Text(Strategy, Settings) : $"{Kind}".ToLowerInvariant();
+        if (Mask is not null)
+            yield return Text(RandomMask ? "mask by lot" : "mask", Mask);
+        if (Mu != 0)
+            yield return $"mu {Mu}";
+        if (Uniform)
+            yield return "uniform weights";
+        if (Validated)
+            yield return "weights by validation";
+        if (MeanOver != MeanOver.All)
+            yield return $"mean over {MeanOver}".ToLowerInvariant();
+        if (Step != 1)
+            yield return $"step {Step}";
+        if (Product)
+            yield return "products";
+        if (Balanced)
+            yield return "balanced";
+
+        static string Text(string what, Dictionary<string, string> settings) =>
+            string.Join(' ', [what, .. settings.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}")]);
+    }
+
     private static Dictionary<string, string> Top(double ratio) => new(Coherent) { ["mask"] = $"top={ratio}" };
 
     private static Method Split(string name, string value) =>
-        new($"split-{name}-{value}", "split", $"split, {name} {value}") { Strategy = "fedicu", Settings = new(Paper) { [name] = value } };
+        new($"split-{name}-{value}", $"split, {name} {value}") { Strategy = "fedicu", Settings = new(Paper) { [name] = value } };
 }

@@ -31,9 +31,12 @@ internal static class Plots
 
     private static readonly string[] Curves = ["fedavg", "fedicu", "split", "mask-now", "coherent", "balanced", "balanced-coherent", "balanced-coherent-mask"];
 
-    public static void Save(Summary summary, string folder)
+    /// <summary>Draws them.</summary>
+    /// <param name="summary">What is shown.</param>
+    /// <param name="path">The files' path and the beginning of their names.</param>
+    public static void Save(Summary summary, string path)
     {
-        string name = $"{summary.Corpus}-{summary.Scenario.Name}", title = $"{summary.Corpus}, {summary.Scenario.Does}";
+        string title = $"{summary.Corpus}, {summary.Scenario.Does}";
         PlotModel curves = Model(title, "round", "bits per byte of the domains");
         foreach ((string method, OxyColor color, MarkerType marker) in (ReadOnlySpan<(string, OxyColor, MarkerType)>)
             [("local", OxyColors.Gray, MarkerType.None), ("central", OxyColors.Black, MarkerType.None), .. Shown.Where(shown => Curves.Contains(shown.Method))])
@@ -45,11 +48,11 @@ internal static class Plots
             curves.Series.Add(line);
         }
 
-        Write(curves, Path.Combine(folder, $"{name}-curves.svg"));
+        Write(curves, $"{path}-curves.svg");
         if (summary.Find("base") is not { } start)
             return;
-        Scatter(summary, title, "forgotten, bits per byte of the general text", method => method.General.Average() - start.General.Average(), Gain, dial: true, Path.Combine(folder, $"{name}-forgetting.svg"));
-        Scatter(summary, title, "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, dial: false, Path.Combine(folder, $"{name}-upload.svg"));
+        Scatter(summary, title, "forgotten, bits per byte of the general text", method => method.General.Average() - start.General.Average(), Gain, dial: true, $"{path}-forgetting.svg");
+        Scatter(summary, title, "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, dial: false, $"{path}-upload.svg");
 
         double Gain(MethodSummary method) => start.Domain.Average() - method.Domain.Average();
     }
@@ -95,7 +98,8 @@ internal static class Plots
         }
 
         // where little is gained there is little to see
-        plot.Axes[1].Minimum = 0.6 * methods.Where(IsShown).Select(y).DefaultIfEmpty().Min();
+        if (methods.Where(IsShown).Select(y).DefaultIfEmpty().Min() is var least and > 0)
+            plot.Axes[1].Minimum = 0.6 * least;
         Write(plot, path);
     }
 

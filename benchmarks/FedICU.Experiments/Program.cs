@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using FederatedLanguages;
@@ -33,35 +34,53 @@ internal static class Program
         var pretrain = new Option<int?>("--pretrain") { Description = "Steps of the base's training. Default: 2000, with --quick 150." };
         var output = new Option<string>("--out") { Description = "Results, checkpoints, plots; what is there is gone on from.", DefaultValueFactory = _ => Path.Combine("artifacts", "experiments") };
         var show = new Option<bool>("--show") { Description = "Runs nothing: tables and plots of the results." };
+        var list = new Option<bool>("--list") { Description = "Names the methods and what they are." };
         var command = new RootCommand("Does FedICU keep what averaging forgets? Federated LoRA of a small language model, method beside method. A run that is stopped goes on where it was.")
         {
-            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show,
+            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list,
         };
         foreach (Option<int?> count in (Option<int?>[])[seeds, rounds, pretrain])
             count.Validators.Add(AtLeastOne);
         steps.Validators.Add(AtLeastOne);
         foreach (Option<string> names in (Option<string>[])[methods, scenarios])
             names.Validators.Add(IsExpression);
+        rate.Validators.Add(option =>
+        {
+            if (option.Tokens.Count == 1 && double.TryParse(option.Tokens[0].Value, out double value) && !(value > 0 && double.IsFinite(value)))
+                option.AddError($"{option.Option.Name} is {value}; a number greater than 0 was expected.");
+        });
+        output.Validators.Add(option =>
+        {
+            if (option.Tokens is [{ Value: "" }])
+                option.AddError($"{option.Option.Name} is empty; a folder was expected.");
+        });
         command.SetAction((parsed, cancellationToken) => Task.Run(() =>
         {
+            if (parsed.GetValue(list))
+            {
+                foreach (Method method in Method.All)
+                    Console.WriteLine($"{method.Name,-24} {method.Does} [{method.Definition}]");
+                return 0;
+            }
+
             bool few = parsed.GetValue(quick);
             string folder = Path.Combine(parsed.GetValue(output)!, few ? "quick" : "");
             var options = new ExperimentOptions(
                 parsed.GetValue(rounds) ?? (few ? 2 : 6), parsed.GetValue(steps), 16, parsed.GetValue(rate), parsed.GetValue(pretrain) ?? (few ? 150 : 2000), few ? 32 : 96);
             try
             {
-                Method[] chosen = [.. Method.All.Where(method => parsed.GetValue(methods) is { } only ? Regex.IsMatch(method.Name, $"^({only})$") : !few || Method.Quick.Contains(method.Name))];
-                Scenario[] which = [.. Scenario.All.Where(scenario => Regex.IsMatch(scenario.Name, $"^({parsed.GetValue(scenarios)})$"))];
+                Method[] chosen = [.. Method.All.Where(method => parsed.GetValue(methods) is { } only ? Whole(only).IsMatch(method.Name) : !few || Method.Quick.Contains(method.Name))];
+                Scenario[] which = [.. Scenario.All.Where(scenario => Whole(parsed.GetValue(scenarios)!).IsMatch(scenario.Name))];
                 if (chosen.Length == 0 || which.Length == 0)
                     throw new NoTextException($"No {(chosen.Length == 0 ? "method" : "scenario")} has such a name; there are {string.Join(", ", chosen.Length == 0 ? Method.All.Select(method => method.Name) : Scenario.All.Select(scenario => scenario.Name))}.");
                 Directory.CreateDirectory(folder);
                 string? texts = null;
                 if (!parsed.GetValue(show))
                     texts = Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
-                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), texts, parsed.GetValue(seeds) ?? int.MaxValue, chosen, which);
+                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), texts, parsed.GetValue(seeds), chosen, which);
                 return 0;
             }
-            catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
+            catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException or PlatformNotSupportedException)
             {
                 Console.Error.WriteLine(e.Message);
                 return 1;
@@ -75,6 +94,8 @@ internal static class Program
         // a step or a measurement ends before the process does
         return command.Parse(args).Invoke(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromMinutes(1) });
 
+        static Regex Whole(string expression) => new($"^({expression})$");
+
         static void AtLeastOne(OptionResult option)
         {
             if (option.Tokens.Count == 1 && int.TryParse(option.Tokens[0].Value, out int value) && value < 1)
@@ -86,7 +107,7 @@ internal static class Program
             try
             {
                 foreach (Token token in option.Tokens)
-                    _ = new Regex(token.Value);
+                    _ = Whole(token.Value);
             }
             catch (RegexParseException e)
             {
@@ -98,8 +119,7 @@ internal static class Program
     /// <summary>Runs what is missing; the hash of the texts.</summary>
     private static string Execute(ExperimentOptions options, string folder, string? data, int seeds, Method[] methods, Scenario[] scenarios, CancellationToken cancellationToken)
     {
-        if (OperatingSystem.IsLinux())
-            WeakVersions.LoadLibtorch();
+        WeakVersions.LoadLibtorch();
         using var results = new ResultFile(ResultsIn(folder), adds: true);
         Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? EncodingOf(BaseOf(texts, 1)) : null);
         (Scenario Scenario, Method Method)[] runs = [.. from scenario in scenarios from method in methods where scenario.UnequalSizes || !method.Uniform select (scenario, method)];
@@ -112,13 +132,15 @@ internal static class Program
                 string path = BaseOf(corpus.Texts, seed);
                 Transformer model = File.Exists(path) ? new Transformer(Transformer.ReadAll(path)) : Pretrain(corpus, options.Pretraining, seed, path, progress, cancellationToken);
                 string weights = Corpus.Short(SHA256.HashData(File.ReadAllBytes(path)));
+                string machine = $"{RuntimeInformation.ProcessArchitecture}, vectors of {(Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128)} bits, {Environment.ProcessorCount} threads";
                 foreach (Scenario scenario in scenarios)
                 {
                     using var first = new FirstRound();
                     foreach ((_, Method method) in runs.Where(run => run.Scenario == scenario))
                     {
                         all.Description = $"seed {seed}, {scenario.Name}, {method.Name}";
-                        using var run = new Run(method, scenario, seed, corpus, model, weights, options, first, results, folder, cancellationToken);
+                        var key = new RunKey(options.Name, corpus.Source, corpus.Texts, weights, machine, scenario.Name, method.Name, method.Definition, seed);
+                        using var run = new Run(key, method, scenario, corpus, model, options, first, results, folder, cancellationToken);
                         run.Execute(() => all.Increment(1));
                     }
                 }
@@ -132,30 +154,30 @@ internal static class Program
 
     private static string ResultsIn(string folder) => Path.Combine(folder, "results.jsonl");
 
-    private static void Show(ExperimentOptions options, string folder, string source, string? texts, int seeds, Method[] methods, Scenario[] scenarios)
+    /// <summary>Tables and plots, a file of each for a scenario; of fewer seeds than there are, where that was asked for, in files of their own.</summary>
+    private static void Show(ExperimentOptions options, string folder, string source, string? texts, int? seeds, Method[] methods, Scenario[] scenarios)
     {
         using var results = new ResultFile(ResultsIn(folder), adds: false);
-        List<RoundResult> rows = [.. results.Rows.Where(row => row.Options == options.Name && row.Corpus == source && row.Seed <= seeds && methods.Any(method => method.Name == row.Method))];
-        if (rows.Count == 0)
-            throw new NoTextException($"'{ResultsIn(folder)}' has no results of {source} with {options.Name}.");
-        string tables = Path.Combine(folder, $"{source}.md");
-        using (StreamWriter file = File.CreateText(tables))
+        List<RoundResult> rows = [.. results.Rows.Where(row => row.Run.Options == options.Name && row.Run.Corpus == source)];
+        int known = rows.Select(row => row.Run.Seed).DefaultIfEmpty().Max();
+        rows.RemoveAll(row => row.Run.Seed > (seeds ?? known) || !methods.Any(method => method.Name == row.Run.Method));
+        var written = new List<string>();
+        foreach (Scenario scenario in scenarios)
         {
-            foreach (Scenario scenario in scenarios)
-            {
-                // where texts changed and none were read, the last ones count
-                var summary = new Summary(rows, options, source, texts ?? rows[^1].Texts, scenario);
-                if (summary.Methods.Count == 0)
-                    continue;
-                string table = summary.Table();
-                Console.WriteLine(table);
-                file.WriteLine(table);
-                file.WriteLine(summary.Statistics());
-                Plots.Save(summary, folder);
-            }
+            // where texts changed and none were read, the last ones count
+            var summary = new Summary(rows, options, source, texts ?? rows.LastOrDefault()?.Run.Texts ?? "", scenario);
+            if (summary.Methods.Count == 0)
+                continue;
+            string name = $"{source}-{scenario.Name}{(seeds < known ? $"-{seeds}" : "")}", table = summary.Table();
+            Console.WriteLine(table);
+            File.WriteAllText(Path.Combine(folder, $"{name}.md"), $"{table}\n{summary.ByDomain()}\n{summary.Statistics()}");
+            Plots.Save(summary, Path.Combine(folder, name));
+            written.Add(name);
         }
 
-        Console.WriteLine($"Written to {folder}: results.jsonl, {Path.GetFileName(tables)}, plots.");
+        if (written.Count == 0)
+            throw new NoTextException($"'{ResultsIn(folder)}' has no seed of {source} for which all of these methods are known, with {options.Name}.");
+        Console.WriteLine($"Written to {folder}: {string.Join(", ", written.Select(name => $"{name}.md"))}, plots.");
     }
 
     private static Transformer Pretrain(Corpus corpus, int steps, int seed, string path, ProgressContext progress, CancellationToken cancellationToken)

@@ -4,32 +4,29 @@ using System.Text.Json.Serialization;
 
 namespace FedICU.Experiments;
 
+/// <summary>What a method's rounds are known by: rows of another key are no pair of these.</summary>
+/// <param name="Options"><see cref="ExperimentOptions.Name"/>.</param>
+/// <param name="Corpus"><see cref="Experiments.Corpus.Source"/>.</param>
+/// <param name="Texts"><see cref="Experiments.Corpus.Texts"/>.</param>
+/// <param name="Base">The hash of the base that all methods begin with.</param>
+/// <param name="Machine">Torch's kernels differ between processors, and with the number of threads.</param>
+/// <param name="Scenario">Its name.</param>
+/// <param name="Method">Its name.</param>
+/// <param name="Settings"><see cref="Experiments.Method.Settings"/>.</param>
+/// <param name="Seed">From 1.</param>
+internal sealed record RunKey(string Options, string Corpus, string Texts, string Base, string Machine, string Scenario, string Method, string Settings, int Seed);
+
 /// <summary>What was measured after a round; 0 is before the first.</summary>
 internal sealed record RoundResult
 {
-    /// <summary>What the runs have in common: <see cref="ExperimentOptions.Name"/>.</summary>
-    public required string Options { get; init; }
-
-    public required string Corpus { get; init; }
-
-    /// <summary><see cref="Experiments.Corpus.Texts"/>.</summary>
-    public required string Texts { get; init; }
-
-    /// <summary>The hash of the base that all methods begin with: another kind of processor trains another, and what it measured is no pair of this one's.</summary>
-    public required string Base { get; init; }
-
-    public required string Scenario { get; init; }
-
-    public required string Method { get; init; }
-
-    public required int Seed { get; init; }
+    public required RunKey Run { get; init; }
 
     public required int Round { get; init; }
 
-    /// <summary>Bits per byte of each domain's test text, in the corpus's order.</summary>
-    public required double[] Domains { get; init; }
+    /// <summary>Bits per byte of each domain's test text.</summary>
+    public required Dictionary<string, double> Domains { get; init; }
 
-    /// <summary>Bits per byte of the general test text.</summary>
+    /// <summary>Bits per byte of the general test text; NaN of a method that diverged.</summary>
     public required double General { get; init; }
 
     /// <summary>Bytes that all clients sent since the beginning, and those of whole updates.</summary>
@@ -42,12 +39,15 @@ internal sealed record RoundResult
 
     public double UpdateNorm { get; init; }
 
-    /// <summary>How far mean(B) mean(A) is from mean(B A), of its norm, the mean over matrices.</summary>
-    public double CrossTerm { get; init; }
+    /// <summary>How far mean(B) mean(A) is from mean(B A), of its norm, the mean over matrices; null where no factors were averaged.</summary>
+    public double? CrossTerm { get; init; }
 
-    public double AggregationMilliseconds { get; init; }
+    /// <summary>The server's step, with the report's statistics.</summary>
+    public double ServerMilliseconds { get; init; }
 
-    public double Domain => Domains.Average();
+    public double Domain => Domains.Values.Average();
+
+    public bool IsDiverged => double.IsNaN(General);
 }
 
 /// <summary>
@@ -72,7 +72,7 @@ internal sealed class ResultFile : IDisposable
     public ResultFile(string path, bool adds)
     {
         // a file of its own: on Unix a shared lock keeps no second writer out, and an exclusive one keeps readers out
-        _lock = adds ? new FileStream(path + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None) : null;
+        _lock = adds ? Lock(path + ".lock") : null;
         using FileStream? reading = adds ? null : File.Exists(path) ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite) : null;
         _file = adds ? new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite) : null;
         if ((reading ?? _file) is not { } file)
@@ -80,11 +80,15 @@ internal sealed class ResultFile : IDisposable
         byte[] bytes = new byte[file.Length];
         file.ReadExactly(bytes);
         int whole = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
+        var known = new HashSet<(RunKey, int)>();
         foreach ((int i, string line) in Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries).Index())
         {
             try
             {
-                _rows.Add(JsonSerializer.Deserialize<RoundResult>(line, Json)!);
+                RoundResult row = JsonSerializer.Deserialize<RoundResult>(line, Json)!;
+                // files that were put together may have the same round twice
+                if (known.Add((row.Run, row.Round)))
+                    _rows.Add(row);
             }
             catch (JsonException e)
             {
@@ -106,12 +110,21 @@ internal sealed class ResultFile : IDisposable
         _file.Flush();
     }
 
-    public IEnumerable<RoundResult> Of(string options, string corpus, string texts, string weights, string scenario, string method, int seed) =>
-        _rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Base, row.Scenario, row.Method, row.Seed) == (options, corpus, texts, weights, scenario, method, seed));
-
     public void Dispose()
     {
         _file?.Dispose();
         _lock?.Dispose();
+    }
+
+    private static FileStream Lock(string path)
+    {
+        try
+        {
+            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException or PathTooLongException))
+        {
+            throw new IOException($"Another run adds to the results in '{Path.GetDirectoryName(path)}'; one at a time can. ({e.Message})", e);
+        }
     }
 }

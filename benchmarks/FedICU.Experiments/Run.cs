@@ -1,9 +1,10 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.ExceptionServices;
+using System.Security.Cryptography;
+using System.Text;
 using FedICU.TorchSharp;
-using TorchSharp;
-using static TorchSharp.torch;
+using MathNet.Numerics.Statistics;
 
 namespace FedICU.Experiments;
 
@@ -22,19 +23,19 @@ internal sealed class FirstRound : IDisposable
     }
 }
 
-/// <summary>A client's factors are no longer finite.</summary>
-internal sealed class DivergedException : Exception;
+/// <summary>Factors are no longer finite.</summary>
+internal sealed class DivergedException(Exception? cause = null) : Exception(null, cause);
 
 /// <summary>One method on one scenario with one seed, round after round, with a checkpoint after each.</summary>
 internal sealed class Run(
-    Method method, Scenario scenario, int seed, Corpus corpus, Transformer model, string weights, ExperimentOptions options, FirstRound first, ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
+    RunKey key, Method method, Scenario scenario, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first, ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
 {
-    private readonly IReadOnlyList<ExperimentClient> _clients = scenario.Make(corpus, options.Steps, seed);
-    private readonly string _checkpoints = Path.Combine(folder, "checkpoints", options.Name, $"{corpus.Source}-{corpus.Texts}-{weights}-{scenario.Name}-{method.Name}-{seed}");
-    private readonly List<RoundResult> _measured = [.. results.Of(options.Name, corpus.Source, corpus.Texts, weights, scenario.Name, method.Name, seed)];
+    private readonly IReadOnlyList<ExperimentClient> _clients = scenario.Make(corpus, options.Steps, key.Seed);
+    private readonly Checkpoints _checkpoints = new(Path.Combine(folder, "checkpoints", $"{key.Scenario}-{key.Method}-{key.Seed}-{Corpus.Short(SHA256.HashData(Encoding.UTF8.GetBytes($"{key}")))}"));
+    private readonly List<RoundResult> _measured = [.. results.Rows.Where(row => row.Run == key)];
     // of a federation and the centre one, of clients that stay alone one each
-    private readonly List<Adapter> _adapters = [];
-    private readonly Dictionary<int, MemorySink> _momenta = [];
+    private List<Adapter> _adapters = [];
+    private Dictionary<int, MemorySink> _momenta = [];
     private long _sent, _whole;
 
     /// <summary>Runs what of the rounds is not in the results yet. A method whose numbers leave what is finite has NaN in its last line.</summary>
@@ -42,30 +43,30 @@ internal sealed class Run(
     public void Execute(Action tick)
     {
         int done = Resume();
-        Report(0, 0, null);
+        if (_measured.Count == 0)
+            Add(0, first.Bits ??= Measure(), 0, null);
         tick();
-        for (int round = 1; round <= options.Rounds; round++)
+        for (int round = 1; round <= options.Rounds; round++, tick())
         {
-            if (round > done && method.Kind != MethodKind.Base && !_measured.Exists(row => double.IsNaN(row.General)))
+            if (round <= done || method.Kind == MethodKind.Base || _measured[^1].IsDiverged)
+                continue;
+            bool known = _measured.Exists(row => row.Round == round);
+            try
             {
                 (double milliseconds, RoundReport? report) = (0, null);
-                try
-                {
-                    if (method.Kind == MethodKind.Federated)
-                        (milliseconds, report) = Federate(round);
-                    else
-                        Alone(round);
-                    Save(round);
-                }
-                catch (DivergedException)
-                {
-                    _adapters.ForEach(adapter => adapter.Factors.Values.First().fill_(float.NaN));
-                }
-
-                Report(round, milliseconds, report);
+                if (method.Kind == MethodKind.Federated)
+                    (milliseconds, report) = Federate(round);
+                else
+                    Alone(round);
+                _checkpoints.Save(round, _adapters, _momenta);
+                if (!known)
+                    Add(round, Measure(), milliseconds, report);
             }
-
-            tick();
+            catch (DivergedException)
+            {
+                if (!known)
+                    Add(round, [.. Enumerable.Repeat(double.NaN, corpus.Names.Count + 1)], 0, null);
+            }
         }
     }
 
@@ -82,6 +83,8 @@ internal sealed class Run(
             Replace(0, Train(_adapters[0], Pooled(), Chosen(round).Sum(k => _clients[k].Steps), RandomOf(round, -1), Environment.ProcessorCount));
         else
             ForEach(Chosen(round), k => Replace(k, TrainClient(k, _adapters[k], round)));
+        for (int i = 0; method.Balanced && i < _adapters.Count; i++)
+            Replace(i, Server.Balance(_adapters[i]));
     }
 
     private (double Milliseconds, RoundReport Report) Federate(int round)
@@ -111,42 +114,14 @@ internal sealed class Run(
         }
 
         IAggregator aggregator = Aggregator(chosen, trained);
-        var roundOptions = new RoundOptions { Round = round, Statistics = true };
         var time = Stopwatch.StartNew();
-        RoundReport report;
-        Adapter next;
-        // what the updates stand for, where the server works on that itself
-        (ClientUpdate Update, Adapter Adapter)[] whole = !method.Product && method.MeanOver == MeanOver.All ? []
-            : [.. updates.Select(update => (update, Server.MeanOfOne(update, received, global.Model, balance: false)))];
-        if (method.Product)
-        {
-            report = Server.OfProducts(aggregator, received, whole, roundOptions, method.Step, out next);
-        }
-        else
-        {
-            var aggregation = new AggregationRound(global.Model, roundOptions);
-            updates.ForEach(aggregation.Add);
-            var sink = new StateDictSink(received.Factors);
-            report = aggregator.AggregateAsync(aggregation, sink, cancellationToken).GetAwaiter().GetResult().Report;
-            using var mean = new Adapter(sink.StateDict);
-            using Adapter? ofSome = method.MeanOver == MeanOver.All ? null : Server.MeanOfSome(method.MeanOver, received, whole);
-            next = Server.Move(received, ofSome ?? mean, method.Step);
-            if (method.Balanced)
-            {
-                using Adapter moved = next;
-                using var ofServer = new StateDictModel(moved.Factors);
-                next = Server.MeanOfOne(ClientUpdate.FromTensors("server", ofServer.Model), moved, ofServer.Model, balance: true);
-            }
-        }
-
+        RoundReport report = Server.Round(method, aggregator, received, global.Model, updates, new RoundOptions { Round = round, Statistics = true }, out Adapter next, cancellationToken);
         double milliseconds = time.Elapsed.TotalMilliseconds;
         held.ForEach(model => model.Dispose());
-        foreach ((_, Adapter adapter) in whole)
-            adapter.Dispose();
         foreach (int k in chosen)
             trained[k].Dispose();
         Replace(0, next);
-        return (milliseconds, report);
+        return next.IsFinite ? (milliseconds, report) : throw new DivergedException();
 
         static long Bytes(TensorSource model) => model.Tensors.Sum(tensor => tensor.ByteLength);
     }
@@ -163,18 +138,7 @@ internal sealed class Run(
     {
         FedIcuClientOptions mask = FedIcuClientOptions.FromSettings(method.Mask!) with { Round = round };
         if (method.RandomMask)
-        {
-            Random random = RandomOf(round, k + 1000);
-            mask = mask with
-            {
-                ImportanceFunction = (_, _, importances) =>
-                {
-                    foreach (ref double importance in importances)
-                        importance = random.NextDouble();
-                },
-            };
-        }
-
+            mask = mask with { ImportanceFunction = ByLot(RandomOf(round, k + 1000)) };
         bool remembers = mask.Momentum == Compute.MomentumRule.Ema;
         MemorySink? momentum = remembers ? new MemorySink() : null;
         var update = new MemorySink();
@@ -186,6 +150,28 @@ internal sealed class Run(
         }
 
         return update;
+    }
+
+    /// <summary>z-scores of the magnitudes, those of an update and of the received model dealt anew over a tensor's entries: the hard mask sends as many as without, but any.</summary>
+    private static ImportanceFunction ByLot(Random random)
+    {
+        // the update's call comes first, then the received model's
+        var orders = new Dictionary<string, int[]>(StringComparer.Ordinal);
+        return (tensor, magnitudes, importances) =>
+        {
+            double[] all = magnitudes.ToArray();
+            bool ofUpdate = !orders.Remove(tensor, out int[]? order);
+            if (order is null)
+            {
+                orders[tensor] = order = [.. Enumerable.Range(0, all.Length)];
+                random.Shuffle(order);
+            }
+
+            (double mean, double deviation) = ArrayStatistics.MeanStandardDeviation(all);
+            // what does not vary: such an update is never sent, and such a model takes every one that does
+            for (int i = 0; i < all.Length; i++)
+                importances[i] = deviation > 0 ? (all[order[i]] - mean) / deviation : ofUpdate ? -1e9 : -1e6;
+        };
     }
 
     private IAggregator Aggregator(int[] chosen, Adapter[] trained)
@@ -212,38 +198,29 @@ internal sealed class Run(
         return trainable.IsFinite ? trainable.Clone() : throw new DivergedException();
     }
 
-    /// <summary>All clients' texts as one client's.</summary>
+    /// <summary>All clients' texts as one client's, by what each weighs.</summary>
     private ExperimentClient Pooled()
     {
-        (int[] Text, double Share)[] texts = [.. _clients.SelectMany(client => client.Texts.Zip(client.Mixture, (text, share) => (text, share * client.Steps))).Where(pair => pair.Item2 > 0)];
+        (int[] Text, double Share)[] texts = [.. _clients.SelectMany(client => client.Texts.Zip(client.Mixture, (text, share) => (text, share * client.Examples))).Where(pair => pair.Item2 > 0)];
         double total = texts.Sum(text => text.Share);
         return new ExperimentClient("centre", [.. texts.Select(text => text.Text)], [.. texts.Select(text => text.Share / total)], 1, 0);
     }
 
-    private void Report(int round, double milliseconds, RoundReport? report)
+    private void Add(int round, double[] bits, double milliseconds, RoundReport? report)
     {
-        if (_measured.Exists(row => row.Round == round))
-            return;
-        double[] means = round == 0 ? first.Bits ??= Measure() : Measure();
         IEnumerable<TensorClientReport> parts = report?.Tensors.SelectMany(tensor => tensor.Clients) ?? [];
         var row = new RoundResult
         {
-            Options = options.Name,
-            Corpus = corpus.Source,
-            Texts = corpus.Texts,
-            Base = weights,
-            Scenario = scenario.Name,
-            Method = method.Name,
-            Seed = seed,
+            Run = key,
             Round = round,
-            Domains = means[..^1],
-            General = means[^1],
+            Domains = corpus.Names.Zip(bits).ToDictionary(pair => pair.First, pair => pair.Second),
+            General = bits[^1],
             Sent = _sent,
             Whole = _whole,
             Cosine = parts.Select(part => part.Cosine ?? 0).DefaultIfEmpty().Average(),
             UpdateNorm = parts.Select(part => part.UpdateNorm ?? 0).DefaultIfEmpty().Average(),
-            CrossTerm = report?.LoraPairs.Select(pair => pair.CrossTerm).DefaultIfEmpty().Average() ?? 0,
-            AggregationMilliseconds = milliseconds,
+            CrossTerm = report is { LoraPairs.Count: > 0 } ? report.LoraPairs.Average(pair => pair.CrossTerm) : null,
+            ServerMilliseconds = milliseconds,
         };
         results.Add(row);
         _measured.Add(row);
@@ -276,59 +253,21 @@ internal sealed class Run(
     /// <summary>The last round that a checkpoint holds; where there is none, rounds whose figures are known are run once more and not measured.</summary>
     private int Resume()
     {
-        int last = _measured.Count == 0 ? 0 : _measured.Max(row => row.Round);
-        string state = Path.Combine(_checkpoints, $"{last}");
-        int adapters = method.Kind == MethodKind.Local ? _clients.Count : 1;
-        if (last >= options.Rounds && !Directory.Exists(state))
-            return last;
-        if (last == 0 || !Directory.Exists(state))
+        RoundResult? last = _measured.MaxBy(row => row.Round);
+        if (last is { Round: > 0 } && _checkpoints.Has(last.Round))
         {
-            // the same for every method
-            using Adapter start = Adapter.Random(RandomOf(0, -3));
-            for (int i = 0; i < adapters; i++)
-                _adapters.Add(start.Clone());
-            return 0;
+            (_adapters, _momenta) = _checkpoints.Load(last.Round);
+            (_sent, _whole) = (last.Sent, last.Whole);
+            return last.Round;
         }
 
-        RoundResult row = _measured.Single(row => row.Round == last);
-        (_sent, _whole) = (row.Sent, row.Whole);
-        for (int i = 0; i < adapters; i++)
-            _adapters.Add(Adapter.Load(AdapterFile(state, i)));
-        for (int k = 0; k < _clients.Count; k++)
-        {
-            if (!File.Exists(MomentumFile(state, k)))
-                continue;
-            using TensorSource source = TensorSource.Open(MomentumFile(state, k));
-            source.SaveTo(_momenta[k] = new MemorySink());
-        }
-
-        return last;
+        if (last is not null && last.Round >= options.Rounds)
+            return last.Round;
+        // the same for every method
+        using Adapter start = Adapter.Random(RandomOf(0, -3));
+        _adapters = [.. Enumerable.Range(0, method.Kind == MethodKind.Local ? _clients.Count : 1).Select(_ => start.Clone())];
+        return 0;
     }
-
-    /// <summary>The state of the round before stays until this one's figures are written too.</summary>
-    private void Save(int round)
-    {
-        string state = Path.Combine(_checkpoints, $"{round}"), unfinished = state + ".tmp";
-        Remove(unfinished);
-        Directory.CreateDirectory(unfinished);
-        foreach ((int i, Adapter adapter) in _adapters.Index())
-            adapter.Save(AdapterFile(unfinished, i));
-        foreach ((int k, MemorySink momentum) in _momenta)
-            momentum.Model.SaveTo(TensorSink.ToFile(MomentumFile(unfinished, k)));
-        Remove(state);
-        Directory.Move(unfinished, state);
-        Remove(Path.Combine(_checkpoints, $"{round - 2}"));
-
-        static void Remove(string path)
-        {
-            if (Directory.Exists(path))
-                Directory.Delete(path, recursive: true);
-        }
-    }
-
-    private static string AdapterFile(string state, int index) => Path.Combine(state, $"{index}.safetensors");
-
-    private static string MomentumFile(string state, int client) => Path.Combine(state, $"momentum-{client}.safetensors");
 
     private void Replace(int index, Adapter next)
     {
@@ -337,7 +276,7 @@ internal sealed class Run(
     }
 
     /// <summary>Each client has its own numbers in each round, the same for every method.</summary>
-    private Random RandomOf(int round, int client) => new(unchecked(seed * 1_000_003 + round * 1009 + client));
+    private Random RandomOf(int round, int client) => new(unchecked(key.Seed * 1_000_003 + round * 1009 + client));
 
     private void ForEach(IEnumerable<int> items, Action<int> body)
     {

@@ -1,3 +1,5 @@
+using FederatedLanguages;
+
 namespace FedICU.Experiments;
 
 /// <summary>Who takes part: how many clients, what they hold, how much, how long they train.</summary>
@@ -25,20 +27,28 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
     ];
 
     /// <summary>The clients of a seed.</summary>
+    /// <exception cref="NoTextException">A client's part of a text is too small.</exception>
     public IReadOnlyList<ExperimentClient> Make(Corpus corpus, int steps, int seed)
     {
         int domains = corpus.Names.Count, clients = ClientsOfDomain * domains;
         var random = new Random(seed);
+        // whose turn it is to have less
+        int[] turns = [.. Enumerable.Range(0, clients)];
+        if (UnequalSizes || UnequalSteps)
+            random.Shuffle(turns);
         return [.. Enumerable.Range(0, clients).Select(k =>
         {
             double[] mixture = Dirichlet is { } alpha
                 ? MathNet.Numerics.Distributions.Dirichlet.Sample(random, [.. Enumerable.Repeat(alpha, domains)])
                 : [.. Enumerable.Range(0, domains).Select(domain => domain == k % domains ? 1.0 : 0)];
-            double part = UnequalSizes ? Math.Pow(2, -(k % 4)) : 1;
+            double part = UnequalSizes ? Math.Pow(2, -(turns[k] % 4)) : 1;
             // clients of one domain have parts of it that do not overlap
             (int index, int sharing) = Dirichlet is null ? (k / domains, ClientsOfDomain) : (k, clients);
             int[][] texts = [.. corpus.Train.Select(text => text[(int)((long)text.Length * index / sharing)..(int)(text.Length * (index + part) / sharing)])];
-            int own = UnequalSteps ? (int)(steps * Math.Pow(2, k % 3 - 1)) : steps;
+            int small = Array.FindIndex(texts, text => text.Length < Transformer.Context + 2);
+            if (small >= 0 && mixture[small] > 0)
+                throw new NoTextException($"The domain '{corpus.Names[small]}' is too small for the scenario {Name}: client {k} has {texts[small].Length} tokens of it; at least {Transformer.Context + 2} were expected.");
+            int own = UnequalSteps ? (int)(steps * Math.Pow(2, turns[k] % 3 - 1)) : steps;
             return new ExperimentClient($"client-{k}", texts, mixture, part, Math.Max(1, own));
         })];
     }

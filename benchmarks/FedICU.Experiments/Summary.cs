@@ -4,8 +4,11 @@ using System.Text;
 namespace FedICU.Experiments;
 
 /// <summary>A method's figures after the last round, a number for each seed.</summary>
-internal sealed record MethodSummary(Method Method, double[] Domain, double[] General, double[] Worst, double[] SentShare, double[] SentBytes)
+internal sealed record MethodSummary(Method Method, Dictionary<string, double>[] Domains, double[] General, double[] SentShare, double[] SentBytes)
 {
+    /// <summary>The mean of the domains.</summary>
+    public double[] Domain { get; } = [.. Domains.Select(bits => bits.Values.Average())];
+
     public bool IsFederated => Method.Kind == MethodKind.Federated;
 
     /// <summary>The standard deviation; NaN of a single one.</summary>
@@ -22,22 +25,21 @@ internal sealed class Summary
     public Summary(IEnumerable<RoundResult> rows, ExperimentOptions options, string corpus, string texts, Scenario scenario)
     {
         (_options, Corpus, Scenario) = (options, corpus, scenario);
-        List<RoundResult> all = [.. rows.Where(row => (row.Options, row.Corpus, row.Texts, row.Scenario) == (options.Name, corpus, texts, scenario.Name) && row.Round <= options.Rounds)];
-        // of a seed that several machines ran the base of which most is known
-        var bases = all.GroupBy(row => row.Seed).ToDictionary(rowsOf => rowsOf.Key, rowsOf => rowsOf.GroupBy(row => row.Base).MaxBy(ofBase => ofBase.Count())!.Key);
-        all.RemoveAll(row => row.Base != bases[row.Seed]);
-        var last = Method.All.Select(method => (Method: method, Rows: all.FindAll(row => row.Method == method.Name && (row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds) || double.IsNaN(row.General)))))
+        List<RoundResult> all = [.. rows.Where(row => (row.Run.Options, row.Run.Corpus, row.Run.Texts, row.Run.Scenario) == (options.Name, corpus, texts, scenario.Name) && row.Round <= options.Rounds)];
+        // of a seed that several machines ran, the one of which most is known
+        var bases = all.GroupBy(row => row.Run.Seed).ToDictionary(rowsOf => rowsOf.Key, rowsOf => rowsOf.GroupBy(BaseOf).MaxBy(ofBase => ofBase.Count())!.Key);
+        all.RemoveAll(row => BaseOf(row) != bases[row.Run.Seed]);
+        var last = Method.All.Select(method => (Method: method, Rows: all.FindAll(row => IsOf(row, method) && (row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds) || row.IsDiverged))))
             .Where(method => method.Rows.Count > 0).ToList();
-        _seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];
-        _rows = all.FindAll(row => _seeds.Contains(row.Seed));
+        _seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Run.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];
+        _rows = all.FindAll(row => _seeds.Contains(row.Run.Seed));
         if (_seeds.Length == 0)
             return;
         foreach ((Method method, List<RoundResult> measured) in last)
         {
-            RoundResult[] ends = [.. _seeds.Select(seed => measured.Find(row => row.Seed == seed)!)];
+            RoundResult[] ends = [.. _seeds.Select(seed => measured.Find(row => row.Run.Seed == seed)!)];
             Methods.Add(new MethodSummary(
-                method, [.. ends.Select(row => row.Domain)], [.. ends.Select(row => row.General)], [.. ends.Select(row => row.Domains.Max())], [.. ends.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)],
-                [.. ends.Select(row => (double)row.Sent)]));
+                method, [.. ends.Select(row => row.Domains)], [.. ends.Select(row => row.General)], [.. ends.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. ends.Select(row => (double)row.Sent)]));
         }
     }
 
@@ -48,7 +50,7 @@ internal sealed class Summary
     public List<MethodSummary> Methods { get; } = [];
 
     /// <summary>The base, which is a step of 0, and FedAvg by its server steps.</summary>
-    public IEnumerable<MethodSummary> Dial => Methods.Where(summary => summary.Method is { Kind: MethodKind.Base } or { Group: "averages", Mu: 0, Uniform: false }).OrderBy(StepOf);
+    public IEnumerable<MethodSummary> Dial => Methods.Where(summary => summary.Method is { Kind: MethodKind.Base } or { IsOnDial: true }).OrderBy(StepOf);
 
     /// <summary>Those that are compared: what a server's text was used for has had more than the others.</summary>
     public IEnumerable<MethodSummary> Federated => Methods.Where(summary => summary.IsFederated && !summary.Method.Validated);
@@ -56,8 +58,8 @@ internal sealed class Summary
     public MethodSummary? Find(string method) => Methods.Find(summary => summary.Method.Name == method);
 
     /// <summary>The domains' bits per byte after each round, the mean over seeds.</summary>
-    public List<(int Round, double Bits)> Curve(string method) =>
-        [.. _rows.Where(row => row.Method == method).GroupBy(row => row.Round).OrderBy(group => group.Key).Select(group => (group.Key, group.Average(row => row.Domain)))];
+    public List<(int Round, double Bits)> Curve(string method) => Find(method) is not { } found ? []
+        : [.. _rows.Where(row => IsOf(row, found.Method)).GroupBy(row => row.Round).OrderBy(group => group.Key).Select(group => (group.Key, group.Average(row => row.Domain)))];
 
     /// <summary>The methods that none beats: at least as good in all figures and better in one, where less is better.</summary>
     public static List<MethodSummary> Front(IReadOnlyCollection<MethodSummary> methods, params Func<MethodSummary, double>[] figures) =>
@@ -67,7 +69,8 @@ internal sealed class Summary
     {
         var text = new StringBuilder();
         MethodSummary? start = Find("base"), central = Find("central"), plain = Find("fedavg");
-        List<MethodSummary> front = Front([.. Federated], summary => summary.Domain.Average(), summary => summary.General.Average(), summary => summary.SentBytes.Average());
+        // as the table rounds them: what it does not show wins nothing
+        List<MethodSummary> front = Front([.. Federated], summary => Math.Round(summary.Domain.Average(), 3), summary => Math.Round(summary.General.Average(), 3), summary => Math.Round(summary.SentShare.Average(), 2));
         text.AppendLine(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, seeds {string.Join(", ", _seeds)}; {_options.Name}").AppendLine();
         text.AppendLine("| method | | domains | general | worst | of central's gain | forgotten | sent | to fedavg | to the dial | front |");
         text.AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
@@ -79,7 +82,7 @@ internal sealed class Summary
             string toPlain = plain is null || summary == plain || !summary.IsFederated ? "" : Paired(summary.Domain.Zip(plain.Domain, (own, other) => own - other));
             string toDial = summary.IsFederated && !Dial.Contains(summary) ? Paired(_seeds.Select((_, i) => ToDial(summary, i))) : "";
             text.AppendLine(CultureInfo.InvariantCulture,
-                $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Worst.Average():0.000} | {gain} | {forgotten} | {sent} | {toPlain} | {toDial} | {(front.Contains(summary) ? "*" : "")} |");
+                $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Domains.Average(bits => bits.Values.Max()):0.000} | {gain} | {forgotten} | {sent} | {toPlain} | {toDial} | {(front.Contains(summary) ? "*" : "")} |");
         }
 
         return text.ToString();
@@ -87,21 +90,36 @@ internal sealed class Summary
         static string WithSpread(double[] values) => values.Length < 2 ? $"{values[0]:0.000}" : $"{values.Average():0.000} ± {MethodSummary.Spread(values):0.000}";
     }
 
-    /// <summary>What reports say of the rounds, means over seeds.</summary>
+    /// <summary>The domains one by one, means over seeds.</summary>
+    public string ByDomain()
+    {
+        var text = new StringBuilder();
+        string[] domains = [.. Methods[0].Domains[0].Keys];
+        text.AppendLine(CultureInfo.InvariantCulture, $"| method | {string.Join(" | ", domains)} |").AppendLine(CultureInfo.InvariantCulture, $"|---|{string.Concat(Enumerable.Repeat("--:|", domains.Length))}");
+        foreach (MethodSummary summary in Methods)
+            text.AppendLine(CultureInfo.InvariantCulture, $"| {summary.Method.Name} | {string.Join(" | ", domains.Select(domain => $"{summary.Domains.Average(bits => bits[domain]):0.000}"))} |");
+        return text.ToString();
+    }
+
+    /// <summary>What reports say of the rounds, means over seeds: of factors, or of the products where the server works on those.</summary>
     public string Statistics()
     {
         var text = new StringBuilder();
-        text.AppendLine("| method | cosine to the mean, first round | last | norm of a tensor's update, first | last | cross-term, last | aggregation, ms |");
+        text.AppendLine("| method | cosine to the mean, first round | last | norm of a tensor's update, first | last | cross-term, last | server's step with these figures, least ms |");
         text.AppendLine("|---|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods.Where(summary => summary.IsFederated))
         {
-            List<RoundResult> rows = _rows.FindAll(row => row.Method == summary.Method.Name && row.Round > 0), first = rows.FindAll(row => row.Round == 1), last = rows.FindAll(row => row.Round == rows.Max(other => other.Round));
-            text.AppendLine(CultureInfo.InvariantCulture,
-                $"| {summary.Method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {rows.Select(row => row.AggregationMilliseconds).Order().ElementAt(rows.Count / 2):0.0} |");
+            List<RoundResult> rows = _rows.FindAll(row => IsOf(row, summary.Method) && row.Round > 0 && !row.IsDiverged), first = rows.FindAll(row => row.Round == 1), last = rows.FindAll(row => row.Round == rows.Max(other => other.Round));
+            if (rows.Count > 0)
+                text.AppendLine(CultureInfo.InvariantCulture, $"| {summary.Method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {rows.Min(row => row.ServerMilliseconds):0.0} |");
         }
 
         return text.ToString();
     }
+
+    private static (string, string) BaseOf(RoundResult row) => (row.Run.Base, row.Run.Machine);
+
+    private static bool IsOf(RoundResult row, Method method) => (row.Run.Method, row.Run.Settings) == (method.Name, method.Definition);
 
     private static double StepOf(MethodSummary summary) => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step;
 

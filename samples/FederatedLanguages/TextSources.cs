@@ -80,8 +80,12 @@ internal static class TextSources
         var domains = new List<DomainText>();
         foreach (string path in Directory.GetDirectories(folder).Order(StringComparer.Ordinal))
         {
-            if (ReadText(path, "train") is { } train && ReadText(path, "test") is { } test)
-                domains.Add(Checked(new DomainText(Path.GetFileName(path), train, test.AsSpan(0, Math.Min(test.Length, testBytes)).ToArray())));
+            (byte[]? train, byte[]? test) = (ReadText(path, "train"), ReadText(path, "test"));
+            if (train is null && test is null)
+                continue;
+            if (train is null || test is null)
+                throw new NoTextException($"The folder '{path}' of --data has {(train is null ? "test" : "train")}.txt but no {(train is null ? "train" : "test")}.txt (or .txt.gz).");
+            domains.Add(Checked(new DomainText(Path.GetFileName(path), train, test.AsSpan(0, Math.Min(test.Length, testBytes)).ToArray())));
         }
 
         foreach (string path in Directory.GetFiles(folder, "*.txt").Order(StringComparer.Ordinal))
