@@ -80,7 +80,7 @@ internal static class Program
                 Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), texts, parsed.GetValue(seeds), chosen, which);
                 return 0;
             }
-            catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException or PlatformNotSupportedException)
+            catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
             {
                 Console.Error.WriteLine(e.Message);
                 return 1;

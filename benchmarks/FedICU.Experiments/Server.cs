@@ -20,29 +20,22 @@ internal static class Server
     public static RoundReport Round(
         Method method, IAggregator aggregator, Adapter received, TensorSource global, IReadOnlyList<ClientUpdate> updates, RoundOptions options, out Adapter next, CancellationToken cancellationToken)
     {
-        try
+        if (method.Product)
+            return OfProducts(aggregator, received, global, updates, options, method.Step, out next, cancellationToken);
+        using Adapter mean = Aggregate(aggregator, received, global, updates, options, out RoundReport report, cancellationToken);
+        using Adapter? ofSome = method.MeanOver == MeanOver.All ? null : MeanOfSome(method.MeanOver, received, global, updates);
+        next = Move(received, ofSome ?? mean, method.Step);
+        if (method.Balanced)
         {
-            if (method.Product)
-                return OfProducts(aggregator, received, global, updates, options, method.Step, out next, cancellationToken);
-            using Adapter mean = Aggregate(aggregator, received, global, updates, options, out RoundReport report, cancellationToken);
-            using Adapter? ofSome = method.MeanOver == MeanOver.All ? null : MeanOfSome(method.MeanOver, received, global, updates);
-            next = Move(received, ofSome ?? mean, method.Step);
-            if (method.Balanced)
-            {
-                using Adapter moved = next;
-                next = Balance(moved);
-            }
+            using Adapter moved = next;
+            next = Balance(moved);
+        }
 
-            return report;
-        }
-        catch (FedIcuException e)
-        {
-            // the inputs are this program's own, and finite
-            throw new DivergedException(e);
-        }
+        return report;
     }
 
     /// <summary>Factors of the same products, which they share evenly.</summary>
+    /// <exception cref="DivergedException">They do not fit the factors' type.</exception>
     public static Adapter Balance(Adapter adapter)
     {
         using var model = new StateDictModel(adapter.Factors);
@@ -56,7 +49,16 @@ internal static class Server
         foreach (ClientUpdate update in updates)
             round.Add(update);
         var sink = new StateDictSink(like.Factors);
-        report = aggregator.AggregateAsync(round, sink, cancellationToken).GetAwaiter().GetResult().Report;
+        try
+        {
+            report = aggregator.AggregateAsync(round, sink, cancellationToken).GetAwaiter().GetResult().Report;
+        }
+        catch (FedIcuException e)
+        {
+            // the inputs are this program's own, and finite
+            throw new DivergedException(e);
+        }
+
         return new Adapter(sink.StateDict);
     }
 
