@@ -45,6 +45,9 @@ internal sealed record RoundResult
     /// <summary>The server's step, with the report's statistics.</summary>
     public double ServerMilliseconds { get; init; }
 
+    /// <summary>Of the entries that masks chose, those that the same client's mask before had too; null without masks, in the first round and the first after a stop.</summary>
+    public double? SentAgain { get; init; }
+
     public double Domain => Domains.Values.Average();
 
     public bool IsDiverged => double.IsNaN(General);

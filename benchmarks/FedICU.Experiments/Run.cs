@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Numerics;
 using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -36,7 +37,10 @@ internal sealed class Run(
     // of a federation and the centre one, of clients that stay alone one each
     private List<Adapter> _adapters = [];
     private Dictionary<int, MemorySink> _momenta = [];
+    private readonly Dictionary<(int Client, string Mask), byte[]> _masks = [];
     private long _sent, _whole;
+    // of a round: the entries that masks chose, and those of them that the client's mask before had too
+    private long _chosen, _again;
 
     /// <summary>Runs what of the rounds is not in the results yet. A method whose numbers leave what is finite has NaN in its last line.</summary>
     /// <param name="tick">Called after each round.</param>
@@ -96,6 +100,7 @@ internal sealed class Run(
         using var global = new StateDictModel(received.Factors);
         var held = new List<IDisposable>();
         var updates = new List<ClientUpdate>();
+        _chosen = _again = 0;
         foreach (int k in chosen)
         {
             var local = new StateDictModel(trained[k].Factors);
@@ -136,17 +141,30 @@ internal sealed class Run(
 
     private MemorySink Masked(int k, int round, TensorSource received, TensorSource trained)
     {
-        FedIcuClientOptions mask = FedIcuClientOptions.FromSettings(method.Mask!) with { Round = round };
+        FedIcuClientOptions rule = FedIcuClientOptions.FromSettings(method.Mask!) with { Round = round };
         if (method.RandomMask)
-            mask = mask with { ImportanceFunction = ByLot(RandomOf(round, k + 1000)) };
-        bool remembers = mask.Momentum == Compute.MomentumRule.Ema;
+            rule = rule with { ImportanceFunction = ByLot(RandomOf(round, k + 1000)) };
+        bool remembers = rule.Momentum == Compute.MomentumRule.Ema;
         MemorySink? momentum = remembers ? new MemorySink() : null;
         var update = new MemorySink();
-        new FedIcuClient(mask).CreateUpdate(received, trained, update, remembers ? _momenta.GetValueOrDefault(k)?.Model : null, momentum);
+        new FedIcuClient(rule).CreateUpdate(received, trained, update, remembers ? _momenta.GetValueOrDefault(k)?.Model : null, momentum);
         if (momentum is not null)
         {
             _momenta.GetValueOrDefault(k)?.Dispose();
             _momenta[k] = momentum;
+        }
+
+        foreach (TensorInfo mask in update.Model.Tensors.Where(tensor => tensor.Name.EndsWith("#mask", StringComparison.Ordinal)))
+        {
+            byte[] bits = new byte[mask.ByteLength];
+            update.Model.Read(mask, 0, bits);
+            if (_masks.TryGetValue((k, mask.Name), out byte[]? before))
+            {
+                _chosen += bits.Sum(of => BitOperations.PopCount(of));
+                _again += bits.Zip(before, (of, old) => BitOperations.PopCount((uint)(of & old))).Sum();
+            }
+
+            _masks[(k, mask.Name)] = bits;
         }
 
         return update;
@@ -221,6 +239,7 @@ internal sealed class Run(
             UpdateNorm = parts.Select(part => part.UpdateNorm ?? 0).DefaultIfEmpty().Average(),
             CrossTerm = report is { LoraPairs.Count: > 0 } ? report.LoraPairs.Average(pair => pair.CrossTerm) : null,
             ServerMilliseconds = milliseconds,
+            SentAgain = report is not null && _chosen > 0 ? _again / (double)_chosen : null,
         };
         results.Add(row);
         _measured.Add(row);

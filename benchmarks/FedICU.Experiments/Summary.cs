@@ -105,13 +105,13 @@ internal sealed class Summary
     public string Statistics()
     {
         var text = new StringBuilder();
-        text.AppendLine("| method | cosine to the mean, first round | last | norm of a tensor's update, first | last | cross-term, last | server's step with these figures, least ms |");
-        text.AppendLine("|---|--:|--:|--:|--:|--:|--:|");
+        text.AppendLine("| method | cosine to the mean, first round | last | norm of a tensor's update, first | last | cross-term, last | sent before too, last | server's step with these figures, least ms |");
+        text.AppendLine("|---|--:|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods.Where(summary => summary.IsFederated))
         {
             List<RoundResult> rows = _rows.FindAll(row => IsOf(row, summary.Method) && row.Round > 0 && !row.IsDiverged), first = rows.FindAll(row => row.Round == 1), last = rows.FindAll(row => row.Round == rows.Max(other => other.Round));
             if (rows.Count > 0)
-                text.AppendLine(CultureInfo.InvariantCulture, $"| {summary.Method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {rows.Min(row => row.ServerMilliseconds):0.0} |");
+                text.AppendLine(CultureInfo.InvariantCulture, $"| {summary.Method.Name} | {first.Average(row => row.Cosine):0.00} | {last.Average(row => row.Cosine):0.00} | {first.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.UpdateNorm):0.00} | {last.Average(row => row.CrossTerm):0.00} | {last.Average(row => row.SentAgain):P0} | {rows.Min(row => row.ServerMilliseconds):0.0} |");
         }
 
         return text.ToString();
