@@ -29,7 +29,7 @@ internal enum MeanOver
 /// <param name="Does">What it does, for the table.</param>
 internal sealed record Method(string Name, string Does)
 {
-    private static readonly Dictionary<string, string> Paper = new() { ["preset"] = "paper" }, Coherent = new() { ["preset"] = "coherent" };
+    private static readonly Dictionary<string, string> Paper = new() { ["preset"] = "paper" }, Coherent = new() { ["target"] = "delta", ["tau"] = "inf", ["coherence"] = "0.5" }, Now = new() { ["momentum"] = "none" };
 
     public MethodKind Kind { get; init; } = MethodKind.Federated;
 
@@ -87,34 +87,34 @@ internal sealed record Method(string Name, string Does)
         new("mask", "mask alone, literal") { Mask = Paper },
         Split("axis", "rows"), Split("axis", "tensor"), Split("granularity", "model"), Split("tau", "0.05"), Split("tau", "0.5"), Split("tau", "inf"), Split("weights", "relu"), Split("target", "delta"),
         Split("weights", "raw"), Split("similarity", "pairwise-self"), Split("similarity", "mean"), Split("similarity", "previous"),
-        new("mask-now", "hard mask of the round's update, no momentum") { Mask = Coherent },
-        .. from step in (double[])[1.3, 1.6] select new Method($"mask-now-{step}", $"hard mask of the round's update, server step {step}") { Mask = Coherent, Step = step },
-        new("mask-senders", "hard mask of the round's update, an entry's mean over those that sent it") { Mask = Coherent, MeanOver = MeanOver.Senders },
-        new("mask-agreeing", "hard mask of the round's update, an entry's mean over those that agree in its sign") { Mask = Coherent, MeanOver = MeanOver.Agreeing },
+        new("mask-now", "hard mask of the round's update, no momentum") { Mask = Now },
+        .. from step in (double[])[1.3, 1.6] select new Method($"mask-now-{step}", $"hard mask of the round's update, server step {step}") { Mask = Now, Step = step },
+        new("mask-senders", "hard mask of the round's update, an entry's mean over those that sent it") { Mask = Now, MeanOver = MeanOver.Senders },
+        new("mask-agreeing", "hard mask of the round's update, an entry's mean over those that agree in its sign") { Mask = Now, MeanOver = MeanOver.Agreeing },
         new("agreeing", "whole updates, an entry's mean over those that agree in its sign") { MeanOver = MeanOver.Agreeing },
         new("mask-soft", "soft mask, beta 0.9") { Mask = new() { ["mask"] = "soft" } },
         .. from top in (double[])[0.5, 0.1, 0.03] select new Method($"mask-top-{top}", $"mask of the {top:P0} most important of the round's update") { Mask = Top(top) },
         .. from beta in (double[])[0.3, 0.6] select new Method($"mask-beta-{beta}", $"hard mask, beta {beta}") { Mask = new() { ["beta"] = $"{beta}" } },
-        new("mask-soft-now", "soft mask of the round's update, no momentum") { Mask = new(Coherent) { ["mask"] = "soft" } },
-        .. from importance in (string[])["minmax", "rank"] select new Method($"mask-{importance}", $"hard mask of the round's update, importance {importance}") { Mask = new(Coherent) { ["importance"] = importance } },
-        new("mask-random", "as many entries as mask-now, by lot") { Mask = Coherent, RandomMask = true },
+        new("mask-soft-now", "soft mask of the round's update, no momentum") { Mask = new(Now) { ["mask"] = "soft" } },
+        .. from importance in (string[])["minmax", "rank"] select new Method($"mask-{importance}", $"hard mask of the round's update, importance {importance}") { Mask = new(Now) { ["importance"] = importance } },
+        new("mask-random", "as many entries as mask-now, by lot") { Mask = Now, RandomMask = true },
         .. from top in (double[])[0.5, 0.1] select new Method($"mask-random-{top}", $"mask of {top:P0} by lot") { Mask = Top(top), RandomMask = true },
-        new("split-mask-now", "split, tau inf, and hard mask of the round's update") { Strategy = "fedicu", Settings = new() { ["tau"] = "inf" }, Mask = Coherent },
+        new("split-mask-now", "split, tau inf, and hard mask of the round's update") { Strategy = "fedicu", Settings = new() { ["tau"] = "inf" }, Mask = Now },
         new("coherent", "coherent split of the updates") { Strategy = "fedicu", Settings = Coherent },
         .. from g in (double[])[0.25, 0.75] select new Method($"coherent-{g}", $"coherent split, coherence {g}") { Strategy = "fedicu", Settings = new(Coherent) { ["coherence"] = $"{g}" } },
         new("coherent-tensor", "coherent split, a length for each tensor") { Strategy = "fedicu", Settings = new(Coherent) { ["axis"] = "tensor" } },
-        new("coherent-mask", "coherent split and mask") { Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
+        new("coherent-mask", "coherent split and mask") { Strategy = "fedicu", Settings = Coherent, Mask = Now },
         new("validated", "split of the updates, weights by a loss at the server") { Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true },
         new("balanced", "FedAvg, balanced factors") { Balanced = true },
         new("balanced-1.3", "FedAvg, server step 1.3, balanced factors") { Balanced = true, Step = 1.3 },
-        new("balanced-mask", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent },
-        new("balanced-mask-1.6", "FedAvg, server step 1.6, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Coherent, Step = 1.6 },
+        new("balanced-mask", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now },
+        new("balanced-mask-1.6", "FedAvg, server step 1.6, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now, Step = 1.6 },
         new("balanced-fedicu", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
         new("balanced-coherent", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
-        new("balanced-coherent-mask", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Coherent },
+        new("balanced-coherent-mask", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Now },
         new("products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
         new("products-1.3", "FedAvg of the products, server step 1.3") { Product = true, Step = 1.3 },
-        new("products-mask", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Coherent },
+        new("products-mask", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Now },
         new("coherent-products", "coherent split of what clients changed of the products") { Product = true, Strategy = "fedicu", Settings = Coherent },
     ];
 
@@ -145,7 +145,7 @@ internal sealed record Method(string Name, string Does)
             string.Join(' ', [what, .. settings.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}")]);
     }
 
-    private static Dictionary<string, string> Top(double ratio) => new(Coherent) { ["mask"] = $"top={ratio}" };
+    private static Dictionary<string, string> Top(double ratio) => new(Now) { ["mask"] = $"top={ratio}" };
 
     private static Method Split(string name, string value) =>
         new($"split-{name}-{value}", $"split, {name} {value}") { Strategy = "fedicu", Settings = new(Paper) { [name] = value } };

@@ -47,7 +47,7 @@ public static class AggregatorCatalog
     private static (Action, Func<IAggregator>, bool) FedIcu(Settings settings)
     {
         (FedIcuOptions defaults, bool balance) = settings.Choice("preset", (new FedIcuOptions(), false),
-            ("paper", (FedIcuOptions.Paper, false)), ("coherent", (FedIcuOptions.Coherent, false)), ("balanced", (FedIcuOptions.Coherent, true)));
+            ("paper", (FedIcuOptions.Paper, false)), ("balanced", (FedIcuOptions.Balanced, true)));
         var options = defaults with
         {
             Tau = settings.Number("tau", defaults.Tau),

@@ -74,17 +74,19 @@ internal sealed class AlgorithmSnippets : SnippetFixture
     }
 
     [Test]
-    public async Task Coherent()
+    public async Task Balanced()
     {
         using var global = new MemoryModel { { "w", [2, 2], new double[] { 1, 0, 0, 2 } } };
-        AggregationRound round = Balanced(global);
+
+        #region balanced
+        var client = new FedIcuClient(FedIcuClientOptions.Balanced);
+        var server = new FedIcuAggregator(FedIcuOptions.Balanced);
+        var round = new AggregationRound(global) { Options = new RoundOptions { BalanceLora = true } };
+        #endregion
+
+        Assert.That((server.Options, round.Options), Is.EqualTo((FedIcuOptions.Balanced, AggregatorCatalog.Create("fedicu", [new("preset", "balanced")]).Options)));
         foreach ((int k, double[] values) in new double[][] { [2, 0, 0, 2], [1, 1, 1, 2], [-1, 0, 0, 3] }.Index())
             round.Add(ClientUpdate.FromTensors($"{k}", new MemoryModel { { "w", [2, 2], values } }));
-
-        #region coherent
-        var client = new FedIcuClient(FedIcuClientOptions.Coherent);
-        var server = new FedIcuAggregator(FedIcuOptions.Coherent);
-        #endregion
 
         using var next = new MemorySink();
         await server.AggregateAsync(round, next);
@@ -94,16 +96,5 @@ internal sealed class AlgorithmSnippets : SnippetFixture
         using var sent = new MemorySink();
         client.CreateUpdate(global, trained, sent, dense: true);
         Assert.That(sent.Model.ToArray<double>("w"), Is.EqualTo(new[] { 1, 0.5, 0, 2 }));
-    }
-
-    private static AggregationRound Balanced(TensorSource global)
-    {
-        #region balanced
-        var round = new AggregationRound(global) { Options = new RoundOptions { BalanceLora = true } };
-        var server = new FedIcuAggregator(FedIcuOptions.Coherent);
-        #endregion
-
-        Assert.That((server.Options, round.Options), Is.EqualTo((FedIcuOptions.Coherent, AggregatorCatalog.Create("fedicu", [new("preset", "balanced")]).Options)));
-        return round;
     }
 }

@@ -68,15 +68,15 @@ internal sealed class OptionsTests
     public void PresetsAreWhatTheOthersChange()
     {
         Assert.That(Server("preset=paper"), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Target = SplitTarget.Parameters, Coherence = 0 }));
-        Assert.That(Server("preset=coherent"), Is.EqualTo(new FedIcuOptions { Tau = double.PositiveInfinity, Target = SplitTarget.Delta, Coherence = 0.5 }));
-        Assert.That(Server("axis=tensor", "preset=coherent", "tau=0.5"), Is.EqualTo(FedIcuOptions.Coherent with { Axis = NormAxis.Tensor, Tau = 0.5 }));
+        Assert.That(Server("preset=balanced"), Is.EqualTo(new FedIcuOptions { Tau = double.PositiveInfinity, Target = SplitTarget.Delta, Coherence = 0.5 }));
+        Assert.That(Server("axis=tensor", "preset=balanced", "tau=0.5"), Is.EqualTo(FedIcuOptions.Balanced with { Axis = NormAxis.Tensor, Tau = 0.5 }));
         Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.Ema, Beta = 0.9, Mask = MaskRule.Hard }));
-        Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=coherent")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.None, Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
-        Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message, Does.Contain("Option 'preset' is 'best'; paper or coherent or balanced was expected."));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=balanced")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.None, Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
+        Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message, Does.Contain("Option 'preset' is 'best'; paper or balanced was expected."));
         ConfiguredRound balanced = AggregatorCatalog.Create("fedicu", Settings("preset=balanced"));
-        Assert.That((((FedIcuAggregator)balanced.Aggregator).Options, balanced.Options), Is.EqualTo((FedIcuOptions.Coherent, new RoundOptions { BalanceLora = true })));
+        Assert.That((((FedIcuAggregator)balanced.Aggregator).Options, balanced.Options), Is.EqualTo((FedIcuOptions.Balanced, new RoundOptions { BalanceLora = true })));
         Assert.That(AggregatorCatalog.Create("fedicu", Settings("preset=balanced", "balance=false")).Options.BalanceLora, Is.False);
-        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=balanced")), Is.EqualTo(FedIcuClientOptions.Coherent));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=balanced")), Is.EqualTo(FedIcuClientOptions.Balanced));
 
         static FedIcuOptions Server(params string[] settings) => ((FedIcuAggregator)AggregatorCatalog.Create("fedicu", Settings(settings)).Aggregator).Options;
     }

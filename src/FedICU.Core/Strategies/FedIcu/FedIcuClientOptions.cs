@@ -51,8 +51,8 @@ public sealed record FedIcuClientOptions
     /// <summary>The literal reading of the paper, whatever the defaults are or become (<c>preset=paper</c>): a hard mask of z-scores, of a momentum.</summary>
     public static FedIcuClientOptions Paper { get; } = new() { Momentum = MomentumRule.Ema, Beta = 0.9, Importance = ImportanceRule.ZScore, Mask = MaskRule.Hard, Fill = MaskFill.Global };
 
-    /// <summary>Ours, not the paper's (<c>preset=coherent</c>, and <c>balanced</c>, which differ at the server alone): the same mask of this round's update alone, so that a client keeps nothing between rounds.</summary>
-    public static FedIcuClientOptions Coherent { get; } = Paper with { Momentum = MomentumRule.None };
+    /// <summary>Ours, not the paper's (<c>preset=balanced</c>): the same mask of this round's update alone, so that a client keeps nothing between rounds.</summary>
+    public static FedIcuClientOptions Balanced { get; } = Paper with { Momentum = MomentumRule.None };
 
     /// <summary>The share of the old momentum, in [0, 1) (<c>beta</c>). <value>Default: 0.9.</value></summary>
     public double Beta { get; init; } = 0.9;
@@ -103,13 +103,13 @@ public sealed record FedIcuClientOptions
     public IProgress<RoundProgress>? Progress { get; init; }
 
     /// <summary>Makes the options of names and values (docs/command-line.md, Options for --set).</summary>
-    /// <param name="settings">preset (paper | coherent | balanced; what the others change), beta, mask (hard | soft | top=r | noise=sigma), momentum (ema | supplied | none), importance, fill, sigma, seed.</param>
+    /// <param name="settings">preset (paper | balanced; what the others change), beta, mask (hard | soft | top=r | noise=sigma), momentum (ema | supplied | none), importance, fill, sigma, seed.</param>
     /// <exception cref="InvalidOptionsException">A name or value is wrong; the message lists every error.</exception>
     public static FedIcuClientOptions FromSettings(IEnumerable<KeyValuePair<string, string>> settings)
     {
         ArgumentNullException.ThrowIfNull(settings);
         var read = new Settings(settings);
-        FedIcuClientOptions options = read.Choice("preset", new FedIcuClientOptions(), ("paper", Paper), ("coherent", Coherent), ("balanced", Coherent));
+        FedIcuClientOptions options = read.Choice("preset", new FedIcuClientOptions(), ("paper", Paper), ("balanced", Balanced));
         options = options with
         {
             Beta = read.Number("beta", options.Beta),
