@@ -37,14 +37,15 @@ internal static class Plots
     public static void Save(Summary summary, string path)
     {
         string title = $"{summary.Corpus}, {summary.Scenario.Does}";
-        PlotModel curves = Model(title, "round", "bits per byte of the domains");
+        PlotModel curves = Model(title, "after round", "bits per byte of the domains");
         foreach ((string method, OxyColor color, MarkerType marker) in (ReadOnlySpan<(string, OxyColor, MarkerType)>)
             [("local", OxyColors.Gray, MarkerType.None), ("central", OxyColors.Black, MarkerType.None), .. Shown.Where(shown => Curves.Contains(shown.Method))])
         {
+            // before the first round all are the base, which can be so far off that nothing else would be seen
             if (summary.Curve(method) is not { Count: > 1 } curve)
                 continue;
             var line = new LineSeries { Title = method, Color = color, StrokeThickness = 1.5, MarkerType = marker, MarkerFill = color, MarkerStroke = color, MarkerStrokeThickness = marker == MarkerType.Star ? 1.5 : 0, MarkerSize = 3.5, LineStyle = marker == MarkerType.None ? LineStyle.Dash : LineStyle.Solid };
-            line.Points.AddRange(curve.Select(point => new DataPoint(point.Round, point.Bits)));
+            line.Points.AddRange(curve.Where(point => point.Round > 0).Select(point => new DataPoint(point.Round, point.Bits)));
             curves.Series.Add(line);
         }
 
@@ -61,6 +62,11 @@ internal static class Plots
     {
         PlotModel plot = Model(title, across, "gained, bits per byte of the domains");
         MethodSummary[] methods = [.. summary.Federated.Where(method => double.IsFinite(y(method)))];
+        Fit(plot.Axes[1], y);
+        if (dial)
+            Fit(plot.Axes[0], x);
+        else
+            plot.Axes[0].Minimum = 0;
         var others = new ScatterSeries { MarkerType = MarkerType.Circle, MarkerSize = 2.5, MarkerFill = OxyColor.FromRgb(0xBB, 0xBB, 0xBB), Title = "others" };
         others.Points.AddRange(methods.Where(method => !IsShown(method)).Select(method => new ScatterPoint(x(method), y(method))));
         plot.Series.Add(others);
@@ -70,6 +76,8 @@ internal static class Plots
             foreach (MethodSummary method in summary.Dial)
             {
                 steps.Points.Add(new DataPoint(x(method), y(method)));
+                if (!(steps.Points[^1].X >= plot.Axes[0].Minimum && steps.Points[^1].Y >= plot.Axes[1].Minimum))
+                    continue;
                 plot.Annotations.Add(new TextAnnotation
                 {
                     Text = method.Method.Kind == MethodKind.Base ? "0" : method.Method.Step.ToString(System.Globalization.CultureInfo.InvariantCulture),
@@ -97,10 +105,16 @@ internal static class Plots
             plot.Series.Add(point);
         }
 
-        // where little is gained there is little to see
-        if (methods.Where(IsShown).Select(y).DefaultIfEmpty().Min() is var least and > 0)
-            plot.Axes[1].Minimum = 0.6 * least;
         Write(plot, path);
+
+        // what the text is about fills the picture: where little is gained or forgotten there is little to see
+        void Fit(Axis axis, Func<MethodSummary, double> figure)
+        {
+            double[] values = [.. methods.Where(IsShown).Select(figure)];
+            double range = values.Length == 0 ? 0 : values.Max() - values.Min();
+            if (range > 0)
+                (axis.Minimum, axis.Maximum) = (values.Min() - 0.6 * range, values.Max() + 0.2 * range);
+        }
     }
 
     private static bool IsShown(MethodSummary summary) => Shown.Any(shown => shown.Method == summary.Method.Name);
