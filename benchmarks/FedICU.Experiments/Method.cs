@@ -29,6 +29,7 @@ internal enum MeanOver
 /// <param name="Does">What it does, for the table.</param>
 internal sealed record Method(string Name, string Does)
 {
+    // ours are written out: rows name them, and what a preset of ours stands for may change
     private static readonly Dictionary<string, string> Paper = new() { ["preset"] = "paper" }, Coherent = new() { ["target"] = "delta", ["tau"] = "inf", ["coherence"] = "0.5" }, Now = new() { ["momentum"] = "none" };
 
     public MethodKind Kind { get; init; } = MethodKind.Federated;

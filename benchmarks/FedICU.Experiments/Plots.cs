@@ -76,7 +76,7 @@ internal static class Plots
             foreach (MethodSummary method in summary.Dial)
             {
                 steps.Points.Add(new DataPoint(x(method), y(method)));
-                if (!(steps.Points[^1].X >= plot.Axes[0].Minimum && steps.Points[^1].Y >= plot.Axes[1].Minimum))
+                if (steps.Points[^1].X < plot.Axes[0].Minimum || steps.Points[^1].Y < plot.Axes[1].Minimum)
                     continue;
                 plot.Annotations.Add(new TextAnnotation
                 {

@@ -79,8 +79,8 @@ public sealed record FedIcuOptions
     };
 
     /// <summary>
-    /// Ours, not the paper's (<c>preset=balanced</c>, which sets <see cref="RoundOptions.BalanceLora"/> as well; with <see cref="FedIcuClientOptions.Balanced"/> at the clients): what clients changed is split, all directions weigh the same, and a column moves by x[:,c] + M[c] V[:,c] / sqrt(||V[:,c]||): where
-    /// norms are equal, by the geometric mean of what clients moved it by and what their mean would move it by.
+    /// Ours, not the paper's (<c>preset=balanced</c>, which sets <see cref="RoundOptions.BalanceLora"/> as well; with <see cref="FedIcuClientOptions.Balanced"/> at the clients): what clients
+    /// changed is split, all directions weigh the same, and a column becomes x[:,c] + M[c] V[:,c] / sqrt(||V[:,c]||): where norms are equal, it moves by the geometric mean of what clients moved it by and what their mean would move it by.
     /// </summary>
     public static FedIcuOptions Balanced { get; } = Paper with { Target = SplitTarget.Delta, Tau = double.PositiveInfinity, Coherence = 0.5 };
 
