@@ -109,7 +109,7 @@ internal sealed record Method(string Name, string Does)
         new("balanced", "FedAvg, balanced factors") { Balanced = true },
         new("balanced-1.3", "FedAvg, server step 1.3, balanced factors") { Balanced = true, Step = 1.3 },
         new("balanced-mask", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now },
-        new("balanced-mask-1.6", "FedAvg, server step 1.6, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now, Step = 1.6 },
+        .. from step in (double[])[1.3, 1.6] select new Method($"balanced-mask-{step}", $"FedAvg, server step {step}, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now, Step = step },
         new("balanced-fedicu", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
         new("balanced-coherent", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
         new("balanced-coherent-mask", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Now },
@@ -120,7 +120,7 @@ internal sealed record Method(string Name, string Does)
     ];
 
     /// <summary>Those of the short run.</summary>
-    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-1.3", "fedicu", "mask-now", "coherent-mask", "balanced", "balanced-mask"];
+    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-0.55", "fedavg-1.3", "fedicu", "mask-now", "coherent-mask", "balanced", "balanced-mask"];
 
     private IEnumerable<string> Parts()
     {

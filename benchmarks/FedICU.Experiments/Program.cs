@@ -7,8 +7,6 @@ using System.Text.RegularExpressions;
 using FederatedLanguages;
 using FedICU.Benchmarks.Torch;
 using Spectre.Console;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace FedICU.Experiments;
 
@@ -21,6 +19,9 @@ internal sealed record ExperimentOptions(int Rounds, int Steps, int Rows, double
 
 internal static class Program
 {
+    /// <summary>What a run was of: its texts' hash and, of each seed, the base and the machine.</summary>
+    private sealed record Ran(string Texts, IReadOnlyDictionary<int, (string Base, string Machine)> Seeds);
+
     private static int Main(string[] args)
     {
         var quick = new Option<bool>("--quick") { Description = "Five minutes: one seed, two rounds, a few methods." };
@@ -34,7 +35,7 @@ internal static class Program
         var pretrain = new Option<int?>("--pretrain") { Description = "Steps of the base's training. Default: 2000, with --quick 150." };
         var output = new Option<string>("--out") { Description = "Results, checkpoints, plots; what is there is gone on from.", DefaultValueFactory = _ => Path.Combine("artifacts", "experiments") };
         var show = new Option<bool>("--show") { Description = "Runs nothing: tables and plots of the results." };
-        var list = new Option<bool>("--list") { Description = "Names the methods and what they are." };
+        var list = new Option<bool>("--list") { Description = "Names the methods and scenarios and what they are." };
         var command = new RootCommand("Does FedICU keep what averaging forgets? Federated LoRA of a small language model, method beside method. A run that is stopped goes on where it was.")
         {
             quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list,
@@ -58,8 +59,12 @@ internal static class Program
         {
             if (parsed.GetValue(list))
             {
+                Console.WriteLine("Methods (*: of the short run):");
                 foreach (Method method in Method.All)
-                    Console.WriteLine($"{method.Name,-24} {method.Does} [{method.Definition}]");
+                    Console.WriteLine($"{(Method.Quick.Contains(method.Name) ? '*' : ' ')} {method.Name,-30} {method.Does} [{method.Definition}]");
+                Console.WriteLine("Scenarios:");
+                foreach (Scenario scenario in Scenario.All)
+                    Console.WriteLine($"  {scenario.Name,-30} {scenario.Does}");
                 return 0;
             }
 
@@ -73,11 +78,11 @@ internal static class Program
                 Scenario[] which = [.. Scenario.All.Where(scenario => Whole(parsed.GetValue(scenarios)!).IsMatch(scenario.Name))];
                 if (chosen.Length == 0 || which.Length == 0)
                     throw new NoTextException($"No {(chosen.Length == 0 ? "method" : "scenario")} has such a name; there are {string.Join(", ", chosen.Length == 0 ? Method.All.Select(method => method.Name) : Scenario.All.Select(scenario => scenario.Name))}.");
-                Directory.CreateDirectory(folder);
-                string? texts = null;
-                if (!parsed.GetValue(show))
-                    texts = Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
-                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), texts, parsed.GetValue(seeds), chosen, which);
+                Ran? ran = parsed.GetValue(show) ? null : Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
+                // figures that cannot be compared have files of their own
+                string other = string.Concat(((Option[])[rounds, steps, rate, pretrain]).Where(option => parsed.GetResult(option) is { Implicit: false })
+                    .Select(option => $"{option.Name[1..]}-{parsed.GetResult(option)!.Tokens[0].Value}"));
+                Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), ran, parsed.GetValue(seeds), chosen, which, other);
                 return 0;
             }
             catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
@@ -116,13 +121,15 @@ internal static class Program
         }
     }
 
-    /// <summary>Runs what is missing; the hash of the texts.</summary>
-    private static string Execute(ExperimentOptions options, string folder, string? data, int seeds, Method[] methods, Scenario[] scenarios, CancellationToken cancellationToken)
+    /// <summary>Runs what is missing.</summary>
+    private static Ran Execute(ExperimentOptions options, string folder, string? data, int seeds, Method[] methods, Scenario[] scenarios, CancellationToken cancellationToken)
     {
+        Directory.CreateDirectory(folder);
         WeakVersions.LoadLibtorch();
         using var results = new ResultFile(ResultsIn(folder), adds: true);
         Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? EncodingOf(BaseOf(texts, 1)) : null);
         (Scenario Scenario, Method Method)[] runs = [.. from scenario in scenarios from method in methods where scenario.UnequalSizes || !method.Uniform select (scenario, method)];
+        var ran = new Dictionary<int, (string, string)>();
         AnsiConsole.Progress().Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).Start(progress =>
         {
             ProgressTask all = progress.AddTask($"{runs.Length} runs, {seeds} seeds", maxValue: runs.Length * seeds * (options.Rounds + 1));
@@ -133,6 +140,7 @@ internal static class Program
                 Transformer model = File.Exists(path) ? new Transformer(Transformer.ReadAll(path)) : Pretrain(corpus, options.Pretraining, seed, path, progress, cancellationToken);
                 string weights = Corpus.Short(SHA256.HashData(File.ReadAllBytes(path)));
                 string machine = $"{RuntimeInformation.ProcessArchitecture}, vectors of {(Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128)} bits, {Environment.ProcessorCount} threads";
+                ran[seed] = (weights, machine);
                 foreach (Scenario scenario in scenarios)
                 {
                     using var first = new FirstRound();
@@ -147,36 +155,38 @@ internal static class Program
             }
         });
 
-        return corpus.Texts;
+        return new Ran(corpus.Texts, ran);
 
         string BaseOf(string texts, int seed) => Path.Combine(folder, $"base-{Corpus.SourceOf(data)}-{texts}-{options.Pretraining}-{seed}.safetensors");
     }
 
     private static string ResultsIn(string folder) => Path.Combine(folder, "results.jsonl");
 
-    /// <summary>Tables and plots, a file of each for a scenario; of fewer seeds than there are, where that was asked for, in files of their own.</summary>
-    private static void Show(ExperimentOptions options, string folder, string source, string? texts, int? seeds, Method[] methods, Scenario[] scenarios)
+    /// <summary>Tables and plots, a file of each for a scenario; of fewer seeds than there are in files of their own.</summary>
+    private static void Show(ExperimentOptions options, string folder, string source, Ran? ran, int? seeds, Method[] methods, Scenario[] scenarios, string other)
     {
+        if (!File.Exists(ResultsIn(folder)))
+            throw new NoTextException($"There is no '{ResultsIn(folder)}'.");
         using var results = new ResultFile(ResultsIn(folder), adds: false);
         List<RoundResult> rows = [.. results.Rows.Where(row => row.Run.Options == options.Name && row.Run.Corpus == source)];
-        int known = rows.Select(row => row.Run.Seed).DefaultIfEmpty().Max();
-        rows.RemoveAll(row => row.Run.Seed > (seeds ?? known) || !methods.Any(method => method.Name == row.Run.Method));
         var written = new List<string>();
         foreach (Scenario scenario in scenarios)
         {
             // where texts changed and none were read, the last ones count
-            var summary = new Summary(rows, options, source, texts ?? rows.LastOrDefault()?.Run.Texts ?? "", scenario);
+            var summary = new Summary(rows, options, source, ran?.Texts ?? rows.LastOrDefault()?.Run.Texts ?? "", ran?.Seeds, scenario, methods, seeds ?? int.MaxValue);
             if (summary.Methods.Count == 0)
                 continue;
-            string name = $"{source}-{scenario.Name}{(seeds < known ? $"-{seeds}" : "")}", table = summary.Table();
+            string name = $"{source}-{scenario.Name}{other}{(summary.LeftOut.Count > 0 ? $"-{string.Join('-', summary.Seeds)}" : "")}", table = summary.Table();
             Console.WriteLine(table);
+            if (seeds is null && summary.LeftOut.Count > 0)
+                Console.WriteLine($"Seeds {string.Join(", ", summary.LeftOut)} are known of some of these methods and not of all.");
             File.WriteAllText(Path.Combine(folder, $"{name}.md"), $"{table}\n{summary.ByDomain()}\n{summary.Statistics()}");
             Plots.Save(summary, Path.Combine(folder, name));
             written.Add(name);
         }
 
         if (written.Count == 0)
-            throw new NoTextException($"'{ResultsIn(folder)}' has no seed of {source} for which all of these methods are known, with {options.Name}.");
+            throw new NoTextException($"'{ResultsIn(folder)}' has no seed of {source} for which all of these methods are known after {options.Rounds} rounds of {string.Join(", ", scenarios.Select(scenario => scenario.Name))}, with {options.Name}.");
         Console.WriteLine($"Written to {folder}: {string.Join(", ", written.Select(name => $"{name}.md"))}, plots.");
     }
 

@@ -53,9 +53,8 @@ internal static class Server
         {
             report = aggregator.AggregateAsync(round, sink, cancellationToken).GetAwaiter().GetResult().Report;
         }
-        catch (FedIcuException e)
+        catch (RoundRejectedException e) when (e.Fault == RoundFault.NonFinite)
         {
-            // the inputs are this program's own, and finite
             throw new DivergedException(e);
         }
 

@@ -21,20 +21,37 @@ internal sealed class Summary
     private readonly ExperimentOptions _options;
     private readonly List<RoundResult> _rows;
     private readonly int[] _seeds;
+    private readonly string _texts;
+    private readonly string[] _bases = [];
 
-    public Summary(IEnumerable<RoundResult> rows, ExperimentOptions options, string corpus, string texts, Scenario scenario)
+    /// <summary>Of what is known.</summary>
+    /// <param name="rows">All results.</param>
+    /// <param name="options">Rows of others are left out.</param>
+    /// <param name="corpus">Rows of others are left out.</param>
+    /// <param name="texts">Rows of others are left out.</param>
+    /// <param name="ran">The base and the machine of each seed that count; null: those of which most is known.</param>
+    /// <param name="scenario">Rows of others are left out.</param>
+    /// <param name="methods">Those that are shown.</param>
+    /// <param name="upTo">The last seed.</param>
+    public Summary(
+        IEnumerable<RoundResult> rows, ExperimentOptions options, string corpus, string texts, IReadOnlyDictionary<int, (string Base, string Machine)>? ran, Scenario scenario, IReadOnlyCollection<Method> methods, int upTo)
     {
-        (_options, Corpus, Scenario) = (options, corpus, scenario);
+        (_options, Corpus, _texts, Scenario) = (options, corpus, texts, scenario);
         List<RoundResult> all = [.. rows.Where(row => (row.Run.Options, row.Run.Corpus, row.Run.Texts, row.Run.Scenario) == (options.Name, corpus, texts, scenario.Name) && row.Round <= options.Rounds)];
-        // of a seed that several machines ran, the one of which most is known
-        var bases = all.GroupBy(row => row.Run.Seed).ToDictionary(rowsOf => rowsOf.Key, rowsOf => rowsOf.GroupBy(BaseOf).MaxBy(ofBase => ofBase.Count())!.Key);
+        Dictionary<int, (string Base, string Machine)> bases = all.GroupBy(row => row.Run.Seed).ToDictionary(rowsOf => rowsOf.Key, rowsOf => rowsOf.GroupBy(BaseOf).MaxBy(ofBase => ofBase.Count())!.Key);
+        foreach ((int seed, (string, string) own) in ran ?? new Dictionary<int, (string, string)>())
+            bases[seed] = own;
         all.RemoveAll(row => BaseOf(row) != bases[row.Run.Seed]);
-        var last = Method.All.Select(method => (Method: method, Rows: all.FindAll(row => IsOf(row, method) && (row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds) || row.IsDiverged))))
+        int[] known = [.. all.Select(row => row.Run.Seed).Distinct().Order()];
+        all.RemoveAll(row => row.Run.Seed > upTo);
+        var last = methods.Select(method => (Method: method, Rows: all.FindAll(row => IsOf(row, method) && (row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds) || row.IsDiverged))))
             .Where(method => method.Rows.Count > 0).ToList();
         _seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Run.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];
+        LeftOut = [.. known.Except(_seeds)];
         _rows = all.FindAll(row => _seeds.Contains(row.Run.Seed));
         if (_seeds.Length == 0)
             return;
+        _bases = [.. _seeds.GroupBy(seed => bases[seed].Machine).Select(seeds => $"bases {string.Join(", ", seeds.Select(seed => bases[seed].Base))} on {seeds.Key}")];
         foreach ((Method method, List<RoundResult> measured) in last)
         {
             RoundResult[] ends = [.. _seeds.Select(seed => measured.Find(row => row.Run.Seed == seed)!)];
@@ -44,6 +61,12 @@ internal sealed class Summary
     }
 
     public string Corpus { get; }
+
+    /// <summary>Those that all methods have.</summary>
+    public IReadOnlyList<int> Seeds => _seeds;
+
+    /// <summary>Seeds of which something is known and that are not shown.</summary>
+    public IReadOnlyList<int> LeftOut { get; } = [];
 
     public Scenario Scenario { get; }
 
@@ -71,7 +94,7 @@ internal sealed class Summary
         MethodSummary? start = Find("base"), central = Find("central"), plain = Find("fedavg");
         // as the table rounds them: what it does not show wins nothing
         List<MethodSummary> front = Front([.. Federated], summary => Math.Round(summary.Domain.Average(), 3), summary => Math.Round(summary.General.Average(), 3), summary => Math.Round(summary.SentShare.Average(), 2));
-        text.AppendLine(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, seeds {string.Join(", ", _seeds)}; {_options.Name}").AppendLine();
+        text.AppendLine(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, seeds {string.Join(", ", _seeds)}; {_options.Name}; texts {_texts}; {string.Join("; ", _bases)}").AppendLine();
         text.AppendLine("| method | | domains | general | worst | of central's gain | forgotten | sent | to fedavg | to the dial | front |");
         text.AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods)
@@ -85,6 +108,9 @@ internal sealed class Summary
                 $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Domains.Average(bits => bits.Values.Max()):0.000} | {gain} | {forgotten} | {sent} | {toPlain} | {toDial} | {(front.Contains(summary) ? "*" : "")} |");
         }
 
+        text.AppendLine().AppendLine("Bits per byte of the test texts: of the domains, their mean; general; of the domain that is worst. Of central's gain: over the base. Forgotten: what general rose by. Sent: of whole updates.");
+        text.AppendLine("To the dial: domains less the best of FedAvg at a server step that forgets at most as much; none where no step is near. Front: no other equals it in domains, general and sent, and beats it in one.");
+        text.AppendLine("± the standard deviation over seeds; of differences, which are paired, the standard error.");
         return text.ToString();
 
         static string WithSpread(double[] values) => values.Length < 2 ? $"{values[0]:0.000}" : $"{values.Average():0.000} ± {MethodSummary.Spread(values):0.000}";
