@@ -154,7 +154,7 @@ internal static class Plots
         public override OxySize MeasureText(string text, string fontFamily, double fontSize, double fontWeight)
         {
             OxySize size = base.MeasureText(text, fontFamily, fontSize, fontWeight);
-            return new OxySize(1.4 * size.Width, 1.1 * size.Height);
+            return new OxySize(1.5 * size.Width, 1.1 * size.Height);
         }
     }
 }
