@@ -120,7 +120,7 @@ internal sealed record Method(string Name, string Does)
     ];
 
     /// <summary>Those of the short run.</summary>
-    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-0.55", "fedavg-1.3", "fedicu", "mask-now", "coherent-mask", "balanced", "balanced-mask"];
+    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-0.55", "fedavg-1.3", "fedicu", "mask-now", "balanced-mask", "balanced-coherent-mask"];
 
     private IEnumerable<string> Parts()
     {
