@@ -112,7 +112,7 @@ internal sealed record Method(string Name, string Does)
         .. from step in (double[])[1.3, 1.6] select new Method($"balanced-mask-{step}", $"FedAvg, server step {step}, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now, Step = step },
         new("balanced-fedicu", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
         new("balanced-coherent", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
-        new("balanced-coherent-mask", "coherent split and mask, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Now },
+        new("balanced-coherent-mask", "coherent split and mask, balanced factors: the preset balanced") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Now },
         new("products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
         new("products-1.3", "FedAvg of the products, server step 1.3") { Product = true, Step = 1.3 },
         new("products-mask", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Now },

@@ -77,7 +77,7 @@ internal static class Program
                 Method[] chosen = [.. Method.All.Where(method => parsed.GetValue(methods) is { } only ? Whole(only).IsMatch(method.Name) : !few || Method.Quick.Contains(method.Name))];
                 Scenario[] which = [.. Scenario.All.Where(scenario => Whole(parsed.GetValue(scenarios)!).IsMatch(scenario.Name))];
                 if (chosen.Length == 0 || which.Length == 0)
-                    throw new NoTextException($"No {(chosen.Length == 0 ? "method" : "scenario")} has such a name; there are {string.Join(", ", chosen.Length == 0 ? Method.All.Select(method => method.Name) : Scenario.All.Select(scenario => scenario.Name))}.");
+                    throw new NoTextException(chosen.Length == 0 ? $"No method is called '{parsed.GetValue(methods)}'; --list names them." : $"No scenario is called '{parsed.GetValue(scenarios)}'; --list names them.");
                 Ran? ran = parsed.GetValue(show) ? null : Execute(options, folder, parsed.GetValue(data), parsed.GetValue(seeds) ?? (few ? 1 : 3), chosen, which, cancellationToken);
                 // figures that cannot be compared have files of their own
                 string other = string.Concat(((Option[])[rounds, steps, rate, pretrain]).Where(option => parsed.GetResult(option) is { Implicit: false })
@@ -124,10 +124,10 @@ internal static class Program
     /// <summary>Runs what is missing.</summary>
     private static Ran Execute(ExperimentOptions options, string folder, string? data, int seeds, Method[] methods, Scenario[] scenarios, CancellationToken cancellationToken)
     {
-        Directory.CreateDirectory(folder);
         WeakVersions.LoadLibtorch();
-        using var results = new ResultFile(ResultsIn(folder), adds: true);
         Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? EncodingOf(BaseOf(texts, 1)) : null);
+        Directory.CreateDirectory(folder);
+        using var results = new ResultFile(ResultsIn(folder), adds: true);
         (Scenario Scenario, Method Method)[] runs = [.. from scenario in scenarios from method in methods where scenario.UnequalSizes || !method.Uniform select (scenario, method)];
         var ran = new Dictionary<int, (string, string)>();
         AnsiConsole.Progress().Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).Start(progress =>
@@ -169,24 +169,30 @@ internal static class Program
             throw new NoTextException($"There is no '{ResultsIn(folder)}'.");
         using var results = new ResultFile(ResultsIn(folder), adds: false);
         List<RoundResult> rows = [.. results.Rows.Where(row => row.Run.Options == options.Name && row.Run.Corpus == source)];
-        var written = new List<string>();
+        List<string> written = [], nothing = [];
         foreach (Scenario scenario in scenarios)
         {
             // where texts changed and none were read, the last ones count
             var summary = new Summary(rows, options, source, ran?.Texts ?? rows.LastOrDefault()?.Run.Texts ?? "", ran?.Seeds, scenario, methods, seeds ?? int.MaxValue);
             if (summary.Methods.Count == 0)
+            {
+                nothing.Add(scenario.Name);
                 continue;
+            }
+
             string name = $"{source}-{scenario.Name}{other}{(summary.LeftOut.Count > 0 ? $"-{string.Join('-', summary.Seeds)}" : "")}", table = summary.Table();
             Console.WriteLine(table);
             if (seeds is null && summary.LeftOut.Count > 0)
                 Console.WriteLine($"Seeds {string.Join(", ", summary.LeftOut)} are known of some of these methods and not of all.");
-            File.WriteAllText(Path.Combine(folder, $"{name}.md"), $"{table}\n{summary.ByDomain()}\n{summary.Statistics()}");
+            File.WriteAllText(Path.Combine(folder, $"{name}.md"), $"{table}\n{summary.ByDomain()}\n{summary.BySeed()}{summary.Statistics()}");
             Plots.Save(summary, Path.Combine(folder, name));
             written.Add(name);
         }
 
         if (written.Count == 0)
             throw new NoTextException($"'{ResultsIn(folder)}' has no seed of {source} for which all of these methods are known after {options.Rounds} rounds of {string.Join(", ", scenarios.Select(scenario => scenario.Name))}, with {options.Name}.");
+        if (nothing.Count > 0)
+            Console.WriteLine($"Nothing is known of {string.Join(", ", nothing)}.");
         Console.WriteLine($"Written to {folder}: {string.Join(", ", written.Select(name => $"{name}.md"))}, plots.");
     }
 

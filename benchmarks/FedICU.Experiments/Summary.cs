@@ -103,7 +103,7 @@ internal sealed class Summary
             string forgotten = start is null ? "" : Signed(summary.General.Average() - start.General.Average());
             string sent = summary.IsFederated ? $"{summary.SentShare.Average():P0}" : "";
             string toPlain = plain is null || summary == plain || !summary.IsFederated ? "" : Paired(summary.Domain.Zip(plain.Domain, (own, other) => own - other));
-            string toDial = summary.IsFederated && !Dial.Contains(summary) ? Paired(_seeds.Select((_, i) => ToDial(summary, i))) : "";
+            string toDial = IsCompared(summary) ? Paired(_seeds.Select((_, i) => ToDial(summary, i))) : "";
             text.AppendLine(CultureInfo.InvariantCulture,
                 $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Domains.Average(bits => bits.Values.Max()):0.000} | {gain} | {forgotten} | {sent} | {toPlain} | {toDial} | {(front.Contains(summary) ? "*" : "")} |");
         }
@@ -127,6 +127,19 @@ internal sealed class Summary
         return text.ToString();
     }
 
+    /// <summary>The difference to the dial of each seed; empty of a single one.</summary>
+    public string BySeed()
+    {
+        MethodSummary[] compared = [.. Methods.Where(IsCompared)];
+        if (_seeds.Length < 2 || compared.Length == 0)
+            return "";
+        var text = new StringBuilder();
+        text.AppendLine(CultureInfo.InvariantCulture, $"| to the dial | {string.Join(" | ", _seeds.Select(seed => $"seed {seed}"))} |").AppendLine(CultureInfo.InvariantCulture, $"|---|{string.Concat(Enumerable.Repeat("--:|", _seeds.Length))}");
+        foreach (MethodSummary summary in compared)
+            text.AppendLine(CultureInfo.InvariantCulture, $"| {summary.Method.Name} | {string.Join(" | ", _seeds.Select((_, i) => ToDial(summary, i)).Select(value => double.IsNaN(value) ? "" : Signed(value)))} |");
+        return text.AppendLine().ToString();
+    }
+
     /// <summary>What reports say of the rounds, means over seeds: of factors, or of the products where the server works on those.</summary>
     public string Statistics()
     {
@@ -146,6 +159,8 @@ internal sealed class Summary
     private static (string, string) BaseOf(RoundResult row) => (row.Run.Base, row.Run.Machine);
 
     private static bool IsOf(RoundResult row, Method method) => (row.Run.Method, row.Run.Settings) == (method.Name, method.Definition);
+
+    private bool IsCompared(MethodSummary summary) => summary.IsFederated && !Dial.Contains(summary);
 
     private static double StepOf(MethodSummary summary) => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step;
 
