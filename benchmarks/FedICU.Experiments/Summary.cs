@@ -20,7 +20,6 @@ internal sealed class Summary
 {
     private readonly ExperimentOptions _options;
     private readonly List<RoundResult> _rows;
-    private readonly int[] _seeds;
     private readonly string _texts;
     private readonly string[] _bases = [];
 
@@ -38,23 +37,22 @@ internal sealed class Summary
     {
         (_options, Corpus, _texts, Scenario) = (options, corpus, texts, scenario);
         List<RoundResult> all = [.. rows.Where(row => (row.Run.Options, row.Run.Corpus, row.Run.Texts, row.Run.Scenario) == (options.Name, corpus, texts, scenario.Name) && row.Round <= options.Rounds)];
-        Dictionary<int, (string Base, string Machine)> bases = all.GroupBy(row => row.Run.Seed).ToDictionary(rowsOf => rowsOf.Key, rowsOf => rowsOf.GroupBy(BaseOf).MaxBy(ofBase => ofBase.Count())!.Key);
-        foreach ((int seed, (string, string) own) in ran ?? new Dictionary<int, (string, string)>())
-            bases[seed] = own;
+        Dictionary<int, (string Base, string Machine)> bases = all.GroupBy(row => row.Run.Seed)
+            .ToDictionary(rowsOf => rowsOf.Key, rowsOf => ran is not null && ran.TryGetValue(rowsOf.Key, out (string, string) own) ? own : rowsOf.GroupBy(BaseOf).MaxBy(ofBase => ofBase.Count())!.Key);
         all.RemoveAll(row => BaseOf(row) != bases[row.Run.Seed]);
         int[] known = [.. all.Select(row => row.Run.Seed).Distinct().Order()];
         all.RemoveAll(row => row.Run.Seed > upTo);
         var last = methods.Select(method => (Method: method, Rows: all.FindAll(row => IsOf(row, method) && (row.Round == (method.Kind == MethodKind.Base ? 0 : options.Rounds) || row.IsDiverged))))
             .Where(method => method.Rows.Count > 0).ToList();
-        _seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Run.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];
-        LeftOut = [.. known.Except(_seeds)];
-        _rows = all.FindAll(row => _seeds.Contains(row.Run.Seed));
-        if (_seeds.Length == 0)
+        Seeds = last.Count == 0 ? [] : [.. last.Select(method => method.Rows.Select(row => row.Run.Seed)).Aggregate((common, seeds) => common.Intersect(seeds)).Order()];
+        LeftOut = [.. known.Except(Seeds)];
+        _rows = all.FindAll(row => Seeds.Contains(row.Run.Seed));
+        if (Seeds.Length == 0)
             return;
-        _bases = [.. _seeds.GroupBy(seed => bases[seed].Machine).Select(seeds => $"bases {string.Join(", ", seeds.Select(seed => bases[seed].Base))} on {seeds.Key}")];
+        _bases = [.. Seeds.GroupBy(seed => bases[seed].Machine).Select(seeds => $"bases {string.Join(", ", seeds.Select(seed => bases[seed].Base))} on {seeds.Key}")];
         foreach ((Method method, List<RoundResult> measured) in last)
         {
-            RoundResult[] ends = [.. _seeds.Select(seed => measured.Find(row => row.Run.Seed == seed)!)];
+            RoundResult[] ends = [.. Seeds.Select(seed => measured.Find(row => row.Run.Seed == seed)!)];
             Methods.Add(new MethodSummary(
                 method, [.. ends.Select(row => row.Domains)], [.. ends.Select(row => row.General)], [.. ends.Select(row => row.Whole == 0 ? 0 : row.Sent / (double)row.Whole)], [.. ends.Select(row => (double)row.Sent)]));
         }
@@ -63,7 +61,7 @@ internal sealed class Summary
     public string Corpus { get; }
 
     /// <summary>Those that all methods have.</summary>
-    public IReadOnlyList<int> Seeds => _seeds;
+    public int[] Seeds { get; }
 
     /// <summary>Seeds of which something is known and that are not shown.</summary>
     public IReadOnlyList<int> LeftOut { get; } = [];
@@ -94,7 +92,7 @@ internal sealed class Summary
         MethodSummary? start = Find("base"), central = Find("central"), plain = Find("fedavg");
         // as the table rounds them: what it does not show wins nothing
         List<MethodSummary> front = Front([.. Federated], summary => Math.Round(summary.Domain.Average(), 3), summary => Math.Round(summary.General.Average(), 3), summary => Math.Round(summary.SentShare.Average(), 2));
-        text.AppendLine(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, seeds {string.Join(", ", _seeds)}; {_options.Name}; texts {_texts}; {string.Join("; ", _bases)}").AppendLine();
+        text.AppendLine(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, seeds {string.Join(", ", Seeds)}; {_options.Name}; texts {_texts}; {string.Join("; ", _bases)}").AppendLine();
         text.AppendLine("| method | | domains | general | worst | of central's gain | forgotten | sent | to fedavg | to the dial | front |");
         text.AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods)
@@ -103,7 +101,7 @@ internal sealed class Summary
             string forgotten = start is null ? "" : Signed(summary.General.Average() - start.General.Average());
             string sent = summary.IsFederated ? $"{summary.SentShare.Average():P0}" : "";
             string toPlain = plain is null || summary == plain || !summary.IsFederated ? "" : Paired(summary.Domain.Zip(plain.Domain, (own, other) => own - other));
-            string toDial = IsCompared(summary) ? Paired(_seeds.Select((_, i) => ToDial(summary, i))) : "";
+            string toDial = IsCompared(summary) ? Paired(Seeds.Select((_, i) => ToDial(summary, i))) : "";
             text.AppendLine(CultureInfo.InvariantCulture,
                 $"| {summary.Method.Name} | {summary.Method.Does} | {WithSpread(summary.Domain)} | {WithSpread(summary.General)} | {summary.Domains.Average(bits => bits.Values.Max()):0.000} | {gain} | {forgotten} | {sent} | {toPlain} | {toDial} | {(front.Contains(summary) ? "*" : "")} |");
         }
@@ -131,12 +129,12 @@ internal sealed class Summary
     public string BySeed()
     {
         MethodSummary[] compared = [.. Methods.Where(IsCompared)];
-        if (_seeds.Length < 2 || compared.Length == 0)
+        if (Seeds.Length < 2 || compared.Length == 0)
             return "";
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"| to the dial | {string.Join(" | ", _seeds.Select(seed => $"seed {seed}"))} |").AppendLine(CultureInfo.InvariantCulture, $"|---|{string.Concat(Enumerable.Repeat("--:|", _seeds.Length))}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"| to the dial | {string.Join(" | ", Seeds.Select(seed => $"seed {seed}"))} |").AppendLine(CultureInfo.InvariantCulture, $"|---|{string.Concat(Enumerable.Repeat("--:|", Seeds.Length))}");
         foreach (MethodSummary summary in compared)
-            text.AppendLine(CultureInfo.InvariantCulture, $"| {summary.Method.Name} | {string.Join(" | ", _seeds.Select((_, i) => ToDial(summary, i)).Select(value => double.IsNaN(value) ? "" : Signed(value)))} |");
+            text.AppendLine(CultureInfo.InvariantCulture, $"| {summary.Method.Name} | {string.Join(" | ", Seeds.Select((_, i) => ToDial(summary, i)).Select(value => double.IsNaN(value) ? "" : Signed(value)))} |");
         return text.AppendLine().ToString();
     }
 
