@@ -1,5 +1,4 @@
 using System.Collections;
-using FedICU.Compute;
 
 namespace FedICU;
 
@@ -47,110 +46,6 @@ public sealed class AggregationRound : IEnumerable<ClientUpdate>
     public IEnumerator<ClientUpdate> GetEnumerator() => _updates.GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
-}
-
-/// <summary>What happens where an update has a fault.</summary>
-public enum FaultPolicy
-{
-    /// <summary>The round is refused: the default.</summary>
-    Reject,
-    /// <summary>The client is left out of the whole round, and the report says why.</summary>
-    DropClient,
-    /// <summary>The tensor keeps the global model's value, and the report says why.</summary>
-    DropTensor,
-}
-
-/// <summary>How integer tensors are aggregated.</summary>
-public enum IntegerRule
-{
-    /// <summary>The weighted mean, exact, halves to even: the default.</summary>
-    Mean,
-    /// <summary>The global model's value is kept.</summary>
-    Keep,
-}
-
-/// <summary>How a round is run: what is done about faults, on what it is computed, what is reported.</summary>
-public sealed record RoundOptions
-{
-    /// <summary>The least number of clients that must remain after faulty ones were dropped. <value>Default: null, all that were added.</value></summary>
-    public int? Quorum { get; init; }
-
-    /// <summary>NaN or infinite values in an update (<c>on-nonfinite</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
-    public FaultPolicy OnNonFinite { get; init; }
-
-    /// <summary>A tensor of the global model that the update lacks (<c>on-missing</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
-    public FaultPolicy OnMissing { get; init; }
-
-    /// <summary>A tensor that the global model lacks (<c>on-extra</c>); drop-tensor ignores it. <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
-    public FaultPolicy OnExtra { get; init; }
-
-    /// <summary>Another shape (<c>on-shape</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
-    public FaultPolicy OnShape { get; init; }
-
-    /// <summary>
-    /// An integer type against a float type, or two integer types (<c>on-dtype</c>); float types may differ. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
-    /// </summary>
-    public FaultPolicy OnDType { get; init; }
-
-    /// <summary>
-    /// An update made against another model than the round's global (<c>on-base</c>); drop-tensor is refused for it.
-    /// <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
-    /// </summary>
-    public FaultPolicy OnBase { get; init; }
-
-    /// <summary>
-    /// An update that cannot be opened or read: no such file, malformed, truncated (<c>on-unreadable</c>); drop-tensor is refused for it.
-    /// <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
-    /// </summary>
-    public FaultPolicy OnUnreadable { get; init; }
-
-    /// <summary>How integer tensors are aggregated (<c>integers</c>). <value>Default: <see cref="IntegerRule.Mean"/>.</value></summary>
-    public IntegerRule Integers { get; init; }
-
-    /// <summary>
-    /// Whether LoRA's factors are written as others of the same product B A, which share its singular values: norm(B[:,j])^2 = norm(A[j,:])^2 = s_j, in descending order (<c>balance</c>). Factors averaged
-    /// apart depend on how clients share the product between them; so all start a round from the same sharing (docs/algorithms.md, LoRA adapters). The factors stay in memory until the end.
-    /// <value>Default: false.</value>
-    /// </summary>
-    public bool BalanceLora { get; init; }
-
-    /// <summary>The type of the output's computed tensors. <value>Default: null, the global model's.</value></summary>
-    public DType? OutputDType { get; init; }
-
-    /// <summary>What computes. <value>Default: null, SIMD.</value></summary>
-    public IComputeBackend? Backend { get; init; }
-
-    /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
-    public int Threads { get; init; }
-
-    /// <summary>Whether norms, cosines and LoRA cross-terms are computed for the report, at the price of further looks at the inputs. <value>Default: false.</value></summary>
-    public bool Statistics { get; init; }
-
-    /// <summary>The number of the round, kept in the output's metadata. <value>Default: null, unknown.</value></summary>
-    public long? Round { get; init; }
-
-    /// <summary>
-    /// Told after each tensor and, inside large ones, at most every hundredth; one call at a time. Small tensors may end out of the model's order.
-    /// <value>Default: null.</value>
-    /// </summary>
-    public IProgress<RoundProgress>? Progress { get; init; }
-
-    internal void Validate()
-    {
-        var errors = new List<string>();
-        if (Quorum is < 1)
-            errors.Add($"quorum is {Quorum}; at least 1 was expected.");
-        if (Threads < 0)
-            errors.Add($"threads is {Threads}; 0 (one for each processor) or more was expected.");
-        if (OnBase == FaultPolicy.DropTensor)
-            errors.Add("on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.");
-        if (OnUnreadable == FaultPolicy.DropTensor)
-            errors.Add("on-unreadable is drop-tensor; a file concerns the whole update: reject or drop-client was expected.");
-        if (OutputDType is { IsComputed: false } dtype)
-            errors.Add($"The output's type is {dtype.SafetensorsName}; F64, F32, F16 or BF16 was expected.");
-        if (errors.Count > 0)
-            throw new InvalidOptionsException(errors);
-    }
 }
 
 /// <summary>How far a round has come.</summary>

@@ -11,7 +11,7 @@ public class FedIcuException : Exception
 }
 
 /// <summary>A file or a set of tensors is not the model it claims to be: malformed, truncated, inconsistent.</summary>
-public sealed class InvalidModelException : FedIcuException
+public class InvalidModelException : FedIcuException
 {
     /// <summary>Makes a refusal of the sentence given.</summary>
     public InvalidModelException(string message) : base(message) { }
@@ -19,6 +19,9 @@ public sealed class InvalidModelException : FedIcuException
     /// <summary>Makes a refusal of the sentence given, with the exception that led to it.</summary>
     public InvalidModelException(string message, Exception innerException) : base(message, innerException) { }
 }
+
+/// <summary>A file that another program changed while it was read.</summary>
+internal sealed class ChangedModelException(string message) : InvalidModelException(message);
 
 /// <summary>Options that contradict their rules; the message lists every error at once.</summary>
 public sealed class InvalidOptionsException : FedIcuException

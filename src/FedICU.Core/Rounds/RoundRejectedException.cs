@@ -21,6 +21,16 @@ public enum RoundFault
     Base,
     /// <summary>The update cannot be opened or read.</summary>
     Unreadable,
+    /// <summary>The weight that the client states cannot be used.</summary>
+    Weight,
+    /// <summary>The adapter configuration disagrees with the others.</summary>
+    Config,
+    /// <summary>Quantized tensors.</summary>
+    Quantized,
+    /// <summary>A file changed while the round read it.</summary>
+    Changed,
+    /// <summary>The update states another round.</summary>
+    Stale,
 }
 
 /// <summary>A round that was refused; the old model is untouched. The message names client, tensor, expected and found.</summary>
