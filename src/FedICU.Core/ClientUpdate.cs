@@ -46,8 +46,10 @@ public sealed class ClientUpdate
     /// <param name="path">The file, index or folder.</param>
     /// <param name="examples">The client's weight; null: from the file.</param>
     /// <param name="access">Mapped only for files that nobody truncates meanwhile.</param>
-    public static ClientUpdate FromFile(string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read) =>
-        new(id, path, examples, null, null, files => TensorSource.Open(path, access, files), owned: true);
+    /// <param name="kind">What the tensors mean; null: from the file's metadata.</param>
+    public static ClientUpdate FromFile(
+        string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read, UpdateKind? kind = null) =>
+        new(id, path, examples, kind, null, files => TensorSource.Open(path, access, files), owned: true);
 
     /// <summary>An update whose tensors are at hand: in memory or in an open file. The caller keeps them alive until the round is over.</summary>
     /// <param name="id">The client's name.</param>
