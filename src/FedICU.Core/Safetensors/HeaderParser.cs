@@ -11,12 +11,15 @@ namespace FedICU.Safetensors;
 /// </summary>
 internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, string location)
 {
+    private const int ShapesKept = 64;
+
     private static readonly byte[][] DTypeNames = [.. Enum.GetValues<DType>().Select(dtype => Encoding.UTF8.GetBytes(dtype.SafetensorsName))];
 
     private readonly ReadOnlySpan<byte> _header = header;
     private readonly List<Entry> _entries = [];
     private readonly Dictionary<string, int> _index = new(StringComparer.Ordinal);
     private readonly long[] _dimensions = new long[TensorShape.MaxRank];
+    private readonly TensorShape[] _shapes = new TensorShape[ShapesKept];
     private Utf8JsonReader _reader = new(header);
     private IReadOnlyDictionary<string, string>? _metadata;
     private string? _tensor; // the one whose entry is being read, for messages
@@ -74,17 +77,29 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         if (Next() != JsonTokenType.StartObject)
             throw Fail($"expected __metadata__ to be an object, found {Found()}");
 
-        var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
+        var metadata = new PackedMetadata.Builder();
         while (Next() == JsonTokenType.PropertyName)
         {
-            string key = Text("a key of __metadata__");
+            Pack(metadata, "a key of __metadata__");
             if (Next() != JsonTokenType.String)
-                throw Fail($"expected {Sentence.Quote(key)} of __metadata__ to be a string, found {Found()}");
-            if (!metadata.TryAdd(key, Text($"{Sentence.Quote(key)} of __metadata__")))
-                throw Fail($"__metadata__ holds {Sentence.Quote(key)} twice");
+                throw Fail($"expected {Sentence.Quote(metadata.Last)} of __metadata__ to be a string, found {Found()}");
+            Pack(metadata, $"{Sentence.Quote(metadata.Last)} of __metadata__");
         }
 
-        _metadata = metadata;
+        _metadata = metadata.Build(out string? twice) ?? throw Fail($"__metadata__ holds {Sentence.Quote(twice!)} twice");
+    }
+
+    private void Pack(PackedMetadata.Builder metadata, string what)
+    {
+        try
+        {
+            // unescaped, a string is never longer
+            metadata.Advance(_reader.CopyString(metadata.GetSpan(_reader.ValueSpan.Length)));
+        }
+        catch (InvalidOperationException e)
+        {
+            throw HalfSurrogate(what, e);
+        }
     }
 
     private Entry ReadEntry(string name)
@@ -144,12 +159,24 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         ReadOnlySpan<long> dimensions = _dimensions.AsSpan(0, rank);
         try
         {
-            return new TensorShape(dimensions);
+            // a model has few shapes; without this each tensor would keep an array of its own
+            ref TensorShape known = ref _shapes[Hash(dimensions) % ShapesKept];
+            if (!known.Dimensions.SequenceEqual(dimensions))
+                known = new TensorShape(dimensions);
+            return known;
         }
         catch (OverflowException e)
         {
             throw FailTensor($"has the shape [{string.Join(", ", dimensions.ToArray())}] of more elements than 64 bits can count", e);
         }
+    }
+
+    private static uint Hash(ReadOnlySpan<long> dimensions)
+    {
+        uint hash = (uint)dimensions.Length;
+        foreach (long dimension in dimensions)
+            hash = hash * 31 + (uint)dimension;
+        return hash;
     }
 
     private (long Start, long End) ReadOffsets()

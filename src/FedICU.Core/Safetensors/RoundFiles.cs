@@ -9,7 +9,8 @@ internal sealed class RoundFiles(int mostOpen)
     // sockets, logs and other rounds of the process need handles too
     private const int ShareOfLimit = 4, FewestOpen = 8, MostOpen = 8192, OpenWhereLimitIsUnknown = 512;
 
-    private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), SafetensorsHeader> _known = new();
+    // weak, so that the layout of a client that is dropped goes with it
+    private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), WeakReference<SafetensorsHeader>> _known = new();
     // what files that are opened for each read keep of the last one, together, and one at most
     private const int KeptBytes = 256 << 20, MostKept = 1 << 16;
     private int _left = mostOpen, _reopened;
@@ -37,7 +38,17 @@ internal sealed class RoundFiles(int mostOpen)
 
     public void Closed() => Interlocked.Increment(ref _left);
 
-    /// <summary>The same header with its names, types, shapes and places shared with a file of the same layout, as a round's clients have: thousands of them would fill the memory.</summary>
-    public SafetensorsHeader Share(SafetensorsHeader header) =>
-        header.SharingWith(_known.GetOrAdd((header.Tensors.FirstOrDefault()?.Name, header.Tensors.Length, header.Tensors.Sum(tensor => tensor.ByteLength)), header));
+    /// <summary>
+    /// The same header, with its names, types, shapes and places shared with an open file of the same layout. A round's clients have the same, and those of
+    /// thousands of them would fill the memory.
+    /// </summary>
+    public SafetensorsHeader Share(SafetensorsHeader header)
+    {
+        var key = (header.Tensors.FirstOrDefault()?.Name, header.Tensors.Length, header.Tensors.Sum(tensor => tensor.ByteLength));
+        WeakReference<SafetensorsHeader> known = _known.GetOrAdd(key, _ => new WeakReference<SafetensorsHeader>(header));
+        if (known.TryGetTarget(out SafetensorsHeader? first))
+            return header.SharingWith(first);
+        known.SetTarget(header);
+        return header;
+    }
 }

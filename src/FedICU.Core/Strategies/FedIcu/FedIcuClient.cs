@@ -200,6 +200,8 @@ public sealed class FedIcuClient
         {
             if (model.DescribeNoModel() is { } other)
                 throw new InvalidModelException(other);
+            if (QuantizedTensors.Find(model.Tensors, model.Find) is [var quantized, ..])
+                throw new InvalidModelException($"'{model.Location}': tensor {quantized.Describe()}.");
         }
 
         // a file without any metadata may be another tool's momentum: its types must be a momentum's then

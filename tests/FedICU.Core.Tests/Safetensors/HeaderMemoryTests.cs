@@ -1,0 +1,97 @@
+using System.Text;
+using FedICU.Safetensors;
+
+namespace FedICU.Tests.Safetensors;
+
+/// <summary>What the headers of files keep in memory, whatever they say: less than four times their bytes, and the tensors' part once where layouts are equal.</summary>
+[NonParallelizable]
+internal sealed class HeaderMemoryTests
+{
+    private const int Bytes = 4 << 20;
+
+    private TempFolder _folder = null!;
+
+    [SetUp]
+    public void SetUp() => _folder = new TempFolder();
+
+    [TearDown]
+    public void TearDown() => _folder.Dispose();
+
+    private static IEnumerable<TestCaseData> Headers()
+    {
+        yield return Case("short metadata", Fill(i => $"\"{i:x}\":\"\"", "{\"__metadata__\":{", "}}"));
+        yield return Case("long metadata", $$$"""{"__metadata__":{"a":"{{{new string('x', Bytes)}}}"}}""");
+        yield return Case("escaped metadata", $$$"""{"__metadata__":{"a":"{{{string.Concat(Enumerable.Repeat("\\u00e9", Bytes / 6))}}}"}}""");
+        yield return Case("empty tensors", Fill(i => Entry(i, "0"), "{", "}"));
+        yield return Case("tensors of shapes of their own", Fill(i => Entry(i, $"0,{i}"), "{", "}"));
+        yield return Case("tensors of 64 dimensions", Fill(i => Entry(i, $"0,{i}{string.Concat(Enumerable.Repeat(",1", 62))}"), "{", "}"));
+
+        static TestCaseData Case(string name, string header) => new TestCaseData(header).SetArgDisplayNames(name);
+
+        static string Fill(Func<int, string> entry, string start, string end)
+        {
+            var text = new StringBuilder(start);
+            for (int i = 0; text.Length < Bytes; i++)
+                text.Append(i == 0 ? "" : ",").Append(entry(i));
+            return text.Append(end).ToString();
+        }
+    }
+
+    private static string Entry(int number, string shape) => $"\"{number:x}\":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[0,0]}}";
+
+    [TestCaseSource(nameof(Headers))]
+    public void IsBelowFourTimesTheHeader(string header)
+    {
+        string path = _folder.Put("m.safetensors", TestModels.FileOf(header, 0));
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        long kept = GC.GetTotalMemory(forceFullCollection: true) - before;
+        Assert.That(kept, Is.LessThan(4L * header.Length), $"{(double)kept / header.Length:F2} times the header");
+        GC.KeepAlive(file);
+    }
+
+    [Test]
+    public void EqualLayoutsAreKeptOnce()
+    {
+        string header = $"{{{string.Join(',', Enumerable.Range(0, 20_000).Select(i => Entry(i, "0")))}}}";
+        string path = _folder.Put("m.safetensors", TestModels.FileOf(header, 0));
+        var round = new RoundFiles();
+        var files = new List<SafetensorsFile> { SafetensorsFile.Open(path, FileAccessMode.Read, round) };
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        for (int i = 0; i < 50; i++)
+            files.Add(SafetensorsFile.Open(path, FileAccessMode.Read, round));
+        Assert.That(GC.GetTotalMemory(forceFullCollection: true) - before, Is.LessThan(4L * header.Length), "of 50 files");
+        files.ForEach(file => file.Dispose());
+    }
+
+    [Test]
+    public void ADroppedClientKeepsNothing()
+    {
+        string header = $$$"""{"__metadata__":{"a":"{{{new string('x', Bytes)}}}"}}""";
+        _folder.Put("bad.safetensors", TestModels.FileOf(header, 0));
+        MemoryModel global = Models.Of("w", [1], 1);
+        long largest = 0, before = GC.GetTotalMemory(forceFullCollection: true);
+        var options = new RoundOptions { OnMissing = FaultPolicy.DropClient, Quorum = 1, Progress = new Measuring(() => largest = GC.GetTotalMemory(forceFullCollection: true)) };
+        ClientUpdate[] clients = [.. Enumerable.Range(0, 5).Select(k => ClientUpdate.FromFile($"bad {k}", _folder["bad.safetensors"], 1)), ClientUpdate.FromTensors("good", global, 1)];
+        Models.Run(new FedAvgAggregator(), global, clients, options).Sink.Dispose();
+        Assert.That(largest - before, Is.LessThan(Bytes));
+    }
+
+    [Test]
+    public void PackedMetadataAreADictionary()
+    {
+        string header = """{"__metadata__":{"b":"2","a":"\u00e91","":"empty key","\uD83D\uDE00":"pair"}}""";
+        using SafetensorsFile file = SafetensorsFile.Open(_folder.Put("m.safetensors", TestModels.FileOf(header, 0)));
+        IReadOnlyDictionary<string, string> metadata = file.Metadata;
+        Assert.That(metadata.Select(pair => (pair.Key, pair.Value)), Is.EqualTo(new[] { ("b", "2"), ("a", "é1"), ("", "empty key"), ("😀", "pair") }));
+        Assert.That((metadata.Count, metadata["a"], metadata["😀"], metadata.ContainsKey("c"), metadata.ContainsKey("\ud83d")), Is.EqualTo((4, "é1", "pair", false, false)));
+        Assert.That(() => metadata["c"], Throws.TypeOf<KeyNotFoundException>());
+        Assert.That(() => SafetensorsFile.Open(_folder.Put("n.safetensors", TestModels.FileOf("""{"__metadata__":{"a":"1","b":"2","\u0061":"3"}}""", 0))),
+            Throws.TypeOf<InvalidModelException>().With.Message.Contains("__metadata__ holds 'a' twice"));
+    }
+
+    private sealed class Measuring(Action measure) : IProgress<RoundProgress>
+    {
+        public void Report(RoundProgress value) => measure();
+    }
+}
