@@ -10,7 +10,7 @@ internal sealed class ClientList
 
     /// <summary>Reads the values of <c>--client</c>, <c>--weights</c> and <c>--kind</c>.</summary>
     /// <exception cref="RefusedException">A client stands twice, or a weight is no number, or their number is another.</exception>
-    public ClientList(string[] clients, string? weights, UpdateKind? kind)
+    public ClientList(string[] clients, string? weights, UpdateKind? kind, double maxWeight)
     {
         _kind = kind;
         var ids = new HashSet<string>(StringComparer.Ordinal);
@@ -30,7 +30,7 @@ internal sealed class ClientList
         }
 
         if (weights is not null)
-            TakeWeights(weights);
+            TakeWeights(weights, maxWeight);
     }
 
     /// <summary>Adds the updates to a round; they are opened when it is checked.</summary>
@@ -57,7 +57,7 @@ internal sealed class ClientList
         return (id, path);
     }
 
-    private void TakeWeights(string text)
+    private void TakeWeights(string text, double maxWeight)
     {
         string[] parts = text.Split(',');
         if (parts.Length != _clients.Count)
@@ -68,6 +68,8 @@ internal sealed class ClientList
             bool isNumber = double.TryParse(parts[i], NumberStyles.Float, CultureInfo.InvariantCulture, out double weight);
             if (!isNumber || !(weight >= 0 && double.IsFinite(weight)))
                 throw new RefusedException($"--weights '{text}' gives client '{id}' the weight '{parts[i]}'; a finite number of at least 0 was expected.");
+            if (weight > maxWeight)
+                throw new RefusedException($"--weights '{text}' gives client '{id}' the weight '{parts[i]}', above max-weight, {Text.Weight(maxWeight)}.");
             _clients[i] = (id, path, weight);
         }
     }

@@ -39,7 +39,8 @@ internal sealed class RoundLine(bool strategyRequired)
         IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), terminal, line.GetRequiredValue(_clients).Select(ClientList.PathOf));
         options = options with { Backend = backend, Threads = Flags.ReadThreads(line.GetValue(_threads)), Round = Flags.ReadRound(line.GetValue(_round)) };
         ConfiguredRound round = AggregatorCatalog.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
-        return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(line.GetRequiredValue(_clients), line.GetValue(_weights), Flags.ReadKind(line.GetValue(_kind))));
+        return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(
+            line.GetRequiredValue(_clients), line.GetValue(_weights), Flags.ReadKind(line.GetValue(_kind)), round.Options.MaxWeight));
     }
 }
 
