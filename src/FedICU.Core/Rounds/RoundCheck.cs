@@ -125,20 +125,22 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
     private void TakeWeights()
     {
-        foreach (Participant participant in Included)
+        foreach (Participant participant in Included.ToList())
         {
             double? weight = null;
             try
             {
                 weight = participant.StatedWeight();
+                if (weight is { } w && !(w >= 0 && double.IsFinite(w)))
+                    Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.");
+                else if (weight > _options.MaxWeight)
+                    Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Who} has the weight {MetadataKeys.Invariant(weight.Value)}; at most {MetadataKeys.Invariant(_options.MaxWeight)} was expected.");
             }
             catch (InvalidModelException e)
             {
-                throw Refused($"{participant.Name}: {e.Message}", participant);
+                Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Name}: {e.Message}");
             }
 
-            if (weight is { } w && !(w >= 0 && double.IsFinite(w)))
-                throw Refused($"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.", participant);
             participant.Weight = weight ?? 1;
             participant.IsSilent = weight is null;
         }
@@ -155,10 +157,20 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
     private void CheckSilence()
     {
-        if (Included.FirstOrDefault(participant => participant.IsSilent) is not { } silent)
+        Participant[] silent = [.. Included.Where(participant => participant.IsSilent)];
+        if (silent.Length == 0)
             return;
         if (Participants.FirstOrDefault(participant => !participant.IsSilent && (participant.Exclusion is null || participant.WeighsNothing)) is { } stated)
-            throw Refused($"{silent.Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stated.Id)} does; give every client a weight.", silent);
+        {
+            foreach (Participant client in silent)
+            {
+                Fault(_options.OnWeight, RoundFault.Weight, client, null,
+                    $"{client.Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stated.Id)} does; give every client a weight.");
+            }
+
+            return;
+        }
+
         Notes.Add($"No client states {MetadataKeys.Examples}: every client weighs 1.");
     }
 
