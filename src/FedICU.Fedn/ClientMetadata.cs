@@ -9,15 +9,15 @@ namespace FedICU.Fedn;
 /// <param name="Fault">Why the weight cannot be used, the end of a sentence that begins with the client's name; null where it can.</param>
 internal readonly record struct ClientMetadata(double? Examples, string? Fault)
 {
-    /// <summary>Characters of the longest metadata accepted; FEDn's own have some hundred.</summary>
+    /// <summary>Bytes of the longest metadata accepted; FEDn's own have some hundred.</summary>
     public const int MaxLength = 1 << 20;
 
-    /// <summary>Reads the text of a JSON object. Python's literals NaN, Infinity and -Infinity are accepted in all fields but <c>num_examples</c>.</summary>
-    public static ClientMetadata Read(string text)
+    /// <summary>Reads a JSON object in UTF-8. Python's literals NaN, Infinity and -Infinity are accepted in all fields but <c>num_examples</c>.</summary>
+    public static ClientMetadata Read(ReadOnlySpan<byte> text)
     {
         if (text.Length > MaxLength)
-            return Unreadable($"the metadata have {text.Length} characters; at most {MaxLength} were expected.");
-        byte[] original = Encoding.UTF8.GetBytes(text), json = [.. original];
+            return Unreadable($"the metadata have {text.Length} bytes; at most {MaxLength} were expected.");
+        byte[] json = [.. text];
         MaskNonFinite(json);
         var reader = new Utf8JsonReader(json);
         try
@@ -37,7 +37,7 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
                     continue;
                 if (stated is not null)
                     return Unreadable($"the metadata hold {MetadataKeys.Examples} twice.");
-                stated = Check(number, original.AsSpan(start..(int)reader.BytesConsumed));
+                stated = Check(number, text[start..(int)reader.BytesConsumed]);
             }
 
             // anything but white space after the object is an error

@@ -6,7 +6,9 @@ namespace FedICU.Fedn;
 internal static class FednHost
 {
     /// <summary>Makes the host of the configuration: appsettings.json, the environment, the command line.</summary>
-    /// <exception cref="FedIcuException">The section FedIcu is wrong, or the spool folder cannot be written.</exception>
+    /// <exception cref="FedIcuException">
+    /// The section FedIcu is wrong, an endpoint is open to anyone on other machines, or the spool folder cannot be written.
+    /// </exception>
     public static WebApplication Build(string[] args)
     {
         if (new ConfigurationBuilder().AddCommandLine(args).Build()["FedIcu:Token"] is not null)
@@ -29,6 +31,8 @@ internal static class FednHost
         });
         // other settings than the endpoints would open addresses that are not checked
         builder.WebHost.PreferHostingUrls(false);
+        // a failure to start is one line on the standard error, not a stack trace in the log
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
         FednOptions options = FednOptions.Read(builder.Configuration);
         AccessRules.CheckEndpoints(builder.Configuration, options);
         builder.Services.AddSingleton(options);
@@ -45,5 +49,14 @@ internal static class FednHost
         app.MapGrpcHealthChecksService();
         FednLog.Started(app.Logger, options.Strategy!, JsonSerializer.Serialize(options.Settings), store.Folder);
         return app;
+    }
+
+    /// <summary>A failure to start in one line: the first lines of the exception's message and of those that led to it.</summary>
+    public static string Describe(Exception failure)
+    {
+        List<string> lines = [];
+        for (Exception? e = failure; e is not null; e = e.InnerException)
+            lines.Add(e.Message.Split('\n')[0].TrimEnd());
+        return string.Join(' ', lines.Distinct());
     }
 }

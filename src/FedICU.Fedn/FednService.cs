@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Diagnostics;
 using System.Security.Cryptography;
+using System.Text;
 using FedICU.Fedn.Npz;
 using FedICU.Fedn.Protocol;
 using FedICU.Safetensors;
@@ -21,6 +22,8 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     // characters; FEDn's ids have 36
     private const int MaxIdLength = 1000;
 
+    private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
+
     /// <summary>Says that the aggregation is provided. The combiner asks at the start of each round and never on a retry, so what an earlier round left goes here.</summary>
     public override Task<ProvidedFunctionsResponse> HandleProvidedFunctions(ProvidedFunctionsRequest request, ServerCallContext context) =>
         Run(context, options.StoreTimeout, async (session, cancellationToken) =>
@@ -37,15 +40,16 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     public override Task<ClientMetaResponse> HandleMetadata(ClientMetaRequest request, ServerCallContext context) =>
         Run(context, options.StoreTimeout, async (session, cancellationToken) =>
         {
-            var metadata = ClientMetadata.Read(request.Metadata);
+            string id = ReadId(request.ClientId);
+            var metadata = ClientMetadata.Read(request.Metadata.Span);
             await session.AloneAsync(
                 () =>
                 {
-                    Admit(session, request.ClientId);
-                    session.Set(session.Round, request.ClientId, client => client with { Metadata = metadata });
+                    Admit(session, id);
+                    session.Set(session.Round, id, client => client with { Metadata = metadata });
                 },
                 cancellationToken);
-            return new ClientMetaResponse { Status = metadata.Fault is { } fault ? RefuseUpdate(context, request.ClientId, fault) : "Metadata stored" };
+            return new ClientMetaResponse { Status = metadata.Fault is { } fault ? RefuseUpdate(context, id, fault) : "Metadata stored" };
         });
 
     /// <summary>Takes the global model or a client's update.</summary>
@@ -59,7 +63,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             {
                 if (!await requests.MoveNext(cancellationToken))
                     throw Refuse("The stream of a model ended before its first message.");
-                string id = requests.Current.Id;
+                string id = ReadId(requests.Current.Id);
                 bool isGlobal = id == GlobalId;
                 string whose = isGlobal ? "The global model" : Client(id);
                 if (!isGlobal)
@@ -191,15 +195,15 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     private async Task<(long Bytes, byte[] Digest)> ReceiveAsync(
         IAsyncStreamReader<StoreModelRequest> requests, string whose, string path, CancellationToken cancellationToken)
     {
-        string id = requests.Current.Id;
+        ByteString id = requests.Current.Id;
         long bytes = 0;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         await using FileStream file = new(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0, useAsync: true);
         do
         {
             ReadOnlyMemory<byte> data = requests.Current.Data.Memory;
-            if (requests.Current.Id != id)
-                throw Refuse($"{whose}: a message of the stream is from {Sentence.Quote(requests.Current.Id)}.");
+            if (!requests.Current.Id.Equals(id))
+                throw Refuse($"{whose}: a message of the stream is from {Sentence.Quote(ReadId(requests.Current.Id))}.");
             if (data.IsEmpty)
                 return (bytes, hash.GetHashAndReset());
             bytes += data.Length;
@@ -266,6 +270,18 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         finally
         {
             session.Leave();
+        }
+    }
+
+    private static string ReadId(ByteString id)
+    {
+        try
+        {
+            return Strict.GetString(id.Span);
+        }
+        catch (DecoderFallbackException)
+        {
+            throw Refuse($"The client's id {Sentence.Quote(Encoding.UTF8.GetString(id.Span))} holds bytes that are not UTF-8.");
         }
     }
 
