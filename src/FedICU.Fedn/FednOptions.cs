@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedICU.Fedn.Npz;
+using FedICU.Safetensors;
 
 namespace FedICU.Fedn;
 
@@ -101,6 +102,13 @@ internal sealed class FednOptions
             errors.Add($"FedIcu:Strategy is missing; {string.Join(", ", AggregatorCatalog.Names)} are known.");
         if (string.IsNullOrEmpty(Spool))
             errors.Add("FedIcu:Spool is empty; a folder was expected.");
+        foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)[(nameof(Spool), Spool), (nameof(TokenFile), TokenFile)])
+        {
+            // bytes that are not UTF-8 come as U+FFFD, and lead to another file
+            if (path?.Contains('\ufffd') == true)
+                errors.Add($"FedIcu:{name} is {Sentence.Quote(path)}; a path in UTF-8 was expected.");
+        }
+
         if (Token is not null && TokenFile is not null)
             errors.Add("FedIcu:Token and FedIcu:TokenFile are both set; one of them was expected.");
         foreach ((string name, double value, double least) in (ReadOnlySpan<(string, double, double)>)
