@@ -27,13 +27,19 @@ internal static class Arguments
             {
                 // a name that holds U+FFFD itself is a name like others
                 if (args[at].Contains(Replacement) && typed.ElementAtOrDefault(typed.Length - args.Length + at) != args[at])
-                    throw new RefusedException($"{Sentence.Quote(args[at])} holds bytes that are not UTF-8: another file would be read or written; rename the file.");
+                {
+                    throw new RefusedException(
+                        $"{Sentence.Quote(args[at])} holds bytes that are not UTF-8: another file would be read or written; rename the file.");
+                }
             }
         }
 
         string folder = Environment.CurrentDirectory;
         if (folder.Contains(Replacement) && !Directory.Exists(folder))
-            throw new RefusedException($"The name of the current folder {Sentence.Quote(folder)} holds bytes that are not UTF-8; rename the folder, or start in another.");
+        {
+            throw new RefusedException(
+                $"The name of the current folder {Sentence.Quote(folder)} holds bytes that are not UTF-8; rename the folder, or start in another.");
+        }
     }
 
     /// <summary>The process's arguments from the system, null where one is not UTF-8; none where the system does not tell them.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using FedICU.Fedn.Protocol;
 using FedICU.Safetensors;
@@ -6,7 +7,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 namespace FedICU.Fedn;
 
-/// <summary>Who may call: an address that other machines reach needs a token or client certificates, and every call the token where there is one.</summary>
+/// <summary>
+/// Who may call: an address that other machines reach needs a token or client certificates, and every call the token where there is one.
+/// </summary>
 internal static class AccessRules
 {
     private const string Endpoints = "Kestrel:Endpoints", CertificateMode = "ClientCertificateMode";
@@ -25,14 +28,14 @@ internal static class AccessRules
             if (endpoint["Url"] is { } url && !IsLocal(url) && !RequiresCertificate(configuration, endpoint, url))
             {
                 throw new InvalidOptionsException([
-                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, and anyone may call it: FedIcu:Token, FedIcu:TokenFile, " +
-                    $"https with {CertificateMode} RequireCertificate, or {AnonymousFlag} was expected.",
+                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, and anyone may call it: " +
+                    $"FedIcu:Token, FedIcu:TokenFile, https with {CertificateMode} RequireCertificate, or {AnonymousFlag} was expected.",
                 ]);
             }
         }
     }
 
-    /// <summary>Refuses a call of the function service without the token, before anything of it is read. The health service needs none.</summary>
+    /// <summary>Refuses a call of the function service without the token, before the call is read. The health service needs none.</summary>
     public static void UseToken(this WebApplication app, SharedToken? token)
     {
         if (token is null)
@@ -49,8 +52,9 @@ internal static class AccessRules
             FednLog.Unauthenticated(app.Logger, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress);
             // an answer of gRPC without messages has its status in the headers
             context.Response.ContentType = "application/grpc";
-            context.Response.Headers["grpc-status"] = ((int)StatusCode.Unauthenticated).ToString(System.Globalization.CultureInfo.InvariantCulture);
-            context.Response.Headers["grpc-message"] = "The call does not carry the token of this service: authorization: Bearer TOKEN was expected.";
+            context.Response.Headers["grpc-status"] = ((int)StatusCode.Unauthenticated).ToString(CultureInfo.InvariantCulture);
+            context.Response.Headers["grpc-message"] =
+                "The call does not carry the token of this service: authorization: Bearer TOKEN was expected.";
             return Task.CompletedTask;
         });
     }

@@ -12,7 +12,9 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
     /// <summary>Bytes of the longest metadata accepted; FEDn's own have some hundred.</summary>
     public const int MaxLength = 1 << 20;
 
-    /// <summary>Reads a JSON object in UTF-8. Python's literals NaN, Infinity and -Infinity are accepted in all fields but <c>num_examples</c>.</summary>
+    /// <summary>
+    /// Reads a JSON object in UTF-8. Python's literals NaN, Infinity and -Infinity are accepted in all fields but <c>num_examples</c>.
+    /// </summary>
     public static ClientMetadata Read(ReadOnlySpan<byte> text)
     {
         if (text.Length > MaxLength)
@@ -60,12 +62,12 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
 
     private static ClientMetadata Check(double number, ReadOnlySpan<byte> text) => new(
         number,
-        number >= 0 && double.IsFinite(number)
-            ? null : $"{MetadataKeys.Examples} is {Sentence.Clean(Encoding.UTF8.GetString(text))}; a finite number of at least 0 was expected.");
+        number >= 0 && double.IsFinite(number) ? null
+            : $"{MetadataKeys.Examples} is {Sentence.Clean(Encoding.UTF8.GetString(text))}; a finite number of at least 0 was expected.");
 
     private static ClientMetadata Unreadable(string fault) => new(double.NaN, fault);
 
-    /// <summary>Puts strings of the same length in the place of the literals NaN and Infinity, which Python writes and JSON does not have.</summary>
+    /// <summary>Replaces the literals NaN and Infinity, which Python writes and JSON does not have, by strings of the same length.</summary>
     private static void MaskNonFinite(Span<byte> json)
     {
         bool isInString = false;

@@ -14,7 +14,10 @@ internal static class FednHost
         if (new ConfigurationBuilder().AddCommandLine(args).Build()["FedIcu:Token"] is not null)
         {
             throw new InvalidOptionsException(
-                ["FedIcu:Token stands on the command line, which other users of the machine can read; FedIcu:TokenFile or the environment's FedIcu__Token was expected."]);
+            [
+                "FedIcu:Token stands on the command line, which other users of the machine can read; " +
+                "FedIcu:TokenFile or the environment's FedIcu__Token was expected.",
+            ]);
         }
 
         args = [.. args.Select(arg => arg == AccessRules.AnonymousFlag ? $"--FedIcu:{nameof(FednOptions.AllowAnonymous)}=true" : arg)];

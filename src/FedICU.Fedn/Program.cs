@@ -9,7 +9,8 @@ try
         app = FednHost.Build(args);
         await app.StartAsync();
     }
-#pragma warning disable CA1031 // until the host listens, every failure is one of its configuration: a port that is taken, a certificate that is missing, a file that is not JSON
+    // until the host listens, every failure is one of its configuration: a port that is taken, a certificate that is missing
+#pragma warning disable CA1031
     catch (Exception e)
 #pragma warning restore CA1031
     {

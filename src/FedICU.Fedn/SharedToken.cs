@@ -4,7 +4,9 @@ using FedICU.Safetensors;
 
 namespace FedICU.Fedn;
 
-/// <summary>The token that a caller sends as <c>authorization: Bearer ...</c>; kept as its hash, so that tokens of any length compare in the same time.</summary>
+/// <summary>
+/// The token that a caller sends as <c>authorization: Bearer ...</c>; kept as its hash, so that tokens of any length compare in the same time.
+/// </summary>
 internal sealed class SharedToken
 {
     // characters; 16 random ones of base64 are 96 bits
@@ -27,13 +29,13 @@ internal sealed class SharedToken
             return null;
         string name = options.Token is null ? "FedIcu:TokenFile" : "FedIcu:Token";
         if (token.Length < MinLength)
-            throw new InvalidOptionsException([$"{name} has a token of {Sentence.Count(token.Length, "character")}; at least {MinLength} were expected."]);
+            throw Refused($"{name} has a token of {Sentence.Count(token.Length, "character")}; at least {MinLength} were expected.");
         if (token.AsSpan().ContainsAnyExceptInRange('!', '~'))
-            throw new InvalidOptionsException([$"{name} has a token with a character that is not visible ASCII; letters, digits and signs were expected."]);
+            throw Refused($"{name} has a token with a character that is not visible ASCII; letters, digits and signs were expected.");
         return new SharedToken(token);
     }
 
-    /// <summary>Whether the value of a call's header <c>authorization</c> holds the token; the time does not depend on where it differs.</summary>
+    /// <summary>Whether a call's header <c>authorization</c> holds the token; the time does not depend on where it differs.</summary>
     public bool Accepts(string? authorization) =>
         authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) &&
         CryptographicOperations.FixedTimeEquals(Hash(authorization[Scheme.Length..].Trim(' ')), _hash);
@@ -53,6 +55,8 @@ internal sealed class SharedToken
             throw new FedIcuException($"The token's file '{path}' cannot be read: {FileFailure.Describe(e)}.", e);
         }
     }
+
+    private static InvalidOptionsException Refused(string sentence) => new([sentence]);
 
     private static byte[] Hash(string token) => SHA256.HashData(Encoding.UTF8.GetBytes(token));
 }

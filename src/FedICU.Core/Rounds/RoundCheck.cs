@@ -132,9 +132,16 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             {
                 weight = participant.StatedWeight();
                 if (weight is { } w && !(w >= 0 && double.IsFinite(w)))
-                    Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.");
+                {
+                    Fault(_options.OnWeight, RoundFault.Weight, participant, null,
+                        $"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.");
+                }
                 else if (weight > _options.MaxWeight)
-                    Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Who} has the weight {MetadataKeys.Invariant(weight.Value)}; at most {MetadataKeys.Invariant(_options.MaxWeight)} was expected.");
+                {
+                    string most = MetadataKeys.Invariant(_options.MaxWeight);
+                    Fault(_options.OnWeight, RoundFault.Weight, participant, null,
+                        $"{participant.Who} has the weight {MetadataKeys.Invariant(weight.Value)}; at most {most} was expected.");
+                }
             }
             catch (InvalidModelException e)
             {

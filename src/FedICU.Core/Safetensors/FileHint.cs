@@ -11,7 +11,8 @@ internal static class FileHint
     private static readonly (byte[] Start, string Hint)[] Formats =
     [
         ([.. "version "u8], "a Git LFS pointer does: 'git lfs pull' fetches the file itself"),
-        ([.. "PK"u8, 3, 4], $"a zip archive does, such as PyTorch's .bin and .pt or numpy's .npz: {SaveWithTorch} or safetensors.numpy.save_file"),
+        ([.. "PK"u8, 3, 4],
+            $"a zip archive does, such as PyTorch's .bin and .pt or numpy's .npz: {SaveWithTorch} or safetensors.numpy.save_file"),
         ([0x80, 2], $"a Python pickle does, such as PyTorch's .bin and .pt: {SaveWithTorch}"),
         ([0x80, 3], $"a Python pickle does: {SaveWithTorch}"),
         ([0x80, 4], $"a Python pickle does: {SaveWithTorch}"),

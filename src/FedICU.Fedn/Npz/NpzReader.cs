@@ -58,14 +58,16 @@ internal static class NpzReader
     private static NpyArray ReadHeader(SafeFileHandle file, ZipEntry entry)
     {
         if (!entry.Name.EndsWith(".npy", StringComparison.Ordinal) || entry.Name.Length == ".npy".Length)
-            throw new InvalidModelException($"the archive's entry {Sentence.Quote(entry.Name)} is no array; names that end in .npy were expected.");
+            throw new InvalidModelException(
+                $"the archive's entry {Sentence.Quote(entry.Name)} is no array; names that end in .npy were expected.");
         if (entry.Name is "__metadata__.npy")
             throw new InvalidModelException("the name of tensor '__metadata__' is reserved.");
         using Stream stream = ZipDirectory.Open(file, entry);
         NpyArray array = NpyHeader.Read(stream, entry.Name[..^".npy".Length]);
         TensorInfo tensor = array.Tensor;
-        return entry.Unpacked - array.HeaderLength == tensor.ByteLength ? array : throw new InvalidModelException(
-            $"tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(entry.Unpacked - array.HeaderLength, "byte")}; {Sentence.Clean(tensor.ToString())} takes {tensor.ByteLength}.");
+        long bytes = entry.Unpacked - array.HeaderLength;
+        return bytes == tensor.ByteLength ? array : throw new InvalidModelException(
+            $"tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(bytes, "byte")}; {Sentence.Clean(tensor.ToString())} takes {tensor.ByteLength}.");
     }
 
     /// <summary>Refuses names and shapes that the header of a safetensors file cannot hold.</summary>
@@ -74,7 +76,8 @@ internal static class NpzReader
         // JSON writes a character as 6 bytes at most, a number as 20 digits and a comma; 128 bytes hold the keys
         long bytes = arrays.Sum(array => 6L * array.Tensor.Name.Length + 21L * array.Tensor.Shape.Rank + 128);
         if (bytes > MaxHeaderBytes)
-            throw new InvalidModelException($"the names and shapes of its tensors may take {bytes} bytes in a header; at most {MaxHeaderBytes} were expected.");
+            throw new InvalidModelException(
+                $"the names and shapes of its tensors may take {bytes} bytes in a header; at most {MaxHeaderBytes} were expected.");
     }
 
     private static void CopyEntry(SafeFileHandle file, ZipEntry entry, NpyArray array, TensorSink sink, CancellationToken cancellationToken)
@@ -91,7 +94,7 @@ internal static class NpzReader
                 bool isData = done >= array.HeaderLength;
                 Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, (isData ? entry.Unpacked : array.HeaderLength) - done));
                 if (stream.ReadAtLeast(part, part.Length, throwOnEndOfStream: false) < part.Length)
-                    throw new InvalidModelException($"tensor {Sentence.Quote(tensor.Name)} ends before its {Sentence.Count(tensor.ByteLength, "byte")}.");
+                    throw Damaged($"ends before its {Sentence.Count(tensor.ByteLength, "byte")}");
                 crc.Append(part);
                 if (isData)
                 {
@@ -103,14 +106,16 @@ internal static class NpzReader
             }
 
             if (stream.ReadByte() >= 0)
-                throw new InvalidModelException($"tensor {Sentence.Quote(tensor.Name)} goes on after its {Sentence.Count(tensor.ByteLength, "byte")}.");
+                throw Damaged($"goes on after its {Sentence.Count(tensor.ByteLength, "byte")}");
             if (crc.GetCurrentHashAsUInt32() != entry.Crc)
-                throw new InvalidModelException($"tensor {Sentence.Quote(tensor.Name)} does not have the checksum that the archive states.");
+                throw Damaged("does not have the checksum that the archive states");
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(bytes);
         }
+
+        InvalidModelException Damaged(string how) => new($"tensor {Sentence.Quote(tensor.Name)} {how}.");
     }
 
     /// <summary>Reverses the bytes of each number of a width; a width of 0 leaves them.</summary>
