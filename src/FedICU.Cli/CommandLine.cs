@@ -12,6 +12,7 @@ internal static class CommandLine
     {
         try
         {
+            Arguments.RefuseUndecodable(args);
             // what other tools answer to
             if (args is ["help", .. var topic])
                 args = [.. topic, "--help"];

@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedICU.Fedn.Npz;
+using FedICU.Safetensors;
 
 namespace FedICU.Fedn;
 
@@ -15,11 +16,25 @@ internal sealed class FednOptions
     /// <summary>The folder in which each process makes one of its own. <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
     public string Spool { get; set; } = Path.Combine(Path.GetTempPath(), "fedicu-fedn");
 
+    /// <summary>The token that every call must carry. Not accepted on the command line, which other users can read. <value>Default: null, none.</value></summary>
+    public string? Token { get; set; }
+
+    /// <summary>A file that holds the token, in place of <see cref="Token"/>. <value>Default: null, none.</value></summary>
+    public string? TokenFile { get; set; }
+
+    /// <summary>
+    /// Whether an address that other machines reach may be served without a token or client certificates. <value>Default: false.</value>
+    /// </summary>
+    public bool AllowAnonymous { get; set; }
+
     /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
     public int Threads { get; set; }
 
-    /// <summary>Bytes of one gRPC message; FEDn's have 1 MiB and a little. <value>Default: 4 MiB.</value></summary>
-    public int MaxMessageBytes { get; set; } = 4 << 20;
+    /// <summary>
+    /// Bytes of one gRPC message. FEDn's chunks have 1 MiB and a little; metadata that are too long are answered with a sentence as long as their message is
+    /// received. <value>Default: 16 MiB.</value>
+    /// </summary>
+    public int MaxMessageBytes { get; set; } = 16 << 20;
 
     /// <summary>Bytes of a model as it is sent. <value>Default: 8 GiB.</value></summary>
     public long MaxModelBytes { get; set; } = 8L << 30;
@@ -51,6 +66,9 @@ internal sealed class FednOptions
     /// <summary>The strategy and the round's options.</summary>
     public ConfiguredRound Configured { get; private set; } = null!;
 
+    /// <summary>The token of <see cref="Token"/> or <see cref="TokenFile"/>, null where calls need none.</summary>
+    public SharedToken? Shared { get; private set; }
+
     /// <summary>What an archive may take.</summary>
     public NpzLimits Npz => new(MaxTensors, MaxUnpackedBytes, MaxExpansion);
 
@@ -72,6 +90,7 @@ internal sealed class FednOptions
         foreach ((string name, string value) in options.Settings.Where(setting => setting.Value is "True" or "False").ToList())
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
+        options.Shared = SharedToken.Read(options);
         options.Configured = AggregatorCatalog.Create(options.Strategy!, options.Settings, new RoundOptions { Threads = options.Threads });
         return options;
     }
@@ -83,6 +102,15 @@ internal sealed class FednOptions
             errors.Add($"FedIcu:Strategy is missing; {string.Join(", ", AggregatorCatalog.Names)} are known.");
         if (string.IsNullOrEmpty(Spool))
             errors.Add("FedIcu:Spool is empty; a folder was expected.");
+        foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)[(nameof(Spool), Spool), (nameof(TokenFile), TokenFile)])
+        {
+            // bytes that are not UTF-8 come as U+FFFD, and lead to another file
+            if (path?.Contains('\ufffd') == true)
+                errors.Add($"FedIcu:{name} is {Sentence.Quote(path)}; a path in UTF-8 was expected.");
+        }
+
+        if (Token is not null && TokenFile is not null)
+            errors.Add("FedIcu:Token and FedIcu:TokenFile are both set; one of them was expected.");
         foreach ((string name, double value, double least) in (ReadOnlySpan<(string, double, double)>)
         [
             (nameof(MaxMessageBytes), MaxMessageBytes, 2 << 20), (nameof(MaxModelBytes), MaxModelBytes, 1), (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1),

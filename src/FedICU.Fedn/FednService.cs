@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Diagnostics;
 using System.Security.Cryptography;
-using System.Text.Json;
+using System.Text;
 using FedICU.Fedn.Npz;
 using FedICU.Fedn.Protocol;
 using FedICU.Safetensors;
@@ -19,6 +19,11 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     private const string GlobalId = "global_model";
     private const int Chunk = 1 << 20;
 
+    // characters; FEDn's ids have 36
+    private const int MaxIdLength = 1000;
+
+    private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
+
     /// <summary>Says that the aggregation is provided. The combiner asks at the start of each round and never on a retry, so what an earlier round left goes here.</summary>
     public override Task<ProvidedFunctionsResponse> HandleProvidedFunctions(ProvidedFunctionsRequest request, ServerCallContext context) =>
         Run(context, options.StoreTimeout, async (session, cancellationToken) =>
@@ -35,17 +40,16 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     public override Task<ClientMetaResponse> HandleMetadata(ClientMetaRequest request, ServerCallContext context) =>
         Run(context, options.StoreTimeout, async (session, cancellationToken) =>
         {
-            (double? examples, string? fault) = ReadExamples(request);
+            string id = ReadId(request.ClientId);
+            var metadata = ClientMetadata.Read(request.Metadata.Span);
             await session.AloneAsync(
                 () =>
                 {
-                    Admit(session, request.ClientId);
-                    session.Set(session.Round, request.ClientId, client => client with { Examples = examples, Fault = fault });
+                    Admit(session, id);
+                    session.Set(session.Round, id, client => client with { Metadata = metadata });
                 },
                 cancellationToken);
-            if (fault is not null)
-                FednLog.Refused(logger, context.Host, fault);
-            return new ClientMetaResponse { Status = fault is null ? "Metadata stored" : $"ERROR: {fault}" };
+            return new ClientMetaResponse { Status = metadata.Fault is { } fault ? RefuseUpdate(context, id, fault) : "Metadata stored" };
         });
 
     /// <summary>Takes the global model or a client's update.</summary>
@@ -59,9 +63,9 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             {
                 if (!await requests.MoveNext(cancellationToken))
                     throw Refuse("The stream of a model ended before its first message.");
-                string id = requests.Current.Id;
+                string id = ReadId(requests.Current.Id);
                 bool isGlobal = id == GlobalId;
-                string whose = isGlobal ? "The global model" : $"Client {Sentence.Quote(id)}";
+                string whose = isGlobal ? "The global model" : Client(id);
                 if (!isGlobal)
                     await session.AloneAsync(() => Admit(session, id), cancellationToken);
                 long round = session.Round;
@@ -69,42 +73,35 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                 byte[] digest = [];
                 try
                 {
-                    (bytes, digest) = await ReceiveAsync(requests, id, whose, archive, cancellationToken);
+                    (bytes, digest) = await ReceiveAsync(requests, whose, archive, cancellationToken);
                     // a retry reads the combiner's model where the first try left off, at its end
                     if (isGlobal && bytes == 0 && session.Global is not null)
                         return new StoreModelResponse { Status = "Received model originating from global_model: the one that came before is kept" };
-                    await Task.Run(() => NpzReader.Copy(archive, whose, TensorSink.ToFile(model), options.Npz, cancellationToken), cancellationToken);
+                    await Task.Run(() => NpzReader.Copy(archive, TensorSink.ToFile(model), options.Npz, cancellationToken), cancellationToken);
                 }
-                catch (InvalidModelException e) when (!isGlobal)
+                catch (InvalidModelException e)
                 {
                     fault = e.Message;
                 }
-                catch (InvalidModelException)
-                {
-                    metrics.Received(isGlobal, taken: false, bytes);
-                    throw;
-                }
 
                 metrics.Received(isGlobal, fault is null, bytes);
+                if (isGlobal && fault is not null)
+                    throw Refuse($"{whose}: {fault}");
                 await session.AloneAsync(
                     () =>
                     {
                         if (isGlobal)
                             session.SetGlobal(model, digest);
-                        else if (!session.Set(round, id, client => client with { Path = fault is null ? model : null, Fault = fault ?? client.Fault }))
+                        else if (!session.Set(round, id, client => client with { Path = fault is null ? model : null, Fault = fault ?? "" }))
                             throw new RpcException(new Status(StatusCode.Aborted, $"{whose}: the update came after its round."));
                     },
                     cancellationToken);
 
-                if (fault is null)
-                {
-                    model = null;
-                    FednLog.Stored(logger, context.Host, whose, bytes);
-                    return new StoreModelResponse { Status = $"Received model originating from {id}" };
-                }
-
-                FednLog.Refused(logger, context.Host, fault);
-                return new StoreModelResponse { Status = $"ERROR: {fault}" };
+                if (fault is not null)
+                    return new StoreModelResponse { Status = RefuseUpdate(context, id, fault) };
+                model = null;
+                FednLog.Stored(logger, context.Host, whose, bytes);
+                return new StoreModelResponse { Status = $"Received model originating from {id}" };
             }
             finally
             {
@@ -145,13 +142,9 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             var round = new AggregationRound(global, configured.Options);
             foreach ((string id, ClientEntry client) in clients)
             {
-                string? fault = client.Fault ?? (client.Path is null ? $"Client {Sentence.Quote(id)} sent metadata and no model." : null);
-                if (fault is not null && configured.Options.OnUnreadable == FaultPolicy.Reject)
-                    throw Refuse(fault);
-                if (fault is not null)
-                    FednLog.LeftOut(logger, host, fault);
-                // a file that is not there is what the library's policy and quorum know as an unreadable update
-                round.Add(ClientUpdate.FromFile(id, fault is null ? client.Path! : "no usable model", client.Examples));
+                round.Add(client.Path is { } path
+                    ? ClientUpdate.FromFile(id, path, client.Metadata.Examples)
+                    : ClientUpdate.FromTensors(id, new UnreadableUpdate(client.Fault), client.Metadata.Examples));
             }
 
             RoundReport report = (await configured.Aggregator.AggregateAsync(round, TensorSink.ToFile(output), cancellationToken)).Report;
@@ -162,9 +155,12 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             FednLog.Aggregated(
                 logger, host, report.Strategy, report.Clients.Count(client => client.Included), report.Clients.Count, Stopwatch.GetElapsedTime(start).TotalSeconds, new FileInfo(result).Length);
         }
-        catch
+        catch (Exception e)
         {
             RoundSession.Delete(result);
+            // the library knows the weight as NaN, the metadata what was sent
+            if (e is RoundRejectedException { Fault: RoundFault.Weight, ClientId: { } id } && clients.First(client => client.Key == id).Value.Metadata.Fault is { } fault)
+                throw Refuse($"{Client(id)}: {fault}");
             throw;
         }
         finally
@@ -195,55 +191,45 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     }
 
     /// <summary>Writes a model's chunks to a file until the empty one.</summary>
+    /// <exception cref="InvalidModelException">The stream breaks a rule; the message is the end of a sentence that begins with the model's name.</exception>
     private async Task<(long Bytes, byte[] Digest)> ReceiveAsync(
-        IAsyncStreamReader<StoreModelRequest> requests, string id, string whose, string path, CancellationToken cancellationToken)
+        IAsyncStreamReader<StoreModelRequest> requests, string whose, string path, CancellationToken cancellationToken)
     {
+        ByteString id = requests.Current.Id;
         long bytes = 0;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         await using FileStream file = new(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0, useAsync: true);
         do
         {
             ReadOnlyMemory<byte> data = requests.Current.Data.Memory;
-            if (requests.Current.Id != id)
-                throw Refuse($"{whose}: a message of the stream is of {Sentence.Quote(requests.Current.Id)}.");
+            if (!requests.Current.Id.Equals(id))
+                throw Refuse($"{whose}: a message of the stream is from {Sentence.Quote(ReadId(requests.Current.Id))}.");
             if (data.IsEmpty)
                 return (bytes, hash.GetHashAndReset());
             bytes += data.Length;
             if (bytes > options.MaxModelBytes)
-                throw new InvalidModelException($"{whose}: the model has more than {options.MaxModelBytes} bytes.");
+                throw new InvalidModelException($"the model has more than {options.MaxModelBytes} bytes.");
             hash.AppendData(data.Span);
             await file.WriteAsync(data, cancellationToken);
         }
         while (await requests.MoveNext(cancellationToken));
-        throw new InvalidModelException($"{whose}: the stream ended after {Sentence.Count(bytes, "byte")} without its last, empty message.");
+        throw new InvalidModelException($"the stream ended after {Sentence.Count(bytes, "byte")} without its last, empty message.");
     }
 
     private void Admit(RoundSession session, string id)
     {
-        if (id is "" or GlobalId)
-            throw Refuse($"The client's id is {Sentence.Quote(id)}; a name of its own was expected.");
+        if (id is "" or GlobalId || id.Length > MaxIdLength)
+            throw Refuse($"The client's id is {Sentence.Quote(id)}; a name of its own, of at most {MaxIdLength} characters, was expected.");
         if (!session.Admit(id, options.MaxClients))
-            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"Client {Sentence.Quote(id)} is one too many; at most {options.MaxClients} were expected."));
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"{Client(id)} is one too many; at most {options.MaxClients} were expected."));
     }
 
-    private static (double? Examples, string? Fault) ReadExamples(ClientMetaRequest request)
+    /// <summary>Logs why an update or its metadata are refused, and makes the answer: an error of gRPC would make the combiner give up the whole round.</summary>
+    private string RefuseUpdate(ServerCallContext context, string id, string fault)
     {
-        string whose = $"Client {Sentence.Quote(request.ClientId)}";
-        try
-        {
-            using JsonDocument metadata = JsonDocument.Parse(request.Metadata);
-            if (metadata.RootElement.ValueKind != JsonValueKind.Object)
-                return (null, $"{whose}: the metadata are {Sentence.Kind(metadata.RootElement.ValueKind)}; an object was expected.");
-            if (!metadata.RootElement.TryGetProperty(MetadataKeys.Examples, out JsonElement value))
-                return (null, null);
-            return value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double examples) && double.IsFinite(examples) && examples >= 0
-                ? (examples, null)
-                : (null, $"{whose}: {MetadataKeys.Examples} is {Sentence.Clean(value.GetRawText())}; a finite number of at least 0 was expected.");
-        }
-        catch (JsonException)
-        {
-            return (null, $"{whose}: the metadata are no JSON.");
-        }
+        string sentence = $"{Client(id)}: {fault}";
+        FednLog.Refused(logger, context.Host, sentence);
+        return $"ERROR: {sentence}";
     }
 
     /// <summary>Runs a call in its combiner's session, and answers failures with the status that makes the combiner do what helps.</summary>
@@ -286,6 +272,20 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             session.Leave();
         }
     }
+
+    private static string ReadId(ByteString id)
+    {
+        try
+        {
+            return Strict.GetString(id.Span);
+        }
+        catch (DecoderFallbackException)
+        {
+            throw Refuse($"The client's id {Sentence.Quote(Encoding.UTF8.GetString(id.Span))} holds bytes that are not UTF-8.");
+        }
+    }
+
+    private static string Client(string id) => $"Client {Sentence.Quote(id)}";
 
     private static RpcException Refuse(string sentence) => new(new Status(StatusCode.InvalidArgument, sentence));
 }

@@ -53,4 +53,7 @@ internal static partial class FednLog
 
     [LoggerMessage(8, LogLevel.Error, "{Session}: failed")]
     public static partial void Failed(ILogger logger, string session, Exception exception);
+
+    [LoggerMessage(9, LogLevel.Warning, "{Path} from {Address}: refused: the call does not carry the token")]
+    public static partial void Unauthenticated(ILogger logger, string path, System.Net.IPAddress? address);
 }

@@ -1,15 +1,28 @@
 using FedICU;
 using FedICU.Fedn;
 
+WebApplication? app = null;
 try
 {
-    await using WebApplication app = FednHost.Build(args);
-    await app.RunAsync();
+    try
+    {
+        app = FednHost.Build(args);
+        await app.StartAsync();
+    }
+    // until the host listens, every failure is one of its configuration: a port that is taken, a certificate that is missing
+#pragma warning disable CA1031
+    catch (Exception e)
+#pragma warning restore CA1031
+    {
+        await Console.Error.WriteLineAsync(e is FedIcuException ? e.Message : $"The host cannot start: {FednHost.Describe(e)}");
+        return 1;
+    }
+
+    await app.WaitForShutdownAsync();
     return 0;
 }
-// a port that is taken, a certificate that is not there: Kestrel's own sentences
-catch (Exception e) when (e is FedIcuException or IOException or System.Security.Cryptography.CryptographicException)
+finally
 {
-    await Console.Error.WriteLineAsync(e.Message);
-    return 1;
+    if (app is not null)
+        await app.DisposeAsync();
 }

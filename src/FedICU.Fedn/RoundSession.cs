@@ -5,14 +5,14 @@ namespace FedICU.Fedn;
 /// <summary>What came from a client in a round.</summary>
 internal sealed record ClientEntry
 {
-    /// <summary>num_examples of its metadata, null where they have none.</summary>
-    public double? Examples { get; init; }
+    /// <summary>What its metadata say of its weight.</summary>
+    public ClientMetadata Metadata { get; init; }
 
     /// <summary>The update's safetensors file, null where none came.</summary>
     public string? Path { get; init; }
 
-    /// <summary>Why the update or the metadata were refused, in a sentence.</summary>
-    public string? Fault { get; init; }
+    /// <summary>Why there is no file, the end of a sentence that begins with the client's name.</summary>
+    public string Fault { get; init; } = "its metadata came, its model did not.";
 }
 
 /// <summary>

@@ -52,4 +52,44 @@ public sealed class ProcessTests
         Tool.End(process).Failed(code, "Cancelled");
         Assert.That(_place.Names(), Is.EqualTo(before));
     }
+
+    [TestCase("inspect \"$1/a\"$'\\xff'.safetensors", "a\ufffd.safetensors' holds bytes that are not UTF-8")]
+    [TestCase("aggregate --strategy fedavg --global \"$2\" --client \"$2\" --output \"$1/a\"$'\\xff'.safetensors", "a\ufffd.safetensors' holds bytes that are not UTF-8")]
+    [TestCase("aggregate --strategy fedavg --global \"$2\" --client b=\"$1/\"$'\\xc3\\x28' --output \"$1/out.safetensors\"", "/\ufffd(' holds bytes that are not UTF-8")]
+    [TestCase("aggregate --strategy fedavg --global \"$1/g\"$'\\xed\\xa0\\x80' --client \"$2\" --output=\"$1/out.safetensors\"", "' holds bytes that are not UTF-8")]
+    [TestCase("mask --global \"$2\" --client \"$2\" --output=\"$1/\"$'\\xe9'.safetensors", "/\ufffd.safetensors' holds bytes that are not UTF-8")]
+    [TestCase("diff \"$2\" $'\\x80'", "'\ufffd' holds bytes that are not UTF-8")]
+    [TestCase("inspect \"$1/a\"$'\\xef\\xbf\\xbd'.safetensors $'\\xff'", "'\ufffd' holds bytes that are not UTF-8")]
+    public void ANameThatIsNotUtf8IsRefused(string line, string sentence)
+    {
+        string[] before = _place.Names();
+        RunInBash($"dotnet \"$0\" {line}").Failed(1, sentence);
+        Assert.That(_place.Names(), Is.EqualTo(before));
+    }
+
+    [Test]
+    public void ANameThatHoldsTheReplacementCharacterItselfIsANameLikeOthers()
+    {
+        string name = _place["a\ufffd.safetensors"];
+        File.Copy(_place.Global, name);
+        Assert.That(Tool.RunProcess("inspect", name).Succeeded().Output, Does.StartWith(name));
+    }
+
+    [Test]
+    public void ACurrentFolderWhoseNameIsNotUtf8IsRefused() => RunInBash(
+        "mkdir \"$1/d\"$'\\xff' && cd \"$1/d\"$'\\xff' && dotnet \"$0\" aggregate --strategy fedavg --global \"$2\" --client \"$2\" --output out.safetensors; code=$?; rm -r \"$1/d\"$'\\xff'; exit $code")
+        .Failed(1, "The name of the current folder", "holds bytes that are not UTF-8");
+
+    /// <summary>Runs a script of bash, where <c>$'\xff'</c> is a byte; $0 is the tool, $1 the place's folder, $2 the global model.</summary>
+    private Run RunInBash(string script)
+    {
+        if (OperatingSystem.IsWindows())
+            Assert.Ignore("bytes that are no text are given with bash");
+        using Process process = Process.Start(new ProcessStartInfo("bash", ["-c", script, Path.Combine(AppContext.BaseDirectory, "fedicu.dll"), _place[""].TrimEnd('/'), _place.Global])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        return Tool.End(process);
+    }
 }

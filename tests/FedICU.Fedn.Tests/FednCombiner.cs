@@ -1,16 +1,22 @@
 using FedICU.Fedn.Protocol;
 using Google.Protobuf;
 using Grpc.Core;
+using Grpc.Core.Interceptors;
 using Grpc.Net.Client;
 
 namespace FedICU.Fedn.Tests;
 
 /// <summary>FEDn's combiner, call for call: what it sends, in which order, with which deadlines.</summary>
-internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
+internal sealed class FednCombiner(GrpcChannel channel, params string[] authorizations) : IDisposable
 {
     public const int Chunk = 1024 * 1024;
 
-    public FunctionService.FunctionServiceClient Client { get; } = new(channel);
+    public FunctionService.FunctionServiceClient Client { get; } = new(channel.Intercept(headers =>
+    {
+        foreach (string value in authorizations)
+            headers.Add("authorization", value);
+        return headers;
+    }));
 
     public GrpcChannel Channel => channel;
 
@@ -25,7 +31,7 @@ internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
     }
 
     public async Task BeginAsync() =>
-        await Client.HandleProvidedFunctionsAsync(new ProvidedFunctionsRequest { FunctionCode = "class ServerFunctions: pass" }, deadline: Deadline());
+        await Client.HandleProvidedFunctionsAsync(new ProvidedFunctionsRequest { FunctionCode = ByteString.CopyFromUtf8("class ServerFunctions: pass") }, deadline: Deadline());
 
     /// <summary>A client's metadata and model; the second answer.</summary>
     public async Task<string> UpdateAsync(string id, double examples, byte[] model)
@@ -35,7 +41,7 @@ internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
     }
 
     public async Task<string> MetadataAsync(string id, string metadata) =>
-        (await Client.HandleMetadataAsync(new ClientMetaRequest { Metadata = metadata, ClientId = id }, deadline: Deadline())).Status;
+        (await Client.HandleMetadataAsync(new ClientMetaRequest { Metadata = ByteString.CopyFromUtf8(metadata), ClientId = ByteString.CopyFromUtf8(id) }, deadline: Deadline())).Status;
 
     public AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> BeginStore() => Client.HandleStoreModel(deadline: Deadline());
 
@@ -46,8 +52,8 @@ internal sealed class FednCombiner(GrpcChannel channel) : IDisposable
         try
         {
             for (int at = 0; at < (model?.Length ?? 0); at += Chunk)
-                await call.RequestStream.WriteAsync(new StoreModelRequest { Id = id, Data = ByteString.CopyFrom(model.AsSpan(at, Math.Min(Chunk, model!.Length - at))) });
-            await call.RequestStream.WriteAsync(new StoreModelRequest { Id = id });
+                await call.RequestStream.WriteAsync(new StoreModelRequest { Id = ByteString.CopyFromUtf8(id), Data = ByteString.CopyFrom(model.AsSpan(at, Math.Min(Chunk, model!.Length - at))) });
+            await call.RequestStream.WriteAsync(new StoreModelRequest { Id = ByteString.CopyFromUtf8(id) });
             await call.RequestStream.CompleteAsync();
         }
         catch (Exception e) when (e is RpcException or InvalidOperationException)

@@ -26,7 +26,8 @@ internal sealed class FednServer : IAsyncDisposable
         return new FednServer(app, spool);
     }
 
-    public FednCombiner Combiner(int endpoint = 0) => new(GrpcChannel.ForAddress(Urls[endpoint], new GrpcChannelOptions { MaxReceiveMessageSize = null, MaxSendMessageSize = null }));
+    public FednCombiner Combiner(int endpoint = 0, params string[] authorizations) =>
+        new(GrpcChannel.ForAddress(Urls[endpoint], new GrpcChannelOptions { MaxReceiveMessageSize = null, MaxSendMessageSize = null }), authorizations);
 
     public async ValueTask DisposeAsync()
     {

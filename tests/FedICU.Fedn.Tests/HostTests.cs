@@ -14,23 +14,38 @@ internal sealed class HostTests
     [TestCase("Option 'tau' is 'warm'; a number was expected.", "Strategy=fedicu", "Settings:tau=warm")]
     [TestCase("FedIcu:MaxClients is 0; at least 1 was expected.", "Strategy=fedavg", "MaxClients=0")]
     [TestCase("FedIcu:StoreTimeout is 00:00:00; more than 0 and at most 24 days was expected.", "Strategy=fedavg", "StoreTimeout=0")]
+    [TestCase("FedIcu:Spool is 'a\ufffd'; a path in UTF-8 was expected.", "Strategy=fedavg", "Spool=a\ufffd")]
+    [TestCase("FedIcu:TokenFile is '\ufffd'; a path in UTF-8 was expected.", "Strategy=fedavg", "TokenFile=\ufffd")]
     public void AWrongConfigurationEndsTheProcessWithItsSentence(string sentence, params string[] options)
     {
         string[] args = [.. options.Select(option => $"--FedIcu:{option}")];
         Assert.That(() => FednHost.Build(args), Throws.InstanceOf<FedIcuException>().With.Message.EqualTo(sentence));
+        Assert.That(RunProgram(args), Is.EqualTo((1, sentence)));
+    }
+
+    [TestCase("The host cannot start: Invalid url: 'nonsense'", "--Kestrel:Endpoints:Fedn:Url=nonsense")]
+    [TestCase("The host cannot start: The endpoint Other is missing the required 'Url' parameter.", "--Kestrel:Endpoints:Other:Protocols=Http2")]
+    [TestCase("The host cannot start: Configuration value 'Loud' is not supported.", "--Logging:LogLevel:Default=Loud")]
+    public void AHostThatCannotStartSaysWhyInOneLine(string line, string setting)
+    {
+        string spool = Directory.CreateTempSubdirectory("fedicu-fedn-tests-").FullName;
+        Assert.That(RunProgram(["--FedIcu:Strategy=fedavg", $"--FedIcu:Spool={spool}", "--Kestrel:Endpoints:Fedn:Url=http://127.0.0.1:0", setting]), Is.EqualTo((1, line)));
+        Directory.Delete(spool, recursive: true);
+    }
+
+    private static (int Code, string Error) RunProgram(string[] args)
+    {
         TextWriter error = Console.Error;
         using var written = new StringWriter();
         Console.SetError(written);
         try
         {
-            Assert.That(typeof(FednHost).Assembly.EntryPoint!.Invoke(null, [args]), Is.EqualTo(1));
+            return ((int)typeof(FednHost).Assembly.EntryPoint!.Invoke(null, [args])!, written.ToString().TrimEnd());
         }
         finally
         {
             Console.SetError(error);
         }
-
-        Assert.That(written.ToString().TrimEnd(), Is.EqualTo(sentence));
     }
 
     [Test]

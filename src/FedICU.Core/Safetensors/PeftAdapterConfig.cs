@@ -48,7 +48,7 @@ public sealed class PeftAdapterConfig
         catch (JsonException e)
         {
             string fault = e.LineNumber is { } line ? $"the fault is at byte {e.BytePositionInLine + 1} of line {line + 1}" : "an object holds a name twice";
-            throw new InvalidModelException($"'{location}' is not valid JSON: {fault}.", e);
+            throw new InvalidModelException($"'{location}' is not valid JSON: {fault}{FileHint.After(json, expectsJson: true)}.", e);
         }
         catch (InvalidOperationException e)
         {

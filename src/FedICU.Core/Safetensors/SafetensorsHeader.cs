@@ -49,16 +49,17 @@ internal sealed class SafetensorsHeader
     /// <param name="location">The file, for messages.</param>
     public static int CheckLength(ReadOnlySpan<byte> prefix, long fileLength, string location)
     {
+        string hint = FileHint.After(prefix, expectsJson: false);
         if (prefix.Length < PrefixLength)
-            throw new InvalidModelException($"'{location}' has {Sentence.Count(fileLength, "byte")}, fewer than the 8 of a header's length.");
+            throw new InvalidModelException($"'{location}' has {Sentence.Count(fileLength, "byte")}, fewer than the 8 of a header's length{hint}.");
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
         if (length == 0)
             throw new InvalidModelException($"'{location}' has a header of 0 bytes.");
         if (length > MaxLength)
-            throw new InvalidModelException($"'{location}' is not a safetensors file: its first {PrefixLength} bytes give a header of {length} bytes, above the limit of {MaxLength}.");
+            throw new InvalidModelException($"'{location}' is not a safetensors file: its first {PrefixLength} bytes give a header of {length} bytes, above the limit of {MaxLength}{hint}.");
         if ((long)length > fileLength - PrefixLength)
             throw new InvalidModelException(
-                $"'{location}' has a header of {length} bytes, but only {fileLength - PrefixLength} bytes follow its length.");
+                $"'{location}' has a header of {length} bytes, but only {fileLength - PrefixLength} bytes follow its length{hint}.");
         return (int)length;
     }
 

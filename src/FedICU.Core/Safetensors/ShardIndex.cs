@@ -32,7 +32,7 @@ internal sealed class ShardIndex
         }
         catch (JsonException e)
         {
-            throw new InvalidModelException($"'{path}' is not valid JSON at byte {reader.BytesConsumed}.", e);
+            throw new InvalidModelException($"'{path}' is not valid JSON at byte {reader.BytesConsumed}{FileHint.After(json, expectsJson: true)}.", e);
         }
         catch (InvalidOperationException e)
         {

@@ -6,6 +6,12 @@ using FedICU.Safetensors;
 
 namespace FedICU.Fedn.Npz;
 
+/// <summary>What a .npy header says.</summary>
+/// <param name="Tensor">The tensor, as it is once it is little-endian.</param>
+/// <param name="HeaderLength">The bytes before the data.</param>
+/// <param name="SwappedWidth">The bytes of each number whose order must be reversed; 0 where the data are little-endian.</param>
+internal readonly record struct NpyArray(TensorInfo Tensor, long HeaderLength, int SwappedWidth);
+
 /// <summary>The header of a .npy file, formats 1 to 3: magic, version, length, and a Python dictionary of type, order and shape.</summary>
 internal static class NpyHeader
 {
@@ -27,22 +33,24 @@ internal static class NpyHeader
         ("<u8", DType.U64), ("<u4", DType.U32), ("<u2", DType.U16), ("|u1", DType.U8),
     ];
 
-    private static readonly FrozenDictionary<string, DType> Types = Table.ToFrozenDictionary(entry => entry.Name, entry => entry.DType, StringComparer.Ordinal);
+    private static readonly FrozenDictionary<string, (DType DType, int SwappedWidth)> Types = Table.Select(entry => (entry.Name, (entry.DType, 0)))
+        .Concat(Table.Where(entry => entry.Name[0] == '<').Select(entry => ('>' + entry.Name[1..], (entry.DType, Width(entry.DType)))))
+        .ToFrozenDictionary(entry => entry.Item1, entry => entry.Item2, StringComparer.Ordinal);
+
     private static readonly FrozenDictionary<DType, string> Names = Table.ToFrozenDictionary(entry => entry.DType, entry => entry.Name);
 
     /// <summary>Reads a header from the start of a stream.</summary>
     /// <param name="stream">The file.</param>
     /// <param name="tensor">The tensor's name.</param>
-    /// <param name="length">How many bytes the header took.</param>
     /// <exception cref="InvalidModelException">It is no header of an array of numbers; the message is the end of a sentence that begins with the model's name.</exception>
-    public static TensorInfo Read(Stream stream, string tensor, out int length)
+    public static NpyArray Read(Stream stream, string tensor)
     {
         Span<byte> prefix = stackalloc byte[PrefixLength + 2];
         int read = stream.ReadAtLeast(prefix[..PrefixLength], PrefixLength, throwOnEndOfStream: false);
         if (read < PrefixLength || !prefix.StartsWith(Magic))
             throw Wrong(tensor, "does not begin as a .npy file does");
         int version = prefix[6], size = BinaryPrimitives.ReadUInt16LittleEndian(prefix[8..]);
-        length = PrefixLength;
+        int length = PrefixLength;
         if (version is < 1 or > 3)
             throw Wrong(tensor, $"is a .npy file of version {version}; 1, 2 or 3 was expected");
         if (version > 1)
@@ -59,8 +67,8 @@ internal static class NpyHeader
         byte[] text = new byte[size];
         if (stream.ReadAtLeast(text, size, throwOnEndOfStream: false) < size)
             throw Wrong(tensor, "ends inside its .npy header");
-        length += size;
-        return Parse(new Reader(Encoding.Latin1.GetString(text), tensor));
+        (TensorInfo info, int swappedWidth) = Parse(new Reader(Encoding.Latin1.GetString(text), tensor));
+        return new NpyArray(info, length + size, swappedWidth);
     }
 
     /// <summary>The header of version 1 for a tensor, padded as numpy pads it, so that the data start at a multiple of 64.</summary>
@@ -81,9 +89,12 @@ internal static class NpyHeader
         return header;
     }
 
-    private static TensorInfo Parse(Reader reader)
+    /// <summary>The bytes of one number; a complex element is two numbers.</summary>
+    private static int Width(DType dtype) => dtype == DType.C64 ? 4 : dtype.BitSize / 8;
+
+    private static (TensorInfo Tensor, int SwappedWidth) Parse(Reader reader)
     {
-        DType? dtype = null;
+        (DType DType, int SwappedWidth)? dtype = null;
         bool? fortran = null;
         long[]? shape = null;
         reader.Expect('{');
@@ -120,9 +131,9 @@ internal static class NpyHeader
             throw Wrong(reader.Tensor, "is in Fortran order; rows first was expected, as numpy.ascontiguousarray makes them");
         try
         {
-            var info = new TensorInfo(reader.Tensor, type, new TensorShape(shape));
+            var info = new TensorInfo(reader.Tensor, type.DType, new TensorShape(shape));
             _ = info.ByteLength;
-            return info;
+            return (info, type.SwappedWidth);
         }
         catch (OverflowException)
         {
@@ -174,15 +185,15 @@ internal static class NpyHeader
             return value;
         }
 
-        public DType Type()
+        public (DType DType, int SwappedWidth) Type()
         {
             Skip();
             if (_at < text.Length && text[_at] is '[' or '(')
                 throw Wrong(tensor, "is an array of records; numbers were expected");
             string name = Text();
-            return Types.TryGetValue(name, out DType type) ? type : throw Wrong(
+            return Types.TryGetValue(name, out (DType, int) type) ? type : throw Wrong(
                 tensor, name is "|O" or "O" ? "is an array of objects; numbers were expected"
-                    : $"has the numpy type {Sentence.Quote(name)}; {string.Join(", ", Table.Select(entry => entry.Name))} are known");
+                    : $"has the numpy type {Sentence.Quote(name)}; {string.Join(", ", Table.Select(entry => entry.Name))}, little-endian or big-endian, are known");
         }
 
         public bool Flag()
@@ -202,11 +213,15 @@ internal static class NpyHeader
             while (!Try(')'))
             {
                 Skip();
+                if (_at < text.Length && text[_at] == '-')
+                    throw Wrong(tensor, "has a negative dimension");
                 int start = _at;
                 while (_at < text.Length && char.IsAsciiDigit(text[_at]))
                     _at++;
-                if (!long.TryParse(text.AsSpan(start, _at - start), NumberStyles.None, CultureInfo.InvariantCulture, out long dimension))
+                if (_at == start)
                     throw Malformed();
+                if (!long.TryParse(text.AsSpan(start, _at - start), NumberStyles.None, CultureInfo.InvariantCulture, out long dimension))
+                    throw Wrong(tensor, "has a dimension that 64 bits cannot hold");
                 shape.Add(dimension);
                 if (shape.Count > MaxRank)
                     throw Wrong(tensor, $"has more than {MaxRank} dimensions");
