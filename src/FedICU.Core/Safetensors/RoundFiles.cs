@@ -10,6 +10,8 @@ internal sealed class RoundFiles(int mostOpen)
     private const int ShareOfLimit = 4, FewestOpen = 8, MostOpen = 8192, OpenWhereLimitIsUnknown = 512;
 
     private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), SafetensorsHeader> _known = new();
+    // weak: a configuration goes with the last client that has it
+    private readonly ConcurrentDictionary<int, WeakReference<PeftAdapterConfig>> _configs = new();
     // what files that are opened for each read keep of the last one, together, and one at most
     private const int KeptBytes = 256 << 20, MostKept = 1 << 16;
     private int _left = mostOpen, _reopened;
@@ -40,4 +42,17 @@ internal sealed class RoundFiles(int mostOpen)
     /// <summary>The same header with its names, types, shapes and places shared with a file of the same layout, as a round's clients have: thousands of them would fill the memory.</summary>
     public SafetensorsHeader Share(SafetensorsHeader header) =>
         header.SharingWith(_known.GetOrAdd((header.Tensors.FirstOrDefault()?.Name, header.Tensors.Length, header.Tensors.Sum(tensor => tensor.ByteLength)), header));
+
+    /// <summary>An adapter's configuration, which clients with the same bytes share.</summary>
+    public PeftAdapterConfig Config(byte[] json, string path)
+    {
+        var hash = new HashCode();
+        hash.AddBytes(json);
+        int key = hash.ToHashCode();
+        if (_configs.TryGetValue(key, out var known) && known.TryGetTarget(out PeftAdapterConfig? shared) && shared.RawJson.Span.SequenceEqual(json))
+            return shared;
+        var config = PeftAdapterConfig.Parse(json, path);
+        _configs[key] = new WeakReference<PeftAdapterConfig>(config);
+        return config;
+    }
 }
