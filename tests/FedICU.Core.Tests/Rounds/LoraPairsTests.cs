@@ -98,7 +98,7 @@ internal sealed class LoraPairsTests
 
     [TestCase("""{"peft_type": "LORA", "r": 2, "lora_alpha": 8}""", 4.0)]
     [TestCase("""{"r": 2}""", 4.0)]
-    [TestCase("""{"peft_type": "LORA", "r": 2, "lora_alpha": 8, "use_rslora": true}""", 5.656854249492381)]
+    [TestCase("""{"peft_type": "LORA", "r": 2, "lora_alpha": 8, "use_rslora": true}""", 5.65685424949238)]
     [TestCase("""{"peft_type": "LORA", "r": 2, "lora_alpha": 8, "fan_in_fan_out": true, "bias": "all", "lora_bias": true}""", 4.0)]
     [TestCase("""{"peft_type": "LORA", "r": 2, "alpha_pattern": {"q_proj": 3}}""", 1.5)]
     [TestCase("""{"peft_type": "LORA", "r": 8, "rank_pattern": {"q_proj": 2}}""", 4.0)]
@@ -117,7 +117,7 @@ internal sealed class LoraPairsTests
     public void PlainLoraIsAPairWithItsScaling(string config, double? scaling)
     {
         LoraPair pair = LoraPairs.Find(Model(M + ".lora_A.weight 2,6", M + ".lora_B.weight 5,2"), Config(config)).All.Single();
-        Assert.That(pair.Scaling, Is.EqualTo(scaling));
+        Assert.That(pair.Scaling, scaling is null ? Is.Null : Is.EqualTo(scaling).Within(1e-14));
     }
 
     [TestCase("""{"peft_type": "ADALORA", "r": 2}""", "peft_type ADALORA")]
@@ -183,7 +183,7 @@ internal sealed class LoraPairsTests
 
     /// <summary>As PEFT's get_pattern_key, (.*\.)?(key)$ from the start: the pattern is the end of the name, after a dot or at its start.</summary>
     [TestCase("q_proj", "m.q_proj", true), TestCase("q_proj", "q_proj", true), TestCase("q_proj", "m.xq_proj", false), TestCase("q_proj", "m.q_proj.x", false)]
-    [TestCase("q.proj", "m.q_proj", true), TestCase("a.b", "x.a.b", true), TestCase("a.b", "x.aab", false), TestCase("q_proj", "proj", false)]
+    [TestCase("q.proj", "m.q_proj", true), TestCase("a.b", "x.a.b", true), TestCase("a.b", "x.aac", false), TestCase("a.b", "xa.b", false), TestCase("q_proj", "proj", false)]
     [TestCase(@"layers\.[0-3]\.q_proj", "model.layers.2.q_proj", true), TestCase(@"layers\.[0-3]\.q_proj", "model.layers.7.q_proj", false)]
     [TestCase("^q_proj", "q_proj", true), TestCase("^q_proj", "m.q_proj", false), TestCase(".*proj", "m.o_proj", true), TestCase("(a|b).q", "m.b.q", true)]
     public void PatternsMatchAsInPeft(string pattern, string module, bool matches)
