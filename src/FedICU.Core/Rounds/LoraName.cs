@@ -2,7 +2,9 @@ namespace FedICU;
 
 /// <summary>What a tensor's name says of its place in LoRA.</summary>
 /// <param name="Module">The name up to the kind.</param>
-/// <param name="Kind">The part of the module: a factor, such as <c>lora_A</c>, or another tensor that LoRA's variants keep there, such as <c>lora_diag</c>.</param>
+/// <param name="Kind">
+/// The part of the module: a factor, such as <c>lora_A</c>, or another tensor that LoRA's variants keep there, such as <c>lora_diag</c>.
+/// </param>
 /// <param name="Rest">What follows it: <c>.weight</c>, <c>.default.weight</c>, nothing.</param>
 internal readonly record struct LoraName(string Module, string Kind, string Rest)
 {
@@ -41,7 +43,10 @@ internal readonly record struct LoraName(string Module, string Kind, string Rest
         return place >= 0 ? At(name, place) : any >= 0 ? At(name, any) : null;
     }
 
-    /// <summary>Whether a module's name is one that PEFT gives to target_parameters: a parameter wrapped within another, or the experts of a layer as a whole.</summary>
+    /// <summary>
+    /// Whether a module's name is one that PEFT gives to target_parameters: a parameter wrapped within another, or the experts of a layer
+    /// as a whole.
+    /// </summary>
     public static bool IsOfParameters(string module) =>
         module.EndsWith(".base_layer", StringComparison.Ordinal) || module == "experts" || module.EndsWith(".experts", StringComparison.Ordinal);
 

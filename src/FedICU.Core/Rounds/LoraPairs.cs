@@ -1,10 +1,10 @@
-using FedICU.Compute;
 using FedICU.Safetensors;
 
 namespace FedICU;
 
 /// <summary>
-/// Decides which tensors of a model form LoRA pairs and with which scaling (docs/algorithms.md, LoRA adapters: pairs). All that treats two factors as one product
+/// Decides which tensors of a model form LoRA pairs and with which scaling (docs/algorithms.md, LoRA adapters: pairs). All that treats two
+/// factors as one product
 /// asks here; every other tensor stands for itself.
 /// </summary>
 internal sealed class LoraPairs
@@ -99,20 +99,7 @@ internal sealed class LoraPairs
     private static double? Scaling(TensorSource model, LoraModule module, long rank, AdapterModules? config)
     {
         if (module.Alpha is not null)
-            return ReadScalar(model, module.Alpha) is { } alpha && double.IsFinite(alpha) ? alpha / rank : null;
+            return LoraAlphas.Read(model, module.Alpha) is { } alpha && double.IsFinite(alpha) ? alpha / rank : null;
         return config?.Scaling(module.Name, rank);
-    }
-
-    private static unsafe double? ReadScalar(TensorSource model, TensorInfo tensor)
-    {
-        byte* value = stackalloc byte[sizeof(double)];
-        model.Read(tensor, 0, new Span<byte>(value, (int)tensor.ByteLength));
-        return tensor.DType switch
-        {
-            DType.I64 => *(long*)value,
-            DType.I32 => *(int*)value,
-            var type when type.IsComputed => Rounding.Read(value, type, 0),
-            _ => null,
-        };
     }
 }

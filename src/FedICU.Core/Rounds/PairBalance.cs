@@ -6,7 +6,8 @@ namespace FedICU;
 
 /// <summary>Balances the factors of one pair in place.</summary>
 /// <remarks>
-/// T comes from the Gram matrices alone, rank by rank: G_B = U L U^T, (L^1/2 U^T) G_A (L^1/2 U^T)^T = W S^2 W^T, T = U L^-1/2 W S^1/2. Directions u with B u = 0 stay as
+/// T comes from the Gram matrices alone, rank by rank: G_B = U L U^T, (L^1/2 U^T) G_A (L^1/2 U^T)^T = W S^2 W^T, T = U L^-1/2 W S^1/2.
+/// Directions u with B u = 0 stay as
 /// they are, B's zero and A's u^T A: balanced they would be zero in both factors, and no training could leave that.
 /// </remarks>
 internal sealed unsafe class PairBalance(LoraPair pair, TensorPanel a, TensorPanel b, IComputeBackend backend, Scratch scratch, CancellationToken cancellationToken)

@@ -62,6 +62,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         CheckBases();
         foreach (Participant participant in Included.ToList())
             CheckTensors(participant);
+        CheckAlphas();
         // after what is wrong with the models: who states no weight may be no client of this model
         CheckSilence();
         CheckQuorum();
@@ -94,6 +95,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         CheckBases();
         if (participant.Exclusion is null)
             CheckTensors(participant);
+        CheckAlphas();
         return participant;
     }
 
@@ -182,6 +184,34 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         string whose = Included.Any(participant => participant.AdapterConfig is not null) ? "others have" : "the global adapter has";
         if (without.Length > 0)
             Notes.Add($"{without[0].Who}{(without.Length > 1 ? $" and {without.Length - 1} more" : "")} came without the adapter_config.json that {whose}: there was nothing to compare.");
+    }
+
+    /// <summary>kohya's files state in tensors what an adapter's folder states in its configuration.</summary>
+    private void CheckAlphas()
+    {
+        FaultPolicy policy = _options.OnConfig == ConfigPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
+        foreach (TensorInfo tensor in LoraAlphas.Find(round.Global))
+        {
+            double? expected = LoraAlphas.Read(round.Global, tensor);
+            foreach (Participant participant in Included.Where(participant => participant.Kind != UpdateKind.Delta).ToList())
+            {
+                // one that is missing, of another shape or packed was checked before
+                if (participant.Find(tensor.Name) is not { ElementCount: 1 } own || participant.IsPacked(own))
+                    continue;
+                try
+                {
+                    if (LoraAlphas.Read(participant.Source, own) is { } found && expected is { } alpha && found != alpha && double.IsFinite(found))
+                    {
+                        Fault(policy, RoundFault.Config, participant, tensor.Name,
+                            $"{participant.Who}: {Sentence.Quote(tensor.Name)} is {MetadataKeys.Invariant(found)} against the global model's {MetadataKeys.Invariant(alpha)}.");
+                    }
+                }
+                catch (InvalidModelException e)
+                {
+                    Fault(_options.OnUnreadable, RoundFault.Unreadable, participant, null, $"{participant.Name}: {e.Message}");
+                }
+            }
+        }
     }
 
     /// <summary>The global adapter's configuration; without one the clients'. Where clients may be dropped, no single one of them decides.</summary>

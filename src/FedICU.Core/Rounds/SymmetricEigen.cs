@@ -3,7 +3,8 @@ using System.Numerics;
 namespace FedICU;
 
 /// <summary>
-/// Eigenvalues and vectors of a small symmetric matrix by Jacobi's rotations in a fixed order: G = U diag(values) U^T, values descending. A library for it would be larger
+/// Eigenvalues and vectors of a small symmetric matrix by Jacobi's rotations in a fixed order: G = U diag(values) U^T, values descending. A
+/// library for it would be larger
 /// than all of this one, and its order of operations its own.
 /// </summary>
 internal static class SymmetricEigen

@@ -3,7 +3,9 @@ using System.Text.Json;
 
 namespace FedICU.Safetensors;
 
-/// <summary>Typed access to the fields of a JSON object; a field of another type is refused in one sentence. A null is an absent field.</summary>
+/// <summary>
+/// Typed access to the fields of a JSON object; a field of another type is refused in one sentence. A null is an absent field.
+/// </summary>
 internal sealed class ConfigFields(JsonElement root, string location)
 {
     public string? Text(string name) => Find(name) is { } value ? AsText(value, name) : null;

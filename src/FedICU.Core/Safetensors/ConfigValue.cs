@@ -10,7 +10,9 @@ internal static class ConfigValue
     // longer whole numbers are shown as they are written; float64 holds these exactly
     private const int ExactDigits = 15;
 
-    /// <summary>The value as one text: numbers by their value, lists of names as sets, objects by their keys, texts in single quotes.</summary>
+    /// <summary>
+    /// The value as one text: numbers by their value, lists of names as sets, objects by their keys, texts in single quotes.
+    /// </summary>
     public static string Show(JsonElement value)
     {
         var text = new StringBuilder();

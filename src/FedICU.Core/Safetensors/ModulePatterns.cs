@@ -4,7 +4,8 @@ using System.Text.RegularExpressions;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// Values for modules by patterns: the first pattern that matches (.*\.)?(pattern)$ from the name's start decides, as in PEFT's get_pattern_key. Patterns come from
+/// Values for modules by patterns: the first pattern that matches (.*\.)?(pattern)$ from the name's start decides, as in PEFT's
+/// get_pattern_key. Patterns come from
 /// clients: they are matched in linear time.
 /// </summary>
 internal sealed class ModulePatterns<T>(IReadOnlyList<KeyValuePair<string, T>> entries) where T : struct

@@ -8,12 +8,15 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>
-/// A PEFT adapter's adapter_config.json: which type of adapter it is, and the fields that decide whether adapters can be averaged. A field that is absent has PEFT's
+/// A PEFT adapter's adapter_config.json: which type of adapter it is, and the fields that decide whether adapters can be averaged. A field
+/// that is absent has PEFT's
 /// default.
 /// </summary>
 public sealed class PeftAdapterConfig
 {
-    /// <summary>The longest file accepted, in bytes; real ones have a few thousand, one with a rank for each expert of a large model two million.</summary>
+    /// <summary>
+    /// The longest file accepted, in bytes; real ones have a few thousand, one with a rank for each expert of a large model two million.
+    /// </summary>
     internal const int MaxLength = 4_000_000;
 
     // patterns are tried one by one against each module
@@ -48,7 +51,8 @@ public sealed class PeftAdapterConfig
     /// <summary>Reads the text of an adapter_config.json.</summary>
     /// <param name="json">The text in UTF-8; copied.</param>
     /// <param name="location">What messages call it, for example the file's path.</param>
-    /// <exception cref="InvalidModelException">The text is no JSON object, or a field has a value PEFT would not take; the message is one sentence.</exception>
+    /// <exception cref="InvalidModelException">The text is no JSON object, or a field has a value PEFT would not take; the message is one
+    /// sentence.</exception>
     public static PeftAdapterConfig Parse(ReadOnlySpan<byte> json, string location)
     {
         byte[] copy = json.ToArray();
@@ -78,10 +82,16 @@ public sealed class PeftAdapterConfig
     /// <summary>peft_type, for example <c>LORA</c>; null where the file does not say, and then it is read as LoRA's.</summary>
     public string? PeftType { get; }
 
-    /// <summary>r: of LoRA the rank of the factors, at least 1, 8 where absent; of other types what the file says, or their default; 0 where they have none.</summary>
+    /// <summary>
+    /// r: of LoRA the rank of the factors, at least 1, 8 where absent; of other types what the file says, or their default; 0 where they
+    /// have none.
+    /// </summary>
     public int Rank { get; }
 
-    /// <summary>lora_alpha: LoRA's product is scaled by alpha / r (alpha / sqrt(r) with <see cref="UseRsLora"/>); 8 where absent. Of other types as <see cref="Rank"/>.</summary>
+    /// <summary>
+    /// lora_alpha: LoRA's product is scaled by alpha / r (alpha / sqrt(r) with <see cref="UseRsLora"/>); 8 where absent. Of other types as
+    /// <see cref="Rank"/>.
+    /// </summary>
     public double LoraAlpha { get; }
 
     /// <summary>use_rslora; of LoRA alone.</summary>
@@ -90,26 +100,38 @@ public sealed class PeftAdapterConfig
     /// <summary>use_dora; of LoRA alone.</summary>
     public bool UseDora { get; }
 
-    /// <summary>target_modules: the names in ordinal order, or the one pattern where the file holds a string; empty where absent or of another form.</summary>
+    /// <summary>
+    /// target_modules: the names in ordinal order, or the one pattern where the file holds a string; empty where absent or of another form.
+    /// </summary>
     public ImmutableSortedSet<string> TargetModules => Read(fields => fields.NamesOrNone("target_modules"));
 
     /// <summary>base_model_name_or_path; null where absent.</summary>
     public string? BaseModel { get; }
 
-    /// <summary>rank_pattern: ranks of LoRA's modules that differ from <see cref="Rank"/>, in ordinal order of the patterns; empty for other types.</summary>
+    /// <summary>
+    /// rank_pattern: ranks of LoRA's modules that differ from <see cref="Rank"/>, in ordinal order of the patterns; empty for other types.
+    /// </summary>
     public ImmutableSortedDictionary<string, int> RankPattern => RanksAsWritten().ToImmutableSortedDictionary(StringComparer.Ordinal);
 
-    /// <summary>alpha_pattern: alphas of LoRA's modules that differ from <see cref="LoraAlpha"/>, in ordinal order of the patterns; empty for other types.</summary>
+    /// <summary>
+    /// alpha_pattern: alphas of LoRA's modules that differ from <see cref="LoraAlpha"/>, in ordinal order of the patterns; empty for other
+    /// types.
+    /// </summary>
     public ImmutableSortedDictionary<string, double> AlphaPattern => AlphasAsWritten().ToImmutableSortedDictionary(StringComparer.Ordinal);
 
     /// <summary>modules_to_save: modules trained and stored whole, in ordinal order; empty where absent or of another form.</summary>
     public ImmutableSortedSet<string> ModulesToSave => Read(fields => fields.NamesOrNone("modules_to_save"));
 
-    /// <summary>The first field in which averaging this adapter with another would go wrong, with both values: <c>lora_alpha 16 against 32</c>.</summary>
+    /// <summary>
+    /// The first field in which averaging this adapter with another would go wrong, with both values: <c>lora_alpha 16 against 32</c>.
+    /// </summary>
     /// <param name="other">The other adapter's config.</param>
-    /// <param name="ignoreBase">Whether base_model_name_or_path is left out, for adapters that name one base model by paths of their own.</param>
+    /// <param name="ignoreBase">
+    /// Whether base_model_name_or_path is left out, for adapters that name one base model by paths of their own.
+    /// </param>
     /// <returns>
-    /// Null where peft_type and the fields that decide for that type agree (docs/algorithms.md, adapter configurations); of a type that is not known, all fields but
+    /// Null where peft_type and the fields that decide for that type agree (docs/algorithms.md, adapter configurations); of a type that is
+    /// not known, all fields but
     /// paths, revisions, task_type, inference_mode and auto_mapping decide.
     /// </returns>
     public string? DescribeDisagreement(PeftAdapterConfig other, bool ignoreBase = false)
@@ -137,7 +159,9 @@ public sealed class PeftAdapterConfig
         static string Against(string field, string mine, string theirs) => $"{Sentence.Clean(field)} {Sentence.Clean(mine)} against {Sentence.Clean(theirs)}";
     }
 
-    /// <summary>The type and what it says of the adapter: <c>LORA adapter, r 4, lora_alpha 8, target_modules q_proj, base org/model</c>.</summary>
+    /// <summary>
+    /// The type and what it says of the adapter: <c>LORA adapter, r 4, lora_alpha 8, target_modules q_proj, base org/model</c>.
+    /// </summary>
     public override string ToString()
     {
         using JsonDocument document = JsonDocument.Parse(RawJson);
@@ -185,7 +209,8 @@ public sealed class PeftAdapterConfig
 
     /// <summary>Why no module's weight is changed by B A; null where the configuration says plain LoRA.</summary>
     /// <remarks>
-    /// lora_bias is plain: the bias is a tensor of its own beside B A. So are the initialisations (PiSSA, LoftQ, OLoRA, EVA, CorDA) and aLoRA, which say when or from
+    /// lora_bias is plain: the bias is a tensor of its own beside B A. So are the initialisations (PiSSA, LoftQ, OLoRA, EVA, CorDA) and
+    /// aLoRA, which say when or from
     /// where B A is trained, not what it is. MiCA is not: its B is frozen and must stay what it is.
     /// </remarks>
     internal string? WhyNotPlainLora() => !IsLora ? $"peft_type {Sentence.Clean(PeftType!)}" : Read(fields =>
@@ -198,7 +223,9 @@ public sealed class PeftAdapterConfig
         : string.Equals(fields.TextOrNull(PeftFields.InitialWeights), "mica", StringComparison.OrdinalIgnoreCase) ? "MiCA"
         : null);
 
-    /// <summary>target_parameters: the parameters, often of several experts at once, that LoRA changes without a module of their own.</summary>
+    /// <summary>
+    /// target_parameters: the parameters, often of several experts at once, that LoRA changes without a module of their own.
+    /// </summary>
     internal ImmutableSortedSet<string> TargetParameters() => Read(fields => fields.NamesOrNone("target_parameters"));
 
     /// <summary>rank_pattern in the order of the file, in which PEFT tries it.</summary>

@@ -4,7 +4,8 @@ using System.Text.Json;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// The fields of adapter_config.json that decide whether adapters can be averaged, for each type of adapter, with PEFT's defaults (its configuration classes, as of
+/// The fields of adapter_config.json that decide whether adapters can be averaged, for each type of adapter, with PEFT's defaults (its
+/// configuration classes, as of
 /// August 2026). Fields of training alone (dropouts, schedules, seeds of an initialisation that the files carry) do not decide.
 /// </summary>
 internal static class PeftFields

@@ -102,6 +102,28 @@ internal sealed class ConfigPolicyTests : IDisposable
             Throws.TypeOf<RoundRejectedException>().With.Message.Contains("rank_pattern"));
     }
 
+    [TestCase("lora_down.weight", "lora_up.weight"), TestCase("hada_w1_a", "hada_w1_b"), TestCase("lokr_w1", "lokr_w2")]
+    public void KohyasAlphasFallUnderTheSamePolicy(string first, string second)
+    {
+        MemoryModel Module(float alpha) => new() { { "x." + first, [2, 2], new float[4] }, { "x." + second, [2, 2], new float[4] }, { "x.alpha", [], new[] { alpha } } };
+        ClientUpdate[] clients = [ClientUpdate.FromTensors("a", Module(4), 1), ClientUpdate.FromTensors("b", Module(8), 1)];
+        Assert.That(() => Models.Run(new FedAvgAggregator(), Module(4), clients), Throws.TypeOf<RoundRejectedException>().With.Property("Fault").EqualTo(RoundFault.Config)
+            .And.Message.EqualTo("Client 'b': 'x.alpha' is 8 against the global model's 4."));
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), Module(4), clients, Drop);
+        sink.Dispose();
+        Assert.That(report.Clients.Select(client => client.Included), Is.EqualTo(new[] { true, false }));
+        Models.Run(new FedAvgAggregator(), Module(4), [ClientUpdate.FromTensors("d", Module(0), 1, UpdateKind.Delta)]).Sink.Dispose();
+    }
+
+    [Test]
+    public void AnAlphaOfAModelsOwnIsAveraged()
+    {
+        MemoryModel Module(float alpha) => new() { { "x.weight", [2, 2], new float[4] }, { "x.alpha", [1], new[] { alpha } } };
+        (_, MemorySink sink) = Models.Run(new FedAvgAggregator(), Module(4), [ClientUpdate.FromTensors("a", Module(4), 1), ClientUpdate.FromTensors("b", Module(8), 1)]);
+        using (sink)
+            Assert.That(sink.Model.ToArray<float>("x.alpha"), Is.EqualTo(new[] { 6f }));
+    }
+
     private static RoundOptions Drop => new() { OnConfig = ConfigPolicy.DropClient, Quorum = 1 };
 
     private static RoundOptions Ignore => new() { OnConfig = ConfigPolicy.IgnoreBase };
