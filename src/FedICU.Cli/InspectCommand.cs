@@ -40,8 +40,7 @@ internal sealed class InspectCommand : FedIcuCommand
 
     private static string Kind(TensorSource model) => model switch
     {
-        PeftAdapter { Config: { } config } => $"{config.PeftType ?? "PEFT"} adapter, r {config.Rank}, lora_alpha {Text.Weight(config.LoraAlpha)}" +
-            $", target_modules {string.Join(", ", config.TargetModules)}, base {config.BaseModel ?? "not stated"}",
+        PeftAdapter adapter => adapter.Config.ToString(),
         ShardedModel sharded => $"sharded model of {Text.Count(sharded.ShardNames.Count, "file")}",
         _ => "safetensors file",
     };

@@ -13,7 +13,7 @@ internal sealed class MaskCommand : FedIcuCommand
     private readonly Option<string> _output = Flags.Required("--output", "OUT", "The update: a .safetensors file, or a folder of the global model's kind.");
     private readonly Option<string?> _mask = Flags.Mask();
     private readonly Option<bool> _dense = Flags.Switch("--dense", "Writes the masked model as ordinary tensors.");
-    private readonly Option<string[]> _settings = Flags.Settings("preset, beta, importance, fill, seed, sigma, momentum, mask");
+    private readonly Option<string[]> _settings = Flags.Settings("preset, beta, importance, fill, seed, sigma, momentum, mask, on-config");
     private readonly Option<string?> _round = Flags.Round("The number of the round, kept with the update and the momentum. Default: what the trained model's metadata state, else the received model's.");
     private readonly Option<string?> _backend = Flags.Backend();
     private readonly Option<string?> _threads = Flags.Threads();
@@ -43,6 +43,7 @@ internal sealed class MaskCommand : FedIcuCommand
             throw new RefusedException("--mask and --set mask were both given.");
         if (mask is not null)
             settings.Add(new("mask", mask));
+        bool ignoreBase = ReadIgnoreBase(settings);
         FedIcuClientOptions options = FedIcuClientOptions.FromSettings(settings) with
         {
             Threads = Flags.ReadThreads(line.GetValue(_threads)),
@@ -62,7 +63,7 @@ internal sealed class MaskCommand : FedIcuCommand
         using TensorSource global = Paths.Open("--global", globalPath);
         using TensorSource local = Paths.Open("--local", localPath);
         using TensorSource? momentum = momentumPath is null ? null : Paths.Open("--momentum", momentumPath);
-        CheckKinds(global, local, output, dense || options.Mask == MaskRule.GaussianNoise || options.Fill == MaskFill.Zero);
+        CheckKinds(global, local, ignoreBase, output, dense || options.Mask == MaskRule.GaussianNoise || options.Fill == MaskFill.Zero);
         MaskReport report = await Terminal.WithProgressAsync(progress => Task.FromResult(new FedIcuClient(options with { Progress = progress }).CreateUpdate(
             global, local, TensorSink.To(output, global), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global), dense, backend, cancellationToken)));
         Write(report, Paths.Written(output, global));
@@ -79,9 +80,23 @@ internal sealed class MaskCommand : FedIcuCommand
             throw new RefusedException($"--momentum '{momentumPath}' has no effect with --set momentum=none.");
     }
 
-    private static void CheckKinds(TensorSource global, TensorSource local, string output, bool dense)
+    /// <summary>Takes <c>on-config</c> out of the settings: whether the base model's name is not compared.</summary>
+    private static bool ReadIgnoreBase(List<KeyValuePair<string, string>> settings)
     {
-        if (global is PeftAdapter received && local is PeftAdapter trained && trained.Config.DescribeDisagreement(received.Config) is { } difference)
+        string[] values = [.. settings.Where(setting => setting.Key == "on-config").Select(setting => setting.Value)];
+        settings.RemoveAll(setting => setting.Key == "on-config");
+        return values switch
+        {
+            [] or ["reject"] => false,
+            ["ignore-base"] => true,
+            [var other] => throw new RefusedException($"--set on-config={other}: reject or ignore-base was expected."),
+            _ => throw new RefusedException("--set on-config was given twice."),
+        };
+    }
+
+    private static void CheckKinds(TensorSource global, TensorSource local, bool ignoreBase, string output, bool dense)
+    {
+        if (global is PeftAdapter received && local is PeftAdapter trained && trained.Config.DescribeDisagreement(received.Config, ignoreBase) is { } difference)
             throw new RefusedException($"--local '{local.Location}': its adapter_config.json disagrees with the global adapter's: {difference}.");
         // the index of a sharded model has no place for packed values and masks, and PEFT finds none of its tensors beside an adapter's config
         if (global is ShardedModel or PeftAdapter && !dense && !output.EndsWith(".safetensors", StringComparison.Ordinal))

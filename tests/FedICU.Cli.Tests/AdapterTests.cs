@@ -80,6 +80,46 @@ public sealed class AdapterTests
         Assert.That(_place.Names(), Is.EqualTo(before));
     }
 
+    [Test]
+    public void AdaptersOfOtherTypesAreInspectedAndAggregated()
+    {
+        const string AdaLora = """
+            {"peft_type": "ADALORA", "r": 8, "target_r": 4, "init_r": 6, "lora_alpha": 16, "target_modules": ["q_proj"], "base_model_name_or_path": "base/x",
+             "rank_pattern": {"model.layers.0.q_proj.lora_E": [true, false, true]}}
+            """;
+        string global = Adapter("global", 0), a = Adapter("a", 1), next = _place["next"];
+        foreach (string name in (string[])["global", "a"])
+            _place.Write($"{name}/adapter_config.json", AdaLora);
+        Assert.That(Tool.Run("inspect", global).Succeeded().Output, Does.Contain(
+            "ADALORA adapter, init_r 6, target_r 4, lora_alpha 16, target_modules q_proj, base base/x"));
+        Run run = Tool.Run("aggregate", "--strategy", "fedavg", "--set", "balance=true", "--global", global, "--client", "a=" + a, "--output", next).Succeeded();
+        Assert.That(run.Output, Does.Contain($"note: The factors of '{Q}' (peft_type ADALORA)"));
+        Assert.That(Place.Read<float>(next, Q + ".lora_A.weight"), Is.EqualTo(Place.Read<float>(a, Q + ".lora_A.weight")));
+    }
+
+    [Test]
+    public void LocalPathsOfTheBaseModelAreIgnoredWhereAsked()
+    {
+        string global = Adapter("global", 0), a = Adapter("a", 1);
+        _place.Write("a/adapter_config.json", Config.Replace("\"tiny\"", "\"/home/one/tiny\"", StringComparison.Ordinal));
+        string[] aggregate = ["aggregate", "--strategy", "fedavg", "--global", global, "--client", "a=" + a, "--output", _place["next"]];
+        Tool.Run(aggregate).Failed(1, "'a'", "base_model_name_or_path '/home/one/tiny' against 'tiny'");
+        Tool.Run([.. aggregate, "--set", "on-config=ignore-base"]).Succeeded();
+        string[] mask = ["mask", "--global", global, "--local", a, "--output", _place["update.safetensors"]];
+        Tool.Run(mask).Failed(1, "base_model_name_or_path '/home/one/tiny' against 'tiny'");
+        Tool.Run([.. mask, "--set", "on-config=drop-client"]).Failed(1, "on-config", "drop-client", "reject or ignore-base");
+        Tool.Run([.. mask, "--set", "on-config=ignore-base"]).Succeeded();
+    }
+
+    [Test]
+    public void TwoLoHaAdaptersWithOtherAlphasAreRefused()
+    {
+        string global = Adapter("global", 0), b = Adapter("b", 1);
+        _place.Write("global/adapter_config.json", """{"peft_type": "LOHA", "r": 4, "alpha": 8, "target_modules": ["q"]}""");
+        _place.Write("b/adapter_config.json", """{"peft_type": "LOHA", "r": 4, "alpha": 32, "target_modules": ["q"]}""");
+        Tool.Run("aggregate", "--strategy", "fedavg", "--global", global, "--client", "b=" + b, "--output", _place["next"]).Failed(1, "'b'", "alpha 32 against 8");
+    }
+
     private static readonly (string Name, long[] Shape)[] Layout =
     [
         (Q + ".lora_A.weight", [2, 6]), (Q + ".lora_B.weight", [5, 2]), (Down + ".lora_A.weight", [1, 7]), (Down + ".lora_B.weight", [6, 1]), (Head, [9, 6]),

@@ -6,7 +6,7 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>
-/// What averaging LoRA's factors apart does to their product: ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)|| in the Frobenius norm, the means
+/// What averaging LoRA's factors separately does to their product: ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)|| in the Frobenius norm, the means
 /// weighted by the clients' shares, computed through the factors and never dense.
 /// </summary>
 internal static unsafe class LoraCrossTerms
@@ -18,28 +18,25 @@ internal static unsafe class LoraCrossTerms
     // vectors whose products are summed side by side in registers, and how many of the others with them
     private const int Abreast = 4, Others = 2, Lanes = 8;
 
-    public static List<LoraPairReport> Compute(RoundState state, IReadOnlyList<TensorInfo> tensors, List<string> notes)
+    /// <summary>Measures each pair; what is left out is noted.</summary>
+    public static IReadOnlyList<LoraPairReport> Compute(RoundState state, IEnumerable<LoraPair> found, List<string> notes)
     {
-        ILookup<bool, LoraPair> found = LoraPair.Find(tensors).ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
-        LoraPair[] pairs = [.. found[true]];
-        string[] leftOut = [.. found[false].Select(pair => pair.Module)];
-        if (leftOut.Length > 0)
-        {
-            notes.Add($"The cross-term of {Sentence.Quote(leftOut[0])}{(leftOut.Length > 1 ? $" and of {Sentence.Count(leftOut.Length - 1, "more LoRA pair")}" : "")} was left out: " +
-                $"clients times rank are more than {MaximumStackedRank}.");
-        }
+        ILookup<bool, LoraPair> byWork = found.ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
+        LoraPair[] pairs = [.. byWork[true]];
+        if (LoraPairs.Name(byWork[false]) is { } leftOut)
+            notes.Add($"The cross-term of {leftOut} was left out: clients times rank are more than {MaximumStackedRank}.");
 
         var reports = new LoraPairReport[pairs.Length];
         RoundState sideBySide = state.OnOneThread();
         using Workers alone = sideBySide.Workers;
-        state.Workers.Run(reports.Length, parallel: true, (i, scratch) => reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i].A, pairs[i].B, scratch)));
-        return [.. reports];
+        state.Workers.Run(reports.Length, parallel: true, (i, scratch) => reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i], scratch)));
+        return reports;
     }
 
-    private static double Measure(RoundState state, TensorInfo a, TensorInfo b, Scratch scratch)
+    private static double Measure(RoundState state, LoraPair pair, Scratch scratch)
     {
-        int rank = (int)a.Shape.Dimensions[0], vectors = (state.Clients.Count + 1) * rank;
-        double* ofA = Gram(state, a, rank, a.Shape.Dimensions[1], transposed: false, scratch), ofB = Gram(state, b, rank, b.Shape.Dimensions[0], transposed: true, scratch);
+        int rank = (int)pair.Rank, vectors = (state.Clients.Count + 1) * rank;
+        double* ofA = Gram(state, pair.A, rank, pair.Inputs, transposed: false, scratch), ofB = Gram(state, pair.B, rank, pair.Outputs, transposed: true, scratch);
         double[] weights = [.. Enumerable.Range(0, vectors).Select(i => i < rank ? 1 : state.Clients[i / rank - 1].Share)];
         double whole = 0, centered = 0;
         for (int i = 0; i < vectors; i++)
@@ -75,6 +72,7 @@ internal static unsafe class LoraCrossTerms
         double* gram = Take(GramPairs.Count(vectors)), block = Take((long)vectors * BlockLength);
         for (long at = 0; at < length; at += BlockLength)
         {
+            state.Workers.CancellationToken.ThrowIfCancellationRequested();
             int width = (int)Math.Min(BlockLength, length - at);
             if (width < BlockLength)
                 new Span<double>(block, vectors * BlockLength).Clear();

@@ -1,31 +1,22 @@
 namespace FedICU;
 
-/// <summary>LoRA's factors by their names: A [rank, inputs] and B [outputs, rank], whose product B A is what they add to a matrix.</summary>
-internal readonly record struct LoraPair(string Module, TensorInfo A, TensorInfo B)
+/// <summary>LoRA's two factors of one module, which change its weight by W = s B A.</summary>
+/// <param name="Module">The tensors' name up to <c>.lora_A</c>.</param>
+/// <param name="A">[rank, inputs]; of a convolution [rank, channels, kernel ...].</param>
+/// <param name="B">[outputs, rank]; of a convolution [outputs, rank, 1 ...].</param>
+/// <param name="Scaling">s; null where nothing states it.</param>
+internal sealed record LoraPair(string Module, TensorInfo A, TensorInfo B, double? Scaling)
 {
-    private static readonly (string A, string B)[] Factors = [(".lora_A", ".lora_B"), (".lora_embedding_A", ".lora_embedding_B")];
-
+    /// <summary>Columns of B and rows of A.</summary>
     public long Rank => A.Shape.Dimensions[0];
 
-    /// <summary>All pairs, in the order of the factors A.</summary>
-    public static List<LoraPair> Find(IReadOnlyList<TensorInfo> tensors)
-    {
-        var byName = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        var pairs = new List<LoraPair>();
-        foreach (TensorInfo a in tensors)
-        {
-            foreach ((string nameOfA, string nameOfB) in Factors)
-            {
-                int at = a.Name.LastIndexOf(nameOfA, StringComparison.Ordinal);
-                if (at >= 0 && byName.TryGetValue(a.Name[..at] + nameOfB + a.Name[(at + nameOfA.Length)..], out TensorInfo? b) &&
-                    a.Shape.Rank == 2 && b.Shape.Rank == 2 && b.Shape.Dimensions[1] == a.Shape.Dimensions[0])
-                {
-                    pairs.Add(new LoraPair(a.Name[..at], a, b));
-                    break;
-                }
-            }
-        }
+    /// <summary>Columns of A as a matrix, whose rows are its first dimension.</summary>
+    public long Inputs => A.ElementCount / Rank;
 
-        return pairs;
-    }
+    /// <summary>Rows of B.</summary>
+    public long Outputs => B.Shape.Dimensions[0];
+
+    /// <summary>Whether the shapes are those of two factors: A [r, ...] and B [o, r, 1 ...], none of them empty.</summary>
+    public static bool Fit(TensorShape a, TensorShape b) =>
+        a.Rank >= 2 && b.Rank >= 2 && a.ElementCount > 0 && b.ElementCount > 0 && b.ElementCount / b.Dimensions[0] == a.Dimensions[0] && b.Dimensions[1] == a.Dimensions[0];
 }

@@ -26,6 +26,9 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     /// <summary>What else is worth knowing, for the report.</summary>
     public List<string> Notes { get; } = [];
 
+    /// <summary>The configuration that the round's adapters share; null where neither the global model nor a client has one.</summary>
+    public PeftAdapterConfig? AdapterConfig { get; private set; }
+
     public IEnumerable<Participant> Included => Participants.Where(participant => participant.Exclusion is null);
 
     /// <summary>Tensors that keep the global model's value: quantized ones, and those for a fault of a client that still takes part; and why.</summary>
@@ -71,6 +74,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         CheckBases();
         foreach (Participant participant in Included.ToList())
             CheckTensors(participant);
+        CheckAlphas();
         // after what is wrong with the models: who states no weight may be no client of this model
         CheckSilence();
         ReleaseDropped();
@@ -144,6 +148,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         CheckBases();
         if (participant.Exclusion is null)
             CheckTensors(participant);
+        CheckAlphas();
         return participant;
     }
 
@@ -265,17 +270,14 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
     private void CheckAdapters()
     {
-        (PeftAdapterConfig Config, string Whose) expected;
-        if (round.Global is PeftAdapter global)
-            expected = (global.Config, "the global adapter's");
-        else if (Included.FirstOrDefault(participant => participant.AdapterConfig is not null) is { } first)
-            expected = (first.AdapterConfig!, $"that of client {Sentence.Quote(first.Id)}");
-        else
+        if (ExpectedConfig() is not { } expected)
             return;
-        foreach (Participant participant in Included)
+        AdapterConfig = expected.Config;
+        FaultPolicy policy = _options.OnConfig == ConfigPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
+        foreach (Participant participant in Included.ToList())
         {
-            if (participant.AdapterConfig?.DescribeDisagreement(expected.Config) is { } difference)
-                throw Refused($"{participant.Who}: its adapter_config.json disagrees with {expected.Whose}: {difference}.", participant);
+            if (participant.AdapterConfig?.DescribeDisagreement(expected.Config, ignoreBase: _options.OnConfig == ConfigPolicy.IgnoreBase) is { } difference)
+                Fault(policy, RoundFault.Config, participant, null, $"{participant.Who}: its adapter_config.json disagrees with {expected.Whose}: {difference}.");
         }
 
         // a packed update is one file: it never comes with a config
@@ -283,6 +285,50 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         string whose = Included.Any(participant => participant.AdapterConfig is not null) ? "others have" : "the global adapter has";
         if (without.Length > 0)
             Notes.Add($"{without[0].Who}{(without.Length > 1 ? $" and {without.Length - 1} more" : "")} came without the adapter_config.json that {whose}: there was nothing to compare.");
+    }
+
+    /// <summary>kohya's files state in tensors what an adapter's folder states in its configuration.</summary>
+    private void CheckAlphas()
+    {
+        FaultPolicy policy = _options.OnConfig == ConfigPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
+        foreach (TensorInfo tensor in LoraAlphas.Find(round.Global))
+        {
+            double? expected = LoraAlphas.Read(round.Global, tensor);
+            foreach (Participant participant in Included.Where(participant => participant.Kind != UpdateKind.Delta).ToList())
+            {
+                // one that is missing, of another shape or packed was checked before
+                if (participant.Find(tensor.Name) is not { ElementCount: 1 } own || participant.IsPacked(own))
+                    continue;
+                try
+                {
+                    if (LoraAlphas.Read(participant.Source, own) is { } found && expected is { } alpha && found != alpha && double.IsFinite(found))
+                    {
+                        Fault(policy, RoundFault.Config, participant, tensor.Name,
+                            $"{participant.Who}: {Sentence.Quote(tensor.Name)} is {MetadataKeys.Invariant(found)} against the global model's {MetadataKeys.Invariant(alpha)}.");
+                    }
+                }
+                catch (InvalidModelException e)
+                {
+                    Fault(_options.OnUnreadable, RoundFault.Unreadable, participant, null, $"{participant.Name}: {e.Message}");
+                }
+            }
+        }
+    }
+
+    /// <summary>The global adapter's configuration; without one the clients'. Where clients may be dropped, no single one of them decides.</summary>
+    private (PeftAdapterConfig Config, string Whose)? ExpectedConfig()
+    {
+        if (round.Global is PeftAdapter global)
+            return (global.Config, "the global adapter's");
+        List<Participant> adapters = [.. Included.Where(participant => participant.AdapterConfig is not null)];
+        if (adapters.Count == 0)
+            return null;
+        if (_options.OnConfig != ConfigPolicy.DropClient)
+            return (adapters[0].AdapterConfig!, $"that of client {Sentence.Quote(adapters[0].Id)}");
+        // groups come in the order of their first clients, and the first of the largest is taken
+        List<Participant> most = adapters.GroupBy(participant => participant.AdapterConfig!.DecidingKey(), StringComparer.Ordinal).Select(group => group.ToList()).MaxBy(group => group.Count)!;
+        string others = most.Count > 1 ? $" and {Sentence.Count(most.Count - 1, "other")}" : "";
+        return (most[0].AdapterConfig!, $"that of client {Sentence.Quote(most[0].Id)}{others}");
     }
 
     private void CheckBases()

@@ -16,7 +16,6 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private readonly RoundOptions _options = round.Options;
     private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
-    private readonly TensorSink _output = round.Options.BalanceLora ? new BalancedSink(output) : output;
     private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => OutputInfo(tensor, round.Options))];
 
     public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
@@ -27,12 +26,17 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         try
         {
             check.Run();
+            LoraPairs pairs = _options.BalanceLora || _options.Statistics
+                ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken) : LoraPairs.None;
+            if (pairs.DescribeOthers() is { } others)
+                check.Notes.Add(others);
             using var workers = new Workers(_options.Threads, cancellationToken);
             while (true)
             {
+                int notes = check.Notes.Count;
                 try
                 {
-                    if (TryAggregate(check, workers) is { } result)
+                    if (TryAggregate(check, pairs, workers) is { } result)
                         return result;
                 }
                 catch (RoundRejectedException e) when (check.TryDrop(e))
@@ -40,6 +44,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
                     // the round starts over without the client
                 }
 
+                check.Notes.RemoveRange(notes, check.Notes.Count - notes);
                 check.ReleaseDropped();
                 check.CheckQuorum();
             }
@@ -51,49 +56,67 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     }
 
     /// <summary>Makes and publishes the model; null where the round must start over without what a policy dropped.</summary>
-    private AggregationResult? TryAggregate(RoundCheck check, Workers workers)
+    private AggregationResult? TryAggregate(RoundCheck check, LoraPairs pairs, Workers workers)
     {
-        RoundState state = Begin(check, workers);
+        Dictionary<string, string> dropped = check.DroppedTensors();
+        BalancedSink? balanced = _options.BalanceLora ? new BalancedSink(output, [.. pairs.All.Where(IsBalanced)]) : null;
+        TensorSink sink = balanced ?? output;
+        RoundState state = Begin(check, workers, sink, dropped);
         using ReadAhead? ahead = state.ReadAhead;
-        _output.Begin(_outputs, Metadata());
+        sink.Begin(_outputs, Metadata());
         try
         {
-            RoundReport report = Compute(check, state);
-            (_output as BalancedSink)?.Balance(workers, _backend);
+            RoundReport report = Compute(check, state, pairs);
+            if (balanced is not null)
+                NoteUnbalanced(check, pairs, IsBalanced, balanced.Balance(workers, _backend));
             check.RequireUnchanged();
-            _output.Commit();
-            return new AggregationResult(report);
+            sink.Commit();
+            return new AggregationResult(report with { Notes = [.. check.Notes.Select(Sentence.Fit)] });
         }
         catch (NonFiniteOutputException e)
         {
-            _output.Abort();
+            sink.Abort();
             Explain(e, check, state);
             return null;
         }
         catch
         {
-            _output.Abort();
+            sink.Abort();
             throw;
         }
+
+        // a tensor that keeps the global model's value keeps its bits
+        bool IsBalanced(LoraPair pair) =>
+            pair.Rank <= PairBalance.MostRank && !dropped.ContainsKey(pair.A.Name) && !dropped.ContainsKey(pair.B.Name);
     }
 
-    private RoundState Begin(RoundCheck check, Workers workers)
+    private static void NoteUnbalanced(RoundCheck check, LoraPairs pairs, Func<LoraPair, bool> isBalanced, IReadOnlyList<LoraPair> tooLarge)
+    {
+        if (LoraPairs.Name(pairs.All.Where(pair => pair.Rank > PairBalance.MostRank)) is { } ranks)
+            check.Notes.Add($"The factors of {ranks} were not balanced: their rank is above {PairBalance.MostRank}.");
+        if (LoraPairs.Name(pairs.All.Where(pair => pair.Rank <= PairBalance.MostRank && !isBalanced(pair))) is { } kept)
+            check.Notes.Add($"The factors of {kept} were not balanced: at least one of the two keeps the global model's value.");
+        if (LoraPairs.Name(tooLarge) is { } large)
+            check.Notes.Add($"The factors of {large} were not balanced: their inner products are too large for float64.");
+    }
+
+    private RoundState Begin(RoundCheck check, Workers workers, TensorSink sink, IReadOnlyDictionary<string, string> dropped)
     {
         List<Participant> included = [.. check.Included];
         double total = included.Sum(participant => participant.Weight);
         bool largerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         return new RoundState(
             round.Global, included, [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))],
-            _backend, workers, _output)
+            _backend, workers, sink)
         {
             Strategy = strategy.Name,
-            Dropped = check.DroppedTensors(),
+            Dropped = dropped,
             LargerThanMemory = largerThanMemory,
             ReadAhead = largerThanMemory ? new ReadAhead(round.Global, included) : null,
         };
     }
 
-    private RoundReport Compute(RoundCheck check, RoundState state)
+    private RoundReport Compute(RoundCheck check, RoundState state, LoraPairs pairs)
     {
         IReadOnlyList<TensorInfo> ruled = round.Global.Tensors;
         if (ruled.Any(tensor => !IsRuled(tensor)))
@@ -108,8 +131,8 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             Round = _options.Round,
             Clients = DescribeAll(check, state),
             Tensors = tensors,
-            LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, ruled, check.Notes) : [],
-            Notes = [.. check.Notes.Select(Sentence.Fit)],
+            LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, pairs.All.Where(pair => IsRuled(pair.A) && IsRuled(pair.B)), check.Notes) : [],
+            Notes = check.Notes,
         };
 
         bool IsRuled(TensorInfo tensor) => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name);
@@ -215,10 +238,12 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     private void Explain(NonFiniteOutputException failure, RoundCheck check, RoundState state)
     {
         // all tensors are looked through at once, so that the round starts over once; and one tensor's values may be weighed by another's
-        int faults = FindNonFinite(failure.Tensor, check, state, failed: true);
-        foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failure.Tensor))
+        // the failure may name the output's tensor, which can have another type
+        TensorInfo failed = round.Global.Find(failure.Tensor.Name)!;
+        int faults = FindNonFinite(failed, check, state, failed: true);
+        foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
             faults += FindNonFinite(tensor, check, state, failed: false);
-        if (faults == 0 && !FindTooLarge(failure.Tensor, check, state))
+        if (faults == 0 && !FindTooLarge(failed, check, state))
             throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(failure.Tensor.Name)}: {failure.Message}", tensor: failure.Tensor.Name);
     }
 

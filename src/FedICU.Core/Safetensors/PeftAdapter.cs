@@ -26,7 +26,8 @@ public sealed class PeftAdapter : TensorSource
     {
         ArgumentNullException.ThrowIfNull(folder);
         string configPath = Path.Combine(folder, ModelFolder.AdapterConfig);
-        var config = PeftAdapterConfig.Parse(ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength), configPath);
+        byte[] json = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
+        PeftAdapterConfig config = round?.Config(json, configPath) ?? PeftAdapterConfig.Parse(json, configPath);
         return new PeftAdapter(folder, SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access, round), config);
     }
 

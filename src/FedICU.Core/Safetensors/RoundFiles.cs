@@ -11,6 +11,7 @@ internal sealed class RoundFiles(int mostOpen)
 
     // weak, so that the layout of a client that is dropped goes with it
     private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), WeakReference<SafetensorsHeader>> _known = new();
+    private readonly ConcurrentDictionary<int, WeakReference<PeftAdapterConfig>> _configs = new();
     // what files that are opened for each read keep of the last one, together, and one at most
     private const int KeptBytes = 256 << 20, MostKept = 1 << 16;
     private int _left = mostOpen, _reopened;
@@ -50,5 +51,18 @@ internal sealed class RoundFiles(int mostOpen)
             return header.SharingWith(first);
         known.SetTarget(header);
         return header;
+    }
+
+    /// <summary>An adapter's configuration, which clients with the same bytes share.</summary>
+    public PeftAdapterConfig Config(byte[] json, string path)
+    {
+        var hash = new HashCode();
+        hash.AddBytes(json);
+        int key = hash.ToHashCode();
+        if (_configs.TryGetValue(key, out var known) && known.TryGetTarget(out PeftAdapterConfig? shared) && shared.RawJson.Span.SequenceEqual(json))
+            return shared;
+        var config = PeftAdapterConfig.Parse(json, path);
+        _configs[key] = new WeakReference<PeftAdapterConfig>(config);
+        return config;
     }
 }

@@ -84,8 +84,7 @@ internal sealed class BalanceTests
         }
 
         using MemoryModel plain = Run(8, 40, 30, 11, dtype, balance: false), other = Run(8, 40, 30, 11, dtype, balance: true, backend: new ReferenceBackend());
-        double unit = dtype switch { DType.BF16 => 1.0 / 256, DType.F16 => 1.0 / 2048, DType.F32 => 1e-6, _ => 1e-12 };
-        Assert.That(Product(other, 8, 40, 30), Is.EqualTo(Product(plain, 8, 40, 30)).Within(20 * unit));
+        Assert.That(Product(other, 8, 40, 30), Is.EqualTo(Product(plain, 8, 40, 30)).Within(20 * Unit(dtype)));
     }
 
     [Test]
@@ -117,11 +116,205 @@ internal sealed class BalanceTests
         {
             for (int j = 0; j < n; j++)
             {
-                Assert.That(Dot(k => u[k * n + i], k => u[k * n + j], n), Is.EqualTo(i == j ? 1 : 0).Within(1e-13));
-                Assert.That(Dot(k => u[i * n + k] * values[k], k => u[j * n + k], n), Is.EqualTo(g[i * n + j]).Within(1e-12));
+                Assert.That(Dot(k => u[i * n + k], k => u[j * n + k], n), Is.EqualTo(i == j ? 1 : 0).Within(1e-13));
+                Assert.That(Dot(k => u[k * n + i] * values[k], k => u[k * n + j], n), Is.EqualTo(g[i * n + j]).Within(1e-12));
             }
         }
     }, iter: 200);
+
+    [Test]
+    public void EveryTypeOfModelBalancesIntoEveryTypeOfOutput(
+        [Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType model, [Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType output)
+    {
+        using MemoryModel global = Model(3, 9, 5, 1, model);
+        using MemoryModel plain = Run(global, [global], balance: false, DType.F64), balanced = Run(global, [global], balance: true, output);
+        Assert.That(balanced.Tensors.Select(tensor => tensor.DType), Is.All.EqualTo(output));
+        Assert.That(Models.ToDoubles(balanced, Other), Is.EqualTo(Models.ToDoubles(plain, Other)).Within(Unit(output)));
+        Assert.That(Product(balanced, 3, 9, 5), Is.EqualTo(Product(plain, 3, 9, 5)).Within(20 * Unit(output)));
+        double[] a = Models.ToDoubles(balanced, A), b = Models.ToDoubles(balanced, B);
+        for (int r = 0; r < 3; r++)
+            Assert.That(Dot(i => a[r * 9 + i], i => a[r * 9 + i], 9), Is.EqualTo(Dot(i => b[i * 3 + r], i => b[i * 3 + r], 5)).Within(20 * Unit(output)));
+    }
+
+    [Test]
+    public void FactorsOfTwoTypesKeepTheirs()
+    {
+        using var global = new MemoryModel { { A, [2, 2], new float[] { 0, 0.5f, 6, 0 } }, { B, [2, 2], new double[] { 0, 0.5, 4, 0 } } };
+        using MemoryModel balanced = Run(global, [global], balance: true);
+        Assert.That(balanced.ToArray<float>(A).Select(value => Math.Abs((double)value)), Is.EqualTo(new[] { Math.Sqrt(3), 0, 0, Math.Sqrt(2) }).Within(1e-7));
+        Assert.That(balanced.ToArray<double>(B).Select(Math.Abs), Is.EqualTo(new[] { Math.Sqrt(3), 0, 0, Math.Sqrt(2) }).Within(1e-12));
+    }
+
+    /// <summary>[o, i, h, w] = sum of B[o, r] A[r, i, h, w]: a product of matrices; embeddings are one as they are.</summary>
+    [TestCase("c.lora_A.weight", "c.lora_B.weight", new long[] { 2, 3, 2, 2 }, new long[] { 5, 2, 1, 1 })]
+    [TestCase("c.lora_A.weight", "c.lora_B.weight", new long[] { 2, 4, 3 }, new long[] { 5, 2, 1 })]
+    [TestCase("c.lora_A.weight", "c.lora_B.weight", new long[] { 2, 1, 3, 2, 2 }, new long[] { 5, 2, 1, 1, 1 })]
+    [TestCase("e.lora_embedding_A", "e.lora_embedding_B", new long[] { 2, 12 }, new long[] { 5, 2 })]
+    [TestCase("lora_unet_c.lora_down.weight", "lora_unet_c.lora_up.weight", new long[] { 2, 12 }, new long[] { 5, 2 })]
+    public void ConvolutionsAndEmbeddingsAreBalancedByTheirMatrices(string nameOfA, string nameOfB, long[] shapeOfA, long[] shapeOfB)
+    {
+        using MemoryModel matrices = Model(2, 12, 5, 7, DType.F64);
+        using var global = new MemoryModel { { nameOfA, shapeOfA, matrices.ToArray<double>(A) }, { nameOfB, shapeOfB, matrices.ToArray<double>(B) } };
+        using MemoryModel expected = Run(matrices, [matrices], balance: true), balanced = Run(global, [global], balance: true);
+        Assert.That(balanced.ToArray<double>(nameOfA), Is.EqualTo(expected.ToArray<double>(A)));
+        Assert.That(balanced.ToArray<double>(nameOfB), Is.EqualTo(expected.ToArray<double>(B)));
+        Assert.That(balanced.Find(nameOfA)!.Shape, Is.EqualTo(new TensorShape(shapeOfA)));
+    }
+
+    [Test]
+    public void WhatIsNoPairHasThePlainMeansBitsAndIsNamed()
+    {
+        MemoryModel Module(int seed)
+        {
+            MemoryModel model = Model(4, 9, 5, seed, DType.F32);
+            model.Add("layer.lora_E", [4, 1], new float[] { seed, 2, 3, 4 });
+            return model;
+        }
+
+        using MemoryModel global = Module(1), first = Module(2), second = Module(3);
+        ClientUpdate[] clients = [ClientUpdate.FromTensors("a", first, 1), ClientUpdate.FromTensors("b", second, 2)];
+        (RoundReport _, MemorySink plain) = Models.Run(new FedAvgAggregator(), global, clients);
+        (RoundReport report, MemorySink balanced) = Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
+        using (plain)
+        using (balanced)
+            Assert.That(Models.AllBytes(balanced.Model), Is.EqualTo(Models.AllBytes(plain.Model)));
+        Assert.That(report.LoraPairs, Is.Empty);
+        Assert.That(report.Notes.Single(), Does.StartWith("The factors of 'layer' (AdaLoRA: lora_E) form no product B A"));
+    }
+
+    /// <summary>LoRA on fused experts: A is E blocks of r rows, and B interleaves them, so that W is not B A.</summary>
+    [Test]
+    public void FusedExpertsHaveThePlainMeansBitsAndAreNamed()
+    {
+        using var folder = new TempFolder();
+        const string Experts = "base_model.model.model.layers.0.mlp.experts", Query = "base_model.model.model.layers.0.self_attn.q_proj";
+        var config = PeftAdapterConfig.Parse("""
+            {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "target_parameters": ["mlp.experts.down_proj"], "base_model_name_or_path": "x"}
+            """u8, "test");
+        foreach ((int seed, string name) in new[] { "global", "a", "b" }.Index())
+        {
+            var random = new Random(seed);
+            float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - .5f)];
+            using var model = new MemoryModel
+            {
+                { Experts + ".lora_A.weight", [8, 6], Values(48) }, { Experts + ".lora_B.weight", [5, 8], Values(40) },
+                { Query + ".lora_A.weight", [2, 6], Values(12) }, { Query + ".lora_B.weight", [5, 2], Values(10) },
+            };
+            model.SaveTo(TensorSink.ToAdapterFolder(folder[name], config));
+        }
+
+        using TensorSource global = TensorSource.Open(folder["global"]);
+        ClientUpdate[] clients = [ClientUpdate.FromFile("a", folder["a"], 1), ClientUpdate.FromFile("b", folder["b"], 1)];
+        (RoundReport _, MemorySink plain) = Models.Run(new FedAvgAggregator(), global, clients);
+        (RoundReport report, MemorySink balanced) = Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
+        using (plain)
+        using (balanced)
+        {
+            foreach (string factor in (string[])[".lora_A.weight", ".lora_B.weight"])
+            {
+                Assert.That(balanced.Model.ToArray<float>(Experts + factor), Is.EqualTo(plain.Model.ToArray<float>(Experts + factor)));
+                Assert.That(balanced.Model.ToArray<float>(Query + factor), Is.Not.EqualTo(plain.Model.ToArray<float>(Query + factor)), "plain LoRA beside them is balanced");
+            }
+        }
+
+        Assert.That(report.LoraPairs.Select(pair => pair.Name), Is.EqualTo(new[] { Query }));
+        Assert.That(report.Notes, Has.One.StartsWith($"The factors of '{Experts}' (target_parameters) form no product B A"));
+    }
+
+    [Test]
+    public void AFactorThatDoesNotFitTheOutputIsSaidSo()
+    {
+        // the product's singular value is 1e10: each balanced factor has its root, 1e5
+        using var global = new MemoryModel { { A, [1, 2], new double[] { 1e4, 0 } }, { B, [2, 1], new double[] { 1e6, 0 } }, { "z", [1], new double[] { 1 } } };
+        Assert.That(() => Run(global, [global], balance: true, DType.F16), Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith($"Tensor '{B}': 1 result is not finite"));
+        using var scaled = new MemoryModel { { A, [1, 2], new double[] { 4e4, 0 } }, { B, [2, 1], new double[] { 5e4, 5e4 } }, { "z", [1], new double[] { 1 } } };
+        using (MemoryModel plain = Run(scaled, [scaled], balance: false, DType.F16))
+            Assert.That(Models.ToDoubles(plain, A)[0], Is.EqualTo(4e4));
+        using var larger = new MemoryModel { { A, [4, 2], new double[] { 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4 } }, { B, [1, 4], new double[] { 6e4, 6e4, 6e4, 6e4 } } };
+        Assert.That(() => Run(larger, [larger], balance: true, DType.F16), Throws.TypeOf<RoundRejectedException>()
+            .With.Property("Tensor").EqualTo(A).And.With.Message.EqualTo(
+                $"Tensor '{A}': 2 values of its balanced factor do not fit F16; another type of output, or no balance, was expected."));
+        using MemoryModel fits = Run(larger, [larger], balance: true, DType.BF16);
+        Assert.That(Models.ToDoubles(fits, A), Is.All.Matches<double>(double.IsFinite));
+    }
+
+    [Test]
+    public void FactorsTooLargeForTheirInnerProductsStayAndAreNamed()
+    {
+        using var global = new MemoryModel { { A, [1, 2], new double[] { 1e200, 0 } }, { B, [2, 1], new double[] { 1, 2 } } };
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)], new RoundOptions { BalanceLora = true });
+        using (sink)
+            Assert.That(Models.AllBytes(sink.Model), Is.EqualTo(Models.AllBytes(global)));
+        Assert.That(report.Notes, Is.EqualTo(new[] { "The factors of 'layer' were not balanced: their inner products are too large for float64." }));
+    }
+
+    [Test]
+    public void APairOfATensorThatIsKeptStays([Values(A, B)] string faulty)
+    {
+        using MemoryModel global = Model(2, 4, 3, 1, DType.F32), good = Model(2, 4, 3, 2, DType.F32), bad = Model(2, 4, 3, 3, DType.F32);
+        using var broken = new MemoryModel();
+        foreach (TensorInfo tensor in bad.Tensors)
+            broken.Add(tensor.Name, tensor.Shape.Dimensions, tensor.Name == faulty ? [.. bad.ToArray<float>(tensor.Name)[1..], float.NaN] : bad.ToArray<float>(tensor.Name));
+        ClientUpdate[] clients = [ClientUpdate.FromTensors("a", good, 1), ClientUpdate.FromTensors("b", broken, 1)];
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, clients,
+            new RoundOptions { BalanceLora = true, Statistics = true, OnNonFinite = FaultPolicy.DropTensor });
+        using (sink)
+        {
+            Assert.That(sink.Model.ToArray<float>(faulty), Is.EqualTo(global.ToArray<float>(faulty)));
+            string other = faulty == A ? B : A;
+            Assert.That(sink.Model.ToArray<float>(other), Is.EqualTo(good.ToArray<float>(other).Zip(bad.ToArray<float>(other), (x, y) => (float)(((double)x + y) / 2))));
+        }
+
+        Assert.That(report.LoraPairs, Is.Empty);
+        Assert.That(report.Notes, Is.EqualTo(new[] { "The factors of 'layer' were not balanced: at least one of the two keeps the global model's value." }));
+    }
+
+    [Test]
+    public void EmptyFactorsAreNamed()
+    {
+        using var global = new MemoryModel { { A, [0, 4], Array.Empty<float>() }, { B, [3, 0], Array.Empty<float>() } };
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)], new RoundOptions { BalanceLora = true });
+        sink.Dispose();
+        Assert.That(report.Notes.Single(), Does.Contain("'layer' (the shapes [0, 4] and [3, 0])"));
+    }
+
+    [Test]
+    public void LargeRanksTakeTheirCubeOfTime()
+    {
+        using MemoryModel global = Model(256, 300, 280, 5, DType.F64);
+        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        using MemoryModel balanced = Run(global, [global], balance: true);
+        TestContext.Out.WriteLine($"rank 256: {System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds:F2} s");
+        double[] a = balanced.ToArray<double>(A), b = balanced.ToArray<double>(B);
+        foreach (int r in (int[])[0, 100, 255])
+        {
+            Assert.That(Dot(i => a[r * 300 + i], i => a[r * 300 + i], 300), Is.EqualTo(Dot(i => b[i * 256 + r], i => b[i * 256 + r], 280)).Within(1e-6));
+            Assert.That(Dot(i => a[r * 300 + i], i => a[(r ^ 1) * 300 + i], 300), Is.Zero.Within(1e-6));
+        }
+    }
+
+    /// <summary>Sweeps over a matrix of this order take many seconds: a cancelled round does not wait for them.</summary>
+    [Test]
+    public void ACancelledRoundLeavesTheSweeps()
+    {
+        const int N = 1000;
+        var random = new Random(3);
+        double[] g = [.. Enumerable.Range(0, N * N).Select(_ => random.NextDouble())];
+        using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(300));
+        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        Assert.That(() => SymmetricEigen.Decompose(g, N, cancel.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(System.Diagnostics.Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(5)));
+    }
+
+    [Test]
+    public void LongFactorsGoInPieces() => Assert.That(
+        PairBalance.Pieces(5L << 30).Select(piece => (piece.Start, piece.Count)).Aggregate((End: 0L, Largest: 0), (sum, piece) =>
+        {
+            Assert.That(piece.Start, Is.EqualTo(sum.End));
+            return (piece.Start + piece.Count, Math.Max(sum.Largest, piece.Count));
+        }), Is.EqualTo((5L << 30, 1 << 28)));
+
+    private static double Unit(DType dtype) => dtype switch { DType.BF16 => 1.0 / 256, DType.F16 => 1.0 / 2048, DType.F32 => 1e-6, _ => 1e-12 };
 
     private static MemoryModel Model(int rank, int inputs, int outputs, int seed, DType dtype, bool zeroB = false)
     {

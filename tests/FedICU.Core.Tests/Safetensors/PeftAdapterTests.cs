@@ -76,7 +76,10 @@ public sealed class PeftAdapterTests
     [TestCase("16.5", "17", "alpha_pattern {'q_proj': 16.5} against {'q_proj': 17}")]
     [TestCase("[\"lm_head\"]", "[\"embed\", \"lm_head\"]", "modules_to_save ['lm_head'] against ['embed', 'lm_head']")]
     [TestCase("[\"v_proj\", \"q_proj\"]", "[\"q_proj\", \"v_proj\"]", null)]
-    [TestCase("\"none\"", "\"all\"", null)]
+    [TestCase("\"none\"", "\"all\"", "bias 'none' against 'all'")]
+    [TestCase("meta/base", "meta/base/", null)]
+    [TestCase("\"revision\": null", "\"revision\": \"main\"", null)]
+    [TestCase("\"revision\": null", "\"lora_dropout\": 0.1", null)]
     [TestCase("32", "32.0", null)]
     public void The_first_field_that_differs_is_described(string old, string changed, string? expected)
     {
