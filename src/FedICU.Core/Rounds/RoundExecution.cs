@@ -226,8 +226,11 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             }
 
             check.NonFinite[(state.Participants[k].Id, tensor.Name)] = count;
+            // a delta of finite values may lead out of the type
+            bool isSum = state.Participants[k].Kind == UpdateKind.Delta && context.CountNonFinite(context.Inputs(UpdateForm.Delta, withGlobal: false)[k]) == 0;
+            string found = isSum ? $"is a delta that, added to the global model, has {Sentence.NonFinite(count)}" : $"has {Sentence.NonFinite(count)}";
             check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
-                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.NonFinite(count)}; finite values were expected.");
+                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} {found}; finite values were expected.");
             faults++;
         }
 

@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedICU.Compute;
 
 namespace FedICU;
 
@@ -84,13 +85,24 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     /// <summary>M = sum_k M_k / N, or by the clients' shares; the update form comes to the same, as these weights sum to one.</summary>
     private GroupBuffer Consensus(TensorContext tensor, GroupBuffer norms)
     {
-        int clients = tensor.Clients.Count;
-        bool uniform = options.Consensus == ConsensusRule.Uniform;
-        var magnitudes = tensor.NewGroups(1, norms.Groups);
-        for (int k = 0; k < clients; k++)
-            TensorPrimitives.FusedMultiplyAdd(norms[k], uniform ? 1 : tensor.Clients[k].Weight, magnitudes[0], magnitudes[0]);
-        TensorPrimitives.Divide(magnitudes[0], uniform ? clients : tensor.Clients.Sum(client => client.Weight), magnitudes[0]);
+        double[] weights = tensor.Weights.ToArray();
+        if (options.Consensus == ConsensusRule.Uniform)
+            Array.Fill(weights, 1);
+        var magnitudes = tensor.NewGroups(1, norms.Groups, clear: false);
+        Sum(1);
+        // a power of two changes no digit of the mean
+        if (magnitudes[0].Contains(double.PositiveInfinity))
+            Sum(SumScale.Of(weights.Max(), double.MaxValue, weights.Length));
         return magnitudes;
+
+        void Sum(double scale)
+        {
+            Span<double> mean = magnitudes[0];
+            mean.Clear();
+            for (int k = 0; k < weights.Length; k++)
+                TensorPrimitives.FusedMultiplyAdd(norms[k], weights[k] * scale, mean, mean);
+            TensorPrimitives.Divide(mean, weights.Sum() * scale, mean);
+        }
     }
 
     /// <summary>output = scale * (the combination), plus the global model's columns where they stand in.</summary>
