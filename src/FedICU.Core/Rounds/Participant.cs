@@ -234,6 +234,9 @@ internal sealed record RoundState(
 
     private bool IsSparse { get; } = Participants.Any(participant => participant.Kind == UpdateKind.Sparse);
 
+    /// <summary>Counts the bytes that each backend computes with.</summary>
+    public required RoundWork Work { get; init; }
+
     /// <summary>The strategy's name.</summary>
     public required string Strategy { get; init; }
 

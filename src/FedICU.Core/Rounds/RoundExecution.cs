@@ -15,7 +15,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     private const long SmallTensor = 1 << 23;
 
     private readonly RoundOptions _options = round.Options;
-    private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
+    private readonly RoundWork _work = new(round.Options.Backend ?? new SimdBackend());
     private readonly TensorSink _output = round.Options.BalanceLora ? new BalancedSink(output) : output;
     private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => OutputInfo(tensor, round.Options))];
 
@@ -36,9 +36,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
                 try
                 {
                     RoundReport report = Compute(check, state);
-                    (_output as BalancedSink)?.Balance(workers, _backend);
+                    (_output as BalancedSink)?.Balance(workers, _work.Backend);
                     _output.Commit();
-                    return new AggregationResult(report);
+                    return new AggregationResult(report with { BackendShares = _work.Shares });
                 }
                 catch (NonFiniteOutputException e)
                 {
@@ -66,8 +66,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         bool largerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         return new RoundState(
             round.Global, included, [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))],
-            _backend, workers, _output)
+            _work.Backend, workers, _output)
         {
+            Work = _work,
             Strategy = strategy.Name,
             Dropped = check.DroppedTensors(),
             LargerThanMemory = largerThanMemory,
@@ -86,7 +87,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         return new RoundReport
         {
             Strategy = strategy.Name,
-            Backend = _backend.Name,
+            Backend = _work.Backend.Name,
             Round = _options.Round,
             Clients = DescribeAll(check, state),
             Tensors = tensors,

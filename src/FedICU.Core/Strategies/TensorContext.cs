@@ -148,6 +148,7 @@ public unsafe class TensorContext
         {
             Span<double> values = new double[clients];
             long nonFinite = 0;
+            _round.Work.AddOnCpu(panels, panel.Length);
             for (int i = 0; i < panel.Length; i++)
             {
                 // a rule may lose them: a median sorts them to one end
@@ -199,6 +200,7 @@ public unsafe class TensorContext
             ReadOnlySpan<TensorPanel> read = panel.Read(inputs, scratch);
             var output = new TensorPanel(scratch.Take((long)panel.Length * size), Info.DType);
             var values = new Int128[Clients.Count];
+            _round.Work.AddOnCpu(read, panel.Length);
             for (int i = 0; i < panel.Length; i++)
             {
                 for (int k = 0; k < values.Length; k++)
@@ -404,6 +406,24 @@ public unsafe class TensorContext
         GroupValues all = (folded ?? coefficients).Values, factors = (foldedScales ?? scales)?.Values ?? default;
         WritePanels(inputs, grouping, (grouping, all, factors), static (sum, backend, panels, panel, output) =>
             backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), sum.factors.Data is null ? null : At(sum.factors, panel).Data, output, null));
+    }
+
+    /// <summary>output = round(factor * sum_k c_k x_k) of scaled inputs, where the sum of the inputs themselves may pass the largest float64 by its roundings.</summary>
+    internal void CombineScaled(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, double factor)
+    {
+        using Unrounded sums = NewUnrounded(onDevice: false)!.Value;
+        CombinationSquares(inputs, grouping, coefficients, sums).Dispose();
+        WritePanels(Read(sums), GroupingBy(NormAxis.Tensor), factor, static (factor, _, panels, panel, output) =>
+        {
+            long nonFinite = 0;
+            for (int i = 0; i < panel.Length; i++)
+            {
+                Rounding.Write(output.Data, output.DType, i, SumScale.Restore(((double*)panels[0].Data)[i], factor));
+                nonFinite += double.IsFinite(Rounding.Read(output.Data, output.DType, i)) ? 0 : 1;
+            }
+
+            return nonFinite;
+        });
     }
 
     /// <summary>How many values of an input are NaN or infinite.</summary>

@@ -1,3 +1,4 @@
+using FedICU.Compute;
 using ILGPU;
 using ILGPU.Runtime;
 
@@ -136,7 +137,7 @@ internal static class Sums
         for (long i = Grid.GlobalLinearIndex; i < length; i += threads)
         {
             double mean = Mean<T>(inputs, weights, divisor, 1, i);
-            if (!DeviceMath.IsFinite(mean))
+            if (!DeviceMath.IsFinite(mean) && scale != 1)
                 mean = Mean<T>(inputs, weights, divisor, scale, i);
             nonFinite += TOut.Write(output, i, mean);
         }
@@ -335,7 +336,7 @@ internal static class Sums
         double sum = weights[0] * scale * inputs.Read<T>(0, i);
         for (int k = 1; k < inputs.Count; k++)
             sum = DeviceMath.Fma(weights[k] * scale, inputs.Read<T>(k, i), sum);
-        return sum / (divisor * scale);
+        return scale == 1 ? sum / divisor : SumScale.Quotient(sum, divisor * scale, inputs.Count);
     }
 
     private static int Faults(double value, bool counts) => counts && !DeviceMath.IsFinite(value) ? 1 : 0;

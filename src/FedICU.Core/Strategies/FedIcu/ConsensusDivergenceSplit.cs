@@ -62,11 +62,11 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         if (options.Target == SplitTarget.Delta)
             fallback![0].Fill(1);
         if (unrounded is not null && (fallback is null || look.AlwaysKeeps))
-            Write(tensor, grouping, tensor.Read(unrounded.Value), inputs, scales, null, fallback);
-        else if (fallback is null)
+            Write(tensor, look, tensor.Read(unrounded.Value), scales, null, fallback);
+        else if (fallback is null && !look.IsScaled)
             tensor.Combine(combined, grouping, directions, scales);
         else
-            Write(tensor, grouping, combined, inputs, scales, directions, fallback);
+            Write(tensor, look, combined, scales, directions, fallback);
     }
 
     /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
@@ -92,7 +92,7 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         Sum(1);
         // a power of two changes no digit of the mean
         if (magnitudes[0].Contains(double.PositiveInfinity))
-            Sum(SumScale.Of(weights.Max(), double.MaxValue, weights.Length));
+            Sum(SumScale.Of(weights.Max(), weights.Length));
         return magnitudes;
 
         void Sum(double scale)
@@ -106,9 +106,9 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     }
 
     /// <summary>output = scale * (the combination), plus the global model's columns where they stand in.</summary>
-    private static void Write(
-        TensorContext tensor, Grouping grouping, PanelReader[] combined, PanelReader[] inputs, GroupBuffer scales, GroupBuffer? directions, GroupBuffer? fallback)
+    private static void Write(TensorContext tensor, SplitLook look, PanelReader[] combined, GroupBuffer scales, GroupBuffer? directions, GroupBuffer? fallback)
     {
+        (PanelReader[] inputs, Grouping grouping) = (look.Inputs, look.Grouping);
         bool hasGlobal = combined.Length == inputs.Length;
         PanelReader[] all = fallback is null || hasGlobal ? combined : [.. combined, inputs[^1]];
         using var coefficients = tensor.NewGroups(all.Length, grouping.Groups, clear: all.Length > combined.Length);
@@ -122,6 +122,6 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
 
         if (fallback is not null)
             TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);
-        tensor.Combine(all, grouping, coefficients, null);
+        look.Write(all, coefficients);
     }
 }

@@ -561,8 +561,13 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     {
         if (info.ElementCount < 2)
             return 0;
+        // squares of smaller deviations lose digits to underflow
+        const double Least = 1e-144;
         double deviation = DeviationOfDelta(workers, 1);
-        return double.IsFinite(deviation) ? deviation : DeviationOfDelta(workers, SumScale.Down) * SumScale.Up;
+        if (deviation is >= Least and <= double.MaxValue)
+            return deviation;
+        double factor = deviation < Least ? SumScale.Up : SumScale.Down;
+        return DeviationOfDelta(workers, factor) / factor;
     }
 
     private double DeviationOfDelta(Workers workers, double factor)

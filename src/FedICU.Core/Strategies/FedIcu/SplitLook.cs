@@ -9,8 +9,8 @@ namespace FedICU;
 /// </summary>
 internal abstract class SplitLook : IDisposable
 {
-    // brings the norm of 2^60 elements of the largest float64 back into its range, and keeps all digits of what is not vanishingly small beside them
-    private const double LargeNorms = 1.0 / (1UL << 32) / (1UL << 32);
+    // M / ||V|| and 1 / M of norms M up to 2^960 stay in float64's range, where ||V|| is above eps; the factor brings all norms of 2^60 elements below that
+    private const double LargestNorm = 9.74531401136e288, LargeNorms = 1.0 / (1UL << 63) / (1UL << 63) / 4;
 
     private readonly TensorContext _tensor;
     private readonly FedIcuOptions _options;
@@ -99,6 +99,18 @@ internal abstract class SplitLook : IDisposable
         return false;
     }
 
+    /// <summary>Whether what is looked at is a power of two times the inputs: then norms and directions belong to that scale.</summary>
+    public bool IsScaled => _factor != 1;
+
+    /// <summary>Writes the output, a combination of inputs.</summary>
+    public void Write(PanelReader[] combined, GroupBuffer coefficients)
+    {
+        if (IsScaled)
+            _tensor.CombineScaled(Looked(combined), Grouping, coefficients, 1 / _factor);
+        else
+            _tensor.Combine(combined, Grouping, coefficients, null);
+    }
+
     private bool HasLargeNorms { get; set; }
 
     /// <summary>What is looked at of inputs: their values, or a power of two times them.</summary>
@@ -119,7 +131,7 @@ internal abstract class SplitLook : IDisposable
         PanelReader[] onHost = InputsOf(_tensor, _options, withGlobal: true, onDevice: false);
         _tensor.RestoreNorms(squares, Looked(onHost[first..]), _tensor.GroupingBy(_options.Axis));
         for (int k = 0; k < squares.Inputs; k++)
-            HasLargeNorms |= squares[k].Contains(double.PositiveInfinity);
+            HasLargeNorms |= squares[k].ContainsAnyExceptInRange(0, IsScaled ? double.MaxValue : LargestNorm);
     }
 
     /// <summary>For each client the sum over the columns of a_k[c] theta_k[:,c] times the sum over all inputs j of b_j[c] theta_j[:,c], into <paramref name="products"/>.</summary>
@@ -155,7 +167,7 @@ internal abstract class SplitLook : IDisposable
         private long Bytes => _tensor.Info.ElementCount * sizeof(double);
 
         // what a device has made stays there
-        public override bool AlwaysKeeps => Bytes <= CachedBytes && !IsOnDevice && _factor == 1;
+        public override bool AlwaysKeeps => Bytes <= CachedBytes && !IsOnDevice && !IsScaled;
 
         public override void Products(GroupBuffer a, GroupBuffer b, Span<double> products) =>
             _tensor.Projections(Looked(a.Inputs == Clients.Length ? Clients : Inputs), Grouping, a, b, products);
@@ -166,8 +178,7 @@ internal abstract class SplitLook : IDisposable
                 // written once and read once
                 ? combined.Length * (_tensor.Info.DType.BitSize / 8) > 2 * sizeof(double)
                 : combined.Length > ManyInputs && Bytes <= KeptBytes && Array.TrueForAll(combined, static input => input.IsInMemory);
-            // directions of scaled inputs belong to the scale of their norms, the output to the inputs themselves
-            unrounded = AlwaysKeeps || pays && _factor == 1 ? _tensor.NewUnrounded(IsOnDevice) : null;
+            unrounded = AlwaysKeeps || pays && !IsScaled ? _tensor.NewUnrounded(IsOnDevice) : null;
             return _tensor.CombinationSquares(Looked(combined), Grouping, directions, unrounded);
         }
     }
