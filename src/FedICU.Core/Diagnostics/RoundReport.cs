@@ -25,7 +25,7 @@ public sealed record RoundReport
     /// What share of the bytes each backend computed with, the largest first: a device leaves small verbs, a rule's own loops and, once it has failed,
     /// all verbs to the CPU. Empty where nothing was computed.
     /// </summary>
-    public IReadOnlyList<BackendShare> BackendShares { get; init; } = [];
+    public IReadOnlyList<BackendShare> BackendShares { get; init => field = value ?? []; } = [];
 
     /// <summary>The number of the round, where it was given.</summary>
     public long? Round { get; init; }

@@ -142,6 +142,14 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
+    public void TinyChangesBesideLargeValuesThatStayAreMeasured()
+    {
+        // |u| is 1e-200 and 3e-200, and 0 for the last; only the second change is above the mean by as much as its received value is
+        double[] made = Sent(new FedIcuClient(), [0, 0, 0, 1e300], [1e-200, 3e-200, 1e-200, 1e300], out long sent);
+        Assert.That((made, sent), Is.EqualTo((new[] { 1e-200, 3e-200, 1e-200, 1e300 }, 3L)));
+    }
+
+    [Test]
     public void AMasksChoiceDoesNotDependOnMagnitudes([Values(MaskRule.Hard, MaskRule.Soft, MaskRule.GaussianNoise)] MaskRule mask, [Values] ImportanceRule importance, [Values(-900, -540, 540, 1020)] int exponent)
     {
         var random = new Random(7);

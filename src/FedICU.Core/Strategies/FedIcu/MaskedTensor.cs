@@ -229,7 +229,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         return new ImportanceScale(scaled.Mean / factor, Math.Max(scaled.StandardDeviation / factor, double.Epsilon));
     }
 
-    /// <summary>The moments of |u| or |g|, times a power of two, of inputs multiplied by it: where the squares of the values themselves overflow or vanish.</summary>
+    /// <summary>The moments of |u| or |g| times a power of two: where the squares of the values themselves overflow or vanish.</summary>
     private MagnitudeMoments MeasureScaled(Workers workers, double factor, bool ofUpdate)
     {
         using DensePanelReader global = new(run.Global, info), local = new(run.Local, info);
@@ -238,11 +238,22 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         workers.Run(_panels.Count, _panels.Count > 1, (piece, scratch) =>
         {
             Grouping.Panel panel = _panels[piece];
-            TensorPanel Read(PanelReader reader) => new ScaledPanelReader(reader, factor, run.Backend).Read(panel.Start, panel.Length, scratch);
+            TensorPanel values = global.Read(panel.Start, panel.Length, scratch), scaled = NewPanel();
+            if (ofUpdate)
+            {
+                // u itself, as the momentum that a mask would write
+                var inputs = new ImportanceInputs(
+                    values, local.Read(panel.Start, panel.Length, scratch), momentum?.Read(panel.Start, panel.Length, scratch) ?? default, _rule, run.Options.Beta);
+                values = NewPanel();
+                run.Backend.SelectImportant(inputs, panel.Length, Identity, Identity, null, values);
+            }
+
+            run.Backend.WeightedSum([values], [factor], 1, panel.Length, scaled);
             MagnitudeMoments u = default, g = default;
-            var inputs = new ImportanceInputs(Read(global), Read(local), momentum is null ? default : Read(momentum), _rule, run.Options.Beta);
-            run.Backend.AddMoments(inputs, panel.Length, ref u, ref g);
-            parts[piece] = ofUpdate ? u : g;
+            run.Backend.AddMoments(new ImportanceInputs(scaled, default, scaled, MomentumRule.Supplied, 0), panel.Length, ref u, ref g);
+            parts[piece] = u;
+
+            TensorPanel NewPanel() => new(scratch.Take((long)panel.Length * sizeof(double)), DType.F64);
         });
         MagnitudeMoments moments = default;
         foreach (MagnitudeMoments part in parts)
@@ -579,13 +590,15 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     /// <summary>The sum of delta times a power of two, or of its squared deviations from a mean.</summary>
     private double SumOfDelta(Workers workers, double factor, double? mean)
     {
+        // neither may the difference overflow, nor may large values that are equal
+        double before = Math.Min(factor, 1), after = Math.Max(factor, 1);
         double[] sums = new double[_panels.Count];
         ForEachPanel(workers, (piece, panel, in inputs, _) =>
         {
             double sum = 0;
             for (int i = 0; i < panel.Length; i++)
             {
-                double delta = factor * Rounding.Read(inputs.Local.Data, info.DType, i) - factor * Rounding.Read(inputs.Global.Data, info.DType, i);
+                double delta = after * (before * Rounding.Read(inputs.Local.Data, info.DType, i) - before * Rounding.Read(inputs.Global.Data, info.DType, i));
                 sum += mean is { } center ? (delta - center) * (delta - center) : delta;
             }
 
