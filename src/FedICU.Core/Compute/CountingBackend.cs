@@ -36,7 +36,8 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
         Count(inputs, geometry.Length);
     }
 
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+    public long Combine(
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
     {
         long nonFinite = backend.Combine(inputs, geometry, coefficients, scales, output, squares);
         Count(inputs, geometry.Length);
@@ -56,7 +57,8 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
         Count(inputs, length);
     }
 
-    public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
+    public long SelectImportant(
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
         long selected = backend.SelectImportant(inputs, length, update, global, mask, momentum);
         Count(inputs, length);
@@ -64,7 +66,8 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
     }
 
     public void Importance(
-        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance)
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance,
+        double* globalImportance)
     {
         backend.Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
         Count(inputs, length);

@@ -2,7 +2,9 @@ using System.Collections.Concurrent;
 
 namespace FedICU.Compute;
 
-/// <summary>Which backends computed with how many bytes of inputs in one round. Rounds that share a backend have one of these each. Thread-safe.</summary>
+/// <summary>
+/// Which backends computed with how many bytes of inputs in one round. Rounds that share a backend have one of these each. Thread-safe.
+/// </summary>
 internal sealed class RoundWork
 {
     private const string Cpu = "simd";
@@ -29,7 +31,8 @@ internal sealed class RoundWork
         {
             if (!Counts)
                 return [new BackendShare(Backend.Name, 1)];
-            KeyValuePair<string, long>[] counted = [.. _bytes.Where(pair => pair.Value > 0).OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal)];
+            KeyValuePair<string, long>[] counted =
+                [.. _bytes.Where(pair => pair.Value > 0).OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal)];
             double all = counted.Sum(pair => (double)pair.Value);
             return [.. counted.Select(pair => new BackendShare(pair.Key, pair.Value / all))];
         }
