@@ -22,6 +22,8 @@ internal static class RoundSummary
         terminal.Table(clients);
         if (ownWeights)
             terminal.Line($"share: of the weights given. mean w_k: the weight that {report.Strategy} gave, over all tensors.");
+        if (report.BackendShares.Count > 1)
+            terminal.Line($"backends: {string.Join(", ", report.BackendShares.Select(part => $"{part.Name} {Text.Percent(part.Share)}"))} of the bytes");
         foreach (TensorReport tensor in report.Tensors.Where(tensor => tensor.Reason is not null))
             terminal.Line($"tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
         if (report.LoraPairs.Count > 0)

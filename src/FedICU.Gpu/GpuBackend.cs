@@ -123,9 +123,18 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
     {
         ScalarMath.CheckInputs(inputs.Length, weights.Length);
         RequireTogether(inputs, output);
+        double scale = SumScale.Of(inputs, weights, divisor);
+        // what is written over an input cannot be computed again afterwards
+        bool byElement = scale != 1 && SumScale.Overwrites(inputs, output);
         TensorPanel[] panels = inputs.ToArray();
         double[] factors = weights.ToArray();
-        DType dtype = CommonType(inputs);
+        long nonFinite = WeightedSum(panels, factors, divisor, scale, length, output, byElement);
+        return nonFinite == 0 || scale == 1 || byElement ? nonFinite : WeightedSum(panels, factors, divisor, scale, length, output, byElement: true);
+    }
+
+    private long WeightedSum(TensorPanel[] panels, double[] weights, double divisor, double scale, int length, TensorPanel output, bool byElement)
+    {
+        DType dtype = CommonType(panels);
         int outSize = output.DType.BitSize / 8;
         long nonFinite = 0;
         ForEachChunk(Chunk.OfElements(length, panels.Length * (dtype.BitSize / 8) + outSize, ChunkBytes(panels)), (lane, chunk) =>
@@ -133,12 +142,14 @@ public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
             long padded = output.OnDevice ? 0 : (chunk.Length * outSize + 15L) / 16 * 16;
             lane.Begin(StagedBytes(panels, dtype, chunk) + DeviceLane.Align(panels.Length * sizeof(double)), 0, DeviceLane.Align(padded) + CountBytes);
             DeviceInputs there = Stage(lane, panels, dtype, chunk);
-            ArrayView<double> weightsThere = lane.Stage<double>(factors);
+            ArrayView<double> weightsThere = lane.Stage<double>(weights);
             lane.Upload();
             ArrayView<byte> result = Result(lane, output, padded, (long)chunk.Length * outSize, out byte* made);
             Counts counts = CountsOf(lane, chunk.Length / 2);
-            var kernel = dtype == output.DType && IsWhole(panels, chunk) && IsWhole([output], chunk) ? _kernels.WeightedSum(dtype) : _kernels.WeightedSumTo(dtype, output.DType);
-            kernel(lane.Stream, counts.Launch, there, weightsThere, divisor, chunk.Length, result, counts.There);
+            if (!byElement && dtype == output.DType && IsWhole(panels, chunk) && IsWhole([output], chunk))
+                _kernels.WeightedSum(dtype)(lane.Stream, counts.Launch, there, weightsThere, divisor, chunk.Length, result, counts.There);
+            else
+                _kernels.WeightedSumTo(dtype, output.DType)(lane.Stream, counts.Launch, there, weightsThere, divisor, scale, chunk.Length, result, counts.There);
             return () =>
             {
                 if (!output.OnDevice)

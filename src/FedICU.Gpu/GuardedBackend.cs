@@ -3,36 +3,51 @@ using FedICU.Compute;
 namespace FedICU.Gpu;
 
 /// <summary>
-/// A device's backend that the processor stands in for: for verbs too small to repay the way there, and, once the device fails, for the verb that failed and all after it.
-/// A failed verb has added to nothing, so that it can be computed anew.
+/// A device's backend that the CPU stands in for: for verbs too small to repay the way to the device, and, once the device fails, for the verb that failed
+/// and all after it. A failed verb has added to nothing, so that it can be computed again.
 /// </summary>
-internal sealed unsafe class GuardedBackend(IComputeBackend device, string description, GpuOptions options) : IComputeBackend, IDisposable
+internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, IDisposable
 {
-    private readonly SimdBackend _processor = new();
-    private readonly Lock _gate = new();
-    private volatile bool _failed, _holdsTensors;
+    private readonly IComputeBackend _device, _cpu;
+    private readonly string _description;
+    private readonly GpuOptions _options;
+    private readonly Guard _guard;
 
-    /// <summary>Who does the work: the device, until it fails.</summary>
-    public string Name => _failed ? _processor.Name : device.Name;
+    /// <summary>Guards a device.</summary>
+    /// <param name="device">The device's backend, disposed with this one.</param>
+    /// <param name="description">The device's name in sentences.</param>
+    /// <param name="options">Which verbs go to the device, and what happens when it fails.</param>
+    public GuardedBackend(IComputeBackend device, string description, GpuOptions options) : this(device, new SimdBackend(), description, options, new Guard())
+    {
+    }
 
-    public object? Device => _failed ? null : device.Device;
+    private GuardedBackend(IComputeBackend device, IComputeBackend cpu, string description, GpuOptions options, Guard guard) =>
+        (_device, _cpu, _description, _options, _guard) = (device, cpu, description, options, guard);
 
-    public int PairInputs => _failed ? ((IComputeBackend)_processor).PairInputs : device.PairInputs;
+    /// <summary>The name of the device's backend, until the device fails.</summary>
+    public string Name => _guard.HasFailed ? _cpu.Name : _device.Name;
+
+    public object? Device => _guard.HasFailed ? null : _device.Device;
+
+    public int PairInputs => _guard.HasFailed ? _cpu.PairInputs : _device.PairInputs;
+
+    public IComputeBackend Counted(RoundWork work) =>
+        new GuardedBackend(new CountingBackend(_device, work), new CountingBackend(_cpu, work), _description, _options, _guard);
 
     public IDisposable? AllocateOnDevice(long bytes, out nint address)
     {
         address = 0;
-        return _failed ? null : device.AllocateOnDevice(bytes, out address);
+        return _guard.HasFailed ? null : _device.AllocateOnDevice(bytes, out address);
     }
 
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
-        IComputeBackend who = Who(inputs, length, output);
+        IComputeBackend selected = SelectBackend(inputs, length, output);
         try
         {
-            return who.WeightedSum(inputs, weights, divisor, length, output);
+            return selected.WeightedSum(inputs, weights, divisor, length, output);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             return Fail(e).WeightedSum(inputs, weights, divisor, length, output);
         }
@@ -40,12 +55,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums)
     {
-        IComputeBackend who = Who(inputs, geometry.Length);
+        IComputeBackend selected = SelectBackend(inputs, geometry.Length);
         try
         {
-            who.AddSquares(inputs, geometry, sums);
+            selected.AddSquares(inputs, geometry, sums);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             Fail(e).AddSquares(inputs, geometry, sums);
         }
@@ -53,12 +68,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
     {
-        IComputeBackend who = Who(inputs, geometry.Length);
+        IComputeBackend selected = SelectBackend(inputs, geometry.Length);
         try
         {
-            who.AddGram(inputs, geometry, grams);
+            selected.AddGram(inputs, geometry, grams);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             Fail(e).AddGram(inputs, geometry, grams);
         }
@@ -66,12 +81,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
     {
-        IComputeBackend who = Who(inputs, geometry.Length);
+        IComputeBackend selected = SelectBackend(inputs, geometry.Length);
         try
         {
-            who.AddProjections(inputs, geometry, a, b, dots);
+            selected.AddProjections(inputs, geometry, a, b, dots);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             Fail(e).AddProjections(inputs, geometry, a, b, dots);
         }
@@ -79,12 +94,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
     {
-        IComputeBackend who = Who(inputs, geometry.Length, output);
+        IComputeBackend selected = SelectBackend(inputs, geometry.Length, output);
         try
         {
-            return who.Combine(inputs, geometry, coefficients, scales, output, squares);
+            return selected.Combine(inputs, geometry, coefficients, scales, output, squares);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             return Fail(e).Combine(inputs, geometry, coefficients, scales, output, squares);
         }
@@ -92,12 +107,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long CountNonFinite(TensorPanel input, int length)
     {
-        IComputeBackend who = Who([input], length);
+        IComputeBackend selected = SelectBackend([input], length);
         try
         {
-            return who.CountNonFinite(input, length);
+            return selected.CountNonFinite(input, length);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             return Fail(e).CountNonFinite(input, length);
         }
@@ -105,12 +120,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
     {
-        IComputeBackend who = Who([inputs.Global, inputs.Local], length);
+        IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local], length);
         try
         {
-            who.AddMoments(inputs, length, ref update, ref global);
+            selected.AddMoments(inputs, length, ref update, ref global);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             Fail(e).AddMoments(inputs, length, ref update, ref global);
         }
@@ -118,12 +133,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
-        IComputeBackend who = Who([inputs.Global, inputs.Local, inputs.Momentum], length, momentum);
+        IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local, inputs.Momentum], length, momentum);
         try
         {
-            return who.SelectImportant(inputs, length, update, global, mask, momentum);
+            return selected.SelectImportant(inputs, length, update, global, mask, momentum);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             return Fail(e).SelectImportant(inputs, length, update, global, mask, momentum);
         }
@@ -131,12 +146,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance)
     {
-        IComputeBackend who = Who([inputs.Global, inputs.Local], length);
+        IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local], length);
         try
         {
-            who.Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
+            selected.Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             Fail(e).Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
         }
@@ -144,12 +159,12 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public long Pack(TensorPanel source, int length, byte* mask, void* packed)
     {
-        IComputeBackend who = Who([source], length);
+        IComputeBackend selected = SelectBackend([source], length);
         try
         {
-            return who.Pack(source, length, mask, packed);
+            return selected.Pack(source, length, mask, packed);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             return Fail(e).Pack(source, length, mask, packed);
         }
@@ -157,21 +172,21 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
 
     public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient)
     {
-        IComputeBackend who = Who([local, global], length);
+        IComputeBackend selected = SelectBackend([local, global], length);
         try
         {
-            return who.AddProximal(local, global, mu, length, gradient);
+            return selected.AddProximal(local, global, mu, length, gradient);
         }
-        catch (Exception e) when (who == device && DeviceFailure.Is(e))
+        catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
             return Fail(e).AddProximal(local, global, mu, length, gradient);
         }
     }
 
-    public void Dispose() => (device as IDisposable)?.Dispose();
+    public void Dispose() => (_device as IDisposable)?.Dispose();
 
-    /// <summary>The device where the way there repays, and where nothing that a failed verb has written over is an input, which could not be computed anew.</summary>
-    private IComputeBackend Who(ReadOnlySpan<TensorPanel> inputs, int length, TensorPanel output = default)
+    /// <summary>The device where the way there repays, and where a failed verb has not overwritten one of its own inputs: such a verb could not be computed again.</summary>
+    private IComputeBackend SelectBackend(ReadOnlySpan<TensorPanel> inputs, int length, TensorPanel output = default)
     {
         // by the bytes of one input: how many there are depends on how the work is cut
         long bytes = 0;
@@ -183,25 +198,36 @@ internal sealed unsafe class GuardedBackend(IComputeBackend device, string descr
             overwrites |= output.Data is not null && input.Data == output.Data;
         }
 
-        // what lies on the device is out of the processor's reach, and lost with it
-        if (onDevice && _failed)
-            throw new GpuException($"{description} failed, and the round's tensors lie in its memory.");
-        _holdsTensors |= onDevice;
-        return !onDevice && (_failed || overwrites || bytes < options.LeastBytes) ? _processor : device;
+        // the CPU cannot reach the device's memory, which is lost with the device
+        if (onDevice && _guard.HasFailed)
+            throw new GpuException($"{_description} failed, and the round's tensors lie in its memory.");
+        if (onDevice)
+            _guard.HoldsTensors = true;
+        return !onDevice && (_guard.HasFailed || overwrites || bytes < _options.LeastBytes) ? _cpu : _device;
     }
 
-    private SimdBackend Fail(Exception e)
+    private IComputeBackend Fail(Exception e)
     {
-        string sentence = $"{description} failed: {DeviceFailure.Describe(e)}";
-        if (!options.Fallback || _holdsTensors)
+        string sentence = $"{_description} failed: {DeviceFailure.Describe(e)}";
+        if (!_options.Fallback || _guard.HoldsTensors)
             throw new GpuException(sentence, e);
-        lock (_gate)
+        lock (_guard)
         {
-            if (!_failed)
-                options.Warning?.Invoke($"{sentence} The processor goes on with its work.");
-            _failed = true;
+            if (!_guard.HasFailed)
+                _options.Warning?.Invoke($"{sentence} The processor goes on with its work.");
+            _guard.HasFailed = true;
         }
 
-        return _processor;
+        return _cpu;
+    }
+
+    /// <summary>What all rounds on one device know of it.</summary>
+    private sealed class Guard
+    {
+        private volatile bool _hasFailed, _holdsTensors;
+
+        public bool HasFailed { get => _hasFailed; set => _hasFailed = value; }
+
+        public bool HoldsTensors { get => _holdsTensors; set => _holdsTensors = value; }
     }
 }

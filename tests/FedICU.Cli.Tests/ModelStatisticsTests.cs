@@ -30,6 +30,11 @@ public sealed class ModelStatisticsTests
         }
     }
 
+    [TestCase(double.MaxValue, double.MaxValue, double.MaxValue)]
+    [TestCase(-double.MaxValue, double.MaxValue, 0)]
+    [TestCase(1.5e308, 0.5e308, 1e308)]
+    public void AMeanThatFitsIsGiven(double a, double b, double mean) => Assert.That(Measure([a, b]).Mean, Is.EqualTo(mean).Within(1).Ulps);
+
     [TestCase(3e300, 4e300, 5e300)]
     [TestCase(3e-300, 4e-300, 5e-300)]
     [TestCase(3e300, 1e-300, 3e300)]

@@ -49,6 +49,73 @@ internal sealed unsafe class GuardedBackendTests
         Assert.That(values[0], Is.EqualTo(2));
     }
 
+    // the last panel of 8 clients is too small for the device, and so is each of 40 clients
+    [TestCase(8, "cpu-accelerator 88.9 %, simd 11.1 %"), TestCase(40, "simd 100.0 %")]
+    public void TheReportSaysWhatTheDeviceComputed(int clients, string shares)
+    {
+        using var backend = new GuardedBackend(CpuAcceleratorContractTests.CreateBackend(), "cpu-accelerator: a device", new GpuOptions { Warning = Assert.Fail });
+        RoundReport report = Round(backend, clients, 1 << 18);
+        Assert.That(report.Backend, Is.EqualTo("cpu-accelerator"));
+        Assert.That(string.Join(", ", report.BackendShares.Select(part => FormattableString.Invariant($"{part.Name} {part.Share:P1}"))), Is.EqualTo(shares));
+    }
+
+    [Test]
+    public void ConcurrentRoundsOnOneDeviceCountTheirOwnBytes()
+    {
+        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), int.MaxValue), "fake: a device", new GpuOptions { LeastBytes = 1000, Warning = Assert.Fail });
+        // 4 values of 4 bytes go to the CPU, 1,000 to the device
+        Parallel.For(0, 32, new ParallelOptions { MaxDegreeOfParallelism = 8 }, i =>
+            Assert.That(Round(backend, 2 + i % 3, i % 2 == 0 ? 4 : 1000).BackendShares, Is.EqualTo(new[] { new BackendShare(i % 2 == 0 ? "simd" : "fake", 1) })));
+        Assert.That(Round(backend, 2, 4, 1000).BackendShares, Is.EqualTo(new BackendShare[] { new("fake", 1000.0 / 1004), new("simd", 4.0 / 1004) }));
+    }
+
+    [Test]
+    public void TheCpuIsCreditedWithWhatADeviceFailedAt()
+    {
+        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), 1), "fake: a device", new GpuOptions { LeastBytes = 0 });
+        RoundReport report = Round(backend, 2, 300, 300, 400);
+        Assert.That(report.BackendShares, Is.EqualTo(new BackendShare[] { new("simd", 0.7), new("fake", 0.3) }));
+        Assert.That(report.ToString(), Does.Contain("backend simd (simd 70.0 %, fake 30.0 % of the bytes)"));
+    }
+
+    [Test]
+    public void ARulesOwnLoopsAreTheCpus()
+    {
+        using GpuBackend backend = CpuAcceleratorContractTests.CreateBackend();
+        Assert.That(Round(backend, new Largest(), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
+        Assert.That(Round(backend, 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("cpu-accelerator", 1) }));
+        Assert.That(Round(ReferenceBackend.Instance, new Largest(), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("reference", 1) }));
+    }
+
+    private sealed class Largest : TensorAggregator, ITensorRule
+    {
+        public override string Name => "largest";
+
+        protected override ITensorRule Begin(ModelContext model) => this;
+
+        public void Aggregate(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, values =>
+        {
+            double largest = values[0];
+            foreach (double value in values)
+                largest = Math.Max(largest, value);
+            return largest;
+        });
+    }
+
+    private static RoundReport Round(IComputeBackend backend, int clients, params int[] lengths) => Round(backend, new FedAvgAggregator(), clients, lengths);
+
+    private static RoundReport Round(IComputeBackend backend, IAggregator aggregator, int clients, params int[] lengths)
+    {
+        var model = new MemoryModel();
+        for (int i = 0; i < lengths.Length; i++)
+            model.Add($"w{i}", [lengths[i]], Enumerable.Range(0, lengths[i]).Select(value => (float)value).ToArray());
+        var round = new AggregationRound(model, new RoundOptions { Backend = backend, Threads = 1 });
+        for (int k = 0; k < clients; k++)
+            round.Add(ClientUpdate.FromTensors($"{k}", model));
+        using var sink = new MemorySink();
+        return aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult().Report;
+    }
+
     [TestCase(null), TestCase("auto"), TestCase("simd"), TestCase("reference"), TestCase("cuda"), TestCase("opencl")]
     public void EveryNameGivesABackendOnAnyMachine(string? name)
     {

@@ -150,9 +150,9 @@ internal sealed unsafe class VerificationTrial(IComputeBackend backend, DType dt
         ForEachImportance((inputs, length) =>
         {
             (ImportanceScale update, ImportanceScale received) = Scales(inputs, length);
-            var none = update with { Spread = 0 };
+            var constant = update with { Spread = 0 };
             var all = received with { Spread = 0 };
-            foreach ((ImportanceScale u, ImportanceScale g) in (ReadOnlySpan<(ImportanceScale, ImportanceScale)>)[(update, received), (none, received), (update, all)])
+            foreach ((ImportanceScale u, ImportanceScale g) in (ReadOnlySpan<(ImportanceScale, ImportanceScale)>)[(update, received), (constant, received), (update, all)])
                 TrySelect(inputs, length, u, g);
         });
         return _worst;

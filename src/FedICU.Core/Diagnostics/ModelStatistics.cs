@@ -28,7 +28,9 @@ public static class ModelStatistics
 
         long nonFinite = 0;
         double minimum = double.PositiveInfinity, maximum = double.NegativeInfinity;
-        var sum = new PreciseSum();
+        // the second sum is of values times 2^-64: up to 2^64 of the largest float64 fit it
+        const double Down = 1.0 / (1UL << 32) / (1UL << 32);
+        PreciseSum sum = new(), scaledSum = new();
         var norm = new NormSum();
         byte[] panel = ArrayPool<byte>.Shared.Rent(PanelBytes);
         try
@@ -50,6 +52,7 @@ public static class ModelStatistics
                     minimum = Math.Min(minimum, value);
                     maximum = Math.Max(maximum, value);
                     sum.Add(value);
+                    scaledSum.Add(value * Down);
                     norm.Add(value);
                 }
             }, cancellationToken);
@@ -67,8 +70,7 @@ public static class ModelStatistics
             Norm = norm.Value,
             Minimum = finite > 0 ? minimum : null,
             Maximum = finite > 0 ? maximum : null,
-            // the sum of the largest float64 may pass their range where their mean does not; such a mean is left out
-            Mean = finite > 0 && double.IsFinite(sum.Value) ? sum.Value / finite : null,
+            Mean = finite == 0 ? null : double.IsFinite(sum.Value) ? sum.Value / finite : scaledSum.Value / (finite * Down),
         };
     }
 

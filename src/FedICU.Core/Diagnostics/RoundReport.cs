@@ -21,6 +21,12 @@ public sealed record RoundReport
     /// <summary>What computed: <c>simd</c>.</summary>
     public required string Backend { get; init; }
 
+    /// <summary>
+    /// What share of the bytes each backend computed with, the largest first: a device leaves small verbs, a rule's own loops and, once it has failed,
+    /// all verbs to the CPU. Empty where nothing was computed.
+    /// </summary>
+    public IReadOnlyList<BackendShare> BackendShares { get; init => field = value ?? []; } = [];
+
     /// <summary>The number of the round, where it was given.</summary>
     public long? Round { get; init; }
 
@@ -59,6 +65,8 @@ public sealed record RoundReport
         var text = new StringBuilder();
         int included = Clients.Count(client => client.Included);
         text.Append(CultureInfo.InvariantCulture, $"{Strategy}: {included} of {Sentence.Count(Clients.Count, "client")}, {Sentence.Count(Tensors.Count, "tensor")}, backend {Backend}");
+        if (DescribeShares() is { } shares)
+            text.Append(" (").Append(shares).Append(')');
         foreach (ClientReport client in Clients)
         {
             text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {client.Id}: weight {client.Weight:G9}");
@@ -77,6 +85,10 @@ public sealed record RoundReport
             text.AppendLine().Append("  note: ").Append(note);
         return text.ToString();
     }
+
+    /// <summary>The backends' shares of the bytes; null where one backend did all.</summary>
+    internal string? DescribeShares() => BackendShares.Count < 2 ? null
+        : $"{string.Join(", ", BackendShares.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Name} {part.Share:P1}")))} of the bytes";
 
     /// <summary>Where a strategy weighs by another rule than the shares, the shares alone would tell a wrong tale.</summary>
     private void AppendOwnWeights(StringBuilder text)

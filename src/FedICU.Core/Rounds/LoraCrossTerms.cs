@@ -13,6 +13,8 @@ internal static unsafe class LoraCrossTerms
 {
     // the work grows with (clients x rank)^2: here two minutes of two cores for a model of 7 billion parameters
     private const int MaximumStackedRank = 2048;
+    // products of two such numbers, and sums of 2^30 of them, are far from both ends of float64's range
+    private const double LargestProduct = 1e120;
     // so much of each vector at a time: a few hundred vectors stay in the second cache
     private const int BlockLength = 256;
     // vectors whose products are summed side by side in registers, and how many of the others with them
@@ -70,18 +72,30 @@ internal static unsafe class LoraCrossTerms
         context.Preload(inputs);
         int vectors = ((inputs.Length + 1) * rank + Abreast - 1) / Abreast * Abreast;
         double* gram = Take(GramPairs.Count(vectors)), block = Take((long)vectors * BlockLength);
-        for (long at = 0; at < length; at += BlockLength)
-        {
-            state.Workers.CancellationToken.ThrowIfCancellationRequested();
-            int width = (int)Math.Min(BlockLength, length - at);
-            if (width < BlockLength)
-                new Span<double>(block, vectors * BlockLength).Clear();
-            state.Workers.Run(inputs.Length, parallel: false, (k, own) => Read(state.Backend, inputs[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
-            Center(block, state.Clients, rank * BlockLength);
-            AddGram(block, vectors, gram);
-        }
-
+        var products = new Span<double>(gram, GramPairs.Count(vectors));
+        Fill(inputs);
+        // the report is a quotient, which no factor changes: large values are scaled before their products, and all products before those of the other factor
+        if (products.ContainsAnyExceptInRange(-double.MaxValue, double.MaxValue))
+            Fill(context.Scaled(inputs, SumScale.Down));
+        double largest = TensorPrimitives.MaxMagnitude<double>(products);
+        if (largest is > LargestProduct or < 1 / LargestProduct and > 0 && double.IsFinite(largest))
+            TensorPrimitives.Multiply(products, Math.ScaleB(1, -Math.ILogB(largest)), products);
         return gram;
+
+        void Fill(PanelReader[] from)
+        {
+            new Span<double>(gram, GramPairs.Count(vectors)).Clear();
+            for (long at = 0; at < length; at += BlockLength)
+            {
+                state.Workers.CancellationToken.ThrowIfCancellationRequested();
+                int width = (int)Math.Min(BlockLength, length - at);
+                if (width < BlockLength)
+                    new Span<double>(block, vectors * BlockLength).Clear();
+                state.Workers.Run(from.Length, parallel: false, (k, own) => Read(state.Backend, from[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
+                Center(block, state.Clients, rank * BlockLength);
+                AddGram(block, vectors, gram);
+            }
+        }
 
         double* Take(long count)
         {

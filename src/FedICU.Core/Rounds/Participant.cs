@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics.Tensors;
 using FedICU.Compute;
 using FedICU.Safetensors;
 
@@ -211,8 +212,8 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 internal sealed record RoundState(
     TensorSource Global, IReadOnlyList<Participant> Participants, IReadOnlyList<RoundClient> Clients, IComputeBackend Backend, Workers Workers, TensorSink Output)
 {
-    /// <summary>The clients' weights: n_k.</summary>
-    public double[] Weights { get; } = [.. Clients.Select(client => client.Weight)];
+    /// <summary>The clients' weights n_k. All are multiplied by one power of two where products with them would fall below float64's normal range.</summary>
+    public double[] Weights { get; } = Scaled([.. Clients.Select(client => client.Weight)]);
 
     /// <summary>Up to so many bytes, the inputs of a tensor that is looked at more than once are read into memory.</summary>
     public long PreloadBytes { get; init; } = 256 << 20;
@@ -245,7 +246,19 @@ internal sealed record RoundState(
         return shares;
     }
 
+    private static double[] Scaled(double[] weights)
+    {
+        // products of larger weights with values above 1e-157 keep all digits
+        const double LeastTotal = 1e-150;
+        if (weights.Sum() < LeastTotal)
+            TensorPrimitives.Multiply(weights, SumScale.Up, weights);
+        return weights;
+    }
+
     private bool IsSparse { get; } = Participants.Any(participant => participant.Kind == UpdateKind.Sparse);
+
+    /// <summary>Counts the bytes that each backend computes with.</summary>
+    public required RoundWork Work { get; init; }
 
     /// <summary>The strategy's name.</summary>
     public required string Strategy { get; init; }

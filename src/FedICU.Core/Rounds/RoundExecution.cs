@@ -15,7 +15,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     private const long SmallTensor = 1 << 23;
 
     private readonly RoundOptions _options = round.Options;
-    private readonly IComputeBackend _backend = round.Options.Backend ?? new SimdBackend();
+    private readonly RoundWork _work = new(round.Options.Backend ?? new SimdBackend());
     private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => OutputInfo(tensor, round.Options))];
 
     public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
@@ -68,10 +68,10 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         {
             RoundReport report = Compute(check, state, pairs);
             if (balanced is not null)
-                NoteUnbalanced(check, pairs, IsBalanced, balanced.Balance(workers, _backend));
+                NoteUnbalanced(check, pairs, IsBalanced, balanced.Balance(workers, _work.Backend));
             check.RequireUnchanged();
             sink.Commit();
-            return new AggregationResult(report with { Notes = [.. check.Notes.Select(Sentence.Fit)] });
+            return new AggregationResult(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
         }
         catch (NonFiniteOutputException e)
         {
@@ -107,8 +107,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         bool largerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         return new RoundState(
             round.Global, included, [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))],
-            _backend, workers, sink)
+            _work.Backend, workers, sink)
         {
+            Work = _work,
             Strategy = strategy.Name,
             Dropped = dropped,
             LargerThanMemory = largerThanMemory,
@@ -127,7 +128,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         return new RoundReport
         {
             Strategy = strategy.Name,
-            Backend = _backend.Name,
+            Backend = _work.Backend.Name,
             Round = _options.Round,
             Clients = DescribeAll(check, state),
             Tensors = tensors,
@@ -269,8 +270,11 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             }
 
             check.NonFinite[(state.Participants[k].Id, tensor.Name)] = count;
+            // a delta of finite values may lead out of the type
+            bool isSum = state.Participants[k].Kind == UpdateKind.Delta && context.CountNonFinite(context.Inputs(UpdateForm.Delta, withGlobal: false)[k]) == 0;
+            string found = isSum ? $"is a delta that, added to the global model, has {Sentence.NonFinite(count)}" : $"has {Sentence.NonFinite(count)}";
             check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
-                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.NonFinite(count)}; finite values were expected.");
+                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} {found}; finite values were expected.");
             faults++;
         }
 

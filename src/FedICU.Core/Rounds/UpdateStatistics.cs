@@ -9,22 +9,32 @@ internal sealed record UpdateStatistics(double[] Norms, double[] UpdateNorms, do
     {
         int clients = tensor.Clients.Count;
         var whole = tensor.GroupingBy(NormAxis.Tensor);
-        using GroupBuffer squares = tensor.Squares(tensor.Inputs(UpdateForm.Parameters, withGlobal: false), whole);
+        double[] norms = NormsOf(tensor, tensor.Inputs(UpdateForm.Parameters, withGlobal: false), whole);
         PanelReader[] updates = tensor.Inputs(UpdateForm.Delta, withGlobal: false);
-        using GroupBuffer updateSquares = tensor.Squares(updates, whole);
+        double[] updateNorms = NormsOf(tensor, updates, whole);
+        // inner products are larger than float64 holds only where squares are: then they are those of updates divided by the largest norm
+        double largest = updateNorms.Max(), unit = double.IsFinite(largest * largest) ? 1 : 1 / largest;
         using var ones = tensor.NewGroups(clients, 1);
         using var shares = tensor.NewGroups(clients, 1);
         for (int k = 0; k < clients; k++)
-            (ones[k][0], shares[k][0]) = (1, tensor.Clients[k].Share);
+            (ones[k][0], shares[k][0]) = (unit, unit * tensor.Clients[k].Share);
         double[] dots = new double[clients];
         tensor.Projections(updates, whole, ones, shares, dots);
         // ||D||^2 = <sum p_k d_k, D>
         double meanSquare = dots.Select((dot, k) => tensor.Clients[k].Share * dot).Sum();
-        double[] updateNorms = [.. Enumerable.Range(0, clients).Select(k => Math.Sqrt(updateSquares[k][0]))];
         double meanNorm = Math.Sqrt(Math.Max(meanSquare, 0));
         return new UpdateStatistics(
-            [.. Enumerable.Range(0, clients).Select(k => Math.Sqrt(squares[k][0]))],
+            norms,
             updateNorms,
-            [.. dots.Select((dot, k) => updateNorms[k] > 0 && meanNorm > 0 ? dot / (updateNorms[k] * meanNorm) : 0)]);
+            [.. dots.Select((dot, k) => updateNorms[k] > 0 && meanNorm > 0 ? dot / (unit * updateNorms[k] * meanNorm) : 0)]);
+    }
+
+    private static double[] NormsOf(TensorContext tensor, PanelReader[] inputs, Grouping whole)
+    {
+        using GroupBuffer norms = tensor.Squares(inputs, whole);
+        for (int k = 0; k < inputs.Length; k++)
+            norms[k][0] = Math.Sqrt(norms[k][0]);
+        tensor.RestoreNorms(norms, inputs, whole);
+        return [.. inputs.Select((_, k) => norms[k][0])];
     }
 }

@@ -65,6 +65,9 @@ public unsafe class TensorContext
     /// <summary>The clients in ordinal order of their ids; inputs of the verbs are numbered by it.</summary>
     public IReadOnlyList<RoundClient> Clients => _round.Clients;
 
+    /// <summary>The clients' weights, or a power of two times them.</summary>
+    internal ReadOnlySpan<double> Weights => _round.Weights;
+
     internal Workers Workers => _round.Workers;
 
     /// <summary>Room for a value of each input and group.</summary>
@@ -117,7 +120,7 @@ public unsafe class TensorContext
             throw new ArgumentException($"The divisor is {MetadataKeys.Invariant(divisor)}; a finite number other than 0 was expected.", nameof(divisor));
         weights.CopyTo(_given);
         WritePanels(Inputs(UpdateForm.Parameters, withGlobal: false, onDevice: OnDevice), GroupingBy(NormAxis.Tensor, onDevice: OnDevice), (_given, divisor), static (sum, backend, panels, panel, output) =>
-            backend.WeightedSum(panels, sum._given, sum.divisor, panel.Length, output));
+            backend.WeightedSum(panels, sum._given, sum.divisor, panel.Length, output), isMean: true);
     }
 
     /// <summary>
@@ -145,6 +148,7 @@ public unsafe class TensorContext
         {
             Span<double> values = new double[clients];
             long nonFinite = 0;
+            _round.Work.AddOnCpu(panels, panel.Length);
             for (int i = 0; i < panel.Length; i++)
             {
                 // a rule may lose them: a median sorts them to one end
@@ -196,6 +200,7 @@ public unsafe class TensorContext
             ReadOnlySpan<TensorPanel> read = panel.Read(inputs, scratch);
             var output = new TensorPanel(scratch.Take((long)panel.Length * size), Info.DType);
             var values = new Int128[Clients.Count];
+            _round.Work.AddOnCpu(read, panel.Length);
             for (int i = 0; i < panel.Length; i++)
             {
                 for (int k = 0; k < values.Length; k++)
@@ -314,6 +319,30 @@ public unsafe class TensorContext
         return partial.Merge(Workers);
     }
 
+    /// <summary>Readers of the inputs' values times a power of two; the inputs themselves where it is 1.</summary>
+    internal PanelReader[] Scaled(PanelReader[] inputs, double factor) =>
+        factor == 1 ? inputs : Array.ConvertAll(inputs, input => (PanelReader)new ScaledPanelReader(input, factor, _round.Backend));
+
+    /// <summary>Computes again the norms whose squares are larger than float64 holds: of scaled values (Blue 1978). The other norms stay as they are.</summary>
+    /// <param name="norms">A norm of each input and group; those to be computed again are infinite.</param>
+    /// <param name="inputs">The inputs, in host memory.</param>
+    /// <param name="grouping">The groups.</param>
+    internal void RestoreNorms(GroupBuffer norms, PanelReader[] inputs, Grouping grouping)
+    {
+        for (int k = 0; k < norms.Inputs; k++)
+        {
+            Span<double> own = norms[k];
+            if (!own.Contains(double.PositiveInfinity))
+                continue;
+            using GroupBuffer squares = Squares(Scaled([inputs[k]], SumScale.Down), grouping);
+            for (int group = 0; group < own.Length; group++)
+            {
+                if (double.IsPositiveInfinity(own[group]))
+                    own[group] = Math.Sqrt(squares[0][group]) * SumScale.Up;
+            }
+        }
+    }
+
     /// <summary>
     /// The inner products of all pairs of inputs in each group, pairs (in the order of <see cref="GramPairs"/>) x groups, in one look; or null where
     /// they would take more memory than the look saves.
@@ -377,6 +406,24 @@ public unsafe class TensorContext
         GroupValues all = (folded ?? coefficients).Values, factors = (foldedScales ?? scales)?.Values ?? default;
         WritePanels(inputs, grouping, (grouping, all, factors), static (sum, backend, panels, panel, output) =>
             backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), sum.factors.Data is null ? null : At(sum.factors, panel).Data, output, null));
+    }
+
+    /// <summary>output = round(factor * sum_k c_k x_k) of scaled inputs, where the sum of the inputs themselves may pass the largest float64 by its roundings.</summary>
+    internal void CombineScaled(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, double factor)
+    {
+        using Unrounded sums = NewUnrounded(onDevice: false)!.Value;
+        CombinationSquares(inputs, grouping, coefficients, sums).Dispose();
+        WritePanels(Read(sums), GroupingBy(NormAxis.Tensor), factor, static (factor, _, panels, panel, output) =>
+        {
+            long nonFinite = 0;
+            for (int i = 0; i < panel.Length; i++)
+            {
+                Rounding.Write(output.Data, output.DType, i, SumScale.Restore(((double*)panels[0].Data)[i], factor));
+                nonFinite += double.IsFinite(Rounding.Read(output.Data, output.DType, i)) ? 0 : 1;
+            }
+
+            return nonFinite;
+        });
     }
 
     /// <summary>How many values of an input are NaN or infinite.</summary>
@@ -460,7 +507,7 @@ public unsafe class TensorContext
     // verbs are handed what they need, as closures would be allocated for each tensor
     private delegate long PanelVerb<T>(T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, TensorPanel output);
 
-    private void WritePanels<T>(PanelReader[] inputs, Grouping grouping, T state, PanelVerb<T> verb)
+    private void WritePanels<T>(PanelReader[] inputs, Grouping grouping, T state, PanelVerb<T> verb, bool isMean = false)
     {
         if (_written)
             throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
@@ -487,7 +534,16 @@ public unsafe class TensorContext
             context.Forget(inputs, run.Start, run.Length);
         });
         if (_nonFinite is not 0 and var found)
-            throw new NonFiniteOutputException(Info, $"{Sentence.Count(found, "result")} {Sentence.Form(found, "is", "are")} not finite, from finite inputs; {Sentence.Form(found, "it does", "they do")} not fit {Output.DType.SafetensorsName}.");
+            throw new NonFiniteOutputException(Info, DescribeNonFinite(found, isMean));
+    }
+
+    /// <summary>A mean that is not finite does not fit its type. Other results may be finite themselves where a step on the way to them was not.</summary>
+    private string DescribeNonFinite(long count, bool isMean)
+    {
+        string fault = $"{Sentence.Count(count, "result")} {Sentence.Form(count, "is", "are")} not finite, from finite inputs;";
+        return isMean || Output.DType != DType.F64
+            ? $"{fault} {Sentence.Form(count, "it does", "they do")} not fit {Output.DType.SafetensorsName}."
+            : $"{fault} {Sentence.Form(count, "it, or a step on the way to it, is", "they, or steps on the way to them, are")} too large for F64.";
     }
 
     private delegate void GroupVerb<T>(T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);

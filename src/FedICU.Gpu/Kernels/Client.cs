@@ -137,7 +137,8 @@ internal static class Client
                     TOut.Write(momentum, at, u);
                 double z = ZScore(inputs.Models.Read<T>(0, at), scales.GlobalCenter, scales.GlobalSpread);
                 bool important = scales.GlobalSpread == 0 || ZScore(u, scales.UpdateCenter, scales.UpdateSpread) - z > tie * (1 + Math.Abs(z));
-                bits |= scales.UpdateSpread != 0 && important ? 1 << j : 0;
+                important = scales.UpdateSpread == 0 ? Math.Abs(u) > 0 : important;
+                bits |= important ? 1 << j : 0;
             }
 
             mask[i] = (byte)bits;

@@ -37,8 +37,8 @@ internal sealed class KernelSet(Accelerator accelerator)
     public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<double>, double, long, ArrayView<byte>, ArrayView<int>> WeightedSum(DType input) =>
         Get(nameof(Sums.WeightedSum), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<double>, double, long, ArrayView<byte>, ArrayView<int>>>()), ElementOf(input));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<double>, double, long, ArrayView<byte>, ArrayView<int>> WeightedSumTo(DType input, DType output) =>
-        Get(nameof(Sums.WeightedSumTo), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<double>, double, long, ArrayView<byte>, ArrayView<int>>>()), ElementOf(input), ElementOf(output));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<double>, double, double, long, ArrayView<byte>, ArrayView<int>> WeightedSumTo(DType input, DType output) =>
+        Get(nameof(Sums.WeightedSumTo), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<double>, double, double, long, ArrayView<byte>, ArrayView<int>>>()), ElementOf(input), ElementOf(output));
 
     public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<int>, DeviceGeometry, long, ArrayView<double>> PairsOfColumns(DType input) =>
         Get(nameof(Sums.PairsOfColumns), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<int>, DeviceGeometry, long, ArrayView<double>>>()), ElementOf(input));

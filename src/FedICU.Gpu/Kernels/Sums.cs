@@ -1,3 +1,4 @@
+using FedICU.Compute;
 using ILGPU;
 using ILGPU.Runtime;
 
@@ -126,18 +127,19 @@ internal static class Sums
         Blocks.Sum(nonFinite, counts);
     }
 
-    /// <summary>The same into another type.</summary>
-    public static void WeightedSumTo<T, TOut>(DeviceInputs inputs, ArrayView<double> weights, double divisor, long length, ArrayView<byte> output, ArrayView<int> counts)
+    /// <summary>The same element by element, into another type; where the result is not finite, once more with weights and divisor times <paramref name="scale"/>.</summary>
+    public static void WeightedSumTo<T, TOut>(
+        DeviceInputs inputs, ArrayView<double> weights, double divisor, double scale, long length, ArrayView<byte> output, ArrayView<int> counts)
         where T : struct, IElement where TOut : struct, IElement
     {
         int nonFinite = 0;
         long threads = (long)Grid.DimX * Group.DimX;
         for (long i = Grid.GlobalLinearIndex; i < length; i += threads)
         {
-            double sum = weights[0] * inputs.Read<T>(0, i);
-            for (int k = 1; k < inputs.Count; k++)
-                sum = DeviceMath.Fma(weights[k], inputs.Read<T>(k, i), sum);
-            nonFinite += TOut.Write(output, i, sum / divisor);
+            double mean = Mean<T>(inputs, weights, divisor, 1, i);
+            if (!DeviceMath.IsFinite(mean) && scale != 1)
+                mean = Mean<T>(inputs, weights, divisor, scale, i);
+            nonFinite += TOut.Write(output, i, mean);
         }
 
         Blocks.Sum(nonFinite, counts);
@@ -327,6 +329,14 @@ internal static class Sums
                 sum += sums[(outer * count + j) * inner + at];
             folded[i] = sum;
         }
+    }
+
+    private static double Mean<T>(DeviceInputs inputs, ArrayView<double> weights, double divisor, double scale, long i) where T : struct, IElement
+    {
+        double sum = weights[0] * scale * inputs.Read<T>(0, i);
+        for (int k = 1; k < inputs.Count; k++)
+            sum = DeviceMath.Fma(weights[k] * scale, inputs.Read<T>(k, i), sum);
+        return scale == 1 ? sum / divisor : SumScale.Quotient(sum, divisor * scale, inputs.Count);
     }
 
     private static int Faults(double value, bool counts) => counts && !DeviceMath.IsFinite(value) ? 1 : 0;

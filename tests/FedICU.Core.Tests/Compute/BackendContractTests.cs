@@ -60,6 +60,28 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
     }
 
     [Test]
+    public void WeightedSum_of_values_near_the_largest_has_the_reference_bits([Values] bool inPlace)
+    {
+        foreach (Case c in Cases(0, 60, 1, DType.F64).Concat(LongCases(DType.F64)))
+        {
+            TensorPanel[] inputs = Inputs(c, Spread.Tame);
+            foreach (TensorPanel input in inputs)
+            {
+                for (int i = 0; i < c.Length && input.DType == DType.F64; i++)
+                    ((double*)input.Data)[i] = Math.ScaleB(((double*)input.Data)[i], c.Random.Next(3) == 0 ? 0 : 1023 - Math.ILogB(((double*)input.Data)[i]));
+            }
+
+            double[] weights = [.. inputs.Select(_ => (double)c.Random.Next(1, 3000))];
+            TensorPanel expected = Output(c), actual = inPlace && inputs[^1].DType == c.Output ? inputs[^1] : Output(c);
+            long expectedCount = _reference.WeightedSum(inputs, weights, weights.Sum(), c.Length, expected);
+            Assert.That(_backend.WeightedSum(inputs, weights, weights.Sum(), c.Length, actual), Is.EqualTo(expectedCount), () => $"{c}");
+            Assert.That(expectedCount, Is.Zero, () => $"{c}");
+            AssertSame(expected, actual, c);
+            AssertIntact(c);
+        }
+    }
+
+    [Test]
     public void WeightedSum_and_Combine_may_write_over_an_input([ValueSource(nameof(Types))] DType dtype)
     {
         foreach (Case c in Cases(0, 60, 1, dtype).Concat(LongCases(dtype)))

@@ -35,6 +35,17 @@ internal sealed class RoundReportTests
         Assert.That(new RoundReport { Strategy = "s", Backend = "b", Clients = clients, Tensors = [tensor] }.ToString(), Does.EndWith("09 0.083 and 2 more"));
     }
 
+    [Test]
+    public void SharesOfBackendsAreToldWhereThereAreSeveral()
+    {
+        var report = new RoundReport { Strategy = "s", Backend = "cuda", Clients = [], Tensors = [], BackendShares = [new("simd", 0.75), new("cuda", 0.25)] };
+        Assert.That(report.ToString(), Is.EqualTo("s: 0 of 0 clients, 0 tensors, backend cuda (simd 75.0 %, cuda 25.0 % of the bytes)"));
+        Assert.That(report.ToJson(), Does.Match("\"backend_shares\": \\[\\s+{\\s+\"name\": \"simd\",\\s+\"share\": 0.75"));
+        Assert.That(RoundReport.FromJson(report.ToJson()).BackendShares, Is.EqualTo(report.BackendShares));
+        Assert.That((report with { BackendShares = [new("cuda", 1)] }).ToString(), Does.EndWith("backend cuda"));
+        Assert.That(RoundReport.FromJson("{\"strategy\":\"s\",\"backend\":\"simd\",\"clients\":[],\"tensors\":[]}").BackendShares.Count, Is.Zero, "a report of an earlier version");
+    }
+
     [TestCase(""), TestCase("{"), TestCase("{}"), TestCase("null"), TestCase("[1]")]
     public void WhatIsNoReportIsRefused(string json) => Assert.That(
         () => RoundReport.FromJson(json), Throws.TypeOf<FedIcuException>().With.Message.StartsWith("The text is no report: "));

@@ -112,10 +112,62 @@ internal sealed class FedIcuClientTests
             return sink.Model.ToArray<double>("w");
         }
 
-        Assert.That(Sent([1, 2, 3], [2, 3, 4]), Is.EqualTo(new double[] { 1, 2, 3 }), "std(u) = 0: nothing is sent");
+        Assert.That(Sent([1, 2, 3], [2, 3, 4]), Is.EqualTo(new double[] { 2, 3, 4 }), "std(u) = 0 and u is not 0: everything is sent");
         Assert.That(Sent([5, -5, 5], [6, -7, 8]), Is.EqualTo(new double[] { 6, -7, 8 }), "std(g) = 0 and std(u) > 0: everything is");
-        Assert.That(Sent([5], [6]), Is.EqualTo(new double[] { 5 }), "one element has no deviation");
+        Assert.That(Sent([5], [6]), Is.EqualTo(new double[] { 6 }), "one element has no deviation");
         Assert.That(Sent([1, 2], [1, 2]), Is.EqualTo(new double[] { 1, 2 }));
+        Assert.That(Sent([0.5, 0.25], [0.5 + 1e-200, 0.25]), Is.EqualTo(new double[] { 0.5, 0.25 }), "what float64 does not hold has not changed");
+    }
+
+    // by the top ratio, one entry of any tensor is the most important
+    [TestCase(MaskRule.Hard, 0), TestCase(MaskRule.Soft, 0), TestCase(MaskRule.GaussianNoise, 0), TestCase(MaskRule.TopRatio, 1)]
+    public void AnUpdateOfEqualMagnitudesIsSentWholeOrNotAtAll(MaskRule mask, int leastSent)
+    {
+        foreach (ImportanceRule importance in Enum.GetValues<ImportanceRule>())
+        {
+            var client = new FedIcuClient(new FedIcuClientOptions { Mask = mask, Importance = importance, TopRatio = 1e-9, Sigma = 0 });
+            foreach (double unit in (double[])[1, Math.ScaleB(1, -1030), Math.ScaleB(1, 1000)])
+            {
+                foreach (double[] global in (double[][])[[5], [3, 3, -3], [1, 2, 9]])
+                {
+                    double[] scaled = [.. global.Select(value => value * unit)], changed = [.. scaled.Select((value, i) => value + (i % 2 == 0 ? unit : -unit))];
+                    double[] whole = Sent(client, scaled, changed, out long sent), none = Sent(client, scaled, scaled, out long sentOfNone);
+                    if (mask != MaskRule.TopRatio)
+                        Assert.That(whole, Is.EqualTo(changed), $"{importance} {unit}");
+                    Assert.That(sent, Is.EqualTo(mask == MaskRule.TopRatio ? 1 : global.Length), $"{importance} {unit}");
+                    Assert.That((none, sentOfNone), Is.EqualTo((scaled, (long)leastSent)), $"{importance} {unit}");
+                }
+            }
+        }
+    }
+
+    [Test]
+    public void TinyChangesBesideLargeValuesThatStayAreMeasured()
+    {
+        // |u| is 1e-200 and 3e-200, and 0 for the last; only the second change is above the mean by as much as its received value is
+        double[] made = Sent(new FedIcuClient(), [0, 0, 0, 1e300], [1e-200, 3e-200, 1e-200, 1e300], out long sent);
+        Assert.That((made, sent), Is.EqualTo((new[] { 1e-200, 3e-200, 1e-200, 1e300 }, 3L)));
+    }
+
+    [Test]
+    public void AMasksChoiceDoesNotDependOnMagnitudes([Values(MaskRule.Hard, MaskRule.Soft, MaskRule.GaussianNoise)] MaskRule mask, [Values] ImportanceRule importance, [Values(-900, -540, 540, 1020)] int exponent)
+    {
+        var random = new Random(7);
+        double[] global = [.. Enumerable.Range(0, 5000).Select(_ => random.NextDouble() - 0.5)], local = [.. global.Select(value => value + (random.NextDouble() - 0.5) / 8)];
+        var client = new FedIcuClient(new FedIcuClientOptions { Mask = mask, Importance = importance });
+        double[] plain = Sent(client, global, local, out long expected);
+        double[] Scaled(double[] values, int by) => [.. values.Select(value => Math.ScaleB(value, by))];
+        double[] made = Sent(client, Scaled(global, exponent), Scaled(local, exponent), out long sent);
+        Assert.That(sent, Is.EqualTo(expected).And.InRange(1000, 4000));
+        Assert.That(Scaled(made, -exponent), Is.EqualTo(plain).Within(1e-12));
+    }
+
+    private static double[] Sent(FedIcuClient client, double[] global, double[] local, out long sent)
+    {
+        using var sink = new MemorySink();
+        MaskReport report = client.CreateUpdate(Models.Of64("w", [global.Length], global), Models.Of64("w", [local.Length], local), sink, dense: true);
+        sent = report.Tensors[0].Sent;
+        return sink.Model.ToArray<double>("w");
     }
 
     [Test]
@@ -240,6 +292,8 @@ internal sealed class FedIcuClientTests
 
         Refused(new(), global, global, Models.Of("w", [4], 0, float.NaN, 0, 0), false,
             "'memory': the momentum's tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
+        Refused(new(), Models.Of64("w", [2], double.MaxValue, 1), Models.Of64("w", [2], -double.MaxValue, 2), null, false,
+            "Tensor 'w': the difference between the trained and the received model is too large for F64, from finite values.");
         Refused(new(), Models.Of("w", [2], 3e38f, 1), Models.Of("w", [2], -3e38f, 2), null, true,
             $"Tensor 'w': its momentum has magnitudes up to {MetadataKeys.Invariant(2.0 * 3e38f)}, which do not fit F32.");
         using var folder = new Safetensors.TempFolder();

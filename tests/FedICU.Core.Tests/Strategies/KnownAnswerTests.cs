@@ -55,6 +55,15 @@ internal sealed class KnownAnswerTests
     }
 
     [Test]
+    public void AProximalTermThatFitsIsGiven()
+    {
+        // 1e-100 / 2 * (3e200^2 + 4e200^2)
+        Assert.That(new ProximalTerm(1e-100).Value<double>([3e200, 1], [0, -4e200]), Is.EqualTo(1.25e301).Within(2).Ulps);
+        Assert.That(new ProximalTerm(0).Value<double>([1e200], [0]), Is.Zero);
+        Assert.That(new ProximalTerm(1).Value<double>([1e200], [0]), Is.EqualTo(double.PositiveInfinity));
+    }
+
+    [Test]
     public void ProximalTermOfThreeWeights()
     {
         var term = new ProximalTerm(0.5);

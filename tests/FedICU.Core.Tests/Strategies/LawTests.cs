@@ -49,7 +49,7 @@ internal sealed class LawTests
     }, iter: 60);
 
     [TestCaseSource(nameof(Aggregators))]
-    public void ScalingEveryInputScalesTheOutput(IAggregator aggregator) => Gen.Select(Round, Gen.Int[0, 2].Select(i => new[] { 0.125, 3, 1000 }[i])).Sample((round, a) =>
+    public void ScalingEveryInputScalesTheOutput(IAggregator aggregator) => Gen.Select(Round, Gen.Int[0, 4].Select(i => new[] { 0.125, 3, 1000, Math.ScaleB(1, 600), Math.ScaleB(1, 1018) }[i])).Sample((round, a) =>
     {
         double[] Scaled(double[] values) => [.. values.Select(value => a * value)];
         double[] plain = Run(aggregator, round.Rows, round.Columns, round.Global, round.Clients, round.Weights);

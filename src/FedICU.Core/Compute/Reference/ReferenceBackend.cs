@@ -16,13 +16,14 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
         ScalarMath.CheckInputs(inputs.Length, weights.Length);
+        double scale = SumScale.Of(inputs, weights, divisor);
         long nonFinite = 0;
         for (int i = 0; i < length; i++)
         {
-            double sum = weights[0] * At(inputs[0], i);
-            for (int k = 1; k < inputs.Length; k++)
-                sum = Math.FusedMultiplyAdd(weights[k], At(inputs[k], i), sum);
-            nonFinite += Put(output, i, sum / divisor);
+            double mean = SumScale.Element(inputs, weights, divisor, 1, i);
+            if (!double.IsFinite(mean) && scale != 1)
+                mean = SumScale.Element(inputs, weights, divisor, scale, i);
+            nonFinite += Put(output, i, mean);
         }
 
         return nonFinite;
@@ -171,8 +172,9 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
 
     private static bool IsImportant(double u, double g, ImportanceScale update, ImportanceScale global)
     {
+        // equal magnitudes say nothing about importance: all of them are sent, unless they are 0
         if (update.Spread == 0)
-            return false;
+            return Math.Abs(u) > 0;
         if (global.Spread == 0)
             return true;
         double zu = (Math.Abs(u) - update.Center) / update.Spread;

@@ -109,14 +109,16 @@ internal sealed unsafe partial class SimdVerbs<L>
     {
         L updateCenter = L.Broadcast(update.Center), updateSpread = L.Broadcast(update.Spread);
         L globalCenter = L.Broadcast(global.Center), globalSpread = L.Broadcast(global.Spread);
-        L one = L.Broadcast(1), tie = L.Broadcast(ScalarMath.Tie);
-        // an update that does not vary sends nothing; a model that does not vary takes everything
-        bool none = update.Spread == 0, all = !none && global.Spread == 0;
+        L zero = L.Broadcast(0), one = L.Broadcast(1), tie = L.Broadcast(ScalarMath.Tie);
         long selected = 0;
         for (nint i = 0; i < count; i += Lanes)
         {
-            uint bits = all ? 0xFFu : 0;
-            if (!none && !all)
+            uint bits = 0xFF;
+            if (update.Spread == 0)
+            {
+                bits = L.LessThanBits(zero, L.Abs(L.Load(u + i)));
+            }
+            else if (global.Spread != 0)
             {
                 L zu = L.Divide(L.Subtract(L.Abs(L.Load(u + i)), updateCenter), updateSpread);
                 L zg = L.Divide(L.Subtract(L.Abs(L.Load(g + i)), globalCenter), globalSpread);

@@ -10,8 +10,24 @@ internal sealed unsafe partial class SimdVerbs<L>
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
         ScalarMath.CheckInputs(inputs.Length, weights.Length);
+        double scale = SumScale.Of(inputs, weights, divisor);
+        if (scale != 1 && SumScale.Overwrites(inputs, output))
+            return WeightedSumBeside(inputs, weights, divisor, length, output);
         fixed (double* first = weights)
-            return Combine(inputs, new PanelGeometry(1, length, GroupsAreColumns: false), new GroupValues(first, 1), null, divisor, output, null);
+        {
+            long nonFinite = Combine(inputs, new PanelGeometry(1, length, GroupsAreColumns: false), new GroupValues(first, 1), null, divisor, output, null);
+            return nonFinite == 0 || scale == 1 ? nonFinite : SumScale.Repair(inputs, weights, divisor, scale, length, output);
+        }
+    }
+
+    /// <summary>The same in other memory first: an element that is computed again needs its inputs.</summary>
+    private long WeightedSumBeside(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
+    {
+        long bytes = (long)length * (output.DType.BitSize / 8);
+        using var made = new NativeBuffer(bytes);
+        long nonFinite = WeightedSum(inputs, weights, divisor, length, new TensorPanel(made.Pointer, output.DType));
+        Buffer.MemoryCopy(made.Pointer, output.Data, bytes, bytes);
+        return nonFinite;
     }
 
     public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)

@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedICU.Compute;
 
 namespace FedICU;
 
@@ -61,11 +62,11 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         if (options.Target == SplitTarget.Delta)
             fallback![0].Fill(1);
         if (unrounded is not null && (fallback is null || look.AlwaysKeeps))
-            Write(tensor, grouping, tensor.Read(unrounded.Value), inputs, scales, null, fallback);
-        else if (fallback is null)
+            Write(tensor, look, tensor.Read(unrounded.Value), scales, null, fallback);
+        else if (fallback is null && !look.IsScaled)
             tensor.Combine(combined, grouping, directions, scales);
         else
-            Write(tensor, grouping, combined, inputs, scales, directions, fallback);
+            Write(tensor, look, combined, scales, directions, fallback);
     }
 
     /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
@@ -84,19 +85,30 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
     /// <summary>M = sum_k M_k / N, or by the clients' shares; the update form comes to the same, as these weights sum to one.</summary>
     private GroupBuffer Consensus(TensorContext tensor, GroupBuffer norms)
     {
-        int clients = tensor.Clients.Count;
-        bool uniform = options.Consensus == ConsensusRule.Uniform;
-        var magnitudes = tensor.NewGroups(1, norms.Groups);
-        for (int k = 0; k < clients; k++)
-            TensorPrimitives.FusedMultiplyAdd(norms[k], uniform ? 1 : tensor.Clients[k].Weight, magnitudes[0], magnitudes[0]);
-        TensorPrimitives.Divide(magnitudes[0], uniform ? clients : tensor.Clients.Sum(client => client.Weight), magnitudes[0]);
+        double[] weights = tensor.Weights.ToArray();
+        if (options.Consensus == ConsensusRule.Uniform)
+            Array.Fill(weights, 1);
+        var magnitudes = tensor.NewGroups(1, norms.Groups, clear: false);
+        Sum(1);
+        // a power of two changes no digit of the mean
+        if (magnitudes[0].Contains(double.PositiveInfinity))
+            Sum(SumScale.Of(weights.Max(), weights.Length));
         return magnitudes;
+
+        void Sum(double scale)
+        {
+            Span<double> mean = magnitudes[0];
+            mean.Clear();
+            for (int k = 0; k < weights.Length; k++)
+                TensorPrimitives.FusedMultiplyAdd(norms[k], weights[k] * scale, mean, mean);
+            TensorPrimitives.Divide(mean, weights.Sum() * scale, mean);
+        }
     }
 
     /// <summary>output = scale * (the combination), plus the global model's columns where they stand in.</summary>
-    private static void Write(
-        TensorContext tensor, Grouping grouping, PanelReader[] combined, PanelReader[] inputs, GroupBuffer scales, GroupBuffer? directions, GroupBuffer? fallback)
+    private static void Write(TensorContext tensor, SplitLook look, PanelReader[] combined, GroupBuffer scales, GroupBuffer? directions, GroupBuffer? fallback)
     {
+        (PanelReader[] inputs, Grouping grouping) = (look.Inputs, look.Grouping);
         bool hasGlobal = combined.Length == inputs.Length;
         PanelReader[] all = fallback is null || hasGlobal ? combined : [.. combined, inputs[^1]];
         using var coefficients = tensor.NewGroups(all.Length, grouping.Groups, clear: all.Length > combined.Length);
@@ -110,6 +122,6 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
 
         if (fallback is not null)
             TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);
-        tensor.Combine(all, grouping, coefficients, null);
+        look.Write(all, coefficients);
     }
 }

@@ -29,6 +29,8 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     private ImportanceScale _updateScale, _globalScale;
     private double[]? _updateImportance, _globalImportance;
     private double _softMean, _deviation;
+    // equal magnitudes say nothing about importance: all entries are sent as they are, or none where all are 0
+    private bool _updateIsConstant, _updateIsZero;
     private NativeBuffer?[]? _kept;
 
     public TensorInfo Info => info;
@@ -44,6 +46,9 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     public TensorMaskReport Report => new(info.Name, info.ElementCount, _sent, Outputs.Sum(output => output.ByteLength), info.ByteLength);
 
     private bool IsDense => run.IsDense || !info.DType.IsComputed;
+
+    /// <summary>Whether the update's magnitudes are all equal, and the importance is not a caller's own, which may know better.</summary>
+    private bool SendsConstant => _updateIsConstant && run.Options.ImportanceFunction is null;
 
     private bool IsSoft => run.Options.Mask == MaskRule.Soft;
 
@@ -194,7 +199,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             g.Merge(received[piece]);
         }
 
-        if (nonFinite.Sum() > 0 || !double.IsFinite(u.Mean) || !double.IsFinite(g.Mean))
+        if (nonFinite.Sum() > 0 || !double.IsFinite(u.Maximum) || !double.IsFinite(g.Maximum))
             RefuseNonFinite(workers);
         if (run.MomentumOutput is not null && !double.IsFinite(Rounding.Round(_momentumInfo.DType, u.Maximum)))
         {
@@ -202,9 +207,58 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
                 $"Tensor '{info.Name}': its momentum has magnitudes up to {MetadataKeys.Invariant(u.Maximum)}, which do not fit {_momentumInfo.DType.SafetensorsName}.");
         }
 
-        bool minMax = run.Options.Importance == ImportanceRule.MinMax;
-        _updateScale = minMax ? new(u.Minimum, u.Maximum - u.Minimum) : new(u.Mean, u.StandardDeviation);
-        _globalScale = minMax ? new(g.Minimum, g.Maximum - g.Minimum) : new(g.Mean, g.StandardDeviation);
+        _updateIsConstant = u.Minimum == u.Maximum;
+        _updateIsZero = u.Maximum == 0;
+        _updateScale = ScaleOf(workers, u, ofUpdate: true);
+        _globalScale = ScaleOf(workers, g, ofUpdate: false);
+    }
+
+    private ImportanceScale ScaleOf(Workers workers, in MagnitudeMoments moments, bool ofUpdate)
+    {
+        // squared deviations below this may have lost digits to underflow; they are of magnitudes below 1e-128
+        const double LeastSquares = 1e-289;
+        if (run.Options.Importance == ImportanceRule.MinMax)
+            return new ImportanceScale(moments.Minimum, moments.Maximum - moments.Minimum);
+        if (moments.Minimum == moments.Maximum)
+            return new ImportanceScale(moments.Maximum, 0);
+        double factor = !double.IsFinite(moments.Mean) || !double.IsFinite(moments.SquaredDeviations) ? SumScale.Down : moments.SquaredDeviations < LeastSquares ? SumScale.Up : 1;
+        if (factor == 1)
+            return new ImportanceScale(moments.Mean, moments.StandardDeviation);
+        MagnitudeMoments scaled = MeasureScaled(workers, factor, ofUpdate);
+        // magnitudes that differ have a deviation, however small
+        return new ImportanceScale(scaled.Mean / factor, Math.Max(scaled.StandardDeviation / factor, double.Epsilon));
+    }
+
+    /// <summary>The moments of |u| or |g| times a power of two: where the squares of the values themselves overflow or vanish.</summary>
+    private MagnitudeMoments MeasureScaled(Workers workers, double factor, bool ofUpdate)
+    {
+        using DensePanelReader global = new(run.Global, info), local = new(run.Local, info);
+        using DensePanelReader? momentum = _rule == MomentumRule.None ? null : new(run.Momentum!, run.Momentum!.Find(info.Name)!);
+        var parts = new MagnitudeMoments[_panels.Count];
+        workers.Run(_panels.Count, _panels.Count > 1, (piece, scratch) =>
+        {
+            Grouping.Panel panel = _panels[piece];
+            TensorPanel values = global.Read(panel.Start, panel.Length, scratch), scaled = NewPanel();
+            if (ofUpdate)
+            {
+                // u itself, as the momentum that a mask would write
+                var inputs = new ImportanceInputs(
+                    values, local.Read(panel.Start, panel.Length, scratch), momentum?.Read(panel.Start, panel.Length, scratch) ?? default, _rule, run.Options.Beta);
+                values = NewPanel();
+                run.Backend.SelectImportant(inputs, panel.Length, Identity, Identity, null, values);
+            }
+
+            run.Backend.WeightedSum([values], [factor], 1, panel.Length, scaled);
+            MagnitudeMoments u = default, g = default;
+            run.Backend.AddMoments(new ImportanceInputs(scaled, default, scaled, MomentumRule.Supplied, 0), panel.Length, ref u, ref g);
+            parts[piece] = u;
+
+            TensorPanel NewPanel() => new(scratch.Take((long)panel.Length * sizeof(double)), DType.F64);
+        });
+        MagnitudeMoments moments = default;
+        foreach (MagnitudeMoments part in parts)
+            moments.Merge(part);
+        return moments;
     }
 
     /// <summary>A panel's bytes where a hash can read them: of a device a copy.</summary>
@@ -230,7 +284,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
                 throw new InvalidModelException($"'{source!.Location}': the {what} tensor '{info.Name}' has {Sentence.NonFinite(count)}; finite values were expected.");
         }
 
-        throw new InvalidModelException($"Tensor '{info.Name}': the magnitudes' mean is not finite, from finite values: they are too large.");
+        throw new InvalidModelException($"Tensor '{info.Name}': the difference between the trained and the received model is too large for F64, from finite values.");
     }
 
     /// <summary>The second look: mask, momentum, and what is kept of the trained model; for a soft mask also the mean of m.</summary>
@@ -262,7 +316,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
                         long selected = run.Backend.SelectImportant(part, length, _updateScale, received, mask, Panel(momentum, _momentumInfo.DType, start));
                         if (values != null)
                             run.Backend.Pack(part.Local, length, mask, values + count * _size);
-                        if (IsSoft && selected > 0)
+                        if (IsSoft && !SendsConstant && selected > 0)
                             sum = AddShares(sum, part, length, mask, importances);
                         count += selected;
                     }
@@ -304,7 +358,8 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
             double sum = 0;
             for (int i = 0; i < s.Length; i++)
             {
-                if (!(s[i] - g[i] > ScalarMath.Tie * (1 + Math.Abs(g[i]))))
+                bool isImportant = SendsConstant ? !_updateIsZero : s[i] - g[i] > ScalarMath.Tie * (1 + Math.Abs(g[i]));
+                if (!isImportant)
                     continue;
                 mask[i / 8] |= (byte)(1 << i % 8);
                 count++;
@@ -400,7 +455,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         fixed (byte* mask = MaskOf(panel))
         {
             MaskBits.Blend(inputs.Local.Data, fill, _size, panel.Length, mask, dense);
-            if (IsSoft)
+            if (IsSoft && !SendsConstant)
                 Soften(panel, inputs, mask, dense, scratch);
             else if (run.Options.Mask == MaskRule.GaussianNoise)
                 AddNoise(panel, fill, mask, dense);
@@ -428,8 +483,11 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         {
             if ((mask[i / 8] >> i % 8 & 1) == 0)
                 continue;
-            double received = Rounding.Read(inputs.Global.Data, info.DType, i), delta = Rounding.Read(inputs.Local.Data, info.DType, i) - received;
-            Rounding.Write(dense, info.DType, i, Math.FusedMultiplyAdd(Math.Min(Share(s[i], g[i]) / _softMean, 1), delta, received));
+            double received = Rounding.Read(inputs.Global.Data, info.DType, i), trained = Rounding.Read(inputs.Local.Data, info.DType, i);
+            double delta = trained - received, share = Math.Min(Share(s[i], g[i]) / _softMean, 1);
+            // what lies between two numbers is finite where their difference is not
+            double value = double.IsFinite(delta) ? Math.FusedMultiplyAdd(share, delta, received) : Math.FusedMultiplyAdd(share, trained, (1 - share) * received);
+            Rounding.Write(dense, info.DType, i, value);
         }
     }
 
@@ -514,20 +572,33 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     {
         if (info.ElementCount < 2)
             return 0;
-        double mean = SumOfDelta(workers, null) / info.ElementCount;
-        return Math.Sqrt(SumOfDelta(workers, mean) / (info.ElementCount - 1));
+        // squares of smaller deviations lose digits to underflow
+        const double Least = 1e-144;
+        double deviation = DeviationOfDelta(workers, 1);
+        if (deviation is >= Least and <= double.MaxValue)
+            return deviation;
+        double factor = deviation < Least ? SumScale.Up : SumScale.Down;
+        return DeviationOfDelta(workers, factor) / factor;
     }
 
-    /// <summary>The sum of delta, or of its squared deviations from a mean.</summary>
-    private double SumOfDelta(Workers workers, double? mean)
+    private double DeviationOfDelta(Workers workers, double factor)
     {
+        double mean = SumOfDelta(workers, factor, null) / info.ElementCount;
+        return Math.Sqrt(SumOfDelta(workers, factor, mean) / (info.ElementCount - 1));
+    }
+
+    /// <summary>The sum of delta times a power of two, or of its squared deviations from a mean.</summary>
+    private double SumOfDelta(Workers workers, double factor, double? mean)
+    {
+        // neither may the difference overflow, nor may large values that are equal
+        double before = Math.Min(factor, 1), after = Math.Max(factor, 1);
         double[] sums = new double[_panels.Count];
         ForEachPanel(workers, (piece, panel, in inputs, _) =>
         {
             double sum = 0;
             for (int i = 0; i < panel.Length; i++)
             {
-                double delta = Rounding.Read(inputs.Local.Data, info.DType, i) - Rounding.Read(inputs.Global.Data, info.DType, i);
+                double delta = after * (before * Rounding.Read(inputs.Local.Data, info.DType, i) - before * Rounding.Read(inputs.Global.Data, info.DType, i));
                 sum += mean is { } center ? (delta - center) * (delta - center) : delta;
             }
 

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using FedICU.Compute;
 using FedICU.Safetensors;
 
@@ -55,6 +56,19 @@ public sealed class ProximalTerm
             _ => throw new ArgumentException($"{typeof(T).Name} is none of double, float, Half and ushort (bf16).", nameof(local)),
         };
         fixed (T* w = local, x = global, g = gradient)
-            return Mu / 2 * _backend.AddProximal(new TensorPanel(w, dtype), new TensorPanel(x, dtype), Mu, local.Length, new TensorPanel(g, dtype));
+        {
+            double square = _backend.AddProximal(new TensorPanel(w, dtype), new TensorPanel(x, dtype), Mu, local.Length, new TensorPanel(g, dtype));
+            return dtype == DType.F64 && !double.IsFinite(square) ? ValueOfScaled((double*)w, (double*)x, local.Length) : Mu / 2 * square;
+        }
+    }
+
+    /// <summary>The same where the sum of squares is larger than float64 holds, and the value may not be.</summary>
+    private unsafe double ValueOfScaled(double* local, double* global, int length)
+    {
+        using NativeBuffer w = new((long)length * sizeof(double)), x = new((long)length * sizeof(double));
+        TensorPrimitives.Multiply(new ReadOnlySpan<double>(local, length), SumScale.Down, new Span<double>(w.Pointer, length));
+        TensorPrimitives.Multiply(new ReadOnlySpan<double>(global, length), SumScale.Down, new Span<double>(x.Pointer, length));
+        double square = _backend.AddProximal(new TensorPanel(w.Pointer, DType.F64), new TensorPanel(x.Pointer, DType.F64), 0, length, default);
+        return Mu / 2 * square * SumScale.Up * SumScale.Up;
     }
 }

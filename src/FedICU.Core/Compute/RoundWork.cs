@@ -1,0 +1,59 @@
+using System.Collections.Concurrent;
+
+namespace FedICU.Compute;
+
+/// <summary>
+/// Which backends computed with how many bytes of inputs in one round. Rounds that share a backend have one of these each. Thread-safe.
+/// </summary>
+internal sealed class RoundWork
+{
+    private const string Cpu = "simd";
+
+    private readonly ConcurrentDictionary<string, long> _bytes = new(StringComparer.Ordinal);
+
+    /// <summary>Begins a round's count.</summary>
+    /// <param name="backend">The backend that the caller gave.</param>
+    public RoundWork(IComputeBackend backend)
+    {
+        // the others are the CPU, as are the loops outside any backend: there is nothing to tell apart
+        bool counts = backend is IRoutingBackend || backend.Device is not null;
+        Backend = backend is IRoutingBackend routing ? routing.Counted(this) : counts ? new CountingBackend(backend, this) : backend;
+        Counts = counts;
+    }
+
+    /// <summary>What the round computes with: the backend given, counted.</summary>
+    public IComputeBackend Backend { get; }
+
+    /// <summary>The shares, the largest first; empty where nothing was computed.</summary>
+    public IReadOnlyList<BackendShare> Shares
+    {
+        get
+        {
+            if (!Counts)
+                return [new BackendShare(Backend.Name, 1)];
+            KeyValuePair<string, long>[] counted =
+                [.. _bytes.Where(pair => pair.Value > 0).OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal)];
+            double all = counted.Sum(pair => (double)pair.Value);
+            return [.. counted.Select(pair => new BackendShare(pair.Key, pair.Value / all))];
+        }
+    }
+
+    private bool Counts { get; }
+
+    /// <summary>Counts what a backend computed with.</summary>
+    public void Add(string backend, long bytes) => _bytes.AddOrUpdate(backend, bytes, (_, before) => before + bytes);
+
+    /// <summary>Counts what the CPU computed with outside any backend.</summary>
+    public void AddOnCpu(ReadOnlySpan<TensorPanel> inputs, int length) => Add(Cpu, BytesOf(inputs, length));
+
+    /// <summary>The bytes of inputs of one length.</summary>
+    public static long BytesOf(ReadOnlySpan<TensorPanel> inputs, int length)
+    {
+        long bytes = 0;
+        foreach (TensorPanel input in inputs)
+            bytes += HasNoData(input) ? 0 : (long)length * (input.DType.BitSize / 8);
+        return bytes;
+    }
+
+    private static unsafe bool HasNoData(TensorPanel panel) => panel.Data is null;
+}
