@@ -23,6 +23,13 @@ public class InvalidModelException : FedIcuException
 /// <summary>A file that another program changed while it was read.</summary>
 internal sealed class ChangedModelException(string message) : InvalidModelException(message);
 
+/// <summary>A client's update that a bridge found to be at fault before there were tensors to check.</summary>
+internal sealed class ClientFaultException(RoundFault fault, string reason) : InvalidModelException(reason)
+{
+    /// <summary>Which policy decides.</summary>
+    public RoundFault Fault { get; } = fault;
+}
+
 /// <summary>Options that contradict their rules; the message lists every error at once.</summary>
 public sealed class InvalidOptionsException : FedIcuException
 {

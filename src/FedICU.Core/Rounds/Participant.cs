@@ -46,6 +46,9 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     /// <summary>The tensors the update stands for, packed ones by their whole shape.</summary>
     public IReadOnlyCollection<TensorInfo> Tensors => (IReadOnlyCollection<TensorInfo>?)_tensors?.Values ?? (IsOpen ? _source!.Tensors : []);
 
+    /// <summary>Tensors that were sent in types that the library does not have, by name.</summary>
+    public IReadOnlyDictionary<string, string> UnknownTypes => update.UnknownTypes;
+
     public TensorInfo? Find(string name) => _tensors is null ? _source?.Find(name) : _tensors.GetValueOrDefault(name);
 
     /// <summary>The same for the tensor that has a number in the global model: as a rule it has the same number here, and need not be looked up.</summary>

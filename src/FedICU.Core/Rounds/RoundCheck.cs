@@ -117,6 +117,10 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         {
             participant.Open(round.Global, _files, cancellationToken);
         }
+        catch (ClientFaultException e) when (e.Fault == RoundFault.Weight)
+        {
+            Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Name}: {e.Message}");
+        }
         catch (InvalidModelException e)
         {
             Fault(_options.OnUnreadable, RoundFault.Unreadable, participant, null, $"{participant.Name}: {e.Message}");
@@ -125,7 +129,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
     private void TakeWeights()
     {
-        foreach (Participant participant in Included)
+        foreach (Participant participant in Included.ToList())
         {
             double? weight = null;
             try
@@ -134,11 +138,17 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             }
             catch (InvalidModelException e)
             {
-                throw Refused($"{participant.Name}: {e.Message}", participant);
+                Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Name}: {e.Message}");
+                continue;
             }
 
             if (weight is { } w && !(w >= 0 && double.IsFinite(w)))
-                throw Refused($"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.", participant);
+            {
+                Fault(_options.OnWeight, RoundFault.Weight, participant, null,
+                    $"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.");
+                continue;
+            }
+
             participant.Weight = weight ?? 1;
             participant.IsSilent = weight is null;
         }
@@ -217,24 +227,29 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             TensorInfo expected = tensors[i];
             TensorInfo? found = participant.Find(expected.Name, i);
             known += found is null ? 0 : 1;
-            if (found is null)
+            if (found is null && participant.UnknownTypes.TryGetValue(expected.Name, out string? unknown))
             {
-                Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name, $"{Tensor(expected)} is missing; {expected} was expected.");
+                Fault(_options.OnDType, RoundFault.DType, participant, expected.Name,
+                    $"{Tensor(expected.Name)} has the type {Sentence.Clean(unknown)}, which is none of the library's; {expected.DType.SafetensorsName} was expected.");
+            }
+            else if (found is null)
+            {
+                Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name, $"{Tensor(expected.Name)} is missing; {expected} was expected.");
             }
             else if (found.Shape != expected.Shape)
             {
-                Fault(_options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Tensor(expected)} has the shape {found.Shape}; {expected.Shape} was expected.");
+                Fault(_options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Tensor(expected.Name)} has the shape {found.Shape}; {expected.Shape} was expected.");
             }
             else if (found.DType != expected.DType)
             {
                 if (!found.DType.IsComputed || !expected.DType.IsComputed || participant.IsPacked(found))
                 {
                     string type = expected.DType.IsComputed && !participant.IsPacked(found) ? "a float type (F64, F32, F16 or BF16)" : expected.DType.SafetensorsName;
-                    Fault(_options.OnDType, RoundFault.DType, participant, expected.Name, $"{Tensor(expected)} has the type {found.DType.SafetensorsName}; {type} was expected.");
+                    Fault(_options.OnDType, RoundFault.DType, participant, expected.Name, $"{Tensor(expected.Name)} has the type {found.DType.SafetensorsName}; {type} was expected.");
                 }
                 else if (widened is null)
                 {
-                    widened = $"{Tensor(expected)} is {found.DType.SafetensorsName} where the global model has {expected.DType.SafetensorsName}; both are widened exactly.";
+                    widened = $"{Tensor(expected.Name)} is {found.DType.SafetensorsName} where the global model has {expected.DType.SafetensorsName}; both are widened exactly.";
                 }
                 else
                 {
@@ -244,12 +259,15 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         }
 
         // names are unique: where all were met, none is extra
-        foreach (TensorInfo extra in participant.Tensors.Count == known ? [] : participant.Tensors.Where(tensor => round.Global.Find(tensor.Name) is null))
+        IEnumerable<(string Name, string What)> extras = participant.UnknownTypes.Select(tensor => (tensor.Key, Sentence.Clean(tensor.Value)));
+        if (participant.Tensors.Count > known)
+            extras = extras.Concat(participant.Tensors.Select(tensor => (tensor.Name, tensor.ToString())));
+        foreach ((string name, string what) in extras.Where(extra => round.Global.Find(extra.Name) is null))
         {
             if (_options.OnExtra != FaultPolicy.DropTensor)
-                Fault(_options.OnExtra, RoundFault.Extra, participant, extra.Name, $"{Tensor(extra)} of {extra} is not in the global model.");
+                Fault(_options.OnExtra, RoundFault.Extra, participant, name, $"{Tensor(name)} of {what} is not in the global model.");
             else if (ignored is null)
-                ignored = $"{Tensor(extra)} of {extra} is not in the global model. It was ignored";
+                ignored = $"{Tensor(name)} of {what} is not in the global model. It was ignored";
             else
                 moreIgnored++;
         }
@@ -262,7 +280,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         if (ignored is not null)
             Notes.Add(ignored + (moreIgnored > 0 ? $", and so {Sentence.Form(moreIgnored, "was", "were")} {moreIgnored} more." : "."));
 
-        string Tensor(TensorInfo tensor) => $"{participant.Who}: tensor {Sentence.Quote(tensor.Name)}";
+        string Tensor(string name) => $"{participant.Who}: tensor {Sentence.Quote(name)}";
     }
 
     private static RoundRejectedException Refused(string sentence, Participant? participant = null) => new(RoundFault.Round, sentence, participant?.Id);
