@@ -44,6 +44,15 @@ def shown(value: Any, longest: int = 60) -> str:
         text = repr(value)
     except Exception:  # numbers of thousands of digits; objects of others
         text = f"a {type(value).__name__}"
+    return _cut(text, longest)
+
+
+def told(error: Exception) -> str:
+    """An error of another library's, on one line."""
+    return _cut(" ".join(str(error).split()).rstrip("."), 200)
+
+
+def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest // 2] + "..." + text[-longest // 2:]
 
 
@@ -71,7 +80,7 @@ def is_torch(value: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Bits:
-    """The bits of elements for which numpy has no type of its own, as uint16, and the safetensors type that they are of."""
+    """The bits of elements for which numpy has no type of its own, as uint16 or two raw bytes each, and the safetensors type that they are of."""
 
     array: np.ndarray
     dtype: str
@@ -153,7 +162,7 @@ class Borrowed:
             self._alive.append(value)
             value, dtype = value.open()
         elif isinstance(value, Bits):
-            value, dtype = value.array, value.dtype
+            value, dtype = (value.array.view(np.uint16) if value.array.dtype.kind == "V" else value.array), value.dtype
         value, given, own = self._torch(which, value) if is_torch(value) else self._numpy(which, value)
         if dtype is not None and dtype != own and (dtype, own) != ("BF16", "U16"):
             raise Unfit(f"{which} is labelled {shown(dtype)}; its array is {given}.")
@@ -188,7 +197,7 @@ class Borrowed:
             try:
                 value = np.asarray(value)
             except Exception as error:  # whatever an object's own conversion raises
-                raise Unfit(f"{which} is a {type(value).__name__} that is no array: {shown(str(error), 200)}.") from error
+                raise Unfit(f"{which} is a {type(value).__name__} that is no array: {told(error)}.") from error
         given, own = value.dtype.name, dtype_of(value)
         usable = value.flags.c_contiguous and value.flags.aligned and value.dtype.isnative
         if self._writable and not usable:

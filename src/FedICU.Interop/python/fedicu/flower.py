@@ -20,7 +20,7 @@ from typing import Any, Callable, Iterable, Mapping
 import numpy as np
 
 from . import Aggregator, InvalidArgumentError, Unreadable, Update, WrongStateError
-from ._tensors import Bits, Unfit, native, shown, whose
+from ._tensors import Bits, Unfit, native, shown, told, whose
 from ._wire import check, included, masked, schema, unpack
 
 __all__ = ["FedICU", "FedICUMod", "LegacyFedICU"]
@@ -54,7 +54,7 @@ def _view(which: str, stype: Any, data: Any) -> np.ndarray:
             raise ValueError(f"{more} bytes follow the array")
         return np.frombuffer(data, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
     except Exception as error:  # numpy's parser raises errors of many kinds for bytes that are no header
-        raise Unfit(f"{which}: its {len(data)} bytes are not an array as numpy saves it: {shown(str(error), 200)}.") from error
+        raise Unfit(f"{which}: its {len(data)} bytes are not an array as numpy saves it: {told(error)}.") from error
 
 
 def _labelled(name: str, array: Any) -> np.ndarray | Bits:
@@ -70,8 +70,8 @@ def _labelled(name: str, array: Any) -> np.ndarray | Bits:
     if shape != view.shape:
         raise Unfit(f"{which} is labelled with the shape {shown(shape)}; its bytes have {view.shape}.")
     if label == _BF16 and (native(view.dtype) == np.uint16 or view.dtype == np.dtype("V2")):
-        return Bits(view.view(np.uint16) if view.dtype.kind == "V" else view, "BF16")
-    if label and label != view.dtype.name and not _is_named(label, view.dtype):
+        return Bits(view, "BF16")
+    if label and label not in (view.dtype.name, str(view.dtype)) and not _is_named(label, view.dtype):
         raise Unfit(f"{which} is labelled {shown(array.dtype)}; its bytes are {view.dtype.name}.")
     return view
 
@@ -132,11 +132,11 @@ class _Aggregating:
             except Unfit as error:
                 updates.append(Update(client, weight, Unreadable(str(error))))
             except Exception as error:  # a reply may hold anything, and none may end the others' round
-                updates.append(Update(client, weight, Unreadable(f"its reply cannot be read: {type(error).__name__}: {shown(str(error), 200)}.")))
+                updates.append(Update(client, weight, Unreadable(f"its reply cannot be read: {type(error).__name__}: {told(error)}.")))
         if self._received is None:
             model = schema(update.model for update in sorted(updates, key=lambda update: update.client))
         places = {name: _place(array.array if isinstance(array, Bits) else array) for name, array in model.items()}
-        out = {name: Bits(place.view(np.uint16), "BF16") if isinstance(model[name], Bits) else place for name, (_, place) in places.items()}
+        out = {name: Bits(place, "BF16") if isinstance(model[name], Bits) else place for name, (_, place) in places.items()}
         self.aggregator.aggregate(model, updates, round=server_round, out=out)
         made = {}
         for name in list(places):

@@ -25,7 +25,7 @@ from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 from nvflare.app_common.workflows.fedavg import FedAvg
 
 from . import Aggregator, FileTensor, InvalidArgumentError, Unreadable, Update, WrongStateError
-from ._tensors import Bits, Unfit, dtype_of, own_copy, shown
+from ._tensors import Bits, Unfit, dtype_of, native, own_copy, shown, told
 from ._wire import check, included, masked, schema, unpack
 
 __all__ = ["FedICU", "FedICUFilter", "FedICUModelAggregator"]
@@ -58,7 +58,7 @@ def _params(model: FLModel, received: Mapping[str, Any]) -> Any:
         if hasattr(value, "materialize"):
             # what NVFlare keeps on disk has a path and a key
             value = FileTensor(value.file_path, value.key, value)
-        elif isinstance(value, np.ndarray) and value.dtype == np.uint16 and name in received and dtype_of(received[name]) == "BF16":
+        elif isinstance(value, np.ndarray) and native(value.dtype) == np.uint16 and name in received and dtype_of(received[name]) == "BF16":
             # the filter's arrays of bfloat16, for which numpy has no type
             value = Bits(value, "BF16")
         params[name] = value
@@ -100,7 +100,7 @@ class FedICUModelAggregator(ModelAggregator):
         try:
             return super().accept(shareable, fl_ctx)
         except Exception as error:  # what NVFlare itself cannot make a model of, whatever it is
-            reason = f"its result cannot be read: {type(error).__name__}: {shown(str(error), 200)}."
+            reason = f"its result cannot be read: {type(error).__name__}: {told(error)}."
             self._models.append(FLModel(meta={} if self._sender is None else {_CLIENT: self._sender}))
             self._faults[len(self._models) - 1] = reason
             return True
@@ -174,7 +174,7 @@ class FedICUModelAggregator(ModelAggregator):
         except Unfit as error:
             params = Unreadable(str(error))
         except Exception as error:  # a result may hold anything, and none may end the others' round
-            params = Unreadable(f"its parameters cannot be read: {type(error).__name__}: {shown(str(error), 200)}.")
+            params = Unreadable(f"its parameters cannot be read: {type(error).__name__}: {told(error)}.")
         return Update(client, _weight(model), params, delta=received is not None and model.params_type == ParamsType.DIFF)
 
     @staticmethod
