@@ -2,15 +2,17 @@ using System.Globalization;
 
 namespace FedICU.Cli;
 
-/// <summary>The clients of a line: names, paths and weights.</summary>
+/// <summary>The clients of a line: names, paths, weights, and what their tensors are.</summary>
 internal sealed class ClientList
 {
+    private readonly UpdateKind? _kind;
     private readonly List<(string Id, string Path, double? Weight)> _clients = [];
 
-    /// <summary>Reads the values of <c>--client</c> and <c>--weights</c>.</summary>
+    /// <summary>Reads the values of <c>--client</c>, <c>--weights</c> and <c>--kind</c>.</summary>
     /// <exception cref="RefusedException">A client stands twice, or a weight is no number, or their number is another.</exception>
-    public ClientList(string[] clients, string? weights)
+    public ClientList(string[] clients, string? weights, UpdateKind? kind)
     {
+        _kind = kind;
         var ids = new HashSet<string>(StringComparer.Ordinal);
         var paths = new Dictionary<string, (string Id, string Path)>(StringComparer.Ordinal);
         foreach (string text in clients)
@@ -35,7 +37,7 @@ internal sealed class ClientList
     public void AddTo(AggregationRound round)
     {
         foreach ((string id, string path, double? weight) in _clients)
-            round.Add(ClientUpdate.FromFile(id, path, weight));
+            round.Add(ClientUpdate.FromFile(id, path, weight, kind: _kind));
     }
 
     /// <summary>Where the updates are, and what a sentence calls each.</summary>

@@ -88,6 +88,15 @@ internal static class Flags
         throw new UsageException($"The dtype '{text}' is unknown; f32, f16, bf16 or f64 was expected.");
     }
 
+    public static UpdateKind? ReadKind(string? text) => text switch
+    {
+        null => null,
+        "full" => UpdateKind.Full,
+        "delta" => UpdateKind.Delta,
+        "sparse" => UpdateKind.Sparse,
+        _ => throw new UsageException($"The kind '{text}' is unknown; full, delta or sparse was expected."),
+    };
+
     public static int ReadThreads(string? text)
     {
         if (text is null)

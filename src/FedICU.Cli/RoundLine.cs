@@ -21,11 +21,14 @@ internal sealed class RoundLine(bool strategyRequired)
     private readonly Option<string?> _threads = Flags.Threads();
     private readonly Option<string[]> _settings = Flags.Settings(
         "preset, tau, eps, axis, similarity, granularity, weights, times-share, consensus, target, coherence (fedicu), mu (fedprox), balance, integers, quorum, on-nonfinite, " +
-        "on-missing, on-extra, on-shape, on-dtype, on-base, on-unreadable (every strategy)");
+        "on-missing, on-extra, on-shape, on-dtype, on-base, on-unreadable, on-weight, max-weight, on-config, on-quantized, on-changed, on-stale, strip-prefix " +
+        "(every strategy)");
+    private readonly Option<string?> _kind = Flags.Optional(
+        "--kind", "KIND", "What all clients' tensors are: full, delta (the difference to the global model) or sparse. Default: what each file's metadata state, else full.");
 
     public void AddTo(Command command)
     {
-        foreach (Option option in (ReadOnlySpan<Option>)[_strategy, _global, _clients, _weights, _round, _settings, _backend, _threads])
+        foreach (Option option in (ReadOnlySpan<Option>)[_strategy, _global, _clients, _weights, _kind, _round, _settings, _backend, _threads])
             command.Add(option);
     }
 
@@ -36,7 +39,7 @@ internal sealed class RoundLine(bool strategyRequired)
         IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), terminal, line.GetRequiredValue(_clients).Select(ClientList.PathOf));
         options = options with { Backend = backend, Threads = Flags.ReadThreads(line.GetValue(_threads)), Round = Flags.ReadRound(line.GetValue(_round)) };
         ConfiguredRound round = AggregatorCatalog.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
-        return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(line.GetRequiredValue(_clients), line.GetValue(_weights)));
+        return new RoundPlan(round, line.GetRequiredValue(_global), new ClientList(line.GetRequiredValue(_clients), line.GetValue(_weights), Flags.ReadKind(line.GetValue(_kind))));
     }
 }
 

@@ -45,13 +45,18 @@ public sealed class ClientUpdate
     /// <summary>Tensors whose types the library does not have, by name: they cannot be read, and fall under <c>on-dtype</c>.</summary>
     internal IReadOnlyDictionary<string, string> UnknownTypes { get; private init; } = FrozenDictionary<string, string>.Empty;
 
+    /// <summary>Why the weight that the client states is no number, null where it is one or none is stated; falls under <c>on-weight</c>.</summary>
+    internal string? WeightFault { get; private init; }
+
     /// <summary>An update in a safetensors file, a sharded model or an adapter folder. It is opened when the round is checked, and closed with the round.</summary>
     /// <param name="id">The client's name.</param>
     /// <param name="path">The file, index or folder.</param>
     /// <param name="examples">The client's weight; null: from the file.</param>
     /// <param name="access">Mapped only for files that nobody truncates meanwhile.</param>
-    public static ClientUpdate FromFile(string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read) =>
-        new(id, path, examples, null, null, files => TensorSource.Open(path, access, files), owned: true);
+    /// <param name="kind">What the tensors mean; null: from the file's metadata.</param>
+    public static ClientUpdate FromFile(
+        string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read, UpdateKind? kind = null) =>
+        new(id, path, examples, kind, null, files => TensorSource.Open(path, access, files), owned: true);
 
     /// <summary>An update whose tensors are at hand: in memory or in an open file. The caller keeps them alive until the round is over.</summary>
     /// <param name="id">The client's name.</param>
@@ -74,12 +79,13 @@ public sealed class ClientUpdate
     internal static ClientUpdate FromSpool(string id, string path, JournalLine said, string? fault) => new(
         id, path, said.Weight, said.Kind, said.Base, files => fault is null ? TensorSource.Open(path, FileAccessMode.Read, files) : throw new InvalidModelException(fault), owned: true);
 
-    /// <summary>A client whose update a bridge could not make tensors of: opening it throws, and the round's policy for the fault decides.</summary>
+    /// <summary>A client whose update a bridge could not make tensors of, or whose weight is no number: the round's policy for the fault decides.</summary>
     /// <param name="id">The client's name.</param>
     /// <param name="fault"><see cref="RoundFault.Unreadable"/> or <see cref="RoundFault.Weight"/>.</param>
     /// <param name="reason">What is wrong, in a sentence that begins after the client's name.</param>
-    internal static ClientUpdate FromFault(string id, RoundFault fault, string reason) =>
-        new(id, null, null, null, null, _ => throw new ClientFaultException(fault, reason), owned: false);
+    internal static ClientUpdate FromFault(string id, RoundFault fault, string reason) => fault == RoundFault.Weight
+        ? new(id, null, null, null, null, _ => new MemoryModel(), owned: true) { WeightFault = reason }
+        : new(id, null, null, null, null, _ => throw new InvalidModelException(reason), owned: false);
 
     /// <summary>An update whose tensors are at hand, some of which may be of types that the library does not have.</summary>
     /// <param name="id">The client's name.</param>
@@ -87,7 +93,8 @@ public sealed class ClientUpdate
     /// <param name="examples">The client's weight; null: from the source's metadata.</param>
     /// <param name="kind">What the tensors mean; null: from the source's metadata.</param>
     /// <param name="unknownTypes">The types of those tensors, by the tensors' names.</param>
-    internal static ClientUpdate FromTensors(string id, TensorSource tensors, double? examples, UpdateKind? kind, IReadOnlyDictionary<string, string> unknownTypes) =>
+    internal static ClientUpdate FromTensors(
+        string id, TensorSource tensors, double? examples, UpdateKind? kind, IReadOnlyDictionary<string, string> unknownTypes) =>
         new(id, null, examples, kind, null, _ => tensors, owned: false) { UnknownTypes = unknownTypes };
 
     /// <summary>Opens the tensors; the caller disposes what it must.</summary>

@@ -59,6 +59,7 @@ public static class ModelStatistics
             ArrayPool<byte>.Shared.Return(panel);
         }
 
+        model.RequireUnchanged();
         long finite = tensor.ElementCount - nonFinite;
         return statistics with
         {
@@ -102,6 +103,8 @@ public static class ModelStatistics
             ArrayPool<byte>.Shared.Return(panelB);
         }
 
+        first.RequireUnchanged();
+        second.RequireUnchanged();
         bool decoded = IsDecoded(a.DType);
         return new TensorDifference
         {

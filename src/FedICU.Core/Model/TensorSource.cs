@@ -56,6 +56,16 @@ public abstract partial class TensorSource : IDisposable
     /// <summary>Reads bytes of an open file that will be wanted soon, for the system to keep; false where nothing is gained by it.</summary>
     internal virtual bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => false;
 
+    /// <summary>Refuses files that were changed since they were opened; called before anything made of their data is published.</summary>
+    /// <exception cref="ChangedModelException">A file was changed, replaced or removed.</exception>
+    internal virtual void RequireUnchanged() { }
+
+    /// <summary>
+    /// The tensor of that name, or the one that the metadata say it is tied to: safetensors keeps one of several names of the same memory and notes the
+    /// others (<c>lm_head.weight: model.embed_tokens.weight</c>). Null where there is neither.
+    /// </summary>
+    internal TensorInfo? FindTied(string name) => Find(name) ?? (Metadata.TryGetValue(name, out string? kept) ? Find(kept) : null);
+
     /// <summary>What <see cref="Find"/> finds; overridden where names are indexed anyway.</summary>
     private protected virtual TensorInfo? Lookup(string name) => Index.GetValueOrDefault(name);
 
@@ -70,7 +80,8 @@ public abstract partial class TensorSource : IDisposable
         try
         {
             foreach (TensorInfo tensor in Tensors)
-                CopyTo(sink, tensor, cancellationToken);
+                CopyTo(sink, tensor, tensor, cancellationToken);
+            RequireUnchanged();
             sink.Commit();
         }
         catch
@@ -81,18 +92,22 @@ public abstract partial class TensorSource : IDisposable
     }
 
     /// <summary>Copies one tensor's bytes as they are.</summary>
-    internal void CopyTo(TensorSink sink, TensorInfo tensor, CancellationToken cancellationToken)
+    /// <param name="sink">Where they go.</param>
+    /// <param name="from">One of <see cref="Tensors"/>.</param>
+    /// <param name="to">The sink's tensor, of the same type and shape.</param>
+    /// <param name="cancellationToken">Ends the copying.</param>
+    internal void CopyTo(TensorSink sink, TensorInfo from, TensorInfo to, CancellationToken cancellationToken)
     {
         const int Piece = 1 << 20;
-        byte[] bytes = ArrayPool<byte>.Shared.Rent((int)Math.Min(Piece, tensor.ByteLength));
+        byte[] bytes = ArrayPool<byte>.Shared.Rent((int)Math.Min(Piece, from.ByteLength));
         try
         {
-            for (long offset = 0; offset < tensor.ByteLength; offset += Piece)
+            for (long offset = 0; offset < from.ByteLength; offset += Piece)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, tensor.ByteLength - offset));
-                Read(tensor, offset, part);
-                sink.Write(tensor, offset, part);
+                Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, from.ByteLength - offset));
+                Read(from, offset, part);
+                sink.Write(to, offset, part);
             }
         }
         finally

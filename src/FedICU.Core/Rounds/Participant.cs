@@ -5,14 +5,14 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>A client in the course of a round: its opened tensors, and whether it still takes part.</summary>
-internal sealed class Participant(ClientUpdate update) : IDisposable
+internal sealed class Participant(ClientUpdate update, TensorNames names) : IDisposable
 {
-    private readonly Dictionary<string, SparseMask> _masks = new(StringComparer.Ordinal);
     private TensorSource? _source;
     private bool _owned;
-    private Dictionary<string, SparseUpdate.Packed> _packed = [];
-    // a sparse update's tensors, packed ones by their whole shape; of other kinds the source knows them
+    private long _bytesOfPacked;
+    // a sparse update's tensors, packed ones by their whole shape, or all tensors where names are compared without prefixes; otherwise the source knows them
     private Dictionary<string, TensorInfo>? _tensors;
+    private Dictionary<string, (SparseUpdate.Packed Parts, SparseMask Mask)> _packed = [];
 
     public string Id => update.Id;
 
@@ -44,12 +44,16 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public PeftAdapterConfig? AdapterConfig => (_source as PeftAdapter)?.Config;
 
     /// <summary>The tensors the update stands for, packed ones by their whole shape.</summary>
-    public IReadOnlyCollection<TensorInfo> Tensors => (IReadOnlyCollection<TensorInfo>?)_tensors?.Values ?? (IsOpen ? _source!.Tensors : []);
+    public IReadOnlyCollection<TensorInfo> Tensors => (IReadOnlyCollection<TensorInfo>?)_tensors?.Values ?? _source?.Tensors ?? [];
 
-    /// <summary>Tensors that were sent in types that the library does not have, by name.</summary>
-    public IReadOnlyDictionary<string, string> UnknownTypes => update.UnknownTypes;
+    /// <summary>Tensors that were sent in types that the library does not have, by their names without prefixes.</summary>
+    public IReadOnlyDictionary<string, string> UnknownTypes { get; } = update.UnknownTypes.Count == 0
+        ? update.UnknownTypes
+        : update.UnknownTypes.GroupBy(tensor => names.Strip(tensor.Key), StringComparer.Ordinal)
+            .ToDictionary(same => same.Key, same => same.First().Value, StringComparer.Ordinal);
 
-    public TensorInfo? Find(string name) => _tensors is null ? _source?.Find(name) : _tensors.GetValueOrDefault(name);
+    /// <summary>The update's tensor for one of the global model: of that name, or of the name that the metadata tie it to.</summary>
+    public TensorInfo? Find(string name) => _tensors is null ? _source?.FindTied(name) : _tensors.GetValueOrDefault(KeyOf(name));
 
     /// <summary>The same for the tensor that has a number in the global model: as a rule it has the same number here, and need not be looked up.</summary>
     public TensorInfo? Find(string name, int number) =>
@@ -60,12 +64,13 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     public long BytesSent { get; private set; }
 
-    public long BytesFull => _tensors is null ? IsOpen ? BytesSent : 0 : _tensors.Values.Sum(tensor => tensor.ByteLength);
+    /// <summary>Bytes that the whole model takes in the client's types.</summary>
+    public long BytesFull => !IsOpen ? 0 : Kind == UpdateKind.Sparse ? _bytesOfPacked : BytesSent;
 
     /// <summary>Whether the update was opened and understood.</summary>
     public bool IsOpen { get; private set; }
 
-    public bool IsPacked(TensorInfo tensor) => _packed.ContainsKey(tensor.Name);
+    public bool IsPacked(TensorInfo tensor) => _packed.ContainsKey(names.Strip(tensor.Name));
 
     /// <summary>Opens the tensors and reads what the metadata say of them.</summary>
     /// <exception cref="InvalidModelException">The update cannot be read.</exception>
@@ -87,6 +92,8 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         BaseDigest = update.BaseDigest ?? _source.Metadata.GetValueOrDefault(MetadataKeys.Base);
         if (Kind == UpdateKind.Sparse)
             Unpack(_source, global, cancellationToken);
+        else if (!names.AreExact)
+            _tensors = names.Index(_source, _source.Tensors);
         IsOpen = true;
     }
 
@@ -94,6 +101,8 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     /// <exception cref="InvalidModelException">It is no number.</exception>
     public double? StatedWeight()
     {
+        if (update.WeightFault is { } fault)
+            throw new InvalidModelException(fault);
         if (update.Weight is { } weight)
             return weight;
         if (!_source!.Metadata.TryGetValue(MetadataKeys.Examples, out string? text))
@@ -110,7 +119,7 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
     /// <summary>The share of a tensor's entries that were sent.</summary>
     public double ShareSent(TensorInfo tensor) =>
-        _masks.TryGetValue(tensor.Name, out SparseMask? mask) && tensor.ElementCount > 0 ? (double)mask.Count / tensor.ElementCount : 1;
+        _packed.TryGetValue(KeyOf(tensor.Name), out var packed) && tensor.ElementCount > 0 ? (double)packed.Mask.Count / tensor.ElementCount : 1;
 
     /// <summary>Opens a tensor.</summary>
     /// <param name="tensor">The global model's tensor.</param>
@@ -123,12 +132,12 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
     public PanelReader OpenReader(TensorInfo tensor, int number, UpdateForm form, DensePanelReader global, IComputeBackend backend, PanelReader? spare, bool onDevice)
     {
         PanelReader parameters;
-        if (_packed.TryGetValue(tensor.Name, out SparseUpdate.Packed? packed))
+        if (_packed.TryGetValue(KeyOf(tensor.Name), out var packed))
         {
-            PanelReader values = OpenPart(packed.Values, tensor);
+            PanelReader values = OpenPart(packed.Parts.Values, tensor);
             try
             {
-                parameters = new SparsePanelReader(global, values, OpenPart(packed.Mask, tensor), _masks[tensor.Name]);
+                parameters = new SparsePanelReader(global, values, OpenPart(packed.Parts.Mask, tensor), packed.Mask);
             }
             catch
             {
@@ -158,11 +167,12 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
         return reader;
     }
 
+    /// <summary>Closes the update and frees what its headers take; what the report says of it stays.</summary>
     public void Dispose()
     {
         if (_owned)
             _source?.Dispose();
-        _source = null;
+        (_source, _tensors, _packed) = (null, null, []);
     }
 
     private void Unpack(TensorSource source, TensorSource global, CancellationToken cancellationToken)
@@ -175,13 +185,31 @@ internal sealed class Participant(ClientUpdate update) : IDisposable
 
         if (BaseDigest is null)
             throw new InvalidModelException($"'{source.Location}': a sparse update without '{MetadataKeys.Base}' in its metadata cannot be unpacked.");
-        (List<TensorInfo> tensors, _packed) = SparseUpdate.Describe(source);
-        _tensors = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        foreach (SparseUpdate.Packed packed in _packed.Values)
+        (List<TensorInfo> tensors, Dictionary<string, SparseUpdate.Packed> packed) = SparseUpdate.Describe(source);
+        _tensors = names.Index(source, tensors);
+        foreach (TensorInfo tensor in tensors)
+        {
+            _bytesOfPacked = tensor.ByteLength <= long.MaxValue - _bytesOfPacked ? _bytesOfPacked + tensor.ByteLength : throw new InvalidModelException(
+                $"'{source.Location}': the packed tensors stand for more bytes than 64 bits can count.");
+        }
+
+        foreach (SparseUpdate.Packed parts in packed.Values)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            _masks.Add(packed.Tensor.Name, SparseUpdate.ReadMask(source, packed));
+            _packed.Add(names.Strip(parts.Tensor.Name), (parts, SparseUpdate.ReadMask(source, parts)));
         }
+    }
+
+    /// <summary>The key of a global model's tensor in the dictionaries: its name without prefixes, or the one that the metadata tie it to.</summary>
+    private string KeyOf(string name)
+    {
+        string key = names.Strip(name);
+        if (_tensors is null || _tensors.ContainsKey(key))
+            return key;
+        string? kept = Metadata(name) ?? Metadata(key) ?? names.Prefixes.Select(prefix => Metadata(prefix + key)).FirstOrDefault(text => text is not null);
+        return kept is null ? key : names.Strip(kept);
+
+        string? Metadata(string alias) => _source!.Metadata.GetValueOrDefault(alias);
     }
 
     private DensePanelReader OpenPart(TensorInfo part, TensorInfo tensor) => new(_source!, part, (Id, tensor.Name));

@@ -90,4 +90,6 @@ internal sealed class ProgressSource(TensorSource source, ProgressMeter meter) :
         else
             _tensors[tensor.Name].Read(destination.Length);
     }
+
+    internal override void RequireUnchanged() => source.RequireUnchanged();
 }

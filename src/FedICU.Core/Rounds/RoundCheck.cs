@@ -10,7 +10,12 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
     private readonly RoundOptions _options = round.Options;
     private readonly RoundFiles _files = new();
+    private readonly TensorNames _names = new(round.Options.StripPrefixes);
+    // names of quantized tensors and their companions in the global model, and why they keep its values
+    private readonly Dictionary<string, string> _kept = new(StringComparer.Ordinal);
     private readonly List<(Participant Client, string Tensor, string Sentence)> _tensorFaults = [];
+    // the global model's tensors by their names without prefixes
+    private readonly Lazy<Dictionary<string, TensorInfo>> _globalByName = new(() => new TensorNames(round.Options.StripPrefixes).Index(round.Global, round.Global.Tensors));
 
     /// <summary>Every client that was added, in ordinal order.</summary>
     public List<Participant> Participants { get; } = [];
@@ -18,15 +23,19 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     /// <summary>How many values of a client's tensor are not finite, where they were counted.</summary>
     public Dictionary<(string Client, string Tensor), long> NonFinite { get; } = [];
 
+    /// <summary>What else is worth knowing, for the report.</summary>
     public List<string> Notes { get; } = [];
 
     public IEnumerable<Participant> Included => Participants.Where(participant => participant.Exclusion is null);
 
-    /// <summary>Tensors that keep the global model's value for a fault of a client that still takes part, and why.</summary>
+    /// <summary>Tensors that keep the global model's value: quantized ones, and those for a fault of a client that still takes part; and why.</summary>
     public Dictionary<string, string> DroppedTensors()
     {
         var faults = _tensorFaults.Where(fault => fault.Client.Exclusion is null).GroupBy(fault => fault.Tensor, StringComparer.Ordinal);
-        return faults.ToDictionary(tensor => tensor.Key, tensor => Listed([.. tensor.Select(fault => fault.Sentence)]), StringComparer.Ordinal);
+        var dropped = faults.ToDictionary(tensor => tensor.Key, tensor => Listed([.. tensor.Select(fault => fault.Sentence)]), StringComparer.Ordinal);
+        foreach ((string tensor, string reason) in _kept)
+            dropped[tensor] = reason;
+        return dropped;
     }
 
     /// <summary>Opens and checks all clients; the caller disposes <see cref="Participants"/> whatever happens.</summary>
@@ -37,9 +46,12 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             throw Refused("The round has no clients; at least one was expected.");
         if (round.Global.DescribeNoModel() is { } other)
             throw Refused(other);
+        if (!_names.AreExact)
+            _ = _globalByName.Value;
+        CheckQuantizedGlobal();
         foreach (ClientUpdate update in round.Updates.OrderBy(update => update.Id, StringComparer.Ordinal))
         {
-            var participant = new Participant(update);
+            var participant = new Participant(update, _names);
             if (Participants.Count > 0 && Participants[^1].Id == update.Id)
                 throw Refused($"{participant.Name} was added twice; ids must be unique.", participant);
             // the global model may be replaced by the next one, a client's update is its own
@@ -61,6 +73,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             CheckTensors(participant);
         // after what is wrong with the models: who states no weight may be no client of this model
         CheckSilence();
+        ReleaseDropped();
         CheckQuorum();
     }
 
@@ -70,20 +83,60 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         switch (policy)
         {
             case FaultPolicy.DropClient:
-                participant.Exclusion ??= sentence;
+                participant.Exclusion ??= Sentence.Fit(sentence);
                 break;
             case FaultPolicy.DropTensor:
-                _tensorFaults.Add((participant, tensor!, sentence));
+                _tensorFaults.Add((participant, tensor!, Sentence.Fit(sentence)));
                 break;
             default:
                 throw new RoundRejectedException(fault, sentence, participant.Id, tensor);
         }
     }
 
+    /// <summary>Drops the client whose update turned out to be unreadable or changed in the course of the round; false where the policy refuses the round.</summary>
+    public bool TryDrop(RoundRejectedException broken)
+    {
+        FaultPolicy policy = broken.Fault switch
+        {
+            RoundFault.Changed => _options.OnChanged,
+            RoundFault.Unreadable => _options.OnUnreadable,
+            _ => FaultPolicy.Reject,
+        };
+        if (policy != FaultPolicy.DropClient || Included.FirstOrDefault(participant => participant.Id == broken.ClientId) is not { } participant)
+            return false;
+        participant.Exclusion = broken.Message;
+        return true;
+    }
+
+    /// <summary>Closes the updates that no longer take part.</summary>
+    public void ReleaseDropped()
+    {
+        foreach (Participant participant in Participants.Where(participant => participant.Exclusion is not null))
+            participant.Dispose();
+    }
+
+    /// <summary>Refuses the round where a file that it read was changed meanwhile: what was made of it may be a mixture.</summary>
+    public void RequireUnchanged()
+    {
+        round.Global.RequireUnchanged();
+        foreach (Participant participant in Included)
+        {
+            try
+            {
+                participant.Source.RequireUnchanged();
+            }
+            catch (InvalidModelException e)
+            {
+                throw new RoundRejectedException(participant.Id, null, e);
+            }
+        }
+    }
+
     /// <summary>Checks the round's one update as it arrives: all but what concerns the clients together. The caller disposes <see cref="Participants"/>.</summary>
     public Participant RunAlone()
     {
-        var participant = new Participant(round.Updates[0]);
+        CheckQuantizedGlobal();
+        var participant = new Participant(round.Updates[0], _names);
         Participants.Add(participant);
         OpenOne(participant);
         TakeWeights();
@@ -117,13 +170,11 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         {
             participant.Open(round.Global, _files, cancellationToken);
         }
-        catch (ClientFaultException e) when (e.Fault == RoundFault.Weight)
-        {
-            Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Name}: {e.Message}");
-        }
         catch (InvalidModelException e)
         {
-            Fault(_options.OnUnreadable, RoundFault.Unreadable, participant, null, $"{participant.Name}: {e.Message}");
+            RoundFault fault = RoundRejectedException.FaultOf(e);
+            Fault(fault == RoundFault.Changed ? _options.OnChanged : _options.OnUnreadable, fault, participant, null, $"{participant.Name}: {e.Message}");
+            participant.Dispose();
         }
     }
 
@@ -132,20 +183,21 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         foreach (Participant participant in Included.ToList())
         {
             double? weight = null;
+            string? fault = null;
             try
             {
                 weight = participant.StatedWeight();
+                if (weight is { } stated && !(stated >= 0 && stated <= _options.MaxWeight))
+                    fault = $"{participant.Who} has the weight {MetadataKeys.Invariant(stated)}; a number from 0 to {MetadataKeys.Invariant(_options.MaxWeight)} was expected.";
             }
             catch (InvalidModelException e)
             {
-                Fault(_options.OnWeight, RoundFault.Weight, participant, null, $"{participant.Name}: {e.Message}");
-                continue;
+                fault = $"{participant.Name}: {e.Message}";
             }
 
-            if (weight is { } w && !(w >= 0 && double.IsFinite(w)))
+            if (fault is not null)
             {
-                Fault(_options.OnWeight, RoundFault.Weight, participant, null,
-                    $"{participant.Who} has the weight {MetadataKeys.Invariant(w)}; a finite number of at least 0 was expected.");
+                Fault(_options.OnWeight, RoundFault.Weight, participant, null, fault);
                 continue;
             }
 
@@ -159,17 +211,49 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             participant.Exclusion = $"{participant.Who} has the weight 0.";
         }
 
-        if (!double.IsFinite(Included.Sum(participant => participant.Weight)))
-            throw Refused("The sum of the clients' weights is not finite.");
+        double sum = 0;
+        foreach (Participant participant in Included)
+        {
+            sum += participant.Weight;
+            if (!double.IsFinite(sum))
+            {
+                throw Refused(
+                    $"{participant.Who} has the weight {MetadataKeys.Invariant(participant.Weight)}, with which the sum of the clients' weights is no longer finite; set max-weight lower.", participant);
+            }
+        }
     }
 
+    /// <summary>
+    /// Either all clients state a weight or none does. Where only some do, the fault is that of the fewer; of those that state none where both are as many.
+    /// </summary>
     private void CheckSilence()
     {
-        if (Included.FirstOrDefault(participant => participant.IsSilent) is not { } silent)
+        List<Participant> silent = [.. Included.Where(participant => participant.IsSilent)];
+        List<Participant> stating = [.. Participants.Where(participant => !participant.IsSilent && (participant.Exclusion is null || participant.WeighsNothing))];
+        if (silent.Count == 0)
             return;
-        if (Participants.FirstOrDefault(participant => !participant.IsSilent && (participant.Exclusion is null || participant.WeighsNothing)) is { } stated)
-            throw Refused($"{silent.Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stated.Id)} does; give every client a weight.", silent);
-        Notes.Add($"No client states {MetadataKeys.Examples}: every client weighs 1.");
+        if (stating.Count == 0)
+        {
+            Notes.Add($"No client states {MetadataKeys.Examples}: every client weighs 1.");
+            return;
+        }
+
+        if (_options.OnWeight == FaultPolicy.Reject || silent.Count <= stating.Count)
+        {
+            foreach (Participant participant in silent)
+            {
+                Fault(_options.OnWeight, RoundFault.Weight, participant, null,
+                    $"{participant.Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stating[0].Id)} does; give every client a weight.");
+            }
+        }
+        else
+        {
+            foreach (Participant participant in stating)
+            {
+                Fault(_options.OnWeight, RoundFault.Weight, participant, null,
+                    $"{participant.Who} states {MetadataKeys.Examples} {MetadataKeys.Invariant(participant.Weight)} where {silent.Count} clients state none; give every client a weight.");
+            }
+        }
     }
 
     private void CheckAdapters()
@@ -208,79 +292,171 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             }
         }
 
-        foreach (Participant participant in Included)
+        foreach (Participant participant in Included.ToList())
         {
             if (participant is { Kind: UpdateKind.Delta, BaseDigest: null })
                 Notes.Add($"{participant.Who} does not state which model its delta was made against.");
             if (_options.Round is { } number && participant.OtherRound(number) is { } other)
-                Notes.Add($"{participant.Who} states the round {Sentence.Quote(other)}; this is round {number}.");
+                TakeStale(participant, $"{participant.Who} states the round {Sentence.Quote(other)}; this is round {number}.");
         }
+    }
+
+    private void TakeStale(Participant participant, string sentence)
+    {
+        if (_options.OnStale == StalePolicy.Note)
+            Notes.Add(sentence);
+        else
+            Fault(_options.OnStale == StalePolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject, RoundFault.Stale, participant, null, sentence);
+    }
+
+    /// <summary>Quantized tensors of the global model keep its values, or the round is refused: there is no client to drop.</summary>
+    private void CheckQuantizedGlobal()
+    {
+        foreach (QuantizedTensor quantized in QuantizedTensors.Find(round.Global.Tensors, round.Global.Find))
+        {
+            if (_options.OnQuantized != QuantizedPolicy.Keep)
+            {
+                throw new RoundRejectedException(
+                    RoundFault.Quantized, $"The global model's tensor {quantized.Describe()}; on-quantized=keep keeps its values.", tensor: quantized.Code.Name);
+            }
+
+            foreach (string name in quantized.Names)
+                _kept[name] = $"Tensor {quantized.Describe()}.";
+        }
+    }
+
+    /// <summary>Whether the client's quantized tensors let it take part; the names of those, without prefixes, that keep the global model's values.</summary>
+    private HashSet<string> CheckQuantized(Participant participant)
+    {
+        var kept = new HashSet<string>(StringComparer.Ordinal);
+        foreach (QuantizedTensor quantized in QuantizedTensors.Find(participant.Tensors, participant.Find))
+        {
+            string sentence = $"{participant.Who}: tensor {quantized.Describe()}";
+            if (_options.OnQuantized != QuantizedPolicy.Keep)
+            {
+                FaultPolicy policy = _options.OnQuantized == QuantizedPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
+                Fault(policy, RoundFault.Quantized, participant, quantized.Code.Name, $"{sentence}; on-quantized=keep keeps the global model's values.");
+                return kept;
+            }
+
+            foreach (string name in quantized.Names)
+            {
+                kept.Add(_names.Strip(name));
+                if (_globalByName.Value.TryGetValue(_names.Strip(name), out TensorInfo? tensor) && !_kept.ContainsKey(tensor.Name))
+                    Fault(FaultPolicy.DropTensor, RoundFault.Quantized, participant, tensor.Name, sentence + ".");
+            }
+        }
+
+        return kept;
     }
 
     private void CheckTensors(Participant participant)
     {
-        string? widened = null, ignored = null;
-        int moreWidened = 0, moreIgnored = 0, known = 0;
+        HashSet<string> quantized = CheckQuantized(participant);
+        var widened = new Repeated();
+        var ignored = new Repeated();
+        // tensors that stand for one of another name; of the others a count is enough, as names are unique
+        HashSet<TensorInfo>? renamed = null;
+        int known = 0;
         IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
-        for (int i = 0; i < tensors.Count; i++)
+        for (int i = 0; i < tensors.Count && participant.Exclusion is null; i++)
         {
             TensorInfo expected = tensors[i];
             TensorInfo? found = participant.Find(expected.Name, i);
-            known += found is null ? 0 : 1;
-            if (found is null && participant.UnknownTypes.TryGetValue(expected.Name, out string? unknown))
-            {
-                Fault(_options.OnDType, RoundFault.DType, participant, expected.Name,
-                    $"{Tensor(expected.Name)} has the type {Sentence.Clean(unknown)}, which is none of the library's; {expected.DType.SafetensorsName} was expected.");
-            }
+            if (found is not null && found.Name != expected.Name)
+                (renamed ??= []).Add(found);
+            else if (found is not null)
+                known++;
+            if (_kept.ContainsKey(expected.Name) || quantized.Count > 0 && quantized.Contains(_names.Strip(expected.Name)))
+                continue;
+            if (found is null && participant.UnknownTypes.TryGetValue(_names.Strip(expected.Name), out string? unknown))
+                FaultUnknownType(participant, expected, unknown);
             else if (found is null)
-            {
-                Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name, $"{Tensor(expected.Name)} is missing; {expected} was expected.");
-            }
+                Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name, $"{Tensor(expected)} is missing; {expected} was expected{PrefixHint(participant, expected, _options.OnMissing)}.");
             else if (found.Shape != expected.Shape)
-            {
-                Fault(_options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Tensor(expected.Name)} has the shape {found.Shape}; {expected.Shape} was expected.");
-            }
+                Fault(_options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Tensor(expected)} has the shape {found.Shape}; {expected.Shape} was expected.");
             else if (found.DType != expected.DType)
+                CheckType(participant, expected, found, ref widened);
+        }
+
+        if (participant.Exclusion is not null)
+            return;
+        if (participant.Tensors.Count > known)
+        {
+            bool IsExtra(TensorInfo tensor) =>
+                round.Global.Find(tensor.Name) is null && renamed?.Contains(tensor) != true && !quantized.Contains(_names.Strip(tensor.Name));
+            foreach (TensorInfo extra in participant.Tensors.Where(IsExtra))
             {
-                if (!found.DType.IsComputed || !expected.DType.IsComputed || participant.IsPacked(found))
-                {
-                    string type = expected.DType.IsComputed && !participant.IsPacked(found) ? "a float type (F64, F32, F16 or BF16)" : expected.DType.SafetensorsName;
-                    Fault(_options.OnDType, RoundFault.DType, participant, expected.Name, $"{Tensor(expected.Name)} has the type {found.DType.SafetensorsName}; {type} was expected.");
-                }
-                else if (widened is null)
-                {
-                    widened = $"{Tensor(expected.Name)} is {found.DType.SafetensorsName} where the global model has {expected.DType.SafetensorsName}; both are widened exactly.";
-                }
+                if (_options.OnExtra != FaultPolicy.DropTensor)
+                    Fault(_options.OnExtra, RoundFault.Extra, participant, extra.Name, $"{Tensor(extra)} of {extra} is not in the global model{PrefixHint(participant, extra, _options.OnExtra)}.");
                 else
-                {
-                    moreWidened++;
-                }
+                    ignored.Add($"{Tensor(extra)} of {extra} is not in the global model. It was ignored");
             }
         }
 
-        // names are unique: where all were met, none is extra
-        IEnumerable<(string Name, string What)> extras = participant.UnknownTypes.Select(tensor => (tensor.Key, Sentence.Clean(tensor.Value)));
-        if (participant.Tensors.Count > known)
-            extras = extras.Concat(participant.Tensors.Select(tensor => (tensor.Name, tensor.ToString())));
-        foreach ((string name, string what) in extras.Where(extra => round.Global.Find(extra.Name) is null))
+        foreach ((string name, string type) in participant.UnknownTypes.Where(tensor => !_globalByName.Value.ContainsKey(tensor.Key)))
         {
+            string sentence = $"{participant.Who}: tensor {Sentence.Quote(name)} of the type {Sentence.Clean(type)} is not in the global model";
             if (_options.OnExtra != FaultPolicy.DropTensor)
-                Fault(_options.OnExtra, RoundFault.Extra, participant, name, $"{Tensor(name)} of {what} is not in the global model.");
-            else if (ignored is null)
-                ignored = $"{Tensor(name)} of {what} is not in the global model. It was ignored";
+                Fault(_options.OnExtra, RoundFault.Extra, participant, name, $"{sentence}.");
             else
-                moreIgnored++;
+                ignored.Add($"{sentence}. It was ignored");
         }
 
         // a line for each client, however many its tensors are
         if (participant.Exclusion is not null)
             return;
-        if (widened is not null)
-            Notes.Add(widened + (moreWidened > 0 ? $" So {Sentence.Form(moreWidened, "is", "are")} {moreWidened} more of its tensors." : ""));
-        if (ignored is not null)
-            Notes.Add(ignored + (moreIgnored > 0 ? $", and so {Sentence.Form(moreIgnored, "was", "were")} {moreIgnored} more." : "."));
+        if (widened.First is not null)
+            Notes.Add(widened.First + (widened.More > 0 ? $" So {Sentence.Form(widened.More, "is", "are")} {widened.More} more of its tensors." : ""));
+        if (ignored.First is not null)
+            Notes.Add(ignored.First + (ignored.More > 0 ? $", and so {Sentence.Form(ignored.More, "was", "were")} {ignored.More} more." : "."));
 
-        string Tensor(string name) => $"{participant.Who}: tensor {Sentence.Quote(name)}";
+        string Tensor(TensorInfo tensor) => $"{participant.Who}: tensor {Sentence.Quote(tensor.Name)}";
+    }
+
+    private void FaultUnknownType(Participant participant, TensorInfo expected, string type) => Fault(
+        _options.OnDType, RoundFault.DType, participant, expected.Name,
+        $"{participant.Who}: tensor {Sentence.Quote(expected.Name)} has the type {Sentence.Clean(type)}, which the library does not have; {expected} was expected.");
+
+    private void CheckType(Participant participant, TensorInfo expected, TensorInfo found, ref Repeated widened)
+    {
+        string tensor = $"{participant.Who}: tensor {Sentence.Quote(expected.Name)}";
+        if (found.DType.IsComputed && expected.DType.IsComputed && !participant.IsPacked(found))
+        {
+            widened.Add($"{tensor} is {found.DType.SafetensorsName} where the global model has {expected.DType.SafetensorsName}; both are widened exactly.");
+            return;
+        }
+
+        string type = expected.DType.IsComputed && !participant.IsPacked(found) ? "a float type (F64, F32, F16 or BF16)" : expected.DType.SafetensorsName;
+        Fault(_options.OnDType, RoundFault.DType, participant, expected.Name, $"{tensor} has the type {found.DType.SafetensorsName}; {type} was expected.");
+    }
+
+    /// <summary>What helps where names differ by a wrapper's prefix alone; nothing where they do not.</summary>
+    private string PrefixHint(Participant participant, TensorInfo tensor, FaultPolicy policy)
+    {
+        // looking for the other name takes a pass over all names: only where the client's check ends with this sentence
+        if (policy == FaultPolicy.DropTensor)
+            return "";
+        var known = new TensorNames(TensorNames.Known);
+        bool differs = _names.AreExact && participant.Tensors.Concat(round.Global.Tensors)
+            .Any(other => other.Name != tensor.Name && known.Strip(other.Name) == known.Strip(tensor.Name));
+        return differs ? $"; names that differ by a wrapper's prefix are matched with strip-prefix={string.Join(',', TensorNames.Known)}" : "";
+    }
+
+    /// <summary>The first of many like sentences, and how many more there are.</summary>
+    private struct Repeated
+    {
+        public string? First { get; private set; }
+
+        public int More { get; private set; }
+
+        public void Add(string sentence)
+        {
+            if (First is null)
+                First = sentence;
+            else
+                More++;
+        }
     }
 
     private static RoundRejectedException Refused(string sentence, Participant? participant = null) => new(RoundFault.Round, sentence, participant?.Id);

@@ -30,32 +30,50 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             using var workers = new Workers(_options.Threads, cancellationToken);
             while (true)
             {
-                RoundState state = Begin(check, workers);
-                using ReadAhead? ahead = state.ReadAhead;
-                _output.Begin(_outputs, Metadata());
                 try
                 {
-                    RoundReport report = Compute(check, state);
-                    (_output as BalancedSink)?.Balance(workers, _backend);
-                    _output.Commit();
-                    return new AggregationResult(report);
+                    if (TryAggregate(check, workers) is { } result)
+                        return result;
                 }
-                catch (NonFiniteOutputException e)
+                catch (RoundRejectedException e) when (check.TryDrop(e))
                 {
-                    _output.Abort();
-                    Explain(e, check, state);
-                    check.CheckQuorum();
+                    // the round starts over without the client
                 }
-                catch
-                {
-                    _output.Abort();
-                    throw;
-                }
+
+                check.ReleaseDropped();
+                check.CheckQuorum();
             }
         }
         finally
         {
             check.Participants.ForEach(participant => participant.Dispose());
+        }
+    }
+
+    /// <summary>Makes and publishes the model; null where the round must start over without what a policy dropped.</summary>
+    private AggregationResult? TryAggregate(RoundCheck check, Workers workers)
+    {
+        RoundState state = Begin(check, workers);
+        using ReadAhead? ahead = state.ReadAhead;
+        _output.Begin(_outputs, Metadata());
+        try
+        {
+            RoundReport report = Compute(check, state);
+            (_output as BalancedSink)?.Balance(workers, _backend);
+            check.RequireUnchanged();
+            _output.Commit();
+            return new AggregationResult(report);
+        }
+        catch (NonFiniteOutputException e)
+        {
+            _output.Abort();
+            Explain(e, check, state);
+            return null;
+        }
+        catch
+        {
+            _output.Abort();
+            throw;
         }
     }
 
@@ -91,7 +109,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             Clients = DescribeAll(check, state),
             Tensors = tensors,
             LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, ruled, check.Notes) : [],
-            Notes = check.Notes,
+            Notes = [.. check.Notes.Select(Sentence.Fit)],
         };
 
         bool IsRuled(TensorInfo tensor) => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name);

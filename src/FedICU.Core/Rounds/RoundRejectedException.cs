@@ -44,9 +44,12 @@ public sealed class RoundRejectedException : FedIcuException
     public RoundRejectedException(RoundFault fault, string message, string? clientId = null, string? tensor = null) : base(message) =>
         (Fault, ClientId, Tensor) = (fault, clientId, tensor);
 
-    /// <summary>A client's file that broke while a tensor was read.</summary>
-    internal RoundRejectedException(string clientId, string tensor, InvalidModelException broken)
-        : base($"Client {Sentence.Quote(clientId)}: {broken.Message}", broken) => (Fault, ClientId, Tensor) = (RoundFault.Unreadable, clientId, tensor);
+    /// <summary>A client's update that could not be read, or was changed, while the round read it.</summary>
+    internal RoundRejectedException(string clientId, string? tensor, InvalidModelException broken)
+        : base($"Client {Sentence.Quote(clientId)}: {broken.Message}", broken) => (Fault, ClientId, Tensor) = (FaultOf(broken), clientId, tensor);
+
+    /// <summary>Which policy decides about an update that cannot be read.</summary>
+    internal static RoundFault FaultOf(InvalidModelException broken) => broken is ChangedModelException ? RoundFault.Changed : RoundFault.Unreadable;
 
     /// <summary>What was wrong.</summary>
     public RoundFault Fault { get; }

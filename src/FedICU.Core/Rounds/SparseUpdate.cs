@@ -70,8 +70,10 @@ internal static class SparseUpdate
         TensorInfo mask = source.Find(name + MaskSuffix) ?? throw Malformed(source, name, $"has no {Sentence.Quote(name + MaskSuffix)}");
         if (!source.Metadata.TryGetValue(MetadataKeys.ShapePrefix + name, out string? text))
             throw Malformed(source, name, $"has no shape in the metadata ({Sentence.Quote(MetadataKeys.ShapePrefix + name)})");
-        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name, $"has the shape {Sentence.Quote(text)} in the metadata; a form such as [2, 3] was expected");
-        long maskBytes = (shape.ElementCount + 7) / 8;
+        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name, $"has the shape {Sentence.Quote(text)} in the metadata; a form such as [2, 3] with at most {TensorShape.MaxRank} dimensions was expected");
+        if (TensorInfo.ByteLengthOf(values.DType, shape.ElementCount) is null)
+            throw Malformed(source, name, $"has the shape {Sentence.Quote(text)} of more bytes than 64 bits can count");
+        long maskBytes = shape.ElementCount / 8 + (shape.ElementCount % 8 == 0 ? 0 : 1);
         if (mask.DType != DType.U8 || mask.Shape != new TensorShape(maskBytes))
             throw Malformed(source, name, $"of shape {shape} has a mask of {mask}; U8 [{maskBytes}] was expected");
         return new Packed(new TensorInfo(name, values.DType, shape), values, mask);
@@ -84,9 +86,12 @@ internal static class SparseUpdate
         string inner = text[1..^1].Trim();
         if (inner.Length == 0)
             return new TensorShape();
+        int rank = inner.AsSpan().Count(',') + 1;
+        if (rank > TensorShape.MaxRank)
+            return null;
+        long[] dimensions = new long[rank];
         string[] parts = inner.Split(',');
-        long[] dimensions = new long[parts.Length];
-        for (int i = 0; i < parts.Length; i++)
+        for (int i = 0; i < rank; i++)
         {
             if (!long.TryParse(parts[i], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out dimensions[i]))
                 return null;

@@ -3,15 +3,15 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, takes a block at once, and its length and
-/// time must still be those of the file that was checked. Thread-safe.
+/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, which takes a whole block,
+/// and must still be the file that was checked. Thread-safe.
 /// </summary>
 internal sealed class DataFile : IDisposable
 {
     private readonly string _path;
     private readonly SafeFileHandle _handle;
     private readonly Lock _gate = new();
-    private readonly DateTime _written;
+    private readonly FileStamp _stamp;
     private RoundFiles? _keeper;
     private RoundFiles? _reopens;
     private NativeBuffer? _block;
@@ -23,7 +23,7 @@ internal sealed class DataFile : IDisposable
         (_path, _handle) = (path, ModelFile.OpenRead(path));
         try
         {
-            (Length, _written) = (ModelFile.LengthOf(_handle, path), ModelFile.WrittenAt(_handle, path));
+            _stamp = FileStamp.Of(_handle, path);
         }
         catch
         {
@@ -33,7 +33,7 @@ internal sealed class DataFile : IDisposable
     }
 
     /// <summary>The bytes it had when it was opened.</summary>
-    public long Length { get; }
+    public long Length => _stamp.Length;
 
     public bool IsDisposed => _disposed != 0;
 
@@ -89,6 +89,16 @@ internal sealed class DataFile : IDisposable
         return ModelFile.LengthOf(again, _path);
     }
 
+    /// <summary>Refuses a file that was changed since it was opened: what was read of it may be a mixture.</summary>
+    /// <exception cref="ChangedModelException">It was changed, replaced or removed.</exception>
+    public void RequireUnchanged()
+    {
+        if (_reopens is not null)
+            Reopen().Dispose();
+        else if (!_handle.IsClosed && _stamp.DescribeChange(FileStamp.Of(_handle, _path), _path) is { } change)
+            throw new ChangedModelException(change);
+    }
+
     /// <summary>Lets the system forget bytes that will not be read again.</summary>
     public void Forget(long offset, long length)
     {
@@ -127,12 +137,19 @@ internal sealed class DataFile : IDisposable
 
     private SafeFileHandle Reopen()
     {
-        SafeFileHandle again = ModelFile.OpenRead(_path);
+        SafeFileHandle again;
         try
         {
-            (long length, DateTime written) = (ModelFile.LengthOf(again, _path), ModelFile.WrittenAt(again, _path));
-            return (length, written) == (Length, _written) ? again : throw new InvalidModelException(
-                $"'{_path}' was changed or replaced while the round read it: it had {Length} bytes, written at {_written:O}, and now has {length}, written at {written:O}.");
+            again = ModelFile.OpenRead(_path);
+        }
+        catch (InvalidModelException e)
+        {
+            throw new ChangedModelException($"'{_path}' was removed or replaced while it was read: {e.Message}");
+        }
+
+        try
+        {
+            return _stamp.DescribeChange(FileStamp.Of(again, _path), _path) is { } change ? throw new ChangedModelException(change) : again;
         }
         catch
         {

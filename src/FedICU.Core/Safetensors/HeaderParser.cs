@@ -16,7 +16,7 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
     private readonly ReadOnlySpan<byte> _header = header;
     private readonly List<Entry> _entries = [];
     private readonly Dictionary<string, int> _index = new(StringComparer.Ordinal);
-    private readonly long[] _dimensions = new long[SafetensorsHeader.MaxRank];
+    private readonly long[] _dimensions = new long[TensorShape.MaxRank];
     private Utf8JsonReader _reader = new(header);
     private IReadOnlyDictionary<string, string>? _metadata;
     private string? _tensor; // the one whose entry is being read, for messages

@@ -91,7 +91,7 @@ internal static class HeaderWriter
             tensor.Name == "__metadata__" ? "the name is reserved" :
             !Sentence.IsUnicode(tensor.Name) ? "half of a surrogate pair is no valid name" :
             !names.Add(tensor.Name) ? "the name is there already" :
-            tensor.Shape.Rank > SafetensorsHeader.MaxRank ? $"it has more than {SafetensorsHeader.MaxRank} dimensions" :
+            tensor.Shape.Rank > TensorShape.MaxRank ? $"it has more than {TensorShape.MaxRank} dimensions" :
             (Int128)tensor.ElementCount * tensor.DType.BitSize % 8 != 0 ? $"{tensor} takes no whole bytes" :
             null;
         if (reason is not null)

@@ -52,6 +52,7 @@ public static class ModelDigest
             ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
         }
 
+        model.RequireUnchanged();
         return Of(model, dataHashes);
     }
 

@@ -72,11 +72,13 @@ internal static class ModelFile
     public static byte[] ReadAll(string path, int limit)
     {
         using SafeFileHandle handle = OpenRead(path);
-        long length = LengthOf(handle, path);
-        if (length > limit)
-            throw new InvalidModelException($"'{path}' has {length} bytes, above the limit of {limit}.");
-        byte[] bytes = GC.AllocateUninitializedArray<byte>((int)length);
+        FileStamp stamp = FileStamp.Of(handle, path);
+        if (stamp.Length > limit)
+            throw new InvalidModelException($"'{path}' has {stamp.Length} bytes, above the limit of {limit}.");
+        byte[] bytes = GC.AllocateUninitializedArray<byte>((int)stamp.Length);
         int read = ReadAt(handle, bytes, 0, path);
+        if (stamp.DescribeChange(FileStamp.Of(handle, path), path) is { } change)
+            throw new ChangedModelException(change);
         return read == bytes.Length ? bytes : bytes[..read];
     }
 

@@ -48,6 +48,8 @@ public sealed class PeftAdapter : TensorSource
     /// <inheritdoc/>
     public override bool TryPin(TensorInfo tensor, out MemoryHandle memory) => _file.TryPin(tensor, out memory);
 
+    internal override void RequireUnchanged() => _file.RequireUnchanged();
+
     internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(tensor, offset, length);
 
     internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => _file.TryReadAhead(tensor, offset, unused);

@@ -118,6 +118,8 @@ public sealed class SafetensorsFile : TensorSource
         base.Dispose(disposing);
     }
 
+    internal override void RequireUnchanged() => _file.RequireUnchanged();
+
     internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(_dataStart + _header.Locate(tensor).Start + offset, length);
 
     internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => _file.TryReadAhead(_dataStart + _header.Locate(tensor).Start + offset, unused);

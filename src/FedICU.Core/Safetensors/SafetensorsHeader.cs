@@ -11,9 +11,6 @@ internal sealed class SafetensorsHeader
     /// <summary>The longest header accepted, in bytes; the reference implementation's limit.</summary>
     public const int MaxLength = 100_000_000;
 
-    /// <summary>The most dimensions accepted. The format sets no limit; no tensor library has more, and messages print shapes.</summary>
-    public const int MaxRank = 64;
-
     private readonly Dictionary<string, int> _index;
     private readonly long[] _starts;
 

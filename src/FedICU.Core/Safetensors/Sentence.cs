@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -7,34 +8,72 @@ namespace FedICU.Safetensors;
 /// <summary>Pieces of sentences: names made fit to be shown, counts, kinds of JSON values.</summary>
 internal static class Sentence
 {
-    // names come from files: a hostile one of 100 MB, or one with terminal escapes, must not pass into a message whole
+    /// <summary>The longest message of an exception or a report, in characters.</summary>
+    public const int LongestMessage = 1000;
+
+    // names come from files: one of 100 MB, or one with terminal escapes, must not pass into a message as it is
     private const int LongestName = 200;
+    private const string Gap = "...";
 
     /// <summary>The text in single quotes, cleaned.</summary>
     public static string Quote(string text) => $"'{Clean(text)}'";
 
-    /// <summary>The text with control characters and broken surrogates escaped, cut where it is very long.</summary>
+    /// <summary>A whole message, cleaned and cut to <see cref="LongestMessage"/>.</summary>
+    public static string Fit(string message) => Clean(message, LongestMessage);
+
+    /// <summary>
+    /// Escapes characters that would change how a message is shown, and cuts the middle out of what is too long: control characters, line and paragraph
+    /// separators, invisible format characters (bidirectional marks among them), and halves of surrogate pairs.
+    /// </summary>
+    /// <param name="text">The text.</param>
+    /// <param name="longest">The most characters of the result.</param>
     public static string Clean(string text, int longest = LongestName)
     {
-        bool cut = text.Length > longest;
-        ReadOnlySpan<char> kept = cut ? text.AsSpan(0, longest) : text;
-        bool plain = !kept.ContainsAnyInRange('\0', '\u001f') && !kept.ContainsAnyInRange('\u007f', '\u009f') &&
-            !kept.ContainsAnyInRange('\ud800', '\udfff');
-        if (plain && !cut)
+        if (text.Length <= longest && !text.AsSpan().ContainsAnyExcept(Plain))
             return text;
-
-        var clean = new StringBuilder();
-        while (!kept.IsEmpty)
+        // an escape is longer than what it stands for, so this much from either end is enough
+        int half = (longest - Gap.Length) / 2;
+        if (text.Length <= longest)
         {
-            if (Rune.DecodeFromUtf16(kept, out Rune rune, out int used) == System.Buffers.OperationStatus.Done && !Rune.IsControl(rune))
-                clean.Append(kept[..used]);
-            else
-                clean.Append(CultureInfo.InvariantCulture, $"\\u{(int)kept[0]:x4}");
-            kept = kept[used..];
+            string whole = Escape(text);
+            if (whole.Length <= longest)
+                return whole;
         }
 
-        return clean.Append(cut ? "..." : "").ToString();
+        string head = Escape(text.AsSpan(0, Math.Min(text.Length, half))), tail = Escape(text.AsSpan(Math.Max(text.Length - half, 0)));
+        return KeepStart(head, half) + Gap + KeepEnd(tail, half);
     }
+
+    private static readonly SearchValues<char> Plain = SearchValues.Create(
+        [.. Enumerable.Range(char.MinValue, char.MaxValue + 1).Select(value => (char)value).Where(c => !char.IsSurrogate(c) && !IsEscaped(char.GetUnicodeCategory(c)))]);
+
+    private static bool IsEscaped(UnicodeCategory category) => category is
+        UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate;
+
+    private static string Escape(ReadOnlySpan<char> text)
+    {
+        var clean = new StringBuilder();
+        while (!text.IsEmpty)
+        {
+            bool whole = Rune.DecodeFromUtf16(text, out Rune rune, out int used) == OperationStatus.Done;
+            if (whole && !IsEscaped(Rune.GetUnicodeCategory(rune)))
+                clean.Append(text[..used]);
+            else if (whole && used == 2)
+                clean.Append(CultureInfo.InvariantCulture, $"\\U{rune.Value:x8}");
+            else
+                clean.Append(CultureInfo.InvariantCulture, $"\\u{(int)text[0]:x4}");
+            text = text[used..];
+        }
+
+        return clean.ToString();
+    }
+
+    // a pair of surrogates is kept whole or not at all
+    private static string KeepStart(string text, int length) =>
+        text.Length <= length ? text : text[..(char.IsHighSurrogate(text[length - 1]) ? length - 1 : length)];
+
+    private static string KeepEnd(string text, int length) =>
+        text.Length <= length ? text : text[(text.Length - length + (char.IsLowSurrogate(text[^length]) ? 1 : 0))..];
 
     /// <summary>What a JSON value is, in words: <c>a number</c>.</summary>
     public static string Kind(JsonTokenType token) => Kind(token switch

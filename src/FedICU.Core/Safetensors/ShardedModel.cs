@@ -80,6 +80,12 @@ public sealed class ShardedModel : TensorSource
         base.Dispose(disposing);
     }
 
+    internal override void RequireUnchanged()
+    {
+        foreach (SafetensorsFile shard in _shards.Values)
+            shard.RequireUnchanged();
+    }
+
     internal override void Forget(TensorInfo tensor, long offset, long length) => ShardOf(tensor).Forget(tensor, offset, length);
 
     internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => ShardOf(tensor).TryReadAhead(tensor, offset, unused);

@@ -65,6 +65,15 @@ public static class AggregatorCatalog
         return (options.Validate, () => new FedIcuAggregator(options), balance);
     }
 
+    /// <summary>Prefixes joined by commas; <c>true</c> for those that PyTorch's wrappers add, <c>false</c> for none.</summary>
+    private static IReadOnlyList<string>? Prefixes(string? text) => text switch
+    {
+        null => null,
+        "true" => TensorNames.Known,
+        "false" => [],
+        _ => text.Split(','),
+    };
+
     private static RoundOptions Round(Settings settings, RoundOptions options)
     {
         FaultPolicy Policy(string name, FaultPolicy otherwise) => settings.Choice(
@@ -86,7 +95,7 @@ public static class AggregatorCatalog
                 ("reject", QuantizedPolicy.Reject), ("drop-client", QuantizedPolicy.DropClient), ("keep", QuantizedPolicy.Keep)),
             OnChanged = Policy("on-changed", options.OnChanged),
             OnStale = settings.Choice("on-stale", options.OnStale, ("note", StalePolicy.Note), ("reject", StalePolicy.Reject), ("drop-client", StalePolicy.DropClient)),
-            StripPrefixes = settings.Take("strip-prefix") is { } prefixes ? prefixes.Split(',') : options.StripPrefixes,
+            StripPrefixes = Prefixes(settings.Take("strip-prefix")) ?? options.StripPrefixes,
             Integers = settings.Choice("integers", options.Integers, ("mean", IntegerRule.Mean), ("keep", IntegerRule.Keep)),
             BalanceLora = settings.Flag("balance", options.BalanceLora),
         };

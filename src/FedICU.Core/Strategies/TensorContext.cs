@@ -180,7 +180,7 @@ public unsafe class TensorContext
             return;
         }
 
-        _round.Global.CopyTo(_round.Output, Info, _round.Workers.CancellationToken);
+        _round.Global.CopyTo(_round.Output, Info, Info, _round.Workers.CancellationToken);
     }
 
     /// <summary>output = the weighted mean of integers, exact in 128 bits, halves to even.</summary>

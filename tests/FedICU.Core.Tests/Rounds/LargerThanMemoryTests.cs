@@ -56,7 +56,7 @@ internal sealed class LargerThanMemoryTests
 
     private static Participant Open(TensorSource source, TensorSource global)
     {
-        var participant = new Participant(ClientUpdate.FromTensors(source.Location, source, examples: 1));
+        var participant = new Participant(ClientUpdate.FromTensors(source.Location, source, examples: 1), new TensorNames([]));
         participant.Open(global, new FedICU.Safetensors.RoundFiles(), CancellationToken.None);
         return participant;
     }

@@ -85,6 +85,9 @@ public sealed class FedIcuClient
             try
             {
                 ForEach(tensors, workers, "write", (tensor, on) => tensor.Write(output, on));
+                global.RequireUnchanged();
+                local.RequireUnchanged();
+                momentum?.RequireUnchanged();
                 output.Commit();
             }
             catch
@@ -203,11 +206,14 @@ public sealed class FedIcuClient
         bool bare = momentum is { Metadata.Count: 0 } && run.Options.Momentum == MomentumRule.Ema;
         if (momentum is not null && !bare)
             CheckState(momentum, run.Options.Momentum);
+        var used = new HashSet<TensorInfo?>();
         foreach (TensorInfo expected in global.Tensors)
         {
-            if (local.Find(expected.Name) is not { } found)
+            TensorInfo? found = local.FindTied(expected.Name);
+            used.Add(found);
+            if (found is null)
                 throw new InvalidModelException($"'{local.Location}': tensor '{expected.Name}' is missing; {expected} was expected.");
-            if (found != expected)
+            if ((found.DType, found.Shape) != (expected.DType, expected.Shape))
                 throw new InvalidModelException($"'{local.Location}': tensor '{expected.Name}' is {found}; {expected} was expected, as in '{global.Location}'.");
             if (momentum is null || !expected.DType.IsComputed)
                 continue;
@@ -217,7 +223,7 @@ public sealed class FedIcuClient
                 throw new InvalidModelException($"'{momentum.Location}': the momentum of tensor '{expected.Name}' is {kept}; {MaskRun.MomentumInfo(expected)} was expected.");
         }
 
-        foreach (TensorInfo extra in local.Tensors.Where(tensor => global.Find(tensor.Name) is null))
+        foreach (TensorInfo extra in local.Tensors.Where(tensor => !used.Contains(tensor)))
             throw new InvalidModelException($"'{local.Location}': tensor '{extra.Name}' of {extra} is not in the global model '{global.Location}'.");
     }
 }

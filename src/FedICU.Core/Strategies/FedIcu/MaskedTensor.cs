@@ -93,7 +93,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
     {
         if (!info.DType.IsComputed)
         {
-            run.Local.CopyTo(output, info, workers.CancellationToken);
+            run.Local.CopyTo(output, run.Local.FindTied(info.Name)!, info, workers.CancellationToken);
             return;
         }
 
@@ -142,7 +142,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         try
         {
             _global = new DensePanelReader(run.Global, info, onDevice: onDevice);
-            _local = new DensePanelReader(run.Local, info, onDevice: onDevice);
+            _local = new DensePanelReader(run.Local, run.Local.FindTied(info.Name)!, onDevice: onDevice);
             _momentum = _rule == MomentumRule.None ? null : new DensePanelReader(run.Momentum!, run.Momentum!.Find(info.Name)!, onDevice: onDevice);
             step();
         }

@@ -1,0 +1,123 @@
+namespace FedICU;
+
+/// <summary>A quantized tensor: codes that mean nothing without their companions (scales, zero points, code books).</summary>
+/// <param name="Scheme">What wrote it, for sentences.</param>
+/// <param name="Code">The tensor of codes.</param>
+/// <param name="Companion">One of its companions, for sentences.</param>
+/// <param name="Names">The names of the code tensor and of all its companions.</param>
+internal sealed record QuantizedTensor(string Scheme, TensorInfo Code, string Companion, IReadOnlyList<string> Names)
+{
+    /// <summary>What is wrong with averaging it.</summary>
+    public string Describe() =>
+        $"{Safetensors.Sentence.Quote(Code.Name)} of {Code} is quantized ({Scheme}, with {Safetensors.Sentence.Quote(Companion)}); codes and scales are not numbers to be averaged";
+}
+
+/// <summary>
+/// Recognises quantized tensors by a code tensor (integers, 8- or 4-bit floats) and a companion that share a stem (docs/algorithms.md, Quantized tensors).
+/// Float tensors alone are ordinary tensors, whatever their names: a model may have <c>scales</c> of its own.
+/// </summary>
+internal static class QuantizedTensors
+{
+    private const string BitsAndBytesState = ".quant_state.bitsandbytes__";
+
+    private static readonly Layout[] Layouts =
+    [
+        new("bitsandbytes 8-bit", "weight", IsByte) { Decisive = ["SCB", "weight.SCB"], Others = ["weight_format"] },
+        new("GPTQ or AWQ", "qweight", IsInteger) { Decisive = ["scales", "qzeros"], Others = ["g_idx", "perm"] },
+        new("compressed-tensors", "_packed", IsInteger) { Decisive = ["_scale"], Others = ["_zero_point", "_shape", "_g_idx", "_global_scale"] },
+        new("MXFP4", "_blocks", dtype => dtype == DType.U8) { Decisive = ["_scales"] },
+        new("HQQ", "W_q", IsInteger) { Decisive = ["scale", "zero"], Others = ["meta", "group_size", "nbits", "shape", "packing", "axis"] },
+        new("AQLM", "codes", IsInteger) { Decisive = ["codebooks"], Others = ["scales"] },
+        new("quanto", "._data", dtype => IsInteger(dtype) || IsSmallFloat(dtype)) { Decisive = ["._scale"], Others = ["._shift", "._zeropoint"] },
+        new("8-bit integers with scales", "", IsByte) { Decisive = ["_scale", "_scale_inv", "_scales"], Others = ["_zero_point", "_scale_2"] },
+        new("8-bit or smaller floats with scales", "", IsSmallFloat)
+        {
+            Decisive = ["_scale", "_scale_inv", "_scales"],
+            DecisiveOfModule = ["input_scale", "scale_weight", "scale_input"],
+            Others = ["_scale_2", "_global_scale"],
+        },
+    ];
+
+    // companions that go with the codes of a module, whatever wrote them; they are no evidence
+    private static readonly string[] OfModule = ["input_scale", "input_zero_point", "input_global_scale"];
+
+    /// <summary>How a scheme names its tensors.</summary>
+    /// <param name="Scheme">What sentences call it.</param>
+    /// <param name="Code">What the name of the code tensor ends in; the part before is the stem.</param>
+    /// <param name="IsCode">The types of codes.</param>
+    private sealed record Layout(string Scheme, string Code, Func<DType, bool> IsCode)
+    {
+        /// <summary>Names after the stem: any of them makes the codes quantized.</summary>
+        public string[] Decisive { get; init; } = [];
+
+        /// <summary>The same for names after the module's.</summary>
+        public string[] DecisiveOfModule { get; init; } = [];
+
+        /// <summary>Other companions, after the stem.</summary>
+        public string[] Others { get; init; } = [];
+    }
+
+    /// <summary>All quantized tensors among those given.</summary>
+    /// <param name="tensors">A model's tensors.</param>
+    /// <param name="find">Finds one of them by its name.</param>
+    public static List<QuantizedTensor> Find(IEnumerable<TensorInfo> tensors, Func<string, TensorInfo?> find)
+    {
+        var found = new List<QuantizedTensor>();
+        foreach (TensorInfo tensor in tensors)
+        {
+            if (!tensor.DType.IsComputed && (FindBitsAndBytes(tensor, find) ?? FindLayout(tensor, find)) is { } quantized)
+                found.Add(quantized);
+        }
+
+        return found;
+    }
+
+    /// <summary>
+    /// The 4-bit layout of bitsandbytes: codes in U8 beside <c>.absmax</c>, or in a type of any kind (<c>bnb_4bit_quant_storage</c>) beside the description
+    /// <c>.quant_state.bitsandbytes__nf4</c>.
+    /// </summary>
+    private static QuantizedTensor? FindBitsAndBytes(TensorInfo tensor, Func<string, TensorInfo?> find)
+    {
+        const string Scheme = "bitsandbytes 4-bit";
+        int at = tensor.Name.LastIndexOf(BitsAndBytesState, StringComparison.Ordinal);
+        if (at > 0 && find(tensor.Name[..at]) is { } stored)
+            return Make(stored, tensor.Name);
+        string scales = tensor.Name + ".absmax";
+        // where there is a description, that one was taken
+        bool described = find(tensor.Name + BitsAndBytesState + "nf4") is not null || find(tensor.Name + BitsAndBytesState + "fp4") is not null;
+        return tensor.DType == DType.U8 && !described && find(scales) is not null ? Make(tensor, scales) : null;
+
+        QuantizedTensor Make(TensorInfo code, string companion)
+        {
+            string[] parts = [".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", BitsAndBytesState + "nf4", BitsAndBytesState + "fp4"];
+            return new QuantizedTensor(Scheme, code, companion, [code.Name, .. parts.Select(part => code.Name + part).Append(companion).Distinct().Where(name => find(name) is not null)]);
+        }
+    }
+
+    private static QuantizedTensor? FindLayout(TensorInfo tensor, Func<string, TensorInfo?> find)
+    {
+        foreach (Layout layout in Layouts)
+        {
+            if (!layout.IsCode(tensor.DType) || !EndsWithPart(tensor.Name, layout.Code))
+                continue;
+            string stem = tensor.Name[..^layout.Code.Length], module = tensor.Name[..(tensor.Name.LastIndexOf('.') + 1)];
+            string[] decisive = [.. layout.Decisive.Select(part => stem + part), .. layout.DecisiveOfModule.Select(part => module + part)];
+            if (Array.Find(decisive, name => find(name) is not null) is not { } companion)
+                continue;
+            IEnumerable<string> names = [.. decisive, .. layout.Others.Select(part => stem + part), .. OfModule.Select(part => module + part)];
+            return new QuantizedTensor(layout.Scheme, tensor, companion, [tensor.Name, .. names.Where(name => find(name) is not null).Distinct()]);
+        }
+
+        return null;
+    }
+
+    // 'qweight' is a name's last part, '_packed' and '._data' the end of one
+    private static bool EndsWithPart(string name, string part) =>
+        name.EndsWith(part, StringComparison.Ordinal) && (part.Length == 0 || part[0] is '_' or '.' || name.Length == part.Length || name[^(part.Length + 1)] == '.');
+
+    private static bool IsByte(DType dtype) => dtype is DType.I8 or DType.U8;
+
+    private static bool IsInteger(DType dtype) => dtype.IsInteger;
+
+    private static bool IsSmallFloat(DType dtype) => dtype is >= DType.F8E5M2 and <= DType.F4;
+}
