@@ -15,7 +15,7 @@ import fedicu
 from fedicu.flower import FedICU, LegacyFedICU
 from fedicu.nvflare import FedICUModelAggregator
 
-POLICIES = ("on_nonfinite", "on_missing", "on_extra", "on_shape", "on_dtype", "on_base", "on_unreadable", "on_weight")
+POLICIES = ("on_nonfinite", "on_missing", "on_extra", "on_shape", "on_dtype", "on_base", "on_unreadable", "on_weight", "on_quantized")
 DROP = {policy: "drop-client" for policy in POLICIES}
 FAULTY = 2
 
@@ -216,6 +216,8 @@ def faults():
     yield "missing", "on_missing", MEMORY + FLOWER, 3, {"w": model["w"]}
     yield "extra", "on_extra", MEMORY + FLOWER, 3, replaced(z=model["b"])
     yield "an extra of an unknown type", "on_extra", MEMORY, 3, replaced(z=np.array(["a"]))
+    codes = {"q.weight": np.zeros(15, np.uint8), "q.weight.absmax": np.ones(1, np.float32)}
+    yield "quantized", "on_quantized", MEMORY + (Messages,), 3, replaced(**codes)
     for what, name in {"a number": 1, "a zero": "w\0", "no Unicode": "\ud800"}.items():
         yield f"name {what}", "on_unreadable", MEMORY, 3, replaced(**{}) | {name: model["w"]}
     for what, wrong in {"a list": [1], "nothing": None, "a number": 5, "no file": "nowhere.safetensors", "a zero in a path": "w\0", "no Unicode": "\udc80"}.items():
