@@ -282,7 +282,7 @@ class FaultTests(unittest.TestCase):
                             entry.run(self.replies(weight, model))
                         self.assertRegex(str(raised.exception), "^Client 'c2'")
                         if model is not TRAINED[FAULTY] and isinstance(model, dict) and policy not in ("on_extra", "on_missing") and "name" not in what:
-                            self.assertRegex(str(raised.exception), "tensor '(w|0)'")
+                            self.assertRegex(str(raised.exception), "tensor '(w|0|q.weight)'")
                         self.assertLess(len(str(raised.exception)), 1000)
 
     def test_a_whole_round_has_everyones_metrics(self):
@@ -311,19 +311,27 @@ class FaultTests(unittest.TestCase):
         np.testing.assert_array_equal(made["b"], expected["b"])
 
     def test_what_nvflare_cannot_read_is_its_clients_fault(self):
-        class Broken:
+        class Broken(dict):
             def get_peer_prop(self, key, default):
                 return "c2"
 
-        entry = Shareables(quorum=1, **DROP)
         context = nvflare.Context(global_model={"weights": RECEIVED})
         good = nvflare.FLModel(nvflare.ParamsType.FULL, TRAINED[0], None, 1, {})
         good.get_peer_prop = lambda key, default: "c0"
-        for shareable in (Broken(), good):
-            entry.nvflare.accept(shareable, context)
-        made = entry.nvflare.aggregate_model()
-        np.testing.assert_array_equal(made.params["w"], TRAINED[0]["w"])
-        self.assertRegex(made.meta["fedicu_report"]["clients"][1]["reason"], "^Client 'c2': ")
+        for broken, reason in (
+            (Broken(), "its result cannot be read: "), (Broken(DXO=[1]), "its result cannot be read: "),
+            (Broken(DXO={"kind": "STATISTICS", "data": TRAINED[2]}), "its result is of the kind 'STATISTICS'; WEIGHTS or WEIGHT_DIFF was expected"),
+        ):
+            entry = Shareables(quorum=1, on_unreadable="drop-client")
+            for shareable in (broken, good):
+                self.assertTrue(entry.nvflare.accept(shareable, context))
+            made = entry.nvflare.aggregate_model()
+            np.testing.assert_array_equal(made.params["w"], TRAINED[0]["w"])
+            self.assertRegex(made.meta["fedicu_report"]["clients"][1]["reason"], f"^Client 'c2': {reason}")
+            entry = Shareables()
+            entry.nvflare.accept(broken, context)
+            with self.assertRaisesRegex(fedicu.RoundRejectedError, f"^Client 'c2': {reason}"):
+                entry.nvflare.aggregate_model()
 
     def test_the_form_that_most_send_stands_for_a_model_that_is_not_known(self):
         wrong = {"w": np.zeros((2, 2), np.float32), "b": TRAINED[0]["b"]}

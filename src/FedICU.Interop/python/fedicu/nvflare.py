@@ -30,11 +30,11 @@ from ._wire import check, included, masked, schema, unpack
 
 __all__ = ["FedICU", "FedICUFilter", "FedICUModelAggregator"]
 
-# NVFlare's names: AppConstants.GLOBAL_MODEL and CURRENT_ROUND, ModelLearnableKey.WEIGHTS, FLMetaKey.NUM_STEPS_CURRENT_ROUND, FilterContextKey.CHAIN_TYPE, FilterChainType
+# NVFlare's names: the key of a Shareable's DXO, AppConstants.GLOBAL_MODEL and CURRENT_ROUND, ModelLearnableKey.WEIGHTS, FLMetaKey.NUM_STEPS_CURRENT_ROUND, FilterContextKey.CHAIN_TYPE, FilterChainType
 _GLOBAL_MODEL, _ROUND, _WEIGHTS, _STEPS, _CLIENT = "global_model", "current_round", "weights", "NUM_STEPS_CURRENT_ROUND", "client_name"
 _CHAIN, _TASK_DATA = "__chain_type", "task_data"
 _RECEIVED, _REPORT, _IDENTITY = "fedicu.received", "fedicu_report", "__identity_name__"
-_AGGREGATED = "nr_aggregated"
+_AGGREGATED, _DXO = "nr_aggregated", "DXO"
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +42,12 @@ def _aggregatable(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics of which NVFlare takes means."""
     own = getattr(weighted_aggregation_helper, "filter_aggregatable_metrics", None)
     return own(metrics) if own else {name: value for name, value in metrics.items() if isinstance(value, numbers.Real)}
+
+
+def _kind(shareable: Any) -> Any:
+    """What kind of data the sender calls its result; None where it is no DXO, which NVFlare refuses itself."""
+    content = shareable.get(_DXO) if isinstance(shareable, Mapping) else None
+    return content.get("kind") if isinstance(content, Mapping) else None
 
 
 def _weight(model: FLModel) -> Any:
@@ -98,14 +104,21 @@ class FedICUModelAggregator(ModelAggregator):
         self._scattered = True
         self._sender = shareable.get_peer_prop(_IDENTITY, None)
         try:
+            kind = _kind(shareable)
+            if kind not in (None, DataKind.WEIGHTS, DataKind.WEIGHT_DIFF):
+                return self._accept_fault(f"its result is of the kind {shown(str(getattr(kind, 'value', kind)))}; WEIGHTS or WEIGHT_DIFF was expected.")
             return super().accept(shareable, fl_ctx)
         except Exception as error:  # what NVFlare itself cannot make a model of, whatever it is
-            reason = f"its result cannot be read: {type(error).__name__}: {told(error)}."
-            self._models.append(FLModel(meta={} if self._sender is None else {_CLIENT: self._sender}))
-            self._faults[len(self._models) - 1] = reason
-            return True
+            return self._accept_fault(f"its result cannot be read: {type(error).__name__}: {told(error)}.")
         finally:
+            self.fl_ctx = fl_ctx
             self._sender = None
+
+    def _accept_fault(self, reason: str) -> bool:
+        """Keeps a client whose result is no model, for the policies."""
+        self._faults[len(self._models)] = reason
+        self.accept_model(FLModel())
+        return True
 
     def accept_model(self, model: FLModel) -> None:
         # a result says what it likes of its sender; the shareable's peer is known
