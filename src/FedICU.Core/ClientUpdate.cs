@@ -45,7 +45,7 @@ public sealed class ClientUpdate
     /// <summary>Tensors whose types the library does not have, by name: they cannot be read, and fall under <c>on-dtype</c>.</summary>
     internal IReadOnlyDictionary<string, string> UnknownTypes { get; private init; } = FrozenDictionary<string, string>.Empty;
 
-    /// <summary>Why the weight that the client states is no number, null where it is one or none is stated; falls under <c>on-weight</c>.</summary>
+    /// <summary>Why the weight that the client states is no number (<c>on-weight</c>); null where it is one, or none is stated.</summary>
     internal string? WeightFault { get; private init; }
 
     /// <summary>An update in a safetensors file, a sharded model or an adapter folder. It is opened when the round is checked, and closed with the round.</summary>
@@ -79,7 +79,7 @@ public sealed class ClientUpdate
     internal static ClientUpdate FromSpool(string id, string path, JournalLine said, string? fault) => new(
         id, path, said.Weight, said.Kind, said.Base, files => fault is null ? TensorSource.Open(path, FileAccessMode.Read, files) : throw new InvalidModelException(fault), owned: true);
 
-    /// <summary>A client whose update a bridge could not make tensors of, or whose weight is no number: the round's policy for the fault decides.</summary>
+    /// <summary>A client whose update a bridge could not decode, or whose weight is no number: the round's policy decides.</summary>
     /// <param name="id">The client's name.</param>
     /// <param name="fault"><see cref="RoundFault.Unreadable"/> or <see cref="RoundFault.Weight"/>.</param>
     /// <param name="reason">What is wrong, in a sentence that begins after the client's name.</param>

@@ -98,7 +98,9 @@ internal sealed class Aggregator : IDisposable
     /// <param name="kind">What they mean; null: from the metadata.</param>
     /// <param name="borrowed">Whether they are the caller's memory.</param>
     public void Add(string client, double? weight, CallerTensors tensors, UpdateKind? kind, bool borrowed) =>
-        Take(() => ClientUpdate.FromTensors(client, tensors.Model, weight, kind, tensors.UnknownTypes), tensors, borrowed ? $"client '{client}'" : null);
+        Take(
+            () => ClientUpdate.FromTensors(client, tensors.Model, weight, kind, tensors.UnknownTypes), tensors,
+            borrowed ? $"client '{client}'" : null);
 
     public void Add(string client, double weight, string path) => Take(() => ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
 
@@ -108,7 +110,8 @@ internal sealed class Aggregator : IDisposable
         {
             ClientFault.Unreadable => RoundFault.Unreadable,
             ClientFault.Weight => RoundFault.Weight,
-            _ => throw new ArgumentException($"Client '{client}': the fault {(int)fault} is unknown; 1 (unreadable) or 2 (weight) was expected."),
+            _ => throw new ArgumentException(
+                $"Client '{client}': the fault {(int)fault} is unknown; 1 (unreadable) or 2 (weight) was expected."),
         };
         Take(() => ClientUpdate.FromFault(client, kind, Safetensors.Sentence.Clean(reason, LongestReason)), null, null);
     }

@@ -32,11 +32,15 @@ internal sealed unsafe class CallerTensors : IDisposable
     /// <param name="only">Names of those that are taken; null: all.</param>
     /// <exception cref="ArgumentException">A tensor contradicts itself.</exception>
     public CallerTensors(NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null, IReadOnlySet<string>? only = null)
-        : this(Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, metadata, FrozenDictionary<string, string>.Empty)
+        : this(
+            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, metadata,
+            FrozenDictionary<string, string>.Empty)
     {
     }
 
-    private CallerTensors(List<(TensorInfo Info, nint Data)> tensors, bool copy, IReadOnlyDictionary<string, string>? metadata, IReadOnlyDictionary<string, string> unknownTypes)
+    private CallerTensors(
+        List<(TensorInfo Info, nint Data)> tensors, bool copy, IReadOnlyDictionary<string, string>? metadata,
+        IReadOnlyDictionary<string, string> unknownTypes)
     {
         (Model, UnknownTypes) = (new MemoryModel(metadata), unknownTypes);
         try
@@ -56,9 +60,12 @@ internal sealed unsafe class CallerTensors : IDisposable
     /// <summary>Tensors of a client whose types the library does not have, by name.</summary>
     public IReadOnlyDictionary<string, string> UnknownTypes { get; }
 
-    /// <summary>Reads what the caller says of a client's tensors. Those of unknown types are kept by name for the round's policies; their data are not read.</summary>
+    /// <summary>
+    /// Reads what the caller says of a client's tensors. Those of unknown types are kept by name for the round's policies; their data are not read.
+    /// </summary>
     /// <exception cref="ArgumentException">A tensor contradicts itself; the message names the client.</exception>
-    public static CallerTensors OfClient(string client, NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null)
+    public static CallerTensors OfClient(
+        string client, NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null)
     {
         var unknown = new Dictionary<string, string>(StringComparer.Ordinal);
         return new CallerTensors(Read(tensors, count, $"Client '{client}'", unknown), copy, metadata, unknown);
@@ -69,19 +76,24 @@ internal sealed unsafe class CallerTensors : IDisposable
     /// <param name="count">How many.</param>
     /// <param name="whose">What sentences begin with, null where the tensors are no client's.</param>
     /// <param name="unknown">Takes the tensors of types that the library does not have; null: they are refused.</param>
-    public static List<(TensorInfo Info, nint Data)> Read(NativeTensor* tensors, long count, string? whose = null, Dictionary<string, string>? unknown = null)
+    public static List<(TensorInfo Info, nint Data)> Read(
+        NativeTensor* tensors, long count, string? whose = null, Dictionary<string, string>? unknown = null)
     {
-        string prefix = whose is null ? "" : $"{whose}: ";
+        string prefix = whose is null ? "" : $"{whose}: ", noun = whose is null ? "Tensor" : $"{whose}: tensor";
         if (count < 0 || count > int.MaxValue || count > 0 && tensors == null)
-            throw new ArgumentException($"{prefix}{count} tensors were given{(tensors == null ? " and no array of them" : "")}; an array of that length was expected.");
+        {
+            string none = tensors == null ? " and no array of them" : "";
+            throw new ArgumentException($"{prefix}{count} tensors were given{none}; an array of that length was expected.");
+        }
+
         var read = new List<(TensorInfo, nint)>();
         var names = new HashSet<string>(StringComparer.Ordinal);
         long total = 0;
         for (int i = 0; i < count; i++)
         {
             NativeTensor tensor = tensors[i];
-            string name = Marshal.PtrToStringUTF8((nint)tensor.Name) ?? throw new ArgumentException($"{prefix}{(whose is null ? "T" : "t")}ensor {i} has no name.");
-            string which = $"{prefix}{(whose is null ? "T" : "t")}ensor '{name}'";
+            string name = Marshal.PtrToStringUTF8((nint)tensor.Name) ?? throw new ArgumentException($"{noun} {i} has no name.");
+            string which = $"{noun} '{name}'";
             if (!names.Add(name))
                 throw new ArgumentException($"{which} was given twice; names must be unique.");
             string? type = Marshal.PtrToStringUTF8((nint)tensor.DType);
@@ -99,7 +111,8 @@ internal sealed unsafe class CallerTensors : IDisposable
             }
             else
             {
-                throw new ArgumentException($"{which}: the dtype {(type is null ? "null" : $"'{type}'")} is unknown; one of safetensors' such as F32, F16 or BF16 was expected.");
+                string shown = type is null ? "null" : $"'{type}'";
+                throw new ArgumentException($"{which}: the dtype {shown} is unknown; one of safetensors' such as F32, F16 or BF16 was expected.");
             }
         }
 
@@ -116,7 +129,12 @@ internal sealed unsafe class CallerTensors : IDisposable
     private static TensorInfo Check(NativeTensor tensor, string which, string name, DType dtype)
     {
         if (tensor.Rank is < 0 or > MostDimensions || tensor.Rank > 0 && tensor.Shape == null)
-            throw new ArgumentException($"{which}: its rank is {tensor.Rank}{(tensor.Shape == null ? " and it has no shape" : "")}; a rank of 0 to {MostDimensions} and its lengths were expected.");
+        {
+            string none = tensor.Shape == null ? " and it has no shape" : "";
+            throw new ArgumentException(
+                $"{which}: its rank is {tensor.Rank}{none}; a rank of 0 to {MostDimensions} and its lengths were expected.");
+        }
+
         var lengths = new ReadOnlySpan<long>(tensor.Shape, tensor.Rank);
         foreach (long length in lengths)
         {
@@ -140,7 +158,11 @@ internal sealed unsafe class CallerTensors : IDisposable
             throw new ArgumentException($"{which} of {info} has {tensor.ByteLength} bytes; {bytes} were expected.");
         int size = Math.Max(dtype.BitSize / 8, 1);
         if (bytes > 0 && (tensor.Data == null || (nint)tensor.Data % size != 0))
-            throw new ArgumentException($"{which} of {info}: its data are at {(nint)tensor.Data}; an address that is a multiple of {size} was expected.");
+        {
+            throw new ArgumentException(
+                $"{which} of {info}: its data are at {(nint)tensor.Data}; an address that is a multiple of {size} was expected.");
+        }
+
         return info;
     }
 

@@ -101,7 +101,8 @@ public static unsafe class Exports
         bool borrowed = ReadFlags(flags, Borrow) != 0;
         if (says.FirstOrDefault(pair => pair.Value is null) is { Key: { } empty })
             throw new ArgumentException($"Client '{id}': its metadata's '{empty}' is null; a string was expected.");
-        aggregator.Add(id, double.IsNaN(weight) ? null : weight, CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed, says), null, borrowed);
+        var sent = CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed, says);
+        aggregator.Add(id, double.IsNaN(weight) ? null : weight, sent, kind: null, borrowed);
     });
 
     /// <summary>fedicu_add_fault.</summary>

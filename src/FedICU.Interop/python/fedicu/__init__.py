@@ -187,7 +187,7 @@ class Aggregator:
 
     @property
     def report(self) -> dict[str, Any]:
-        """The last round's report: who weighed what, who was left out and why."""
+        """The report of the last round that had a result: what each client weighed, which were left out and why."""
         return json.loads(self._native.text("report_json", self._handle))
 
     @property
