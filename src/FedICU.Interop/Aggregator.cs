@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU.Interop;
 
@@ -100,7 +101,7 @@ internal sealed class Aggregator : IDisposable
     public void Add(string client, double? weight, CallerTensors tensors, UpdateKind? kind, bool borrowed) =>
         Take(
             () => ClientUpdate.FromTensors(client, tensors.Model, weight, kind, tensors.UnknownTypes), tensors,
-            borrowed ? $"client '{client}'" : null);
+            borrowed ? $"client {Sentence.Quote(client)}" : null);
 
     public void Add(string client, double weight, string path) => Take(() => ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
 
@@ -111,9 +112,9 @@ internal sealed class Aggregator : IDisposable
             ClientFault.Unreadable => RoundFault.Unreadable,
             ClientFault.Weight => RoundFault.Weight,
             _ => throw new ArgumentException(
-                $"Client '{client}': the fault {(int)fault} is unknown; 1 (unreadable) or 2 (weight) was expected."),
+                $"Client {Sentence.Quote(client)}: the fault {(int)fault} is unknown; 1 (unreadable) or 2 (weight) was expected."),
         };
-        Take(() => ClientUpdate.FromFault(client, kind, Safetensors.Sentence.Clean(reason, LongestReason)), null, null);
+        Take(() => ClientUpdate.FromFault(client, kind, Sentence.Clean(reason, LongestReason)), null, null);
     }
 
     public void Finish(List<(TensorInfo Info, nint Data)> places)
@@ -125,7 +126,7 @@ internal sealed class Aggregator : IDisposable
                 foreach ((nint first, nint end, string whose) in _borrowed)
                 {
                     if (data < end && first < data + (nint)info.ByteLength)
-                        throw new ArgumentException($"The place for tensor '{info.Name}' is memory that {whose} lies in; memory of its own was expected.");
+                        throw new ArgumentException($"The place for tensor {Sentence.Quote(info.Name)} is memory that {whose} lies in; memory of its own was expected.");
                 }
             }
 
@@ -193,7 +194,7 @@ internal sealed class Aggregator : IDisposable
     {
         ClientUpdate update = make();
         if (_updates.Exists(other => other.Id == update.Id))
-            throw new ArgumentException($"Client '{update.Id}' was added already.");
+            throw new ArgumentException($"Client {Sentence.Quote(update.Id)} was added already.");
         _updates.Add(update);
         if (held is not null)
             Borrow(held.Model, lender);

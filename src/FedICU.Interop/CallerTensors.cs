@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU.Interop;
 
@@ -68,7 +69,7 @@ internal sealed unsafe class CallerTensors : IDisposable
         string client, NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null)
     {
         var unknown = new Dictionary<string, string>(StringComparer.Ordinal);
-        return new CallerTensors(Read(tensors, count, $"Client '{client}'", unknown), copy, metadata, unknown);
+        return new CallerTensors(Read(tensors, count, $"Client {Sentence.Quote(client)}", unknown), copy, metadata, unknown);
     }
 
     /// <summary>The tensors, checked: a name, a known type, a shape of as many bytes as are said, memory that is there and aligned.</summary>
@@ -93,7 +94,7 @@ internal sealed unsafe class CallerTensors : IDisposable
         {
             NativeTensor tensor = tensors[i];
             string name = Marshal.PtrToStringUTF8((nint)tensor.Name) ?? throw new ArgumentException($"{noun} {i} has no name.");
-            string which = $"{noun} '{name}'";
+            string which = $"{noun} {Sentence.Quote(name)}";
             if (!names.Add(name))
                 throw new ArgumentException($"{which} was given twice; names must be unique.");
             string? type = Marshal.PtrToStringUTF8((nint)tensor.DType);
@@ -111,7 +112,7 @@ internal sealed unsafe class CallerTensors : IDisposable
             }
             else
             {
-                string shown = type is null ? "null" : $"'{type}'";
+                string shown = type is null ? "null" : Sentence.Quote(type);
                 throw new ArgumentException($"{which}: the dtype {shown} is unknown; one of safetensors' such as F32, F16 or BF16 was expected.");
             }
         }

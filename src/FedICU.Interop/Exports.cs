@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using FedICU.Safetensors;
 
 namespace FedICU.Interop;
 
@@ -33,7 +34,7 @@ public static unsafe class Exports
     private const uint Borrow = 1, Delta = 2;
 
     [ThreadStatic]
-    private static Sentence? t_error;
+    private static LastSentence? t_error;
 
     /// <summary>fedicu_abi_version.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_abi_version")]
@@ -41,7 +42,7 @@ public static unsafe class Exports
 
     /// <summary>fedicu_last_error.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_last_error")]
-    public static byte* LastError() => (t_error ??= new Sentence()).Text;
+    public static byte* LastError() => (t_error ??= new LastSentence()).Text;
 
     /// <summary>fedicu_live_handles.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_live_handles")]
@@ -97,10 +98,10 @@ public static unsafe class Exports
     {
         Aggregator aggregator = Handles.Get<Aggregator>(handle);
         string id = Text(client, "client");
-        Dictionary<string, string> says = Parse(metadata, $"Client '{id}': its metadata", InteropJson.Default.DictionaryStringString);
+        Dictionary<string, string> says = Parse(metadata, $"Client {Sentence.Quote(id)}: its metadata", InteropJson.Default.DictionaryStringString);
         bool borrowed = ReadFlags(flags, Borrow) != 0;
         if (says.FirstOrDefault(pair => pair.Value is null) is { Key: { } empty })
-            throw new ArgumentException($"Client '{id}': its metadata's '{empty}' is null; a string was expected.");
+            throw new ArgumentException($"Client {Sentence.Quote(id)}: its metadata's {Sentence.Quote(empty)} is null; a string was expected.");
         var sent = CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed, says);
         aggregator.Add(id, double.IsNaN(weight) ? null : weight, sent, kind: null, borrowed);
     });
@@ -181,7 +182,7 @@ public static unsafe class Exports
         catch (Exception e)
         {
             (Status status, string sentence) = Describe(e);
-            (t_error ??= new Sentence()).Set(sentence);
+            (t_error ??= new LastSentence()).Set(Sentence.Fit(sentence));
             return (int)status;
         }
     }
@@ -240,7 +241,7 @@ public static unsafe class Exports
         (flags & ~known) == 0 ? flags : throw new ArgumentException($"The flags {flags} have bits that are unknown; {known} has those that are known.");
 
     /// <summary>A thread's last sentence, freed with the thread.</summary>
-    private sealed class Sentence
+    private sealed class LastSentence
     {
         public byte* Text { get; private set; } = Utf8("");
 
@@ -251,7 +252,7 @@ public static unsafe class Exports
             Text = text;
         }
 
-        ~Sentence() => NativeMemory.Free(Text);
+        ~LastSentence() => NativeMemory.Free(Text);
 
         private static byte* Utf8(string text)
         {

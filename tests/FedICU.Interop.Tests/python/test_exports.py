@@ -78,7 +78,8 @@ class ExportTests(unittest.TestCase):
         self.seen.add((name, status == 0))
         if status != 0:
             sentence = self.library._last_error().decode()
-            self.assertGreater(len(sentence), 10, name)
+            self.assertTrue(10 < len(sentence) <= 1000, f"{name}: {sentence}")
+            self.assertTrue(sentence.isprintable(), f"{name}: {sentence!r}")
         return status
 
     def test_random_calls_are_refused_in_a_sentence(self):

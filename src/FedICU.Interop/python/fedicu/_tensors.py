@@ -155,7 +155,7 @@ class Borrowed:
 
     def _describe(self, entry: Tensor, name: str, value: Any, dtype: str | None) -> None:
         entry.name = text_bytes(name, "a tensor's name")
-        which = f"tensor '{name}'"
+        which = f"tensor {shown(name)}"
         if isinstance(value, FileTensor):
             if self._writable:
                 raise Unfit(f"{which} is one of a file; results are written to tensors in memory, or to a path.")

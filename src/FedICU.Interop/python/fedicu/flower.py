@@ -160,8 +160,8 @@ def _counts(replies: int, takes_part: set[str]) -> dict[str, int]:
 def _with_common_metrics(contents: list[Any]) -> list[Any]:
     """Takes out of the clients' metrics those that not all of them state in one form: no mean of them is possible."""
     records = [next(iter(content.metric_records.values())) for content in contents]
-    forms = [{name: len(value) if isinstance(value, list) else None for name, value in record.items()} for record in records]
-    odd = {name for form in forms for name in form if any(other.get(name, -1) != form[name] for other in forms)}
+    forms = [{(name, len(value) if isinstance(value, list) else None) for name, value in record.items()} for record in records]
+    odd = {name for name, _ in set().union(*forms) - set.intersection(*forms)}
     if odd:
         _log.warning("These metrics are left out, as not all clients state them in one form: %s", ", ".join(sorted(map(shown, odd))))
     for record in records:
