@@ -187,8 +187,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             try
             {
                 weight = participant.StatedWeight();
-                if (weight is { } stated && !(stated >= 0 && stated <= _options.MaxWeight))
-                    fault = $"{participant.Who} has the weight {MetadataKeys.Invariant(stated)}; a number from 0 to {MetadataKeys.Invariant(_options.MaxWeight)} was expected.";
+                if (weight is { } stated && DescribeWrong(stated) is { } expected)
+                    fault = $"{participant.Who} has the weight {MetadataKeys.Invariant(stated)}; {expected} was expected.";
             }
             catch (InvalidModelException e)
             {
@@ -221,6 +221,13 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
                     $"{participant.Who} has the weight {MetadataKeys.Invariant(participant.Weight)}, with which the sum of the clients' weights is no longer finite; set max-weight lower.", participant);
             }
         }
+    }
+
+    private string? DescribeWrong(double weight)
+    {
+        if (!(weight >= 0 && double.IsFinite(weight)))
+            return "a finite number of at least 0";
+        return weight > _options.MaxWeight ? $"at most {MetadataKeys.Invariant(_options.MaxWeight)} (max-weight)" : null;
     }
 
     /// <summary>

@@ -218,7 +218,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         int faults = FindNonFinite(failure.Tensor, check, state, failed: true);
         foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failure.Tensor))
             faults += FindNonFinite(tensor, check, state, failed: false);
-        if (faults == 0)
+        if (faults == 0 && !FindTooLarge(failure.Tensor, check, state))
             throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(failure.Tensor.Name)}: {failure.Message}", tensor: failure.Tensor.Name);
     }
 
@@ -258,6 +258,27 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         }
 
         return faults;
+    }
+
+    /// <summary>Whether a client's finite values do not fit the output's type, as those of a wider type may not: one such client must not end every round.</summary>
+    private bool FindTooLarge(TensorInfo tensor, RoundCheck check, RoundState state)
+    {
+        if (state.OnDevice || state.Dropped.ContainsKey(tensor.Name))
+            return false;
+        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor, _options));
+        PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
+        bool found = false;
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            if (context.CountTooLarge(inputs[k]) is not (var count and > 0))
+                continue;
+            check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
+                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(count, "value")} too large for {context.Output.DType.SafetensorsName}; " +
+                "values that fit the output's type were expected.");
+            found = true;
+        }
+
+        return found;
     }
 
     private ProgressMeter? Meter(string phase, long bytes) => _options.Progress is { } progress ? new ProgressMeter(progress, phase, bytes) : null;

@@ -29,7 +29,7 @@ public sealed class SafetensorsFile : TensorSource
         byte[] header = GC.AllocateUninitializedArray<byte>(headerLength);
         int read = file.Read(header, SafetensorsHeader.PrefixLength);
         if (read < headerLength)
-            throw new InvalidModelException(
+            throw new ChangedModelException(
                 $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, {read} {Sentence.Form(read, "is", "are")} there.");
         _header = SafetensorsHeader.Parse(header, length - _dataStart, path);
 
@@ -86,7 +86,7 @@ public sealed class SafetensorsFile : TensorSource
         }
 
         if (_file.Read(destination, position) < destination.Length)
-            throw new InvalidModelException($"'{Location}' was truncated while it was read: tensor {Sentence.Quote(tensor.Name)} needs bytes " +
+            throw new ChangedModelException($"'{Location}' was truncated while it was read: tensor {Sentence.Quote(tensor.Name)} needs bytes " +
                 $"{position} to {position + destination.Length} of the file, which now has {_file.LengthNow()}.");
     }
 

@@ -380,14 +380,23 @@ public unsafe class TensorContext
     }
 
     /// <summary>How many values of an input are NaN or infinite.</summary>
-    internal long CountNonFinite(PanelReader input)
+    internal long CountNonFinite(PanelReader input) => Count(input, (panel, length, _) => _round.Backend.CountNonFinite(panel, length));
+
+    /// <summary>How many finite values of an input are too large for the output's type.</summary>
+    internal long CountTooLarge(PanelReader input) => Count(input, (panel, length, scratch) =>
+    {
+        var rounded = new TensorPanel(scratch.Take((long)length * Output.DType.BitSize / 8), Output.DType);
+        return _round.Backend.WeightedSum([panel], [1], 1, length, rounded) - _round.Backend.CountNonFinite(panel, length);
+    });
+
+    private long Count(PanelReader input, Func<TensorPanel, int, Scratch, long> countPanel)
     {
         List<Grouping.Panel> panels = GroupingBy(NormAxis.Tensor).Panels(1);
         long count = 0;
         Workers.Run(panels.Count, Worthwhile([input]), (piece, scratch) =>
         {
             Grouping.Panel panel = panels[piece];
-            Interlocked.Add(ref count, _round.Backend.CountNonFinite(input.Read(panel.Start, panel.Length, scratch), panel.Length));
+            Interlocked.Add(ref count, countPanel(input.Read(panel.Start, panel.Length, scratch), panel.Length, scratch));
         });
         return count;
     }

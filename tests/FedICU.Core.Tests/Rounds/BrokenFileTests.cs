@@ -26,14 +26,23 @@ internal sealed class BrokenFileTests
     {
         (string path, string inner) = Put("bad", kind);
         using TensorSource global = TensorSource.Open(_folder["global.safetensors"]);
-        var options = new RoundOptions { Threads = 1, Progress = new Truncating(inner), OnUnreadable = FaultPolicy.DropClient, Quorum = 1 };
-        var round = new AggregationRound(global, options) { ClientUpdate.FromFile("fine", _folder["fine.safetensors"], 1), ClientUpdate.FromFile("bad", path, 1) };
+        var options = new RoundOptions { Threads = 1, Progress = new Truncating(inner), Quorum = 1 };
         IAggregator aggregator = mean ? new FedAvgAggregator() : new FedIcuAggregator();
-        RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(() => aggregator.AggregateAsync(round, TensorSink.ToFile(_folder["next.safetensors"])))!;
+        RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(() => Run(options))!;
         Assert.That(refused.Message, Does.StartWith($"Client 'bad': '{inner}' was truncated while it was read: tensor 'second' needs bytes"));
-        Assert.That((refused.Fault, refused.ClientId, refused.Tensor), Is.EqualTo((RoundFault.Unreadable, "bad", "second")));
-        Assert.That(refused.InnerException, Is.TypeOf<InvalidModelException>());
+        Assert.That((refused.Fault, refused.ClientId, refused.Tensor), Is.EqualTo((RoundFault.Changed, "bad", "second")));
+        Assert.That(refused.InnerException, Is.InstanceOf<InvalidModelException>());
         Assert.That(File.Exists(_folder["next.safetensors"]), Is.False);
+
+        Put("bad", kind);
+        RoundReport report = Run(options with { Progress = new Truncating(inner), OnChanged = FaultPolicy.DropClient }).GetAwaiter().GetResult().Report;
+        Assert.That(report.Clients.Select(client => (client.Id, client.Included)), Is.EqualTo(new[] { ("bad", false), ("fine", true) }));
+        Assert.That(report.Clients[0].Reason, Does.StartWith($"Client 'bad': '{inner}' was truncated"));
+        Assert.That(File.Exists(_folder["next.safetensors"]), Is.True);
+
+        Task<AggregationResult> Run(RoundOptions how) => aggregator.AggregateAsync(
+            new AggregationRound(global, how) { ClientUpdate.FromFile("fine", _folder["fine.safetensors"], 1), ClientUpdate.FromFile("bad", path, 1) },
+            TensorSink.ToFile(_folder["next.safetensors"]));
     }
 
     [Test]
@@ -45,7 +54,7 @@ internal sealed class BrokenFileTests
         var options = new RoundOptions { Threads = 1, Progress = new Truncating(path) };
         var round = new AggregationRound(global, options) { ClientUpdate.FromTensors("a", kept, 1, UpdateKind.Delta), ClientUpdate.FromFile("same", path, 1) };
         Assert.That(async () => await new FedAvgAggregator().AggregateAsync(round, TensorSink.Discard),
-            Throws.TypeOf<InvalidModelException>().With.Message.StartsWith($"'{path}' was truncated while it was read"));
+            Throws.InstanceOf<InvalidModelException>().With.Message.StartsWith($"'{path}' was truncated while it was read"));
     }
 
     [Test]

@@ -145,12 +145,17 @@ internal sealed class RoundFaultTests
     }
 
     [Test]
-    public void OverflowOfTheOutputsTypeIsNamed()
+    public void ValuesTooLargeForTheOutputsTypeAreTheirClients()
     {
         MemoryModel global = new() { { "a", [1], new Half[] { (Half)1 } } };
-        ClientUpdate client = ClientUpdate.FromTensors("x", new MemoryModel { { "a", [1], new float[] { 1e5f } } }, 1);
-        Assert.That(() => Models.Run(new FedAvgAggregator(), global, [client], new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 }),
-            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Tensor 'a': 1 result is not finite, from finite inputs; it does not fit F16."));
+        ClientUpdate large = ClientUpdate.FromTensors("large", new MemoryModel { { "a", [1], new float[] { 1e6f } } }, 1);
+        ClientUpdate good = ClientUpdate.FromTensors("good", new MemoryModel { { "a", [1], new Half[] { (Half)3 } } }, 1);
+        const string Sentence = "Client 'large': tensor 'a' has 1 value too large for F16; values that fit the output's type were expected.";
+        Assert.That(() => Models.Run(new FedAvgAggregator(), global, [good, large]), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(Sentence));
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [good, large], new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 });
+        using (sink)
+            Assert.That(sink.Model.ToArray<Half>("a"), Is.EqualTo(new[] { (Half)3 }));
+        Assert.That(report.Clients.Single(client => client.Id == "large").Reason, Is.EqualTo(Sentence));
     }
 
     [Test]
@@ -184,7 +189,7 @@ internal sealed class RoundFaultTests
     [Test]
     public void TextOfUpdatesIsCleaned()
     {
-        string hostile = "\u001b[2J" + new string('x', 1000), cleaned = "\\u001b[2J" + new string('x', 196) + "...";
+        string hostile = "\u001b[2J" + new string('x', 1000), cleaned = "\\u001b[2J" + new string('x', 89) + "..." + new string('x', 98);
         static ClientUpdate Client(string id, MemoryModel model) => ClientUpdate.FromTensors(id, model, 1);
         MemoryModel extra = new() { { "a", [2], new float[2] }, { "b", [2, 2], new float[4] }, { hostile, [1], new float[1] } };
         Refused(Client("k", extra), $"Client 'k': tensor '{cleaned}' of F32 [1] is not in the global model.");

@@ -186,7 +186,7 @@ public sealed class MalformedFileTests
         yield return With($$"""{"":{{Good}},"":{{Good}}}""", 1, ": tensor '' is listed twice.");
 
         // names in messages: cut, and without control characters
-        yield return With($$"""{"{{new string('n', 300)}}":1}""", 0, $": tensor '{new string('n', 200)}...' is 1, expected an object.");
+        yield return With($$"""{"{{new string('n', 300)}}":1}""", 0, $": tensor '{new string('n', 98)}...{new string('n', 98)}' is 1, expected an object.");
         yield return With("""{"\u001b[31m":1}""", 0, @": tensor '\u001b[31m' is 1, expected an object.");
     }
 

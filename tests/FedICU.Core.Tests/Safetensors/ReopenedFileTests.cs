@@ -42,8 +42,8 @@ internal sealed class ReopenedFileTests
         string path = _folder["m.safetensors"];
         using SafetensorsFile reopened = SafetensorsFile.Open(path, FileAccessMode.Read, new RoundFiles(0));
         File.SetLastWriteTimeUtc(path, new DateTime(2026, 1, 1, 0, 0, 0, DateTimeKind.Utc));
-        Assert.That(() => reopened.Read(reopened.Tensors[0], 0, new byte[100]), Throws.TypeOf<InvalidModelException>()
-            .With.Message.Matches($"^'{path}' was changed or replaced while the round read it: it had \\d+ bytes, written at .*, and now has \\d+, written at 2026-01-01T00:00:00.0000000Z.$"));
+        Assert.That(() => reopened.Read(reopened.Tensors[0], 0, new byte[100]), Throws.TypeOf<ChangedModelException>()
+            .With.Message.Matches($"^'{path}' was changed or replaced while it was read: it had \\d+ bytes, written at .*, and now has \\d+, written at 2026-01-01T00:00:00.0000000Z.$"));
     }
 
     [Test]
@@ -54,7 +54,8 @@ internal sealed class ReopenedFileTests
         SafetensorsFile first = SafetensorsFile.Open(path, FileAccessMode.Read, round), second = SafetensorsFile.Open(path, FileAccessMode.Read, round);
         File.Delete(path);
         first.Read(first.Tensors[0], 0, new byte[100]);
-        Assert.That(() => second.Read(second.Tensors[0], 0, new byte[100]), Throws.TypeOf<InvalidModelException>().With.Message.EqualTo($"'{path}' does not exist."));
+        Assert.That(() => second.Read(second.Tensors[0], 0, new byte[100]),
+            Throws.TypeOf<ChangedModelException>().With.Message.EqualTo($"'{path}' was removed or replaced while it was read: '{path}' does not exist."));
         second.Dispose();
         Assert.That(round.TryKeepOpen(), Is.False);
         first.Dispose();

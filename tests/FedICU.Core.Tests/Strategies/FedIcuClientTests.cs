@@ -188,7 +188,7 @@ internal sealed class FedIcuClientTests
             $"packed tensor '{Head}' has {values} values where its mask has {values + ((Mask()[0] & 1) == 0 ? 1 : -1)} bits set.");
         Refused(Head + "#mask", info => (info with { Shape = new TensorShape(3) }, [0, 0, 0]), $"packed tensor '{Head}' of shape [65, 17] has a mask of U8 [3]; U8 [139] was expected.");
         Refused("none", _ => null, $"packed tensor '{Head}' has no shape in the metadata ('fedicu.shape.{Head}').", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? null : value);
-        Refused("none", _ => null, $"packed tensor '{Head}' has the shape '65x17' in the metadata; a form such as [2, 3] was expected.", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? "65x17" : value);
+        Refused("none", _ => null, $"packed tensor '{Head}' has the shape '65x17' in the metadata; a form such as [2, 3] with at most 64 dimensions was expected.", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? "65x17" : value);
         Refused("none", _ => null, "a sparse update without 'fedicu.base' in its metadata cannot be unpacked.", (key, value) => key == "fedicu.base" ? null : value);
         Refused("none", _ => null, "metadata 'fedicu.update' is 'thin'; full, delta or sparse was expected.", (key, value) => key == "fedicu.update" ? "thin" : value);
     }

@@ -90,7 +90,7 @@ internal sealed class OptionsTests
         {
             "Option 'axis' is 'diagonal'; columns or rows or tensor was expected.",
             "Option 'times-share' is 'maybe'; false or true was expected.",
-            "Option 'tua' is unknown; axis, balance, coherence, consensus, eps, granularity, integers, on-base, on-dtype, on-extra, on-missing, on-nonfinite, on-shape, on-unreadable, preset, quorum, similarity, target, tau, times-share, weights are known here.",
+            "Option 'tua' is unknown; axis, balance, coherence, consensus, eps, granularity, integers, max-weight, on-base, on-changed, on-config, on-dtype, on-extra, on-missing, on-nonfinite, on-quantized, on-shape, on-stale, on-unreadable, on-weight, preset, quorum, similarity, strip-prefix, target, tau, times-share, weights are known here.",
             "tau is 0; a number greater than 0, or inf, was expected.",
             "coherence is 2; a number from 0 to 1 was expected.",
             "eps is -1; a finite number of at least 0 was expected.",
