@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Globalization;
 using FedICU.Safetensors;
 
@@ -41,6 +42,12 @@ public sealed class ClientUpdate
     /// <summary>The digest of the model the update was made against; null: <c>fedicu.base</c> of the metadata, else not checked.</summary>
     public string? BaseDigest { get; }
 
+    /// <summary>Tensors whose types the library does not have, by name: they cannot be read, and fall under <c>on-dtype</c>.</summary>
+    internal IReadOnlyDictionary<string, string> UnknownTypes { get; private init; } = FrozenDictionary<string, string>.Empty;
+
+    /// <summary>Why the weight that the client states is no number (<c>on-weight</c>); null where it is one, or none is stated.</summary>
+    internal string? WeightFault { get; private init; }
+
     /// <summary>An update in a safetensors file, a sharded model or an adapter folder. It is opened when the round is checked, and closed with the round.</summary>
     /// <param name="id">The client's name.</param>
     /// <param name="path">The file, index or folder.</param>
@@ -71,6 +78,24 @@ public sealed class ClientUpdate
     /// <param name="fault">Why it cannot be read, in a sentence that opening it throws; null where it is whole.</param>
     internal static ClientUpdate FromSpool(string id, string path, JournalLine said, string? fault) => new(
         id, path, said.Weight, said.Kind, said.Base, files => fault is null ? TensorSource.Open(path, FileAccessMode.Read, files) : throw new InvalidModelException(fault), owned: true);
+
+    /// <summary>A client whose update a bridge could not decode, or whose weight is no number: the round's policy decides.</summary>
+    /// <param name="id">The client's name.</param>
+    /// <param name="fault"><see cref="RoundFault.Unreadable"/> or <see cref="RoundFault.Weight"/>.</param>
+    /// <param name="reason">What is wrong, in a sentence that begins after the client's name.</param>
+    internal static ClientUpdate FromFault(string id, RoundFault fault, string reason) => fault == RoundFault.Weight
+        ? new(id, null, null, null, null, _ => new MemoryModel(), owned: true) { WeightFault = reason }
+        : new(id, null, null, null, null, _ => throw new InvalidModelException(reason), owned: false);
+
+    /// <summary>An update whose tensors are at hand, some of which may be of types that the library does not have.</summary>
+    /// <param name="id">The client's name.</param>
+    /// <param name="tensors">The other tensors; borrowed.</param>
+    /// <param name="examples">The client's weight; null: from the source's metadata.</param>
+    /// <param name="kind">What the tensors mean; null: from the source's metadata.</param>
+    /// <param name="unknownTypes">The types of those tensors, by the tensors' names.</param>
+    internal static ClientUpdate FromTensors(
+        string id, TensorSource tensors, double? examples, UpdateKind? kind, IReadOnlyDictionary<string, string> unknownTypes) =>
+        new(id, null, examples, kind, null, _ => tensors, owned: false) { UnknownTypes = unknownTypes };
 
     /// <summary>Opens the tensors; the caller disposes what it must.</summary>
     internal (TensorSource Source, bool Owned) Open(RoundFiles files) => (_open(files), _owned);

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU.Interop;
 
@@ -37,9 +38,19 @@ internal sealed record AggregatorState(int Version, string Strategy, long? Round
 [JsonSerializable(typeof(AggregatorSettings)), JsonSerializable(typeof(MaskSettings)), JsonSerializable(typeof(AggregatorState)), JsonSerializable(typeof(IReadOnlyDictionary<string, string>)), JsonSerializable(typeof(Dictionary<string, string>))]
 internal sealed partial class InteropJson : JsonSerializerContext;
 
+/// <summary>fedicu_fault of fedicu.h.</summary>
+internal enum ClientFault
+{
+    Unreadable = 1,
+    Weight = 2,
+}
+
 /// <summary>An aggregator and its round, as the C interface has them. Calls wait for each other; <see cref="Abort"/> waits for none.</summary>
 internal sealed class Aggregator : IDisposable
 {
+    // leaves room in a sentence of 1,000 characters for the client's name
+    private const int LongestReason = 700;
+
     private readonly Lock _gate = new();
     private readonly ConfiguredRound _configured;
     private readonly string _strategy;
@@ -81,17 +92,30 @@ internal sealed class Aggregator : IDisposable
         Set(source, source, null);
     }
 
-    public void Add(string client, double weight, CallerTensors tensors, UpdateKind kind, bool borrowed)
-    {
-        if (double.IsNaN(weight))
-            weight = 1;
-        Take(() => ClientUpdate.FromTensors(client, tensors.Model, examples: weight, kind: kind), tensors, borrowed ? $"client '{client}'" : null);
-    }
-
-    public void AddUpdate(string client, double weight, CallerTensors tensors, bool borrowed) =>
-        Take(() => ClientUpdate.FromTensors(client, tensors.Model, double.IsNaN(weight) ? null : weight), tensors, borrowed ? $"client '{client}'" : null);
+    /// <summary>Adds a client's tensors.</summary>
+    /// <param name="client">The client's name.</param>
+    /// <param name="weight">Its weight as it is stated, for the round's check; null: from the metadata.</param>
+    /// <param name="tensors">The tensors, freed with the round.</param>
+    /// <param name="kind">What they mean; null: from the metadata.</param>
+    /// <param name="borrowed">Whether they are the caller's memory.</param>
+    public void Add(string client, double? weight, CallerTensors tensors, UpdateKind? kind, bool borrowed) =>
+        Take(
+            () => ClientUpdate.FromTensors(client, tensors.Model, weight, kind, tensors.UnknownTypes), tensors,
+            borrowed ? $"client {Sentence.Quote(client)}" : null);
 
     public void Add(string client, double weight, string path) => Take(() => ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
+
+    public void AddFault(string client, ClientFault fault, string reason)
+    {
+        RoundFault kind = fault switch
+        {
+            ClientFault.Unreadable => RoundFault.Unreadable,
+            ClientFault.Weight => RoundFault.Weight,
+            _ => throw new ArgumentException(
+                $"Client {Sentence.Quote(client)}: the fault {(int)fault} is unknown; 1 (unreadable) or 2 (weight) was expected."),
+        };
+        Take(() => ClientUpdate.FromFault(client, kind, Sentence.Clean(reason, LongestReason)), null, null);
+    }
 
     public void Finish(List<(TensorInfo Info, nint Data)> places)
     {
@@ -102,7 +126,7 @@ internal sealed class Aggregator : IDisposable
                 foreach ((nint first, nint end, string whose) in _borrowed)
                 {
                     if (data < end && first < data + (nint)info.ByteLength)
-                        throw new ArgumentException($"The place for tensor '{info.Name}' is memory that {whose} lies in; memory of its own was expected.");
+                        throw new ArgumentException($"The place for tensor {Sentence.Quote(info.Name)} is memory that {whose} lies in; memory of its own was expected.");
                 }
             }
 
@@ -170,7 +194,7 @@ internal sealed class Aggregator : IDisposable
     {
         ClientUpdate update = make();
         if (_updates.Exists(other => other.Id == update.Id))
-            throw new ArgumentException($"Client '{update.Id}' was added already.");
+            throw new ArgumentException($"Client {Sentence.Quote(update.Id)} was added already.");
         _updates.Add(update);
         if (held is not null)
             Borrow(held.Model, lender);

@@ -1,5 +1,7 @@
+using System.Collections.Frozen;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU.Interop;
 
@@ -18,6 +20,9 @@ internal unsafe struct NativeTensor
 /// <summary>Tensors in the caller's memory, or copies of them. The model that it makes lives as long.</summary>
 internal sealed unsafe class CallerTensors : IDisposable
 {
+    // as many as the library reads of a file
+    private const int MostDimensions = 64;
+
     private readonly List<nint> _copies = [];
 
     /// <summary>Reads what the caller says of its tensors.</summary>
@@ -28,15 +33,21 @@ internal sealed unsafe class CallerTensors : IDisposable
     /// <param name="only">Names of those that are taken; null: all.</param>
     /// <exception cref="ArgumentException">A tensor contradicts itself.</exception>
     public CallerTensors(NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null, IReadOnlySet<string>? only = null)
+        : this(
+            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, metadata,
+            FrozenDictionary<string, string>.Empty)
     {
-        Model = new MemoryModel(metadata);
+    }
+
+    private CallerTensors(
+        List<(TensorInfo Info, nint Data)> tensors, bool copy, IReadOnlyDictionary<string, string>? metadata,
+        IReadOnlyDictionary<string, string> unknownTypes)
+    {
+        (Model, UnknownTypes) = (new MemoryModel(metadata), unknownTypes);
         try
         {
-            foreach ((TensorInfo info, nint data) in Read(tensors, count))
-            {
-                if (only?.Contains(info.Name) ?? true)
-                    Model.Add(info, copy ? Copy(data, info.ByteLength) : data);
-            }
+            foreach ((TensorInfo info, nint data) in tensors)
+                Model.Add(info, copy ? Copy(data, info.ByteLength) : data);
         }
         catch
         {
@@ -47,35 +58,63 @@ internal sealed unsafe class CallerTensors : IDisposable
 
     public MemoryModel Model { get; }
 
-    /// <summary>The tensors, checked: a name, a known type, a shape of as many bytes as are said, memory that is there and aligned.</summary>
-    public static List<(TensorInfo Info, nint Data)> Read(NativeTensor* tensors, long count)
+    /// <summary>Tensors of a client whose types the library does not have, by name.</summary>
+    public IReadOnlyDictionary<string, string> UnknownTypes { get; }
+
+    /// <summary>
+    /// Reads what the caller says of a client's tensors. Those of unknown types are kept by name for the round's policies; their data are not read.
+    /// </summary>
+    /// <exception cref="ArgumentException">A tensor contradicts itself; the message names the client.</exception>
+    public static CallerTensors OfClient(
+        string client, NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null)
     {
+        var unknown = new Dictionary<string, string>(StringComparer.Ordinal);
+        return new CallerTensors(Read(tensors, count, $"Client {Sentence.Quote(client)}", unknown), copy, metadata, unknown);
+    }
+
+    /// <summary>The tensors, checked: a name, a known type, a shape of as many bytes as are said, memory that is there and aligned.</summary>
+    /// <param name="tensors">The tensors.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="whose">What sentences begin with, null where the tensors are no client's.</param>
+    /// <param name="unknown">Takes the tensors of types that the library does not have; null: they are refused.</param>
+    public static List<(TensorInfo Info, nint Data)> Read(
+        NativeTensor* tensors, long count, string? whose = null, Dictionary<string, string>? unknown = null)
+    {
+        string prefix = whose is null ? "" : $"{whose}: ", noun = whose is null ? "Tensor" : $"{whose}: tensor";
         if (count < 0 || count > int.MaxValue || count > 0 && tensors == null)
-            throw new ArgumentException($"{count} tensors were given{(tensors == null ? " and no array of them" : "")}; an array of as many as are said was expected.");
-        var read = new List<(TensorInfo, nint)>((int)count);
+        {
+            string none = tensors == null ? " and no array of them" : "";
+            throw new ArgumentException($"{prefix}{count} tensors were given{none}; an array of that length was expected.");
+        }
+
+        var read = new List<(TensorInfo, nint)>();
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        long total = 0;
         for (int i = 0; i < count; i++)
         {
             NativeTensor tensor = tensors[i];
-            string name = Marshal.PtrToStringUTF8((nint)tensor.Name) ?? throw new ArgumentException($"Tensor {i} has no name.");
+            string name = Marshal.PtrToStringUTF8((nint)tensor.Name) ?? throw new ArgumentException($"{noun} {i} has no name.");
+            string which = $"{noun} {Sentence.Quote(name)}";
+            if (!names.Add(name))
+                throw new ArgumentException($"{which} was given twice; names must be unique.");
             string? type = Marshal.PtrToStringUTF8((nint)tensor.DType);
-            if (type is null || !DTypeExtensions.TryParseSafetensorsName(type, out DType dtype))
-                throw new ArgumentException($"Tensor '{name}': the dtype {(type is null ? "null" : $"'{type}'")} is unknown; one of safetensors' such as F32, F16 or BF16 was expected.");
-            if (tensor.Rank < 0 || tensor.Rank > 0 && tensor.Shape == null)
-                throw new ArgumentException($"Tensor '{name}': its rank is {tensor.Rank}{(tensor.Shape == null ? " and it has no shape" : "")}; as many lengths as its rank says were expected.");
-            var lengths = new ReadOnlySpan<long>(tensor.Shape, tensor.Rank);
-            foreach (long length in lengths)
+            if (type is not null && DTypeExtensions.TryParseSafetensorsName(type, out DType dtype))
             {
-                if (length < 0)
-                    throw new ArgumentException($"Tensor '{name}': a length of its shape is {length}; at least 0 was expected.");
+                TensorInfo info = Check(tensor, which, name, dtype);
+                if (info.ByteLength > long.MaxValue - total)
+                    throw new ArgumentException($"{which}: with it the tensors have more bytes than 64 bits can count.");
+                total += info.ByteLength;
+                read.Add((info, (nint)tensor.Data));
             }
-
-            TensorInfo info = Info(name, dtype, lengths);
-            if (tensor.ByteLength != (ulong)info.ByteLength)
-                throw new ArgumentException($"Tensor '{name}' of {info} has {tensor.ByteLength} bytes; {info.ByteLength} were expected.");
-            int size = Math.Max(dtype.BitSize / 8, 1);
-            if (info.ByteLength > 0 && (tensor.Data == null || (nint)tensor.Data % size != 0))
-                throw new ArgumentException($"Tensor '{name}' of {info}: its data are at {(nint)tensor.Data}; an address that is a multiple of {size} was expected.");
-            read.Add((info, (nint)tensor.Data));
+            else if (type is not null && unknown is not null)
+            {
+                unknown.Add(name, type);
+            }
+            else
+            {
+                string shown = type is null ? "null" : Sentence.Quote(type);
+                throw new ArgumentException($"{which}: the dtype {shown} is unknown; one of safetensors' such as F32, F16 or BF16 was expected.");
+            }
         }
 
         return read;
@@ -87,18 +126,45 @@ internal sealed unsafe class CallerTensors : IDisposable
         _copies.Clear();
     }
 
-    private static TensorInfo Info(string name, DType dtype, ReadOnlySpan<long> lengths)
+    /// <summary>What a tensor is, where its numbers agree with each other.</summary>
+    private static TensorInfo Check(NativeTensor tensor, string which, string name, DType dtype)
     {
+        if (tensor.Rank is < 0 or > MostDimensions || tensor.Rank > 0 && tensor.Shape == null)
+        {
+            string none = tensor.Shape == null ? " and it has no shape" : "";
+            throw new ArgumentException(
+                $"{which}: its rank is {tensor.Rank}{none}; a rank of 0 to {MostDimensions} and its lengths were expected.");
+        }
+
+        var lengths = new ReadOnlySpan<long>(tensor.Shape, tensor.Rank);
+        foreach (long length in lengths)
+        {
+            if (length < 0)
+                throw new ArgumentException($"{which}: a length of its shape is {length}; at least 0 was expected.");
+        }
+
+        TensorInfo info;
+        long bytes;
         try
         {
-            var info = new TensorInfo(name, dtype, new TensorShape(lengths));
-            _ = info.ByteLength;
-            return info;
+            info = new TensorInfo(name, dtype, new TensorShape(lengths));
+            bytes = info.ByteLength;
         }
         catch (Exception e) when (e is OverflowException or FedIcuException)
         {
-            throw new ArgumentException($"Tensor '{name}': its shape has more bytes than there can be.", e);
+            throw new ArgumentException($"{which}: its shape has more bytes than 64 bits can count.", e);
         }
+
+        if (tensor.ByteLength != (ulong)bytes)
+            throw new ArgumentException($"{which} of {info} has {tensor.ByteLength} bytes; {bytes} were expected.");
+        int size = Math.Max(dtype.BitSize / 8, 1);
+        if (bytes > 0 && (tensor.Data == null || (nint)tensor.Data % size != 0))
+        {
+            throw new ArgumentException(
+                $"{which} of {info}: its data are at {(nint)tensor.Data}; an address that is a multiple of {size} was expected.");
+        }
+
+        return info;
     }
 
     private nint Copy(nint data, long bytes)

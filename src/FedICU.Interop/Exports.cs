@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using FedICU.Safetensors;
 
 namespace FedICU.Interop;
 
@@ -33,7 +34,7 @@ public static unsafe class Exports
     private const uint Borrow = 1, Delta = 2;
 
     [ThreadStatic]
-    private static Sentence? t_error;
+    private static LastSentence? t_error;
 
     /// <summary>fedicu_abi_version.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_abi_version")]
@@ -41,7 +42,7 @@ public static unsafe class Exports
 
     /// <summary>fedicu_last_error.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_last_error")]
-    public static byte* LastError() => (t_error ??= new Sentence()).Text;
+    public static byte* LastError() => (t_error ??= new LastSentence()).Text;
 
     /// <summary>fedicu_live_handles.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_live_handles")]
@@ -83,7 +84,8 @@ public static unsafe class Exports
         Aggregator aggregator = Handles.Get<Aggregator>(handle);
         string id = Text(client, "client");
         bool borrowed = (ReadFlags(flags, Borrow | Delta) & Borrow) != 0;
-        aggregator.Add(id, weight, new CallerTensors((NativeTensor*)tensors, count, !borrowed), (flags & Delta) != 0 ? UpdateKind.Delta : UpdateKind.Full, borrowed);
+        UpdateKind kind = (flags & Delta) != 0 ? UpdateKind.Delta : UpdateKind.Full;
+        aggregator.Add(id, weight, CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed), kind, borrowed);
     });
 
     /// <summary>fedicu_add_file.</summary>
@@ -96,12 +98,18 @@ public static unsafe class Exports
     {
         Aggregator aggregator = Handles.Get<Aggregator>(handle);
         string id = Text(client, "client");
-        Dictionary<string, string> says = Parse(metadata, "metadata", InteropJson.Default.DictionaryStringString);
+        Dictionary<string, string> says = Parse(metadata, $"Client {Sentence.Quote(id)}: its metadata", InteropJson.Default.DictionaryStringString);
         bool borrowed = ReadFlags(flags, Borrow) != 0;
         if (says.FirstOrDefault(pair => pair.Value is null) is { Key: { } empty })
-            throw new ArgumentException($"Client '{id}': its metadata's '{empty}' is null; a string was expected.");
-        aggregator.AddUpdate(id, weight, new CallerTensors((NativeTensor*)tensors, count, !borrowed, says), borrowed);
+            throw new ArgumentException($"Client {Sentence.Quote(id)}: its metadata's {Sentence.Quote(empty)} is null; a string was expected.");
+        var sent = CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed, says);
+        aggregator.Add(id, double.IsNaN(weight) ? null : weight, sent, kind: null, borrowed);
     });
+
+    /// <summary>fedicu_add_fault.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_add_fault")]
+    public static int AddFault(long handle, byte* client, int fault, byte* reason) => Run(() =>
+        Handles.Get<Aggregator>(handle).AddFault(Text(client, "client"), (ClientFault)fault, Text(reason, "reason")));
 
     /// <summary>fedicu_finish.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_finish")]
@@ -174,7 +182,7 @@ public static unsafe class Exports
         catch (Exception e)
         {
             (Status status, string sentence) = Describe(e);
-            (t_error ??= new Sentence()).Set(sentence);
+            (t_error ??= new LastSentence()).Set(Sentence.Fit(sentence));
             return (int)status;
         }
     }
@@ -198,7 +206,6 @@ public static unsafe class Exports
 
     private static (Status, string) Describe(Exception e) => e switch
     {
-        JsonException => (Status.InvalidOptions, $"The JSON is not as expected: {e.Message}"),
         InvalidOptionsException => (Status.InvalidOptions, e.Message),
         InvalidModelException => (Status.InvalidModel, e.Message),
         RoundRejectedException => (Status.RoundRejected, e.Message),
@@ -216,14 +223,25 @@ public static unsafe class Exports
 
     private static string Text(byte* text, string name) => Marshal.PtrToStringUTF8((nint)Required(text, name))!;
 
-    private static T Parse<T>(byte* json, string name, JsonTypeInfo<T> type) =>
-        JsonSerializer.Deserialize(Text(json, name), type) ?? throw new JsonException($"{name} is null; an object was expected.");
+    private static T Parse<T>(byte* json, string name, JsonTypeInfo<T> type)
+    {
+        string text = Text(json, name);
+        try
+        {
+            return JsonSerializer.Deserialize(text, type) ?? throw new JsonException("null, where an object was expected.");
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            // of a text that is no Unicode the serializer throws the second
+            throw new InvalidOptionsException([$"{name}: the JSON is not as expected: {e.Message}"]);
+        }
+    }
 
     private static uint ReadFlags(uint flags, uint known) =>
         (flags & ~known) == 0 ? flags : throw new ArgumentException($"The flags {flags} have bits that are unknown; {known} has those that are known.");
 
     /// <summary>A thread's last sentence, freed with the thread.</summary>
-    private sealed class Sentence
+    private sealed class LastSentence
     {
         public byte* Text { get; private set; } = Utf8("");
 
@@ -234,7 +252,7 @@ public static unsafe class Exports
             Text = text;
         }
 
-        ~Sentence() => NativeMemory.Free(Text);
+        ~LastSentence() => NativeMemory.Free(Text);
 
         private static byte* Utf8(string text)
         {

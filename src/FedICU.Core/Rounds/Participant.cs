@@ -47,6 +47,12 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     /// <summary>The tensors the update stands for, packed ones by their whole shape.</summary>
     public IReadOnlyCollection<TensorInfo> Tensors => (IReadOnlyCollection<TensorInfo>?)_tensors?.Values ?? _source?.Tensors ?? [];
 
+    /// <summary>Tensors that were sent in types that the library does not have, by their names without prefixes.</summary>
+    public IReadOnlyDictionary<string, string> UnknownTypes { get; } = update.UnknownTypes.Count == 0
+        ? update.UnknownTypes
+        : update.UnknownTypes.GroupBy(tensor => names.Strip(tensor.Key), StringComparer.Ordinal)
+            .ToDictionary(same => same.Key, same => same.First().Value, StringComparer.Ordinal);
+
     /// <summary>The update's tensor for one of the global model: of that name, or of the name that the metadata tie it to.</summary>
     public TensorInfo? Find(string name) => _tensors is null ? _source?.FindTied(name) : _tensors.GetValueOrDefault(KeyOf(name));
 
@@ -96,6 +102,8 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     /// <exception cref="InvalidModelException">It is no number.</exception>
     public double? StatedWeight()
     {
+        if (update.WeightFault is { } fault)
+            throw new InvalidModelException(fault);
         if (update.Weight is { } weight)
             return weight;
         if (!_source!.Metadata.TryGetValue(MetadataKeys.Examples, out string? text))

@@ -422,7 +422,9 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
                 known++;
             if (_kept.ContainsKey(expected.Name) || quantized.Count > 0 && quantized.Contains(_names.Strip(expected.Name)))
                 continue;
-            if (found is null)
+            if (found is null && participant.UnknownTypes.TryGetValue(_names.Strip(expected.Name), out string? unknown))
+                FaultUnknownType(participant, expected, unknown);
+            else if (found is null)
                 Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name, $"{Tensor(expected)} is missing; {expected} was expected{PrefixHint(participant, expected, _options.OnMissing)}.");
             else if (found.Shape != expected.Shape)
                 Fault(_options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Tensor(expected)} has the shape {found.Shape}; {expected.Shape} was expected.");
@@ -445,6 +447,15 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             }
         }
 
+        foreach ((string name, string type) in participant.UnknownTypes.Where(tensor => !_globalByName.Value.ContainsKey(tensor.Key)))
+        {
+            string sentence = $"{participant.Who}: tensor {Sentence.Quote(name)} of the type {Sentence.Clean(type)} is not in the global model";
+            if (_options.OnExtra != FaultPolicy.DropTensor)
+                Fault(_options.OnExtra, RoundFault.Extra, participant, name, $"{sentence}.");
+            else
+                ignored.Add($"{sentence}. It was ignored");
+        }
+
         // a line for each client, however many its tensors are
         if (participant.Exclusion is not null)
             return;
@@ -455,6 +466,10 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
         string Tensor(TensorInfo tensor) => $"{participant.Who}: tensor {Sentence.Quote(tensor.Name)}";
     }
+
+    private void FaultUnknownType(Participant participant, TensorInfo expected, string type) => Fault(
+        _options.OnDType, RoundFault.DType, participant, expected.Name,
+        $"{participant.Who}: tensor {Sentence.Quote(expected.Name)} has the type {Sentence.Clean(type)}, which the library does not have; {expected} was expected.");
 
     private void CheckType(Participant participant, TensorInfo expected, TensorInfo found, ref Repeated widened)
     {

@@ -48,6 +48,12 @@ typedef struct fedicu_tensor {
 
 typedef int64_t fedicu_handle; /* 0 is none */
 
+/* What may be wrong with a client's update before there are tensors, for fedicu_add_fault. */
+typedef enum fedicu_fault {
+    FEDICU_FAULT_UNREADABLE = 1, /* its bytes are no tensors: on-unreadable decides */
+    FEDICU_FAULT_WEIGHT = 2      /* its weight is no number: on-weight decides */
+} fedicu_fault;
+
 int32_t fedicu_abi_version(void);
 
 /* The sentence of the last failure on this thread; "" where there was none. Valid until the thread's next call. */
@@ -72,12 +78,19 @@ int32_t fedicu_begin_round(fedicu_handle handle, int64_t round);
 int32_t fedicu_set_global(fedicu_handle handle, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
 int32_t fedicu_set_global_file(fedicu_handle handle, const char *path);
 
-/* Adds a client's update. Its weight is the number of its examples; of files, NaN takes what the metadata say, otherwise 1. Files are read while finishing. */
+/*
+ * Adds a client's update. Its weight is the number of its examples; what cannot be a weight (NaN, negative, infinite) falls under on-weight while finishing. A tensor whose
+ * dtype is none of safetensors' falls under on-dtype; of its other fields only the name is read. Of files, a weight of NaN takes what the metadata say, otherwise 1.
+ * Files are read while finishing.
+ */
 int32_t fedicu_add(fedicu_handle handle, const char *client, double weight, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
 int32_t fedicu_add_file(fedicu_handle handle, const char *client, double weight, const char *path);
 
 /* Adds an update as fedicu_mask makes it: its tensors, and in JSON the metadata that go with them. NaN takes the metadata's num_examples, otherwise 1. */
 int32_t fedicu_add_update(fedicu_handle handle, const char *client, double weight, const char *metadata_json, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
+
+/* Adds a client of which nothing can be added, for a reason (a sentence that begins after the client's name), so that the round's policies, quorum and report know of it. */
+int32_t fedicu_add_fault(fedicu_handle handle, const char *client, int32_t fault, const char *reason);
 
 /*
  * Aggregates into tensors that the caller allocated, those of the global model in any order, or into a file or folder of safetensors, which appears whole or not at

@@ -63,7 +63,7 @@ static void rounds(const char *folder)
 {
     float w[4][COUNT], b[4][3];
     fedicu_tensor global[2], first[2], second[2], result[2], turned[2];
-    fedicu_handle handle;
+    fedicu_handle handle, strict;
     char path[4096], *report, *state;
     int i, k;
     for (k = 0; k < 3; k++) {
@@ -119,6 +119,33 @@ static void rounds(const char *folder)
     CHECK(fedicu_finish(handle, 2, result) == FEDICU_OK);
     CHECK(memcmp(w[3], w[2], sizeof w[2]) == 0 && memcmp(b[3], b[2], sizeof b[2]) == 0);
 
+    /* a client that is at fault is left out where the policies say so */
+    turned[0] = second[0];
+    turned[0].dtype = "complex128";
+    turned[1] = second[1];
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"settings\": {\"on-unreadable\": \"drop-client\", \"on-weight\": \"drop-client\", \"on-dtype\": "
+                        "\"drop-client\", \"quorum\": 1}}", &strict) == FEDICU_OK);
+    for (i = 0; i < 2; i++) {
+        fedicu_handle own = i == 0 ? strict : handle;
+        CHECK(fedicu_begin_round(own, 7) == FEDICU_OK);
+        CHECK(fedicu_set_global(own, 2, global, FEDICU_BORROW) == FEDICU_OK);
+        CHECK(fedicu_add(own, "a", 1, 2, second, FEDICU_BORROW) == FEDICU_OK);
+        CHECK(fedicu_add_fault(own, "b", FEDICU_FAULT_UNREADABLE, "its archive is broken.") == FEDICU_OK);
+        CHECK(fedicu_add_fault(own, "c", FEDICU_FAULT_WEIGHT, "its weight is a word.") == FEDICU_OK);
+        CHECK(fedicu_add(own, "d", NAN, 2, second, FEDICU_BORROW) == FEDICU_OK);
+        CHECK(fedicu_add(own, "e", 1, 2, turned, FEDICU_BORROW) == FEDICU_OK);
+        CHECK(fedicu_add_fault(own, "b", FEDICU_FAULT_WEIGHT, "twice.") == FEDICU_INVALID_ARGUMENT);
+        CHECK(fedicu_add_fault(own, "f", 3, "unknown.") == FEDICU_INVALID_ARGUMENT);
+        CHECK(fedicu_add_fault(own, "f", FEDICU_FAULT_WEIGHT, NULL) == FEDICU_INVALID_ARGUMENT);
+        CHECK(fedicu_finish(own, 2, result) == (i == 0 ? FEDICU_OK : FEDICU_ROUND_REJECTED));
+    }
+    CHECK(strcmp(fedicu_last_error(), "Client 'b': its archive is broken.") == 0);
+    CHECK(memcmp(w[3], w[2], sizeof w[2]) == 0 && memcmp(b[3], b[2], sizeof b[2]) == 0);
+    report = text(fedicu_report_json, strict);
+    CHECK(strstr(report, "Client 'c': its weight is a word.") != NULL || strstr(report, "Client \\u0027c\\u0027: its weight is a word.") != NULL);
+    free(report);
+    CHECK(fedicu_destroy(strict) == FEDICU_OK);
+
     /* a round that is dropped lets go of what it borrowed */
     CHECK(fedicu_begin_round(handle, 6) == FEDICU_OK);
     CHECK(fedicu_set_global(handle, 2, global, FEDICU_BORROW) == FEDICU_OK);
@@ -170,6 +197,8 @@ static void wrong_uses(void)
     broken = tensors[0];
     broken.rank = -1;
     CHECK(fedicu_set_global(handle, 1, &broken, 0) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_add(handle, "a", 1, 1, &broken, 0) == FEDICU_INVALID_ARGUMENT);
+    CHECK(strstr(fedicu_last_error(), "Client 'a': tensor 'w': its rank is -1") == fedicu_last_error());
     CHECK(fedicu_update_destroy(handle) == FEDICU_INVALID_ARGUMENT);
     CHECK(fedicu_destroy(handle) == FEDICU_OK);
 }

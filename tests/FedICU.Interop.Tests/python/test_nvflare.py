@@ -9,6 +9,11 @@ import unittest
 
 import numpy as np
 
+try:
+    import torch
+except ImportError:
+    torch = None
+
 
 class ParamsType(str, enum.Enum):
     FULL = "FULL"
@@ -37,6 +42,11 @@ class FedAvg:
     def send_model(self, task_name, data, callback):
         for model in self.clients(data):
             callback(model)
+
+    def _get_aggregated_result(self):
+        made = self.aggregator.aggregate_model()
+        made.meta["nr_aggregated"] = len(self.clients(made))
+        return made
 
     def run(self, model):
         for _ in range(self.num_rounds):
@@ -227,13 +237,66 @@ class NvflareTests(unittest.TestCase):
         aggregator = FedICUModelAggregator("fedavg")
         with self.assertRaisesRegex(fedicu.WrongStateError, "No client's model"):
             aggregator.aggregate_model()
-        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Client 'site-2' sent no parameters"):
-            aggregator.accept_model(sent(2, None))
         aggregator.accept_model(sent(1, trained))
-        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "Client 'site-2' sent parameters of type DIFF; FULL was expected"):
-            aggregator.accept_model(sent(2, trained, ParamsType.DIFF))
+        aggregator.accept_model(sent(2, None))
+        with self.assertRaisesRegex(fedicu.RoundRejectedError, "Client 'site-2': it sent no parameters"):
+            aggregator.aggregate_model()
+        aggregator.reset_stats()
+        aggregator.accept_model(sent(1, trained))
+        aggregator.accept_model(sent(2, trained, ParamsType.DIFF))
+        with self.assertRaisesRegex(fedicu.RoundRejectedError, "Client 'site-2': it sent parameters of type 'DIFF'; FULL was expected"):
+            aggregator.aggregate_model()
         with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient 'site-1'.*'w'"):
             self.round("fedavg", received, [sent(1, {**trained, "w": trained["w"][:2]})])
+
+    def test_full_parameters_and_differences_go_together_where_the_model_is_known(self):
+        received, trained = models(2)
+        zeros = {name: np.zeros_like(array) for name, array in received.items()}
+        made = self.round("fedavg", received, [sent(1, trained), sent(3, zeros, ParamsType.DIFF)])
+        np.testing.assert_allclose(made.params["b"], (10 * trained["b"] + 30 * received["b"]) / 40, rtol=1e-15)
+
+    def test_the_rounds_number_is_the_servers(self):
+        received, trained = models(2)
+        for stated, number in ((4, 4), ("seven", None), (-1, None), (2**70, None)):
+            model = sent(1, trained)
+            model.current_round = stated
+            self.assertEqual(self.round("fedavg", received, [model]).current_round, number)
+            aggregator = FedICUModelAggregator("fedavg")
+            aggregator.fl_ctx, aggregator.received = Context(current_round=9), received
+            aggregator.accept_model(model)
+            self.assertEqual(aggregator.aggregate_model().current_round, 9)
+
+    def test_the_workflow_counts_the_clients_that_take_part(self):
+        received, trained = models(2)
+
+        class Workflow(FedICU):
+            def clients(self, model):
+                return [sent(1, trained), sent(2, {**trained, "w": trained["w"] * np.nan})]
+
+            def run(self, model):
+                self.aggregator.reset_stats()
+                self.send_model(task_name="train", data=model, callback=self.aggregator.accept_model)
+                return self._get_aggregated_result()
+
+        made = Workflow(num_rounds=1, aggregator=FedICUModelAggregator("fedavg", quorum=1, on_nonfinite="drop-client")).run(FLModel(ParamsType.FULL, received))
+        self.assertEqual(made.meta["nr_aggregated"], 1)
+
+    @unittest.skipIf(torch is None, "torch is missing")
+    def test_uint16_of_a_bfloat16_model_is_its_bits(self):
+        received = {"w": torch.zeros(3, 4, dtype=torch.bfloat16)}
+        trained = torch.randn(3, 4).bfloat16()
+        bits = trained.view(torch.int16).numpy().view(np.uint16)
+        for value in (trained, bits, bits.astype(">u2")):
+            made = self.round("fedavg", received, [sent(1, {"w": value})]).params["w"]
+            self.assertTrue(made.dtype == torch.bfloat16 and torch.equal(made, trained))
+        filters = [FedICUFilter(mask="top=1") for _ in range(2)]
+        for chain, own in zip(("task_data", "task_result"), filters):
+            own.set_prop("__chain_type", chain)
+        context, shareable = Context(), types.SimpleNamespace(get_header={"current_round": 1}.get)
+        filters[0].process_dxo(types.SimpleNamespace(data_kind="WEIGHTS", data=received), shareable, context)
+        dxo = filters[1].process_dxo(types.SimpleNamespace(data_kind="WEIGHTS", data={"w": trained}), shareable, context)
+        self.assertIsInstance(dxo.data["w"], np.ndarray)
+        self.assertTrue(torch.equal(self.round("fedavg", received, [sent(1, dxo.data)]).params["w"], trained))
 
 
 if __name__ == "__main__":

@@ -30,11 +30,11 @@ from ._native import (
     RoundRejectedError,
     WrongStateError,
 )
-from ._tensors import Borrowed, FileTensor, copy_of, empty_like, momentum_like
+from ._tensors import Borrowed, FileTensor, Unfit, copy_of, empty_like, momentum_like, path_bytes, shown, text_bytes, whose
 
 __all__ = [
-    "AbortedError", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError", "MaskedUpdate", "RoundRejectedError", "Update",
-    "WrongStateError", "live_handles", "mask", "proximal",
+    "AbortedError", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError", "MaskedUpdate", "RoundRejectedError",
+    "Unreadable", "Update", "WrongStateError", "live_handles", "mask", "proximal",
 ]
 
 Tensors = Mapping[str, Any]
@@ -67,16 +67,23 @@ class MaskedUpdate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """Stands for a client's model that is no model, so that on_unreadable decides what becomes of the round. reason: a sentence that begins after the client's name."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Update:
-    """What a client sent.
+    """What a client sent. What is wrong with it falls under the round's policies, whatever it is.
 
     client: its name, unique in a round. weight: the number of its examples; None takes what the metadata of a file or a masked update say, otherwise 1. model: tensors, a masked
-    update or a path. delta: whether tensors are y - x, what training changed, and not parameters y; files and masked updates say so themselves.
+    update, a path, or :class:`Unreadable`. delta: whether tensors are y - x, what training changed, and not parameters y; files and masked updates say so themselves.
     """
 
     client: str
     weight: float | None
-    model: Model | MaskedUpdate
+    model: Model | MaskedUpdate | Unreadable
     delta: bool = False
 
 
@@ -108,6 +115,9 @@ class Aggregator:
         _require(isinstance(global_model, (Mapping, str, os.PathLike)), f"The global model is a {type(global_model).__name__}; a dict of tensors or a path was expected.")
         if out is None and (not isinstance(global_model, Mapping) or any(isinstance(value, FileTensor) for value in global_model.values())):
             raise InvalidArgumentError("out is missing: the result of a model in files goes to a path or to tensors that are given.")
+        _require(out is None or isinstance(out, (Mapping, str, os.PathLike)), f"out is a {type(out).__name__}; a dict of tensors or a path was expected.")
+        valid = round is None or isinstance(round, numbers.Integral) and not isinstance(round, bool) and 0 <= round < 2**63
+        _require(valid, f"round is {shown(round)}; None or a whole number from 0 to 2^63 - 1 was expected.")
         with self._round:
             self._aborted = False
             try:
@@ -118,51 +128,66 @@ class Aggregator:
                 raise
 
     def _aggregate(self, global_model: Model, updates: Iterable[Update | tuple[Any, ...]], round: int | None, out: Model | None) -> Any:
-        _require(round is None or isinstance(round, int), f"round is {round!r}; a whole number was expected.")
         alive: list[Borrowed] = []
-        self._native.call("begin_round", self._handle, -1 if round is None else round)
+        self._native.call("begin_round", self._handle, -1 if round is None else int(round))
         try:
-            if isinstance(global_model, Mapping):
-                alive.append(Borrowed(global_model))
-                self._native.call("set_global", self._handle, alive[-1].count, alive[-1].array, _native.BORROW)
-            else:
-                self._native.call("set_global_file", self._handle, os.fsencode(global_model))
+            with whose("The global model"):
+                if isinstance(global_model, Mapping):
+                    alive.append(Borrowed(global_model))
+                    self._native.call("set_global", self._handle, alive[-1].count, alive[-1].array, _native.BORROW)
+                else:
+                    self._native.call("set_global_file", self._handle, path_bytes(global_model))
             for update in updates:
                 update = update if isinstance(update, Update) else Update(*update)
-                _require(isinstance(update.client, str), f"A client's name is {update.client!r}; text was expected.")
-                whose = f"Client '{update.client}'"
-                known = update.weight is None or isinstance(update.weight, numbers.Real) and update.weight == update.weight
-                _require(known, f"{whose}: its weight is {update.weight!r}; the number of its examples, or None, was expected.")
-                _require(
-                    isinstance(update.model, (MaskedUpdate, Mapping, str, os.PathLike)),
-                    f"{whose}: its model is a {type(update.model).__name__}; a dict of tensors, a masked update or a path was expected.")
-                name, weight = update.client.encode(), float("nan") if update.weight is None else float(update.weight)
-                if isinstance(update.model, MaskedUpdate):
-                    alive.append(Borrowed(update.model.tensors, dtypes=update.model.dtypes))
-                    metadata = json.dumps(dict(update.model.metadata)).encode()
-                    self._native.call("add_update", self._handle, name, weight, metadata, alive[-1].count, alive[-1].array, _native.BORROW)
-                elif isinstance(update.model, Mapping):
-                    alive.append(Borrowed(update.model))
-                    flags = _native.BORROW | (_native.DELTA if update.delta else 0)
-                    self._native.call("add", self._handle, name, weight, alive[-1].count, alive[-1].array, flags)
+                _require(isinstance(update.client, str) and update.client != "", f"A client's name is {shown(update.client)}; text was expected.")
+                with whose("A round's clients"):
+                    client = text_bytes(update.client, "a client's name")
+                try:
+                    self._add(client, update, alive)
+                except (Unfit, InvalidModelError, OSError) as error:
+                    self._native.call("add_fault", self._handle, client, _native.UNREADABLE, _sentence(error))
+            with whose("The result"):
+                if out is None:
+                    out = {name: empty_like(value) for name, value in global_model.items()}  # type: ignore[union-attr]
+                if isinstance(out, Mapping):
+                    places = Borrowed(out, writable=True)
+                    self._native.call("finish", self._handle, places.count, places.array)
                 else:
-                    self._native.call("add_file", self._handle, name, weight, os.fsencode(update.model))
-            if out is None:
-                out = {name: empty_like(value) for name, value in global_model.items()}  # type: ignore[union-attr]
-            if isinstance(out, Mapping):
-                places = Borrowed(out, writable=True)
-                self._native.call("finish", self._handle, places.count, places.array)
-            else:
-                self._native.call("finish_file", self._handle, os.fsencode(out))
+                    self._native.call("finish_file", self._handle, path_bytes(out))
             return out
         except BaseException:
             # what was borrowed is let go before its memory may be
             self._native.call("abort", self._handle)
             raise
 
+    def _add(self, client: bytes, update: Update, alive: list[Borrowed]) -> None:
+        """Adds a client's update. Raises where there is nothing to be added."""
+        model, tensors, metadata, path = update.model, None, None, None
+        if isinstance(model, MaskedUpdate):
+            metadata = _metadata(model.metadata)
+            tensors = Borrowed(model.tensors, dtypes=model.dtypes, lenient=True)
+        elif isinstance(model, Mapping):
+            tensors = Borrowed(model, lenient=True)
+        elif isinstance(model, (str, os.PathLike)):
+            path = path_bytes(model)
+        else:
+            raise Unfit(model.reason if isinstance(model, Unreadable) else f"its model is a {type(model).__name__}; a dict of tensors, a masked update or a path was expected.")
+        weight, fault = _weight(update.weight)
+        if fault is not None:
+            self._native.call("add_fault", self._handle, client, _native.WEIGHT, _sentence(fault))
+        elif path is not None:
+            self._native.call("add_file", self._handle, client, weight, path)
+        elif tensors is not None:
+            alive.append(tensors)
+            if metadata is not None:
+                self._native.call("add_update", self._handle, client, weight, metadata, tensors.count, tensors.array, _native.BORROW)
+            else:
+                flags = _native.BORROW | (_native.DELTA if update.delta else 0)
+                self._native.call("add", self._handle, client, 1.0 if update.weight is None else weight, tensors.count, tensors.array, flags)
+
     @property
     def report(self) -> dict[str, Any]:
-        """The last round's report: who weighed what, who was left out and why."""
+        """The report of the last round that had a result: what each client weighed, which were left out and why."""
         return json.loads(self._native.text("report_json", self._handle))
 
     @property
@@ -208,9 +233,13 @@ def mask(
     """
     native = _native_library()
     names = list(global_model)
-    new_momentum = {name: momentum_like(value) for name, value in global_model.items()} if keep_momentum or momentum is not None else {}
-    received, trained = Borrowed(global_model), Borrowed(local, order=names)
-    kept = None if momentum is None else Borrowed(momentum, order=names)
+    with whose("The global model"):
+        received = Borrowed(global_model)
+        new_momentum = {name: momentum_like(value) for name, value in global_model.items()} if keep_momentum or momentum is not None else {}
+    with whose("The local model"):
+        trained = Borrowed(local, order=names)
+    with whose("The momentum"):
+        kept = None if momentum is None else Borrowed(momentum, order=names)
     places = Borrowed(new_momentum, writable=True) if new_momentum else None
     options = _native.settings_json(threads=threads, round=round, dense=dense, settings=_texts(settings))
     handle = native.new("mask", options, received.count, received.array, trained.array, kept and kept.array, places and places.array)
@@ -224,7 +253,8 @@ def mask(
             name = tensor.name.decode()
             tensors[name], dtypes[name] = copy_of(tensor), tensor.dtype.decode()
         if path is not None:
-            native.call("update_save", handle, os.fsencode(path))
+            with whose("The update"):
+                native.call("update_save", handle, path_bytes(path))
         return MaskedUpdate(tensors, dtypes, json.loads(native.text("update_metadata_json", handle)), new_momentum)
     finally:
         native.call("update_destroy", handle)
@@ -234,8 +264,12 @@ def proximal(mu: float, local: Tensors, global_model: Tensors, gradients: Tensor
     """FedProx: mu/2 ||local - global||^2 over all tensors; adds mu (local - global) to the gradients, in place, where they are given."""
     native = _native_library()
     names = list(local)
-    y, x = Borrowed(local), Borrowed(global_model, order=names)
-    gradient = None if gradients is None else Borrowed(gradients, writable=True, order=names)
+    with whose("The local model"):
+        y = Borrowed(local)
+    with whose("The global model"):
+        x = Borrowed(global_model, order=names)
+    with whose("The gradients"):
+        gradient = None if gradients is None else Borrowed(gradients, writable=True, order=names)
     total = 0.0
     for i in range(y.count):
         value = ctypes.c_double()
@@ -248,6 +282,34 @@ def proximal(mu: float, local: Tensors, global_model: Tensors, gradients: Tensor
 def _require(holds: bool, sentence: str) -> None:
     if not holds:
         raise InvalidArgumentError(sentence)
+
+
+def _weight(stated: Any) -> tuple[float, str | None]:
+    """The weight for the library, not a number where none is stated, and why what is stated is no number, if it is none."""
+    if stated is None:
+        return float("nan"), None
+    if isinstance(stated, np.ndarray) and stated.ndim == 0:
+        stated = stated.item()
+    if isinstance(stated, bool) or not isinstance(stated, numbers.Real) or stated != stated:
+        return 0.0, f"its weight is {shown(stated)}; the number of its examples was expected."
+    try:
+        return float(stated), None
+    except OverflowError:
+        return 0.0, f"its weight is {shown(stated)}, which no float64 holds; the number of its examples was expected."
+
+
+def _metadata(metadata: Any) -> bytes:
+    """A masked update's metadata in JSON."""
+    if not isinstance(metadata, Mapping):
+        raise Unfit(f"its metadata is a {type(metadata).__name__}; a dict of strings was expected.")
+    for key, value in metadata.items():
+        text_bytes(key, "a key of its metadata")
+        text_bytes(value, f"its metadata's '{key}'")
+    return json.dumps(dict(metadata)).encode()
+
+
+def _sentence(reason: Any) -> bytes:
+    return str(reason).replace("\0", "\\0").encode("utf-8", "replace")
 
 
 def _texts(settings: Mapping[str, Any]) -> dict[str, str]:

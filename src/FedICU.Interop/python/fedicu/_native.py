@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 ABI_VERSION = 1
 COPY, BORROW, DELTA = 0, 1, 2
+UNREADABLE, WEIGHT = 1, 2
 
 
 class FedIcuError(Exception):
@@ -19,7 +20,7 @@ class FedIcuError(Exception):
 
 
 class InvalidArgumentError(FedIcuError, ValueError):
-    """A tensor contradicts itself, a client was added twice, a place for a result is missing."""
+    """A call is wrong: a global model that cannot be read, a client added twice, a place for a result missing."""
 
 
 class InvalidOptionsError(FedIcuError, ValueError):
@@ -31,7 +32,7 @@ class InvalidModelError(FedIcuError, ValueError):
 
 
 class RoundRejectedError(FedIcuError):
-    """The policies refuse the round; the old model stays."""
+    """The policies refuse the round, as a client's update is at fault; the old model stays."""
 
 
 class WrongStateError(FedIcuError, RuntimeError):
@@ -80,6 +81,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "add": [_handle, _text, ctypes.c_double, _count, _tensors, ctypes.c_uint32],
     "add_file": [_handle, _text, ctypes.c_double, _text],
     "add_update": [_handle, _text, ctypes.c_double, _text, _count, _tensors, ctypes.c_uint32],
+    "add_fault": [_handle, _text, ctypes.c_int32, _text],
     "finish": [_handle, _count, _tensors],
     "finish_file": [_handle, _text],
     "abort": [_handle],

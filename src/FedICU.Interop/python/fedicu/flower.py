@@ -11,44 +11,83 @@ Everything but the aggregation is FedAvg's own: sampling, weighting key, metrics
 
 from __future__ import annotations
 
+import functools
 import io
+import logging
 import math
-from typing import Any, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
-from . import Aggregator, InvalidArgumentError, WrongStateError
-from ._wire import check, masked, unpack
+from . import Aggregator, InvalidArgumentError, Unreadable, Update, WrongStateError
+from ._tensors import Bits, Unfit, native, shown, told, whose
+from ._wire import check, included, masked, schema, unpack
 
 __all__ = ["FedICU", "FedICUMod", "LegacyFedICU"]
 
 _STYPE = "numpy.ndarray"
 _MOMENTUM = "fedicu.momentum"
+_BF16 = "bfloat16"
+_log = logging.getLogger(__name__)
 
 
-def _view(what: str, data: bytes) -> np.ndarray:
-    """The array in the bytes of numpy's save, where they lie. what: whose tensor it is, for the sentence."""
+def _view(which: str, stype: Any, data: Any) -> np.ndarray:
+    """The array in the bytes of numpy's save, where they lie. Raises :class:`Unfit`."""
+    if stype != _STYPE:
+        raise Unfit(f"{which} is serialized as {shown(stype)}; '{_STYPE}' was expected.")
+    if not isinstance(data, (bytes, bytearray)):
+        raise Unfit(f"{which} is a {type(data).__name__}; the bytes of an array were expected.")
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise ValueError(f"its format's version is {version}")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects")
         if min(shape, default=0) < 0:
             raise ValueError(f"its shape is {shape}")
-        return np.frombuffer(data, dtype, math.prod(shape), file.tell()).reshape(shape, order="F" if fortran else "C")
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidArgumentError(f"{what}: its {len(data)} bytes are not an array as numpy saves it: {error}.") from error
+        count = math.prod(shape)
+        more = len(data) - file.tell() - count * dtype.itemsize
+        if more > 0:
+            raise ValueError(f"{more} bytes follow the array")
+        return np.frombuffer(data, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+    except Exception as error:  # numpy's parser raises errors of many kinds for bytes that are no header
+        raise Unfit(f"{which}: its {len(data)} bytes are not an array as numpy saves it: {told(error)}.") from error
 
 
-def _views(arrays: Mapping[str, bytes], client: str | None = None) -> dict[str, np.ndarray]:
-    return {name: _view(f"Tensor '{name}'" if client is None else f"Client '{client}', tensor '{name}'", data) for name, data in arrays.items()}
+def _labelled(name: str, array: Any) -> np.ndarray | Bits:
+    """The array in one of Flower's Arrays, whose label must say what its bytes do. Raises :class:`Unfit`.
+
+    numpy has no bfloat16: that label goes with elements of 16 bits, uint16 or what numpy saves of ml_dtypes' arrays. Arrays made of numbered parameters have no label.
+    """
+    which = f"tensor {shown(name)}"
+    view = _view(which, array.stype, array.data)
+    shape, label = tuple(array.shape), str(array.dtype).removeprefix("torch.")
+    if not label and not shape:
+        return view
+    if shape != view.shape:
+        raise Unfit(f"{which} is labelled with the shape {shown(shape)}; its bytes have {view.shape}.")
+    if label == _BF16 and (native(view.dtype) == np.uint16 or view.dtype == np.dtype("V2")):
+        return Bits(view, "BF16")
+    if label and label not in (view.dtype.name, str(view.dtype)) and not _is_named(label, view.dtype):
+        raise Unfit(f"{which} is labelled {shown(array.dtype)}; its bytes are {view.dtype.name}.")
+    return view
+
+
+def _is_named(label: str, dtype: np.dtype) -> bool:
+    """Whether one of numpy's other names for a type, '<f4' or 'double', stands for it."""
+    try:
+        named = np.dtype(label)
+    except Exception:  # numpy's parser of such names raises errors of several kinds
+        return False
+    return named == dtype if label[:1] in "<>" else native(named) == native(dtype)
 
 
 def _place(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
     """Room for an array as numpy saves it, and the array in it."""
-    dtype = like.dtype.newbyteorder("=")
+    dtype = native(like.dtype)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": like.shape})
     data = bytearray(header.tell() + like.size * dtype.itemsize)
@@ -56,14 +95,14 @@ def _place(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
     return data, np.frombuffer(data, dtype, like.size, header.tell()).reshape(like.shape)
 
 
+def _saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
 class _Aggregating:
     """What both strategies add to Flower's own: the aggregator, and the model that the clients of a round were sent."""
-
-    def _model(self, first: Any, step: str) -> Any:
-        """The model that clients were sent; FedAvg, which asks it for names and shapes alone, takes those of the first reply where there is none."""
-        if self._received is None and self.aggregator.strategy != "fedavg":
-            raise WrongStateError(f"The model that the clients trained is not known: {step}.")
-        return first if self._received is None else self._received
 
     def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,32 +111,63 @@ class _Aggregating:
         self.aggregator = aggregator if isinstance(aggregator, Aggregator) else Aggregator(aggregator or "fedicu")
         self._received: Any = None
 
+    def _aggregate(
+        self, server_round: int, step: str, read: Callable[[Any], Mapping[str, np.ndarray | Bits]], replies: Iterable[tuple[str, Callable[[], tuple[Any, Any]]]],
+    ) -> tuple[Mapping[str, np.ndarray | Bits], dict[str, bytes], set[str]]:
+        """Aggregates a round.
 
-def _aggregate(
-    aggregator: Aggregator, server_round: int, received: Mapping[str, bytes], known: bool, replies: Iterable[tuple[str, float, Mapping[str, bytes]]],
-) -> dict[str, bytes]:
-    model = _views(received)
-    updates = [(client, weight, unpack(client, _views(tensors, client), model if known else {})) for client, weight, tensors in replies]
-    places = {name: _place(array) for name, array in model.items()}
-    aggregator.aggregate(model, updates, round=server_round, out={name: array for name, (_, array) in places.items()})
-    made = {}
-    for name in list(places):
-        data, array = places.pop(name)
-        del array
-        made[name] = bytes(data)
-    return made
+        step: the strategy's method that is told the model which clients were sent. read: makes arrays of a model as Flower has it. replies: clients, and what gives their weights
+        and models. Returns the model before the round, the next one's arrays as numpy saves them, and the clients that take part.
+        """
+        if self._received is None and self.aggregator.strategy != "fedavg":
+            raise WrongStateError(f"The model that the clients trained is not known: {step} comes first.")
+        with whose("The global model"):
+            model = {} if self._received is None else read(self._received)
+        updates = []
+        for client, sent in replies:
+            weight = None
+            try:
+                weight, parameters = sent()
+                updates.append(Update(client, weight, unpack(read(parameters), model)))
+            except Unfit as error:
+                updates.append(Update(client, weight, Unreadable(str(error))))
+            except Exception as error:  # a reply may hold anything, and none may end the others' round
+                updates.append(Update(client, weight, Unreadable(f"its reply cannot be read: {type(error).__name__}: {told(error)}.")))
+        if self._received is None:
+            model = schema(update.model for update in sorted(updates, key=lambda update: update.client))
+        places = {name: _place(array.array if isinstance(array, Bits) else array) for name, array in model.items()}
+        out = {name: Bits(place, "BF16") if isinstance(model[name], Bits) else place for name, (_, place) in places.items()}
+        self.aggregator.aggregate(model, updates, round=server_round, out=out)
+        made = {}
+        for name in list(places):
+            data, place = places.pop(name)
+            del place, out[name]
+            made[name] = bytes(data)
+        return model, made, included(self.aggregator, _log)
 
 
-def _metrics(aggregator: Aggregator) -> dict[str, int]:
-    clients = aggregator.report["clients"]
-    included = sum(client["included"] for client in clients)
-    return {"fedicu-included": included, "fedicu-left-out": len(clients) - included}
+class _Missing:
+    """A weight that a reply does not state."""
+
+    def __repr__(self) -> str:
+        return "missing"
 
 
-def _checked(stype: str, data: bytes, what: str) -> bytes:
-    if stype != _STYPE:
-        raise InvalidArgumentError(f"{what} is serialized as '{stype}'; '{_STYPE}' was expected.")
-    return data
+def _counts(replies: int, takes_part: set[str]) -> dict[str, int]:
+    return {"fedicu-included": len(takes_part), "fedicu-left-out": replies - len(takes_part)}
+
+
+def _with_common_metrics(contents: list[Any]) -> list[Any]:
+    """Takes out of the clients' metrics those that not all of them state in one form: no mean of them is possible."""
+    records = [next(iter(content.metric_records.values())) for content in contents]
+    forms = [{(name, len(value) if isinstance(value, list) else None) for name, value in record.items()} for record in records]
+    odd = {name for name, _ in set().union(*forms) - set.intersection(*forms)}
+    if odd:
+        _log.warning("These metrics are left out, as not all clients state them in one form: %s", ", ".join(sorted(map(shown, odd))))
+    for record in records:
+        for name in odd & set(record):
+            del record[name]
+    return contents
 
 
 class FedICUMod:
@@ -128,15 +198,25 @@ class FedICUMod:
         sent, momentum = masked(received, trained, kept, self._keep_momentum, server_round, self._settings)
         if self._keep_momentum:
             state[_MOMENTUM] = ArrayRecord({name: Array(array) for name, array in momentum.items()})
-        reply.content.array_records[key] = ArrayRecord({name: Array(array) for name, array in sent.items()})
+        reply.content.array_records[key] = ArrayRecord({
+            name: Array(dtype=_BF16, shape=array.shape, stype=_STYPE, data=_saved(array.array)) if isinstance(array, Bits) else Array(array) for name, array in sent.items()})
         return reply
 
 
-def _arrays(message: Any) -> dict[str, np.ndarray]:
+def _arrays(message: Any) -> dict[str, np.ndarray | Bits]:
     records = message.content.array_records
     if len(records) != 1:
         raise InvalidArgumentError(f"The message has {len(records)} ArrayRecords; one, the model, was expected.")
-    return _views({name: _checked(array.stype, array.data, f"Tensor '{name}'") for name, array in next(iter(records.values())).items()})
+    with whose("The message"):
+        return _record(next(iter(records.values())))
+
+
+def _record(record: Mapping[str, Any]) -> dict[str, np.ndarray | Bits]:
+    return {name: _labelled(name, array) for name, array in record.items()}
+
+
+def _numbered(parameters: Any) -> dict[str, np.ndarray]:
+    return {str(i): _view(f"tensor '{i}'", parameters.tensor_type, data) for i, data in enumerate(parameters.tensors)}
 
 
 try:
@@ -164,24 +244,31 @@ else:
             return super().configure_train(server_round, arrays, config, grid)
 
         def aggregate_train(self, server_round: int, replies: Any) -> Any:
-            valid, _ = self._check_and_log_replies(replies, is_train=True)
+            # without Flower's comparison of the replies, which ends the run where one client's differ: the round's policies decide
+            valid, _ = self._check_and_log_replies(replies, is_train=True, validate=False)
             if not valid:
                 return None, None
-            model = self._model(next(iter(valid[0].content.array_records.values())), "configure_train comes before aggregate_train")
-            updates = []
-            for message in valid:
-                record = next(iter(message.content.array_records.values()))
-                weight = next(iter(message.content.metric_records.values()))[self.weighted_by_key]
-                client = str(message.metadata.src_node_id)
-                updates.append((client, float(weight), {name: _checked(array.stype, array.data, f"Client '{client}', tensor '{name}'") for name, array in record.items()}))
-            made = _aggregate(
-                self.aggregator, server_round, {name: _checked(array.stype, array.data, f"Tensor '{name}'") for name, array in model.items()}, self._received is not None, updates)
-            arrays = ArrayRecord()
-            for name, data in made.items():
-                like = model[name]
-                arrays[name] = Array(dtype=like.dtype, shape=tuple(like.shape), stype=_STYPE, data=data)
-            metrics = self.train_metrics_aggr_fn([message.content for message in valid], self.weighted_by_key)
-            return arrays, MetricRecord({**metrics, **_metrics(self.aggregator)})
+            contents = [(str(message.metadata.src_node_id), message.content) for message in valid]
+            model, made, takes_part = self._aggregate(
+                server_round, "configure_train", _record, [(client, functools.partial(self._sent, content)) for client, content in contents])
+            arrays = ArrayRecord({name: self._array(name, model[name], data) for name, data in made.items()})
+            metrics = self.train_metrics_aggr_fn(_with_common_metrics([content for client, content in contents if client in takes_part]), self.weighted_by_key)
+            return arrays, MetricRecord({**metrics, **_counts(len(contents), takes_part)})
+
+        def _sent(self, content: Any) -> tuple[Any, Any]:
+            for records, kind in ((content.array_records, "ArrayRecord"), (content.metric_records, "MetricRecord")):
+                if len(records) != 1:
+                    raise Unfit(f"its reply has {len(records)} {kind}s; one was expected.")
+            metrics = next(iter(content.metric_records.values()))
+            return metrics.get(self.weighted_by_key, _Missing()), next(iter(content.array_records.values()))
+
+        def _array(self, name: str, like: np.ndarray | Bits, data: bytes) -> Any:
+            """The result's array, labelled as the model's that clients were sent."""
+            if self._received is not None and (isinstance(like, Bits) or like.dtype.isnative):
+                label, shape = self._received[name].dtype, tuple(self._received[name].shape)
+            else:
+                label, shape = _BF16 if isinstance(like, Bits) else str(native(like.dtype)), like.shape
+            return Array(dtype=label, shape=shape, stype=_STYPE, data=data)
 
 
 try:
@@ -207,14 +294,14 @@ else:
         def aggregate_fit(self, server_round: int, results: Any, failures: Any) -> Any:
             if not results or failures and not self.accept_failures:
                 return None, {}
-            model = self._model(results[0][1].parameters, "configure_fit comes before aggregate_fit")
-            updates = [(str(proxy.cid), float(result.num_examples), self._numbered(result.parameters)) for proxy, result in results]
-            made = _aggregate(self.aggregator, server_round, self._numbered(model), self._received is not None, updates)
+            answers = [(str(proxy.cid), result) for proxy, result in results]
+            _, made, takes_part = self._aggregate(
+                server_round, "configure_fit", _numbered, [(client, functools.partial(self._sent, result)) for client, result in answers])
             metrics: dict[str, Any] = {}
             if self.fit_metrics_aggregation_fn:
-                metrics = self.fit_metrics_aggregation_fn([(result.num_examples, result.metrics) for _, result in results])
-            return Parameters(tensors=list(made.values()), tensor_type=_STYPE), {**metrics, **_metrics(self.aggregator)}
+                metrics = self.fit_metrics_aggregation_fn([(result.num_examples, result.metrics) for client, result in answers if client in takes_part])
+            return Parameters(tensors=list(made.values()), tensor_type=_STYPE), {**metrics, **_counts(len(answers), takes_part)}
 
         @staticmethod
-        def _numbered(parameters: Any) -> dict[str, bytes]:
-            return {str(i): _checked(parameters.tensor_type, data, f"Tensor '{i}'") for i, data in enumerate(parameters.tensors)}
+        def _sent(result: Any) -> tuple[Any, Any]:
+            return _Missing() if result.num_examples is None else result.num_examples, result.parameters

@@ -10,9 +10,12 @@
 
 from __future__ import annotations
 
+import logging
 import numbers
 import os
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
+
+import numpy as np
 
 from nvflare.apis.dxo import DataKind
 from nvflare.apis.dxo_filter import DXOFilter
@@ -21,16 +24,18 @@ from nvflare.app_common.aggregators import weighted_aggregation_helper
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 from nvflare.app_common.workflows.fedavg import FedAvg
 
-from . import Aggregator, FileTensor, InvalidArgumentError, Update, WrongStateError
-from ._tensors import own_copy
-from ._wire import check, masked, unpack
+from . import Aggregator, FileTensor, InvalidArgumentError, Unreadable, Update, WrongStateError
+from ._tensors import Bits, Unfit, dtype_of, native, own_copy, shown, told
+from ._wire import check, included, masked, schema, unpack
 
 __all__ = ["FedICU", "FedICUFilter", "FedICUModelAggregator"]
 
-# NVFlare's names: AppConstants.GLOBAL_MODEL and CURRENT_ROUND, ModelLearnableKey.WEIGHTS, FLMetaKey.NUM_STEPS_CURRENT_ROUND, FilterContextKey.CHAIN_TYPE, FilterChainType
+# NVFlare's names: the key of a Shareable's DXO, AppConstants.GLOBAL_MODEL and CURRENT_ROUND, ModelLearnableKey.WEIGHTS, FLMetaKey.NUM_STEPS_CURRENT_ROUND, FilterContextKey.CHAIN_TYPE, FilterChainType
 _GLOBAL_MODEL, _ROUND, _WEIGHTS, _STEPS, _CLIENT = "global_model", "current_round", "weights", "NUM_STEPS_CURRENT_ROUND", "client_name"
 _CHAIN, _TASK_DATA = "__chain_type", "task_data"
 _RECEIVED, _REPORT, _IDENTITY = "fedicu.received", "fedicu_report", "__identity_name__"
+_AGGREGATED, _DXO = "nr_aggregated", "DXO"
+_log = logging.getLogger(__name__)
 
 
 def _aggregatable(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,14 +44,43 @@ def _aggregatable(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return own(metrics) if own else {name: value for name, value in metrics.items() if isinstance(value, numbers.Real)}
 
 
+def _kind(shareable: Any) -> Any:
+    """What kind of data the sender calls its result; None where it is no DXO, which NVFlare refuses itself."""
+    content = shareable.get(_DXO) if isinstance(shareable, Mapping) else None
+    return content.get("kind") if isinstance(content, Mapping) else None
+
+
+def _weight(model: FLModel) -> Any:
+    """What the client states; 1 where it states nothing, as NVFlare has it."""
+    steps = (model.meta or {}).get(_STEPS)
+    return 1.0 if steps is None else steps
+
+
+def _params(model: FLModel, received: Mapping[str, Any]) -> Any:
+    if not isinstance(model.params, Mapping):
+        return model.params
+    params = {}
+    for name, value in model.params.items():
+        if hasattr(value, "materialize"):
+            # what NVFlare keeps on disk has a path and a key
+            value = FileTensor(value.file_path, value.key, value)
+        elif isinstance(value, np.ndarray) and native(value.dtype) == np.uint16 and name in received and dtype_of(received[name]) == "BF16":
+            # the filter's arrays of bfloat16, for which numpy has no type
+            value = Bits(value, "BF16")
+        params[name] = value
+    return unpack(params, received)
+
+
 class FedICUModelAggregator(ModelAggregator):
     """Aggregates FLModels of full parameters or differences, as dicts of numpy arrays, torch tensors or tensors that NVFlare keeps on disk, or as paths of safetensors files.
     What :class:`FedICUFilter` left out of full parameters keeps the value that was received.
 
+    What is wrong with a client's result, its meta's number of steps included, falls under the policies (on_unreadable, on_weight, on_dtype and so on).
+
     strategy, settings, more: as :class:`fedicu.Aggregator` takes them, in a dict, as NVFlare's jobs need them, or by name. A client weighs NUM_STEPS_CURRENT_ROUND of its meta,
     otherwise 1. The model that the clients trained is told by :class:`FedICU`, or is ScatterAndGather's ("global_model" of the FLContext); other workflows set ``received``. The
     result has full parameters, as differences would be rounded twice; of differences without a global model, which FedAvg alone can take, it has their mean. Its metrics are
-    NVFlare's weighted mean of the clients'.
+    NVFlare's weighted mean of those of the clients that the report includes.
     """
 
     def __init__(self, strategy: str = "fedicu", settings: Mapping[str, Any] | None = None, **more: Any) -> None:
@@ -56,6 +90,7 @@ class FedICUModelAggregator(ModelAggregator):
         self.received: Mapping[str, Any] | None = None
         self._aggregator = Aggregator(strategy, **self.settings)
         self._models: list[FLModel] = []
+        self._faults: dict[int, str] = {}
         self._scattered = False
         self._sender: str | None = None
 
@@ -68,54 +103,71 @@ class FedICUModelAggregator(ModelAggregator):
         # ScatterAndGather's call; its FLContext has each round's model, that of other workflows the first alone
         self._scattered = True
         self._sender = shareable.get_peer_prop(_IDENTITY, None)
-        return super().accept(shareable, fl_ctx)
+        try:
+            kind = _kind(shareable)
+            if kind not in (None, DataKind.WEIGHTS, DataKind.WEIGHT_DIFF):
+                return self._accept_fault(f"its result is of the kind {shown(str(getattr(kind, 'value', kind)))}; WEIGHTS or WEIGHT_DIFF was expected.")
+            return super().accept(shareable, fl_ctx)
+        except Exception as error:  # what NVFlare itself cannot make a model of, whatever it is
+            return self._accept_fault(f"its result cannot be read: {type(error).__name__}: {told(error)}.")
+        finally:
+            self.fl_ctx = fl_ctx
+            self._sender = None
+
+    def _accept_fault(self, reason: str) -> bool:
+        """Keeps a client whose result is no model, for the policies."""
+        self._faults[len(self._models)] = reason
+        self.accept_model(FLModel())
+        return True
 
     def accept_model(self, model: FLModel) -> None:
-        sender, self._sender = self._sender, None
-        if sender is not None and _CLIENT not in (model.meta or {}):
-            model.meta = {**(model.meta or {}), _CLIENT: sender}
-        if model.params is None:
-            raise InvalidArgumentError(f"Client '{self._client(model)}' sent no parameters.")
-        if self._models and model.params_type != self._models[0].params_type:
-            raise InvalidArgumentError(
-                f"Client '{self._client(model)}' sent parameters of type {model.params_type.value}; {self._models[0].params_type.value} was expected, as the clients before sent.")
+        # a result says what it likes of its sender; the shareable's peer is known
+        if self._sender is not None:
+            model.meta = {**(model.meta or {}), _CLIENT: self._sender}
         self._models.append(model)
 
     def aggregate_model(self) -> FLModel:
         if not self._models:
             raise WrongStateError("No client's model was accepted.")
-        first = self._models[0]
         received = self._global_model()
-        differences = first.params_type == ParamsType.DIFF
         if received is None and self.strategy != "fedavg":
             raise WrongStateError(f"The model that the clients trained is not known, and the strategy '{self.strategy}' wants it; the workflow fedicu.nvflare.FedICU tells it.")
-        updates = []
-        for i, model in enumerate(self._models):
-            client = self._client(model, i)
-            updates.append(Update(client, self._weight(model), self._params(client, model, received), delta=differences and received is not None))
-        # FedAvg of one kind asks its model for names and shapes alone
-        schema = received if received is not None else updates[0].model
-        params = self._aggregator.aggregate(schema, updates, round=first.current_round)
-        kind = ParamsType.DIFF if differences and received is None else ParamsType.FULL
-        made = FLModel(params_type=kind, params=params, metrics=self._metrics(), current_round=first.current_round, meta={_REPORT: self._aggregator.report})
+        sent = sorted(((self._client(model, i), model, self._faults.get(i)) for i, model in enumerate(self._models)), key=lambda one: one[0])
+        # differences and parameters go together only where the model between them is known
+        kind = next((model.params_type for _, model, _ in sent if model.params is not None), ParamsType.FULL) if received is None else None
+        updates = [self._update(client, model, fault, received, kind) for client, model, fault in sent]
+        global_model = schema(update.model for update in updates) if received is None else received
+        number = self._number(model for _, model, _ in sent)
+        params = self._aggregator.aggregate(global_model, updates, round=number)
+        takes_part = included(self._aggregator, _log)
+        made = FLModel(
+            params_type=kind or ParamsType.FULL, params=params, metrics=self._metrics([(client, model) for client, model, _ in sent if client in takes_part]),
+            current_round=number, meta={_REPORT: self._aggregator.report})
         self.reset_stats()
         return made
 
     def reset_stats(self) -> None:
         self._models = []
+        self._faults = {}
 
-    def _metrics(self) -> Any:
-        if any(model.metrics is None for model in self._models):
-            return None
-        helper = weighted_aggregation_helper.WeightedAggregationHelper()
-        for i, model in enumerate(self._models):
-            helper.add(data=_aggregatable(model.metrics), weight=self._weight(model), contributor_name=self._client(model, i), contribution_round=model.current_round)
-        return helper.get_result() or None
+    def _number(self, models: Iterable[FLModel]) -> int | None:
+        """The round's number as the server has it, else as the first client that states one."""
+        stated = [None if self.fl_ctx is None else self.fl_ctx.get_prop(_ROUND), *(model.current_round for model in models)]
+        return next((number for number in stated if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**63), None)
 
     @staticmethod
-    def _weight(model: FLModel) -> float:
-        steps = (model.meta or {}).get(_STEPS)
-        return 1.0 if steps is None else float(steps)
+    def _metrics(sent: list[tuple[str, FLModel]]) -> Any:
+        """NVFlare's weighted mean of the metrics of the clients that take part."""
+        if any(model.metrics is None for _, model in sent):
+            return None
+        helper = weighted_aggregation_helper.WeightedAggregationHelper()
+        try:
+            for client, model in sent:
+                helper.add(data=_aggregatable(model.metrics), weight=float(_weight(model)), contributor_name=client, contribution_round=model.current_round)
+            return helper.get_result() or None
+        except Exception as error:  # metrics may be anything; the model is made already
+            _log.warning("The round has no metrics, as the clients' cannot be averaged: %s", error)
+            return None
 
     def _global_model(self) -> Mapping[str, Any] | None:
         if self.received is not None:
@@ -125,12 +177,18 @@ class FedICUModelAggregator(ModelAggregator):
         return weights or None
 
     @staticmethod
-    def _params(client: str, model: FLModel, received: Mapping[str, Any] | None) -> Any:
-        if not isinstance(model.params, Mapping):
-            return model.params
-        # what NVFlare keeps on disk has a path and a key
-        params = {name: FileTensor(value.file_path, value.key, value) if hasattr(value, "materialize") else value for name, value in model.params.items()}
-        return unpack(client, params, received or {}, delta=model.params_type == ParamsType.DIFF)
+    def _update(client: str, model: FLModel, fault: str | None, received: Mapping[str, Any] | None, kind: ParamsType | None) -> Update:
+        if fault is None and model.params is None:
+            fault = "it sent no parameters."
+        if fault is None and kind is not None and model.params_type != kind:
+            fault = f"it sent parameters of type {shown(getattr(model.params_type, 'value', model.params_type))}; {kind.value} was expected, as the first client sent."
+        try:
+            params = Unreadable(fault) if fault is not None else _params(model, received or {})
+        except Unfit as error:
+            params = Unreadable(str(error))
+        except Exception as error:  # a result may hold anything, and none may end the others' round
+            params = Unreadable(f"its parameters cannot be read: {type(error).__name__}: {told(error)}.")
+        return Update(client, _weight(model), params, delta=received is not None and model.params_type == ParamsType.DIFF)
 
     @staticmethod
     def _client(model: FLModel, number: int | None = None) -> str:
@@ -156,6 +214,12 @@ class FedICU(FedAvg):
         # the workflow takes the result's meta over to the model, and a report is no client's
         (data.meta or {}).pop(_REPORT, None)
         super().send_model(*args, data=data, **kwargs)
+
+    def _get_aggregated_result(self) -> FLModel:
+        # the workflow counts the results that came, also those that the aggregator left out
+        made = super()._get_aggregated_result()
+        made.meta[_AGGREGATED] = sum(client["included"] for client in made.meta[_REPORT]["clients"])
+        return made
 
 
 class FedICUFilter(DXOFilter):
@@ -183,6 +247,7 @@ class FedICUFilter(DXOFilter):
         received = fl_ctx.get_prop(_RECEIVED)
         if received is None:
             raise WrongStateError("The model that the client received is not known: the filter stands in the chain of the task's data too.")
-        dxo.data, momentum = masked(received, dxo.data, self._momentum, self.keep_momentum, shareable.get_header(_ROUND), self.settings)
+        sent, momentum = masked(received, dxo.data, self._momentum, self.keep_momentum, shareable.get_header(_ROUND), self.settings)
+        dxo.data = {name: array.array if isinstance(array, Bits) else array for name, array in sent.items()}
         self._momentum = momentum or None
         return dxo
