@@ -21,8 +21,9 @@ internal sealed class BackendHealthCheck(IServiceProvider services, string? aggr
                 ? HealthCheckResult.Healthy($"The backend '{backend.Name}' keeps the contract in all {verdict.Rows.Count} trials.")
                 : new HealthCheckResult(failure, $"The backend '{backend.Name}' breaks the contract in {faults.Length} of {verdict.Rows.Count} trials: {string.Join(", ", faults)}.");
         }
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
+            // a cancellation that nobody asked for is the backend's fault too
             return new HealthCheckResult(failure, e.Message, e);
         }
     }
