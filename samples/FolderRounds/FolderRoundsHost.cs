@@ -21,7 +21,10 @@ internal static class FolderRoundsHost
         builder.Services.AddHostedService<FolderWorker>();
     }
 
-    /// <summary>Runs the host to its end. The platform ends a host whose worker fails as if it had been asked to stop; here that is told from a stop.</summary>
+    /// <summary>
+    /// Runs the host to its end. The platform ends a host whose worker fails as if it had been asked to stop; here that is told from a
+    /// stop.
+    /// </summary>
     /// <returns>The exit code: 0 after a stop, 1 where the host could not start or the worker failed.</returns>
     public static async Task<int> RunAsync(IHost host)
     {

@@ -7,12 +7,15 @@ using Microsoft.Extensions.Options;
 namespace FolderRounds;
 
 /// <summary>
-/// Watches a folder for rounds. <c>inbox/7/</c> fills with clients' updates (<c>client.safetensors</c>); when it holds a file <c>ready</c>, or a quorum and a quiet time are
-/// set and reached, the updates are aggregated over the global model, which is replaced, and the folder goes to <c>done/</c> with its report. A round that is refused, or
+/// Watches a folder for rounds. <c>inbox/7/</c> fills with clients' updates (<c>client.safetensors</c>); when it holds a file <c>ready</c>,
+/// or a quorum and a quiet time are
+/// set and reached, the updates are aggregated over the global model, which is replaced, and the folder goes to <c>done/</c> with its
+/// report. A round that is refused, or
 /// that fails in any other way, goes to <c>failed/</c> with a sentence; the global model stays as it was, and the other rounds go on.
 /// </summary>
 internal sealed partial class FolderWorker(
-    IAggregator aggregator, RoundOptions roundOptions, IOptions<FolderOptions> options, TimeProvider clock, ILogger<FolderWorker> logger) : BackgroundService
+    IAggregator aggregator, RoundOptions roundOptions, IOptions<FolderOptions> options, TimeProvider clock, ILogger<FolderWorker> logger)
+    : BackgroundService
 {
     // chosen: the number of workers that may end during one round, by hand or by the round, before it is put aside
     private const int MostAttempts = 5;
@@ -20,7 +23,9 @@ internal sealed partial class FolderWorker(
     private readonly FolderOptions _options = options.Value;
     private readonly WorkStateFile _stateFile = new(options.Value.Path);
     private readonly string _global = Path.Combine(options.Value.Path, options.Value.Global);
-    private readonly string _inbox = Path.Combine(options.Value.Path, "inbox"), _done = Path.Combine(options.Value.Path, "done"), _failed = Path.Combine(options.Value.Path, "failed");
+    private readonly string _inbox = Path.Combine(options.Value.Path, "inbox");
+    private readonly string _done = Path.Combine(options.Value.Path, "done");
+    private readonly string _failed = Path.Combine(options.Value.Path, "failed");
     private readonly Dictionary<string, (string Files, long Since)> _seen = [];
     // rounds that could not be put aside or be listed, and why: logged once, tried again at each scan, in nobody's way
     private readonly Dictionary<string, string> _stuck = [], _postponed = [];
@@ -51,7 +56,7 @@ internal sealed partial class FolderWorker(
             Forget(_seen, folders);
             Forget(_stuck, folders);
             Forget(_postponed, folders);
-            foreach (DirectoryInfo folder in folders.OrderBy(folder => RoundFolder.NumberOf(folder.Name) ?? long.MaxValue).ThenBy(folder => folder.Name, StringComparer.Ordinal))
+            foreach (DirectoryInfo folder in folders.OrderBy(folder => RoundFolder.NumberOf(folder.Name) ?? long.MaxValue))
             {
                 if (_stuck.TryGetValue(folder.Name, out string? reason))
                     PutAside(folder, reason);
@@ -125,8 +130,8 @@ internal sealed partial class FolderWorker(
         {
             Save(null);
             bool stopping = e is OperationCanceledException && cancellationToken.IsCancellationRequested;
-            // a plain refusal says that the result cannot be written
-            if (stopping || e is RoundRejectedException || e.GetType() == typeof(FedIcuException) || !GlobalIsStill(digest, cancellationToken))
+            bool cannotWrite = e.GetType() == typeof(FedIcuException);
+            if (stopping || cannotWrite || e is RoundRejectedException || !GlobalIsStill(digest, cancellationToken))
                 throw;
             LogFailed(e, round.Name);
             throw Refused(e is FedIcuException ? e.Message : $"The round failed unexpectedly ({e.GetType().Name}): {e.Message}");
@@ -203,7 +208,10 @@ internal sealed partial class FolderWorker(
         }
     }
 
-    /// <summary>Moves a round that is in the global model to <c>done</c>, with its report. Where the folder cannot be moved, the report goes there alone.</summary>
+    /// <summary>
+    /// Moves a round that is in the global model to <c>done</c>, with its report. Where the folder cannot be moved, the report goes there
+    /// alone.
+    /// </summary>
     private void PutAway(WorkState state)
     {
         string source = Path.Combine(_inbox, state.Round), done = Path.Combine(_done, state.Round);
@@ -224,7 +232,9 @@ internal sealed partial class FolderWorker(
         Save(null);
     }
 
-    /// <summary>Moves a round to <c>failed</c> with the reason. One that cannot be moved is left, and tried again at each scan without being read.</summary>
+    /// <summary>
+    /// Moves a round to <c>failed</c> with the reason. One that cannot be moved is left, and tried again at each scan without being read.
+    /// </summary>
     private void PutAside(DirectoryInfo folder, string reason)
     {
         string place = WholeFile.FreePlace(_failed, folder.Name);

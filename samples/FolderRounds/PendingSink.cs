@@ -7,7 +7,8 @@ internal sealed unsafe class PendingSink(TensorSink inner) : TensorSink
 {
     private bool _complete;
 
-    public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata) => inner.Begin(tensors, metadata);
+    public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata) =>
+        inner.Begin(tensors, metadata);
 
     public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) => inner.Write(tensor, offset, source);
 

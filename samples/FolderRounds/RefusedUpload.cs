@@ -2,7 +2,10 @@ using FedICU;
 
 namespace FolderRounds;
 
-/// <summary>An upload that is not read. Opening it fails with the reason, which falls under the round's <c>on-unreadable</c> as any other file that cannot be read.</summary>
+/// <summary>
+/// An upload that is not read. Opening it fails with the reason, which falls under the round's <c>on-unreadable</c> as any other file that
+/// cannot be read.
+/// </summary>
 internal sealed class RefusedUpload(string path, string reason) : TensorSource
 {
     public override IReadOnlyList<TensorInfo> Tensors => throw Refused();

@@ -28,11 +28,15 @@ internal sealed class RoundFolder(DirectoryInfo folder)
 
     public bool HasReady => _entries.Any(entry => entry.Name == Ready);
 
-    /// <summary>The number of the round, null where the folder's name is not a whole number as it is usually written: 7, not 007 or +7.</summary>
+    /// <summary>
+    /// The number of the round, null where the folder's name is not a whole number as it is usually written: 7, not 007 or +7.
+    /// </summary>
     public long? Number => NumberOf(Name);
 
     public static long? NumberOf(string? text) =>
-        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long number) && number.ToString(CultureInfo.InvariantCulture) == text ? number : null;
+        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long number) && number.ToString(CultureInfo.InvariantCulture) == text
+            ? number
+            : null;
 
     /// <summary>Why the folder is no round, in a sentence; null where it may be one.</summary>
     public string? DescribeFault()
@@ -42,8 +46,9 @@ internal sealed class RoundFolder(DirectoryInfo folder)
         if (Number is null)
             return $"The round's folder is named '{Shown(Name)}'; a whole number such as 7 was expected.";
         if (_entries.FirstOrDefault(entry => ReservedNames.Contains(entry.Name, StringComparer.OrdinalIgnoreCase)) is { } reserved)
-            return $"The round's folder holds '{Shown(reserved.Name)}', a name that is reserved for the worker; only updates and '{Ready}' were expected.";
-        return _entries.FirstOrDefault(entry => entry.Name == Ready) is { } ready && (ready.LinkTarget is not null || ready is DirectoryInfo)
+            return $"The round's folder holds '{Shown(reserved.Name)}', a name that is reserved for the worker; only updates and 'ready' were expected.";
+        FileSystemInfo? ready = _entries.FirstOrDefault(entry => entry.Name == Ready);
+        return ready is DirectoryInfo || ready?.LinkTarget is not null
             ? $"The round's '{Ready}' is a {(ready.LinkTarget is null ? "folder" : "symbolic link")}; a file was expected."
             : null;
     }
@@ -78,13 +83,16 @@ internal sealed class RoundFolder(DirectoryInfo folder)
     public static string Shown(string name)
     {
         string cut = name.Length > LongestName ? name[..LongestName] + "..." : name;
-        return string.Concat(cut.Select(c => char.IsControl(c) || char.IsSurrogate(c) || char.GetUnicodeCategory(c) is UnicodeCategory.Format or UnicodeCategory.LineSeparator
-            ? string.Create(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}") : c.ToString()));
+        return string.Concat(cut.Select(c => IsPlain(c) ? c.ToString() : string.Create(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}")));
+
+        static bool IsPlain(char c) => !char.IsControl(c) && !char.IsSurrogate(c) &&
+            char.GetUnicodeCategory(c) is not (UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
     }
 
     // what begins with a dot is on its way: uploads are written so, then renamed
     private FileSystemInfo[] Uploads() =>
-        [.. _entries.Where(entry => entry.Name.EndsWith(Extension, StringComparison.Ordinal) && !entry.Name.StartsWith('.')).OrderBy(entry => entry.Name, StringComparer.Ordinal)];
+        [.. _entries.Where(entry => entry.Name.EndsWith(Extension, StringComparison.Ordinal) && !entry.Name.StartsWith('.'))
+            .OrderBy(entry => entry.Name, StringComparer.Ordinal)];
 
     private static string? ReasonNotToRead(FileSystemInfo entry)
     {

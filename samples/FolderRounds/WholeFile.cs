@@ -5,7 +5,10 @@ namespace FolderRounds;
 /// <summary>Small files and folders that take their place whole.</summary>
 internal static class WholeFile
 {
-    /// <summary>Writes a file under another name, flushes and renames it. A link of that name is replaced and not followed; a folder of that name is moved aside.</summary>
+    /// <summary>
+    /// Writes a file under another name, flushes and renames it. A link of that name is replaced and not followed; a folder of that name is
+    /// moved aside.
+    /// </summary>
     public static void Write(string folder, string name, byte[] bytes)
     {
         string place = Path.Combine(folder, name), temporary = Path.Combine(folder, $".{name}.{Guid.NewGuid():n}.tmp");

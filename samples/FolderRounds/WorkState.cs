@@ -45,12 +45,15 @@ internal sealed class WorkStateFile(string folder)
         }
         catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
         {
-            throw new FedIcuException($"'{_path}' does not say which round was under way; see whether that round is in the global model, put its folder away, and remove the file: {e.Message}", e);
+            throw new FedIcuException(
+                $"'{_path}' does not say which round was under way: {e.Message} " +
+                "Put that round's folder into done if the global model has its number, then remove the file.", e);
         }
     }
 
     /// <exception cref="FedIcuException">The file cannot be written.</exception>
-    public void Save(WorkState state) => Change(() => WholeFile.Write(folder, FileName, JsonSerializer.SerializeToUtf8Bytes(state, WorkStateJson.Default.WorkState)));
+    public void Save(WorkState state) =>
+        Change(() => WholeFile.Write(folder, FileName, JsonSerializer.SerializeToUtf8Bytes(state, WorkStateJson.Default.WorkState)));
 
     /// <exception cref="FedIcuException">The file cannot be removed.</exception>
     public void Clear() => Change(() => File.Delete(_path));

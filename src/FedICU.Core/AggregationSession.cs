@@ -4,10 +4,15 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>
-/// A round fed one update at a time, over hours and restarts: each update is checked as it arrives, copied into the session's folder as it was sent, and counts once it is
-/// on the disk. The round over what has come is an ordinary one: any rule, the same bits for any order of arrival, and a retracted client was never there. Thread-safe.
+/// A round fed one update at a time, over hours and restarts: each update is checked as it arrives, copied into the session's folder as it
+/// was sent, and counts once it is
+/// on the disk. The round over what has come is an ordinary one: any rule, the same bits for any order of arrival, and a retracted client
+/// was never there. Thread-safe.
 /// </summary>
-/// <remarks>On disk an update takes the bytes it was sent with: 4 for each element in F32, 2 in F16 and BF16; in memory some hundred bytes for each client.</remarks>
+/// <remarks>
+/// On disk an update takes the bytes it was sent with: 4 for each element in F32, 2 in F16 and BF16; in memory some hundred bytes for each
+/// client.
+/// </remarks>
 public sealed class AggregationSession : IDisposable
 {
     // version 1 had neither the time of the beginning nor the closing of the round
@@ -30,7 +35,8 @@ public sealed class AggregationSession : IDisposable
     private bool _due;
     private RoundCollector? _collector;
 
-    private AggregationSession(string folder, TensorSource global, RoundOptions options, SessionOptions arrivalOptions, JournalLine first, SessionJournal journal)
+    private AggregationSession(
+        string folder, TensorSource global, RoundOptions options, SessionOptions arrivalOptions, JournalLine first, SessionJournal journal)
     {
         (_folder, Global, Options, _arrivalOptions, _journal) = (folder, global, options, arrivalOptions, journal);
         (BaseDigest, Begun, _spool) = (first.Base!, first.Begun, new SessionSpool(folder));
@@ -49,7 +55,10 @@ public sealed class AggregationSession : IDisposable
     /// <summary>Whether the round was closed: what arrives now is too late for it.</summary>
     public bool IsRoundClosed { get; private set; }
 
-    /// <summary>The updates that have come, in the ordinal order of their clients' ids: the copies in the session's folder, valid until they are retracted.</summary>
+    /// <summary>
+    /// The updates that have come, in the ordinal order of their clients' ids: the copies in the session's folder, valid until they are
+    /// retracted.
+    /// </summary>
     public IReadOnlyList<ClientUpdate> Updates
     {
         get
@@ -84,45 +93,62 @@ public sealed class AggregationSession : IDisposable
     /// <summary>Begins a session.</summary>
     /// <param name="folder">A folder of its own; created where it is missing, else empty.</param>
     /// <param name="global">The model that was sent to the clients; borrowed. Read once, for its digest.</param>
-    /// <param name="options">How the round is run and how faults are treated; not saved but for the round's number. Null: the defaults.</param>
+    /// <param name="options">
+    /// How the round is run and how faults are treated; not saved but for the round's number. Null: the defaults.
+    /// </param>
     /// <param name="arrivals">What is asked of each update as it arrives. Null: the defaults.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="FedIcuException">The folder holds a session or something else, or cannot be written; the options contradict their rules.</exception>
+    /// <exception cref="FedIcuException">
+    /// The folder holds a session or something else, or cannot be written; the options contradict their rules.
+    /// </exception>
     public static AggregationSession Create(
-        string folder, TensorSource global, RoundOptions? options = null, SessionOptions? arrivals = null, CancellationToken cancellationToken = default) =>
+        string folder, TensorSource global, RoundOptions? options = null, SessionOptions? arrivals = null,
+        CancellationToken cancellationToken = default) =>
         Start(folder, global, options, arrivals, create: true, open: false, cancellationToken);
 
     /// <summary>Opens a session after a restart. All its files are read once and held against their checksums.</summary>
     /// <param name="folder">The session's folder.</param>
     /// <param name="global">The same model as when it was created; borrowed.</param>
     /// <param name="options">
-    /// As at the session's creation. With <see cref="RoundOptions.OnUnreadable"/> set to drop a client, a session opens whose files are damaged: the clients stay in
+    /// As at the session's creation. With <see cref="RoundOptions.OnUnreadable"/> set to drop a client, a session opens whose files are
+    /// damaged: the clients stay in
     /// <see cref="Updates"/> and the round leaves them out and says why, unless they are retracted.
     /// </param>
     /// <param name="arrivals">What is asked of each update as it arrives. Null: the defaults.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="RoundRejectedException">Another global model or round; a client's file that is damaged or gone.</exception>
-    /// <exception cref="FedIcuException">The folder holds no session, or one that is damaged or open elsewhere; the options contradict their rules.</exception>
+    /// <exception cref="FedIcuException">
+    /// The folder holds no session, or one that is damaged or open elsewhere; the options contradict their rules.
+    /// </exception>
     public static AggregationSession Open(
-        string folder, TensorSource global, RoundOptions? options = null, SessionOptions? arrivals = null, CancellationToken cancellationToken = default) =>
+        string folder, TensorSource global, RoundOptions? options = null, SessionOptions? arrivals = null,
+        CancellationToken cancellationToken = default) =>
         Start(folder, global, options, arrivals, create: false, open: true, cancellationToken);
 
-    /// <summary>Opens the folder's session, or begins one where there is none: for a server that does the same at its first start and at every other.</summary>
+    /// <summary>
+    /// Opens the folder's session, or begins one where there is none: for a server that does the same at its first start and at every
+    /// other.
+    /// </summary>
     /// <inheritdoc cref="Open"/>
     public static AggregationSession OpenOrCreate(
-        string folder, TensorSource global, RoundOptions? options = null, SessionOptions? arrivals = null, CancellationToken cancellationToken = default) =>
+        string folder, TensorSource global, RoundOptions? options = null, SessionOptions? arrivals = null,
+        CancellationToken cancellationToken = default) =>
         Start(folder, global, options, arrivals, create: true, open: true, cancellationToken);
 
     /// <summary>
-    /// Checks an update as a round does and copies it into the session's folder, byte for byte as it was sent. When the task ends it is on the disk and its own file or memory
+    /// Checks an update as a round does and copies it into the session's folder, byte for byte as it was sent. When the task ends it is on
+    /// the disk and its own file or memory
     /// is free.
     /// </summary>
     /// <param name="update">
-    /// The update. A fault that the policies answer by dropping the client refuses it here; so does a weight that does not fit the other updates' weights.
+    /// The update. A fault that the policies answer by dropping the client refuses it here; so does a weight that does not fit the other
+    /// updates' weights.
     /// </param>
     /// <param name="cancellationToken">Ends the copying; the update was not added.</param>
     /// <returns>The copy. <see cref="Arrivals"/> says whether it came in time.</returns>
-    /// <exception cref="RoundRejectedException">The update is refused, or its client has sent one already; names client, tensor, expected and found.</exception>
+    /// <exception cref="RoundRejectedException">
+    /// The update is refused, or its client has sent one already; names client, tensor, expected and found.
+    /// </exception>
     /// <exception cref="FedIcuException">The folder cannot be written.</exception>
     /// <exception cref="OperationCanceledException">The copying was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
@@ -152,7 +178,9 @@ public sealed class AggregationSession : IDisposable
         SessionSpool.Remove(path);
     }
 
-    /// <summary>Closes the round: updates that arrive from now on are kept, but came too late. The journal says so, hence a restart changes nothing.</summary>
+    /// <summary>
+    /// Closes the round: updates that arrive from now on are kept, but came too late. The journal says so, hence a restart changes nothing.
+    /// </summary>
     /// <exception cref="FedIcuException">The folder cannot be written.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
     public void CloseRound()
@@ -166,7 +194,8 @@ public sealed class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// The round over what has come in time so far: everything while the round was not closed. An update that is retracted before the round is over may be missing in it.
+    /// The round over what has come in time so far: everything while the round was not closed. An update that is retracted before the round
+    /// is over may be missing in it.
     /// </summary>
     /// <param name="options">Null: <see cref="Options"/>.</param>
     public AggregationRound ToRound(RoundOptions? options = null)
@@ -259,7 +288,8 @@ public sealed class AggregationSession : IDisposable
     }
 
     private static AggregationSession Start(
-        string folder, TensorSource global, RoundOptions? options, SessionOptions? arrivals, bool create, bool open, CancellationToken cancellationToken)
+        string folder, TensorSource global, RoundOptions? options, SessionOptions? arrivals, bool create, bool open,
+        CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(global);
@@ -283,7 +313,8 @@ public sealed class AggregationSession : IDisposable
             {
                 if (!create)
                     throw NoSession(folder);
-                lines.Add(new JournalLine { Session = Version, Base = digest, Round = options.Round, Begun = arrivals.TimeProvider.GetUtcNow() });
+                DateTimeOffset now = arrivals.TimeProvider.GetUtcNow();
+                lines.Add(new JournalLine { Session = Version, Base = digest, Round = options.Round, Begun = now });
                 journal.Append(lines[0]);
             }
             else
@@ -308,13 +339,18 @@ public sealed class AggregationSession : IDisposable
     private static void CheckFirst(JournalLine first, string folder, string digest, RoundOptions options)
     {
         if (first.Session is null || first.Base is null)
-            throw new InvalidModelException($"The session in '{folder}' has a journal that contradicts itself: line 1 does not say what it was begun over.");
+            throw Contradiction(folder, 1, "does not say what it was begun over");
         if (first.Session is not (>= OldestVersion and <= Version))
-            throw new FedIcuException($"The session in '{folder}' has the version {first.Session}; {OldestVersion} to {Version} was expected.");
+        {
+            throw new FedIcuException(
+                $"The session in '{folder}' has the version {first.Session}; {OldestVersion} to {Version} was expected.");
+        }
+
         if (first.Base != digest)
         {
             throw new RoundRejectedException(
-                RoundFault.Base, $"The session in '{folder}' was begun over the model {Sentence.Clean(first.Base)}; the global model given is {digest}.");
+                RoundFault.Base,
+                $"The session in '{folder}' was begun over the model {Sentence.Clean(first.Base)}; the global model given is {digest}.");
         }
 
         if (options.Round is { } round && first.Round is { } begun && begun != round)
@@ -330,22 +366,24 @@ public sealed class AggregationSession : IDisposable
         {
             JournalLine line = lines[i];
             string? fault = line.DescribeFault();
-            if (fault is null && line.Add is { } added && !(clients.TryAdd(added, (line, ++_lastNumber, !IsRoundClosed)) && files.Add(line.File!)))
+            if (fault is null && line.Add is { } added &&
+                !(clients.TryAdd(added, (line, ++_lastNumber, !IsRoundClosed)) && files.Add(line.File!)))
                 fault = "adds a client or a file that is there already";
             if (fault is null && line.Retract is { } retracted && !clients.Remove(retracted))
                 fault = "retracts a client that is not there";
             if (fault is null && line.Closed is not null && IsRoundClosed)
                 fault = "closes a round that is closed already";
             if (fault is not null)
-                throw new InvalidModelException($"The session in '{_folder}' has a journal that contradicts itself: line {i + 1} {fault}.");
+                throw Contradiction(_folder, i + 1, fault);
             IsRoundClosed |= line.Closed is not null;
         }
 
         _due = IsRoundClosed;
         var faults = new ConcurrentDictionary<string, string>(StringComparer.Ordinal);
+        int threads = Options.Threads > 0 ? Options.Threads : Environment.ProcessorCount;
         Parallel.ForEach(
             clients.Values.Select(client => client.Line),
-            new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = Options.Threads > 0 ? Options.Threads : Environment.ProcessorCount },
+            new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = threads },
             line =>
             {
                 if (_spool.FindFault(line, cancellationToken) is { } fault)
@@ -366,7 +404,11 @@ public sealed class AggregationSession : IDisposable
     {
         string who = $"Client {Sentence.Quote(update.Id)}";
         if (!Sentence.IsUnicode(update.Id))
-            throw new RoundRejectedException(RoundFault.Round, $"{who} has an id with half of a surrogate pair; valid Unicode was expected.", update.Id);
+        {
+            throw new RoundRejectedException(
+                RoundFault.Round, $"{who} has an id with half of a surrogate pair; valid Unicode was expected.", update.Id);
+        }
+
         lock (_gate)
         {
             ThrowIfDisposed();
@@ -402,7 +444,8 @@ public sealed class AggregationSession : IDisposable
         }
         catch (InvalidModelException e)
         {
-            throw new RoundRejectedException(e is ChangedModelException ? RoundFault.Changed : RoundFault.Unreadable, $"{who}: {e.Message}", update.Id);
+            RoundFault fault = e is ChangedModelException ? RoundFault.Changed : RoundFault.Unreadable;
+            throw new RoundRejectedException(fault, $"{who}: {e.Message}", update.Id);
         }
         finally
         {
@@ -413,33 +456,41 @@ public sealed class AggregationSession : IDisposable
         }
     }
 
-    /// <summary>Refuses a weight that would end the round whatever its policy: one too large, or stated where the others' is not, or the other way round.</summary>
+    /// <summary>
+    /// Refuses a weight that would end the round whatever its policy: one too large, or stated where the others' is not, or the other way round.
+    /// </summary>
     private void CheckWeight(string who, string id, double? stated)
     {
+        const string Examples = MetadataKeys.Examples;
         if (stated is not { } weight)
         {
             if (_arrivalOptions.RequireWeights)
-                throw Refused($"{who} states no {MetadataKeys.Examples}; the session requires a weight of every client.");
+                throw Refused($"{who} states no {Examples}; the session requires a weight of every client.");
             if (_weighted > 0)
-                throw Refused($"{who} states no {MetadataKeys.Examples} where client {FirstOther(weighted: true)} does; a weight was expected.");
+                throw Refused($"{who} states no {Examples} where client {FirstOther(weighted: true)} does; a weight was expected.");
             return;
         }
 
+        string has = $"{who} has the weight {MetadataKeys.Invariant(weight)}";
         if (weight > Options.MaxWeight)
-            throw Refused($"{who} has the weight {MetadataKeys.Invariant(weight)}; at most {MetadataKeys.Invariant(Options.MaxWeight)} was expected.");
+            throw Refused($"{has}; at most {MetadataKeys.Invariant(Options.MaxWeight)} was expected.");
         if (!_arrivalOptions.RequireWeights && _weighted == 0 && _arrivals.Count > 0)
-        {
-            throw Refused(
-                $"{who} has the weight {MetadataKeys.Invariant(weight)} where client {FirstOther(weighted: false)} states none; an update without {MetadataKeys.Examples} was expected.");
-        }
+            throw Refused($"{has} where client {FirstOther(weighted: false)} states none; an update without {Examples} was expected.");
 
         // only a MaxWeight far above the default lets the sum come near the limit
-        if (Options.MaxWeight >= MostWeight / (_arrivals.Count + 1) && _arrivals.Values.Sum(arrival => arrival.Update.Weight ?? 0) + weight is var sum and not <= MostWeight)
-            throw Refused($"{who} has the weight {MetadataKeys.Invariant(weight)}; the sum of the session's weights would be {MetadataKeys.Invariant(sum)}, above {MetadataKeys.Invariant(MostWeight)}.");
+        if (Options.MaxWeight < MostWeight / (_arrivals.Count + 1))
+            return;
+        double sum = _arrivals.Values.Sum(arrival => arrival.Update.Weight ?? 0) + weight;
+        if (!(sum <= MostWeight))
+        {
+            throw Refused(
+                $"{has}; the sum of the session's weights would be {MetadataKeys.Invariant(sum)}, above {MetadataKeys.Invariant(MostWeight)}.");
+        }
 
         RoundRejectedException Refused(string sentence) => new(RoundFault.Weight, sentence, id);
 
-        string FirstOther(bool weighted) => Sentence.Quote(_arrivals.Values.Where(arrival => arrival.Update.Weight is not null == weighted).MinBy(arrival => arrival.Number)!.Update.Id);
+        string FirstOther(bool weighted) => Sentence.Quote(
+            _arrivals.Values.Where(arrival => arrival.Update.Weight is not null == weighted).MinBy(arrival => arrival.Number)!.Update.Id);
     }
 
     private void CheckWeightNow(string who, string id, double? stated)
@@ -473,6 +524,9 @@ public sealed class AggregationSession : IDisposable
     }
 
     private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_journal.IsClosed, this);
+
+    private static InvalidModelException Contradiction(string folder, int line, string fault) =>
+        new($"The session in '{folder}' has a journal that contradicts itself: line {line} {fault}.");
 
     private static FedIcuException NoSession(string folder) => new($"The folder '{folder}' holds no session.");
 }

@@ -51,7 +51,8 @@ public sealed class RoundCollector : IDisposable
     }
 
     /// <summary>
-    /// Collects a session's updates: what it holds already, in the order of arrival, and what arrives from now on. That the round is closed is written to the session's
+    /// Collects a session's updates: what it holds already, in the order of arrival, and what arrives from now on. That the round is closed
+    /// is written to the session's
     /// journal, so that after a restart the same clients are in time and the same are late.
     /// </summary>
     /// <param name="session">The session; borrowed. It has one collector at a time.</param>
@@ -77,7 +78,9 @@ public sealed class RoundCollector : IDisposable
         }
     }
 
-    /// <summary>Adds an update. Over a session, an update that is not in the session yet is added to it first, as <see cref="AddAsync"/> does.</summary>
+    /// <summary>
+    /// Adds an update. Over a session, an update that is not in the session yet is added to it first, as <see cref="AddAsync"/> does.
+    /// </summary>
     /// <returns>False where it came too late: the round is closed.</returns>
     /// <exception cref="RoundRejectedException">The client has already sent one; over a session: the session refused it.</exception>
     public bool Add(ClientUpdate update)
@@ -90,7 +93,11 @@ public sealed class RoundCollector : IDisposable
             if (_closed)
                 return false;
             if (!_updates.TryAdd(update.Id, update))
-                throw new RoundRejectedException(RoundFault.Round, $"Client {Sentence.Quote(update.Id)} was added twice; ids must be unique.", update.Id);
+            {
+                throw new RoundRejectedException(
+                    RoundFault.Round, $"Client {Sentence.Quote(update.Id)} was added twice; ids must be unique.", update.Id);
+            }
+
             _closed = IsFull(_updates.Count);
         }
 
@@ -116,7 +123,9 @@ public sealed class RoundCollector : IDisposable
     /// <param name="cancellationToken">Ends the waiting; the collector goes on collecting.</param>
     /// <exception cref="RoundRejectedException">The deadline passed with fewer than the minimum of clients.</exception>
     /// <exception cref="FedIcuException">The session's folder cannot be written; the call may be repeated.</exception>
-    /// <exception cref="ObjectDisposedException">A collector over a session was disposed before the round was closed, or the session was.</exception>
+    /// <exception cref="ObjectDisposedException">
+    /// A collector over a session was disposed before the round was closed, or the session was.
+    /// </exception>
     public async Task<AggregationRound> CompleteAsync(RoundOptions? options = null, CancellationToken cancellationToken = default)
     {
         await _complete.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -138,13 +147,17 @@ public sealed class RoundCollector : IDisposable
         }
 
         int minimum = _options.MinimumClients ?? _options.ExpectedClients;
-        return round.Updates.Count >= minimum ? round : throw new RoundRejectedException(
-            RoundFault.Round,
-            $"{(_disposed ? "When the collector was disposed" : "At the deadline")} {round.Updates.Count} of {Sentence.Count(_options.ExpectedClients, "expected client")} had sent an update; at least {minimum} must.");
+        if (round.Updates.Count >= minimum)
+            return round;
+        string when = _disposed ? "When the collector was disposed" : "At the deadline";
+        string expected = Sentence.Count(_options.ExpectedClients, "expected client");
+        throw new RoundRejectedException(
+            RoundFault.Round, $"{when} {round.Updates.Count} of {expected} had sent an update; at least {minimum} must.");
     }
 
     /// <summary>
-    /// Stops the clock. A round in memory that still waits is closed with what has come. A session's round stays open, for a collector after a restart; waiting for it ends.
+    /// Stops the clock. A round in memory that still waits is closed with what has come. A session's round stays open, for a collector
+    /// after a restart; waiting for it ends.
     /// </summary>
     public void Dispose()
     {

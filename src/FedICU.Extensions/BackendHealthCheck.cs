@@ -29,7 +29,9 @@ internal sealed class BackendHealthCheck(IServiceProvider services, string? aggr
     }
 }
 
-/// <summary>The verdicts on the host's backends: each is tried once, whoever asks first and whatever becomes of that one's patience.</summary>
+/// <summary>
+/// The verdicts on the host's backends: each is tried once, whoever asks first and whatever becomes of that one's patience.
+/// </summary>
 internal sealed class BackendVerdicts
 {
     private readonly ConcurrentDictionary<IComputeBackend, Lazy<Task<VerificationResult>>> _verdicts = new(ReferenceEqualityComparer.Instance);

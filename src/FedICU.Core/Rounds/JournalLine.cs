@@ -4,7 +4,9 @@ using FedICU.Safetensors;
 
 namespace FedICU;
 
-/// <summary>A line of a session's journal: the first names the model, each other adds a client, retracts one, or closes the round.</summary>
+/// <summary>
+/// A line of a session's journal: the first names the model, each other adds a client, retracts one, or closes the round.
+/// </summary>
 internal sealed record JournalLine
 {
     /// <summary>First line: the version of the format.</summary>
@@ -13,7 +15,9 @@ internal sealed record JournalLine
     /// <summary>First line: when the session began. Version 1 does not have it.</summary>
     public DateTimeOffset? Begun { get; init; }
 
-    /// <summary>First line: the digest of the session's global model. Of a client: of the model its update was made against, where it says so.</summary>
+    /// <summary>
+    /// First line: the digest of the session's global model. Of a client: of the model its update was made against, where it says so.
+    /// </summary>
     public string? Base { get; init; }
 
     /// <summary>First line: the number of the round, where it is known.</summary>
@@ -74,11 +78,14 @@ internal sealed record JournalLine
             return $"has the length {Length?.ToString(CultureInfo.InvariantCulture) ?? "null"}; 0 or more was expected";
         if (Digest is null)
             return "has no checksum of the update's bytes";
-        return SessionSpool.IsName(File) ? null : $"has the file {(File is null ? "null" : Sentence.Quote(File))}; a name that a session gives was expected";
+        return SessionSpool.IsName(File)
+            ? null
+            : $"has the file {(File is null ? "null" : Sentence.Quote(File))}; a name that a session gives was expected";
     }
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, AllowDuplicateProperties = false)]
 [JsonSerializable(typeof(JournalLine))]
 internal sealed partial class JournalJson : JsonSerializerContext;

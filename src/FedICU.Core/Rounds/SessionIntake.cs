@@ -8,12 +8,15 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
     /// <summary>Checks an update and copies it.</summary>
     /// <param name="update">The update.</param>
     /// <param name="path">Where the copy is, or what of it there is; null where copying did not begin.</param>
-    /// <param name="checkWeight">Takes what sentences call the client, its id and the weight it states; throws where the weight does not fit the session.</param>
+    /// <param name="checkWeight">
+    /// Takes what sentences call the client, its id and the weight it states; throws where the weight does not fit the session.
+    /// </param>
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <returns>What the journal says of it.</returns>
     /// <exception cref="RoundRejectedException">The update is refused.</exception>
     /// <exception cref="InvalidModelException">The update cannot be read.</exception>
-    public JournalLine Copy(ClientUpdate update, ref string? path, Action<string, string, double?> checkWeight, CancellationToken cancellationToken)
+    public JournalLine Copy(
+        ClientUpdate update, ref string? path, Action<string, string, double?> checkWeight, CancellationToken cancellationToken)
     {
         var round = new AggregationRound(global, OnArrival(options)) { GlobalDigest = baseDigest };
         round.Add(update);
@@ -27,7 +30,9 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
 
             path = spool.NewPlace(isFolder: source is PeftAdapter);
             TensorSink sink = source is PeftAdapter adapter ? TensorSink.ToAdapterFolder(path, adapter.Config) : TensorSink.ToFile(path);
-            source.SaveTo(checkValues && options.OnNonFinite != FaultPolicy.DropTensor ? CheckingValues(sink, participant, check) : sink, cancellationToken);
+            if (checkValues && options.OnNonFinite != FaultPolicy.DropTensor)
+                sink = CheckingValues(sink, participant, check);
+            source.SaveTo(sink, cancellationToken);
             (long length, string digest) = SessionSpool.Measure(path, cancellationToken);
             return new JournalLine
             {
@@ -76,11 +81,14 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
             sink,
             tensor => !dropped.ContainsKey(NameOf(tensor)) && global.Find(NameOf(tensor)) is { DType.IsComputed: true },
             (tensor, count) => new RoundRejectedException(
-                RoundFault.NonFinite, $"{participant.Who}: tensor {Sentence.Quote(NameOf(tensor))} has {Sentence.NonFinite(count)}; finite values were expected.",
+                RoundFault.NonFinite,
+                $"{participant.Who}: tensor {Sentence.Quote(NameOf(tensor))} has {Sentence.NonFinite(count)}; finite values were expected.",
                 participant.Id, NameOf(tensor)));
 
-        string NameOf(TensorInfo tensor) => participant.Kind == UpdateKind.Sparse && tensor.Name.EndsWith(SparseUpdate.ValuesSuffix, StringComparison.Ordinal)
-            ? tensor.Name[..^SparseUpdate.ValuesSuffix.Length]
-            : tensor.Name;
+        string NameOf(TensorInfo tensor)
+        {
+            bool packed = participant.Kind == UpdateKind.Sparse && tensor.Name.EndsWith(SparseUpdate.ValuesSuffix, StringComparison.Ordinal);
+            return packed ? tensor.Name[..^SparseUpdate.ValuesSuffix.Length] : tensor.Name;
+        }
     }
 }

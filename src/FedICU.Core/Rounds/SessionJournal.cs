@@ -7,7 +7,8 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU;
 
 /// <summary>
-/// A session's journal (docs/adr/0009): lines that are only ever appended, each flushed to the disk before it counts, each with a SHA-256 over the line's and all before
+/// A session's journal (docs/adr/0009): lines that are only ever appended, each flushed to the disk before it counts, each with a SHA-256
+/// over the line's and all before
 /// it. The open file is the session's lock. Not thread-safe.
 /// </summary>
 internal sealed class SessionJournal : IDisposable
@@ -25,7 +26,9 @@ internal sealed class SessionJournal : IDisposable
 
     /// <param name="path">The journal.</param>
     /// <param name="create">Whether it is made where there is none.</param>
-    /// <param name="lines">The lines that are there; none where the first was never finished. Not kept, so that memory does not hold them twice.</param>
+    /// <param name="lines">
+    /// The lines that are there; none where the first was never finished. Not kept, so that memory does not hold them twice.
+    /// </param>
     /// <exception cref="FedIcuException">It cannot be opened, is open elsewhere, or is damaged.</exception>
     public SessionJournal(string path, bool create, out List<JournalLine> lines)
     {
@@ -138,7 +141,8 @@ internal sealed class SessionJournal : IDisposable
             _length += end + 1;
         }
 
-        // a line without its end was being written when the process was ended: nobody was told that it counts. Where it is whole, its end was changed
+        // a line without its end was being written when the process was ended: nobody was told that it counts. Where it is whole, its end
+        // was changed
         if (!rest.IsEmpty && SealOf(rest[..^1]) is not null)
             throw Damaged(lines.Count + 1);
         return lines;

@@ -24,7 +24,8 @@ internal sealed class SessionSpool(string folder)
     }
 
     /// <summary>A place for an update: no name made of the client's id, which may hold anything, and none that was used before.</summary>
-    public string NewPlace(bool isFolder) => PathOf(Prefix + RandomNumberGenerator.GetHexString(Digits, lowercase: true) + (isFolder ? "" : Extension));
+    public string NewPlace(bool isFolder) =>
+        PathOf(Prefix + RandomNumberGenerator.GetHexString(Digits, lowercase: true) + (isFolder ? "" : Extension));
 
     public string PathOf(string name) => Path.Combine(folder, name);
 
@@ -35,7 +36,10 @@ internal sealed class SessionSpool(string folder)
         {
             Directory.CreateDirectory(folder);
             if (Directory.EnumerateFileSystemEntries(folder).FirstOrDefault() is { } other)
-                throw new FedIcuException($"The folder '{folder}' holds {Sentence.Quote(Path.GetFileName(other))} and no session; a session needs a folder of its own.");
+            {
+                throw new FedIcuException(
+                    $"The folder '{folder}' holds {Sentence.Quote(Path.GetFileName(other))} and no session; a session needs a folder of its own.");
+            }
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
@@ -46,7 +50,9 @@ internal sealed class SessionSpool(string folder)
     /// <summary>The bytes of an update's file, or of an adapter's two files one after the other, and their checksum.</summary>
     public static (long Length, string Digest) Measure(string path, CancellationToken cancellationToken)
     {
-        string[] files = Directory.Exists(path) ? [Path.Combine(path, ModelFolder.AdapterModel), Path.Combine(path, ModelFolder.AdapterConfig)] : [path];
+        string[] files = Directory.Exists(path)
+            ? [Path.Combine(path, ModelFolder.AdapterModel), Path.Combine(path, ModelFolder.AdapterConfig)]
+            : [path];
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         byte[] panel = ArrayPool<byte>.Shared.Rent(PanelBytes);
         try
@@ -81,7 +87,9 @@ internal sealed class SessionSpool(string folder)
             (long length, string digest) = Measure(path, cancellationToken);
             if (length != line.Length)
                 return $"'{path}' has {length} bytes; {line.Length} were expected.";
-            return digest == line.Digest ? null : $"'{path}' is damaged: its bytes have the checksum {digest}; {Sentence.Clean(line.Digest!)} was expected.";
+            return digest == line.Digest
+                ? null
+                : $"'{path}' is damaged: its bytes have the checksum {digest}; {Sentence.Clean(line.Digest!)} was expected.";
         }
         catch (InvalidModelException e)
         {
@@ -99,7 +107,9 @@ internal sealed class SessionSpool(string folder)
         }
     }
 
-    /// <summary>Removes an update's file or folder. What cannot be removed is left over: no journal names it, and opening the session tries again.</summary>
+    /// <summary>
+    /// Removes an update's file or folder. What cannot be removed is left over: no journal names it, and opening the session tries again.
+    /// </summary>
     public static void Remove(string path)
     {
         try

@@ -436,6 +436,8 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         #endregion
 
         Assert.That(session.Updates, Is.Empty);
+        RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(() => session.AddAsync(ClientUpdate.FromFile("a", "a.safetensors")))!;
+        Assert.That($"{refused.Fault}: {refused.Message}\n", Is.EqualTo(TextAfter("session-options")), "the output that the document shows");
     }
 
     [Test]

@@ -18,7 +18,8 @@ internal sealed class SessionCollectorTests
 
     private static ClientUpdate Client(string id) => ClientUpdate.FromTensors(id, Models.Of("w", [1], 1), 1);
 
-    private AggregationSession Open() => AggregationSession.OpenOrCreate(_folder["s"], Global, new RoundOptions { Round = 7 }, new SessionOptions { TimeProvider = _clock });
+    private AggregationSession Open() =>
+        AggregationSession.OpenOrCreate(_folder["s"], Global, new RoundOptions { Round = 7 }, new SessionOptions { TimeProvider = _clock });
 
     private RoundCollectorOptions Options(int expected, double? hours = null, int? minimum = null) => new()
     {
@@ -30,7 +31,9 @@ internal sealed class SessionCollectorTests
 
     private static string Ids(AggregationRound round) => string.Join(',', round.Updates.Select(update => update.Id));
 
-    /// <summary>In the ordinal order of ids, which is another than that of arrival, other clients would be in time after the restart.</summary>
+    /// <summary>
+    /// In the ordinal order of ids, which is another than that of arrival, other clients would be in time after the restart.
+    /// </summary>
     [Test]
     public async Task TheSameAreLateAfterARestart()
     {
@@ -52,7 +55,8 @@ internal sealed class SessionCollectorTests
         using RoundCollector after = RoundCollector.Over(again, Options(3, minimum: 1));
         Assert.That(Ids(await after.CompleteAsync()), Is.EqualTo("y,z"));
         Assert.That(await after.AddAsync(Client("c")), Is.False);
-        Assert.That(again.Arrivals.Select(arrival => $"{arrival.Update.Id}{arrival.InTime}"), Is.EqualTo(new[] { "zTrue", "yTrue", "aFalse", "bFalse", "cFalse" }));
+        Assert.That(
+            again.Arrivals.Select(arrival => $"{arrival.Update.Id}{arrival.InTime}"), Is.EqualTo(new[] { "zTrue", "yTrue", "aFalse", "bFalse", "cFalse" }));
     }
 
     [Test]
