@@ -437,7 +437,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
 
         Assert.That(session.Updates, Is.Empty);
         RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(() => session.AddAsync(ClientUpdate.FromFile("a", "a.safetensors")))!;
-        Assert.That($"{refused.Fault}: {refused.Message}\n", Is.EqualTo(TextAfter("session-options")), "the output that the document shows");
+        Assert.That($"{refused.Fault}: {refused.Message}", Is.EqualTo(TextAfter("session-options")), "the output that the document shows");
     }
 
     [Test]
