@@ -2,6 +2,7 @@ using FolderRounds;
 using Microsoft.Extensions.Hosting;
 
 // the settings are found beside the program, wherever it is started from
-HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { Args = args, ContentRootPath = AppContext.BaseDirectory });
+var settings = new HostApplicationBuilderSettings { Args = args, ContentRootPath = AppContext.BaseDirectory };
+HostApplicationBuilder builder = Host.CreateApplicationBuilder(settings);
 builder.AddFolderRounds();
-await builder.Build().RunAsync();
+return await FolderRoundsHost.RunAsync(builder.Build());

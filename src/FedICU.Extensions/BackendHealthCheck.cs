@@ -21,14 +21,17 @@ internal sealed class BackendHealthCheck(IServiceProvider services, string? aggr
                 ? HealthCheckResult.Healthy($"The backend '{backend.Name}' keeps the contract in all {verdict.Rows.Count} trials.")
                 : new HealthCheckResult(failure, $"The backend '{backend.Name}' breaks the contract in {faults.Length} of {verdict.Rows.Count} trials: {string.Join(", ", faults)}.");
         }
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
+            // a cancellation that nobody asked for is the backend's fault too
             return new HealthCheckResult(failure, e.Message, e);
         }
     }
 }
 
-/// <summary>The verdicts on the host's backends: each is tried once, whoever asks first and whatever becomes of that one's patience.</summary>
+/// <summary>
+/// The verdicts on the host's backends: each is tried once, whoever asks first and whatever becomes of that one's patience.
+/// </summary>
 internal sealed class BackendVerdicts
 {
     private readonly ConcurrentDictionary<IComputeBackend, Lazy<Task<VerificationResult>>> _verdicts = new(ReferenceEqualityComparer.Instance);

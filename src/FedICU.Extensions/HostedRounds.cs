@@ -56,8 +56,22 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
         return errors.Count == 0 ? round : null;
     }
 
-    // by key first, so that a backend that is not asked for is not made: to make one can be to start a device
     private IComputeBackend? Backend(string? name, List<string> errors)
+    {
+        try
+        {
+            return FindBackend(name, errors);
+        }
+        catch (Exception e) when (e is not FedIcuException)
+        {
+            // a factory of the host's, a driver that is not there: told with all else that is wrong
+            errors.Add($"The backend{(name is null ? "" : $" '{name}'")} cannot be made ({e.GetType().Name}): {e.Message}");
+            return null;
+        }
+    }
+
+    // by key first, so that a backend that is not asked for is not made: to make one can be to start a device
+    private IComputeBackend? FindBackend(string? name, List<string> errors)
     {
         if (name is null)
             return services.GetService<IComputeBackend>() ?? services.GetRequiredService<SimdBackend>();

@@ -5,6 +5,7 @@ using FedICU.Cli.Tests;
 using FedICU.Compute;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 
@@ -129,6 +130,19 @@ internal sealed class RegistrationTests
             .AddFedIcu(options => (options.Strategy, options.Backend) = ("fedavg", "gpu"))
             .AddKeyedSingleton<IComputeBackend>("gpu", (_, _) => throw new FedIcuException("There is no GPU.")));
         Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo("There is no GPU."));
+    }
+
+    [Test]
+    public async Task ABackendThatCannotBeMadeIsASentenceAtTheStartAndInTheHealthCheck()
+    {
+        const string Sentence = "The backend 'gpu' cannot be made (DllNotFoundException): There is no driver.";
+        using IHost host = Rounds.Host(services => services
+            .AddFedIcu(options => (options.Strategy, options.Backend) = ("fedavg", "gpu"))
+            .AddKeyedSingleton<IComputeBackend>("gpu", (_, _) => throw new DllNotFoundException("There is no driver."))
+            .AddHealthChecks().AddFedIcu());
+        Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo(Sentence));
+        HealthReport report = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync();
+        Assert.That((report.Status, report.Entries["fedicu"].Description), Is.EqualTo((HealthStatus.Unhealthy, Sentence)));
     }
 
     [Test]

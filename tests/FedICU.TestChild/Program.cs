@@ -8,6 +8,7 @@ return args switch
     ["write-folder-forever", string kind, string folder] => Writing.FolderForever(kind, folder),
     ["read-while-truncated", string path] => Reading.UntilRefused(path),
     ["session-forever", string folder] => await Sessions.ForeverAsync(folder),
+    ["collect-forever", string folder] => await Sessions.CollectForeverAsync(folder),
     ["compute-hash"] => ComputeHash.Print(),
     ["aggregate-peak", string strategy, string output, string global, .. string[] clients] => await PeakMemory.AggregateAsync(strategy, output, global, clients),
     ["aggregate-folder", string strategy, string output, string global, string folder] => await ManyClients.AggregateAsync(strategy, output, global, folder),

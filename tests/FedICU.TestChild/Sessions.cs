@@ -6,7 +6,8 @@ public static class Sessions
     public static readonly MemoryModel Global = Model(0);
 
     /// <summary>
-    /// Adds clients from three threads, each to the end of time, beginning after those that are there; retracts every third. Says <c>+id</c> when a client was added and
+    /// Adds clients from three threads, each to the end of time, beginning after those that are there; retracts every third. Says
+    /// <c>+id</c> when a client was added and
     /// <c>-id</c> when it was retracted.
     /// </summary>
     public static async Task<int> ForeverAsync(string folder)
@@ -24,6 +25,32 @@ public static class Sessions
                     continue;
                 session.Retract($"{number}");
                 Console.WriteLine($"-{number}");
+            }
+        }));
+        return 0;
+    }
+
+    /// <summary>The number of clients that <see cref="CollectForeverAsync"/> expects.</summary>
+    public const int Expected = 9;
+
+    /// <summary>
+    /// Adds clients from three threads to a collector over the session, to the end of time, and says of each whether it was in time:
+    /// <c>True 3</c>.
+    /// </summary>
+    public static async Task<int> CollectForeverAsync(string folder)
+    {
+        using AggregationSession session = AggregationSession.OpenOrCreate(folder, Global);
+        var options = new RoundCollectorOptions { ExpectedClients = Expected, Deadline = TimeSpan.FromDays(1) };
+        using RoundCollector collector = RoundCollector.Over(session, options);
+        int next = session.Updates.Select(update => 1000 - int.Parse(update.Id)).DefaultIfEmpty().Max();
+        await Task.WhenAll(Enumerable.Range(0, 3).Select(async _ =>
+        {
+            while (true)
+            {
+                // descending, so that the ordinal order is not that of arrival
+                int number = 1000 - Interlocked.Increment(ref next);
+                bool inTime = await collector.AddAsync(ClientUpdate.FromTensors($"{number}", Model(number), number));
+                Console.WriteLine($"{inTime} {number}");
             }
         }));
         return 0;

@@ -1,53 +1,14 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using FedICU.Safetensors;
 using Microsoft.Win32.SafeHandles;
 
 namespace FedICU;
 
-/// <summary>What a line of a session's journal says: the first names the model, each other adds or retracts a client.</summary>
-internal sealed record JournalLine
-{
-    /// <summary>First line: the version of the format.</summary>
-    public int? Session { get; init; }
-
-    /// <summary>First line: the digest of the session's global model. Of a client: of the model its update was made against, where it says so.</summary>
-    public string? Base { get; init; }
-
-    /// <summary>First line: the number of the round, where it is known.</summary>
-    public long? Round { get; init; }
-
-    /// <summary>The client that was added.</summary>
-    public string? Add { get; init; }
-
-    /// <summary>Its weight, null where neither caller nor file states one.</summary>
-    public double? Weight { get; init; }
-
-    /// <summary>What its tensors mean.</summary>
-    public UpdateKind? Kind { get; init; }
-
-    /// <summary>The name of its file, or of its adapter's folder.</summary>
-    public string? File { get; init; }
-
-    /// <summary>The bytes of its file or files.</summary>
-    public long? Length { get; init; }
-
-    /// <summary>The SHA-256 of those bytes.</summary>
-    public string? Digest { get; init; }
-
-    /// <summary>The client that was retracted.</summary>
-    public string? Retract { get; init; }
-}
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, UseStringEnumConverter = true)]
-[JsonSerializable(typeof(JournalLine))]
-internal sealed partial class JournalJson : JsonSerializerContext;
-
 /// <summary>
-/// A session's journal (docs/adr/0009): lines that are only ever appended, each flushed to the disk before it counts, each with a SHA-256 over the line's and all before
+/// A session's journal (docs/adr/0009): lines that are only ever appended, each flushed to the disk before it counts, each with a SHA-256
+/// over the line's and all before
 /// it. The open file is the session's lock. Not thread-safe.
 /// </summary>
 internal sealed class SessionJournal : IDisposable
@@ -65,10 +26,15 @@ internal sealed class SessionJournal : IDisposable
 
     /// <param name="path">The journal.</param>
     /// <param name="create">Whether it is made where there is none.</param>
+    /// <param name="lines">
+    /// The lines that are there; none where the first was never finished. Not kept, so that memory does not hold them twice.
+    /// </param>
     /// <exception cref="FedIcuException">It cannot be opened, is open elsewhere, or is damaged.</exception>
-    public SessionJournal(string path, bool create)
+    public SessionJournal(string path, bool create, out List<JournalLine> lines)
     {
         _path = path;
+        if (FilePlace.IsSpecial(path))
+            throw new FedIcuException($"The session's journal '{path}' is not a regular file.");
         try
         {
             _handle = File.OpenHandle(path, create ? FileMode.OpenOrCreate : FileMode.Open, FileAccess.ReadWrite, FileShare.None);
@@ -81,7 +47,7 @@ internal sealed class SessionJournal : IDisposable
 
         try
         {
-            Lines = Read();
+            lines = Read();
         }
         catch
         {
@@ -89,9 +55,6 @@ internal sealed class SessionJournal : IDisposable
             throw;
         }
     }
-
-    /// <summary>The lines that were there when the journal was opened; none where the first was never finished.</summary>
-    public IReadOnlyList<JournalLine> Lines { get; }
 
     public bool IsClosed => _handle.IsClosed;
 
@@ -118,7 +81,7 @@ internal sealed class SessionJournal : IDisposable
             }
             catch (Exception again) when (ModelFile.IsFileError(again))
             {
-                // it may count or not: no line may follow before the journal was read anew
+                // it may count or not: no line may follow before the journal was read again
                 _handle.Dispose();
             }
 
@@ -178,7 +141,8 @@ internal sealed class SessionJournal : IDisposable
             _length += end + 1;
         }
 
-        // a line without its end was being written when the process was ended: nobody was told that it counts. Where it is whole, its end was changed
+        // a line without its end was being written when the process was ended: nobody was told that it counts. Where it is whole, its end
+        // was changed
         if (!rest.IsEmpty && SealOf(rest[..^1]) is not null)
             throw Damaged(lines.Count + 1);
         return lines;
@@ -191,8 +155,9 @@ internal sealed class SessionJournal : IDisposable
         {
             return JsonSerializer.Deserialize(text[(SealDigits + 1)..], JournalJson.Default.JournalLine) ?? throw new JsonException();
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
         {
+            // the checksum agrees: another version wrote it, or another program
             throw new InvalidModelException($"'{_path}': line {number} is none that this version of the library writes.", e);
         }
     }

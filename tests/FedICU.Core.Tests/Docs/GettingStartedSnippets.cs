@@ -389,25 +389,55 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         using TensorSource global = TensorSource.Open("global.safetensors");
         using (AggregationSession before = AggregationSession.Create("round-7", global, new RoundOptions { Round = 7 }))
         {
-            await before.AddAsync(ClientUpdate.FromFile("a", "a.safetensors"));
             await before.AddAsync(ClientUpdate.FromFile("b", "b.safetensors"));
+            await before.AddAsync(ClientUpdate.FromFile("a", "a.safetensors"));
         }
 
-        using AggregationSession session = AggregationSession.Open("round-7", global);
-        using var collector = new RoundCollector(global, new RoundCollectorOptions { ExpectedClients = 3 });
+        var options = new RoundOptions { Round = 7 };
 
         #region session-collector
-        foreach (ClientUpdate update in session.Updates)
-            collector.Add(update);
+        using AggregationSession session = AggregationSession.OpenOrCreate("round-7", global, options);
+        using RoundCollector collector = RoundCollector.Over(session, new RoundCollectorOptions
+        {
+            ExpectedClients = 3,
+            MinimumClients = 2,
+            Deadline = TimeSpan.FromHours(2),
+        });
 
-        // as an upload arrives
-        bool inTime = collector.Add(await session.AddAsync(ClientUpdate.FromFile("c", "c.safetensors")));
+        // from any thread, as the uploads arrive
+        bool inTime = await collector.AddAsync(ClientUpdate.FromFile("c", "c.safetensors"));
 
-        AggregationRound round = await collector.CompleteAsync(session.Options);
+        AggregationRound round = await collector.CompleteAsync();
+        await new FedAvgAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
+        session.Delete();
         #endregion
 
         Assert.That(inTime);
-        Assert.That((round.Updates.Count, round.Options.Round), Is.EqualTo((3, 7L)));
+        Assert.That((string.Join(',', round.Updates.Select(update => update.Id)), round.Options.Round), Is.EqualTo(("a,b,c", 7L)));
+    }
+
+    [Test]
+    public async Task WeightsAndValuesOnArrival()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+
+        #region session-options
+        using AggregationSession session = AggregationSession.OpenOrCreate(
+            "round-7", global, new RoundOptions { Round = 7 }, new SessionOptions { RequireWeights = true, CheckValues = true });
+        try
+        {
+            await session.AddAsync(ClientUpdate.FromFile("a", "a.safetensors"));
+        }
+        catch (RoundRejectedException refusal)
+        {
+            Console.WriteLine($"{refusal.Fault}: {refusal.Message}");
+        }
+        #endregion
+
+        Assert.That(session.Updates, Is.Empty);
+        RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(() => session.AddAsync(ClientUpdate.FromFile("a", "a.safetensors")))!;
+        Assert.That($"{refused.Fault}: {refused.Message}", Is.EqualTo(TextAfter("session-options")), "the output that the document shows");
     }
 
     [Test]

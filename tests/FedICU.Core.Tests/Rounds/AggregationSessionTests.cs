@@ -310,6 +310,232 @@ internal sealed class AggregationSessionTests
         Assert.That(Bits(new FedAvgAggregator(), await collector.CompleteAsync()), Is.EqualTo(Batch(new FedAvgAggregator(), [Client("a"), Client("b", 3)])));
     }
 
+    [Test]
+    public async Task UpdatesKnowTheOrderOfTheirArrivalAfterARestart()
+    {
+        using (AggregationSession session = AggregationSession.Create(Place, Global))
+        {
+            foreach (string id in (string[])["c", "a", "d"])
+                await session.AddAsync(Client(id));
+            session.Retract("a");
+            await session.AddAsync(Client("b"));
+            await session.AddAsync(Client("a"));
+            Check(session);
+        }
+
+        using AggregationSession again = AggregationSession.Open(Place, Global);
+        Check(again);
+        Assert.That(again.Updates.Select(update => update.Id), Is.EqualTo(new[] { "a", "b", "c", "d" }));
+
+        static void Check(AggregationSession session) => Assert.That(
+            session.Arrivals.Select(arrival => $"{arrival.Number}{arrival.Update.Id}{arrival.InTime}"), Is.EqualTo(new[] { "1cTrue", "3dTrue", "4bTrue", "5aTrue" }));
+    }
+
+    [Test]
+    public async Task WhatArrivesAfterTheRoundWasClosedIsLateAlsoAfterARestart()
+    {
+        using (AggregationSession session = AggregationSession.Create(Place, Global))
+        {
+            await session.AddAsync(Client("b", 2));
+            session.CloseRound();
+            session.CloseRound();
+            await session.AddAsync(Client("a", 3));
+            Check(session);
+        }
+
+        using (AggregationSession session = AggregationSession.Open(Place, Global))
+        {
+            Check(session);
+            session.Retract("b");
+            await session.AddAsync(Client("b", 2));
+            Assert.That(session.Arrivals.Select(arrival => arrival.InTime), Is.All.False, "a client that sends again is late");
+        }
+
+        static void Check(AggregationSession session)
+        {
+            Assert.That(session.IsRoundClosed);
+            Assert.That(session.Arrivals.Select(arrival => (arrival.Update.Id, arrival.InTime)), Is.EqualTo(new[] { ("b", true), ("a", false) }));
+            Assert.That(session.ToRound().Updates.Select(update => update.Id), Is.EqualTo(new[] { "b" }));
+        }
+    }
+
+    /// <summary>The first update fixes whether weights are stated, before a restart and after it.</summary>
+    [Test]
+    public async Task AWeightIsExpectedOfAllOrOfNone([Values] bool weighted, [Values] bool restart)
+    {
+        ClientUpdate first = ClientUpdate.FromTensors("z", Models.Random(2), weighted ? 5 : null), other = ClientUpdate.FromTensors("a", Models.Random(3), weighted ? null : 5);
+        AggregationSession session = AggregationSession.Create(Place, Global);
+        await session.AddAsync(first);
+        if (restart)
+        {
+            session.Dispose();
+            session = AggregationSession.Open(Place, Global);
+        }
+
+        using (session)
+        {
+            RoundRejectedException refused = Refused<RoundRejectedException>(
+                () => session.AddAsync(other).GetAwaiter().GetResult(),
+                weighted ? "Client 'a' states no num_examples where client 'z' does; a weight was expected."
+                    : "Client 'a' has the weight 5 where client 'z' states none; an update without num_examples was expected.");
+            Assert.That((refused.Fault, refused.ClientId), Is.EqualTo((RoundFault.Weight, "a")));
+            Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(2), "nothing is left of it");
+
+            session.Retract("z");
+            await session.AddAsync(other);
+            Assert.That(session.Updates.Single().Id, Is.EqualTo("a"), "without the first nothing is expected");
+        }
+    }
+
+    [Test]
+    public async Task ASessionMayRequireWeights()
+    {
+        using AggregationSession session = AggregationSession.Create(Place, Global, arrivals: new SessionOptions { RequireWeights = true });
+        RoundRejectedException refused = Refused<RoundRejectedException>(
+            () => session.AddAsync(ClientUpdate.FromTensors("a", Models.Random(2))).GetAwaiter().GetResult(),
+            "Client 'a' states no num_examples; the session requires a weight of every client.");
+        Assert.That((refused.Fault, refused.ClientId), Is.EqualTo((RoundFault.Weight, "a")));
+        await session.AddAsync(Client("a"));
+    }
+
+    /// <summary>Of two that arrive at once, one with a weight and one without, one is in the session.</summary>
+    [Test]
+    public async Task UpdatesThatArriveAtOnceAgreeOnWeights()
+    {
+        for (int i = 0; i < 10; i++)
+        {
+            using AggregationSession session = AggregationSession.Create(Place, Global);
+            await Task.WhenAll(Enumerable.Range(0, 4).Select(async k =>
+            {
+                try
+                {
+                    await session.AddAsync(ClientUpdate.FromTensors($"{k}", Models.Random(k), k % 2 == 0 ? k + 1 : null));
+                }
+                catch (RoundRejectedException e) when (e.Fault == RoundFault.Weight)
+                {
+                }
+            }));
+            Assert.That(session.Updates, Has.Count.EqualTo(2));
+            Assert.That(session.Updates.Select(update => update.Weight is null).Distinct().Count(), Is.EqualTo(1));
+            await new FedAvgAggregator().AggregateAsync(session.ToRound(), TensorSink.Discard);
+            session.Delete();
+        }
+    }
+
+    [TestCase("-5"), TestCase("nan"), TestCase("inf"), TestCase("-inf"), TestCase("1e999"), TestCase("9007199254740994"), TestCase("many"), TestCase("")]
+    public async Task AWeightThatCannotBeUsedIsRefusedOnArrival(string stated)
+    {
+        // whatever the policy: the sender is still there
+        using AggregationSession session = AggregationSession.Create(Place, Global, new RoundOptions { OnWeight = FaultPolicy.DropClient, Quorum = 1 });
+        await session.AddAsync(Client("good"));
+        Assert.That(
+            async () => await session.AddAsync(ClientUpdate.FromTensors("bad", Models.Random(3, metadata: new Dictionary<string, string> { ["num_examples"] = stated }))),
+            Throws.TypeOf<RoundRejectedException>().With.Message.Contains("'bad'").And.Property("ClientId").EqualTo("bad"));
+        if (double.TryParse(stated, out double weight))
+            Assert.That(async () => await session.AddAsync(ClientUpdate.FromTensors("bad", Models.Random(3), weight)), Throws.TypeOf<RoundRejectedException>().With.Property("ClientId").EqualTo("bad"));
+        Assert.That(session.Updates.Select(update => update.Id), Is.EqualTo(new[] { "good" }));
+        await new FedAvgAggregator().AggregateAsync(session.ToRound(), TensorSink.Discard);
+    }
+
+    [Test]
+    public async Task AWeightWithWhichTheSumOverflowsIsRefusedOnArrival()
+    {
+        var options = new RoundOptions { MaxWeight = double.MaxValue };
+        using (AggregationSession session = AggregationSession.Create(Place, Global, options))
+            await session.AddAsync(ClientUpdate.FromTensors("a", Models.Random(2), 6e307));
+        using AggregationSession again = AggregationSession.Open(Place, Global, options);
+        RoundRejectedException refused = Refused<RoundRejectedException>(
+            () => again.AddAsync(ClientUpdate.FromTensors("b", Models.Random(3), 7e307)).GetAwaiter().GetResult(),
+            "Client 'b' has the weight 7E+307; the sum of the session's weights would be 1.3E+308, above 8.988465674311579E+307.");
+        Assert.That((refused.Fault, refused.ClientId), Is.EqualTo((RoundFault.Weight, "b")));
+        await again.AddAsync(ClientUpdate.FromTensors("b", Models.Random(3), 2e307));
+        await new FedAvgAggregator().AggregateAsync(again.ToRound(), TensorSink.Discard);
+    }
+
+    /// <summary>Every type and form, at the first and the last element and across pieces of a copy.</summary>
+    [Test]
+    public async Task ValuesAreCheckedOnArrivalWhereAsked()
+    {
+        var global = new MemoryModel { { "a", [300_000], new double[300_000] }, { "b", [3], new float[3] }, { "n", [2], new int[2] } };
+        var large = new double[300_000];
+        (large[0], large[131_072], large[^1]) = (double.NaN, double.PositiveInfinity, double.NegativeInfinity);
+        ClientUpdate bad = ClientUpdate.FromTensors("bad", new MemoryModel { { "a", [300_000], large }, { "b", [3], new float[3] }, { "n", [2], [-1, int.MaxValue] } });
+        ClientUpdate delta = ClientUpdate.FromTensors(
+            "delta", new MemoryModel { { "a", [300_000], new double[300_000] }, { "b", [3], new float[] { 1, float.NaN, 1 } }, { "n", [2], new int[2] } }, kind: UpdateKind.Delta);
+        ClientUpdate extra = ClientUpdate.FromTensors(
+            "extra", new MemoryModel { { "a", [300_000], new double[300_000] }, { "b", [3], new float[3] }, { "n", [2], new int[2] }, { "more", [1], new[] { float.NaN } } });
+        ClientUpdate sparse = ClientUpdate.FromTensors("sparse", Packed());
+        var check = new SessionOptions { CheckValues = true };
+        foreach (FaultPolicy policy in (FaultPolicy[])[FaultPolicy.Reject, FaultPolicy.DropClient])
+        {
+            using AggregationSession session = AggregationSession.Create(Place, global, new RoundOptions { OnNonFinite = policy, OnExtra = FaultPolicy.DropTensor, Quorum = 1 }, check);
+            Refuses(session, bad, "a", "Client 'bad': tensor 'a' has 3 values that are NaN or infinite; finite values were expected.");
+            Refuses(session, delta, "b", "Client 'delta': tensor 'b' has 1 value that is NaN or infinite; finite values were expected.");
+            Refuses(session, sparse, "a", "Client 'sparse': tensor 'a' has 1 value that is NaN or infinite; finite values were expected.");
+            Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(1), "nothing is left");
+            await session.AddAsync(extra);
+            session.Delete();
+        }
+
+        foreach ((FaultPolicy policy, SessionOptions? arrivals) in (IEnumerable<(FaultPolicy, SessionOptions?)>)[(FaultPolicy.DropTensor, check), (FaultPolicy.Reject, null)])
+        {
+            using AggregationSession session = AggregationSession.Create(Place, global, new RoundOptions { OnNonFinite = policy }, arrivals);
+            await session.AddAsync(bad);
+            session.Delete();
+        }
+
+        MemoryModel Packed() => new(new Dictionary<string, string>
+        {
+            ["fedicu.update"] = "sparse", ["fedicu.base"] = ModelDigest.Compute(global), ["fedicu.shape.a"] = "[300000]",
+        })
+        {
+            { "a#values", [1], (double[])[double.NaN] }, { "a#mask", [37_500], (byte[])[0x80, .. new byte[37_499]] }, { "b", [3], new float[3] }, { "n", [2], new int[2] },
+        };
+
+        void Refuses(AggregationSession session, ClientUpdate update, string tensor, string sentence)
+        {
+            RoundRejectedException refused = Refused<RoundRejectedException>(() => session.AddAsync(update).GetAwaiter().GetResult(), sentence);
+            Assert.That((refused.Fault, refused.ClientId, refused.Tensor), Is.EqualTo((RoundFault.NonFinite, update.Id, tensor)));
+        }
+    }
+
+    [TestCase(DType.F64, "000000000000f07f"), TestCase(DType.F32, "0000807f"), TestCase(DType.F16, "007c"), TestCase(DType.BF16, "807f")]
+    public void ValuesOfEveryTypeAreChecked(DType dtype, string infinity)
+    {
+        var model = new MemoryModel();
+        model.Add(new TensorInfo("w", dtype, new TensorShape(2)), (byte[])[.. new byte[infinity.Length / 2], .. Convert.FromHexString(infinity)]);
+        using AggregationSession session = AggregationSession.Create(Place, Models.Of("w", [2], 0, 0), arrivals: new SessionOptions { CheckValues = true });
+        Refused<RoundRejectedException>(
+            () => session.AddAsync(ClientUpdate.FromTensors("a", model)).GetAwaiter().GetResult(),
+            "Client 'a': tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
+    }
+
+    /// <summary>Policies that would drop a client from a round refuse it on arrival; a note stays a note.</summary>
+    [Test]
+    public async Task EveryPolicyIsStrictOnArrival()
+    {
+        var options = new RoundOptions
+        {
+            OnWeight = FaultPolicy.DropClient, OnUnreadable = FaultPolicy.DropClient, OnChanged = FaultPolicy.DropClient, OnBase = FaultPolicy.DropClient,
+            OnConfig = ConfigPolicy.DropClient, OnQuantized = QuantizedPolicy.DropClient, Round = 7, Quorum = 1,
+        };
+        using AggregationSession session = AggregationSession.Create(Place, Global, options);
+        await session.AddAsync(ClientUpdate.FromTensors("stale", Models.Random(2, metadata: new Dictionary<string, string> { ["round"] = "6" }), 1));
+        Assert.That(async () => await session.AddAsync(ClientUpdate.FromTensors("a", new ChangedSource(), 1)), Throws.TypeOf<RoundRejectedException>()
+            .With.Property("Fault").EqualTo(RoundFault.Changed).And.Message.EqualTo("Client 'a': 'upload' was changed."));
+        Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(2));
+    }
+
+    /// <summary>A file that another program changes while it is copied.</summary>
+    private sealed class ChangedSource : TensorSource
+    {
+        public override IReadOnlyList<TensorInfo> Tensors => Global.Tensors;
+
+        public override string Location => "memory";
+
+        public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => throw new ChangedModelException("'upload' was changed.");
+    }
+
     /// <summary>
     /// A process killed at any moment: every client of which it was said that it was added is there, whole; what was retracted is not; and the next process goes on.
     /// </summary>
@@ -341,6 +567,41 @@ internal sealed class AggregationSessionTests
         }
 
         TestContext.Out.WriteLine($"{said.Count(line => line[0] == '+')} added in 8 processes");
+    }
+
+    /// <summary>A server with a collector, killed at any moment: whom it told that he was in time or late stays so, and so do all others.</summary>
+    [Test]
+    [CancelAfter(180_000)]
+    public void KillChangesNobodysLateness()
+    {
+        var random = new Random(6);
+        var said = new HashSet<string>();
+        SessionArrival[] before = [];
+        for (int kill = 0; kill < 8; kill++)
+        {
+            using Process child = CrashTests.Start("collect-forever", Place);
+            said.Add(child.StandardOutput.ReadLine()!);
+            Thread.Sleep(random.Next(60));
+            child.Kill();
+            said.UnionWith(child.StandardOutput.ReadToEnd().Split('\n')[..^1]);
+            child.WaitForExit();
+
+            using AggregationSession session = AggregationSession.Open(Place, Sessions.Global);
+            SessionArrival[] now = [.. session.Arrivals];
+            Assert.That(now.Take(before.Length).Select(Key), Is.EqualTo(before.Select(Key)), "the order and lateness of earlier arrivals");
+            Assert.That(now.Select(arrival => $"{arrival.InTime} {arrival.Update.Id}"), Is.SupersetOf(said));
+            Assert.That(session.ToRound().Updates, Has.Count.EqualTo(Math.Min(now.Length, Sessions.Expected)));
+            before = now;
+        }
+
+        Assert.That(before, Has.Length.GreaterThan(Sessions.Expected), "some were late");
+        using AggregationSession last = AggregationSession.Open(Place, Sessions.Global);
+        using var collector = RoundCollector.Over(last, new RoundCollectorOptions { ExpectedClients = Sessions.Expected });
+        Assert.That(
+            collector.CompleteAsync().GetAwaiter().GetResult().Updates.Select(update => update.Id),
+            Is.EquivalentTo(before.Take(Sessions.Expected).Select(arrival => arrival.Update.Id)));
+
+        static (long, string, bool) Key(SessionArrival arrival) => (arrival.Number, arrival.Update.Id, arrival.InTime);
     }
 
     /// <summary>The journal cut at every byte: the lines that are whole count, and what the others spoke of is removed.</summary>
@@ -409,20 +670,103 @@ internal sealed class AggregationSessionTests
         Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(3), "nothing is removed");
     }
 
-    /// <summary>Lines with the right checksums that this library would not write: refused before anything is read or removed.</summary>
-    [TestCase("""{"add":"a","kind":"Full","file":"../update-1.safetensors","length":1,"digest":"x"}""", "has a journal that contradicts itself")]
-    [TestCase("""{"add":"a","kind":"Full","file":"update-/../../x","length":1,"digest":"x"}""", "has a journal that contradicts itself")]
-    [TestCase("""{"add":"a"}""", "has a journal that contradicts itself")]
-    [TestCase("""{"retract":"a"}""", "has a journal that contradicts itself")]
-    [TestCase("""{"added":"a"}""", "line 2 is none that this version of the library writes")]
-    [TestCase("null", "line 2 is none that this version of the library writes")]
-    public void AJournalOfAnotherHandIsRefused(string json, string why)
+    /// <summary>Lines with the right checksums that this version would not write: a sentence that names the line, before anything is read or removed.</summary>
+    [TestCase("""{"add":"a","kind":"Full","file":"../update-1.safetensors","length":1,"digest":"x"}""", "line 2 has the file '../update-1.safetensors'; a name that a session gives was expected.")]
+    [TestCase("""{"add":"a","kind":"Full","file":"update-/../../x","length":1,"digest":"x"}""", "line 2 has the file 'update-/../../x'; a name that a session gives was expected.")]
+    [TestCase("""{"add":"a","kind":"Full","file":"session.journal","length":1,"digest":"x"}""", "line 2 has the file 'session.journal'; a name that a session gives was expected.")]
+    [TestCase("""{"add":"a","kind":"Full","file":"update-0123456789ABCDEF","length":1,"digest":"x"}""", "line 2 has the file 'update-0123456789ABCDEF'; a name that a session gives was expected.")]
+    [TestCase("""{"add":"a","kind":"Full","length":1,"digest":"x"}""", "line 2 has the file null; a name that a session gives was expected.")]
+    [TestCase("""{"add":"a"}""", "line 2 has the kind null; Full, Delta or Sparse was expected.")]
+    [TestCase("""{"add":"a","kind":"diff","file":"update-0123456789abcdef","length":1,"digest":"x"}""", "line 2 has the kind 'diff'; Full, Delta or Sparse was expected.")]
+    [TestCase("""{"add":"a","kind":"Full, Delta","file":"update-0123456789abcdef","length":1,"digest":"x"}""", "line 2 has the kind 'Full, Delta'; Full, Delta or Sparse was expected.")]
+    [TestCase("""{"add":"a","kind":"7","file":"update-0123456789abcdef","length":1,"digest":"x"}""", "line 2 has the kind '7'; Full, Delta or Sparse was expected.")]
+    [TestCase("""{"add":"a","kind":"Full","file":"update-0123456789abcdef","length":-1,"digest":"x"}""", "line 2 has the length -1; 0 or more was expected.")]
+    [TestCase("""{"add":"a","kind":"Full","file":"update-0123456789abcdef","digest":"x"}""", "line 2 has the length null; 0 or more was expected.")]
+    [TestCase("""{"add":"a","kind":"Full","file":"update-0123456789abcdef","length":1}""", "line 2 has no checksum of the update's bytes.")]
+    [TestCase("""{"add":"","kind":"Full","file":"update-0123456789abcdef","length":1,"digest":"x"}""", "line 2 adds a client without an id.")]
+    [TestCase("""{"retract":"a"}""", "line 2 retracts a client that is not there.")]
+    [TestCase("""{}""", "line 2 does not say one of: a client was added, a client was retracted, the round was closed.")]
+    [TestCase("""{"add":"a","retract":"a"}""", "line 2 does not say one of: a client was added, a client was retracted, the round was closed.")]
+    [TestCase("""{"session":2,"base":"x"}""", "line 2 does not say one of: a client was added, a client was retracted, the round was closed.")]
+    public void AJournalThatContradictsItselfIsRefused(string json, string why) =>
+        Refused<InvalidModelException>(() => OpenWithLine(json), $"The session in '{Place}' has a journal that contradicts itself: {why}");
+
+    [TestCase("""{"added":"a"}""")]
+    [TestCase("""{"add":"a","kind":7,"file":"update-0123456789abcdef","length":1,"digest":"x"}""")]
+    [TestCase("""{"add":"a","add":"b","kind":"Full","file":"update-0123456789abcdef","length":1,"digest":"x"}""")]
+    [TestCase("""{"add":"\ud800","kind":"Full","file":"update-0123456789abcdef","length":1,"digest":"x"}""")]
+    [TestCase("""{"add":"a","kind":"Full","file":"update-0123456789abcdef","length":1e99,"digest":"x"}""")]
+    [TestCase("""{"closed":"yesterday"}""")]
+    [TestCase("null")]
+    [TestCase("[]")]
+    [TestCase("")]
+    public void ALineThatThisVersionDoesNotWriteIsRefused(string json) =>
+        Refused<InvalidModelException>(() => OpenWithLine(json), $"'{Journal}': line 2 is none that this version of the library writes.");
+
+    [Test]
+    public async Task AFileOfTwoClientsIsRefused()
     {
-        AggregationSession.Create(Place, Global).Dispose();
-        byte[] seal = Convert.FromHexString(File.ReadAllText(Journal)[..64]);
-        File.AppendAllText(Journal, Convert.ToHexStringLower(SHA256.HashData([.. seal, .. Encoding.UTF8.GetBytes(json)])) + " " + json + "\n");
-        Assert.That(() => AggregationSession.Open(Place, Global), Throws.TypeOf<InvalidModelException>().With.Message.Contains(why));
+        using (AggregationSession session = AggregationSession.Create(Place, Global))
+            await session.AddAsync(Client("a"));
+        string line = File.ReadAllLines(Journal)[1];
+        Refused<InvalidModelException>(
+            () => OpenWithLine(line[65..].Replace("\"add\":\"a\"", "\"add\":\"b\"", StringComparison.Ordinal)),
+            $"The session in '{Place}' has a journal that contradicts itself: line 3 adds a client or a file that is there already.");
     }
+
+    [TestCase("""{"session":3,"base":"x"}""", "has the version 3; 1 to 2 was expected.")]
+    [TestCase("""{"session":-1,"base":"x"}""", "has the version -1; 1 to 2 was expected.")]
+    [TestCase("""{"base":"x"}""", "has a journal that contradicts itself: line 1 does not say what it was begun over.")]
+    [TestCase("""{"session":1}""", "has a journal that contradicts itself: line 1 does not say what it was begun over.")]
+    public void ASessionOfAnotherVersionIsRefused(string first, string why)
+    {
+        Directory.CreateDirectory(Place);
+        File.WriteAllText(Journal, Line([], first));
+        Assert.That(() => AggregationSession.Open(Place, Global), Throws.InstanceOf<FedIcuException>().With.Message.EqualTo($"The session in '{Place}' {why}"));
+    }
+
+    /// <summary>What version 1 wrote: no time of the beginning, updates of clients with and without a weight.</summary>
+    [Test]
+    public async Task ASessionOfVersion1Opens()
+    {
+        Directory.CreateDirectory(Place);
+        string text = Line([], $$"""{"session":1,"base":"{{Digest}}","round":7}""");
+        foreach ((string id, int seed, string weight) in (IEnumerable<(string, int, string)>)[("b", 2, ""), ("a", 3, "\"weight\":5,")])
+        {
+            string name = $"update-{seed:x16}.safetensors";
+            Models.Random(seed).SaveTo(TensorSink.ToFile(Path.Combine(Place, name)));
+            byte[] bytes = File.ReadAllBytes(Path.Combine(Place, name));
+            byte[] seal = Convert.FromHexString(text.Split('\n')[^2][..64]);
+            text += Line(seal, $$"""{"add":"{{id}}",{{weight}}"kind":"Full","file":"{{name}}","length":{{bytes.Length}},"digest":"sha256:{{Convert.ToHexStringLower(SHA256.HashData(bytes))}}"}""");
+        }
+
+        File.WriteAllText(Journal, text);
+        using AggregationSession session = AggregationSession.Open(Place, Global);
+        Assert.That(session.Arrivals.Select(arrival => (arrival.Number, arrival.Update.Id, arrival.Update.Weight, arrival.InTime)), Is.EqualTo(new (long, string, double?, bool)[] { (1, "b", null, true), (2, "a", 5, true) }));
+        Assert.That((session.Begun, session.Options.Round, session.IsRoundClosed), Is.EqualTo(((DateTimeOffset?)null, (long?)7, false)));
+        session.Retract("b");
+        await session.AddAsync(Client("b"));
+        Assert.That(Bits(new FedAvgAggregator(), session.ToRound()), Is.EqualTo(Batch(new FedAvgAggregator(), [ClientUpdate.FromTensors("a", Models.Random(3), 5), Client("b")])));
+    }
+
+    [Test]
+    public void AJournalThatIsAPipeIsRefused()
+    {
+        Directory.CreateDirectory(Place);
+        if (Tools.TryRun("mkfifo", [Journal], out _) != 0)
+            Tools.Missing("mkfifo");
+        Assert.That(() => AggregationSession.OpenOrCreate(Place, Global), Throws.TypeOf<FedIcuException>().With.Message.EqualTo($"The session's journal '{Journal}' is not a regular file."));
+    }
+
+    private AggregationSession OpenWithLine(string json)
+    {
+        if (!File.Exists(Journal))
+            AggregationSession.Create(Place, Global).Dispose();
+        File.AppendAllText(Journal, Line(Convert.FromHexString(File.ReadAllLines(Journal)[^1][..64]), json));
+        return AggregationSession.Open(Place, Global);
+    }
+
+    private static string Line(byte[] seal, string json) => Convert.ToHexStringLower(SHA256.HashData([.. seal, .. Encoding.UTF8.GetBytes(json)])) + " " + json + "\n";
 
     [Test]
     public async Task ADamagedFileNamesItsClient([Values("cut", "changed", "gone")] string damage)
