@@ -16,6 +16,9 @@ public sealed class AggregationSession : IDisposable
     private const int Version = 1;
     private const string Prefix = "update-";
 
+    // the session's folder is its own: it removes itself what a killed process left
+    private static readonly OutputOptions SpoolFiles = new() { IsOwned = true };
+
     private readonly Lock _gate = new();
     private readonly SortedDictionary<string, ClientUpdate> _updates = new(StringComparer.Ordinal);
     private readonly HashSet<string> _arriving = new(StringComparer.Ordinal);
@@ -338,7 +341,7 @@ public sealed class AggregationSession : IDisposable
             TensorSource source = participant.Source;
             if (source is not PeftAdapter)
                 path += ".safetensors";
-            source.SaveTo(source is PeftAdapter adapter ? TensorSink.ToAdapterFolder(path, adapter.Config) : TensorSink.ToFile(path), cancellationToken);
+            source.SaveTo(source is PeftAdapter adapter ? TensorSink.ToAdapterFolder(path, adapter.Config, SpoolFiles) : TensorSink.ToFile(path, SpoolFiles), cancellationToken);
             (long length, string digest) = Measure(path, cancellationToken);
             return new JournalLine
             {
