@@ -50,9 +50,12 @@ internal static class Flags
     public static Option<bool> Switch(string name, string description) => new(name) { Description = description, Arity = ArgumentArity.Zero };
 
     public static Option<bool> Replace() => Switch(
-        "--replace", "Removes from an output folder what readers would take in place of the new model, such as a model.safetensors beside an index; otherwise it is refused.");
+        "--replace",
+        "Removes from an output folder what readers would take in place of the new model, such as a model.safetensors beside an index; " +
+        "otherwise it is refused.");
 
-    public static Option<bool> FollowLinks() => Switch("--follow-links", "Writes an output that is a symbolic link where the link leads; otherwise the link is replaced.");
+    public static Option<bool> FollowLinks() =>
+        Switch("--follow-links", "Writes an output that is a symbolic link where the link leads; otherwise the link is replaced.");
 
     public static string ReadStrategy(string? text, string otherwise)
     {

@@ -66,7 +66,8 @@ internal sealed class MaskCommand : FedIcuCommand
         CheckKinds(global, local, output, dense || options.Mask == MaskRule.GaussianNoise || options.Fill == MaskFill.Zero);
         var outputs = new OutputOptions { Replace = line.GetValue(_replace), FollowLinks = line.GetValue(_followLinks) };
         MaskReport report = await Terminal.WithProgressAsync(progress => Task.FromResult(new FedIcuClient(options with { Progress = progress }).CreateUpdate(
-            global, local, TensorSink.To(output, global, outputs), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global, outputs), dense, backend, cancellationToken)));
+            global, local, TensorSink.To(output, global, outputs), momentum,
+            momentumOut is null ? null : TensorSink.To(momentumOut, global, outputs), dense, backend, cancellationToken)));
         Write(report, Paths.Written(output, global));
         return ExitCode.Done;
     }

@@ -6,7 +6,8 @@ namespace FedICU.Cli;
 /// <summary>Paths as people type them.</summary>
 internal static class Paths
 {
-    private static readonly string[] ModelFiles = [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.ShardIndex, ModelFolder.SingleFile];
+    private static readonly string[] ModelFiles =
+        [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.ShardIndex, ModelFolder.SingleFile];
 
     /// <summary>One spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
     public static string Normal(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));

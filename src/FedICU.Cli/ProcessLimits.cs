@@ -3,13 +3,14 @@ using System.Runtime.InteropServices;
 namespace FedICU.Cli;
 
 /// <summary>
-/// What the process was given: its open streams, and how many files it may open. On Unix; elsewhere all is taken to be well. It runs before anything is loaded that needs
+/// What the process was given: its open streams, and how many files it may open. On Unix; elsewhere all is taken to be well. It runs before
+/// anything is loaded that needs
 /// a free file handle, so it calls the C library and nothing else.
 /// </summary>
 internal static unsafe partial class ProcessLimits
 {
     /// <summary>The files that the runtime, the tool and the smallest round have open at once, measured, with some to spare.</summary>
-    private const int FewestFiles = 64;
+    private const int FewestFiles = 128;
 
     // numbers of the C library; that of the limit is Linux's
     private const int GetDescriptorFlags = 1, CloseOnExec = 1, ReadWrite = 2, OpenFiles = 7;
@@ -19,7 +20,9 @@ internal static unsafe partial class ProcessLimits
     /// <summary>Whether a standard stream was open when the tool began.</summary>
     public static bool IsOpen(int stream) => (_closed & (1 << stream)) == 0;
 
-    /// <summary>Notes which streams are closed, and keeps their numbers from later files; false, after a sentence, where too few files may be open.</summary>
+    /// <summary>
+    /// Notes which streams are closed, and keeps their numbers from later files; false, after a sentence, where too few files may be open.
+    /// </summary>
     public static bool Prepare()
     {
         if (OperatingSystem.IsWindows())
@@ -39,7 +42,9 @@ internal static unsafe partial class ProcessLimits
         }
 
         long* limits = stackalloc long[2];
-        if (!OperatingSystem.IsLinux() || !Environment.Is64BitProcess || Limits(OpenFiles, limits) != 0 || limits[0] < 0 || limits[0] >= FewestFiles)
+        bool known = OperatingSystem.IsLinux() && Environment.Is64BitProcess && Limits(OpenFiles, limits) == 0;
+        // a negative number is one above all others
+        if (!known || limits[0] < 0 || limits[0] >= FewestFiles)
             return true;
         if (IsOpen(2))
             Say(limits[0]);
@@ -48,13 +53,15 @@ internal static unsafe partial class ProcessLimits
 
     private static void Say(long limit)
     {
-        ReadOnlySpan<byte> head = "fedicu: The limit of open files (ulimit -n) is "u8, tail = "; at least 64 was expected.\n"u8;
+        ReadOnlySpan<byte> head = "fedicu: The limit of open files (ulimit -n) is "u8, tail = "; at least 128 was expected.\n"u8;
         byte* line = stackalloc byte[128];
         int length = 0;
         foreach (byte letter in head)
             line[length++] = letter;
+        if (limit >= 100)
+            line[length++] = (byte)('0' + limit / 100);
         if (limit >= 10)
-            line[length++] = (byte)('0' + limit / 10);
+            line[length++] = (byte)('0' + limit / 10 % 10);
         line[length++] = (byte)('0' + limit % 10);
         foreach (byte letter in tail)
             line[length++] = letter;

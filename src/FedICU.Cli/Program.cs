@@ -31,7 +31,8 @@ internal static class Program
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
         // the write fails then, and says why
-        using var fileSize = OperatingSystem.IsWindows() ? null : PosixSignalRegistration.Create(FileSizeExceeded, context => context.Cancel = true);
+        using var fileSize = OperatingSystem.IsWindows()
+            ? null : PosixSignalRegistration.Create(FileSizeExceeded, context => context.Cancel = true);
         int result = await CommandLine.RunAsync(args, Terminal.OfProcess(), cancellation.Token);
         return result == ExitCode.Interrupted ? code : result;
     }

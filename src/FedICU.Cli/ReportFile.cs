@@ -37,7 +37,7 @@ internal sealed class ReportFile : IDisposable
         }
 
         _target = followLinks ? FilePlace.Real(path) : FilePlace.Entry(path);
-        string? obstacle = FilePlace.Obstacle(path);
+        string? obstacle = FilePlace.Obstacle(path, followLinks);
         if (obstacle is null)
             Begin();
         else if (!Paths.Same(Path.GetDirectoryName(_target)!, output))

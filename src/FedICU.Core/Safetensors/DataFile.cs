@@ -128,7 +128,8 @@ internal sealed class DataFile : IDisposable
     private SafeFileHandle Reopen()
     {
         if (!File.Exists(_path))
-            throw new InvalidModelException($"'{_path}' was changed or replaced while the round read it: it had {Length} bytes, written at {_written:O}, and is no longer there.");
+            throw new InvalidModelException($"'{_path}' was changed or replaced while the round read it: " +
+                $"it had {Length} bytes, written at {_written:O}, and is no longer there.");
         SafeFileHandle again = ModelFile.OpenRead(_path);
         try
         {

@@ -60,11 +60,13 @@ internal static class FilePlace
     }
 
     /// <summary>Why a file cannot lie at a path, in words; null where its folder is there.</summary>
-    public static string? Obstacle(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="followLinks">Whether the file lies where the path leads if it is a link, or takes the link's place.</param>
+    public static string? Obstacle(string path, bool followLinks)
     {
         if (FileAbove(path) is { } file)
             return $"'{file}' is a file, expected a folder";
-        string folder = Path.GetDirectoryName(Real(path)) ?? "";
+        string folder = Path.GetDirectoryName(followLinks ? Real(path) : Entry(path)) ?? "";
         try
         {
             _ = File.GetAttributes(folder);

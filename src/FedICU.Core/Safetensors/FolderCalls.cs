@@ -2,7 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace FedICU.Safetensors;
 
-/// <summary>What .NET has no call for: two folders that change places in one step, hard links, and flushing a folder's entries. On 64-bit Linux; false elsewhere.</summary>
+/// <summary>
+/// What .NET has no call for: two folders that change places in one step, hard links, and flushing a folder's entries. On 64-bit Linux;
+/// false elsewhere.
+/// </summary>
 internal static partial class FolderCalls
 {
     private const int CurrentFolder = -100, CloseOnExec = 0x80000;
@@ -16,7 +19,9 @@ internal static partial class FolderCalls
     /// <summary>A second name for a file; a symbolic link is linked itself.</summary>
     public static bool TryLink(string existing, string name) => Succeeds(() => Link(existing, name));
 
-    /// <summary>Brings the names in a folder to the disk, so that after a loss of power no later rename is there without an earlier one.</summary>
+    /// <summary>
+    /// Brings the names in a folder to the disk, so that after a loss of power no later rename is there without an earlier one.
+    /// </summary>
     public static void Flush(string folder) => Succeeds(() =>
     {
         int descriptor = Open(folder, CloseOnExec);

@@ -5,7 +5,9 @@ namespace FedICU.Safetensors;
 
 /// <summary>Which files of a folder a model's tensors go to.</summary>
 /// <param name="Files">Each safetensors file's name with its tensors.</param>
-/// <param name="Marker">The small file that makes a folder a model of its kind (index, adapter configuration); null for a lone file.</param>
+/// <param name="Marker">
+/// The small file that makes a folder a model of its kind (index, adapter configuration); null for a lone file.
+/// </param>
 /// <param name="Stamp">The entry of each file's metadata by which a reader knows that it belongs to the marker.</param>
 /// <param name="Generation">Twelve hexadecimal digits that are unique to this writing.</param>
 internal sealed partial record FolderLayout(
@@ -23,11 +25,13 @@ internal sealed partial record FolderLayout(
     public bool IsSharded => ModelFolder.IsIndex(DecidingName);
 
     /// <summary>A model in one file.</summary>
-    public static FolderLayout Single(IReadOnlyList<TensorInfo> tensors) => new([(ModelFolder.SingleFile, tensors)], null, null, NewGeneration());
+    public static FolderLayout Single(IReadOnlyList<TensorInfo> tensors) =>
+        new([(ModelFolder.SingleFile, tensors)], null, null, NewGeneration());
 
     /// <summary>A PEFT adapter.</summary>
     public static FolderLayout Adapter(IReadOnlyList<TensorInfo> tensors, PeftAdapterConfig config) => new(
-        [(ModelFolder.AdapterModel, tensors)], (ModelFolder.AdapterConfig, config.RawJson), new(MetadataKeys.Config, PeftAdapter.ChecksumOf(config.RawJson.Span)), NewGeneration());
+        [(ModelFolder.AdapterModel, tensors)], (ModelFolder.AdapterConfig, config.RawJson),
+        new(MetadataKeys.Config, PeftAdapter.ChecksumOf(config.RawJson.Span)), NewGeneration());
 
     /// <summary>A model that is sharded as another one; the shards have names of their own generation.</summary>
     public static FolderLayout Sharded(IReadOnlyList<TensorInfo> tensors, ShardedModel layoutOf)
@@ -47,12 +51,14 @@ internal sealed partial record FolderLayout(
             .ToDictionary(entry => entry.shard, entry => entry.Name, StringComparer.Ordinal);
         var written = tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
         ReadOnlyMemory<byte> index = ShardIndex.Write(
-            layoutOf.WeightMap.Where(entry => written.Contains(entry.Key)).Select(entry => KeyValuePair.Create(entry.Key, names[entry.Value])),
+            layoutOf.WeightMap.Where(entry => written.Contains(entry.Key))
+                .Select(entry => KeyValuePair.Create(entry.Key, names[entry.Value])),
             layoutOf.IndexMetadata, generation, tensors.Sum(tensor => tensor.ByteLength));
         string indexName = Path.GetFileName(layoutOf.Location);
         return new FolderLayout(
             [.. shards.Select(shard => (names[shard.Key], (IReadOnlyList<TensorInfo>)shard.Value))],
-            (ModelFolder.IsIndex(indexName) ? indexName : ModelFolder.ShardIndex, index), new(MetadataKeys.Generation, generation), generation);
+            (ModelFolder.IsIndex(indexName) ? indexName : ModelFolder.ShardIndex, index),
+            new(MetadataKeys.Generation, generation), generation);
     }
 
     /// <summary>The generation in a shard's name, null where it is not named as <see cref="Sharded"/> names shards.</summary>

@@ -1,6 +1,8 @@
 namespace FedICU.Safetensors;
 
-/// <summary>What a run that was killed left in a folder. Removed by the next one that holds the folder's lock; a user's files never are.</summary>
+/// <summary>
+/// What a run that was killed left in a folder. Removed by the next one that holds the folder's lock; a user's files never are.
+/// </summary>
 internal static class FolderLeftovers
 {
     private const string StageHead = ".fedicu.", StageTail = ".tmp", ReplacedList = "replaced";
@@ -12,7 +14,8 @@ internal static class FolderLeftovers
     public static bool IsStage(ReadOnlySpan<char> name) => GenerationOf(name).Length > 0;
 
     /// <summary>Notes in the stage which shards go once the index is of this generation.</summary>
-    public static void NoteReplaced(string stage, IEnumerable<string> shards) => File.WriteAllLines(Path.Combine(stage, ReplacedList), shards);
+    public static void NoteReplaced(string stage, IEnumerable<string> shards) =>
+        File.WriteAllLines(Path.Combine(stage, ReplacedList), shards);
 
     /// <summary>The shards that an index names; null where it cannot be read.</summary>
     public static string[]? ShardsOf(string folder, string index)
@@ -32,9 +35,11 @@ internal static class FolderLeftovers
     {
         try
         {
-            List<string> stages = [.. Directory.EnumerateDirectories(folder, StageHead + "*").Where(path => IsStage(Path.GetFileName(path.AsSpan())))];
-            List<string> shards = [.. Directory.EnumerateFiles(folder, "*.safetensors").Where(path => FolderLayout.GenerationIn(Path.GetFileName(path)) is not null)];
-            if (stages.Count == 0 && shards.Count == 0)
+            string[] stages = [.. Directory.EnumerateDirectories(folder, StageHead + "*")
+                .Where(path => IsStage(Path.GetFileName(path.AsSpan())))];
+            string[] shards = [.. Directory.EnumerateFiles(folder, "*.safetensors")
+                .Where(path => FolderLayout.GenerationIn(Path.GetFileName(path)) is not null)];
+            if (stages.Length == 0 && shards.Length == 0)
                 return;
             string[]?[] named = [.. ModelFolder.Indexes(folder).Select(index => ShardsOf(folder, index))];
             if (named.Any(names => names is null))

@@ -1,8 +1,10 @@
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// A model in a folder. A new folder is staged beside its place and renamed whole. In an existing one the files are staged in a hidden folder inside; then the shards are renamed,
-/// whose names no other round has, and the index last; or an adapter's weights alone; or, where its configuration changes too, the two folders change places in one step.
+/// A model in a folder. A new folder is staged beside its place and renamed whole. In an existing one the files are staged in a hidden
+/// folder inside; then the shards are renamed,
+/// whose names no other round has, and the index last; or an adapter's weights alone; or, where its configuration changes too, the two
+/// folders change places in one step.
 /// </summary>
 internal sealed class FolderPublication : IPublication
 {
@@ -22,7 +24,9 @@ internal sealed class FolderPublication : IPublication
     /// <param name="folder">The folder as it was given.</param>
     /// <param name="layout">Its files.</param>
     /// <param name="options">What is to be replaced or followed.</param>
-    /// <exception cref="FedIcuException">The folder cannot be written, is written by another run, or holds what readers would take in place of the model.</exception>
+    /// <exception cref="FedIcuException">
+    /// The folder cannot be written, is written by another run, or holds what readers would take in place of the model.
+    /// </exception>
     public FolderPublication(string folder, FolderLayout layout, OutputOptions options)
     {
         (_folder, _real, _layout, _options) = (folder, FilePlace.Real(folder), layout, options);
@@ -43,10 +47,10 @@ internal sealed class FolderPublication : IPublication
                 _replacedShards = layout.IsSharded ? FolderLeftovers.ShardsOf(_real, layout.DecidingName) ?? [] : [];
                 _shadows = [.. Shadows()];
                 if (_shadows.Length > 0 && !options.Replace)
-                    throw new FedIcuException($"The folder '{folder}' holds {_shadows[0]}, which readers would take in place of the new model: " +
-                        "remove it, choose another folder, or replace it (--replace, OutputOptions.Replace).");
+                    throw new FedIcuException($"The folder '{folder}' holds {_shadows[0]}, which readers would take in place of the new " +
+                        "model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace).");
                 foreach (string name in layout.Files.Select(file => file.Name).Append(layout.DecidingName))
-                    StagedFile.CheckPlace(Path.Combine(folder, name));
+                    StagedFile.CheckPlace(Path.Combine(folder, name), options.FollowLinks);
             }
 
             bool keepsMarker = !_isNew && layout.Marker is { } marker && !layout.IsSharded && Holds(At(marker.Name), marker.Bytes.Span);
@@ -89,7 +93,8 @@ internal sealed class FolderPublication : IPublication
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            throw new FedIcuException($"The folder '{_folder}' cannot be written: {FileFailure.Describe(e)}{(_published ? "; the new model was written" : "")}.", e);
+            string result = _published ? "; the new model was written" : "";
+            throw new FedIcuException($"The folder '{_folder}' cannot be written: {FileFailure.Describe(e)}{result}.", e);
         }
 
         _published = true;
@@ -118,7 +123,8 @@ internal sealed class FolderPublication : IPublication
     private static bool IsLink(string path) => new FileInfo(path).LinkTarget is not null;
 
     private bool HoldsAdapter() =>
-        _layout.DecidingName == ModelFolder.AdapterConfig && File.Exists(At(ModelFolder.AdapterConfig)) && File.Exists(At(ModelFolder.AdapterModel));
+        _layout.DecidingName == ModelFolder.AdapterConfig &&
+        File.Exists(At(ModelFolder.AdapterConfig)) && File.Exists(At(ModelFolder.AdapterModel));
 
     private StagedFile Stage(string name, long length)
     {
@@ -139,7 +145,8 @@ internal sealed class FolderPublication : IPublication
             return others;
         // transformers and diffusers take the file that the index is named after; our own readers do not, but see no second index
         string single = _layout.DecidingName[..^ModelFolder.IndexEnding.Length] + ".safetensors";
-        return others.Where(name => name != ModelFolder.SingleFile).Concat(File.Exists(At(single)) && !_replacedShards.Contains(single) ? [single] : []);
+        bool shadows = File.Exists(At(single)) && !_replacedShards.Contains(single);
+        return others.Where(name => name != ModelFolder.SingleFile).Concat(shadows ? [single] : []);
     }
 
     /// <summary>Creates the folder of the staged files, and decides how an adapter's two files are replaced together.</summary>
@@ -152,8 +159,8 @@ internal sealed class FolderPublication : IPublication
             if (!follows && CanExchange(beside))
                 return (beside, true, false);
             if (!_options.Replace)
-                throw new FedIcuException($"The folder '{_folder}' holds another {ModelFolder.AdapterConfig}, and its two files cannot be replaced in one step here: " +
-                    "choose another folder, or replace it (--replace, OutputOptions.Replace).");
+                throw new FedIcuException($"The folder '{_folder}' holds another {ModelFolder.AdapterConfig}, and its two files cannot " +
+                    "be replaced in one step here: choose another folder, or replace it (--replace, OutputOptions.Replace).");
         }
 
         string stage = _isNew ? beside : inside;
@@ -164,7 +171,8 @@ internal sealed class FolderPublication : IPublication
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            throw new FedIcuException($"The folder '{_folder}' cannot be {(_isNew ? "created" : "written")}: {FileFailure.Describe(e)}.", e);
+            string what = _isNew ? "created" : "written";
+            throw new FedIcuException($"The folder '{_folder}' cannot be {what}: {FileFailure.Describe(e)}.", e);
         }
     }
 
@@ -233,14 +241,19 @@ internal sealed class FolderPublication : IPublication
             throw new IOException("The system does not exchange the folders.");
         _published = true;
         // what was put there since it was listed
-        foreach (string late in Directory.EnumerateFileSystemEntries(_stage).Where(path => IsOthers(path) && !Path.Exists(At(Path.GetFileName(path)))))
-            Directory.Move(late, At(Path.GetFileName(late)));
+        foreach (string late in Directory.EnumerateFileSystemEntries(_stage).Where(IsOthers))
+        {
+            if (!Path.Exists(At(Path.GetFileName(late))))
+                Directory.Move(late, At(Path.GetFileName(late)));
+        }
     }
 
     private void LinkOthers(string from, string to)
     {
-        foreach (FileSystemInfo item in new DirectoryInfo(from).EnumerateFileSystemInfos().Where(item => from != _real || IsOthers(item.FullName)))
+        foreach (FileSystemInfo item in new DirectoryInfo(from).EnumerateFileSystemInfos())
         {
+            if (from == _real && !IsOthers(item.FullName))
+                continue;
             string name = Path.Combine(to, item.Name);
             if (item is DirectoryInfo { LinkTarget: null })
             {
@@ -258,14 +271,16 @@ internal sealed class FolderPublication : IPublication
 
     /// <summary>Whether a file of the folder is neither written here nor one of the writing itself.</summary>
     private static bool IsOthers(string path) =>
-        Path.GetFileName(path) is not (ModelFolder.AdapterConfig or ModelFolder.AdapterModel or OutputLock.LockEnding) && !FolderLeftovers.IsStage(Path.GetFileName(path.AsSpan()));
+        Path.GetFileName(path) is not (ModelFolder.AdapterConfig or ModelFolder.AdapterModel or OutputLock.LockEnding) &&
+        !FolderLeftovers.IsStage(Path.GetFileName(path.AsSpan()));
 
     /// <summary>Whether a file holds those bytes; one that cannot be read is to be replaced as any other.</summary>
     private static bool Holds(string path, ReadOnlySpan<byte> bytes)
     {
         try
         {
-            return new FileInfo(path) is { Exists: true } old && old.Length == bytes.Length && bytes.SequenceEqual(ModelFile.ReadAll(path, bytes.Length));
+            return new FileInfo(path) is { Exists: true } old && old.Length == bytes.Length &&
+                bytes.SequenceEqual(ModelFile.ReadAll(path, bytes.Length));
         }
         catch (Exception e) when (e is InvalidModelException || ModelFile.IsFileError(e))
         {
@@ -277,7 +292,8 @@ internal sealed class FolderPublication : IPublication
     {
         try
         {
-            for (string? missing = Path.GetDirectoryName(_real); missing is not null && !Path.Exists(missing); missing = Path.GetDirectoryName(missing))
+            string? missing = Path.GetDirectoryName(_real);
+            for (; missing is not null && !Path.Exists(missing); missing = Path.GetDirectoryName(missing))
                 _createdFolders.Add(missing);
             if (_createdFolders.Count > 0)
                 Directory.CreateDirectory(_createdFolders[0]);

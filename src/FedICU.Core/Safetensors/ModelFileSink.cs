@@ -1,6 +1,8 @@
 namespace FedICU.Safetensors;
 
-/// <summary>Writes a model to one or several safetensors files, which become visible together on <see cref="Commit"/> (docs/adr/0015).</summary>
+/// <summary>
+/// Writes a model to one or several safetensors files, which become visible together on <see cref="Commit"/> (docs/adr/0015).
+/// </summary>
 /// <param name="place">The file or folder, for messages.</param>
 /// <param name="isFolder">Whether it is a folder.</param>
 /// <param name="begin">Assigns the tensors to files and takes the place's lock.</param>

@@ -5,8 +5,10 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// The right to write one file or folder: the operating system's lock on <c>.name.fedicu-lock</c> beside it, and for a folder that exists also on <c>.fedicu-lock</c> inside, as
-/// a mounted folder has other neighbours in each container. The locks end with the process. Their files are removed while they are locked; one that a killed run left refuses nobody.
+/// The right to write one file or folder: the operating system's lock on <c>.name.fedicu-lock</c> beside it, and for a folder that exists
+/// also on <c>.fedicu-lock</c> inside, as
+/// a mounted folder has other neighbours in each container. The locks end with the process. Their files are removed while they are locked;
+/// one that a killed run left refuses nobody.
 /// Taking the lock removes the temporaries that a killed run left.
 /// </summary>
 internal sealed partial class OutputLock : IDisposable
@@ -47,14 +49,18 @@ internal sealed partial class OutputLock : IDisposable
         }
     }
 
-    /// <summary>Whether the file system keeps others out. Some network file systems have no locks; there nothing that might be another run's is removed.</summary>
+    /// <summary>
+    /// Whether the file system keeps others out. Some network file systems have no locks; there nothing that might be another run's is
+    /// removed.
+    /// </summary>
     public bool IsExclusive { get; private set; } = true;
 
     /// <summary>A path for a temporary beside the entry; no other has it.</summary>
     public string NewTemporary() => NewTemporary(_entry);
 
     /// <summary>A path for a temporary beside a file or folder; no other has it.</summary>
-    public static string NewTemporary(string entry) => FilePlace.Hidden(entry, $".{RandomNumberGenerator.GetHexString(RandomDigits, lowercase: true)}.tmp");
+    public static string NewTemporary(string entry) =>
+        FilePlace.Hidden(entry, $".{RandomNumberGenerator.GetHexString(RandomDigits, lowercase: true)}.tmp");
 
     /// <summary>Ends the lock and removes its files.</summary>
     public void Dispose()
@@ -67,7 +73,7 @@ internal sealed partial class OutputLock : IDisposable
 
     private bool TryAdd(string path, string place, bool required)
     {
-        if (File.ResolveLinkTarget(path, returnFinalTarget: false) is not null)
+        if (new FileInfo(path).LinkTarget is not null)
             throw new FedIcuException($"'{place}' cannot be written: its lock '{path}' is a symbolic link; remove it.");
         try
         {
@@ -86,7 +92,8 @@ internal sealed partial class OutputLock : IDisposable
         }
     }
 
-    // an exclusive share is flock on Unix; with DeleteOnClose .NET unlinks the file under the lock, and after locking checks that the path still leads to the same file
+    // an exclusive share is flock on Unix; with DeleteOnClose .NET unlinks the file under the lock, and after locking checks that the path
+    // still leads to the same file
     private static SafeFileHandle Open(string path)
     {
         try
@@ -100,7 +107,9 @@ internal sealed partial class OutputLock : IDisposable
         }
     }
 
-    /// <summary>Whether the lock is really held: .NET goes on without one where the file system has none, or where locks are switched off.</summary>
+    /// <summary>
+    /// Whether the lock is really held: .NET goes on without one where the file system has none, or where locks are switched off.
+    /// </summary>
     private static bool IsLocked(SafeFileHandle handle)
     {
         const int Exclusive = 2, DoNotWait = 4;

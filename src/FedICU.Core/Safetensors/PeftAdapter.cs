@@ -39,8 +39,8 @@ public sealed class PeftAdapter : TensorSource
                 // a writer may have replaced both since the configuration was read
                 byte[] again = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
                 if (again.AsSpan().SequenceEqual(config))
-                    throw new InvalidModelException($"'{file.Location}' belongs to another configuration: its metadata '{MetadataKeys.Config}' is {Sentence.Quote(stated)}, " +
-                        $"but that of '{configPath}' is '{ChecksumOf(config)}'.");
+                    throw new InvalidModelException($"'{file.Location}' belongs to another configuration: its metadata " +
+                        $"'{MetadataKeys.Config}' is {Sentence.Quote(stated)}, but that of '{configPath}' is '{ChecksumOf(config)}'.");
                 config = again;
             }
             catch

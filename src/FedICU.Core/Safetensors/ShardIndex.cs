@@ -91,7 +91,9 @@ internal sealed class ShardIndex
         return new ShardIndex(weightMap ?? throw new InvalidModelException($"'{path}' has no weight_map."), metadata ?? [], generation);
     }
 
-    /// <summary>Reads over the metadata, which are kept as they are: only their strings are checked, and the generation is returned.</summary>
+    /// <summary>
+    /// Reads over the metadata, which are kept as they are: only their strings are checked, and the generation is returned.
+    /// </summary>
     private static string? CheckMetadata(ref Utf8JsonReader reader, string path)
     {
         if (reader.TokenType != JsonTokenType.StartObject)
@@ -101,11 +103,13 @@ internal sealed class ShardIndex
         while (reader.Read() && reader.CurrentDepth > depth)
         {
             CheckText(ref reader);
-            if (reader.TokenType != JsonTokenType.PropertyName || reader.CurrentDepth != depth + 1 || !reader.ValueTextEquals(MetadataKeys.Generation))
+            bool isOwnField = reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == depth + 1;
+            if (!isOwnField || !reader.ValueTextEquals(MetadataKeys.Generation))
                 continue;
             reader.Read();
             if (reader.TokenType != JsonTokenType.String)
-                throw new InvalidModelException($"'{path}' has {Sentence.Kind(reader.TokenType)} for its {MetadataKeys.Generation}, expected a string.");
+                throw new InvalidModelException(
+                    $"'{path}' has {Sentence.Kind(reader.TokenType)} for its {MetadataKeys.Generation}, expected a string.");
             generation = reader.GetString();
         }
 
@@ -162,7 +166,9 @@ internal sealed class ShardIndex
         return weightMap;
     }
 
-    /// <summary>Whether a name is a plain one: an index from elsewhere must not reach files outside its folder, in reading or in replacing.</summary>
+    /// <summary>
+    /// Whether a name is a plain one: an index from elsewhere must not reach files outside its folder, in reading or in replacing.
+    /// </summary>
     public static bool IsShardName(string shard) =>
         shard.Length > Suffix.Length && shard.Length <= 255 && shard.EndsWith(Suffix, StringComparison.Ordinal) &&
         !shard.AsSpan().ContainsAny(@"/\:") && !shard.AsSpan().ContainsAnyInRange('\0', '\u001f');
@@ -179,7 +185,8 @@ internal sealed class ShardIndex
     /// <param name="metadata">The raw JSON of the metadata to keep, copied byte for byte but for total_size and the generation.</param>
     /// <param name="generation">The generation of the shards.</param>
     /// <param name="totalSize">The sum of all tensors' bytes.</param>
-    public static ReadOnlyMemory<byte> Write(IEnumerable<KeyValuePair<string, string>> weightMap, ReadOnlyMemory<byte> metadata, string generation, long totalSize)
+    public static ReadOnlyMemory<byte> Write(
+        IEnumerable<KeyValuePair<string, string>> weightMap, ReadOnlyMemory<byte> metadata, string generation, long totalSize)
     {
         var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, Encoder = HeaderWriter.Encoder }))

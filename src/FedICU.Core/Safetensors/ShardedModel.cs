@@ -127,8 +127,9 @@ public sealed class ShardedModel : TensorSource
         foreach (SafetensorsFile shard in _shards.Values)
         {
             string? stated = shard.OwnMetadata.GetValueOrDefault(MetadataKeys.Generation);
+            string found = stated is null ? "states no generation" : $"is of generation {Sentence.Quote(stated)}";
             if (stated != Generation)
-                throw new InvalidModelException($"'{shard.Location}' {(stated is null ? "states no generation" : $"is of generation {Sentence.Quote(stated)}")}, " +
+                throw new InvalidModelException($"'{shard.Location}' {found}, " +
                     $"expected {Sentence.Quote(Generation)}, the generation of the index '{Location}'.");
         }
     }

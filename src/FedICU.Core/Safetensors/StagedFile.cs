@@ -3,7 +3,8 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// A new file that takes its place whole or not at all: written under a temporary name, flushed to the disk, then renamed over the old one. A crash leaves the old file or
+/// A new file that takes its place whole or not at all: written under a temporary name, flushed to the disk, then renamed over the old one.
+/// A crash leaves the old file or
 /// the new, and perhaps the temporary. A device, a pipe or a socket is refused.
 /// </summary>
 internal sealed class StagedFile
@@ -22,7 +23,8 @@ internal sealed class StagedFile
     {
         (Path, _target, _temporary, _lock) = (path, target, temporary, held);
         if (FileAdvice.LargestFile is { } limit && length > limit)
-            throw new FedIcuException($"'{path}' cannot be written: it takes {length} bytes, and this process may write files of at most {limit} (ulimit -f).");
+            throw new FedIcuException(
+                $"'{path}' cannot be written: it takes {length} bytes, and this process may write files of at most {limit} (ulimit -f).");
         try
         {
             _handle = File.OpenHandle(_temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read, FileOptions.None, length);
@@ -46,7 +48,7 @@ internal sealed class StagedFile
     /// <exception cref="FedIcuException">The file cannot be created there, or another run writes it.</exception>
     public static StagedFile Beside(string path, long length, OutputOptions options)
     {
-        CheckPlace(path);
+        CheckPlace(path, options.FollowLinks);
         string target = options.FollowLinks ? FilePlace.Real(path) : FilePlace.Entry(path);
         OutputLock? held = options.IsOwned ? null : OutputLock.Take(target, path);
         try
@@ -147,13 +149,13 @@ internal sealed class StagedFile
     }
 
     /// <summary>Refuses a place that a new file cannot take.</summary>
-    public static void CheckPlace(string path)
+    public static void CheckPlace(string path, bool followLinks)
     {
         if (System.IO.Path.EndsInDirectorySeparator(path) || Directory.Exists(path))
             throw new FedIcuException($"'{path}' is a folder, expected a file.");
         if (FilePlace.IsSpecial(path))
             throw new FedIcuException($"'{path}' is not a regular file.");
-        if (FilePlace.Obstacle(path) is { } obstacle)
+        if (FilePlace.Obstacle(path, followLinks) is { } obstacle)
             throw new FedIcuException($"'{path}' cannot be written: {obstacle}.");
     }
 

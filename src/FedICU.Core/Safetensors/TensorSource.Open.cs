@@ -41,7 +41,8 @@ public abstract partial class TensorSource
         [] => throw NoModel(path),
         [ModelFolder.AdapterConfig, ..] => PeftAdapter.Open(path, access, round),
         [var first, var second, ..] when ModelFolder.IsIndex(second) =>
-            throw new InvalidModelException($"The folder '{path}' holds two indexes, {Sentence.Quote(first)} and {Sentence.Quote(second)}: give the path of the one that is meant."),
+            throw new InvalidModelException($"The folder '{path}' holds two indexes, {Sentence.Quote(first)} and {Sentence.Quote(second)}: " +
+                "give the path of the one that is meant."),
         [ModelFolder.SingleFile] => SafetensorsFile.Open(Path.Combine(path, ModelFolder.SingleFile), access, round),
         [var index, ..] => ShardedModel.Open(Path.Combine(path, index), access, round),
     };
@@ -62,6 +63,7 @@ public abstract partial class TensorSource
             // it is not there
         }
 
-        return new InvalidModelException($"The folder '{folder}' holds no model: none of {ModelFolder.AdapterConfig}, *{ModelFolder.IndexEnding}, {ModelFolder.SingleFile} is there.");
+        return new InvalidModelException($"The folder '{folder}' holds no model: none of " +
+            $"{ModelFolder.AdapterConfig}, *{ModelFolder.IndexEnding}, {ModelFolder.SingleFile} is there.");
     }
 }
