@@ -106,7 +106,7 @@ internal sealed class FolderPublication : IPublication
         {
             file.Discard();
             // shards without their index; other files have replaced old ones by then
-            if (!_published && _layout.IsSharded)
+            if (_layout.IsSharded && _marker is not { IsPublished: true })
                 file.Withdraw();
         }
 
@@ -203,33 +203,31 @@ internal sealed class FolderPublication : IPublication
     /// <summary>Renames the files, the one that decides last, then removes what it replaces.</summary>
     private void ReplaceFiles()
     {
+        IEnumerable<string> written = _layout.Files.Select(file => file.Name);
+        string[] replaced = [.. _replacedShards.Concat(_shadows.SelectMany(PartsOf)).Except(written)];
+        string? otherIndex = _layout.IsSharded && !File.Exists(At(_layout.DecidingName)) ? Array.Find(_shadows, ModelFolder.IsIndex) : null;
         if (_layout.IsSharded)
-            FolderLeftovers.NoteReplaced(_stage, _replacedShards);
+            FolderLeftovers.NoteReplaced(_stage, replaced);
         if (_removesMarker)
             _marker!.RemoveOld();
         _files.ForEach(file => file.Publish());
         FolderCalls.Flush(_real);
-        _marker?.Publish();
+        // a folder has one index at any moment: the new one takes the other's place, then its own name
+        _marker?.Publish(through: otherIndex is null ? null : At(otherIndex));
         _published = true;
         FolderCalls.Flush(_real);
 
-        HashSet<string> written = [.. _layout.Files.Select(file => file.Name)];
         foreach (string shadow in _shadows)
-        {
-            string[] parts = shadow == ModelFolder.AdapterConfig ? [ModelFolder.AdapterModel]
-                : ModelFolder.IsIndex(shadow) ? FolderLeftovers.ShardsOf(_real, shadow) ?? [] : [];
             File.Delete(At(shadow));
-            RemoveAll(parts);
-        }
-
-        RemoveAll(_replacedShards);
-
-        void RemoveAll(string[] names)
-        {
-            foreach (string name in names.Where(name => !written.Contains(name)))
-                FilePlace.Remove(At(name));
-        }
+        foreach (string name in replaced)
+            FilePlace.Remove(At(name));
     }
+
+    /// <summary>The files of the model that a marker makes of its folder.</summary>
+    private string[] PartsOf(string marker) =>
+        marker == ModelFolder.AdapterConfig ? [ModelFolder.AdapterModel]
+        : ModelFolder.IsIndex(marker) ? FolderLeftovers.ShardsOf(_real, marker) ?? []
+        : [];
 
     /// <summary>Gives the staged folder all else that the old one holds, and lets the two change places.</summary>
     private void Exchange()

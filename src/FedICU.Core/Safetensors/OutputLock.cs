@@ -100,7 +100,7 @@ internal sealed partial class OutputLock : IDisposable
         {
             return File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, FileOptions.DeleteOnClose);
         }
-        catch (UnauthorizedAccessException)
+        catch (UnauthorizedAccessException) when (File.Exists(path))
         {
             // left by another user's killed run: reading suffices for a lock
             return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.None, FileOptions.DeleteOnClose);

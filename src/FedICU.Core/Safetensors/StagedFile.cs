@@ -17,7 +17,6 @@ internal sealed class StagedFile
     private readonly string _target, _temporary;
     private readonly OutputLock? _lock;
     private readonly SafeFileHandle _handle;
-    private bool _published;
 
     private StagedFile(string path, string target, string temporary, string modeOf, OutputLock? held, long length)
     {
@@ -74,6 +73,9 @@ internal sealed class StagedFile
     /// <summary>Where the file will be, as messages call it.</summary>
     public string Path { get; }
 
+    /// <summary>Whether readers see the file.</summary>
+    public bool IsPublished { get; private set; }
+
     /// <summary>Writes bytes; thread-safe for ranges that do not overlap.</summary>
     public void Write(ReadOnlySpan<byte> bytes, long offset)
     {
@@ -118,12 +120,15 @@ internal sealed class StagedFile
     }
 
     /// <summary>Puts the file in its place. The rename is atomic, and the data are on the disk before it.</summary>
-    public void Publish()
+    /// <param name="through">A file that it replaces first, before that file takes its own name; null where there is none.</param>
+    public void Publish(string? through = null)
     {
         try
         {
-            File.Move(_temporary, _target, overwrite: true);
-            _published = true;
+            File.Move(_temporary, through ?? _target, overwrite: true);
+            IsPublished = true;
+            if (through is not null)
+                File.Move(through, _target, overwrite: true);
             _lock?.Dispose();
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
@@ -135,7 +140,7 @@ internal sealed class StagedFile
     /// <summary>Removes a file that was published ahead of the one that would have made it part of a model. Never throws.</summary>
     public void Withdraw()
     {
-        if (_published)
+        if (IsPublished)
             FilePlace.Remove(_target);
     }
 
@@ -143,7 +148,7 @@ internal sealed class StagedFile
     public void Discard()
     {
         _handle.Dispose();
-        if (!_published)
+        if (!IsPublished)
             FilePlace.Remove(_temporary);
         _lock?.Dispose();
     }

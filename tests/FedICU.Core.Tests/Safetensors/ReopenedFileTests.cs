@@ -54,7 +54,8 @@ internal sealed class ReopenedFileTests
         SafetensorsFile first = SafetensorsFile.Open(path, FileAccessMode.Read, round), second = SafetensorsFile.Open(path, FileAccessMode.Read, round);
         File.Delete(path);
         first.Read(first.Tensors[0], 0, new byte[100]);
-        Assert.That(() => second.Read(second.Tensors[0], 0, new byte[100]), Throws.TypeOf<InvalidModelException>().With.Message.StartsWith($"'{path}' was changed or replaced while the round read it: ").And.Message.EndsWith(", and is no longer there."));
+        var refusal = Assert.Throws<InvalidModelException>(() => second.Read(second.Tensors[0], 0, new byte[100]))!;
+        Assert.That(refusal.Message, Does.StartWith($"'{path}' was changed or replaced while the round read it: ").And.EndsWith(", and is no longer there."));
         second.Dispose();
         Assert.That(round.TryKeepOpen(), Is.False);
         first.Dispose();
