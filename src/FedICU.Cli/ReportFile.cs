@@ -62,7 +62,7 @@ internal sealed class ReportFile : IDisposable
             if (_target is not null)
                 File.Move(_temporary!, _target, overwrite: true);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException || FileFailure.IsTooLarge(e))
         {
             throw new RefusedException($"--report '{_path}' cannot be written: {FileFailure.Describe(e)}; the new model was written.");
         }

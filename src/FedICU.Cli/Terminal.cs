@@ -1,4 +1,5 @@
 using System.Text;
+using FedICU.Safetensors;
 using Spectre.Console;
 
 namespace FedICU.Cli;
@@ -68,7 +69,7 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         {
             error.WriteLine(line);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException || FileFailure.IsTooLarge(e))
         {
         }
     }

@@ -13,7 +13,7 @@ internal static class FileFailure
         FileNotFoundException or DirectoryNotFoundException => "there is no such file or folder",
         PathTooLongException => "the name is too long",
         IOException { HResult: 28 or Windows + 0x70 or Windows + 0x27 } => "the disk is full",
-        IOException { HResult: 27 } => "files may not be that large here (ulimit -f, or the file system)",
+        _ when IsTooLarge(e) => "files may not be that large here (ulimit -f, or the file system)",
         IOException { HResult: 24 or 23 } => "too many files are open (ulimit -n)",
         IOException { HResult: 122 } => "the disk quota is used up",
         IOException { HResult: 30 or Windows + 0x13 } => "the file system is read-only",
@@ -21,6 +21,9 @@ internal static class FileFailure
         IOException { HResult: 5 } => "the device reports an error",
         _ => WithoutPath(e.Message),
     };
+
+    /// <summary>Whether a file grew beyond what the process or the file system allows, which .NET reports as a wrong argument.</summary>
+    public static bool IsTooLarge(Exception e) => e is IOException { HResult: 27 } or ArgumentOutOfRangeException { ParamName: "value" };
 
     private static string WithoutPath(string message)
     {

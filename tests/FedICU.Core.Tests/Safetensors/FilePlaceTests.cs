@@ -120,6 +120,7 @@ public sealed class FilePlaceTests
         yield return new(new IOException("Broken pipe", 32), "its reader has closed it");
         yield return new(new DirectoryNotFoundException("Could not find a part of the path '/x'."), "there is no such file or folder");
         yield return new(new PathTooLongException(), "the name is too long");
+        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"), "files may not be that large here (ulimit -f, or the file system)");
         yield return new(new IOException("File too large : '/x/.m.tmp'", 27), "files may not be that large here (ulimit -f, or the file system)");
         yield return new(new IOException("Too many open files : '/x/.m.tmp'", 24), "too many files are open (ulimit -n)");
         yield return new(new IOException("Text file busy : '/x/.m.tmp'", 26), "text file busy");
