@@ -9,11 +9,12 @@ internal sealed class AggregateCommand : FedIcuCommand
     private readonly Option<string> _output = Flags.Required("--output", "OUT", "The new model: a .safetensors file, or a folder of the global model's kind.");
     private readonly Option<string?> _report = Flags.Optional("--report", "FILE", "Writes the round's report as JSON, with norms, cosines and LoRA cross-terms.");
     private readonly Option<string?> _dtype = Flags.Optional("--dtype", "TYPE", "The output's type: f32, f16, bf16 or f64. Default: the global model's.");
+    private readonly Option<bool> _replace = Flags.Replace(), _followLinks = Flags.FollowLinks();
 
     public AggregateCommand(Terminal terminal) : base("aggregate", "Makes one model of many clients' updates.", terminal)
     {
         _round.AddTo(this);
-        foreach (Option option in (ReadOnlySpan<Option>)[_output, _report, _dtype])
+        foreach (Option option in (ReadOnlySpan<Option>)[_output, _report, _dtype, _replace, _followLinks])
             Add(option);
     }
 
@@ -30,14 +31,15 @@ internal sealed class AggregateCommand : FedIcuCommand
         RoundPlan plan = _round.Read(line, new RoundOptions { OutputDType = Flags.ReadDType(line.GetValue(_dtype)), Statistics = reportPath is not null }, Terminal);
         using var device = plan.Configured.Options.Backend as IDisposable;
         string output = Paths.ReadOutput("--output", line.GetRequiredValue(_output));
-        Paths.KeepApart("--output", output, plan.Clients.Places, plan.Global);
+        Paths.KeepApart("--output", output, plan.Clients.Places);
         Paths.KeepApart("--report", reportPath, [("the output", output), ("the global model", plan.Global), .. plan.Clients.Places]);
 
         using TensorSource global = Paths.Open("--global", plan.Global);
+        var options = new OutputOptions { Replace = line.GetValue(_replace), FollowLinks = line.GetValue(_followLinks) };
         // to open a pipe is to wait for its reader
         using ReportFile? report = reportPath is null
-            ? null : await Task.Run(() => new ReportFile(reportPath, output, Terminal), cancellationToken).WaitAsync(cancellationToken);
-        AggregationResult result = await plan.RunAsync(global, TensorSink.To(output, global), Terminal, cancellationToken);
+            ? null : await Task.Run(() => new ReportFile(reportPath, output, options.FollowLinks, Terminal), cancellationToken).WaitAsync(cancellationToken);
+        AggregationResult result = await plan.RunAsync(global, TensorSink.To(output, global, options), Terminal, cancellationToken);
         report?.Write(result.Report.ToJson());
 
         RoundSummary.Write(result.Report, Terminal);

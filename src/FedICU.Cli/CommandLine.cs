@@ -44,7 +44,7 @@ internal static class CommandLine
             terminal.Fail(e.Message);
             return ExitCode.Refused;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException || FileFailure.IsTooLarge(e))
         {
             // failures of files are sentences already: what is left is where the results go
             terminal.Fail($"The standard output cannot be written: {FileFailure.Describe(e)}.");

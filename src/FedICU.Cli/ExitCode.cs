@@ -11,6 +11,9 @@ internal static class ExitCode
     /// <summary>The line cannot be understood.</summary>
     public const int Usage = 2;
 
+    /// <summary>128 + SIGHUP: the terminal was closed.</summary>
+    public const int HungUp = 129;
+
     /// <summary>128 + SIGINT, as shells have it.</summary>
     public const int Interrupted = 130;
 

@@ -16,7 +16,7 @@ internal static class Flags
     /// <summary>Set to 1, a device that was asked for and is not there, or fails, ends the command.</summary>
     public const string RequireGpu = "FEDICU_REQUIRE_GPU";
 
-    public const string ModelForms = "A .safetensors file, a model.safetensors.index.json with its shards, or a folder that holds an adapter, a sharded model or a model.safetensors.";
+    public const string ModelForms = "A .safetensors file, a *.safetensors.index.json with its shards, or a folder that holds an adapter, a sharded model or a model.safetensors.";
 
     // all values are read as text: which of them are usage errors and which are refused is the contract's, not the parsing library's
     public static Option<string> Required(string name, string value, string description) =>
@@ -48,6 +48,14 @@ internal static class Flags
     public static Option<string?> Mask() => Optional("--mask", "RULE", "hard, soft, top[=RATIO] (0.1) or noise[=SIGMA] (0.01). Default: hard.");
 
     public static Option<bool> Switch(string name, string description) => new(name) { Description = description, Arity = ArgumentArity.Zero };
+
+    public static Option<bool> Replace() => Switch(
+        "--replace",
+        "Removes from an output folder what readers would take in place of the new model, such as a model.safetensors beside an index; " +
+        "otherwise it is refused.");
+
+    public static Option<bool> FollowLinks() =>
+        Switch("--follow-links", "Writes an output that is a symbolic link where the link leads; otherwise the link is replaced.");
 
     public static string ReadStrategy(string? text, string otherwise)
     {

@@ -17,10 +17,11 @@ internal sealed class MaskCommand : FedIcuCommand
     private readonly Option<string?> _round = Flags.Round("The number of the round, kept with the update and the momentum. Default: what the trained model's metadata state, else the received model's.");
     private readonly Option<string?> _backend = Flags.Backend();
     private readonly Option<string?> _threads = Flags.Threads();
+    private readonly Option<bool> _replace = Flags.Replace(), _followLinks = Flags.FollowLinks();
 
     public MaskCommand(Terminal terminal) : base("mask", "Makes a client's sparse update: of the trained model, what is more important than the received one.", terminal)
     {
-        foreach (Option option in (ReadOnlySpan<Option>)[_global, _local, _momentum, _momentumOut, _output, _mask, _dense, _round, _settings, _backend, _threads])
+        foreach (Option option in (ReadOnlySpan<Option>)[_global, _local, _momentum, _momentumOut, _output, _mask, _dense, _round, _settings, _backend, _threads, _replace, _followLinks])
             Add(option);
     }
 
@@ -56,16 +57,18 @@ internal sealed class MaskCommand : FedIcuCommand
         if (momentumOut is not null)
             Paths.ReadOutput("--momentum-out", momentumOut);
         (string, string?)[] models = [("the received model", globalPath), ("the trained model", localPath)];
-        Paths.KeepApart("--output", output, [.. models, ("the momentum", momentumPath)], globalPath);
+        Paths.KeepApart("--output", output, [.. models, ("the momentum", momentumPath)]);
         // the old momentum may be replaced by the new one
-        Paths.KeepApart("--momentum-out", momentumOut, [.. models, ("the output", output)], globalPath);
+        Paths.KeepApart("--momentum-out", momentumOut, [.. models, ("the output", output)]);
 
         using TensorSource global = Paths.Open("--global", globalPath);
         using TensorSource local = Paths.Open("--local", localPath);
         using TensorSource? momentum = momentumPath is null ? null : Paths.Open("--momentum", momentumPath);
         CheckKinds(global, local, ignoreBase, output, dense || options.Mask == MaskRule.GaussianNoise || options.Fill == MaskFill.Zero);
+        var outputs = new OutputOptions { Replace = line.GetValue(_replace), FollowLinks = line.GetValue(_followLinks) };
         MaskReport report = await Terminal.WithProgressAsync(progress => Task.FromResult(new FedIcuClient(options with { Progress = progress }).CreateUpdate(
-            global, local, TensorSink.To(output, global), momentum, momentumOut is null ? null : TensorSink.To(momentumOut, global), dense, backend, cancellationToken)));
+            global, local, TensorSink.To(output, global, outputs), momentum,
+            momentumOut is null ? null : TensorSink.To(momentumOut, global, outputs), dense, backend, cancellationToken)));
         Write(report, Paths.Written(output, global));
         return ExitCode.Done;
     }

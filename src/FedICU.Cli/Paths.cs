@@ -6,9 +6,8 @@ namespace FedICU.Cli;
 /// <summary>Paths as people type them.</summary>
 internal static class Paths
 {
-    private const string AdapterModel = "adapter_model.safetensors", ShardIndex = "model.safetensors.index.json", SingleFile = "model.safetensors";
-
-    private static readonly string[] ModelFiles = ["adapter_config.json", AdapterModel, ShardIndex, SingleFile];
+    private static readonly string[] ModelFiles =
+        [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.ShardIndex, ModelFolder.SingleFile];
 
     /// <summary>One spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
     public static string Normal(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
@@ -20,14 +19,11 @@ internal static class Paths
     /// <param name="option">The output's option.</param>
     /// <param name="output">The output.</param>
     /// <param name="others">What is to stay, and what a sentence calls it.</param>
-    /// <param name="layout">The model whose shards the output will have, if it is a folder.</param>
-    public static void KeepApart(string option, string? output, IEnumerable<(string What, string? Path)> others, string? layout = null)
+    public static void KeepApart(string option, string? output, IEnumerable<(string What, string? Path)> others)
     {
         if (output is null)
             return;
         HashSet<string> written = [.. Files(Read(option, output))];
-        if (layout is not null && !IsFile(output))
-            written.UnionWith(Shards(layout, output));
         foreach ((string what, string? other) in others)
         {
             if (!string.IsNullOrEmpty(other) && Files(other).Any(written.Contains))
@@ -45,9 +41,10 @@ internal static class Paths
     /// <summary>The file that a model's output ends in: OUT itself, or what makes its folder a model of the global model's kind.</summary>
     public static string Written(string output, TensorSource global) => IsFile(output) ? output : Path.Combine(output, global switch
     {
-        PeftAdapter => AdapterModel,
-        ShardedModel => ShardIndex,
-        _ => SingleFile,
+        PeftAdapter => ModelFolder.AdapterModel,
+        ShardedModel sharded when ModelFolder.IsIndex(Path.GetFileName(sharded.Location)) => Path.GetFileName(sharded.Location),
+        ShardedModel => ModelFolder.ShardIndex,
+        _ => ModelFolder.SingleFile,
     });
 
     /// <summary>The bytes of a model's file, or of a folder's; 0 where there is none, which is told when it is opened.</summary>
@@ -83,24 +80,46 @@ internal static class Paths
     private static bool IsIndex(string model) => model.EndsWith(".index.json", StringComparison.Ordinal);
 
     /// <summary>The place, and where the files of a model are if it is a folder or an index.</summary>
-    private static IEnumerable<string> Files(string path) =>
-        ModelFiles.Select(name => Path.Combine(path, name)).Prepend(path).Select(FilePlace.Real).Concat(Shards(path, IsIndex(path) ? Path.GetDirectoryName(path)! : path));
-
-    /// <summary>Where the shards of a model are, or would be in another folder; none where it has no index that can be read: opening it says why.</summary>
-    private static IEnumerable<string> Shards(string model, string folder)
+    private static IEnumerable<string> Files(string path)
     {
-        string index = IsIndex(model) ? model : Path.Combine(model, ShardIndex);
+        string folder = IsIndex(path) ? Path.GetDirectoryName(path)! : path;
+        string[] indexes = IsIndex(path) ? [path] : [.. ModelFolder.Indexes(path).Select(name => Path.Combine(path, name))];
+        return ModelFiles.Select(name => Path.Combine(path, name)).Prepend(path).Concat(indexes)
+            .Concat(indexes.SelectMany(Shards).Select(name => Path.Combine(folder, name))).Select(FilePlace.Real);
+    }
+
+    /// <summary>The shards that an index names; none where it cannot be read: opening it says why.</summary>
+    private static HashSet<string> Shards(string index)
+    {
+        var names = new HashSet<string>(StringComparer.Ordinal);
         try
         {
             // pipes have length 0
             if (new FileInfo(index) is not { Exists: true, Length: > 0 and <= int.MaxValue })
-                return [];
-            using var document = JsonDocument.Parse(File.ReadAllBytes(index));
-            return [.. document.RootElement.GetProperty("weight_map").EnumerateObject().Select(entry => entry.Value.GetString()!).Distinct().Select(name => FilePlace.Real(Path.Combine(folder, name)))];
+                return names;
+            var reader = new Utf8JsonReader(File.ReadAllBytes(index));
+            reader.Read();
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                bool isMap = reader.ValueTextEquals("weight_map");
+                reader.Read();
+                if (!isMap)
+                    reader.Skip();
+                while (isMap && reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+                {
+                    reader.Read();
+                    if (reader.TokenType == JsonTokenType.String)
+                        names.Add(reader.GetString()!);
+                    reader.Skip();
+                }
+            }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or InvalidOperationException)
         {
-            return [];
+            // what is wrong with it is said where it is opened
         }
+
+        names.RemoveWhere(name => name.Contains('\0'));
+        return names;
     }
 }

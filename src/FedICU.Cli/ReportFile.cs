@@ -12,14 +12,17 @@ internal sealed class ReportFile : IDisposable
     private readonly string _path;
     private readonly TextWriter? _own;
     // where a file is replaced: which, and the name it is written under until then
-    private readonly string? _target, _temporary;
+    private readonly string? _target;
+    private OutputLock? _lock;
+    private string? _temporary;
     private FileStream? _stream;
 
     /// <summary>Tries the report's place; of a pipe this ends when someone reads it.</summary>
     /// <param name="path">The report.</param>
     /// <param name="output">The round's output: where that is a folder still to be made, a report inside must wait for it.</param>
+    /// <param name="followLinks">Whether a link is written through, or replaced.</param>
     /// <param name="terminal">Whose streams have names too.</param>
-    public ReportFile(string path, string output, Terminal terminal)
+    public ReportFile(string path, string output, bool followLinks, Terminal terminal)
     {
         _path = path;
         _own = terminal.Named(path);
@@ -33,11 +36,10 @@ internal sealed class ReportFile : IDisposable
             return;
         }
 
-        _target = FilePlace.Real(path);
-        _temporary = _target + "." + Path.GetRandomFileName() + ".tmp";
-        string? obstacle = FilePlace.Obstacle(path);
+        _target = followLinks ? FilePlace.Real(path) : FilePlace.Entry(path);
+        string? obstacle = FilePlace.Obstacle(path, followLinks);
         if (obstacle is null)
-            _stream = Open(_temporary, FileMode.CreateNew);
+            Begin();
         else if (!Paths.Same(Path.GetDirectoryName(_target)!, output))
             throw new RefusedException($"--report '{path}' cannot be written: {obstacle}.");
     }
@@ -53,13 +55,14 @@ internal sealed class ReportFile : IDisposable
 
         try
         {
-            _stream ??= Open(_temporary!, FileMode.CreateNew);
-            _stream.Write(Encoding.UTF8.GetBytes(text + "\n"));
+            if (_stream is null)
+                Begin();
+            _stream!.Write(Encoding.UTF8.GetBytes(text + "\n"));
             _stream.Dispose();
             if (_target is not null)
                 File.Move(_temporary!, _target, overwrite: true);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException || FileFailure.IsTooLarge(e))
         {
             throw new RefusedException($"--report '{_path}' cannot be written: {FileFailure.Describe(e)}; the new model was written.");
         }
@@ -68,8 +71,26 @@ internal sealed class ReportFile : IDisposable
     public void Dispose()
     {
         _stream?.Dispose();
-        if (_stream is not null && _temporary is not null)
-            File.Delete(_temporary);
+        if (_temporary is not null)
+            FilePlace.Remove(_temporary);
+        _lock?.Dispose();
+    }
+
+    /// <summary>Takes the file's lock and opens a temporary beside it.</summary>
+    private void Begin()
+    {
+        try
+        {
+            _lock = OutputLock.Take(_target!, _path);
+        }
+        catch (FedIcuException e)
+        {
+            throw new RefusedException($"--report {e.Message}");
+        }
+
+        string temporary = _lock.NewTemporary();
+        _stream = Open(temporary, FileMode.CreateNew);
+        _temporary = temporary;
     }
 
     private FileStream Open(string path, FileMode mode)

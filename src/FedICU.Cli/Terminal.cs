@@ -1,3 +1,5 @@
+using System.Text;
+using FedICU.Safetensors;
 using Spectre.Console;
 
 namespace FedICU.Cli;
@@ -11,14 +13,15 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
 
     public TextWriter Error => error;
 
-    /// <summary>The process's own streams, each rich where it is a terminal.</summary>
-    public static Terminal OfProcess() => new(Console.Out, Console.Error)
+    /// <summary>The process's own streams, each rich where it is a terminal. One that was closed before the tool began is never touched: its number may be another file's.</summary>
+    public static Terminal OfProcess() => new(
+        ProcessLimits.IsOpen(1) ? Console.Out : new ClosedWriter(), ProcessLimits.IsOpen(2) ? Console.Error : TextWriter.Null)
     {
-        _rich = Console.IsOutputRedirected ? null : Rich(Console.Out),
-        _progress = Console.IsErrorRedirected ? null : Rich(Console.Error),
+        _rich = !ProcessLimits.IsOpen(1) || Console.IsOutputRedirected ? null : Rich(Console.Out),
+        _progress = !ProcessLimits.IsOpen(2) || Console.IsErrorRedirected ? null : Rich(Console.Error),
     };
 
-    /// <summary>The stream that a path stands for, null where it stands for none. Opened anew by its name, a redirected one would be written from its start.</summary>
+    /// <summary>The stream that a path stands for, null where it stands for none. Opened again by its name, a redirected one would be written from its start.</summary>
     public TextWriter? Named(string path) => Path.GetFullPath(path) switch
     {
         "/dev/stdout" or "/dev/fd/1" or "/proc/self/fd/1" => output,
@@ -38,10 +41,10 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
     }
 
     /// <summary>The one line of a failure.</summary>
-    public void Fail(string sentence) => error.WriteLine("fedicu: " + Text.Clean(sentence));
+    public void Fail(string sentence) => Tell("fedicu: " + Text.Clean(sentence));
 
     /// <summary>A line that does not end the command.</summary>
-    public void Warn(string sentence) => error.WriteLine("fedicu: warning: " + Text.Clean(sentence));
+    public void Warn(string sentence) => Tell("fedicu: warning: " + Text.Clean(sentence));
 
     public void Table(ResultTable table)
     {
@@ -59,6 +62,18 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         return await _progress.Progress().AutoClear(true).StartAsync(context => work(new Bar(context)));
     }
 
+    // where the error stream itself fails, nobody is left to be told; the exit code says it
+    private void Tell(string line)
+    {
+        try
+        {
+            error.WriteLine(line);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException || FileFailure.IsTooLarge(e))
+        {
+        }
+    }
+
     private static IAnsiConsole Rich(TextWriter writer) => AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(writer) });
 
     /// <summary>A bar for each phase of the round.</summary>
@@ -72,5 +87,13 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
                 _tasks.Add(value.Phase, task = context.AddTask(value.Phase, maxValue: Math.Max(value.BytesTotal, 1)));
             task.Value = value.BytesDone;
         }
+    }
+
+    /// <summary>A closed output: results that go there are lost, which is a failure.</summary>
+    private sealed class ClosedWriter : TextWriter
+    {
+        public override Encoding Encoding => Encoding.UTF8;
+
+        public override void Write(char value) => throw new IOException("it is closed");
     }
 }

@@ -198,7 +198,9 @@ public sealed class AggregateTests
         string client = _place.Write("k.safetensors", new MemoryModel { { "x", [2], new float[] { 5, 6 } }, { "y", [2], new float[] { 7, 8 } } });
         Tool.Run("aggregate", "--strategy", "fedavg", "--global", index, "--client", client, "--output", _place["next"]).Succeeded();
         Assert.That(Place.Read<float>(_place["next"], "y"), Is.EqualTo(new[] { 7f, 8f }));
-        Assert.That(Directory.GetFiles(_place["next"]).Select(Path.GetFileName), Is.EquivalentTo(new[] { "one.safetensors", "two.safetensors", "model.safetensors.index.json" }));
+        string[] names = [.. Directory.GetFiles(_place["next"]).Select(path => Path.GetFileName(path)).Order(StringComparer.Ordinal)];
+        Assert.That(names, Has.Length.EqualTo(3).And.One.EqualTo("model.safetensors.index.json"));
+        Assert.That(names[1..], Is.All.Match("^(one-[0-9a-f]{12}-00001|two-[0-9a-f]{12}-00002)-of-00002.safetensors$"));
     }
 
     [Test]

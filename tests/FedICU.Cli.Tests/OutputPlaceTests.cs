@@ -79,18 +79,22 @@ public sealed class OutputPlaceTests
     }
 
     [Test]
-    public void ALinksTargetIsReplaced()
+    public void ALinkIsReplacedOrFollowedAsAsked([Values] bool follow)
     {
         _place.Write("store/old.safetensors", Place.Like());
         _place.Write("store/old.json", "{}");
         File.CreateSymbolicLink(_place["chain.safetensors"], "store/old.safetensors");
         File.CreateSymbolicLink(_place["out.safetensors"], "chain.safetensors");
         File.CreateSymbolicLink(_place["r.json"], "store/old.json");
-        Tool.Run([.. Round(_place["out.safetensors"]), "--report", _place["r.json"]]).Succeeded();
-        foreach (string link in (string[])["chain.safetensors", "out.safetensors", "r.json"])
-            Assert.That(new FileInfo(_place[link]).LinkTarget, Is.Not.Null, link);
-        Assert.That(Place.Read<float>(_place["store/old.safetensors"], Place.Weight), Is.EqualTo(Place.Read<float>(_place["out.safetensors"], Place.Weight)));
-        Assert.That(RoundReport.FromJson(File.ReadAllText(_place["store/old.json"])).Clients, Has.Count.EqualTo(1));
+        byte[] old = File.ReadAllBytes(_place["store/old.safetensors"]);
+        string[] line = [.. Round(_place["out.safetensors"]), "--report", _place["r.json"]];
+        Tool.Run(follow ? [.. line, "--follow-links"] : line).Succeeded();
+        Assert.That(new FileInfo(_place["chain.safetensors"]).LinkTarget, Is.Not.Null);
+        foreach (string link in (string[])["out.safetensors", "r.json"])
+            Assert.That(new FileInfo(_place[link]).LinkTarget, follow ? Is.Not.Null : Is.Null, link);
+        Assert.That(File.ReadAllBytes(_place["store/old.safetensors"]), follow ? Is.EqualTo(File.ReadAllBytes(_place["out.safetensors"])) : Is.EqualTo(old));
+        Assert.That(File.ReadAllText(_place["store/old.json"]), follow ? Is.EqualTo(File.ReadAllText(_place["r.json"])) : Is.EqualTo("{}"));
+        Assert.That(RoundReport.FromJson(File.ReadAllText(_place["r.json"])).Clients, Has.Count.EqualTo(1));
         Assert.That(Directory.GetFiles(_place["store"]), Has.Length.EqualTo(2));
     }
 
@@ -118,9 +122,11 @@ public sealed class OutputPlaceTests
         string[] line = ["aggregate", "--strategy", "fedavg", "--global", _place["big"], "--client"];
         Tool.Run([.. line, "k=" + _place["k"], "--output", _place["k/one.safetensors"]]).Failed(1, "the update of client 'k' itself");
         Tool.Run([.. line, "k=" + _place["k/model.safetensors.index.json"], "--output", _place["k/one.safetensors"]]).Failed(1, "the update of client 'k' itself");
-        // the output's shards, where its folder has no index yet
-        File.Delete(_place["k/model.safetensors.index.json"]);
         Tool.Run([.. line, "k=" + _place["k/one.safetensors"], "--output", _place["k"]]).Failed(1, "the update of client 'k' itself");
+        // without an index it is no shard, and the output's shards have names of their own
+        File.Delete(_place["k/model.safetensors.index.json"]);
+        Tool.Run([.. line, "k=" + _place["k/one.safetensors"], "--output", _place["k"]]).Succeeded();
+        Assert.That(Directory.GetFiles(_place["k"]), Has.Length.EqualTo(3).And.One.EndsWith("/one.safetensors"));
     }
 
     [Test]

@@ -32,6 +32,7 @@ public sealed class ProcessTests
     [Test]
     public void SaysItsVersion() => Assert.That(Tool.RunProcess("--version").Succeeded().Output, Does.Match(@"^\d+\.\d+\.\d+"));
 
+    [TestCase("HUP", 129)]
     [TestCase("INT", 130)]
     [TestCase("TERM", 143)]
     public void ASignalEndsTheRoundAndLeavesNothing(string signal, int code)

@@ -35,18 +35,20 @@ internal static class Writing
 
     /// <summary>
     /// Writes model after model into the same folder, numbered as in <see cref="Forever"/>: an adapter of one config, or of a config that changes with each
-    /// (r = value + 1), or the shards of the model that is there.
+    /// (r = value + 1), or the shards of the model that is there; or each adapter into a new folder, which has its number for a name.
     /// </summary>
     public static int FolderForever(string kind, string folder)
     {
-        using ShardedModel? layout = kind == "shards" ? ShardedModel.Open(Path.Combine(folder, "model.safetensors.index.json")) : null;
+        using ShardedModel? layout = kind == "shards" ? (ShardedModel)TensorSource.Open(folder) : null;
         IReadOnlyList<TensorInfo> tensors = layout?.Tensors ?? Tensors;
         for (int n = 0; ; n++)
         {
             byte value = (byte)(n % 251);
             TensorSink sink = layout is not null
                 ? TensorSink.ToShardedFolder(folder, layout)
-                : TensorSink.ToAdapterFolder(folder, PeftAdapterConfig.Parse(Encoding.UTF8.GetBytes($$"""{"r": {{(kind == "adapter" ? 8 : value + 1)}}}"""), "memory"));
+                : TensorSink.ToAdapterFolder(
+                    kind == "new" ? Path.Combine(folder, $"{n}") : folder,
+                    PeftAdapterConfig.Parse(Encoding.UTF8.GetBytes($$"""{"r": {{(kind == "adapter-changing" ? value + 1 : 8)}}}"""), "memory"));
             WriteValue(sink, tensors, value);
             Console.WriteLine(n);
         }

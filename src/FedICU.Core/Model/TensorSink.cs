@@ -48,13 +48,19 @@ public abstract partial class TensorSink
     /// <summary>The file or folder that is written, null where the sink has none.</summary>
     internal virtual (string Path, bool IsFolder)? Place => null;
 
-    /// <summary>Whether the sink writes to a model's own place, or to a file of it where one of the two is a folder.</summary>
-    internal bool Replaces(string path) => Place is { } place && path.Length > 0 && !path.Contains('\0') && Files(place.Path).Intersect(Files(path)).Any();
+    /// <summary>The sink's own place and the files of a model there: what <see cref="Commit"/> may replace or remove.</summary>
+    internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? FilesOf(place.Path) : []];
 
-    private static string[] Files(string path)
+    /// <summary>The full paths of a file or folder and of the files that a model there has.</summary>
+    internal static IEnumerable<string> FilesOf(string path)
     {
+        if (path.Length == 0 || path.Contains('\0'))
+            return [];
         string whole = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
-        return [whole, Path.Combine(whole, ModelFolder.AdapterModel), .. ModelFolder.Precedence.Select(name => Path.Combine(whole, name))];
+        string[] indexes = ModelFolder.Indexes(whole);
+        IEnumerable<string> names = [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.SingleFile, ModelFolder.ShardIndex,
+            .. indexes, .. indexes.SelectMany(index => FolderLeftovers.ShardsOf(whole, index) ?? [])];
+        return names.Select(name => Path.Combine(whole, name)).Prepend(whole);
     }
 
     /// <summary>A sink that keeps nothing: for rounds that are run for their report.</summary>

@@ -52,13 +52,14 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         if (!_names.AreExact)
             _ = _globalByName.Value;
         CheckQuantizedGlobal();
+        HashSet<string> replaced = output?.ReplacedFiles() ?? [];
         foreach (ClientUpdate update in round.Updates.OrderBy(update => update.Id, StringComparer.Ordinal))
         {
             var participant = new Participant(update, _names);
             if (Participants.Count > 0 && Participants[^1].Id == update.Id)
                 throw Refused($"{participant.Name} was added twice; ids must be unique.", participant);
             // the global model may be replaced by the next one, a client's update is its own
-            if (update.Path is { } path && output?.Replaces(path) == true)
+            if (update.Path is { } path && replaced.Overlaps(TensorSink.FilesOf(path)))
                 throw Refused($"{participant.Who}: the output would replace its update; another place was expected.", participant);
             Participants.Add(participant);
         }

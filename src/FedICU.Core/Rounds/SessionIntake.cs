@@ -5,6 +5,9 @@ namespace FedICU;
 /// <summary>Checks each update by itself as it arrives at a session, and copies it.</summary>
 internal sealed class SessionIntake(TensorSource global, string baseDigest, RoundOptions options, bool checkValues, SessionSpool spool)
 {
+    // the session's folder is its own: the session removes what a killed process left there
+    private static readonly OutputOptions SpoolFiles = new() { IsOwned = true };
+
     /// <summary>Checks an update and copies it.</summary>
     /// <param name="update">The update.</param>
     /// <param name="path">Where the copy is, or what of it there is; null where copying did not begin.</param>
@@ -29,7 +32,7 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
             checkWeight(participant.Who, update.Id, weight);
 
             path = spool.NewPlace(isFolder: source is PeftAdapter);
-            TensorSink sink = source is PeftAdapter adapter ? TensorSink.ToAdapterFolder(path, adapter.Config) : TensorSink.ToFile(path);
+            TensorSink sink = source is PeftAdapter adapter ? TensorSink.ToAdapterFolder(path, adapter.Config, SpoolFiles) : TensorSink.ToFile(path, SpoolFiles);
             if (checkValues && options.OnNonFinite != FaultPolicy.DropTensor)
                 sink = CheckingValues(sink, participant, check);
             source.SaveTo(sink, cancellationToken);

@@ -1,4 +1,6 @@
 using System.Formats.Tar;
+using System.Security.Cryptography;
+using System.Text;
 
 namespace FedICU.Safetensors;
 
@@ -58,11 +60,13 @@ internal static class FilePlace
     }
 
     /// <summary>Why a file cannot lie at a path, in words; null where its folder is there.</summary>
-    public static string? Obstacle(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="followLinks">Whether the file lies where the path leads if it is a link, or takes the link's place.</param>
+    public static string? Obstacle(string path, bool followLinks)
     {
         if (FileAbove(path) is { } file)
             return $"'{file}' is a file, expected a folder";
-        string folder = Path.GetDirectoryName(Real(path)) ?? "";
+        string folder = Path.GetDirectoryName(followLinks ? Real(path) : Entry(path)) ?? "";
         try
         {
             _ = File.GetAttributes(folder);
@@ -75,6 +79,52 @@ internal static class FilePlace
         catch (IOException)
         {
             return $"the folder '{folder}' does not exist";
+        }
+    }
+
+    /// <summary>Where the file or link at a path itself lies: the full path with the links of its folders followed, not its own.</summary>
+    public static string Entry(string path)
+    {
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        return Path.GetDirectoryName(full) is { } parent ? Path.Combine(Real(parent), Path.GetFileName(full)) : full;
+    }
+
+    /// <summary>A hidden neighbour of a file or folder: <c>.name</c> and an ending. Of a long name a part and a checksum stand there.</summary>
+    public static string Hidden(string entry, string ending)
+    {
+        // file names have at most 255 bytes; the longest ending takes 21
+        const int LongestName = 200, Kept = 40;
+        string name = Path.GetFileName(entry);
+        if (Encoding.UTF8.GetByteCount(name) > LongestName)
+            name = $"{name[..Kept]}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)).AsSpan(0, 8))}";
+        return Path.Combine(Path.GetDirectoryName(entry) ?? entry, $".{name}{ending}");
+    }
+
+    /// <summary>Whether a text is lower-case hexadecimal digits alone.</summary>
+    public static bool IsHex(ReadOnlySpan<char> text)
+    {
+        foreach (char digit in text)
+        {
+            if (!char.IsAsciiHexDigitLower(digit))
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Removes a file, a link, or a folder with all it holds; what cannot be removed stays.</summary>
+    public static void Remove(string path)
+    {
+        try
+        {
+            if (Directory.Exists(path) && new DirectoryInfo(path).LinkTarget is null)
+                Directory.Delete(path, recursive: true);
+            else
+                File.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // another user's, or still open on Windows
         }
     }
 

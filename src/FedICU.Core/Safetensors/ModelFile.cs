@@ -84,7 +84,8 @@ internal static class ModelFile
 
     /// <summary>The failures of the file system; anything else is an error of the program.</summary>
     public static bool IsFileError(Exception e) =>
-        e is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException and not ArgumentOutOfRangeException;
+        e is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException and not ArgumentOutOfRangeException ||
+        FileFailure.IsTooLarge(e);
 
     /// <summary>The sentence for a failed open or read.</summary>
     public static InvalidModelException CannotRead(string path, Exception e) => e switch

@@ -1,30 +1,19 @@
 namespace FedICU.Safetensors;
 
-/// <summary>Which files a model's tensors go to.</summary>
-/// <param name="Files">Each safetensors file with its tensors.</param>
-/// <param name="Marker">The small file that makes a folder a model of its kind (index, adapter config); null for a lone file.</param>
-internal sealed record OutputLayout(
-    IReadOnlyList<(string Path, IReadOnlyList<TensorInfo> Tensors)> Files, (string Path, ReadOnlyMemory<byte> Bytes)? Marker);
-
 /// <summary>
-/// Writes a model to one or several safetensors files. All are written under temporary names and flushed; then the tensors are renamed, the
-/// marker last. One file is replaced atomically. With several the old marker is removed before the first rename, unless it stays the same and there
-/// is one file of tensors: a crash in between leaves whole files in a folder that no longer opens, never a mixture of two rounds that does.
+/// Writes a model to one or several safetensors files, which become visible together on <see cref="Commit"/> (docs/adr/0015).
 /// </summary>
 /// <param name="place">The file or folder, for messages.</param>
-/// <param name="folder">The folder to create where it is missing; null where the folder must be there.</param>
-/// <param name="plan">Assigns the tensors to files.</param>
-internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnlyList<TensorInfo>, OutputLayout> plan) : TensorSink
+/// <param name="isFolder">Whether it is a folder.</param>
+/// <param name="begin">Assigns the tensors to files and takes the place's lock.</param>
+internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyList<TensorInfo>, IPublication> begin) : TensorSink
 {
     private readonly List<StagedModel> _models = [];
     private readonly Dictionary<string, StagedModel> _homes = new(StringComparer.Ordinal);
-    private StagedFile? _marker;
-    private bool _markerStays;
-    // innermost first
-    private readonly List<string> _createdFolders = [];
+    private IPublication? _publication;
     private bool _begun;
 
-    internal override (string Path, bool IsFolder)? Place => (place, folder is not null);
+    internal override (string Path, bool IsFolder)? Place => (place, isFolder);
 
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
@@ -35,18 +24,16 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
 
         try
         {
-            OutputLayout layout = plan(tensors);
-            PrepareFolder(layout);
-            foreach (var (path, content) in layout.Files)
+            _publication = begin(tensors);
+            IReadOnlyDictionary<string, string> stamped = Stamped(metadata);
+            for (int i = 0; i < _publication.Files.Count; i++)
             {
-                var model = new StagedModel(path, content, metadata);
+                (int file, (string path, IReadOnlyList<TensorInfo> content)) = (i, _publication.Files[i]);
+                var model = new StagedModel(path, content, stamped, length => _publication.Stage(file, length));
                 _models.Add(model);
                 foreach (TensorInfo tensor in content)
                     _homes.Add(tensor.Name, model);
             }
-
-            if (layout.Marker is { } marker)
-                StageMarker(marker.Path, marker.Bytes.Span, layout.Files.Count);
         }
         catch
         {
@@ -65,105 +52,38 @@ internal sealed class ModelFileSink(string place, string? folder, Func<IReadOnly
 
     internal override bool CanAmend => true;
 
-    internal override void Amend(IReadOnlyDictionary<string, string> metadata) => _models.ForEach(model => model.Amend(metadata));
+    internal override void Amend(IReadOnlyDictionary<string, string> metadata)
+    {
+        IReadOnlyDictionary<string, string> stamped = Stamped(metadata);
+        _models.ForEach(model => model.Amend(stamped));
+    }
 
     public override void Commit()
     {
-        if (!_begun)
+        if (_publication is null)
             throw new InvalidOperationException($"No model is being written to '{place}'.");
         foreach (StagedModel model in _models)
             model.CheckComplete();
         foreach (StagedModel model in _models)
             model.File.Seal();
-        _marker?.Seal();
-
-        if (!_markerStays)
-            _marker?.RemoveOld();
-        foreach (StagedModel model in _models)
-            model.File.Publish();
-        if (!_markerStays)
-            _marker?.Publish();
-
-        _createdFolders.Clear();
-        Abort(); // nothing is left to discard but a marker that stays
+        _publication.Publish();
+        Abort(); // nothing is left to discard but what belongs to the writing itself
     }
 
     public override void Abort()
     {
-        foreach (StagedModel model in _models)
-            model.File.Discard();
-        _marker?.Discard();
-        RemoveFolders();
-
+        _publication?.Discard();
         _models.Clear();
         _homes.Clear();
-        (_marker, _markerStays, _begun) = (null, false, false);
+        (_publication, _begun) = (null, false);
     }
 
-    private void PrepareFolder(OutputLayout layout)
+    /// <summary>The metadata with this publication's entry, and without what others say of their files.</summary>
+    private Dictionary<string, string> Stamped(IReadOnlyDictionary<string, string> metadata)
     {
-        if (folder is null)
-            return;
-        string real = FilePlace.Real(folder);
-        if (File.Exists(real))
-            throw new FedIcuException($"'{folder}' is a file, expected a folder.");
-        if (FilePlace.FileAbove(folder) is { } above)
-            throw new FedIcuException($"The folder '{folder}' cannot be created: '{above}' is a file, expected a folder.");
-        try
-        {
-            for (string? missing = real; missing is not null && !Path.Exists(missing); missing = Path.GetDirectoryName(missing))
-                _createdFolders.Add(missing);
-            Directory.CreateDirectory(real);
-        }
-        catch (Exception e) when (ModelFile.IsFileError(e))
-        {
-            throw new FedIcuException($"The folder '{folder}' cannot be created: {FileFailure.Describe(e)}.", e);
-        }
-
-        // what decides how a folder is read must be ours, or the next reader finds another model than the one just written
-        string kind = Path.GetFileName(layout.Marker?.Path ?? ModelFolder.SingleFile);
-        foreach (string name in ModelFolder.Precedence.TakeWhile(name => name != kind))
-        {
-            if (File.Exists(Path.Combine(folder, name)))
-                throw new FedIcuException(
-                    $"The folder '{folder}' holds {name}, so what is written there would not be read: remove it or choose another folder.");
-        }
-    }
-
-    private void StageMarker(string path, ReadOnlySpan<byte> bytes, int files)
-    {
-        _markerStays = files <= 1 && Holds(path, bytes);
-        _marker = new StagedFile(path, bytes.Length);
-        _marker.Write(bytes, 0);
-    }
-
-    /// <summary>Whether a file holds those bytes; one that cannot be read is to be replaced as any other.</summary>
-    private static bool Holds(string path, ReadOnlySpan<byte> bytes)
-    {
-        try
-        {
-            return new FileInfo(path) is { Exists: true } old && old.Length == bytes.Length && bytes.SequenceEqual(ModelFile.ReadAll(path, bytes.Length));
-        }
-        catch (Exception e) when (e is InvalidModelException || ModelFile.IsFileError(e))
-        {
-            return false;
-        }
-    }
-
-    private void RemoveFolders()
-    {
-        foreach (string created in _createdFolders)
-        {
-            try
-            {
-                Directory.Delete(created);
-            }
-            catch (Exception e) when (ModelFile.IsFileError(e))
-            {
-                // it could not be created, or someone has put something there in the meantime
-            }
-        }
-
-        _createdFolders.Clear();
+        var stamped = new Dictionary<string, string>(MetadataKeys.OfTheModel(metadata), StringComparer.Ordinal);
+        if (_publication!.Stamp is { } stamp)
+            stamped[stamp.Key] = stamp.Value;
+        return stamped;
     }
 }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Security.Cryptography;
 using FedICU.Safetensors;
 
 namespace FedICU;
@@ -26,10 +27,34 @@ public sealed class PeftAdapter : TensorSource
     {
         ArgumentNullException.ThrowIfNull(folder);
         string configPath = Path.Combine(folder, ModelFolder.AdapterConfig);
-        byte[] json = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
-        PeftAdapterConfig config = round?.Config(json, configPath) ?? PeftAdapterConfig.Parse(json, configPath);
-        return new PeftAdapter(folder, SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access, round), config);
+        byte[] config = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
+        while (true)
+        {
+            var file = SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access, round);
+            try
+            {
+                string? stated = file.OwnMetadata.GetValueOrDefault(MetadataKeys.Config);
+                if (stated is null || stated == ChecksumOf(config))
+                    return new PeftAdapter(folder, file, round?.Config(config, configPath) ?? PeftAdapterConfig.Parse(config, configPath));
+                // a writer may have replaced both since the configuration was read
+                byte[] again = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
+                if (again.AsSpan().SequenceEqual(config))
+                    throw new InvalidModelException($"'{file.Location}' belongs to another configuration: its metadata " +
+                        $"'{MetadataKeys.Config}' is {Sentence.Quote(stated)}, but that of '{configPath}' is '{ChecksumOf(config)}'.");
+                config = again;
+            }
+            catch
+            {
+                file.Dispose();
+                throw;
+            }
+
+            file.Dispose();
+        }
     }
+
+    /// <summary>What <see cref="MetadataKeys.Config"/> says of a configuration.</summary>
+    internal static string ChecksumOf(ReadOnlySpan<byte> config) => "sha256:" + Convert.ToHexStringLower(SHA256.HashData(config));
 
     /// <summary>What adapter_config.json says.</summary>
     public PeftAdapterConfig Config { get; }

@@ -32,6 +32,7 @@ public sealed class SafetensorsFile : TensorSource
             throw new ChangedModelException(
                 $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, {read} {Sentence.Form(read, "is", "are")} there.");
         _header = SafetensorsHeader.Parse(header, length - _dataStart, path);
+        Metadata = MetadataKeys.OfTheModel(_header.Metadata);
 
         if (access == FileAccessMode.Mapped)
             _mapping = file.Map();
@@ -66,7 +67,10 @@ public sealed class SafetensorsFile : TensorSource
     public override IReadOnlyList<TensorInfo> Tensors => _header.Tensors;
 
     /// <inheritdoc/>
-    public override IReadOnlyDictionary<string, string> Metadata => _header.Metadata;
+    public override IReadOnlyDictionary<string, string> Metadata { get; }
+
+    /// <summary>The metadata with what they say of the file itself (<see cref="MetadataKeys.Generation"/>, <see cref="MetadataKeys.Config"/>).</summary>
+    internal IReadOnlyDictionary<string, string> OwnMetadata => _header.Metadata;
 
     /// <summary>The path as it was given.</summary>
     public override string Location { get; }

@@ -1,4 +1,4 @@
-using System.Text;
+using System.Buffers;
 using System.Text.Json;
 
 namespace FedICU.Safetensors;
@@ -9,10 +9,13 @@ internal sealed class ShardIndex
     // an index names each tensor once, as a header does
     private const int MaxLength = SafetensorsHeader.MaxLength;
 
-    private ShardIndex(OrderedDictionary<string, string> weightMap, byte[] metadata)
+    private const string Suffix = ".safetensors";
+
+    private ShardIndex(OrderedDictionary<string, string> weightMap, byte[] metadata, string? generation)
     {
         WeightMap = weightMap;
         Metadata = metadata;
+        Generation = generation;
     }
 
     /// <summary>Tensor to shard, in the file's order.</summary>
@@ -21,7 +24,13 @@ internal sealed class ShardIndex
     /// <summary>The raw JSON of the index's own metadata; empty where it has none.</summary>
     public byte[] Metadata { get; }
 
-    public static ShardIndex Read(string path) => Parse(ModelFile.ReadAll(path, MaxLength), path);
+    /// <summary>The generation that its shards must have; null where it states none.</summary>
+    public string? Generation { get; }
+
+    public static ShardIndex Read(string path) => Parse(ReadText(path), path);
+
+    /// <summary>The bytes of an index.</summary>
+    public static byte[] ReadText(string path) => ModelFile.ReadAll(path, MaxLength);
 
     public static ShardIndex Parse(ReadOnlySpan<byte> json, string path)
     {
@@ -49,6 +58,7 @@ internal sealed class ShardIndex
 
         OrderedDictionary<string, string>? weightMap = null;
         byte[]? metadata = null;
+        string? generation = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (reader.ValueTextEquals("weight_map"u8))
@@ -62,12 +72,9 @@ internal sealed class ShardIndex
                 if (metadata is not null)
                     throw new InvalidModelException($"'{path}' holds metadata twice.");
                 reader.Read();
-                if (reader.TokenType != JsonTokenType.StartObject)
-                    throw new InvalidModelException($"'{path}' has {Sentence.Kind(reader.TokenType)} for its metadata, expected an object.");
                 int start = (int)reader.TokenStartIndex;
-                reader.Skip();
+                generation = CheckMetadata(ref reader, path);
                 metadata = json[start..(int)reader.BytesConsumed].ToArray();
-                _ = Write([], metadata, 0); // what cannot be written again, such as half of a surrogate pair, is refused here
             }
             else
             {
@@ -81,7 +88,48 @@ internal sealed class ShardIndex
             // reads to the end, where anything but white space is an error
         }
 
-        return new ShardIndex(weightMap ?? throw new InvalidModelException($"'{path}' has no weight_map."), metadata ?? []);
+        return new ShardIndex(weightMap ?? throw new InvalidModelException($"'{path}' has no weight_map."), metadata ?? [], generation);
+    }
+
+    /// <summary>
+    /// Reads over the metadata, which are kept as they are: only their strings are checked, and the generation is returned.
+    /// </summary>
+    private static string? CheckMetadata(ref Utf8JsonReader reader, string path)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+            throw new InvalidModelException($"'{path}' has {Sentence.Kind(reader.TokenType)} for its metadata, expected an object.");
+        int depth = reader.CurrentDepth;
+        string? generation = null;
+        while (reader.Read() && reader.CurrentDepth > depth)
+        {
+            CheckText(ref reader);
+            bool isOwnField = reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == depth + 1;
+            if (!isOwnField || !reader.ValueTextEquals(MetadataKeys.Generation))
+                continue;
+            reader.Read();
+            if (reader.TokenType != JsonTokenType.String)
+                throw new InvalidModelException(
+                    $"'{path}' has {Sentence.Kind(reader.TokenType)} for its {MetadataKeys.Generation}, expected a string.");
+            generation = reader.GetString();
+        }
+
+        return generation;
+    }
+
+    // what cannot be written again, such as half of a surrogate pair, is refused; nothing is kept of the text
+    private static void CheckText(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.PropertyName))
+            return;
+        char[] text = ArrayPool<char>.Shared.Rent(reader.ValueSpan.Length);
+        try
+        {
+            _ = reader.CopyString(text);
+        }
+        finally
+        {
+            ArrayPool<char>.Shared.Return(text);
+        }
     }
 
     private static OrderedDictionary<string, string> ReadWeightMap(ref Utf8JsonReader reader, string path)
@@ -91,6 +139,8 @@ internal sealed class ShardIndex
             throw new InvalidModelException($"'{path}' has {Sentence.Kind(reader.TokenType)} for its weight_map, expected an object.");
 
         var weightMap = new OrderedDictionary<string, string>(StringComparer.Ordinal);
+        // a shard's name is kept once, however often it is named
+        var shards = new HashSet<string>(StringComparer.Ordinal);
         string? last = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
@@ -101,8 +151,12 @@ internal sealed class ShardIndex
                     $"'{path}' has {Sentence.Kind(reader.TokenType)} for tensor {Sentence.Quote(tensor)}, expected the name of a shard.");
             if (last is null || !reader.ValueTextEquals(last))
             {
-                last = reader.GetString()!;
-                CheckShardName(last, tensor, path);
+                string name = reader.GetString()!;
+                if (!shards.TryGetValue(name, out last))
+                {
+                    CheckShardName(name, tensor, path);
+                    shards.Add(last = name);
+                }
             }
 
             if (!weightMap.TryAdd(tensor, last))
@@ -112,38 +166,36 @@ internal sealed class ShardIndex
         return weightMap;
     }
 
-    // an index from elsewhere must not reach files outside its folder, in reading or, copied to an output's layout, in writing
+    /// <summary>
+    /// Whether a name is a plain one: an index from elsewhere must not reach files outside its folder, in reading or in replacing.
+    /// </summary>
+    public static bool IsShardName(string shard) =>
+        shard.Length > Suffix.Length && shard.Length <= 255 && shard.EndsWith(Suffix, StringComparison.Ordinal) &&
+        !shard.AsSpan().ContainsAny(@"/\:") && !shard.AsSpan().ContainsAnyInRange('\0', '\u001f');
+
     private static void CheckShardName(string shard, string tensor, string path)
     {
-        const string Suffix = ".safetensors";
-        if (shard.Length <= Suffix.Length || !shard.EndsWith(Suffix, StringComparison.Ordinal) || shard.Length > 255 ||
-            shard.AsSpan().ContainsAny(@"/\:") || shard.AsSpan().ContainsAnyInRange('\0', '\u001f'))
+        if (!IsShardName(shard))
             throw new InvalidModelException($"'{path}' puts tensor {Sentence.Quote(tensor)} into the shard {Sentence.Quote(shard)}, " +
                 "expected the plain name of a .safetensors file in the index's own folder.");
     }
 
     /// <summary>The text of an index, in the layout that transformers writes.</summary>
     /// <param name="weightMap">Tensor to shard, in the order to write.</param>
-    /// <param name="metadata">The raw JSON of the metadata to keep; its total_size is replaced.</param>
+    /// <param name="metadata">The raw JSON of the metadata to keep, copied byte for byte but for total_size and the generation.</param>
+    /// <param name="generation">The generation of the shards.</param>
     /// <param name="totalSize">The sum of all tensors' bytes.</param>
-    public static byte[] Write(IEnumerable<KeyValuePair<string, string>> weightMap, ReadOnlyMemory<byte> metadata, long totalSize)
+    public static ReadOnlyMemory<byte> Write(
+        IEnumerable<KeyValuePair<string, string>> weightMap, ReadOnlyMemory<byte> metadata, string generation, long totalSize)
     {
-        using var buffer = new MemoryStream();
+        var buffer = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, Encoder = HeaderWriter.Encoder }))
         {
             writer.WriteStartObject();
             writer.WriteStartObject("metadata");
             writer.WriteNumber("total_size", totalSize);
-            if (!metadata.IsEmpty)
-            {
-                using var kept = JsonDocument.Parse(metadata);
-                foreach (JsonProperty property in kept.RootElement.EnumerateObject())
-                {
-                    if (!property.NameEquals("total_size"u8))
-                        property.WriteTo(writer);
-                }
-            }
-
+            writer.WriteString(MetadataKeys.Generation, generation);
+            CopyOthers(metadata.Span, writer);
             writer.WriteEndObject();
             writer.WriteStartObject("weight_map");
             foreach (var (tensor, shard) in weightMap)
@@ -152,7 +204,26 @@ internal sealed class ShardIndex
             writer.WriteEndObject();
         }
 
-        buffer.Write(Encoding.UTF8.GetBytes("\n"));
-        return buffer.ToArray();
+        buffer.Write("\n"u8);
+        return buffer.WrittenMemory;
+    }
+
+    private static void CopyOthers(ReadOnlySpan<byte> metadata, Utf8JsonWriter writer)
+    {
+        if (metadata.IsEmpty)
+            return;
+        var reader = new Utf8JsonReader(metadata);
+        reader.Read();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            bool isReplaced = reader.ValueTextEquals("total_size") || reader.ValueTextEquals(MetadataKeys.Generation);
+            if (!isReplaced)
+                writer.WritePropertyName(reader.GetString()!);
+            reader.Read();
+            int start = (int)reader.TokenStartIndex;
+            reader.Skip();
+            if (!isReplaced)
+                writer.WriteRawValue(metadata[start..(int)reader.BytesConsumed], skipInputValidation: true);
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Security.Cryptography;
 using FedICU.Safetensors;
 
 namespace FedICU;
@@ -9,22 +10,26 @@ namespace FedICU;
 /// </summary>
 public sealed class ShardedModel : TensorSource
 {
+    // a writer that replaces the model without a pause is met again and again; each time the index must have changed
+    private const int MostAttempts = 100;
+
     private readonly Dictionary<string, SafetensorsFile> _shards = new(StringComparer.Ordinal);
     private readonly OrderedDictionary<string, string> _weightMap;
     private readonly TensorInfo[] _tensors;
 
-    private ShardedModel(string indexPath, FileAccessMode access, RoundFiles? round)
+    private ShardedModel(string indexPath, ShardIndex index, FileAccessMode access, RoundFiles? round)
     {
         Location = indexPath;
-        var index = ShardIndex.Read(indexPath);
         _weightMap = index.WeightMap;
         IndexMetadata = index.Metadata;
+        Generation = index.Generation;
         ShardNames = [.. _weightMap.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
         string folder = Path.GetDirectoryName(indexPath) ?? "";
         try
         {
             foreach (string shard in ShardNames)
                 _shards.Add(shard, SafetensorsFile.Open(Path.Combine(folder, shard), access, round));
+            CheckGeneration();
             _tensors = [.. ShardNames.SelectMany(shard => _shards[shard].Tensors)];
             CheckAgreement();
             Metadata = CommonMetadata();
@@ -43,10 +48,28 @@ public sealed class ShardedModel : TensorSource
     /// The index or a shard cannot be opened or is malformed; a shard's name is no plain file name; a tensor is not in the shard the index
     /// names, or in a shard but not in the index. The message is one sentence.
     /// </exception>
-    public static new ShardedModel Open(string indexPath, FileAccessMode access = FileAccessMode.Read) => new(indexPath, access, null);
+    public static new ShardedModel Open(string indexPath, FileAccessMode access = FileAccessMode.Read) => Open(indexPath, access, null);
 
     /// <inheritdoc cref="TensorSource.Open(string, FileAccessMode, RoundFiles?)"/>
-    internal static new ShardedModel Open(string indexPath, FileAccessMode access, RoundFiles? round) => new(indexPath, access, round);
+    internal static new ShardedModel Open(string indexPath, FileAccessMode access, RoundFiles? round)
+    {
+        byte[] text = ShardIndex.ReadText(indexPath);
+        for (int attempt = 1; ; attempt++)
+        {
+            byte[] checksum = SHA256.HashData(text);
+            try
+            {
+                return new ShardedModel(indexPath, ShardIndex.Parse(text, indexPath), access, round);
+            }
+            catch (InvalidModelException) when (attempt < MostAttempts)
+            {
+                // a writer may have replaced the model since the index was read, and removed the old shards
+                text = ShardIndex.ReadText(indexPath);
+                if (SHA256.HashData(text).AsSpan().SequenceEqual(checksum))
+                    throw;
+            }
+        }
+    }
 
     /// <summary>The tensors, shard by shard in the ordinal order of the shards' names, each in the order of its data.</summary>
     public override IReadOnlyList<TensorInfo> Tensors => _tensors;
@@ -65,6 +88,9 @@ public sealed class ShardedModel : TensorSource
 
     /// <summary>The raw JSON object of the index's own metadata (<c>total_size</c> and others); empty where it has none.</summary>
     public ReadOnlyMemory<byte> IndexMetadata { get; }
+
+    /// <summary>The generation that index and shards state; null where the index states none.</summary>
+    internal string? Generation { get; }
 
     /// <inheritdoc/>
     public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => ShardOf(tensor).Read(tensor, offset, destination);
@@ -98,6 +124,20 @@ public sealed class ShardedModel : TensorSource
         return _weightMap.TryGetValue(tensor.Name, out string? shard)
             ? _shards[shard]
             : throw new ArgumentException($"There is no tensor {Sentence.Quote(tensor.Name)} here.", nameof(tensor));
+    }
+
+    private void CheckGeneration()
+    {
+        if (Generation is null)
+            return;
+        foreach (SafetensorsFile shard in _shards.Values)
+        {
+            string? stated = shard.OwnMetadata.GetValueOrDefault(MetadataKeys.Generation);
+            string found = stated is null ? "states no generation" : $"is of generation {Sentence.Quote(stated)}";
+            if (stated != Generation)
+                throw new InvalidModelException($"'{shard.Location}' {found}, " +
+                    $"expected {Sentence.Quote(Generation)}, the generation of the index '{Location}'.");
+        }
     }
 
     private void CheckAgreement()

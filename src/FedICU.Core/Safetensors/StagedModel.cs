@@ -9,7 +9,11 @@ internal sealed class StagedModel
     private readonly long[] _starts;
     private readonly long[] _written;
 
-    public StagedModel(string path, IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
+    /// <param name="path">Where the file will be, for messages.</param>
+    /// <param name="tensors">The tensors in the order of their data.</param>
+    /// <param name="metadata">The file's metadata.</param>
+    /// <param name="stage">Begins the file of that many bytes.</param>
+    public StagedModel(string path, IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata, Func<long, StagedFile> stage)
     {
         byte[] header = HeaderWriter.Write(tensors, metadata, path, out _length);
         _tensors = tensors;
@@ -24,7 +28,7 @@ internal sealed class StagedModel
             start += tensors[i].ByteLength;
         }
 
-        File = new StagedFile(path, _length);
+        File = stage(_length);
         try
         {
             File.Write(header, 0);
@@ -48,7 +52,7 @@ internal sealed class StagedModel
         Interlocked.Add(ref _written[at], source.Length);
     }
 
-    /// <summary>Writes the header anew with other metadata that take as much room.</summary>
+    /// <summary>Writes the header again with other metadata that take as much room.</summary>
     public void Amend(IReadOnlyDictionary<string, string> metadata)
     {
         byte[] header = HeaderWriter.Write(_tensors, metadata, File.Path, out long length);

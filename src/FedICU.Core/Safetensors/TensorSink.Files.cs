@@ -8,39 +8,42 @@ public abstract partial class TensorSink
     /// Writes a safetensors file, replaced whole on <see cref="Commit"/>: a crash leaves the old file or the new one. Its folder must exist.
     /// </summary>
     /// <param name="path">The file.</param>
-    public static TensorSink ToFile(string path)
+    /// <param name="options">How it takes its place; null for the defaults.</param>
+    public static TensorSink ToFile(string path, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        return new ModelFileSink(path, null, tensors => new OutputLayout([(path, tensors)], null));
-    }
-
-    /// <summary>Writes a PEFT adapter: adapter_model.safetensors, then adapter_config.json byte for byte as given. PEFT loads the folder.</summary>
-    /// <param name="folder">The folder; created where it is missing.</param>
-    /// <param name="config">The config to put beside the tensors.</param>
-    public static TensorSink ToAdapterFolder(string folder, PeftAdapterConfig config)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(folder);
-        ArgumentNullException.ThrowIfNull(config);
-        return new ModelFileSink(folder, folder, tensors => new OutputLayout(
-            [(Path.Combine(folder, ModelFolder.AdapterModel), tensors)],
-            (Path.Combine(folder, ModelFolder.AdapterConfig), config.RawJson)));
+        return new ModelFileSink(path, isFolder: false, tensors => new FilePublication(path, tensors, options ?? OutputOptions.Default));
     }
 
     /// <summary>
-    /// Writes a sharded model in the layout of another: the same shards, then the index. Every shard carries the model's metadata. A tensor that the
+    /// Writes a PEFT adapter: adapter_model.safetensors, and adapter_config.json byte for byte as given. PEFT loads the folder. A crash leaves the old adapter or the new one.
+    /// </summary>
+    /// <param name="folder">The folder; created where it is missing.</param>
+    /// <param name="config">The config to put beside the tensors.</param>
+    /// <param name="options">How they take their place; null for the defaults.</param>
+    public static TensorSink ToAdapterFolder(string folder, PeftAdapterConfig config, OutputOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        ArgumentNullException.ThrowIfNull(config);
+        return ToFolder(folder, options, tensors => FolderLayout.Adapter(tensors, config));
+    }
+
+    /// <summary>
+    /// Writes a sharded model in the layout of another: as many shards, and an index of the same name. Every shard carries the model's metadata. A tensor that the
     /// layout does not know is refused in <see cref="Begin"/>.
     /// </summary>
     /// <param name="folder">The folder; created where it is missing. It may be the other model's own.</param>
     /// <param name="layoutOf">The model whose layout is used; it may be disposed before the sink is used.</param>
+    /// <param name="options">How they take their place; null for the defaults.</param>
     /// <remarks>
-    /// Each file is replaced whole, but several files cannot be replaced at once. The old index is removed before the first shard is replaced and the
-    /// new one put there last, so that a crash in between leaves a folder that does not open, never shards of two models that do.
+    /// The shards have new names each time, <c>stem-generation-00001-of-00002.safetensors</c>, and the index is replaced last; then the shards of the old index are removed. So a
+    /// crash leaves the old model or the new one, and a reader of this library gets one of them whole. Readers that take all shards of a folder need a fresh folder.
     /// </remarks>
-    public static TensorSink ToShardedFolder(string folder, ShardedModel layoutOf)
+    public static TensorSink ToShardedFolder(string folder, ShardedModel layoutOf, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(layoutOf);
-        return new ModelFileSink(folder, folder, tensors => Sharded(folder, layoutOf, tensors));
+        return ToFolder(folder, options, tensors => FolderLayout.Sharded(tensors, layoutOf));
     }
 
     /// <summary>
@@ -49,37 +52,21 @@ public abstract partial class TensorSink
     /// </summary>
     /// <param name="path">The file or folder.</param>
     /// <param name="global">The model whose kind, adapter config and shard layout the output takes.</param>
-    public static TensorSink To(string path, TensorSource global)
+    /// <param name="options">How it takes its place; null for the defaults.</param>
+    public static TensorSink To(string path, TensorSource global, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentNullException.ThrowIfNull(global);
         if (path.EndsWith(".safetensors", StringComparison.Ordinal))
-            return ToFile(path);
+            return ToFile(path, options);
         return global switch
         {
-            PeftAdapter adapter => ToAdapterFolder(path, adapter.Config),
-            ShardedModel sharded => ToShardedFolder(path, sharded),
-            _ => new ModelFileSink(path, path, tensors => new OutputLayout([(Path.Combine(path, ModelFolder.SingleFile), tensors)], null)),
+            PeftAdapter adapter => ToAdapterFolder(path, adapter.Config, options),
+            ShardedModel sharded => ToShardedFolder(path, sharded, options),
+            _ => ToFolder(path, options, FolderLayout.Single),
         };
     }
 
-    private static OutputLayout Sharded(string folder, ShardedModel layoutOf, IReadOnlyList<TensorInfo> tensors)
-    {
-        var shards = new SortedDictionary<string, List<TensorInfo>>(StringComparer.Ordinal);
-        foreach (TensorInfo tensor in tensors)
-        {
-            if (!layoutOf.WeightMap.TryGetValue(tensor.Name, out string? shard))
-                throw new FedIcuException($"The layout of '{layoutOf.Location}' has no shard for tensor {Sentence.Quote(tensor.Name)}.");
-            if (!shards.TryGetValue(shard, out List<TensorInfo>? content))
-                shards.Add(shard, content = []);
-            content.Add(tensor);
-        }
-
-        var names = tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
-        byte[] index = ShardIndex.Write(
-            layoutOf.WeightMap.Where(entry => names.Contains(entry.Key)), layoutOf.IndexMetadata, tensors.Sum(tensor => tensor.ByteLength));
-        return new OutputLayout(
-            [.. shards.Select(shard => (Path.Combine(folder, shard.Key), (IReadOnlyList<TensorInfo>)shard.Value))],
-            (Path.Combine(folder, ModelFolder.ShardIndex), index));
-    }
+    private static ModelFileSink ToFolder(string folder, OutputOptions? options, Func<IReadOnlyList<TensorInfo>, FolderLayout> layout) =>
+        new(folder, isFolder: true, tensors => new FolderPublication(folder, layout(tensors), options ?? OutputOptions.Default));
 }

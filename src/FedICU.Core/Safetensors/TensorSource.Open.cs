@@ -6,7 +6,7 @@ public abstract partial class TensorSource
 {
     /// <summary>
     /// Opens a model on disk, whatever it is: a folder that holds an adapter (adapter_config.json), a sharded model
-    /// (model.safetensors.index.json) or a lone model.safetensors, in this order; an index, named <c>*.index.json</c>; a safetensors file.
+    /// (its one <c>*.safetensors.index.json</c>) or a lone model.safetensors, in this order; an index, named <c>*.index.json</c>; a safetensors file.
     /// </summary>
     /// <param name="path">The file or folder.</param>
     /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
@@ -24,14 +24,28 @@ public abstract partial class TensorSource
                 : SafetensorsFile.Open(path, access, round);
         }
 
-        return Array.Find(ModelFolder.Precedence, name => File.Exists(Path.Combine(path, name))) switch
+        string[] markers = [.. ModelFolder.Markers(path)];
+        try
         {
-            ModelFolder.AdapterConfig => PeftAdapter.Open(path, access, round),
-            ModelFolder.ShardIndex => ShardedModel.Open(Path.Combine(path, ModelFolder.ShardIndex), access, round),
-            ModelFolder.SingleFile => SafetensorsFile.Open(Path.Combine(path, ModelFolder.SingleFile), access, round),
-            _ => throw NoModel(path),
-        };
+            return OpenFolder(path, markers, access, round);
+        }
+        catch (InvalidModelException) when (ModelFolder.Markers(path).ToArray() is { } now && !now.SequenceEqual(markers))
+        {
+            // a writer has made the folder a model of another kind meanwhile
+            return OpenFolder(path, [.. ModelFolder.Markers(path)], access, round);
+        }
     }
+
+    private static TensorSource OpenFolder(string path, string[] markers, FileAccessMode access, RoundFiles? round) => markers switch
+    {
+        [] => throw NoModel(path),
+        [ModelFolder.AdapterConfig, ..] => PeftAdapter.Open(path, access, round),
+        [var first, var second, ..] when ModelFolder.IsIndex(second) =>
+            throw new InvalidModelException($"The folder '{path}' holds two indexes, {Sentence.Quote(first)} and {Sentence.Quote(second)}: " +
+                "give the path of the one that is meant."),
+        [ModelFolder.SingleFile] => SafetensorsFile.Open(Path.Combine(path, ModelFolder.SingleFile), access, round),
+        [var index, ..] => ShardedModel.Open(Path.Combine(path, index), access, round),
+    };
 
     private static InvalidModelException NoModel(string folder)
     {
@@ -49,6 +63,7 @@ public abstract partial class TensorSource
             // it is not there
         }
 
-        return new InvalidModelException($"The folder '{folder}' holds no model: none of {string.Join(", ", ModelFolder.Precedence)} is there.");
+        return new InvalidModelException($"The folder '{folder}' holds no model: none of " +
+            $"{ModelFolder.AdapterConfig}, *{ModelFolder.IndexEnding}, {ModelFolder.SingleFile} is there.");
     }
 }

@@ -33,38 +33,55 @@ public sealed class FilePlaceTests
 
     [Test]
     [Platform(Exclude = "Win", Reason = "links need a privilege there")]
-    public void What_a_link_leads_to_is_replaced()
+    public void A_link_is_replaced_or_followed_as_asked([Values] bool follow)
     {
         using TempFolder folder = new(), store = new();
         File.CreateSymbolicLink(folder["m.safetensors"], store.Put("old.safetensors", [1]));
         File.CreateSymbolicLink(folder["new.safetensors"], store["new.safetensors"]);
         File.CreateSymbolicLink(folder["loop.safetensors"], "loop.safetensors");
         Directory.CreateSymbolicLink(folder["out"], store["out"]);
-        Write(Model, TensorSink.ToFile(folder["m.safetensors"]));
-        Write(Model, TensorSink.ToFile(folder["new.safetensors"]));
-        Write(Model, TensorSink.To(folder["out"], Model));
-        foreach (string name in (string[])["old.safetensors", "new.safetensors", "out/model.safetensors"])
+        var options = new OutputOptions { FollowLinks = follow };
+        Write(Model, TensorSink.ToFile(folder["m.safetensors"], options));
+        Write(Model, TensorSink.ToFile(folder["new.safetensors"], options));
+        Write(Model, TensorSink.To(folder["out"], Model, options));
+        foreach (string name in (string[])["m.safetensors", "new.safetensors", "out/model.safetensors"])
         {
-            using var written = SafetensorsFile.Open(store[name]);
+            using var written = SafetensorsFile.Open(folder[name]);
             AssertSame(written, Model);
         }
 
-        Assert.That(store.Names(), Is.EqualTo(new[] { "new.safetensors", "old.safetensors", "out" }));
-        Assert.That(new FileInfo(folder["m.safetensors"]).LinkTarget ?? new FileInfo(folder["out"]).LinkTarget, Is.Not.Null);
-        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["loop.safetensors"]).Begin(Model.Tensors, NoMetadata))!;
+        Assert.That(File.ReadAllBytes(store["old.safetensors"]), follow ? Has.Length.GreaterThan(1) : Is.EqualTo(new byte[] { 1 }));
+        Assert.That(new FileInfo(folder["m.safetensors"]).LinkTarget, follow ? Is.Not.Null : Is.Null);
+        Assert.That(new DirectoryInfo(folder["out"]).LinkTarget, Is.EqualTo(store["out"]), "a link in the place of a folder stays");
+        Assert.That(store.Names(), Is.EqualTo(follow ? (string[])["new.safetensors", "old.safetensors", "out"] : ["old.safetensors", "out"]));
+        Assert.That(folder.Names(), Is.EqualTo((string[])["loop.safetensors", "m.safetensors", "new.safetensors", "out"]));
+        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["loop.safetensors"], options).Begin(Model.Tensors, NoMetadata))!;
         Assert.That(refusal.Message, Is.EqualTo($"'{folder["loop.safetensors"]}' is not a regular file."));
     }
 
     [Test]
     [Platform(Exclude = "Win", Reason = "links need a privilege there")]
-    public void Markers_that_are_links_stay_links()
+    public void Links_inside_an_adapter_folder_are_replaced_or_followed([Values] bool follow)
     {
         using TempFolder folder = new(), store = new();
         var config = PeftAdapterConfig.Parse("""{"r": 4}"""u8, "memory");
+        byte[] old = "old weights"u8.ToArray();
         File.CreateSymbolicLink(folder["adapter_config.json"], store.Put("config.json", "{}"u8));
-        Write(Model, TensorSink.ToAdapterFolder(folder.FullName, config));
-        Assert.That(File.ReadAllBytes(store["config.json"]), Is.EqualTo(config.RawJson.ToArray()));
-        Assert.That(new FileInfo(folder["adapter_config.json"]).LinkTarget, Is.EqualTo(store["config.json"]));
+        File.CreateSymbolicLink(folder["adapter_model.safetensors"], store.Put("weights", old));
+        var options = new OutputOptions { FollowLinks = follow, Replace = follow };
+        Write(Model, TensorSink.ToAdapterFolder(folder.FullName, config, options));
+        using (TensorSource written = TensorSource.Open(folder.FullName))
+            AssertSame(written, Model);
+        Assert.That(File.ReadAllBytes(store["config.json"]), Is.EqualTo(follow ? config.RawJson.ToArray() : "{}"u8.ToArray()));
+        Assert.That(File.ReadAllBytes(store["weights"]), follow ? Is.Not.EqualTo(old) : Is.EqualTo(old));
+        Assert.That(new FileInfo(folder["adapter_config.json"]).LinkTarget, follow ? Is.EqualTo(store["config.json"]) : Is.Null);
+        File.CreateSymbolicLink(folder["dangling.safetensors"], "no/such/folder/m.safetensors");
+        if (follow)
+            Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["dangling.safetensors"], options).Begin(Model.Tensors, NoMetadata));
+        else
+            Write(Model, TensorSink.ToFile(folder["dangling.safetensors"], options));
+        File.Delete(folder["dangling.safetensors"]);
+        Assert.That((folder.Names().Length, store.Names().Length), Is.EqualTo((2, 2)), "neither temporaries nor locks");
     }
 
     [Test]
@@ -103,6 +120,9 @@ public sealed class FilePlaceTests
         yield return new(new IOException("Broken pipe", 32), "its reader has closed it");
         yield return new(new DirectoryNotFoundException("Could not find a part of the path '/x'."), "there is no such file or folder");
         yield return new(new PathTooLongException(), "the name is too long");
+        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"), "files may not be that large here (ulimit -f, or the file system)");
+        yield return new(new IOException("File too large : '/x/.m.tmp'", 27), "files may not be that large here (ulimit -f, or the file system)");
+        yield return new(new IOException("Too many open files : '/x/.m.tmp'", 24), "too many files are open (ulimit -n)");
         yield return new(new IOException("Text file busy : '/x/.m.tmp'", 26), "text file busy");
         yield return new(new IOException("The process cannot access the file '/x' because it is being used by another process.", 11), "the process cannot access the file because it is being used by another process");
     }

@@ -19,7 +19,7 @@ public sealed class FileSinkTests
         sink.Write(Model.Tensors[0], 0, Model.DataOf("a"));
         sink.Write(Model.Tensors[1], 0, Model.DataOf("b"));
         Assert.That(File.ReadAllText(path), Is.EqualTo("old"));
-        Assert.That(folder.Names(), Has.Length.EqualTo(2).And.One.Match(@"^\.m\.safetensors\.[0-9a-f]{16}\.tmp$"));
+        Assert.That(folder.Names(), Has.Length.EqualTo(3).And.One.Match(@"^\.m\.safetensors\.[0-9a-f]{16}\.tmp$").And.One.EqualTo(".m.safetensors.fedicu-lock"));
         sink.Commit();
         using var written = SafetensorsFile.Open(path);
         AssertSame(written, Model);
@@ -160,7 +160,7 @@ public sealed class FileSinkTests
         using var folder = new TempFolder();
         Write(Model, TensorSink.ToAdapterFolder(folder["out"], Config));
         var refusal = Assert.Throws<FedIcuException>(() => TensorSink.To(folder["out"], Model).Begin(Model.Tensors, NoMetadata))!;
-        Assert.That(refusal.Message, Is.EqualTo($"The folder '{folder["out"]}' holds adapter_config.json, so what is written there would not be read: remove it or choose another folder."));
+        Assert.That(refusal.Message, Is.EqualTo($"The folder '{folder["out"]}' holds adapter_config.json, which readers would take in place of the new model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace)."));
         Assert.That(Directory.GetFiles(folder["out"]), Has.Length.EqualTo(2));
     }
 
@@ -206,7 +206,8 @@ public sealed class FileSinkTests
         Directory.CreateDirectory(folder["there"]);
         TensorSink sink = TensorSink.ToAdapterFolder(folder["there/new/deep/next/"], Config);
         sink.Begin(Model.Tensors, NoMetadata);
-        Assert.That(Directory.Exists(folder["there/new/deep/next"]));
+        Assert.That(Directory.Exists(folder["there/new/deep/next"]), Is.False, "a new folder appears whole");
+        Assert.That(Directory.GetFileSystemEntries(folder["there/new/deep"]), Is.Not.Empty);
         sink.Abort();
         Assert.That(Directory.GetFileSystemEntries(folder["there"]), Is.Empty);
 

@@ -80,7 +80,7 @@ public sealed class HostileHeaderTests
                 try
                 {
                     if (seed == index)
-                        _ = ShardIndex.Write(ShardIndex.Parse(json, "x").WeightMap, ShardIndex.Parse(json, "x").Metadata, 12);
+                        _ = ShardIndex.Write(ShardIndex.Parse(json, "x").WeightMap, ShardIndex.Parse(json, "x").Metadata, "0123456789ab", 12);
                     else
                         Assert.That(PeftAdapterConfig.Parse(json, "x").DescribeDisagreement(PeftAdapterConfig.Parse(json, "x")), Is.Null);
                     accepted++;
