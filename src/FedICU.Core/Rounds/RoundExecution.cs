@@ -26,7 +26,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         try
         {
             check.Run();
-            LoraPairs pairs = _options.BalanceLora || _options.Statistics ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken) : LoraPairs.None;
+            LoraPairs pairs = _options.BalanceLora || _options.Statistics
+                ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken)
+                : LoraPairs.None;
             if (pairs.DescribeOthers() is { } others)
                 check.Notes.Add(others);
             using var workers = new Workers(_options.Threads, cancellationToken);
@@ -61,7 +63,8 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
                 }
 
                 // a tensor that keeps the global model's value keeps its bits
-                bool IsBalanced(LoraPair pair) => pair.Rank <= PairBalance.MostRank && !dropped.ContainsKey(pair.A.Name) && !dropped.ContainsKey(pair.B.Name);
+                bool IsBalanced(LoraPair pair) =>
+                    pair.Rank <= PairBalance.MostRank && !dropped.ContainsKey(pair.A.Name) && !dropped.ContainsKey(pair.B.Name);
             }
         }
         finally
@@ -111,7 +114,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             Round = _options.Round,
             Clients = DescribeAll(check, state),
             Tensors = tensors,
-            LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, pairs.All.Where(pair => IsRuled(pair.A) && IsRuled(pair.B)), check.Notes) : [],
+            LoraPairs = _options.Statistics
+                ? LoraCrossTerms.Compute(state, pairs.All.Where(pair => IsRuled(pair.A) && IsRuled(pair.B)), check.Notes)
+                : [],
             Notes = check.Notes,
         };
 
