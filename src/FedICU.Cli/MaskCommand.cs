@@ -99,8 +99,12 @@ internal sealed class MaskCommand : FedIcuCommand
 
     private static void CheckKinds(TensorSource global, TensorSource local, bool ignoreBase, string output, bool dense)
     {
-        if (global is PeftAdapter received && local is PeftAdapter trained && trained.Config.DescribeDisagreement(received.Config, ignoreBase) is { } difference)
+        if (global is PeftAdapter received && local is PeftAdapter trained &&
+            trained.Config.DescribeDisagreement(received.Config, ignoreBase) is { } difference)
+        {
             throw new RefusedException($"--local '{local.Location}': its adapter_config.json disagrees with the global adapter's: {difference}.");
+        }
+
         // the index of a sharded model has no place for packed values and masks, and PEFT finds none of its tensors beside an adapter's config
         if (global is ShardedModel or PeftAdapter && !dense && !output.EndsWith(".safetensors", StringComparison.Ordinal))
         {

@@ -38,7 +38,8 @@ internal sealed unsafe class BalancedSink(TensorSink output, IReadOnlyList<LoraP
             output.Write(tensor, offset, source);
     }
 
-    public override void* TryGetPointer(TensorInfo tensor) => _held.TryGetValue(tensor.Name, out var held) ? held.Data.Pointer : output.TryGetPointer(tensor);
+    public override void* TryGetPointer(TensorInfo tensor) =>
+        _held.TryGetValue(tensor.Name, out var held) ? held.Data.Pointer : output.TryGetPointer(tensor);
 
     /// <summary>Balances all pairs, side by side, and writes them.</summary>
     /// <returns>The pairs that could not be balanced and are written as they are.</returns>

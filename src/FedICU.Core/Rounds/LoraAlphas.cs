@@ -14,7 +14,8 @@ internal static class LoraAlphas
     /// <summary>The alphas of a model, in its order.</summary>
     public static List<TensorInfo> Find(TensorSource model)
     {
-        List<TensorInfo> scalars = [.. model.Tensors.Where(tensor => tensor.ElementCount == 1 && LoraName.Parse(tensor.Name) is { Kind: LoraName.Alpha })];
+        List<TensorInfo> scalars =
+            [.. model.Tensors.Where(tensor => tensor.ElementCount == 1 && LoraName.Parse(tensor.Name) is { Kind: LoraName.Alpha })];
         if (scalars.Count == 0)
             return scalars;
         var modules = new HashSet<string>(StringComparer.Ordinal);

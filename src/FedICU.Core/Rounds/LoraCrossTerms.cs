@@ -6,8 +6,8 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>
-/// What averaging LoRA's factors separately does to their product: ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)|| in the Frobenius norm, the means
-/// weighted by the clients' shares, computed through the factors and never dense.
+/// What averaging LoRA's factors separately does to their product: ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)|| in the Frobenius norm,
+/// the means weighted by the clients' shares, computed through the factors and never dense.
 /// </summary>
 internal static unsafe class LoraCrossTerms
 {
@@ -31,14 +31,16 @@ internal static unsafe class LoraCrossTerms
         var reports = new LoraPairReport[pairs.Length];
         RoundState sideBySide = state.OnOneThread();
         using Workers alone = sideBySide.Workers;
-        state.Workers.Run(reports.Length, parallel: true, (i, scratch) => reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i], scratch)));
+        state.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
+            reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i], scratch)));
         return reports;
     }
 
     private static double Measure(RoundState state, LoraPair pair, Scratch scratch)
     {
         int rank = (int)pair.Rank, vectors = (state.Clients.Count + 1) * rank;
-        double* ofA = Gram(state, pair.A, rank, pair.Inputs, transposed: false, scratch), ofB = Gram(state, pair.B, rank, pair.Outputs, transposed: true, scratch);
+        double* ofA = Gram(state, pair.A, rank, pair.Inputs, transposed: false, scratch);
+        double* ofB = Gram(state, pair.B, rank, pair.Outputs, transposed: true, scratch);
         double[] weights = [.. Enumerable.Range(0, vectors).Select(i => i < rank ? 1 : state.Clients[i / rank - 1].Share)];
         double whole = 0, centered = 0;
         for (int i = 0; i < vectors; i++)

@@ -13,6 +13,8 @@ internal sealed record LoraFactors((string A, string B) Names, string Rest)
 /// <summary>All tensors of a module whose names are LoRA's.</summary>
 internal sealed class LoraModule(string name)
 {
+    private const int LongestPart = 80;
+
     private LoraName? _other;
 
     public string Name => name;
@@ -57,7 +59,7 @@ internal sealed class LoraModule(string name)
             "lora_magnitude_vector" or "dora_scale" => $"DoRA: {other.Kind}",
             "lora_E" => "AdaLoRA: lora_E",
             "lora_diag" => "KaSA: lora_diag",
-            _ => Sentence.Clean(other.Kind + other.Rest) + " beside them",
+            _ => Sentence.Clean(other.Kind + other.Rest, LongestPart) + " beside them",
         };
     }
 }

@@ -12,7 +12,8 @@ internal readonly record struct LoraName(string Module, string Kind, string Rest
     public const string Alpha = "alpha";
 
     /// <summary>The factors' names: of PEFT's modules and embeddings, and of kohya's files.</summary>
-    public static readonly (string A, string B)[] Families = [("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"), ("lora_down", "lora_up")];
+    public static readonly (string A, string B)[] Families =
+        [("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"), ("lora_down", "lora_up")];
 
     // other tensors of a module whose names do not begin with lora_
     private static readonly string[] Companions = [Alpha, "dora_scale"];
@@ -22,7 +23,7 @@ internal readonly record struct LoraName(string Module, string Kind, string Rest
     {
         foreach (string companion in Companions)
         {
-            if (name.EndsWith(companion, StringComparison.Ordinal) && (name.Length == companion.Length || name[^(companion.Length + 1)] == '.'))
+            if (name == companion || name.EndsWith("." + companion, StringComparison.Ordinal))
                 return At(name, name.Length - companion.Length);
         }
 
@@ -48,7 +49,8 @@ internal readonly record struct LoraName(string Module, string Kind, string Rest
     /// as a whole.
     /// </summary>
     public static bool IsOfParameters(string module) =>
-        module.EndsWith(".base_layer", StringComparison.Ordinal) || module == "experts" || module.EndsWith(".experts", StringComparison.Ordinal);
+        module == "experts" || module.EndsWith(".experts", StringComparison.Ordinal) ||
+        module.EndsWith(".base_layer", StringComparison.Ordinal);
 
     /// <summary>Whether the tensor is the factor itself, of an adapter with a name or without, and not a bias.</summary>
     public bool IsWeight => Rest.Split('.') is [""] or ["", not "bias"] or ["", _, "weight"];
@@ -60,5 +62,6 @@ internal readonly record struct LoraName(string Module, string Kind, string Rest
 
     private static int End(string name, int start) => name.IndexOf('.', start) is var dot and >= 0 ? dot : name.Length;
 
-    private static LoraName At(string name, int start) => new(start == 0 ? "" : name[..(start - 1)], name[start..End(name, start)], name[End(name, start)..]);
+    private static LoraName At(string name, int start) =>
+        new(start == 0 ? "" : name[..(start - 1)], name[start..End(name, start)], name[End(name, start)..]);
 }

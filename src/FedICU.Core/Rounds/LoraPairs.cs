@@ -10,7 +10,7 @@ namespace FedICU;
 internal sealed class LoraPairs
 {
     // a note names no more modules than a person reads
-    private const int Named = 3;
+    private const int Named = 3, LongestName = 150, LongestShape = 60;
 
     private LoraPairs(IReadOnlyList<LoraPair> all, IReadOnlyList<(string Module, string Reason)> others) => (All, Others) = (all, others);
 
@@ -48,10 +48,10 @@ internal sealed class LoraPairs
             cancellationToken.ThrowIfCancellationRequested();
             foreach (LoraFactors factors in module.Factors)
             {
-                if (Refuse(model, module, factors, decided) is { } reason)
+                if (Refuse(module, factors, decided) is { } reason)
                     others.Add((module.Name, reason));
                 else
-                    pairs.Add(new LoraPair(module.Name, factors.A!, factors.B!, Scaling(model, module, factors.A!.Shape.Dimensions[0], decided)));
+                    pairs.Add(Pair(model, module, factors.A!, factors.B!, decided));
             }
         }
 
@@ -63,9 +63,10 @@ internal sealed class LoraPairs
     {
         if (Others.Count == 0)
             return null;
-        string named = string.Join(", ", Others.Take(Named).Select(other => $"{Sentence.Quote(other.Module)} ({other.Reason})"));
+        string named = string.Join(", ", Others.Take(Named).Select(other => $"'{Sentence.Clean(other.Module, LongestName)}' ({other.Reason})"));
         string more = Others.Count > Named ? $" and {Sentence.Count(Others.Count - Named, "more module")}" : "";
-        return $"The factors of {named}{more} form no product B A: each was averaged as a tensor of its own, they are not balanced and have no cross-term.";
+        return $"The factors of {named}{more} form no product B A: " +
+            "each was averaged as a tensor of its own, they are not balanced and have no cross-term.";
     }
 
     /// <summary>The pairs in a sentence: the first by its name, the others by their number; null where there are none.</summary>
@@ -76,7 +77,7 @@ internal sealed class LoraPairs
         var all => $"{Sentence.Quote(all[0].Module)} and of {Sentence.Count(all.Count - 1, "more LoRA pair")}",
     };
 
-    private static string? Refuse(TensorSource model, LoraModule module, LoraFactors factors, AdapterModules? config)
+    private static string? Refuse(LoraModule module, LoraFactors factors, AdapterModules? config)
     {
         if (module.Obstacle(factors) is { } obstacle)
             return obstacle;
@@ -89,11 +90,21 @@ internal sealed class LoraPairs
         if (!a.DType.IsComputed || !b.DType.IsComputed)
             return $"the types {a.DType.SafetensorsName} and {b.DType.SafetensorsName}";
         if (!LoraPair.Fit(a.Shape, b.Shape))
-            return $"the shapes {a.Shape} and {b.Shape}";
+            return $"the shapes {Short(a)} and {Short(b)}";
         if (config is not null && config.Rank(module.Name) is var rank && rank != a.Shape.Dimensions[0])
-            return rank is null ? "a rank_pattern that cannot be read" : $"rank {a.Shape.Dimensions[0]} where adapter_config.json has {rank}";
+        {
+            return rank is null
+                ? "a rank_pattern that cannot be read"
+                : $"rank {a.Shape.Dimensions[0]} where adapter_config.json has {rank}";
+        }
+
         return null;
+
+        static string Short(TensorInfo factor) => Sentence.Clean(factor.Shape.ToString(), LongestShape);
     }
+
+    private static LoraPair Pair(TensorSource model, LoraModule module, TensorInfo a, TensorInfo b, AdapterModules? config) =>
+        new(module.Name, a, b, Scaling(model, module, a.Shape.Dimensions[0], config));
 
     /// <summary>alpha / r, from the tensor beside the factors or from the configuration.</summary>
     private static double? Scaling(TensorSource model, LoraModule module, long rank, AdapterModules? config)

@@ -10,7 +10,8 @@ namespace FedICU;
 /// Directions u with B u = 0 stay as
 /// they are, B's zero and A's u^T A: balanced they would be zero in both factors, and no training could leave that.
 /// </remarks>
-internal sealed unsafe class PairBalance(LoraPair pair, TensorPanel a, TensorPanel b, IComputeBackend backend, Scratch scratch, CancellationToken cancellationToken)
+internal sealed unsafe class PairBalance(
+    LoraPair pair, TensorPanel a, TensorPanel b, IComputeBackend backend, Scratch scratch, CancellationToken cancellationToken)
 {
     /// <summary>The largest rank that is balanced: the time grows with its cube, here minutes.</summary>
     public const int MostRank = 2048;
@@ -54,8 +55,8 @@ internal sealed unsafe class PairBalance(LoraPair pair, TensorPanel a, TensorPan
         if (nonFinite > 0)
         {
             throw new NonFiniteOutputException(
-                factor, $"{Sentence.Count(nonFinite, "value")} of its balanced factor {Sentence.Form(nonFinite, "does", "do")} not fit {factor.DType.SafetensorsName}; " +
-                "another type of output, or no balance, was expected.");
+                factor, $"{Sentence.Count(nonFinite, "value")} of its balanced factor {Sentence.Form(nonFinite, "does", "do")} not fit " +
+                $"{factor.DType.SafetensorsName}; another type of output, or no balance, was expected.");
         }
     }
 
@@ -63,7 +64,8 @@ internal sealed unsafe class PairBalance(LoraPair pair, TensorPanel a, TensorPan
 
     private TensorPanel[] Rows(TensorPanel matrix, long length) => [.. Enumerable.Range(0, _rank).Select(i => At(matrix, i * length))];
 
-    private static TensorPanel At(TensorPanel panel, long element) => new((byte*)panel.Data + element * (panel.DType.BitSize / 8), panel.DType);
+    private static TensorPanel At(TensorPanel panel, long element) =>
+        new((byte*)panel.Data + element * (panel.DType.BitSize / 8), panel.DType);
 
     /// <summary>The rows of a factor mixed into as many others; how many of their values are not finite.</summary>
     private long MixRows(double[] mixing, TensorPanel[] from, TensorPanel to, long length)
@@ -96,7 +98,8 @@ internal sealed unsafe class PairBalance(LoraPair pair, TensorPanel a, TensorPan
         foreach ((long start, int count) in Pieces(length))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            backend.AddGram([.. rows.Select(row => At(row, start))], new PanelGeometry(1, count, GroupsAreColumns: false), new GroupValues(sums, 1));
+            var geometry = new PanelGeometry(1, count, GroupsAreColumns: false);
+            backend.AddGram([.. rows.Select(row => At(row, start))], geometry, new GroupValues(sums, 1));
         }
 
         double[] gram = new double[_rank * _rank];

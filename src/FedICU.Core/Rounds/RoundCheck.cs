@@ -269,16 +269,21 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         }
     }
 
+    private FaultPolicy ConfigFaults => _options.OnConfig == ConfigPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
+
     private void CheckAdapters()
     {
         if (ExpectedConfig() is not { } expected)
             return;
         AdapterConfig = expected.Config;
-        FaultPolicy policy = _options.OnConfig == ConfigPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
+        bool ignoreBase = _options.OnConfig == ConfigPolicy.IgnoreBase;
         foreach (Participant participant in Included.ToList())
         {
-            if (participant.AdapterConfig?.DescribeDisagreement(expected.Config, ignoreBase: _options.OnConfig == ConfigPolicy.IgnoreBase) is { } difference)
-                Fault(policy, RoundFault.Config, participant, null, $"{participant.Who}: its adapter_config.json disagrees with {expected.Whose}: {difference}.");
+            if (participant.AdapterConfig?.DescribeDisagreement(expected.Config, ignoreBase) is { } difference)
+            {
+                Fault(ConfigFaults, RoundFault.Config, participant, null,
+                    $"{participant.Who}: its adapter_config.json disagrees with {expected.Whose}: {difference}.");
+            }
         }
 
         // a packed update is one file: it never comes with a config
@@ -291,7 +296,6 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     /// <summary>kohya's files state in tensors what an adapter's folder states in its configuration.</summary>
     private void CheckAlphas()
     {
-        FaultPolicy policy = _options.OnConfig == ConfigPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
         foreach (TensorInfo tensor in LoraAlphas.Find(round.Global))
         {
             double? expected = LoraAlphas.Read(round.Global, tensor);
@@ -302,10 +306,12 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
                     continue;
                 try
                 {
-                    if (LoraAlphas.Read(participant.Source, own) is { } found && expected is { } alpha && found != alpha && double.IsFinite(found))
+                    double? found = LoraAlphas.Read(participant.Source, own);
+                    if (found is { } sent && expected is { } alpha && sent != alpha && double.IsFinite(sent))
                     {
-                        Fault(policy, RoundFault.Config, participant, tensor.Name,
-                            $"{participant.Who}: {Sentence.Quote(tensor.Name)} is {MetadataKeys.Invariant(found)} against the global model's {MetadataKeys.Invariant(alpha)}.");
+                        Fault(ConfigFaults, RoundFault.Config, participant, tensor.Name,
+                            $"{participant.Who}: {Sentence.Quote(tensor.Name)} is {MetadataKeys.Invariant(sent)} against the global model's " +
+                            $"{MetadataKeys.Invariant(alpha)}.");
                     }
                 }
                 catch (InvalidModelException e)
@@ -316,7 +322,9 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         }
     }
 
-    /// <summary>The global adapter's configuration; without one the clients'. Where clients may be dropped, no single one of them decides.</summary>
+    /// <summary>
+    /// The global adapter's configuration; without one the clients'. Where clients may be dropped, no single one of them decides.
+    /// </summary>
     private (PeftAdapterConfig Config, string Whose)? ExpectedConfig()
     {
         if (round.Global is PeftAdapter global)
@@ -327,7 +335,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         if (_options.OnConfig != ConfigPolicy.DropClient)
             return (adapters[0].AdapterConfig!, $"that of client {Sentence.Quote(adapters[0].Id)}");
         // groups come in the order of their first clients, and the first of the largest is taken
-        List<Participant> most = adapters.GroupBy(participant => participant.AdapterConfig!.DecidingKey(), StringComparer.Ordinal).Select(group => group.ToList()).MaxBy(group => group.Count)!;
+        List<Participant> most = adapters.GroupBy(participant => participant.AdapterConfig!.DecidingKey(), StringComparer.Ordinal)
+            .Select(group => group.ToList()).MaxBy(group => group.Count)!;
         string others = most.Count > 1 ? $" and {Sentence.Count(most.Count - 1, "other")}" : "";
         return (most[0].AdapterConfig!, $"that of client {Sentence.Quote(most[0].Id)}{others}");
     }

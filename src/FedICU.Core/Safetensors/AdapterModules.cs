@@ -8,7 +8,8 @@ internal sealed class AdapterModules(PeftAdapterConfig config)
     private readonly ModulePatterns<int> _ranks = new(config.RanksAsWritten());
     private readonly ModulePatterns<double> _alphas = new(config.AlphasAsWritten());
     // the modules of the parameters, as "mlp.experts" of "mlp.experts.down_proj"; of a parameter alone any module may be meant
-    private readonly string[] _ofParameters = [.. config.TargetParameters().Select(name => name.LastIndexOf('.') is var dot and >= 0 ? name[..dot] : "").Distinct()];
+    private readonly string[] _ofParameters =
+        [.. config.TargetParameters().Select(name => name.LastIndexOf('.') is var dot and >= 0 ? name[..dot] : "").Distinct()];
 
     /// <summary>Why no module is plain LoRA; null where the configuration says that they are.</summary>
     public string? WhyNotPlain { get; } = config.WhyNotPlainLora();
@@ -17,7 +18,7 @@ internal sealed class AdapterModules(PeftAdapterConfig config)
     public bool IsOfParameters(string module)
     {
         string key = Key(module);
-        return Array.Exists(_ofParameters, name => name.Length == 0 || key == name || key.EndsWith(name, StringComparison.Ordinal) && key[^(name.Length + 1)] == '.');
+        return Array.Exists(_ofParameters, name => name.Length == 0 || key == name || key.EndsWith("." + name, StringComparison.Ordinal));
     }
 
     /// <summary>The rank of the module's factors; null where rank_pattern cannot be read.</summary>
@@ -29,5 +30,6 @@ internal sealed class AdapterModules(PeftAdapterConfig config)
 
     /// <summary>The module's name in the base model, which PEFT's patterns are matched with.</summary>
     private static string Key(string module) =>
-        (module.StartsWith(Prefix, StringComparison.Ordinal) ? module[Prefix.Length..] : module).Replace(Wrapper, "", StringComparison.Ordinal);
+        (module.StartsWith(Prefix, StringComparison.Ordinal) ? module[Prefix.Length..] : module)
+        .Replace(Wrapper, "", StringComparison.Ordinal);
 }

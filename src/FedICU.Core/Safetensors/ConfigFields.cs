@@ -15,12 +15,15 @@ internal sealed class ConfigFields(JsonElement root, string location)
 
     public int Integer(string name, int absent) => Find(name) is { } value ? AsInteger(value, name) : absent;
 
-    public int IntegerOrDefault(string name, double absent) => Find(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : (int)absent;
+    public int IntegerOrDefault(string name, double absent) =>
+        Find(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : (int)absent;
 
     public double Number(string name, double absent) => Find(name) is { } value ? AsNumber(value, name) : absent;
 
     public double NumberOrDefault(string name, double absent) =>
-        Find(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number) && double.IsFinite(number) ? number : absent;
+        Find(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number) && double.IsFinite(number)
+            ? number
+            : absent;
 
     public bool Truth(string name) => Find(name) is { } value &&
         (value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : throw Wrong(name, "true or false", value));
@@ -30,17 +33,22 @@ internal sealed class ConfigFields(JsonElement root, string location)
 
     /// <summary>A list of names, or one string, which is a pattern.</summary>
     public ImmutableSortedSet<string> Names(string name) =>
-        Find(name) is null or { ValueKind: JsonValueKind.String or JsonValueKind.Array } ? Names(name, Find(name)) : throw Wrong(name, "a list of names or a string", Find(name)!.Value);
+        Find(name) is null or { ValueKind: JsonValueKind.String or JsonValueKind.Array }
+            ? Names(name, Find(name))
+            : throw Wrong(name, "a list of names or a string", Find(name)!.Value);
 
     /// <summary>The same; none where the field has another form.</summary>
     public ImmutableSortedSet<string> NamesOrNone(string name) =>
-        Find(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.String) ? Names(name, null) : Names(name, Find(name));
+        Find(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.String)
+            ? Names(name, null)
+            : Names(name, Find(name));
 
     /// <summary>An object that gives modules values of their own, in the order of the file.</summary>
     public List<KeyValuePair<string, T>> Pattern<T>(string name, Func<JsonElement, string, T> read) => Find(name) switch
     {
         null => [],
-        { ValueKind: JsonValueKind.Object } value => [.. value.EnumerateObject().Select(entry => KeyValuePair.Create(entry.Name, read(entry.Value, name)))],
+        { ValueKind: JsonValueKind.Object } value =>
+            [.. value.EnumerateObject().Select(entry => KeyValuePair.Create(entry.Name, read(entry.Value, name)))],
         { } other => throw Wrong(name, "an object", other),
     };
 

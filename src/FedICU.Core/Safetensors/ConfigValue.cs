@@ -22,7 +22,8 @@ internal static class ConfigValue
 
     /// <summary>Whether the value says nothing: null, an empty list or an empty object.</summary>
     public static bool IsEmpty(JsonElement value) =>
-        value.ValueKind is JsonValueKind.Null or JsonValueKind.Undefined || value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0 ||
+        value.ValueKind is JsonValueKind.Null or JsonValueKind.Undefined ||
+        value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0 ||
         value.ValueKind == JsonValueKind.Object && value.GetPropertyCount() == 0;
 
     public static string Quote(string text) => $"'{text.Replace("\\", "\\\\").Replace("'", "\\'")}'";
@@ -37,9 +38,9 @@ internal static class ConfigValue
             case JsonValueKind.Number:
                 text.Append(Number(value));
                 break;
-            case JsonValueKind.Array when value.GetArrayLength() > 0 && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String):
-                IEnumerable<string> names = value.EnumerateArray().Select(name => name.GetString()!).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal);
-                text.Append('[').AppendJoin(", ", names.Select(Quote)).Append(']');
+            case JsonValueKind.Array when !IsEmpty(value) && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String):
+                IEnumerable<string> names = value.EnumerateArray().Select(name => name.GetString()!).Distinct();
+                text.Append('[').AppendJoin(", ", names.Order(StringComparer.Ordinal).Select(Quote)).Append(']');
                 break;
             case JsonValueKind.Array:
                 AppendAll(text, '[', value.EnumerateArray(), static (text, item) => Append(text, item), ']');
@@ -78,6 +79,7 @@ internal static class ConfigValue
         if (isWhole && raw.Length > ExactDigits || !value.TryGetDouble(out double number) || !double.IsFinite(number))
             return raw;
         // -0 is 0
-        return (number + 0.0).ToString(Math.Abs(number) < 1e15 && number == Math.Truncate(number) ? "F0" : "R", CultureInfo.InvariantCulture);
+        string format = Math.Abs(number) < 1e15 && number == Math.Truncate(number) ? "F0" : "R";
+        return (number + 0.0).ToString(format, CultureInfo.InvariantCulture);
     }
 }

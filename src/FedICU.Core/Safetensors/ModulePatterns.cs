@@ -10,7 +10,8 @@ namespace FedICU.Safetensors;
 /// </summary>
 internal sealed class ModulePatterns<T>(IReadOnlyList<KeyValuePair<string, T>> entries) where T : struct
 {
-    private static readonly SearchValues<char> PlainCharacters = SearchValues.Create("._-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+    private static readonly SearchValues<char> PlainCharacters =
+        SearchValues.Create("._-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
     // null: the pattern is plain text, in which a dot stands for any character
     private readonly Lazy<Regex?[]?> _expressions = new(() => Compile(entries));
@@ -37,7 +38,8 @@ internal sealed class ModulePatterns<T>(IReadOnlyList<KeyValuePair<string, T>> e
     {
         try
         {
-            return [.. entries.Select(entry => IsPlain(entry.Key) ? null : new Regex($"^(.*\\.)?({entry.Key})$", RegexOptions.NonBacktracking | RegexOptions.CultureInvariant))];
+            const RegexOptions Linear = RegexOptions.NonBacktracking | RegexOptions.CultureInvariant;
+            return [.. entries.Select(entry => IsPlain(entry.Key) ? null : new Regex($"^(.*\\.)?({entry.Key})$", Linear))];
         }
         catch (Exception e) when (e is ArgumentException or NotSupportedException)
         {

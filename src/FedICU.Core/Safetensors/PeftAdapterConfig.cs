@@ -22,6 +22,8 @@ public sealed class PeftAdapterConfig
     // patterns are tried one by one against each module
     private const int MostPatterns = 1 << 16;
     private const string Lora = "LORA";
+    // a line shows no more of them; known types have fewer
+    private const int MostFacts = 40;
 
     private PeftAdapterConfig(byte[] json, JsonElement root, string location)
     {
@@ -45,7 +47,10 @@ public sealed class PeftAdapterConfig
         fields.Names("modules_to_save");
         int patterns = fields.Pattern("rank_pattern", fields.AsInteger).Count + fields.Pattern("alpha_pattern", fields.AsNumber).Count;
         if (patterns > MostPatterns)
-            throw new InvalidModelException($"'{location}' has {patterns} entries in rank_pattern and alpha_pattern; at most {MostPatterns} were expected.");
+        {
+            throw new InvalidModelException(
+                $"'{location}' has {patterns} entries in rank_pattern and alpha_pattern; at most {MostPatterns} were expected.");
+        }
     }
 
     /// <summary>Reads the text of an adapter_config.json.</summary>
@@ -66,7 +71,9 @@ public sealed class PeftAdapterConfig
         }
         catch (JsonException e)
         {
-            string fault = e.LineNumber is { } line ? $"the fault is at byte {e.BytePositionInLine + 1} of line {line + 1}" : "an object holds a name twice";
+            string fault = e.LineNumber is { } line
+                ? $"the fault is at byte {e.BytePositionInLine + 1} of line {line + 1}"
+                : "an object holds a name twice";
             throw new InvalidModelException($"'{location}' is not valid JSON: {fault}{FileHint.After(json, expectsJson: true)}.", e);
         }
         catch (InvalidOperationException e)
@@ -130,9 +137,8 @@ public sealed class PeftAdapterConfig
     /// Whether base_model_name_or_path is left out, for adapters that name one base model by paths of their own.
     /// </param>
     /// <returns>
-    /// Null where peft_type and the fields that decide for that type agree (docs/algorithms.md, adapter configurations); of a type that is
-    /// not known, all fields but
-    /// paths, revisions, task_type, inference_mode and auto_mapping decide.
+    /// Null where peft_type and the fields that decide for that type agree (docs/algorithms.md, Adapter configurations). Of a type that is
+    /// not known, all fields decide but paths, revisions, task_type, inference_mode and auto_mapping.
     /// </returns>
     public string? DescribeDisagreement(PeftAdapterConfig other, bool ignoreBase = false)
     {
@@ -150,13 +156,13 @@ public sealed class PeftAdapterConfig
                 return Against(name, ConfigValue.Show(value), ConfigValue.Show(found));
         }
 
-        foreach ((string name, JsonElement found) in others.Where(field => !ConfigValue.IsEmpty(field.Value)).OrderBy(field => field.Key, StringComparer.Ordinal))
-            return Against(name, "null", ConfigValue.Show(found));
-        return null;
+        string? extra = others.Where(field => !ConfigValue.IsEmpty(field.Value)).Select(field => field.Key).Min(StringComparer.Ordinal);
+        return extra is null ? null : Against(extra, "null", ConfigValue.Show(others[extra]));
 
         static string Shown(string? type) => type is null ? "null" : ConfigValue.Quote(type);
 
-        static string Against(string field, string mine, string theirs) => $"{Sentence.Clean(field)} {Sentence.Clean(mine)} against {Sentence.Clean(theirs)}";
+        static string Against(string field, string mine, string theirs) =>
+            $"{Sentence.Clean(field)} {Sentence.Clean(mine)} against {Sentence.Clean(theirs)}";
     }
 
     /// <summary>
@@ -173,9 +179,10 @@ public sealed class PeftAdapterConfig
             facts.Add(string.Create(CultureInfo.InvariantCulture, $"lora_alpha {LoraAlpha:R}"));
         }
 
-        foreach ((string field, JsonElement value) in Deciding(root))
+        foreach ((string field, JsonElement value) in Deciding(root).Take(MostFacts))
         {
-            bool isElsewhere = field is "bias" or "target_modules" or PeftFields.BaseModel or PeftFields.InitialWeights || IsLora && field is "r" or "lora_alpha";
+            bool isElsewhere = field is "bias" or "target_modules" or PeftFields.BaseModel or PeftFields.InitialWeights ||
+                IsLora && field is "r" or "lora_alpha";
             if (isElsewhere || !root.TryGetProperty(field, out _))
                 continue;
             if (value.ValueKind == JsonValueKind.True)
@@ -229,10 +236,12 @@ public sealed class PeftAdapterConfig
     internal ImmutableSortedSet<string> TargetParameters() => Read(fields => fields.NamesOrNone("target_parameters"));
 
     /// <summary>rank_pattern in the order of the file, in which PEFT tries it.</summary>
-    internal List<KeyValuePair<string, int>> RanksAsWritten() => !IsLora ? [] : Read(fields => fields.Pattern("rank_pattern", fields.AsInteger));
+    internal List<KeyValuePair<string, int>> RanksAsWritten() =>
+        !IsLora ? [] : Read(fields => fields.Pattern("rank_pattern", fields.AsInteger));
 
     /// <summary>alpha_pattern in the order of the file, in which PEFT tries it.</summary>
-    internal List<KeyValuePair<string, double>> AlphasAsWritten() => !IsLora ? [] : Read(fields => fields.Pattern("alpha_pattern", fields.AsNumber));
+    internal List<KeyValuePair<string, double>> AlphasAsWritten() =>
+        !IsLora ? [] : Read(fields => fields.Pattern("alpha_pattern", fields.AsNumber));
 
     private static bool Same(string name, JsonElement mine, JsonElement theirs)
     {
@@ -258,13 +267,19 @@ public sealed class PeftAdapterConfig
     private IEnumerable<(string Name, JsonElement Value)> Deciding(JsonElement root)
     {
         if (PeftFields.Of(PeftType ?? Lora) is { } known)
-            return known.Select(field => (field.Name, root.TryGetProperty(field.Name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : field.Default));
-        IEnumerable<(string, JsonElement)> all = root.EnumerateObject().Where(field => PeftFields.Decides(field.Name)).Select(field => (field.Name, field.Value));
-        return root.TryGetProperty(PeftFields.BaseModel, out JsonElement model) ? all.Append((PeftFields.BaseModel, model)) : all;
+            return known.Select(field => (field.Name, Stated(field.Name) ?? field.Default));
+        IEnumerable<(string, JsonElement)> all =
+            root.EnumerateObject().Where(field => PeftFields.Decides(field.Name)).Select(field => (field.Name, field.Value));
+        return Stated(PeftFields.BaseModel) is { } model ? all.Append((PeftFields.BaseModel, model)) : all;
+
+        JsonElement? Stated(string name) =>
+            root.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
     }
 
     private double Default(string field) =>
-        PeftFields.Of(PeftType!)?.FirstOrDefault(known => known.Name == field).Default is { ValueKind: JsonValueKind.Number } value ? value.GetDouble() : 0;
+        PeftFields.Of(PeftType!)?.FirstOrDefault(known => known.Name == field).Default is { ValueKind: JsonValueKind.Number } value
+            ? value.GetDouble()
+            : 0;
 
     /// <summary>Reads fields again from the text: kept, those of thousands of clients would take memory.</summary>
     private T Read<T>(Func<ConfigFields, T> read)

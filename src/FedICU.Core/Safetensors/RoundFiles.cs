@@ -59,8 +59,12 @@ internal sealed class RoundFiles(int mostOpen)
         var hash = new HashCode();
         hash.AddBytes(json);
         int key = hash.ToHashCode();
-        if (_configs.TryGetValue(key, out var known) && known.TryGetTarget(out PeftAdapterConfig? shared) && shared.RawJson.Span.SequenceEqual(json))
+        if (_configs.TryGetValue(key, out var known) && known.TryGetTarget(out PeftAdapterConfig? shared) &&
+            shared.RawJson.Span.SequenceEqual(json))
+        {
             return shared;
+        }
+
         var config = PeftAdapterConfig.Parse(json, path);
         _configs[key] = new WeakReference<PeftAdapterConfig>(config);
         return config;
