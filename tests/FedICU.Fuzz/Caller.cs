@@ -3,18 +3,23 @@ using System.Globalization;
 
 namespace FedICU.Fuzz;
 
-/// <summary>Calls the library, and holds each call against what every call owes: documented exceptions, sentences fit to be shown, time and memory in proportion.</summary>
+/// <summary>
+/// Calls the library, and holds each call against what every call owes: documented exceptions, sentences fit to be shown, time and memory
+/// in proportion.
+/// </summary>
 /// <param name="inputBytes">The size of the case.</param>
 internal sealed class Caller(long inputBytes)
 {
-    // generous, for a machine that is busy with other things; chosen so that work in proportion to a claimed size, not to the input, is found
+    // generous, for a machine that is busy with other things; chosen so that work in proportion to a claimed size, not to the input, is
+    // found
     private const double FreeSeconds = 2, SecondsPerByte = 1e-6;
 
     // managed memory that one call may allocate: what a round needs whatever its size, and a multiple of the input
     private const long FreeBytes = 1 << 20, BytesPerByte = 64;
 
     /// <summary>
-    /// The same for a mask that selects or ranks: a histogram of 65,536 counts for each tensor and pass, however small the tensor. Measured: 22 MB for the models here.
+    /// The same for a mask that selects or ranks: a histogram of 65,536 counts for each tensor and pass, however small the tensor.
+    /// Measured: 22 MB for the models here.
     /// </summary>
     public const long FreeBytesOfMasks = 64 << 20;
 
@@ -57,7 +62,8 @@ internal sealed class Caller(long inputBytes)
         if (refusal is FedIcuException)
             CheckSentence(refusal.Message, what, Place(refusal));
         if (seconds > FreeSeconds + SecondsPerByte * inputBytes)
-            throw Measured(string.Create(CultureInfo.InvariantCulture, $"{what} took {seconds:F1} s for {inputBytes} bytes"), $"time {what}");
+            throw Measured(string.Create(CultureInfo.InvariantCulture, $"{what} took {seconds:F1} s for {inputBytes} bytes"),
+                $"time {what}");
         if (allocated > freeBytes + BytesPerByte * inputBytes)
             throw Measured($"{what} allocated {allocated} bytes for {inputBytes}", $"memory {what}");
         return refusal;
@@ -71,7 +77,9 @@ internal sealed class Caller(long inputBytes)
         return result;
     }
 
-    /// <summary>A sentence that may be shown: not too long, one line, nothing that changes how a terminal shows it, a full stop at its end.</summary>
+    /// <summary>
+    /// A sentence that may be shown: not too long, one line, nothing that changes how a terminal shows it, a full stop at its end.
+    /// </summary>
     public static void CheckSentence(string sentence, string what, string place)
     {
         if (sentence.Length > LongestSentence)
@@ -106,7 +114,8 @@ internal sealed class Caller(long inputBytes)
 
     /// <summary>Where in the library an exception was thrown.</summary>
     private static string Place(Exception e) => new StackTrace(e).GetFrames().Select(frame => frame.GetMethod())
-        .Where(method => method?.DeclaringType?.Namespace is { } space && space.StartsWith("FedICU", StringComparison.Ordinal) && !space.StartsWith("FedICU.Fuzz", StringComparison.Ordinal))
+        .Where(method => method?.DeclaringType?.Namespace is { } space && space.StartsWith("FedICU", StringComparison.Ordinal) &&
+            !space.StartsWith("FedICU.Fuzz", StringComparison.Ordinal))
         .Select(method => $"{method!.DeclaringType!.Name}.{method.Name}").FirstOrDefault() ?? "";
 
     private static FuzzFailure Measured(string message, string signature) => new(message, signature) { IsMeasured = true };

@@ -3,7 +3,8 @@ using System.Text;
 namespace FedICU.Fuzz;
 
 /// <summary>
-/// Where a generator takes its decisions from. The n-th number of a case is a function of seed, target, case and n alone, so that a case is the same on
+/// Where a generator takes its decisions from. The n-th number of a case is a function of seed, target, case and n alone, so that a case
+/// is the same on
 /// every machine; or the numbers are bytes that another fuzzer gives.
 /// </summary>
 internal sealed class Choices

@@ -62,7 +62,8 @@ internal sealed class FuzzPlace : IDisposable
             yield break;
         foreach (string handle in Directory.GetFiles("/proc/self/fd"))
         {
-            if (File.ResolveLinkTarget(handle, returnFinalTarget: false)?.FullName is { } target && target.StartsWith(FullName, StringComparison.Ordinal))
+            if (File.ResolveLinkTarget(handle, returnFinalTarget: false)?.FullName is { } target &&
+                target.StartsWith(FullName, StringComparison.Ordinal))
                 yield return target;
         }
     }

@@ -28,8 +28,10 @@ internal abstract class FuzzTarget
     /// <summary>All targets, in the order they are run.</summary>
     public static IReadOnlyList<FuzzTarget> All { get; } =
     [
-        new Targets.SafetensorsTarget(), new Targets.ShardedTarget(), new Targets.AdapterTarget(), new Targets.UpdateTarget(), new Targets.MomentumTarget(),
-        new Targets.SessionTarget(), new Targets.NpzTarget(), new Targets.SettingsTarget(), new Targets.CommandLineTarget(), new Targets.ReportTarget(),
+        new Targets.SafetensorsTarget(), new Targets.ShardedTarget(), new Targets.AdapterTarget(), new Targets.UpdateTarget(),
+        new Targets.MomentumTarget(),
+        new Targets.SessionTarget(), new Targets.NpzTarget(), new Targets.SettingsTarget(), new Targets.CommandLineTarget(),
+        new Targets.ReportTarget(),
         new Targets.NamesTarget(),
     ];
 }

@@ -46,14 +46,16 @@ internal sealed class Fuzzer(FuzzTarget target, ulong seed)
             FuzzFault? fault = Try(current, out Outcome outcome);
             if (number % CasesBetweenLooks == 0 && PeakMemory() is var peak && peak - start > MostGrowth)
             {
-                fault ??= new FuzzFault(current, $"the process grew by {peak - start} bytes in the last {CasesBetweenLooks} cases", "memory of the process");
+                fault ??= new FuzzFault(current, $"the process grew by {peak - start} bytes in the last {CasesBetweenLooks} cases",
+                    "memory of the process");
                 start = peak;
             }
 
             if (fault is null)
                 accepted += outcome == Outcome.Accepted ? 1 : 0;
             else
-                faults[fault.Signature] = faults.TryGetValue(fault.Signature, out (FuzzFault First, long Count) known) ? (known.First, known.Count + 1) : (fault, 1);
+                faults[fault.Signature] = faults.TryGetValue(fault.Signature, out (FuzzFault First, long Count) known)
+                    ? (known.First, known.Count + 1) : (fault, 1);
         }
 
         return new FuzzResult(target.Name, number, accepted, [.. faults.Values]);

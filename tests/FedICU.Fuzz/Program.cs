@@ -4,12 +4,14 @@ using System.Security.Cryptography;
 namespace FedICU.Fuzz;
 
 /// <summary>
-/// <c>dotnet run -c Release --project tests/FedICU.Fuzz -- --seconds 60 --seed 1</c>: tries all targets in turn; exit code 1 where anything failed, and each
+/// <c>dotnet run -c Release --project tests/FedICU.Fuzz -- --seconds 60 --seed 1</c>: tries all targets in turn; exit code 1 where
+/// anything failed, and each
 /// failing case is saved. <c>--repro FILE</c> or <c>--target NAME --repro SEED:CASE</c> runs one case again.
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "[--seconds N] [--seed N|random] [--target NAME] [--cases N] [--out FOLDER] [--repro FILE|SEED:CASE] [--list]";
+    private const string Usage =
+        "[--seconds N] [--seed N|random] [--target NAME] [--cases N] [--out FOLDER] [--repro FILE|SEED:CASE] [--list]";
 
     public static int Main(string[] args)
     {
@@ -53,7 +55,8 @@ internal static class Program
         FuzzTarget[] targets = [.. FuzzTarget.All.Where(target => name is null || target.Name == name)];
         if (targets.Length == 0)
         {
-            Console.Error.WriteLine($"The target '{name}' is unknown; {string.Join(", ", FuzzTarget.All.Select(target => target.Name))} are known.");
+            Console.Error.WriteLine(
+                $"The target '{name}' is unknown; {string.Join(", ", FuzzTarget.All.Select(target => target.Name))} are known.");
             return 2;
         }
 
@@ -62,13 +65,18 @@ internal static class Program
         int faults = 0;
         foreach (FuzzTarget target in targets)
         {
-            FuzzResult result = new Fuzzer(target, seed) { OnHang = input => End(input, output), OnCase = number => Note(output, target, seed, number) }
-                .Run(TimeSpan.FromSeconds(seconds / targets.Length), cases);
-            Console.WriteLine($"{target.Name}: seed {seed}, {result.Cases} cases, {result.Accepted} accepted, {result.Faults.Count} faults");
+            var fuzzer = new Fuzzer(target, seed)
+            {
+                OnHang = input => End(input, output),
+                OnCase = number => Note(output, target, seed, number),
+            };
+            FuzzResult result = fuzzer.Run(TimeSpan.FromSeconds(seconds / targets.Length), cases);
+            Console.WriteLine(
+                $"{target.Name}: seed {seed}, {result.Cases} cases, {result.Accepted} accepted, {result.Faults.Count} faults");
             foreach ((FuzzFault fault, long count) in result.Faults)
             {
-                string path = Save(fault.Input, output);
-                Console.WriteLine($"  {fault.Input.Target} seed {fault.Input.Seed} case {fault.Input.Case} ({count} like it): {fault.Message}\n  saved: {path}");
+                Console.WriteLine($"  {target.Name} seed {seed} case {fault.Input.Case} ({count} like it): {fault.Message}");
+                Console.WriteLine($"  saved: {Save(fault.Input, output)}");
             }
 
             faults += result.Faults.Count;
@@ -83,7 +91,8 @@ internal static class Program
     private static int Repeat(string repro, FuzzTarget[] targets)
     {
         FuzzInput input;
-        if (repro.Split(':') is [var first, var second] && ulong.TryParse(first, NumberStyles.None, CultureInfo.InvariantCulture, out ulong seed) &&
+        if (repro.Split(':') is [var first, var second] &&
+            ulong.TryParse(first, NumberStyles.None, CultureInfo.InvariantCulture, out ulong seed) &&
             long.TryParse(second, NumberStyles.None, CultureInfo.InvariantCulture, out long number))
         {
             if (targets.Length > 1)
@@ -107,7 +116,8 @@ internal static class Program
         return fault is null ? 0 : 1;
     }
 
-    private static string Shown(byte[] bytes) => string.Concat(bytes.Select(b => b is >= 0x20 and < 0x7f ? ((char)b).ToString() : $"\\x{b:x2}"));
+    private static string Shown(byte[] bytes) =>
+        string.Concat(bytes.Select(b => b is >= 0x20 and < 0x7f ? ((char)b).ToString() : $"\\x{b:x2}"));
 
     private static string Save(FuzzInput input, string folder)
     {

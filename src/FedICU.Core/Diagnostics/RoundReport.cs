@@ -31,9 +31,11 @@ public sealed record RoundReport
     public required IReadOnlyList<TensorReport> Tensors { get; init; }
 
     /// <summary>For each LoRA pair, what averaging the factors apart does to their product; empty unless statistics were asked for.</summary>
+    [JsonRequired]
     public IReadOnlyList<LoraPairReport> LoraPairs { get; init; } = [];
 
     /// <summary>What else is worth knowing: weights assumed, types widened, bases not stated.</summary>
+    [JsonRequired]
     public IReadOnlyList<string> Notes { get; init; } = [];
 
     /// <summary>The report as indented JSON; numbers that are not finite are null, as are those that are not there.</summary>
@@ -50,7 +52,7 @@ public sealed record RoundReport
             // the serializer checks members, not the items of lists
             bool holdsNull = HoldsNull(report.Clients) || HoldsNull(report.Tensors) || report.Tensors.Any(tensor => HoldsNull(tensor.Clients)) ||
                 HoldsNull(report.LoraPairs) || HoldsNull(report.Notes);
-            return holdsNull ? throw new FedIcuException("The text is no report: a list holds null.") : report;
+            return !holdsNull ? report : throw new FedIcuException("The text is no report: a list holds null.");
         }
         catch (JsonException e)
         {
@@ -154,6 +156,7 @@ public sealed record TensorReport
     /// Each included client's part, in ordinal order of the ids. Empty for integers and types that are not computed, unless the tensor was dropped; of a dropped one
     /// only <see cref="TensorClientReport.ShareSent"/> and <see cref="TensorClientReport.NonFinite"/>.
     /// </summary>
+    [JsonRequired]
     public IReadOnlyList<TensorClientReport> Clients { get; init; } = [];
 }
 
@@ -179,6 +182,7 @@ public sealed record TensorClientReport
     public double? Cosine { get; init; }
 
     /// <summary>The share of the tensor's entries it sent.</summary>
+    [JsonRequired]
     public double ShareSent { get; init; } = 1;
 
     /// <summary>How many of its values are NaN or infinite; more than 0 only where the tensor was dropped for it.</summary>
@@ -192,6 +196,7 @@ public sealed record TensorClientReport
 /// </param>
 public sealed record LoraPairReport(string Name, double CrossTerm);
 
+// a member with a default is required: the generated reader would set one that is absent to null or 0
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, NewLine = "\n",
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
     Converters = [typeof(FiniteOrNull)])]

@@ -3,7 +3,10 @@ using System.Text;
 
 namespace FedICU.Fuzz.Generation;
 
-/// <summary>JSON as a tree of literals, which can also hold what JSON does not allow: a name twice, half of a surrogate pair, a number of any digits.</summary>
+/// <summary>
+/// JSON as a tree of literals, which can also hold what JSON does not allow: a name twice, half of a surrogate pair, a number of any
+/// digits.
+/// </summary>
 internal sealed class Json
 {
     private Json(char kind, string literal) => (Kind, Literal) = (kind, literal);

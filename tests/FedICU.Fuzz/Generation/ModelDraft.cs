@@ -12,8 +12,10 @@ internal sealed class ModelDraft
     /// <summary>Types by name with their bits.</summary>
     public static readonly (string Name, int Bits)[] Types =
     [
-        ("F64", 64), ("F32", 32), ("F16", 16), ("BF16", 16), ("I64", 64), ("I32", 32), ("I16", 16), ("I8", 8), ("U64", 64), ("U32", 32), ("U16", 16), ("U8", 8), ("BOOL", 8),
-        ("F8_E5M2", 8), ("F8_E4M3", 8), ("F8_E5M2FNUZ", 8), ("F8_E4M3FNUZ", 8), ("F8_E8M0", 8), ("F6_E2M3", 6), ("F6_E3M2", 6), ("F4", 4), ("C64", 64),
+        ("F64", 64), ("F32", 32), ("F16", 16), ("BF16", 16), ("I64", 64), ("I32", 32), ("I16", 16), ("I8", 8), ("U64", 64), ("U32", 32),
+        ("U16", 16), ("U8", 8), ("BOOL", 8),
+        ("F8_E5M2", 8), ("F8_E4M3", 8), ("F8_E5M2FNUZ", 8), ("F8_E4M3FNUZ", 8), ("F8_E8M0", 8), ("F6_E2M3", 6), ("F6_E3M2", 6), ("F4", 4),
+        ("C64", 64),
     ];
 
     /// <summary>In the order of their data.</summary>
@@ -41,7 +43,8 @@ internal sealed class ModelDraft
 
         for (int n = choices.Below(4); n > 0; n--)
         {
-            string key = choices.Of(["format", "num_examples", "round", "fedicu.base", "note", "k\u00e9y"]), value = choices.OneIn(2) ? "pt" : Literals.Text(choices);
+            string key = choices.Of(["format", "num_examples", "round", "fedicu.base", "note", "k\u00e9y"]);
+            string value = choices.OneIn(2) ? "pt" : Literals.Text(choices);
             if (IsUnicode(value) && !draft.Metadata.Exists(entry => entry.Key == key))
                 draft.Metadata.Add((key, value));
         }
@@ -58,7 +61,8 @@ internal sealed class ModelDraft
         {
             long end = offset + tensor.Data.Length;
             members.Add((tensor.Name, Json.Object(
-                ("dtype", Json.Text(tensor.DType)), ("shape", Json.Array(tensor.Shape.Select(Json.Number))), ("data_offsets", Json.Array(Json.Number(offset), Json.Number(end))))));
+                ("dtype", Json.Text(tensor.DType)), ("shape", Json.Array(tensor.Shape.Select(Json.Number))),
+                ("data_offsets", Json.Array(Json.Number(offset), Json.Number(end))))));
             offset = end;
         }
 
@@ -100,7 +104,8 @@ internal sealed class ModelDraft
         return new TensorDraft(name, type, shape, data);
     }
 
-    public static string Text(IEnumerable<long> shape) => $"[{string.Join(", ", shape.Select(dimension => dimension.ToString(CultureInfo.InvariantCulture)))}]";
+    public static string Text(IEnumerable<long> shape) =>
+        $"[{string.Join(", ", shape.Select(dimension => dimension.ToString(CultureInfo.InvariantCulture)))}]";
 
     public static bool IsUnicode(string text)
     {

@@ -97,7 +97,8 @@ internal static class Mutations
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(file);
         ulong[] lengths =
         [
-            0, 1, length - 1, length + 1, (ulong)file.Length, (ulong)file.Length - 8, 100_000_000, 100_000_001, int.MaxValue, 1UL << 31, 1UL << 32, long.MaxValue,
+            0, 1, length - 1, length + 1, (ulong)file.Length, (ulong)file.Length - 8, 100_000_000, 100_000_001, int.MaxValue, 1UL << 31,
+            1UL << 32, long.MaxValue,
             1UL << 63, ulong.MaxValue,
         ];
         BinaryPrimitives.WriteUInt64LittleEndian(changed, choices.Of(lengths));

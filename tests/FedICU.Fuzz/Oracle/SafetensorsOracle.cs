@@ -15,14 +15,16 @@ internal sealed record OracleTensor(string Name, string DType, BigInteger[] Shap
 /// <param name="Stricter">A documented limit of the library that the file goes beyond, null where there is none.</param>
 /// <param name="Tensors">In the order of their data.</param>
 /// <param name="Metadata">Key to value.</param>
-internal sealed record Verdict(string? Refusal, string? Stricter, IReadOnlyList<OracleTensor> Tensors, IReadOnlyDictionary<string, string> Metadata)
+internal sealed record Verdict(
+    string? Refusal, string? Stricter, IReadOnlyList<OracleTensor> Tensors, IReadOnlyDictionary<string, string> Metadata)
 {
     /// <summary>Whether the library must open the file.</summary>
     public bool Accepts => Refusal is null && Stricter is null;
 }
 
 /// <summary>
-/// The rules of the safetensors format, as its documentation states them, in a straightforward form that shares no code with the library. Where the library is
+/// The rules of the safetensors format, as its documentation states them, in a straightforward form that shares no code with the library.
+/// Where the library is
 /// stricter than the format, docs/security.md says so.
 /// </summary>
 internal static class SafetensorsOracle
@@ -101,10 +103,12 @@ internal static class SafetensorsOracle
         BigInteger[] dimensions = Numbers(shape), places = Numbers(offsets);
         if (dimensions.Length > MostDimensions)
             stricter = "a shape has at most 64 dimensions";
-        if (dimensions.Any(dimension => dimension > long.MaxValue) || dimensions.Where(dimension => dimension > 0).Aggregate(BigInteger.One, BigInteger.Multiply) > long.MaxValue)
+        if (dimensions.Any(dimension => dimension > long.MaxValue) ||
+            dimensions.Where(dimension => dimension > 0).Aggregate(BigInteger.One, BigInteger.Multiply) > long.MaxValue)
             stricter = "the dimensions that are not 0 have a product below 2^63";
         Rule(places.Length == 2 && places[0] <= places[1] && places[1] <= long.MaxValue, "data_offsets are two numbers in ascending order");
-        BigInteger bits = dimensions.Aggregate(BigInteger.One, BigInteger.Multiply) * ModelDraft.Types.First(type => type.Name == dtype.Text).Bits;
+        BigInteger bits =
+            dimensions.Aggregate(BigInteger.One, BigInteger.Multiply) * ModelDraft.Types.First(type => type.Name == dtype.Text).Bits;
         Rule(bits == (places[1] - places[0]) * 8, "shape and type take the bytes that the offsets give");
         return new OracleTensor(name, dtype.Text, dimensions, (long)places[0], (long)places[1]);
     }
@@ -114,13 +118,14 @@ internal static class SafetensorsOracle
 
     private static BigInteger[] Numbers(JsonValue value)
     {
-        Rule(value.Kind == '[' && value.Children.TrueForAll(child => child.Value is { Kind: 'v', Text: var text } && text.All(char.IsAsciiDigit)),
-            "shapes and offsets are arrays of whole numbers");
+        bool areWhole = value.Children.TrueForAll(child => child.Value is { Kind: 'v', Text: var text } && text.All(char.IsAsciiDigit));
+        Rule(value.Kind == '[' && areWhole, "shapes and offsets are arrays of whole numbers");
         return [.. value.Children.Select(child => BigInteger.Parse(child.Value.Text, CultureInfo.InvariantCulture))];
     }
 
     private static void Unique(JsonValue value) =>
-        Rule(value.Children.Select(child => child.Key).Distinct(StringComparer.Ordinal).Count() == value.Children.Count, "a name stands once");
+        Rule(value.Children.Select(child => child.Key).Distinct(StringComparer.Ordinal).Count() == value.Children.Count,
+            "a name stands once");
 
     private static void Rule(bool holds, string rule)
     {
@@ -128,13 +133,17 @@ internal static class SafetensorsOracle
             throw new BrokenRule(rule);
     }
 
-    /// <summary>The digest as contracts define it: sha256 over names, types, shapes and the hashes of the data, in the ordinal order of the names in UTF-8.</summary>
+    /// <summary>
+    /// The digest as contracts define it: sha256 over names, types, shapes and the hashes of the data, in the ordinal order of the names
+    /// in UTF-8.
+    /// </summary>
     public static string Digest(byte[] file, Verdict verdict)
     {
         int data = 8 + (int)BinaryPrimitives.ReadUInt64LittleEndian(file);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         byte[] number = new byte[8];
-        foreach (OracleTensor tensor in verdict.Tensors.OrderBy(tensor => Encoding.UTF8.GetBytes(tensor.Name), Comparer<byte[]>.Create((a, b) => a.AsSpan().SequenceCompareTo(b))))
+        var ordinal = Comparer<byte[]>.Create((a, b) => a.AsSpan().SequenceCompareTo(b));
+        foreach (OracleTensor tensor in verdict.Tensors.OrderBy(tensor => Encoding.UTF8.GetBytes(tensor.Name), ordinal))
         {
             byte[] name = Encoding.UTF8.GetBytes(tensor.Name), type = Encoding.ASCII.GetBytes(tensor.DType);
             Append(name.Length, 4);

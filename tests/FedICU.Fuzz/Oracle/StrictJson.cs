@@ -6,7 +6,9 @@ namespace FedICU.Fuzz.Oracle;
 /// <summary>A JSON value: an object, an array, a string, or the literal of anything else.</summary>
 internal sealed record JsonValue(char Kind, string Text, List<(string Key, JsonValue Value)> Children);
 
-/// <summary>RFC 8259 read by hand, for checks that must not share code with what they check. Text that is not valid Unicode is refused.</summary>
+/// <summary>
+/// RFC 8259 read by hand, for checks that must not share code with what they check. Text that is not valid Unicode is refused.
+/// </summary>
 internal sealed class StrictJson
 {
     private readonly string _text;
@@ -47,7 +49,8 @@ internal sealed class StrictJson
                 while (_at < _text.Length && (char.IsAsciiLetterOrDigit(_text[_at]) || _text[_at] is '+' or '-' or '.'))
                     _at++;
                 string literal = _text[start.._at];
-                return literal is "true" or "false" or "null" || IsNumber(literal) ? new JsonValue('v', literal, []) : throw new FormatException();
+                bool isValue = literal is "true" or "false" or "null" || IsNumber(literal);
+                return isValue ? new JsonValue('v', literal, []) : throw new FormatException();
         }
     }
 
@@ -104,10 +107,12 @@ internal sealed class StrictJson
     {
         char c = Take();
         if (c != 'u')
-            return @"""\/bfnrt".IndexOf(c, StringComparison.Ordinal) is var at and >= 0 ? "\"\\/\b\f\n\r\t"[at] : throw new FormatException();
+            return @"""\/bfnrt".IndexOf(c, StringComparison.Ordinal) is var at and >= 0 ? "\"\\/\b\f\n\r\t"[at]
+                : throw new FormatException();
         string digits = _at + 4 <= _text.Length ? _text.Substring(_at, 4) : throw new FormatException();
         _at += 4;
-        return digits.All(char.IsAsciiHexDigit) ? (char)int.Parse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture) : throw new FormatException();
+        return digits.All(char.IsAsciiHexDigit) ? (char)int.Parse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
+            : throw new FormatException();
     }
 
     // -? (0 | [1-9] digits) (. digits)? ([eE] [+-]? digits)?

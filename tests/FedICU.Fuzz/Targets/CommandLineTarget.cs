@@ -2,17 +2,26 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>Whole command lines over files that may be damaged: an exit code of 0 to 2, one line on the error stream where it is not 0, and nothing half written.</summary>
+/// <summary>
+/// Whole command lines over files that may be damaged: an exit code of 0 to 2, one line on the error stream where it is not 0, and nothing
+/// half written.
+/// </summary>
 internal sealed class CommandLineTarget : FuzzTarget
 {
     private static readonly string[][] Lines =
     [
-        ["aggregate", "--strategy", "fedavg", "--global", "global.safetensors", "--client", "a=a.safetensors", "--client", "b=b.safetensors", "--output", "next.safetensors"],
-        ["aggregate", "--strategy", "fedicu", "--global", "global.safetensors", "--client", "a.safetensors", "--client", "b.safetensors", "--weights", "1,2", "--output", "next", "--report", "report.json", "--round", "7"],
-        ["aggregate", "--strategy", "fedprox", "--set", "mu=0.1", "--set", "on-unreadable=drop-client", "--set", "quorum=1", "--global", "global.safetensors", "--client", "a.safetensors", "--client", "b.safetensors", "--dtype", "f16", "--output", "next.safetensors"],
+        ["aggregate", "--strategy", "fedavg", "--global", "global.safetensors", "--client", "a=a.safetensors", "--client",
+            "b=b.safetensors", "--output", "next.safetensors"],
+        ["aggregate", "--strategy", "fedicu", "--global", "global.safetensors", "--client", "a.safetensors", "--client", "b.safetensors",
+            "--weights", "1,2", "--output", "next", "--report", "report.json", "--round", "7"],
+        ["aggregate", "--strategy", "fedprox", "--set", "mu=0.1", "--set", "on-unreadable=drop-client", "--set", "quorum=1", "--global",
+            "global.safetensors", "--client", "a.safetensors", "--client", "b.safetensors", "--dtype", "f16", "--output",
+            "next.safetensors"],
         ["mask", "--global", "global.safetensors", "--local", "b.safetensors", "--output", "next.safetensors", "--mask", "top=0.2"],
-        ["mask", "--global", "global.safetensors", "--local", "b.safetensors", "--output", "next.safetensors", "--dense", "--momentum-out", "m.safetensors", "--round", "3"],
-        ["explain", "--global", "global.safetensors", "--client", "x=a.safetensors", "--client", "b.safetensors", "--set", "similarity=mean"],
+        ["mask", "--global", "global.safetensors", "--local", "b.safetensors", "--output", "next.safetensors", "--dense", "--momentum-out",
+            "m.safetensors", "--round", "3"],
+        ["explain", "--global", "global.safetensors", "--client", "x=a.safetensors", "--client", "b.safetensors", "--set",
+            "similarity=mean"],
         ["inspect", "b.safetensors", "--stats"],
         ["inspect", "adapter"],
         ["diff", "global.safetensors", "b.safetensors"],
@@ -22,8 +31,10 @@ internal sealed class CommandLineTarget : FuzzTarget
     // devices, bench and verify measure the machine, which takes seconds
     private static readonly string[] Words =
     [
-        "aggregate", "mask", "explain", "inspect", "diff", "--help", "--version", "-h", "--", "-", "--strategy", "--global", "--client", "--output", "--set", "--weights", "--unknown", "--set=tau=1", "--strategy=fedavg",
-        "--threads", "--backend", "simd", "reference", "quantum", "1,2", "1,-2", "nan,1", "1e400,1", "=", "a=", "=a.safetensors", "tau=", "=1", "global.safetensors", "b.safetensors", "adapter", "none.safetensors", "@b.safetensors",
+        "aggregate", "mask", "explain", "inspect", "diff", "--help", "--version", "-h", "--", "-", "--strategy", "--global", "--client",
+        "--output", "--set", "--weights", "--unknown", "--set=tau=1", "--strategy=fedavg",
+        "--threads", "--backend", "simd", "reference", "quantum", "1,2", "1,-2", "nan,1", "1e400,1", "=", "a=", "=a.safetensors", "tau=",
+        "=1", "global.safetensors", "b.safetensors", "adapter", "none.safetensors", "@b.safetensors",
         "-1", "99999999999999999999", "next.safetensors", "",
     ];
 
@@ -55,7 +66,8 @@ internal sealed class CommandLineTarget : FuzzTarget
         place.Put("in/adapter/adapter_model.safetensors", Rounds.Draft(3).ToBytes());
         place.Put("in/adapter/adapter_config.json", "{\"peft_type\":\"LORA\",\"r\":2}"u8.ToArray());
         SortedDictionary<string, byte[]> before = place.Files();
-        string[] words = [.. input.Parts.Where(part => part.Name == "word").Select(part => System.Text.Encoding.UTF8.GetString(part.Bytes))];
+        string[] words = [.. input.Parts.Where(part => part.Name == "word").Select(part =>
+            System.Text.Encoding.UTF8.GetString(part.Bytes))];
 
         using StringWriter output = new(), error = new();
         int code = -1;
@@ -63,7 +75,8 @@ internal sealed class CommandLineTarget : FuzzTarget
         Environment.CurrentDirectory = place["in"];
         try
         {
-            library.Try("fedicu", () => code = Cli.Program.RunAsync(words, output, error).GetAwaiter().GetResult(), freeBytes: Caller.FreeBytesOfMasks);
+            library.Try("fedicu", () => code = Cli.Program.RunAsync(words, output, error).GetAwaiter().GetResult(),
+                freeBytes: Caller.FreeBytesOfMasks);
         }
         finally
         {
@@ -80,26 +93,33 @@ internal sealed class CommandLineTarget : FuzzTarget
     private static void CheckStreams(int code, string output, string error)
     {
         FuzzFailure.Unless(code is >= 0 and <= 2, $"the exit code is {code}");
-        FuzzFailure.Unless(!error.Contains("should not have happened", StringComparison.Ordinal), error, $"should not have happened: {string.Join(' ', error.Split(' ').Skip(6).Take(1))}");
+        FuzzFailure.Unless(!error.Contains("should not have happened", StringComparison.Ordinal), error,
+            $"should not have happened: {string.Join(' ', error.Split(' ').Skip(6).Take(1))}");
         string[] lines = error.Split(Environment.NewLine, StringSplitOptions.RemoveEmptyEntries);
         string[] failures = [.. lines.Where(line => !line.StartsWith("fedicu: warning: ", StringComparison.Ordinal))];
-        FuzzFailure.Unless(failures.Length == (code == 0 ? 0 : 1), $"exit code {code} with {failures.Length} lines on the error stream: {error}", "lines on the error stream");
+        FuzzFailure.Unless(failures.Length == (code == 0 ? 0 : 1),
+            $"exit code {code} with {failures.Length} lines on the error stream: {error}", "lines on the error stream");
         foreach (string failure in failures)
         {
-            FuzzFailure.Unless(failure.StartsWith("fedicu: ", StringComparison.Ordinal), $"the line does not begin with the tool's name: {failure}", "the line does not begin with the tool's name");
-            Caller.CheckSentence(failure["fedicu: ".Length..], "the error stream", $"exit code {code}: {string.Join(' ', failure.Split(' ').Skip(1).Take(3))}");
+            FuzzFailure.Unless(failure.StartsWith("fedicu: ", StringComparison.Ordinal),
+                $"the line does not begin with the tool's name: {failure}", "the line does not begin with the tool's name");
+            Caller.CheckSentence(failure["fedicu: ".Length..], "the error stream",
+                $"exit code {code}: {string.Join(' ', failure.Split(' ').Skip(1).Take(3))}");
         }
 
         if (code != 0)
-            FuzzFailure.Unless(output.Length == 0, $"exit code {code} with results on the output: {output[..Math.Min(200, output.Length)]}", "output of a failed command");
+            FuzzFailure.Unless(output.Length == 0, $"exit code {code} with results on the output: {output[..Math.Min(200, output.Length)]}",
+                "output of a failed command");
     }
 
     private static void Change(List<string> line, Choices choices)
     {
         int at = choices.Below(line.Count);
-        string word = choices.OneIn(2) ? choices.Of(Words) : choices.OneIn(2) ? Literals.Text(choices) : $"{choices.Of(["tau", "mu", "quorum", "on-weight", "preset", "a", ""])}={Literals.Number(choices)}";
+        string word = choices.OneIn(2) ? choices.Of(Words) : choices.OneIn(2) ? Literals.Text(choices)
+            : $"{choices.Of(["tau", "mu", "quorum", "on-weight", "preset", "a", ""])}={Literals.Number(choices)}";
         // nothing outside the case's folder is written
-        word = word.Contains("..", StringComparison.Ordinal) || word.StartsWith('/') || word is "devices" or "bench" or "verify" ? "x" : word;
+        word = word.Contains("..", StringComparison.Ordinal) || word.StartsWith('/') ||
+            word is "devices" or "bench" or "verify" ? "x" : word;
         switch (choices.Below(4))
         {
             case 0:

@@ -10,16 +10,20 @@ internal sealed class MomentumTarget : FuzzTarget
     public override IReadOnlyList<FuzzPart> Generate(Choices choices)
     {
         ModelDraft local = Rounds.Draft(choices.Between(1000, 1100)), momentum = Momentum(choices.Between(1000, 1100));
-        momentum.Metadata.AddRange([("fedicu.state", "momentum"), ("fedicu.base", Rounds.GlobalDigest), ("round", choices.Of(["6", "7", "8", "-1"]))]);
+        momentum.Metadata.AddRange([("fedicu.state", "momentum"), ("fedicu.base", Rounds.GlobalDigest),
+            ("round", choices.Of(["6", "7", "8", "-1"]))]);
         if (choices.OneIn(2))
             local.Metadata.Add(("round", choices.OneIn(6) ? choices.Of(Literals.Numbers) : "7"));
         Json ofMomentum = momentum.Header(choices), ofLocal = local.Header(choices);
         for (int i = Mutations.Count(choices); i > 0; i--)
-            Mutations.Mutate(choices.OneIn(3) ? ofLocal : choices.OneIn(2) ? ofMomentum : ofMomentum["__metadata__"] ?? ofMomentum, choices);
+            Mutations.Mutate(choices.OneIn(3) ? ofLocal : choices.OneIn(2) ? ofMomentum : ofMomentum["__metadata__"] ?? ofMomentum,
+                choices);
         return
         [
-            new("momentum.safetensors", ModelDraft.File(ofMomentum.ToBytes(), momentum.Data)), new("local.safetensors", ModelDraft.File(ofLocal.ToBytes(), local.Data)),
-            new("mask", choices.Of(["hard", "soft", "top=0.3", "noise=0.1"])), new("importance", choices.Of(["zscore", "minmax", "rank"])), new("dense", choices.OneIn(2) ? "yes" : "no"),
+            new("momentum.safetensors", ModelDraft.File(ofMomentum.ToBytes(), momentum.Data)),
+            new("local.safetensors", ModelDraft.File(ofLocal.ToBytes(), local.Data)),
+            new("mask", choices.Of(["hard", "soft", "top=0.3", "noise=0.1"])), new("importance", choices.Of(["zscore", "minmax", "rank"])),
+            new("dense", choices.OneIn(2) ? "yes" : "no"),
         ];
     }
 
@@ -31,9 +35,11 @@ internal sealed class MomentumTarget : FuzzTarget
         using TensorSource? local = library.Get("TensorSource.Open", () => TensorSource.Open(place["local.safetensors"]), out _);
         if (momentum is null || local is null)
             return Outcome.Refused;
-        FedIcuClientOptions options = FedIcuClientOptions.FromSettings([new("mask", input.Text("mask")), new("importance", input.Text("importance"))]) with { Threads = 1 };
+        FedIcuClientOptions options = FedIcuClientOptions.FromSettings(
+            [new("mask", input.Text("mask")), new("importance", input.Text("importance"))]) with { Threads = 1 };
         using MemorySink update = new(), next = new();
-        Exception? refusal = library.Try("CreateUpdate", () => new FedIcuClient(options).CreateUpdate(Rounds.Global, local, update, momentum, next, input.Text("dense") == "yes"),
+        Exception? refusal = library.Try("CreateUpdate", () =>
+            new FedIcuClient(options).CreateUpdate(Rounds.Global, local, update, momentum, next, input.Text("dense") == "yes"),
             freeBytes: Caller.FreeBytesOfMasks);
         if (refusal is not null)
         {
@@ -43,7 +49,8 @@ internal sealed class MomentumTarget : FuzzTarget
 
         // what a client makes, a round takes; or its values overflow, and it says so
         using var sink = new MemorySink();
-        Rounds.Run(library, Rounds.DropEverything, sink, [Rounds.GoodUpdate("a"), ClientUpdate.FromTensors("b", update.Model, examples: 1)], out _);
+        Rounds.Run(library, Rounds.DropEverything, sink, [Rounds.GoodUpdate("a"), ClientUpdate.FromTensors("b", update.Model, examples: 1)],
+            out _);
         return Outcome.Accepted;
     }
 
@@ -67,7 +74,8 @@ internal sealed class MomentumTarget : FuzzTarget
         return new ModelDraft
         {
             Tensors = [.. Rounds.GlobalDraft.Tensors.Where(tensor => tensor.DType.Contains('F'))
-                .Select(tensor => ModelDraft.Tensor(tensor.Name, tensor.DType == "F64" ? "F64" : "F32", tensor.Shape, _ => choices.Value()))],
+                .Select(tensor => ModelDraft.Tensor(tensor.Name, tensor.DType == "F64" ? "F64" : "F32", tensor.Shape, _ =>
+                    choices.Value()))],
         };
     }
 }

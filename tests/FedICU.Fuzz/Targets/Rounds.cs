@@ -13,7 +13,9 @@ internal static class Rounds
 
     public static string GlobalDigest { get; } = ModelDigest.Compute(Global);
 
-    /// <summary>Every fault of a client drops the client, one client is enough: what such a round may not do is fail for one client's sake.</summary>
+    /// <summary>
+    /// Every fault of a client drops the client, one client is enough: what such a round may not do is fail for one client's sake.
+    /// </summary>
     public static RoundOptions DropEverything { get; } = WithDropClient(new RoundOptions { Quorum = 1, Round = 7, Threads = 1 });
 
     /// <summary>The mean of the two good clients.</summary>
@@ -32,9 +34,12 @@ internal static class Rounds
         {
             Tensors =
             [
-                ModelDraft.Tensor("w.weight", "F32", [3, 4], _ => choices.Value()), ModelDraft.Tensor("b.bias", "F16", [5], _ => choices.Value()),
-                ModelDraft.Tensor("h.weight", "F64", [2, 2], _ => choices.Value()), ModelDraft.Tensor("e.weight", "BF16", [9], _ => choices.Value()),
-                ModelDraft.Tensor("steps", "I64", [], _ => choices.Below(100)), ModelDraft.Tensor("none", "F32", [0, 3], _ => 0),
+                ModelDraft.Tensor("w.weight", "F32", [3, 4], _ => choices.Value()),
+                ModelDraft.Tensor("b.bias", "F16", [5], _ => choices.Value()),
+                ModelDraft.Tensor("h.weight", "F64", [2, 2], _ => choices.Value()),
+                ModelDraft.Tensor("e.weight", "BF16", [9], _ => choices.Value()),
+                ModelDraft.Tensor("steps", "I64", [], _ => choices.Below(100)),
+                ModelDraft.Tensor("none", "F32", [0, 3], _ => 0),
             ],
         };
     }
@@ -42,13 +47,16 @@ internal static class Rounds
     /// <summary>Aggregates.</summary>
     /// <returns>The documented refusal, null where there was none.</returns>
     public static Exception? Run(
-        Caller library, RoundOptions options, TensorSink output, IEnumerable<ClientUpdate> updates, out RoundReport? report, IAggregator? aggregator = null,
-        TensorSource? global = null)
+        Caller library, RoundOptions options, TensorSink output, IEnumerable<ClientUpdate> updates, out RoundReport? report,
+        IAggregator? aggregator = null, TensorSource? global = null)
     {
         var round = new AggregationRound(global ?? Global, options);
         foreach (ClientUpdate update in updates)
             round.Add(update);
-        report = library.Get("AggregateAsync", () => (aggregator ?? new FedAvgAggregator()).AggregateAsync(round, output).GetAwaiter().GetResult(), out Exception? refusal)?.Report;
+        aggregator ??= new FedAvgAggregator();
+        AggregationResult? result = library.Get(
+            "AggregateAsync", () => aggregator.AggregateAsync(round, output).GetAwaiter().GetResult(), out Exception? refusal);
+        report = result?.Report;
         foreach (string sentence in report is null ? [] : Sentences(report))
             Caller.CheckSentence(sentence, "the report", "RoundReport");
         return refusal;
@@ -66,7 +74,8 @@ internal static class Rounds
         var model = new MemoryModel(metadata.ToDictionary(entry => entry.Key, entry => entry.Value, StringComparer.Ordinal));
         foreach (TensorDraft tensor in draft.Tensors)
         {
-            DType dtype = DTypeExtensions.TryParseSafetensorsName(tensor.DType, out DType known) ? known : throw new ArgumentException($"There is no type {tensor.DType}.");
+            if (!DTypeExtensions.TryParseSafetensorsName(tensor.DType, out DType dtype))
+                throw new ArgumentException($"There is no type {tensor.DType}.", nameof(draft));
             model.Add(new TensorInfo(tensor.Name, dtype, new TensorShape(tensor.Shape)), tensor.Data);
         }
 
@@ -87,7 +96,8 @@ internal static class Rounds
     }
 
     private static IEnumerable<string> Sentences(RoundReport report) =>
-        report.Notes.Concat(report.Clients.Select(client => client.Reason).Concat(report.Tensors.Select(tensor => tensor.Reason)).OfType<string>());
+        [.. report.Notes, .. report.Clients.Select(client => client.Reason).OfType<string>(),
+            .. report.Tensors.Select(tensor => tensor.Reason).OfType<string>()];
 
     private static byte[] Mean()
     {

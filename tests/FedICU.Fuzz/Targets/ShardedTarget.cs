@@ -3,9 +3,18 @@ using FedICU.Fuzz.Oracle;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>An index and its shards. What opens is what the rules say of the shards; what was not changed opens; what opened can be written and opened again.</summary>
+/// <summary>
+/// An index and its shards. What opens is what the rules say of the shards; what was not changed opens; what opened can be written and
+/// opened again.
+/// </summary>
 internal sealed class ShardedTarget : FuzzTarget
 {
+    private static readonly string[] ShardNames =
+    [
+        "../x.safetensors", "/x.safetensors", "a/b.safetensors", "a\\b.safetensors", "\0.safetensors", ".safetensors", ShardName(0, 1), ShardName(0, 2),
+        new string('n', 300) + ".safetensors",
+    ];
+
     private const string Index = "in/model.safetensors.index.json";
 
     public override string Name => "sharded";
@@ -23,18 +32,20 @@ internal sealed class ShardedTarget : FuzzTarget
             map.Add(tensor.Name, Json.Text(ShardName(shard, count)));
         }
 
-        Json index = Json.Object(("metadata", Json.Object(("total_size", Json.Number(model.Data.Length)), ("note", Json.Array(Json.Text("\u00e4"), Json.Value("null"))))), ("weight_map", map));
+        Json index = Json.Object(("metadata", Json.Object(("total_size", Json.Number(model.Data.Length)),
+            ("note", Json.Array(Json.Text("\u00e4"), Json.Value("null"))))), ("weight_map", map));
         int changes = Mutations.Count(choices);
         bool changesIndex = choices.Below(3) > 0;
         for (int i = 0; changesIndex && i < changes; i++)
         {
             if (choices.OneIn(4) && map.Children.Count > 0)
-                choices.Of(map.Children).Value.Literal = Json.Quote(choices.Of(["../x.safetensors", "/x.safetensors", "a/b.safetensors", "a\\b.safetensors", "\0.safetensors", ".safetensors", ShardName(0, count), new string('n', 300) + ".safetensors"]));
+                choices.Of(map.Children).Value.Literal = Json.Quote(choices.Of(ShardNames));
             else
                 Mutations.Mutate(index, choices);
         }
 
-        var parts = new List<FuzzPart> { new("changes", changes == 0 ? "none" : "some"), new(Index, changesIndex && choices.OneIn(10) ? Mutations.Mutate(index.ToBytes(), choices) : index.ToBytes()) };
+        var parts = new List<FuzzPart> { new("changes", changes == 0 ? "none" : "some"),
+            new(Index, changesIndex && choices.OneIn(10) ? Mutations.Mutate(index.ToBytes(), choices) : index.ToBytes()) };
         if (changesIndex)
             parts[0] = new("changes", "some");
         for (int i = 0; i < count; i++)
@@ -56,7 +67,8 @@ internal sealed class ShardedTarget : FuzzTarget
         using TensorSource? model = library.Get("TensorSource.Open", () => TensorSource.Open(place["in"]), out Exception? refusal);
         if (model is null)
         {
-            FuzzFailure.Unless(input.Text("changes") != "none", $"an index and shards in order were refused: {refusal!.Message}", "refuses a valid sharded model");
+            FuzzFailure.Unless(input.Text("changes") != "none", $"an index and shards in order were refused: {refusal!.Message}",
+                "refuses a valid sharded model");
             place.HoldsOnly(before, "a refusal");
             return Outcome.Refused;
         }
@@ -73,16 +85,19 @@ internal sealed class ShardedTarget : FuzzTarget
         JsonValue? index = StrictJson.Parse(input[Index], trailing: " \t\r\n");
         FuzzFailure.Unless(index is not null, "an index that is not valid JSON was opened");
         JsonValue map = index!.Children.Single(child => child.Key == "weight_map").Value;
-        FuzzFailure.Unless(map.Children.Select(child => child.Key).ToHashSet().SetEquals(model.Tensors.Select(tensor => tensor.Name)), "other tensors than the index names");
+        FuzzFailure.Unless(map.Children.Select(child => child.Key).ToHashSet().SetEquals(model.Tensors.Select(tensor => tensor.Name)),
+            "other tensors than the index names");
         foreach (string shard in map.Children.Select(child => child.Value.Text).Distinct())
         {
             byte[] file = input["in/" + shard];
             Verdict verdict = SafetensorsOracle.Judge(file);
-            FuzzFailure.Unless(verdict.Accepts, $"the shard '{shard}' breaks the rule '{verdict.Refusal ?? verdict.Stricter}'", "opens an invalid shard");
+            FuzzFailure.Unless(verdict.Accepts, $"the shard '{shard}' breaks the rule '{verdict.Refusal ?? verdict.Stricter}'",
+                "opens an invalid shard");
             foreach (OracleTensor expected in verdict.Tensors)
             {
                 TensorInfo? tensor = model.Find(expected.Name);
-                FuzzFailure.Unless(tensor is not null && model.WeightMap[expected.Name] == shard, $"the tensor '{expected.Name}' of '{shard}' is not found", "a tensor is not found");
+                bool isFound = tensor is not null && model.WeightMap[expected.Name] == shard;
+                FuzzFailure.Unless(isFound, $"the tensor '{expected.Name}' of '{shard}' is not found", "a tensor is not found");
                 byte[] bytes = new byte[tensor!.ByteLength];
                 library.Try("Read", () => model.Read(tensor, 0, bytes));
                 int start = file.Length - (int)verdict.Tensors.Max(other => other.End) + (int)expected.Start;
@@ -94,12 +109,14 @@ internal sealed class ShardedTarget : FuzzTarget
     private static void SaveAgain(ShardedModel model, FuzzPlace place, Caller library)
     {
         Exception? refusal = library.Try("SaveTo", () => model.SaveTo(TensorSink.To(place["out"], model)));
-        FuzzFailure.Unless(refusal is null, $"an opened model cannot be written: {refusal?.Message}", "an opened sharded model cannot be written");
+        FuzzFailure.Unless(refusal is null, $"an opened model cannot be written: {refusal?.Message}",
+            "an opened sharded model cannot be written");
         using TensorSource? again = library.Get("TensorSource.Open", () => TensorSource.Open(place["out"]), out refusal);
         FuzzFailure.Unless(again is not null, $"what was written is refused: {refusal?.Message}", "a written sharded model is refused");
         FuzzFailure.Unless(ModelDigest.Compute(model) == ModelDigest.Compute(again!), "the copy has another digest");
         FuzzFailure.Unless(
-            !Directory.EnumerateFileSystemEntries(place["out"]).Any(entry => Path.GetFileName(entry) is var name && name.StartsWith('.') && !name.EndsWith(".fedicu-lock", StringComparison.Ordinal)),
+            !Directory.EnumerateFileSystemEntries(place["out"]).Any(entry =>
+                Path.GetFileName(entry) is var name && name.StartsWith('.') && !name.EndsWith(".fedicu-lock", StringComparison.Ordinal)),
             "temporary files are left beside the copy");
     }
 

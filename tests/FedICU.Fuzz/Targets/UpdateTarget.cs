@@ -5,12 +5,14 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// One client of three: full, delta or sparse, with the metadata that say so. Whatever it sends, a round whose policies drop it ends with the mean of the
+/// One client of three: full, delta or sparse, with the metadata that say so. Whatever it sends, a round whose policies drop it ends with
+/// the mean of the
 /// two others or with it included, and a round that rejects leaves the old output.
 /// </summary>
 internal sealed class UpdateTarget : FuzzTarget
 {
-    private static readonly string[] Weights = ["4", "1", "0", "-5", "nan", "NaN", "inf", "-inf", "1e400", "1e308", "9007199254740992", "9007199254740993", "0x10", "1,5", "", "abc", "1e-320"];
+    private static readonly string[] Weights = ["4", "1", "0", "-5", "nan", "NaN", "inf", "-inf", "1e400", "1e308", "9007199254740992",
+        "9007199254740993", "0x10", "1,5", "", "abc", "1e-320"];
 
     public override string Name => "update";
 
@@ -48,7 +50,8 @@ internal sealed class UpdateTarget : FuzzTarget
         }
 
         byte[] file = ModelDraft.File(header.ToBytes(), draft.Data);
-        return [new("b.safetensors", choices.OneIn(20) ? Mutations.Mutate(file, choices) : file), new("output", choices.OneIn(8) ? "file" : "memory")];
+        return [new("b.safetensors", choices.OneIn(20) ? Mutations.Mutate(file, choices) : file),
+            new("output", choices.OneIn(8) ? "file" : "memory")];
     }
 
     public override Outcome Check(FuzzInput input, FuzzPlace place, Caller library)
@@ -63,8 +66,10 @@ internal sealed class UpdateTarget : FuzzTarget
         {
             byte[] old = Rounds.GlobalDraft.ToBytes();
             place.Put("next.safetensors", old);
-            if (Rounds.Run(library, new RoundOptions { Round = 7, Threads = 1 }, TensorSink.ToFile(output), updates, out RoundReport? report) is not null)
-                place.HoldsOnly(new(StringComparer.Ordinal) { ["b.safetensors"] = input["b.safetensors"], ["next.safetensors"] = old }, "a refused round");
+            if (Rounds.Run(library, new RoundOptions { Round = 7, Threads = 1 }, TensorSink.ToFile(output), updates,
+                out RoundReport? report) is not null)
+                place.HoldsOnly(new(StringComparer.Ordinal) { ["b.safetensors"] = input["b.safetensors"], ["next.safetensors"] = old },
+                    "a refused round");
             else
                 (rejecting, takesPart) = (Read(output), TakesPart(report!));
         }
@@ -82,7 +87,8 @@ internal sealed class UpdateTarget : FuzzTarget
     {
         using var sink = new MemorySink();
         Exception? refusal = Rounds.Run(library, Rounds.DropEverything, sink, updates, out RoundReport? report);
-        FuzzFailure.Unless(refusal is null, $"one client ends a round that drops it: {refusal?.Message}", $"one client ends the round: {Words(refusal?.Message)}");
+        FuzzFailure.Unless(refusal is null, $"one client ends a round that drops it: {refusal?.Message}",
+            $"one client ends the round: {Words(refusal?.Message)}");
         byte[] mean = Rounds.Bytes(sink.Model);
         if (TakesPart(report!))
         {
@@ -93,7 +99,8 @@ internal sealed class UpdateTarget : FuzzTarget
 
         ClientReport dropped = report!.Clients.Single(client => client.Id == "b");
         FuzzFailure.Unless(dropped.Reason is not null, "a client was left out without a reason");
-        FuzzFailure.Unless(mean.AsSpan().SequenceEqual(Rounds.MeanOfTwo), $"without the client the mean is not that of the others; it was left out as: {dropped.Reason}", "not the others' mean");
+        FuzzFailure.Unless(mean.AsSpan().SequenceEqual(Rounds.MeanOfTwo),
+            $"without the client the mean is not that of the others; it was left out as: {dropped.Reason}", "not the others' mean");
         return Outcome.Refused;
     }
 
@@ -106,7 +113,8 @@ internal sealed class UpdateTarget : FuzzTarget
     }
 
     /// <summary>A sentence without what differs from case to case.</summary>
-    private static string Words(string? sentence) => string.Join(' ', (sentence ?? "").Split(' ').Where(word => word.All(c => char.IsAsciiLetter(c) || c is ',' or '.' or ';')).Take(14));
+    private static string Words(string? sentence) => string.Join(' ', (sentence ?? "").Split(' ').Where(word =>
+        word.All(c => char.IsAsciiLetter(c) || c is ',' or '.' or ';')).Take(14));
 
     /// <summary>A tensor of another float type, with values that the global model's type may not hold.</summary>
     private static void Retype(ModelDraft draft, Choices choices)
@@ -114,7 +122,8 @@ internal sealed class UpdateTarget : FuzzTarget
         int at = choices.Below(draft.Tensors.Count);
         TensorDraft tensor = draft.Tensors[at];
         double scale = choices.Of([1.0, 1e4, 1e30, 1e300]);
-        draft.Tensors[at] = ModelDraft.Tensor(tensor.Name, choices.Of(["F64", "F32", "F16", "BF16", "I32"]), tensor.Shape, _ => choices.Value() * scale);
+        draft.Tensors[at] = ModelDraft.Tensor(tensor.Name, choices.Of(["F64", "F32", "F16", "BF16", "I32"]), tensor.Shape, _ =>
+            choices.Value() * scale);
     }
 
     /// <summary>Bytes of any value: NaN and infinities too.</summary>
@@ -122,7 +131,8 @@ internal sealed class UpdateTarget : FuzzTarget
     {
         int at = choices.Below(draft.Tensors.Count);
         TensorDraft tensor = draft.Tensors[at];
-        draft.Tensors[at] = tensor with { Data = choices.OneIn(2) ? choices.Bytes(tensor.Data.Length) : [.. Enumerable.Repeat((byte)0xff, tensor.Data.Length)] };
+        draft.Tensors[at] = tensor with { Data = choices.OneIn(2) ? choices.Bytes(tensor.Data.Length)
+            : [.. Enumerable.Repeat((byte)0xff, tensor.Data.Length)] };
     }
 
     /// <summary>Packs some of the float tensors: values, mask, and the shape in the metadata.</summary>

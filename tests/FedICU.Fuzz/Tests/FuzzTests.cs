@@ -21,8 +21,10 @@ public sealed class FuzzTests
         var fuzzer = new Fuzzer(target, Seed);
         FuzzResult first = fuzzer.Run(TimeSpan.MaxValue, Fewest), result = fuzzer.Run(Time);
         TestContext.Out.WriteLine($"{result.Cases} cases, {result.Accepted} accepted");
-        Assert.That(first.Faults.Concat(result.Faults).Select(fault => $"--target {name} --repro {fault.First.Input.Seed}:{fault.First.Input.Case}: {fault.First.Message}"), Is.Empty);
-        Assert.That(first.Accepted, Is.InRange(1, Fewest - 1), "some inputs must pass whole and some must not, or nothing but the first check is tried");
+        Assert.That(first.Faults.Concat(result.Faults).Select(fault =>
+            $"--target {name} --repro {fault.First.Input.Seed}:{fault.First.Input.Case}: {fault.First.Message}"), Is.Empty);
+        Assert.That(first.Accepted, Is.InRange(1, Fewest - 1),
+            "some inputs must pass whole and some must not, or nothing but the first check is tried");
     }
 
     [TestCaseSource(nameof(Targets))]
@@ -33,8 +35,10 @@ public sealed class FuzzTests
         string[] again = [.. Enumerable.Range(0, 30).Reverse().Select(number => Text(target.Make(Seed, number))).Reverse()];
         Assert.That(again, Is.EqualTo(once));
         Assert.That(once.Distinct().Count(), Is.GreaterThan(10), "numbers give different cases");
-        Assert.That(Enumerable.Range(0, 30).Select(number => Text(target.Make(Seed + 1, number))), Is.Not.EqualTo(once), "seeds give different cases");
+        Assert.That(Enumerable.Range(0, 30).Select(number => Text(target.Make(Seed + 1, number))), Is.Not.EqualTo(once),
+            "seeds give different cases");
     }
 
-    private static string Text(FuzzInput input) => string.Join('\n', input.Parts.Select(part => part.Name + " " + Convert.ToHexString(part.Bytes)));
+    private static string Text(FuzzInput input) => string.Join('\n', input.Parts.Select(part =>
+        part.Name + " " + Convert.ToHexString(part.Bytes)));
 }

@@ -11,17 +11,22 @@ public sealed class FuzzerTests
 
     private static IEnumerable<TestCaseData> Faults()
     {
-        yield return Case("AnUndocumentedException", (_, _) => throw new InvalidCastException("oops"), "undocumented System.InvalidCastException: oops");
-        yield return Case("ALongSentence", (_, _) => throw new FedIcuException(new string('x', 1000) + "."), "a sentence of 1001 characters");
-        yield return Case("ABidirectionalMark", (_, _) => throw new FedIcuException("The tensor 'a\u202eb' is wrong."), "a sentence with U+202E");
-        yield return Case("HalfOfASurrogatePair", (_, _) => throw new InvalidModelException("The tensor 'a\ud800' is wrong."), "a sentence with U+D800");
+        yield return Case("AnUndocumentedException", (_, _) =>
+            throw new InvalidCastException("oops"), "undocumented System.InvalidCastException: oops");
+        yield return Case("ALongSentence", (_, _) => throw new FedIcuException(new string('x', 1000) + "."),
+            "a sentence of 1001 characters");
+        yield return Case("ABidirectionalMark", (_, _) =>
+            throw new FedIcuException("The tensor 'a\u202eb' is wrong."), "a sentence with U+202E");
+        yield return Case("HalfOfASurrogatePair", (_, _) =>
+            throw new InvalidModelException("The tensor 'a\ud800' is wrong."), "a sentence with U+D800");
         yield return Case("ALineEnd", (_, _) => throw new InvalidModelException("The tensor 'a\n' is wrong."), "a sentence with U+000A");
         yield return Case("NoFullStop", (_, _) => throw new FedIcuException("wrong"), "a sentence without an end");
         yield return Case("Memory", (_, _) => GC.KeepAlive(new byte[4 << 20]), "allocated");
         yield return Case("Time", (_, _) => Thread.Sleep(2200), " s for ");
         yield return Case("AFileLeftOpen", (place, kept) => kept.Add(File.Create(place["open"])), "is still open");
 
-        static TestCaseData Case(string name, Action<FuzzPlace, List<IDisposable>> call, string expected) => new TestCaseData(call, expected).SetName(name + "IsReported");
+        static TestCaseData Case(string name, Action<FuzzPlace, List<IDisposable>> call, string expected) =>
+            new TestCaseData(call, expected).SetName(name + "IsReported");
     }
 
     [TestCaseSource(nameof(Faults))]
@@ -74,7 +79,8 @@ public sealed class FuzzerTests
         input.Save(place["case.json"]);
         FuzzInput loaded = FuzzInput.Load(place["case.json"]);
         Assert.That((loaded.Target, loaded.Seed, loaded.Case), Is.EqualTo(("settings", 5UL, 12L)));
-        Assert.That(loaded.Parts.Select(part => (part.Name, Convert.ToHexString(part.Bytes))), Is.EqualTo(input.Parts.Select(part => (part.Name, Convert.ToHexString(part.Bytes)))));
+        Assert.That(loaded.Parts.Select(part => (part.Name, Convert.ToHexString(part.Bytes))),
+            Is.EqualTo(input.Parts.Select(part => (part.Name, Convert.ToHexString(part.Bytes)))));
     }
 
     [TestCase("--seconds", "many", ExpectedResult = 2)]

@@ -13,7 +13,8 @@ public sealed class OracleTests
     [Test]
     public void TheGoldenFilesAreAccepted()
     {
-        string[] files = [.. Directory.EnumerateFiles(Golden.RoundFolder("."), "*.safetensors", SearchOption.AllDirectories).Where(file => new FileInfo(file).Length < 1 << 26)];
+        string[] files = [.. Directory.EnumerateFiles(Golden.RoundFolder("."), "*.safetensors", SearchOption.AllDirectories).Where(file =>
+            new FileInfo(file).Length < 1 << 26)];
         Assert.That(files, Is.Not.Empty);
         foreach (string file in files)
         {
@@ -29,7 +30,8 @@ public sealed class OracleTests
     [TestCase(Tensor, 16)]
     [TestCase(Tensor + "   ", 16)]
     [TestCase("""{"__metadata__":{"k":"\ud83d\ude00\n"},"a":{"shape":[],"data_offsets":[0,1],"\u0064type":"U8"}}""", 1)]
-    [TestCase("""{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"e":{"dtype":"F64","shape":[0],"data_offsets":[1,1]},"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}""", 2)]
+    [TestCase(
+        """{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"e":{"dtype":"F64","shape":[0],"data_offsets":[1,1]},"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}""", 2)]
     public void IsAccepted(string header, int dataLength) => Assert.That(Judge(header, dataLength), Is.Null);
 
     [TestCase("[]", 0, "brace")]
@@ -49,11 +51,13 @@ public sealed class OracleTests
     [TestCase("""{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,12]}}""", 12, "bytes that the offsets give")]
     [TestCase("""{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,1]}}""", 1, "bytes that the offsets give")]
     [TestCase("""{"a":{"dtype":"F32","shape":[18446744073709551616,4],"data_offsets":[0,16]}}""", 16, "bytes that the offsets give")]
-    [TestCase("""{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}""", 3, "overlap or hole")]
+    [TestCase("""{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}""", 3,
+        "overlap or hole")]
     [TestCase("""{"a":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}""", 3, "overlap or hole")]
     [TestCase(Tensor, 17, "end with the file")]
     [TestCase(Tensor, 15, "end with the file")]
-    [TestCase("""{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"\u0061":{"dtype":"U8","shape":[],"data_offsets":[1,2]}}""", 2, "once")]
+    [TestCase("""{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"\u0061":{"dtype":"U8","shape":[],"data_offsets":[1,2]}}""", 2,
+        "once")]
     [TestCase("""{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1],"more":1}}""", 1, "no fields but")]
     [TestCase("""{"a":{"dtype":"U8","shape":[0,9223372036854775808],"data_offsets":[0,0]}}""", 0, "product below")]
     public void IsRefusedFor(string header, int dataLength, string rule) => Assert.That(Judge(header, dataLength), Does.Contain(rule));
@@ -61,7 +65,8 @@ public sealed class OracleTests
     [Test]
     public void MoreThan64DimensionsAreBeyondTheLibrarysLimit()
     {
-        string Header(int rank) => $$"""{"a":{"dtype":"U8","shape":[{{string.Join(',', Enumerable.Repeat(1, rank))}}],"data_offsets":[0,1]}}""";
+        string Header(int rank) =>
+            $$"""{"a":{"dtype":"U8","shape":[{{string.Join(',', Enumerable.Repeat(1, rank))}}],"data_offsets":[0,1]}}""";
         Assert.That(Judge(Header(64), 1), Is.Null);
         Assert.That(Judge(Header(65), 1), Does.Contain("64 dimensions"));
     }
@@ -74,7 +79,8 @@ public sealed class OracleTests
     public string? BytesThatAreNoHeaderAreRefusedFor(string hex)
     {
         string? refusal = SafetensorsOracle.Judge(Convert.FromHexString(hex)).Refusal;
-        return ((string[])["8 bytes", "brace", "holds the header", "100 MB", "JSON"]).FirstOrDefault(words => refusal!.Contains(words, StringComparison.Ordinal));
+        return ((string[])["8 bytes", "brace", "holds the header", "100 MB", "JSON"]).FirstOrDefault(words =>
+            refusal!.Contains(words, StringComparison.Ordinal));
     }
 
     [TestCase("1", true)]

@@ -7,10 +7,12 @@ namespace FedICU.Fuzz.Tests;
 /// <summary>The limits in docs/security.md are those of the code.</summary>
 public sealed partial class SecurityDocumentTests
 {
-    private static readonly Assembly[] Assemblies = [typeof(RoundOptions).Assembly, typeof(Fedn.Npz.NpzReader).Assembly, typeof(Cli.Program).Assembly];
+    private static readonly Assembly[] Assemblies = [typeof(RoundOptions).Assembly, typeof(Fedn.Npz.NpzReader).Assembly,
+        typeof(Cli.Program).Assembly];
 
     private static IEnumerable<TestCaseData> Limits() => Rows().Select(row =>
-        new TestCaseData(row.Groups["type"].Value, row.Groups["member"].Value, row.Groups["value"].Value).SetName($"TheLimitIs{row.Groups["type"].Value}{row.Groups["member"].Value}"));
+        new TestCaseData(row.Groups["type"].Value, row.Groups["member"].Value, row.Groups["value"].Value)
+            .SetName($"TheLimitIs{row.Groups["type"].Value}{row.Groups["member"].Value}"));
 
     [TestCaseSource(nameof(Limits))]
     public void TheLimitIs(string type, string member, string value)
@@ -26,7 +28,8 @@ public sealed partial class SecurityDocumentTests
     {
         Type owner = Assemblies.SelectMany(assembly => assembly.GetTypes()).First(known => known.Name == type);
         const BindingFlags Any = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance;
-        object? value = owner.GetField(member, Any)?.GetRawConstantValue() ?? owner.GetProperty(member, Any)!.GetValue(Activator.CreateInstance(owner));
+        object? value = owner.GetField(member, Any)?.GetRawConstantValue() ?? owner.GetProperty(member,
+            Any)!.GetValue(Activator.CreateInstance(owner));
         return value is TimeSpan time ? time.TotalSeconds : Convert.ToDouble(value, CultureInfo.InvariantCulture);
     }
 
