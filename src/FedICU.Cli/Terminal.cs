@@ -38,10 +38,10 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
     }
 
     /// <summary>The one line of a failure.</summary>
-    public void Fail(string sentence) => error.WriteLine("fedicu: " + Text.Sentence(sentence));
+    public void Fail(string sentence) => error.WriteLine("fedicu: " + Text.Clean(sentence));
 
     /// <summary>A line that does not end the command.</summary>
-    public void Warn(string sentence) => error.WriteLine("fedicu: warning: " + Text.Sentence(sentence));
+    public void Warn(string sentence) => error.WriteLine("fedicu: warning: " + Text.Clean(sentence));
 
     public void Table(ResultTable table)
     {
