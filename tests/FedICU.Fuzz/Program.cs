@@ -11,7 +11,7 @@ namespace FedICU.Fuzz;
 internal static class Program
 {
     private const string Usage =
-        "[--seconds N] [--seed N|random] [--target NAME] [--cases N] [--out FOLDER] [--repro FILE|SEED:CASE] [--list]";
+        "[--seconds N] [--seed N|random] [--target NAME] [--cases N] [--out FOLDER] [--repro FILE|SEED:CASE] [--sharpfuzz TARGET] [--list]";
 
     public static int Main(string[] args)
     {
@@ -20,6 +20,7 @@ internal static class Program
         long cases = long.MaxValue;
         string output = "fuzz-failures";
         string? name = null, repro = null;
+        bool isGuided = false;
         for (int i = 0; i < args.Length; i++)
         {
             string? value = i + 1 < args.Length ? args[i + 1] : null;
@@ -37,6 +38,9 @@ internal static class Program
                     break;
                 case "--target" when value is not null:
                     name = value;
+                    break;
+                case "--sharpfuzz" when value is not null:
+                    (name, isGuided) = (value, true);
                     break;
                 case "--out" when value is not null:
                     output = value;
@@ -62,6 +66,8 @@ internal static class Program
 
         if (repro is not null)
             return Repeat(repro, targets);
+        if (isGuided)
+            return RunGuided(targets[0]);
         int faults = 0;
         foreach (FuzzTarget target in targets)
         {
@@ -88,6 +94,18 @@ internal static class Program
         return faults == 0 ? 0 : 1;
     }
 
+    /// <summary>Runs as the other half of libFuzzer's driver, whose bytes make the generator's choices: what is covered guides them.</summary>
+    private static int RunGuided(FuzzTarget target)
+    {
+        SharpFuzz.Fuzzer.LibFuzzer.Run(bytes =>
+        {
+            var input = new FuzzInput(target.Name, 0, 0, target.Generate(new Choices(bytes)));
+            if (new Fuzzer(target, 0).Try(input, out _) is { } fault)
+                throw new FuzzFailure(fault.Message, fault.Signature);
+        });
+        return 0;
+    }
+
     private static int Repeat(string repro, FuzzTarget[] targets)
     {
         FuzzInput input;
@@ -102,6 +120,11 @@ internal static class Program
             }
 
             input = targets[0].Make(seed, number);
+        }
+        else if (targets.Length == 1 && !repro.EndsWith(".json", StringComparison.Ordinal))
+        {
+            // bytes that libFuzzer kept
+            input = new FuzzInput(targets[0].Name, 0, 0, targets[0].Generate(new Choices(File.ReadAllBytes(repro))));
         }
         else
         {

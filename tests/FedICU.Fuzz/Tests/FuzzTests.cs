@@ -2,7 +2,7 @@ namespace FedICU.Fuzz.Tests;
 
 /// <summary>Every target for a moment, from a fixed seed; the gate in .ci/run tries each for longer.</summary>
 [NonParallelizable]
-public sealed class FuzzTests
+internal sealed class FuzzTests
 {
     // the cases themselves do not depend on it: only how many are tried
     private static readonly TimeSpan Time = TimeSpan.FromSeconds(1);

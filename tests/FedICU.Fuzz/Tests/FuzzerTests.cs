@@ -4,7 +4,7 @@ namespace FedICU.Fuzz.Tests;
 
 /// <summary>The fuzzer finds what it looks for: targets that are wrong on purpose are reported, with the case that shows it.</summary>
 [NonParallelizable]
-public sealed class FuzzerTests
+internal sealed class FuzzerTests
 {
     // wrong from this case on, right before
     private const long Wrong = 3;
@@ -13,13 +13,11 @@ public sealed class FuzzerTests
     {
         yield return Case("AnUndocumentedException", (_, _) =>
             throw new InvalidCastException("oops"), "undocumented System.InvalidCastException: oops");
-        yield return Case("ALongSentence", (_, _) => throw new FedIcuException(new string('x', 1000) + "."),
-            "a sentence of 1001 characters");
-        yield return Case("ABidirectionalMark", (_, _) =>
-            throw new FedIcuException("The tensor 'a\u202eb' is wrong."), "a sentence with U+202E");
-        yield return Case("HalfOfASurrogatePair", (_, _) =>
-            throw new InvalidModelException("The tensor 'a\ud800' is wrong."), "a sentence with U+D800");
-        yield return Case("ALineEnd", (_, _) => throw new InvalidModelException("The tensor 'a\n' is wrong."), "a sentence with U+000A");
+        // the library's own exceptions cut and escape their messages
+        yield return Case("ALongSentence", (_, _) => Caller.CheckSentence(new string('x', 1000) + ".", "", ""), "a sentence of 1001 characters");
+        yield return Case("ABidirectionalMark", (_, _) => Caller.CheckSentence("The 'a\u202eb' is wrong.", "", ""), "a sentence with U+202E");
+        yield return Case("HalfOfASurrogatePair", (_, _) => Caller.CheckSentence("The 'a\ud800' is wrong.", "", ""), "a sentence with U+D800");
+        yield return Case("ALineEnd", (_, _) => Caller.CheckSentence("The 'a\n' is wrong.", "", ""), "a sentence with U+000A");
         yield return Case("NoFullStop", (_, _) => throw new FedIcuException("wrong"), "a sentence without an end");
         yield return Case("Memory", (_, _) => GC.KeepAlive(new byte[4 << 20]), "allocated");
         yield return Case("Time", (_, _) => Thread.Sleep(2200), " s for ");
@@ -50,7 +48,7 @@ public sealed class FuzzerTests
     [Test]
     public void ACheckThatEndsByItselfIsReported()
     {
-        FuzzResult result = new Fuzzer(new OwnTarget((_, _, _) => throw new IndexOutOfRangeException()), 1).Run(TimeSpan.MaxValue, most: 5);
+        FuzzResult result = new Fuzzer(new OwnTarget((input, _, _) => _ = Array.Empty<int>()[input.Case]), 1).Run(TimeSpan.MaxValue, most: 5);
         Assert.That(result.Faults.Single().First.Message, Does.Contain("IndexOutOfRangeException"));
         Assert.That(result.Faults.Single().Count, Is.EqualTo(5), "one fault, five times");
     }

@@ -5,7 +5,7 @@ using System.Text.RegularExpressions;
 namespace FedICU.Fuzz.Tests;
 
 /// <summary>The limits in docs/security.md are those of the code.</summary>
-public sealed partial class SecurityDocumentTests
+internal sealed partial class SecurityDocumentTests
 {
     private static readonly Assembly[] Assemblies = [typeof(RoundOptions).Assembly, typeof(Fedn.Npz.NpzReader).Assembly,
         typeof(Cli.Program).Assembly];
