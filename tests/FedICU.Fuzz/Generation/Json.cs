@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using FedICU.Fuzz.Oracle;
 
 namespace FedICU.Fuzz.Generation;
 
@@ -35,6 +36,20 @@ internal sealed class Json
     }
 
     public static Json Array(params IEnumerable<Json> items) => new('[', "") { Children = [.. items.Select(item => ("", item))] };
+
+    /// <summary>A valid text as a tree; an empty object where it is not valid.</summary>
+    public static Json Parse(string text)
+    {
+        return StrictJson.Parse(Encoding.UTF8.GetBytes(text), trailing: " \t\r\n") is { } value ? From(value) : Object();
+
+        static Json From(JsonValue value) => value.Kind switch
+        {
+            '{' => new Json('{', "") { Children = [.. value.Children.Select(child => (Quote(child.Key), From(child.Value)))] },
+            '[' => Array(value.Children.Select(child => From(child.Value))),
+            '"' => Text(value.Text),
+            _ => Value(value.Text),
+        };
+    }
 
     /// <summary>The member of a plain key.</summary>
     public Json? this[string key] => Children.Find(child => child.Key == Quote(key)).Value;

@@ -34,21 +34,29 @@ internal sealed class ReportTarget : FuzzTarget
 
     private static Json Valid(Choices choices)
     {
-        Json Client(string id) => Json.Object(
-            ("id", Json.Text(id)), ("weight", Json.Value("2.5")), ("share", Json.Value("0.5")),
-            ("included", Json.Value(choices.OneIn(4) ? "false" : "true")),
-            ("reason", choices.OneIn(2) ? Json.Text("It left.") : Json.Value("null")), ("kind", Json.Text("full")),
-            ("bytes_sent", Json.Number(12)), ("bytes_full", Json.Number(12)));
-        Json Part(string id) => Json.Object(("id", Json.Text(id)), ("weight", Json.Value("0.25")), ("score", Json.Value("null")),
-            ("share_sent", Json.Value("1")));
-        return Json.Object(
-            ("strategy", Json.Text("fedicu")), ("backend", Json.Text("simd")), ("round", Json.Number(3)),
-            ("clients", Json.Array(Client("a"), Client("b"))),
-            ("tensors", Json.Array(Json.Object(
-                ("name", Json.Text("w")), ("dtype", Json.Text("F32")), ("shape", Json.Array(Json.Number(2), Json.Number(3))),
-                ("rule", Json.Text("fedicu")),
-                ("reason", Json.Value("null")), ("clients", Json.Array(Part("a"), Part("b")))))),
-            ("lora_pairs", Json.Array(Json.Object(("name", Json.Text("m")), ("cross_term", Json.Value("0.1"))))),
-            ("notes", Json.Array(Json.Text("A note."))));
+        ClientReport Client(string id) => new()
+        {
+            Id = id, Weight = 2.5, Share = 0.5, Included = !choices.OneIn(4), Reason = choices.OneIn(2) ? "It left." : null, Kind = "full",
+            BytesSent = 12, BytesFull = 12,
+        };
+        var report = new RoundReport
+        {
+            Strategy = "fedicu",
+            Backend = "simd",
+            Round = 3,
+            Clients = [Client("a"), Client("b")],
+            Tensors =
+            [
+                new TensorReport
+                {
+                    Name = "w", DType = "F32", Shape = [2, 3], Rule = "fedicu", Reason = choices.OneIn(4) ? "It was kept." : null,
+                    Clients = [new TensorClientReport { Id = "a", Weight = 0.25, Score = 1 },
+                        new TensorClientReport { Id = "b", Weight = 0.75 }],
+                },
+            ],
+            LoraPairs = [new LoraPairReport("m", 0.1)],
+            Notes = ["A note."],
+        };
+        return Json.Parse(report.ToJson());
     }
 }

@@ -1,5 +1,6 @@
 using System.Reflection;
 using FedICU.Fuzz.Generation;
+using FedICU.Fuzz.Oracle;
 
 namespace FedICU.Fuzz.Targets;
 
@@ -22,7 +23,15 @@ internal static class Rounds
     public static byte[] MeanOfTwo { get; } = Mean();
 
     /// <summary>A client's model that is in order.</summary>
-    public static MemoryModel Good(string id) => ToModel(Draft(id[0]), ("num_examples", id == "a" ? "3" : "5"), ("round", "7"));
+    public static MemoryModel Good(string id) => ToModel(Draft(id[0]), ("num_examples", Examples(id)), ("round", "7"));
+
+    /// <summary>What the oracle of means takes for that client.</summary>
+    public static MeanOracle.Update GoodParameters(string id)
+    {
+        ModelDraft draft = Draft(id[0]);
+        draft.Metadata.Add(("num_examples", Examples(id)));
+        return MeanOracle.Read(draft.ToBytes(), GlobalDraft);
+    }
 
     public static ClientUpdate GoodUpdate(string id) => ClientUpdate.FromTensors(id, Good(id));
 
@@ -99,11 +108,14 @@ internal static class Rounds
         [.. report.Notes, .. report.Clients.Select(client => client.Reason).OfType<string>(),
             .. report.Tensors.Select(tensor => tensor.Reason).OfType<string>()];
 
+    private static string Examples(string id) => id == "a" ? "3" : "5";
+
     private static byte[] Mean()
     {
         using var sink = new MemorySink();
         var round = new AggregationRound(Global, DropEverything) { GoodUpdate("a"), GoodUpdate("c") };
         new FedAvgAggregator().AggregateAsync(round, sink).GetAwaiter().GetResult();
+        MeanOracle.Check(Bytes(sink.Model), GlobalDraft, [GoodParameters("a"), GoodParameters("c")]);
         return Bytes(sink.Model);
     }
 }

@@ -100,7 +100,7 @@ internal sealed partial class SessionTarget : FuzzTarget
                 if (lines.Count == 0)
                     break;
                 // a line as a tree: its values at their limits, the sealed line says so
-                Json line = Tree(lines[at]);
+                Json line = Json.Parse(lines[at]);
                 if (choices.OneIn(3) && line["file"] is { } file)
                     file.Literal = Json.Quote(choices.Of(FileNames));
                 else
@@ -108,16 +108,6 @@ internal sealed partial class SessionTarget : FuzzTarget
                 lines[at] = line.ToString().Replace('\n', ' ');
                 break;
         }
-    }
-
-    /// <summary>A flat object's text as a tree.</summary>
-    private static Json Tree(string line)
-    {
-        Json tree = Json.Object();
-        Oracle.JsonValue? value = Oracle.StrictJson.Parse(Encoding.UTF8.GetBytes(line), "");
-        foreach ((string key, Oracle.JsonValue member) in value?.Children ?? [])
-            tree.Add(key, member.Kind == '"' ? Json.Text(member.Text) : Json.Value(member.Kind == 'v' ? member.Text : "[]"));
-        return tree;
     }
 
     /// <summary>Lines with their seals: the SHA-256 of the seal before and the line.</summary>

@@ -80,10 +80,10 @@ internal sealed class UpdateTarget : FuzzTarget
                 (rejecting, takesPart) = (Rounds.Bytes(sink.Model), TakesPart(report!));
         }
 
-        return Dropping(library, updates, rejecting, takesPart);
+        return Dropping(library, updates, rejecting, takesPart, input["b.safetensors"]);
     }
 
-    private static Outcome Dropping(Caller library, ClientUpdate[] updates, byte[]? rejecting, bool tookPart)
+    private static Outcome Dropping(Caller library, ClientUpdate[] updates, byte[]? rejecting, bool tookPart, byte[] file)
     {
         using var sink = new MemorySink();
         Exception? refusal = Rounds.Run(library, Rounds.DropEverything, sink, updates, out RoundReport? report);
@@ -94,6 +94,9 @@ internal sealed class UpdateTarget : FuzzTarget
         {
             FuzzFailure.Unless(rejecting is not null && tookPart, "a round that rejects refused a client that another one takes");
             FuzzFailure.Unless(mean.AsSpan().SequenceEqual(rejecting), "the policies change the result of a client that is in order");
+            Oracle.MeanOracle.Check(
+                mean, Rounds.GlobalDraft, [Rounds.GoodParameters("a"), Oracle.MeanOracle.Read(file, Rounds.GlobalDraft),
+                    Rounds.GoodParameters("c")]);
             return Outcome.Accepted;
         }
 
