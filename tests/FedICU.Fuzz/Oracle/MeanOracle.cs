@@ -110,10 +110,19 @@ internal static class MeanOracle
     }
 
     /// <summary>One unit in the last place, relative.</summary>
-    private static double Unit(string type) => type switch { "F64" => Math.ScaleB(1, -52), "F32" => Math.ScaleB(1, -23), "F16" =>
-        Math.ScaleB(1, -10), _ => Math.ScaleB(1, -7) };
+    private static double Unit(string type) => type switch
+    {
+        "F64" => Math.ScaleB(1, -52),
+        "F32" => Math.ScaleB(1, -23),
+        "F16" => Math.ScaleB(1, -10),
+        _ => Math.ScaleB(1, -7),
+    };
 
     /// <summary>The smallest normal number: below it the unit is absolute.</summary>
-    private static double Smallest(string type) => type switch { "F64" => Math.ScaleB(1, -1022), "F16" => Math.ScaleB(1, -14), _ =>
-        Math.ScaleB(1, -126) };
+    private static double Smallest(string type) => type switch
+    {
+        "F64" => Math.ScaleB(1, -1022),
+        "F16" => Math.ScaleB(1, -14),
+        _ => Math.ScaleB(1, -126),
+    };
 }

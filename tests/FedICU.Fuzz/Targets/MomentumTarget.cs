@@ -35,8 +35,8 @@ internal sealed class MomentumTarget : FuzzTarget
         using TensorSource? local = library.Get("TensorSource.Open", () => TensorSource.Open(place["local.safetensors"]), out _);
         if (momentum is null || local is null)
             return Outcome.Refused;
-        FedIcuClientOptions options = FedIcuClientOptions.FromSettings(
-            [new("mask", input.Text("mask")), new("importance", input.Text("importance"))]) with { Threads = 1 };
+        KeyValuePair<string, string>[] settings = [new("mask", input.Text("mask")), new("importance", input.Text("importance"))];
+        FedIcuClientOptions options = FedIcuClientOptions.FromSettings(settings) with { Threads = 1 };
         using MemorySink update = new(), next = new();
         Exception? refusal = library.Try("CreateUpdate", () =>
             new FedIcuClient(options).CreateUpdate(Rounds.Global, local, update, momentum, next, input.Text("dense") == "yes"),

@@ -36,8 +36,14 @@ internal sealed class ReportTarget : FuzzTarget
     {
         ClientReport Client(string id) => new()
         {
-            Id = id, Weight = 2.5, Share = 0.5, Included = !choices.OneIn(4), Reason = choices.OneIn(2) ? "It left." : null, Kind = "full",
-            BytesSent = 12, BytesFull = 12,
+            Id = id,
+            Weight = 2.5,
+            Share = 0.5,
+            Included = !choices.OneIn(4),
+            Reason = choices.OneIn(2) ? "It left." : null,
+            Kind = "full",
+            BytesSent = 12,
+            BytesFull = 12,
         };
         var report = new RoundReport
         {

@@ -134,8 +134,8 @@ internal sealed class UpdateTarget : FuzzTarget
     {
         int at = choices.Below(draft.Tensors.Count);
         TensorDraft tensor = draft.Tensors[at];
-        draft.Tensors[at] = tensor with { Data = choices.OneIn(2) ? choices.Bytes(tensor.Data.Length)
-            : [.. Enumerable.Repeat((byte)0xff, tensor.Data.Length)] };
+        int length = tensor.Data.Length;
+        draft.Tensors[at] = tensor with { Data = choices.OneIn(2) ? choices.Bytes(length) : [.. Enumerable.Repeat((byte)0xff, length)] };
     }
 
     /// <summary>Packs some of the float tensors: values, mask, and the shape in the metadata.</summary>
