@@ -22,7 +22,7 @@ internal static class ExitCode
 }
 
 /// <summary>The line cannot be understood: exit code 2.</summary>
-internal sealed class UsageException(string message) : Exception(message);
+internal sealed class UsageException(string message) : Exception(Text.Sentence(message));
 
 /// <summary>The line was understood, and a value of it is refused: exit code 1.</summary>
 internal sealed class RefusedException(string message) : FedIcuException(message);

@@ -6,8 +6,14 @@ namespace FedICU.Cli;
 /// <summary>How names and numbers are shown.</summary>
 internal static class Text
 {
+    // as the library's own messages
+    private const int LongestSentence = 1000;
+
     /// <summary>The text on one line: names come from files and may hold terminal escapes or line ends.</summary>
-    public static string Clean(string text) => Sentence.Clean(text, int.MaxValue);
+    public static string Clean(string text) => Safetensors.Sentence.Clean(text, int.MaxValue);
+
+    /// <summary>A sentence on one line, cut where a name that was typed makes it very long.</summary>
+    public static string Sentence(string text) => Safetensors.Sentence.Clean(text, LongestSentence);
 
     /// <summary>A client's weight: numbers of examples in full.</summary>
     public static string Weight(double value) => value.ToString("G9", CultureInfo.InvariantCulture);
@@ -28,7 +34,7 @@ internal static class Text
     public static string Count(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 
     /// <summary>A count of things whose plural takes an s.</summary>
-    public static string Count(long count, string noun) => Sentence.Count(count, noun);
+    public static string Count(long count, string noun) => Safetensors.Sentence.Count(count, noun);
 
     public static string Percent(double? share) => share?.ToString("P1", CultureInfo.InvariantCulture) ?? "-";
 

@@ -67,6 +67,14 @@ public sealed class UsageTests
     }
 
     [Test]
+    public void AVeryLongWordIsCutInTheMessage([Values("command", "option")] string kind)
+    {
+        string word = new('x', 5000);
+        Run run = Tool.Run(kind == "command" ? word : "--" + word).Failed(2, "is unknown");
+        Assert.That(run.Error, Has.Length.LessThan(1100));
+    }
+
+    [Test]
     public void HelpIsACommandToo()
     {
         Assert.That(Tool.Run("help").Succeeded().Output, Is.EqualTo(Tool.Run("--help").Succeeded().Output));

@@ -37,9 +37,11 @@ public sealed record RoundReport
     public required IReadOnlyList<TensorReport> Tensors { get; init; }
 
     /// <summary>For each LoRA pair, what averaging the factors apart does to their product; empty unless statistics were asked for.</summary>
+    [JsonRequired]
     public IReadOnlyList<LoraPairReport> LoraPairs { get; init; } = [];
 
     /// <summary>What else is worth knowing: weights assumed, types widened, bases not stated.</summary>
+    [JsonRequired]
     public IReadOnlyList<string> Notes { get; init; } = [];
 
     /// <summary>The report as indented JSON; numbers that are not finite are null, as are those that are not there.</summary>
@@ -49,27 +51,36 @@ public sealed record RoundReport
     /// <exception cref="FedIcuException">The text is no report.</exception>
     public static RoundReport FromJson(string json)
     {
+        ArgumentNullException.ThrowIfNull(json);
         try
         {
-            return JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ?? throw new FedIcuException("The text is no report: it is null.");
+            RoundReport report = JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ?? throw new FedIcuException("The text is no report: it is null.");
+            // the serializer checks members, not the items of lists
+            bool holdsNull = HoldsNull(report.Clients) || HoldsNull(report.Tensors) || report.Tensors.Any(tensor => HoldsNull(tensor.Clients)) ||
+                HoldsNull(report.LoraPairs) || HoldsNull(report.Notes) || HoldsNull(report.BackendShares);
+            return !holdsNull ? report : throw new FedIcuException("The text is no report: a list holds null.");
         }
         catch (JsonException e)
         {
-            throw new FedIcuException($"The text is no report: {e.Message}", e);
+            // the serializer's own message holds names from the text as they are
+            throw new FedIcuException($"The text is no report: the fault is at byte {e.BytePositionInLine + 1} of line {e.LineNumber + 1}.", e);
         }
     }
+
+    private static bool HoldsNull<T>(IReadOnlyList<T> list) where T : class => list.Any(item => item is null);
 
     /// <summary>The clients with their weights and fates, then the notes; a few lines for a person.</summary>
     public override string ToString()
     {
         var text = new StringBuilder();
         int included = Clients.Count(client => client.Included);
-        text.Append(CultureInfo.InvariantCulture, $"{Strategy}: {included} of {Sentence.Count(Clients.Count, "client")}, {Sentence.Count(Tensors.Count, "tensor")}, backend {Backend}");
+        text.Append(CultureInfo.InvariantCulture, $"{Sentence.Clean(Strategy)}: {included} of {Sentence.Count(Clients.Count, "client")}");
+        text.Append(CultureInfo.InvariantCulture, $", {Sentence.Count(Tensors.Count, "tensor")}, backend {Sentence.Clean(Backend)}");
         if (DescribeShares() is { } shares)
             text.Append(" (").Append(shares).Append(')');
         foreach (ClientReport client in Clients)
         {
-            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {client.Id}: weight {client.Weight:G9}");
+            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {Sentence.Clean(client.Id)}: weight {client.Weight:G9}");
             if (client.Included)
                 text.Append(CultureInfo.InvariantCulture, $" (share {client.Share:P1}), sent {client.BytesSent} of {Sentence.Count(client.BytesFull, "byte")}");
             else
@@ -78,9 +89,9 @@ public sealed record RoundReport
 
         AppendOwnWeights(text);
         foreach (TensorReport tensor in Tensors.Where(tensor => tensor.Reason is not null))
-            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
+            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  tensor {Sentence.Clean(tensor.Name)}: {tensor.Rule}: {tensor.Reason}");
         foreach (LoraPairReport pair in LoraPairs)
-            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  LoRA pair {pair.Name}: cross-term {pair.CrossTerm:G4}");
+            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  LoRA pair {Sentence.Clean(pair.Name)}: cross-term {pair.CrossTerm:G4}");
         foreach (string note in Notes)
             text.AppendLine().Append("  note: ").Append(note);
         return text.ToString();
@@ -99,7 +110,7 @@ public sealed record RoundReport
         if (weights.Count == 0)
             return;
         text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {Strategy} weighs the clients by w_k, not by these shares; mean w_k: ")
-            .AppendJoin(", ", weights.Take(ListedClients).Select(client => string.Create(CultureInfo.InvariantCulture, $"{client.Key} {client.Average(part => part.Weight):F3}")))
+            .AppendJoin(", ", weights.Take(ListedClients).Select(client => string.Create(CultureInfo.InvariantCulture, $"{Sentence.Clean(client.Key)} {client.Average(part => part.Weight):F3}")))
             .Append(weights.Count > ListedClients ? $" and {weights.Count - ListedClients} more" : "");
     }
 }
@@ -158,6 +169,7 @@ public sealed record TensorReport
     /// Each included client's part, in ordinal order of the ids. Empty for integers and types that are not computed, unless the tensor was dropped; of a dropped one
     /// only <see cref="TensorClientReport.ShareSent"/> and <see cref="TensorClientReport.NonFinite"/>.
     /// </summary>
+    [JsonRequired]
     public IReadOnlyList<TensorClientReport> Clients { get; init; } = [];
 }
 
@@ -183,6 +195,7 @@ public sealed record TensorClientReport
     public double? Cosine { get; init; }
 
     /// <summary>The share of the tensor's entries it sent.</summary>
+    [JsonRequired]
     public double ShareSent { get; init; } = 1;
 
     /// <summary>How many of its values are NaN or infinite; more than 0 only where the tensor was dropped for it.</summary>
@@ -196,8 +209,10 @@ public sealed record TensorClientReport
 /// </param>
 public sealed record LoraPairReport(string Name, double CrossTerm);
 
+// a member with a default is required: the generated reader would set one that is absent to null or 0
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, NewLine = "\n",
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, Converters = [typeof(FiniteOrNull)])]
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+    Converters = [typeof(FiniteOrNull)])]
 [JsonSerializable(typeof(RoundReport))]
 internal sealed partial class ReportJson : JsonSerializerContext;
 

@@ -46,7 +46,41 @@ internal sealed class RoundReportTests
         Assert.That(RoundReport.FromJson("{\"strategy\":\"s\",\"backend\":\"simd\",\"clients\":[],\"tensors\":[]}").BackendShares.Count, Is.Zero, "a report of an earlier version");
     }
 
+    [Test]
+    public void NamesInItsTextAreFitToBeShown()
+    {
+        var client = new ClientReport { Id = "a\n\u001b[31m", Weight = 1, Included = true, Kind = "full" };
+        var tensor = new TensorReport { Name = "w\u0007", DType = "F32", Shape = [1], Rule = "s", Reason = "It was kept." };
+        string text = new RoundReport { Strategy = "s", Backend = "b", Clients = [client], Tensors = [tensor], LoraPairs = [new("m\r", 0)] }.ToString();
+        Assert.That(text.ReplaceLineEndings("").Any(char.IsControl), Is.False, text);
+        Assert.That(text, Does.Contain("a\\u000a\\u001b[31m: weight 1").And.Contain("w\\u0007").And.Contain("m\\u000d"));
+    }
+
     [TestCase(""), TestCase("{"), TestCase("{}"), TestCase("null"), TestCase("[1]")]
     public void WhatIsNoReportIsRefused(string json) => Assert.That(
         () => RoundReport.FromJson(json), Throws.TypeOf<FedIcuException>().With.Message.StartsWith("The text is no report: "));
+
+    [TestCase("\"notes\": [\n    \"n\"\n  ]", "\"notes\": null")]
+    [TestCase("\"notes\": [\n    \"n\"\n  ]", "\"notes\": [null]")]
+    [TestCase("\"notes\"", "\"other\"")]
+    [TestCase("\"lora_pairs\"", "\"other\"")]
+    [TestCase("\"id\": \"a\"", "\"id\": null")]
+    [TestCase("\"id\": \"a\"", "\"id\": \"a\", \"weight\": \"\\u202e\"")]
+    [TestCase("\"shape\": [\n        1\n      ]", "\"shape\": null")]
+    [TestCase("\"share_sent\"", "\"other\"")]
+    [TestCase("\"share_sent\": 1", "\"share_sent\": [[[[[")]
+    public void ADamagedReportIsRefused(string part, string damaged)
+    {
+        string json = new RoundReport
+        {
+            Strategy = "s",
+            Backend = "b",
+            Clients = [new ClientReport { Id = "a", Weight = 1, Included = true, Kind = "full" }],
+            Tensors = [new TensorReport { Name = "w", DType = "F32", Shape = [1], Rule = "s", Clients = [new TensorClientReport { Id = "a" }] }],
+            Notes = ["n"],
+        }.ToJson();
+        Assert.That(json, Does.Contain(part));
+        Assert.That(() => RoundReport.FromJson(json.Replace(part, damaged)), Throws.TypeOf<FedIcuException>()
+            .With.Message.Match(@"^The text is no report: (the fault is at byte \d+ of line \d+|a list holds null)\.$"));
+    }
 }

@@ -1,0 +1,72 @@
+namespace FedICU.Fuzz;
+
+/// <summary>A folder of one case, in memory where the system has such a place.</summary>
+internal sealed class FuzzPlace : IDisposable
+{
+    private readonly DirectoryInfo _folder;
+
+    public FuzzPlace(string name)
+    {
+        string root = Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath();
+        _folder = Directory.CreateDirectory(Path.Combine(root, $"fedicu-fuzz-{Environment.ProcessId}-{name}"));
+    }
+
+    public string FullName => _folder.FullName;
+
+    public string this[string name] => Path.Combine(FullName, name);
+
+    /// <summary>Writes a file, and the folders above it.</summary>
+    public string Put(string name, byte[] bytes)
+    {
+        string path = this[name];
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.WriteAllBytes(path, bytes);
+        return path;
+    }
+
+    /// <summary>Writes all of a case's files whose names begin so.</summary>
+    public void PutAll(FuzzInput input, string prefix)
+    {
+        foreach (FuzzPart part in input.Parts.Where(part => part.Name.StartsWith(prefix, StringComparison.Ordinal)))
+            Put(part.Name, part.Bytes);
+    }
+
+    /// <summary>All files and their bytes, by relative name.</summary>
+    public SortedDictionary<string, byte[]> Files()
+    {
+        var files = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
+        foreach (string path in Directory.EnumerateFiles(FullName, "*", SearchOption.AllDirectories))
+            files.Add(Path.GetRelativePath(FullName, path), File.ReadAllBytes(path));
+        return files;
+    }
+
+    /// <summary>Fails unless the files are those given and no others.</summary>
+    public void HoldsOnly(SortedDictionary<string, byte[]> expected, string after)
+    {
+        SortedDictionary<string, byte[]> found = Files();
+        foreach (string name in found.Keys.Union(expected.Keys))
+        {
+            if (!expected.TryGetValue(name, out byte[]? before))
+                throw new FuzzFailure($"after {after} the file '{name}' is left over", $"left over after {after}");
+            if (!found.TryGetValue(name, out byte[]? now))
+                throw new FuzzFailure($"after {after} the file '{name}' is gone", $"gone after {after}");
+            if (!before.AsSpan().SequenceEqual(now))
+                throw new FuzzFailure($"after {after} the file '{name}' has other bytes", $"changed after {after}");
+        }
+    }
+
+    /// <summary>Files of this folder that the process still has open; none where the system does not tell.</summary>
+    public IEnumerable<string> OpenFiles()
+    {
+        if (!OperatingSystem.IsLinux())
+            yield break;
+        foreach (string handle in Directory.GetFiles("/proc/self/fd"))
+        {
+            if (File.ResolveLinkTarget(handle, returnFinalTarget: false)?.FullName is { } target &&
+                target.StartsWith(FullName, StringComparison.Ordinal))
+                yield return target;
+        }
+    }
+
+    public void Dispose() => _folder.Delete(recursive: true);
+}

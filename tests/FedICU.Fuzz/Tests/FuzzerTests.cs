@@ -1,0 +1,108 @@
+using FedICU.Fuzz.Targets;
+
+namespace FedICU.Fuzz.Tests;
+
+/// <summary>The fuzzer finds what it looks for: targets that are wrong on purpose are reported, with the case that shows it.</summary>
+[NonParallelizable]
+internal sealed class FuzzerTests
+{
+    // wrong from this case on, right before
+    private const long Wrong = 3;
+
+    private static IEnumerable<TestCaseData> Faults()
+    {
+        yield return Case("AnUndocumentedException", (_, _) =>
+            throw new InvalidCastException("oops"), "undocumented System.InvalidCastException: oops");
+        // the library's own exceptions cut and escape their messages
+        yield return Case("ALongSentence", (_, _) => Caller.CheckSentence(new string('x', 1000) + ".", "", ""), "a sentence of 1001 characters");
+        yield return Case("ABidirectionalMark", (_, _) => Caller.CheckSentence("The 'a\u202eb' is wrong.", "", ""), "a sentence with U+202E");
+        yield return Case("HalfOfASurrogatePair", (_, _) => Caller.CheckSentence("The 'a\ud800' is wrong.", "", ""), "a sentence with U+D800");
+        yield return Case("ALineEnd", (_, _) => Caller.CheckSentence("The 'a\n' is wrong.", "", ""), "a sentence with U+000A");
+        yield return Case("NoFullStop", (_, _) => throw new FedIcuException("wrong"), "a sentence without an end");
+        yield return Case("Memory", (_, _) => GC.KeepAlive(new byte[4 << 20]), "allocated");
+        yield return Case("Time", (_, _) => Thread.Sleep(2200), " s for ");
+        yield return Case("AFileLeftOpen", (place, kept) => kept.Add(File.Create(place["open"])), "is still open");
+
+        static TestCaseData Case(string name, Action<FuzzPlace, List<IDisposable>> call, string expected) =>
+            new TestCaseData(call, expected).SetName(name + "IsReported");
+    }
+
+    [TestCaseSource(nameof(Faults))]
+    public void AFaultIsReported(Action<FuzzPlace, List<IDisposable>> call, string expected)
+    {
+        if (expected == "is still open" && !OperatingSystem.IsLinux())
+            Assert.Ignore("the system does not tell which files are open");
+        List<IDisposable> kept = [];
+        var target = new OwnTarget((input, place, library) => library.Try("the call", () =>
+        {
+            if (input.Case >= Wrong)
+                call(place, kept);
+        }));
+        FuzzResult result = new Fuzzer(target, 1).Run(TimeSpan.MaxValue, most: Wrong + 1);
+        kept.ForEach(open => open.Dispose());
+        Assert.That(result.Faults, Has.Count.EqualTo(1));
+        Assert.That(result.Faults[0].First.Message, Does.Contain(expected));
+        Assert.That(result.Faults[0].First.Input.Case, Is.EqualTo(Wrong));
+    }
+
+    [Test]
+    public void ACheckThatEndsByItselfIsReported()
+    {
+        FuzzResult result = new Fuzzer(new OwnTarget((input, _, _) => _ = Array.Empty<int>()[input.Case]), 1).Run(TimeSpan.MaxValue, most: 5);
+        Assert.That(result.Faults.Single().First.Message, Does.Contain("IndexOutOfRangeException"));
+        Assert.That(result.Faults.Single().Count, Is.EqualTo(5), "one fault, five times");
+    }
+
+    [Test]
+    public void FilesThatAreLeftChangedOrGoneAreReported()
+    {
+        using var place = new FuzzPlace(nameof(FilesThatAreLeftChangedOrGoneAreReported));
+        place.Put("a", [1]);
+        SortedDictionary<string, byte[]> before = place.Files();
+        place.HoldsOnly(before, "nothing");
+        place.Put("folder/b", [2]);
+        Assert.That(() => place.HoldsOnly(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("left over"));
+        File.Delete(place["folder/b"]);
+        place.Put("a", [2]);
+        Assert.That(() => place.HoldsOnly(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("other bytes"));
+        File.Delete(place["a"]);
+        Assert.That(() => place.HoldsOnly(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("gone"));
+    }
+
+    [Test]
+    public void ASavedCaseIsTheSameWhenItIsLoaded()
+    {
+        using var place = new FuzzPlace(nameof(ASavedCaseIsTheSameWhenItIsLoaded));
+        FuzzInput input = new SettingsTarget().Make(5, 12);
+        input.Save(place["case.json"]);
+        FuzzInput loaded = FuzzInput.Load(place["case.json"]);
+        Assert.That((loaded.Target, loaded.Seed, loaded.Case), Is.EqualTo(("settings", 5UL, 12L)));
+        Assert.That(loaded.Parts.Select(part => (part.Name, Convert.ToHexString(part.Bytes))),
+            Is.EqualTo(input.Parts.Select(part => (part.Name, Convert.ToHexString(part.Bytes)))));
+    }
+
+    [TestCase("--seconds", "many", ExpectedResult = 2)]
+    [TestCase("--target", "nothing", ExpectedResult = 2)]
+    [TestCase("--repro", "1:2", ExpectedResult = 2)]
+    [TestCase("--target", "report", "--repro", "1:2", ExpectedResult = 0)]
+    [TestCase("--target", "report", "--cases", "20", "--seed", "3", ExpectedResult = 0)]
+    public int TheCommandLineEndsWith(params string[] args)
+    {
+        using var place = new FuzzPlace(nameof(TheCommandLineEndsWith));
+        return Program.Main([.. args, "--out", place["out"]]);
+    }
+
+    /// <summary>A target of a test's own.</summary>
+    private sealed class OwnTarget(Action<FuzzInput, FuzzPlace, Caller> check) : FuzzTarget
+    {
+        public override string Name => "own";
+
+        public override IReadOnlyList<FuzzPart> Generate(Choices choices) => [new("bytes", choices.Bytes(10))];
+
+        public override Outcome Check(FuzzInput input, FuzzPlace place, Caller library)
+        {
+            check(input, place, library);
+            return Outcome.Accepted;
+        }
+    }
+}
