@@ -70,7 +70,7 @@ internal sealed class Caller(long inputBytes)
     }
 
     /// <summary>The same for a call that returns something.</summary>
-    public T? Get<T>(string what, Func<T> call, out Exception? refusal, Type? alsoDocumented = null) where T : class
+    public T? Get<T>(string what, Func<T?> call, out Exception? refusal, Type? alsoDocumented = null) where T : class
     {
         T? result = null;
         refusal = Try(what, () => result = call(), alsoDocumented);

@@ -94,7 +94,9 @@ internal static class Program
         return faults == 0 ? 0 : 1;
     }
 
-    /// <summary>Runs as the other half of libFuzzer's driver, whose bytes make the generator's choices: what is covered guides them.</summary>
+    /// <summary>
+    /// Runs as the other half of libFuzzer's driver, whose bytes make the generator's choices: what is covered guides them.
+    /// </summary>
     private static int RunGuided(FuzzTarget target)
     {
         SharpFuzz.Fuzzer.LibFuzzer.Run(bytes =>

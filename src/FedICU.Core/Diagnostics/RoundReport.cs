@@ -37,12 +37,10 @@ public sealed record RoundReport
     public required IReadOnlyList<TensorReport> Tensors { get; init; }
 
     /// <summary>For each LoRA pair, what averaging the factors apart does to their product; empty unless statistics were asked for.</summary>
-    [JsonRequired]
-    public IReadOnlyList<LoraPairReport> LoraPairs { get; init; } = [];
+    public IReadOnlyList<LoraPairReport> LoraPairs { get; init => field = value ?? []; } = [];
 
     /// <summary>What else is worth knowing: weights assumed, types widened, bases not stated.</summary>
-    [JsonRequired]
-    public IReadOnlyList<string> Notes { get; init; } = [];
+    public IReadOnlyList<string> Notes { get; init => field = value ?? []; } = [];
 
     /// <summary>The report as indented JSON; numbers that are not finite are null, as are those that are not there.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, ReportJson.Default.RoundReport);
@@ -169,8 +167,7 @@ public sealed record TensorReport
     /// Each included client's part, in ordinal order of the ids. Empty for integers and types that are not computed, unless the tensor was dropped; of a dropped one
     /// only <see cref="TensorClientReport.ShareSent"/> and <see cref="TensorClientReport.NonFinite"/>.
     /// </summary>
-    [JsonRequired]
-    public IReadOnlyList<TensorClientReport> Clients { get; init; } = [];
+    public IReadOnlyList<TensorClientReport> Clients { get; init => field = value ?? []; } = [];
 }
 
 /// <summary>One client's part in one tensor.</summary>
@@ -209,7 +206,7 @@ public sealed record TensorClientReport
 /// </param>
 public sealed record LoraPairReport(string Name, double CrossTerm);
 
-// a member with a default is required: the generated reader would set one that is absent to null or 0
+// the generated reader sets a member that is absent to null or 0, whatever its default: lists take null for empty, numbers are required
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, NewLine = "\n",
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
     Converters = [typeof(FiniteOrNull)])]

@@ -75,9 +75,9 @@ internal sealed class AdapterTarget : FuzzTarget
         if (config is null)
             return refusal;
         FuzzFailure.Unless(config.RawJson.Span.SequenceEqual(input["b/adapter_config.json"]), "the configuration's bytes are others");
-        string? own = null, mine = null, theirs = null;
-        library.Try("DescribeDisagreement", () =>
-            (own, mine, theirs) = (config.DescribeDisagreement(config), config.DescribeDisagreement(valid), valid.DescribeDisagreement(config)));
+        string? own = library.Get("DescribeDisagreement", () => config.DescribeDisagreement(config), out _);
+        string? mine = library.Get("DescribeDisagreement", () => config.DescribeDisagreement(valid), out _);
+        string? theirs = library.Get("DescribeDisagreement", () => valid.DescribeDisagreement(config), out _);
         FuzzFailure.Unless(own is null, $"a configuration disagrees with itself: {own}", "a configuration disagrees with itself");
         FuzzFailure.Unless(mine is null == theirs is null, "one of two configurations disagrees with the other, which agrees with it");
         if (mine is not null)

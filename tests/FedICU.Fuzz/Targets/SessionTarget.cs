@@ -151,7 +151,8 @@ internal sealed partial class SessionTarget : FuzzTarget
         }
 
         // that of the retracted client is gone
-        journal = RandomName().Replace(journal, match => files.ContainsKey(match.Value) ? match.Value : "update-ffffffffffffffff.safetensors");
+        const string Gone = "update-ffffffffffffffff.safetensors";
+        journal = RandomName().Replace(journal, match => files.ContainsKey(match.Value) ? match.Value : Gone);
         files.Add("session.journal", Encoding.UTF8.GetBytes(journal));
         return files;
     }

@@ -11,8 +11,8 @@ internal sealed class ShardedTarget : FuzzTarget
 {
     private static readonly string[] ShardNames =
     [
-        "../x.safetensors", "/x.safetensors", "a/b.safetensors", "a\\b.safetensors", "\0.safetensors", ".safetensors", ShardName(0, 1), ShardName(0, 2),
-        new string('n', 300) + ".safetensors",
+        "../x.safetensors", "/x.safetensors", "a/b.safetensors", "a\\b.safetensors", "\0.safetensors", ".safetensors",
+        ShardName(0, 1), ShardName(0, 2), new string('n', 300) + ".safetensors",
     ];
 
     private const string Index = "in/model.safetensors.index.json";

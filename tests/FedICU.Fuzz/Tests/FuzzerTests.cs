@@ -14,14 +14,17 @@ internal sealed class FuzzerTests
         yield return Case("AnUndocumentedException", (_, _) =>
             throw new InvalidCastException("oops"), "undocumented System.InvalidCastException: oops");
         // the library's own exceptions cut and escape their messages
-        yield return Case("ALongSentence", (_, _) => Caller.CheckSentence(new string('x', 1000) + ".", "", ""), "a sentence of 1001 characters");
-        yield return Case("ABidirectionalMark", (_, _) => Caller.CheckSentence("The 'a\u202eb' is wrong.", "", ""), "a sentence with U+202E");
-        yield return Case("HalfOfASurrogatePair", (_, _) => Caller.CheckSentence("The 'a\ud800' is wrong.", "", ""), "a sentence with U+D800");
-        yield return Case("ALineEnd", (_, _) => Caller.CheckSentence("The 'a\n' is wrong.", "", ""), "a sentence with U+000A");
+        yield return Sentence("ALongSentence", new string('x', 1000) + ".", "a sentence of 1001 characters");
+        yield return Sentence("ABidirectionalMark", "The 'a\u202eb' is wrong.", "a sentence with U+202E");
+        yield return Sentence("HalfOfASurrogatePair", "The 'a\ud800' is wrong.", "a sentence with U+D800");
+        yield return Sentence("ALineEnd", "The 'a\n' is wrong.", "a sentence with U+000A");
         yield return Case("NoFullStop", (_, _) => throw new FedIcuException("wrong"), "a sentence without an end");
         yield return Case("Memory", (_, _) => GC.KeepAlive(new byte[4 << 20]), "allocated");
         yield return Case("Time", (_, _) => Thread.Sleep(2200), " s for ");
         yield return Case("AFileLeftOpen", (place, kept) => kept.Add(File.Create(place["open"])), "is still open");
+
+        static TestCaseData Sentence(string name, string sentence, string expected) =>
+            Case(name, (_, _) => Caller.CheckSentence(sentence, "the call", "here"), expected);
 
         static TestCaseData Case(string name, Action<FuzzPlace, List<IDisposable>> call, string expected) =>
             new TestCaseData(call, expected).SetName(name + "IsReported");
@@ -48,7 +51,8 @@ internal sealed class FuzzerTests
     [Test]
     public void ACheckThatEndsByItselfIsReported()
     {
-        FuzzResult result = new Fuzzer(new OwnTarget((input, _, _) => _ = Array.Empty<int>()[input.Case]), 1).Run(TimeSpan.MaxValue, most: 5);
+        var target = new OwnTarget((input, _, _) => _ = Array.Empty<int>()[input.Case]);
+        FuzzResult result = new Fuzzer(target, 1).Run(TimeSpan.MaxValue, most: 5);
         Assert.That(result.Faults.Single().First.Message, Does.Contain("IndexOutOfRangeException"));
         Assert.That(result.Faults.Single().Count, Is.EqualTo(5), "one fault, five times");
     }
