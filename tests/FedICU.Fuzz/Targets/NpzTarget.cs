@@ -44,14 +44,12 @@ internal sealed class NpzTarget : FuzzTarget
     public override Outcome Check(FuzzInput input, FuzzPlace place, Caller library)
     {
         string archive = place.Put("model.npz", input["model.npz"]), output = place["model.safetensors"];
-        Exception? refusal = library.Try("NpzReader.Copy", () => NpzReader.Copy(archive, "Client 'x'", TensorSink.ToFile(output), Limits));
+        Exception? refusal = library.Try("NpzReader.Copy", () => NpzReader.Copy(archive, TensorSink.ToFile(output), Limits));
         if (refusal is not null)
         {
             FuzzFailure.Unless(input.Text("valid") != "yes", $"an archive in order was refused: {refusal.Message}",
                 "refuses a valid archive");
-            FuzzFailure.Unless(refusal is InvalidModelException &&
-                refusal.Message.StartsWith("Client 'x'", StringComparison.Ordinal), $"the refusal names no client: {refusal.Message}",
-                "names no client");
+            FuzzFailure.Unless(refusal is InvalidModelException, $"refused with {refusal.GetType().Name}: {refusal.Message}", "another exception");
             place.HoldsOnly(new(StringComparer.Ordinal) { ["model.npz"] = input["model.npz"] }, "a refusal");
             return Outcome.Refused;
         }
