@@ -33,7 +33,7 @@ public sealed class WrongInputTests
     [TestCase("0x10,1", "'0x10'")]
     [TestCase("", "''")]
     [TestCase("1.5.2,1", "'1.5.2'")]
-    [TestCase("1e308,1e308", "not finite")]
+    [TestCase("1e308,1e308", "above max-weight")]
     public void Weights(string weights, params string[] parts) => Refused([.. Round(_place.A, _place.B), "--weights", weights], parts);
 
     [TestCase("Tau=1", "'Tau'")]

@@ -247,12 +247,15 @@ internal sealed class SparseMask
 {
     private const int BlockBytes = 1 << 13;
 
+    // of masks of one block, as most have
+    private static readonly long[] OneBlock = [0];
+
     private readonly long[] _before;
 
     /// <summary>Reads the whole mask once and counts.</summary>
     public SparseMask(TensorSource source, TensorInfo mask)
     {
-        _before = new long[mask.ByteLength / BlockBytes + 1];
+        _before = mask.ByteLength < BlockBytes ? OneBlock : new long[mask.ByteLength / BlockBytes + 1];
         byte[] block = new byte[Math.Min(BlockBytes, mask.ByteLength)];
         for (long at = 0; at < mask.ByteLength; at += BlockBytes)
         {

@@ -186,7 +186,7 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
         if (BaseDigest is null)
             throw new InvalidModelException($"'{source.Location}': a sparse update without '{MetadataKeys.Base}' in its metadata cannot be unpacked.");
-        (List<TensorInfo> tensors, Dictionary<string, SparseUpdate.Packed> packed) = SparseUpdate.Describe(source);
+        (List<TensorInfo> tensors, Dictionary<string, SparseUpdate.Packed> packed) = SparseUpdate.Describe(source, global);
         _tensors = names.Index(source, tensors);
         foreach (TensorInfo tensor in tensors)
         {

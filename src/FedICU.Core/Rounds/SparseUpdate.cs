@@ -16,8 +16,10 @@ internal static class SparseUpdate
     public static bool IsPart(string name) => name.EndsWith(ValuesSuffix, StringComparison.Ordinal) || name.EndsWith(MaskSuffix, StringComparison.Ordinal);
 
     /// <summary>The tensors that the update stands for, with the packed ones' parts.</summary>
+    /// <param name="source">The update.</param>
+    /// <param name="global">The global model, whose descriptions serve where they are the same: each client's own would fill the memory.</param>
     /// <exception cref="InvalidModelException">A part is missing or its shape or type contradicts the others.</exception>
-    public static (List<TensorInfo> Tensors, Dictionary<string, Packed> Packed) Describe(TensorSource source)
+    public static (List<TensorInfo> Tensors, Dictionary<string, Packed> Packed) Describe(TensorSource source, TensorSource global)
     {
         var tensors = new List<TensorInfo>();
         var packed = new Dictionary<string, Packed>(StringComparer.Ordinal);
@@ -26,8 +28,8 @@ internal static class SparseUpdate
             if (tensor.Name.EndsWith(ValuesSuffix, StringComparison.Ordinal))
             {
                 string name = tensor.Name[..^ValuesSuffix.Length];
-                Packed found = Describe(source, name, tensor);
-                packed.Add(name, found);
+                Packed found = Describe(source, global, name, tensor);
+                packed.Add(found.Tensor.Name, found);
                 tensors.Add(found.Tensor);
             }
             else if (tensor.Name.EndsWith(MaskSuffix, StringComparison.Ordinal))
@@ -63,7 +65,7 @@ internal static class SparseUpdate
         return mask;
     }
 
-    private static Packed Describe(TensorSource source, string name, TensorInfo values)
+    private static Packed Describe(TensorSource source, TensorSource global, string name, TensorInfo values)
     {
         if (!values.DType.IsComputed || values.Shape.Rank != 1)
             throw Malformed(source, name, $"has values of {values}; one dimension of F64, F32, F16 or BF16 was expected");
@@ -76,7 +78,8 @@ internal static class SparseUpdate
         long maskBytes = shape.ElementCount / 8 + (shape.ElementCount % 8 == 0 ? 0 : 1);
         if (mask.DType != DType.U8 || mask.Shape != new TensorShape(maskBytes))
             throw Malformed(source, name, $"of shape {shape} has a mask of {mask}; U8 [{maskBytes}] was expected");
-        return new Packed(new TensorInfo(name, values.DType, shape), values, mask);
+        var tensor = new TensorInfo(name, values.DType, shape);
+        return new Packed(global.Find(name) is { } known && known == tensor ? known : tensor, values, mask);
     }
 
     private static TensorShape? ParseShape(string text)

@@ -27,21 +27,22 @@ public sealed class PeftAdapter : TensorSource
     {
         ArgumentNullException.ThrowIfNull(folder);
         string configPath = Path.Combine(folder, ModelFolder.AdapterConfig);
-        byte[] config = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
+        byte[] json = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
         while (true)
         {
+            PeftAdapterConfig config = round?.Config(json, configPath) ?? PeftAdapterConfig.Parse(json, configPath);
             var file = SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access, round);
             try
             {
                 string? stated = file.OwnMetadata.GetValueOrDefault(MetadataKeys.Config);
-                if (stated is null || stated == ChecksumOf(config))
-                    return new PeftAdapter(folder, file, round?.Config(config, configPath) ?? PeftAdapterConfig.Parse(config, configPath));
+                if (stated is null || stated == ChecksumOf(json))
+                    return new PeftAdapter(folder, file, config);
                 // a writer may have replaced both since the configuration was read
                 byte[] again = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
-                if (again.AsSpan().SequenceEqual(config))
+                if (again.AsSpan().SequenceEqual(json))
                     throw new InvalidModelException($"'{file.Location}' belongs to another configuration: its metadata " +
-                        $"'{MetadataKeys.Config}' is {Sentence.Quote(stated)}, but that of '{configPath}' is '{ChecksumOf(config)}'.");
-                config = again;
+                        $"'{MetadataKeys.Config}' is {Sentence.Quote(stated)}, but that of '{configPath}' is '{ChecksumOf(json)}'.");
+                json = again;
             }
             catch
             {

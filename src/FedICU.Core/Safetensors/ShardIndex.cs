@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace FedICU.Safetensors;
 
@@ -34,6 +35,9 @@ internal sealed class ShardIndex
 
     public static ShardIndex Parse(ReadOnlySpan<byte> json, string path)
     {
+        // the reader checks the text of no string that it skips
+        if (!Utf8.IsValid(json))
+            throw new InvalidModelException($"'{path}' is not valid UTF-8{FileHint.After(json, expectsJson: true)}.");
         var reader = new Utf8JsonReader(json);
         try
         {

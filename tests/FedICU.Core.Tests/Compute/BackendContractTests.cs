@@ -540,7 +540,10 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
             Assert.That(mask, Is.EqualTo(0b1111));
             Assert.That(_backend.SelectImportant(inputs, 4, new(3, 1), new(2, 0.5), &mask, default), Is.EqualTo(2), "z_u = -2 -1 0 1");
             Assert.That(mask, Is.EqualTo(0b1010), "equal importances keep the received value");
-            Assert.That(_backend.SelectImportant(inputs, 4, new(3, 0), new(2, 0.5), &mask, default), Is.Zero);
+            Assert.That(_backend.SelectImportant(inputs, 4, new(3, 0), new(2, 0.5), &mask, default), Is.EqualTo(4), "no spread is not unimportant");
+            Assert.That(mask, Is.EqualTo(0b1111));
+            var unchanged = new ImportanceInputs(inputs.Global, inputs.Global, default, MomentumRule.None, 0);
+            Assert.That(_backend.SelectImportant(unchanged, 4, new(0, 0), new(2, 0.5), &mask, default), Is.Zero);
             Assert.That(mask, Is.Zero);
             Assert.That(_backend.SelectImportant(inputs, 4, new(3, 1), new(2, 0), &mask, default), Is.EqualTo(4));
             Assert.That(mask, Is.EqualTo(0b1111));

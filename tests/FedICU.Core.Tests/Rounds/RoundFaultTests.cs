@@ -489,7 +489,7 @@ internal sealed class RoundFaultTests
     [Test]
     public void NumbersThatAreNotFiniteAreNullInJson()
     {
-        MemoryModel global = Models.Of64("w", [2], 1e200, -1e200);
+        MemoryModel global = Models.Of64("w", [2], 1.7e308, -1.7e308);
         (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("x", global, 3)], new RoundOptions { Statistics = true });
         sink.Dispose();
         report = report with { LoraPairs = [new LoraPairReport("m", double.NaN)] };

@@ -71,7 +71,7 @@ internal sealed class FileHintTests
     {
         string path = Path.Combine(_folder, ModelFolder.ShardIndex);
         File.WriteAllText(path, "{\"weight_map\": ");
-        Assert.That(Refusal(path), Is.EqualTo($"'{path}' is not valid JSON at byte 14."));
+        Assert.That(Refusal(path), Is.EqualTo($"'{path}' is not valid JSON at byte 15."));
     }
 
     private static string Refusal(string path) => Assert.Throws<InvalidModelException>(() => TensorSource.Open(path))!.Message;

@@ -51,6 +51,39 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
+    public void SoIsAPackedUpdate([Values(false, true)] bool known)
+    {
+        var tensors = new StringBuilder("{\"__metadata__\":{\"fedicu.update\":\"sparse\",\"fedicu.base\":\"sha256:00\"");
+        string[] names = [.. Enumerable.Range(0, Bytes / 400).Select(i => $"base_model.model.model.layers.{i}.self_attn.q_proj.lora_A.weight")];
+        foreach (string name in names)
+            tensors.Append($",\"fedicu.shape.{name}\":\"[8, 4096]\"");
+        int at = 0;
+        tensors.Append('}');
+        foreach (string name in names)
+        {
+            tensors.Append($",\"{name}#values\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[{at},{at}]}}");
+            tensors.Append($",\"{name}#mask\":{{\"dtype\":\"U8\",\"shape\":[4096],\"data_offsets\":[{at},{at += 4096}]}}");
+        }
+
+        string header = tensors.Append('}').ToString(), path = _folder["m.safetensors"];
+        using (FileStream file = File.Create(path))
+        {
+            file.Write(TestModels.FileOf(header, 0));
+            file.SetLength(file.Length + at);
+        }
+
+        var global = new MemoryModel();
+        foreach (string name in known ? names : [])
+            global.Add(new TensorInfo(name, DType.F32, new TensorShape(8, 4096)), (nint)1);
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        using var participant = new Participant(ClientUpdate.FromFile("x", path, 1), new TensorNames([]));
+        participant.Open(global, new RoundFiles(), CancellationToken.None);
+        long kept = GC.GetTotalMemory(forceFullCollection: true) - before;
+        Assert.That(participant.Tensors.Count, Is.EqualTo(names.Length));
+        Assert.That(kept, Is.LessThan(4L * header.Length), $"{(double)kept / header.Length:F2} times the header");
+    }
+
+    [Test]
     public void EqualLayoutsAreKeptOnce()
     {
         string header = $"{{{string.Join(',', Enumerable.Range(0, 20_000).Select(i => Entry(i, "0")))}}}";

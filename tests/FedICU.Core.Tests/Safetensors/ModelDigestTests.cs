@@ -109,7 +109,7 @@ public sealed class ModelDigestTests
         using var file = SafetensorsFile.Open(folder["m.safetensors"]);
         using (FileStream stream = new(folder["m.safetensors"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             stream.SetLength(8);
-        Assert.That(Assert.Throws<InvalidModelException>(() => ModelDigest.Compute(file))!.Message, Does.StartWith($"'{folder["m.safetensors"]}' was truncated while it was read: tensor '"));
+        Assert.That(Assert.Catch<InvalidModelException>(() => ModelDigest.Compute(file))!.Message, Does.StartWith($"'{folder["m.safetensors"]}' was truncated while it was read: tensor '"));
     }
 
     /// <summary>Sixteen tensors of zeros that are read slowly; how many at once is counted.</summary>

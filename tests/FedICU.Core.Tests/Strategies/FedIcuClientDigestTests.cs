@@ -105,7 +105,7 @@ internal sealed class FedIcuClientDigestTests
             stream.SetLength(stream.Length - 8);
         using var momentum = new MemorySink();
         Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Threads = 4 }).CreateUpdate(file, Local, TensorSink.Discard, momentumOutput: momentum),
-            Throws.TypeOf<InvalidModelException>().With.Message.Contains("was truncated while it was read"));
+            Throws.InstanceOf<InvalidModelException>().With.Message.Contains("was truncated while it was read"));
         Assert.That(() => momentum.Model, Throws.InvalidOperationException);
     }
 
