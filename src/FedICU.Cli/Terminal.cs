@@ -13,7 +13,10 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
 
     public TextWriter Error => error;
 
-    /// <summary>The process's own streams, each rich where it is a terminal. One that was closed before the tool began is never touched: its number may be another file's.</summary>
+    /// <summary>
+    /// The process's own streams, each rich where it is a terminal. One that was closed before the tool began is never touched: its number
+    /// may be another file's.
+    /// </summary>
     public static Terminal OfProcess() => new(
         ProcessLimits.IsOpen(1) ? Console.Out : new ClosedWriter(), ProcessLimits.IsOpen(2) ? Console.Error : TextWriter.Null)
     {
@@ -21,7 +24,10 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         _progress = !ProcessLimits.IsOpen(2) || Console.IsErrorRedirected ? null : Rich(Console.Error),
     };
 
-    /// <summary>The stream that a path stands for, null where it stands for none. Opened again by its name, a redirected one would be written from its start.</summary>
+    /// <summary>
+    /// The stream that a path stands for, null where it stands for none. Opened again by its name, a redirected one would be written from
+    /// its start.
+    /// </summary>
     public TextWriter? Named(string path) => Path.GetFullPath(path) switch
     {
         "/dev/stdout" or "/dev/fd/1" or "/proc/self/fd/1" => output,

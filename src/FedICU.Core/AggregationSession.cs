@@ -457,16 +457,19 @@ public sealed class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// Refuses a weight that would end the round whatever its policy: one too large, or stated where the others' is not, or the other way round.
+    /// Refuses a weight that would end the round whatever its policy: one too large, or stated where the others' is not, or the other way
+    /// round.
     /// </summary>
     private void CheckWeight(string who, string id, double? stated)
     {
         const string Examples = MetadataKeys.Examples;
+        // the round drops the fewer; the first to arrive must not decide for all
+        bool leavesToRound = Options.OnWeight == FaultPolicy.DropClient;
         if (stated is not { } weight)
         {
             if (_arrivalOptions.RequireWeights)
                 throw Refused($"{who} states no {Examples}; the session requires a weight of every client.");
-            if (_weighted > 0)
+            if (_weighted > 0 && !leavesToRound)
                 throw Refused($"{who} states no {Examples} where client {FirstOther(weighted: true)} does; a weight was expected.");
             return;
         }
@@ -474,7 +477,7 @@ public sealed class AggregationSession : IDisposable
         string has = $"{who} has the weight {MetadataKeys.Invariant(weight)}";
         if (weight > Options.MaxWeight)
             throw Refused($"{has}; at most {MetadataKeys.Invariant(Options.MaxWeight)} was expected.");
-        if (!_arrivalOptions.RequireWeights && _weighted == 0 && _arrivals.Count > 0)
+        if (!_arrivalOptions.RequireWeights && _weighted == 0 && _arrivals.Count > 0 && !leavesToRound)
             throw Refused($"{has} where client {FirstOther(weighted: false)} states none; an update without {Examples} was expected.");
 
         // only a MaxWeight far above the default lets the sum come near the limit

@@ -122,7 +122,9 @@ public static class MetadataKeys
     /// <summary>The number of the round.</summary>
     public const string Round = "round";
 
-    /// <summary>Which writing of a folder a shard belongs to. It describes the file, not the model: no source shows it (docs/adr/0015).</summary>
+    /// <summary>
+    /// Which writing of a folder a shard belongs to. It describes the file, not the model: no source shows it (docs/adr/0015).
+    /// </summary>
     internal const string Generation = "fedicu.generation";
 
     /// <summary>The checksum of the adapter_config.json that an adapter's weights belong to; shown by no source either.</summary>
@@ -130,9 +132,7 @@ public static class MetadataKeys
 
     /// <summary>A file's metadata without what they say of the file itself.</summary>
     internal static IReadOnlyDictionary<string, string> OfTheModel(IReadOnlyDictionary<string, string> metadata) =>
-        metadata.ContainsKey(Generation) || metadata.ContainsKey(Config)
-            ? metadata.Where(entry => entry.Key is not (Generation or Config)).ToDictionary(StringComparer.Ordinal)
-            : metadata;
+        metadata is PackedMetadata packed ? packed.Without(Generation, Config) : metadata;
 
     internal static string Text(this UpdateKind kind) => kind switch
     {

@@ -7,6 +7,8 @@ public enum ConfigPolicy
     Reject,
     /// <summary>The client is left out of the whole round, and the report says why.</summary>
     DropClient,
-    /// <summary>All fields are compared but the base model's name, for clients that name one base model by local paths of their own.</summary>
+    /// <summary>
+    /// All fields are compared but the base model's name, for clients that name one base model by local paths of their own.
+    /// </summary>
     IgnoreBase,
 }

@@ -3,7 +3,8 @@ using FedICU.Safetensors;
 namespace FedICU;
 
 /// <summary>
-/// The base of every refusal of the library: one sentence that names what was refused and why, of at most 1,000 characters, without control characters.
+/// The base of every refusal of the library: one sentence that names what was refused and why, of at most 1,000 characters, without control
+/// characters.
 /// </summary>
 public class FedIcuException : Exception
 {

@@ -6,23 +6,33 @@ namespace FedICU;
 /// <summary>How a round is run: what is done about faults, on what it is computed, what is reported.</summary>
 public sealed record RoundOptions
 {
-    /// <summary>The least number of clients that must remain after faulty ones were dropped. <value>Default: null, all that were added.</value></summary>
+    /// <summary>
+    /// The least number of clients that must remain after faulty ones were dropped. <value>Default: null, all that were added.</value>
+    /// </summary>
     public int? Quorum { get; init; }
 
-    /// <summary>NaN or infinite values in an update (<c>on-nonfinite</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
+    /// <summary>
+    /// NaN or infinite values in an update (<c>on-nonfinite</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// </summary>
     public FaultPolicy OnNonFinite { get; init; }
 
-    /// <summary>A tensor of the global model that the update lacks (<c>on-missing</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
+    /// <summary>
+    /// A tensor of the global model that the update lacks (<c>on-missing</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// </summary>
     public FaultPolicy OnMissing { get; init; }
 
-    /// <summary>A tensor that the global model lacks (<c>on-extra</c>); drop-tensor ignores it. <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
+    /// <summary>
+    /// A tensor that the global model lacks (<c>on-extra</c>); drop-tensor ignores it. <value>Default: <see
+    /// cref="FaultPolicy.Reject"/>.</value>
+    /// </summary>
     public FaultPolicy OnExtra { get; init; }
 
     /// <summary>Another shape (<c>on-shape</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
     public FaultPolicy OnShape { get; init; }
 
     /// <summary>
-    /// An integer type against a float type, or two integer types (<c>on-dtype</c>); float types may differ. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// An integer type against a float type, or two integer types (<c>on-dtype</c>); float types may differ. <value>Default: <see
+    /// cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnDType { get; init; }
 
@@ -39,18 +49,28 @@ public sealed record RoundOptions
     public FaultPolicy OnUnreadable { get; init; }
 
     /// <summary>
-    /// A weight that the client states and that is negative, infinite, not a number, or above <see cref="MaxWeight"/> (<c>on-weight</c>); drop-tensor is refused
+    /// A weight that the client states and that is negative, infinite, not a number, or above <see cref="MaxWeight"/> (<c>on-weight</c>);
+    /// drop-tensor is refused
     /// for it. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnWeight { get; init; }
 
-    /// <summary>The largest weight that a client may have (<c>max-weight</c>). <value>Default: 2^53, the largest count that float64 holds exactly.</value></summary>
+    /// <summary>
+    /// The largest weight that a client may have (<c>max-weight</c>). <value>Default: 2^53, the largest count that float64 holds
+    /// exactly.</value>
+    /// </summary>
     public double MaxWeight { get; init; } = 1L << 53;
 
-    /// <summary>An adapter configuration that disagrees with the others (<c>on-config</c>). <value>Default: <see cref="ConfigPolicy.Reject"/>.</value></summary>
+    /// <summary>
+    /// An adapter configuration that disagrees with the others (<c>on-config</c>). <value>Default: <see
+    /// cref="ConfigPolicy.Reject"/>.</value>
+    /// </summary>
     public ConfigPolicy OnConfig { get; init; }
 
-    /// <summary>Quantized tensors, whose codes and scales are not numbers to be averaged (<c>on-quantized</c>). <value>Default: <see cref="QuantizedPolicy.Reject"/>.</value></summary>
+    /// <summary>
+    /// Quantized tensors, whose codes and scales are not numbers to be averaged (<c>on-quantized</c>). <value>Default: <see
+    /// cref="QuantizedPolicy.Reject"/>.</value>
+    /// </summary>
     public QuantizedPolicy OnQuantized { get; init; }
 
     /// <summary>
@@ -59,11 +79,15 @@ public sealed record RoundOptions
     /// </summary>
     public FaultPolicy OnChanged { get; init; }
 
-    /// <summary>An update that states another round than <see cref="Round"/> (<c>on-stale</c>). <value>Default: <see cref="StalePolicy.Note"/>.</value></summary>
+    /// <summary>
+    /// An update that states another round than <see cref="Round"/> (<c>on-stale</c>). <value>Default: <see
+    /// cref="StalePolicy.Note"/>.</value>
+    /// </summary>
     public StalePolicy OnStale { get; init; }
 
     /// <summary>
-    /// Prefixes that wrappers put before the names of all tensors, such as <c>module.</c> and <c>_orig_mod.</c> (<c>strip-prefix</c>): names are compared without
+    /// Prefixes that wrappers put before the names of all tensors, such as <c>module.</c> and <c>_orig_mod.</c> (<c>strip-prefix</c>):
+    /// names are compared without
     /// them, and the output has the global model's names. <value>Default: none.</value>
     /// </summary>
     public IReadOnlyList<string> StripPrefixes { get; init; } = [];
@@ -72,8 +96,10 @@ public sealed record RoundOptions
     public IntegerRule Integers { get; init; }
 
     /// <summary>
-    /// Whether LoRA's factors are written as others of the same product B A, which share its singular values: norm(B[:,j])^2 = norm(A[j,:])^2 = s_j, in descending order (<c>balance</c>). Factors averaged
-    /// apart depend on how clients share the product between them; so all start a round from the same sharing (docs/algorithms.md, LoRA adapters). The factors stay in memory until the end.
+    /// Whether LoRA's factors are written as others of the same product B A, which share its singular values: norm(B[:,j])^2 =
+    /// norm(A[j,:])^2 = s_j, in descending order (<c>balance</c>). Factors averaged
+    /// apart depend on how clients share the product between them; so all start a round from the same sharing (docs/algorithms.md, LoRA
+    /// adapters). The factors stay in memory until the end.
     /// <value>Default: false.</value>
     /// </summary>
     public bool BalanceLora { get; init; }
@@ -87,14 +113,18 @@ public sealed record RoundOptions
     /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
     public int Threads { get; init; }
 
-    /// <summary>Whether norms, cosines and LoRA cross-terms are computed for the report, at the price of further looks at the inputs. <value>Default: false.</value></summary>
+    /// <summary>
+    /// Whether norms, cosines and LoRA cross-terms are computed for the report, at the price of further looks at the inputs.
+    /// <value>Default: false.</value>
+    /// </summary>
     public bool Statistics { get; init; }
 
     /// <summary>The number of the round, kept in the output's metadata. <value>Default: null, unknown.</value></summary>
     public long? Round { get; init; }
 
     /// <summary>
-    /// Told after each tensor and, inside large ones, at most every hundredth; one call at a time. Small tensors may end out of the model's order.
+    /// Told after each tensor and, inside large ones, at most every hundredth; one call at a time. Small tensors may end out of the model's
+    /// order.
     /// <value>Default: null.</value>
     /// </summary>
     public IProgress<RoundProgress>? Progress { get; init; }

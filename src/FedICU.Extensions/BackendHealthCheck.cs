@@ -30,7 +30,7 @@ internal sealed class BackendHealthCheck(IServiceProvider services, string? aggr
 }
 
 /// <summary>
-/// The verdicts on the host's backends: each is tried once, whoever asks first and whatever becomes of that one's patience.
+/// The verdicts on the host's backends: each is tried once, on the first request, which may give up waiting.
 /// </summary>
 internal sealed class BackendVerdicts
 {

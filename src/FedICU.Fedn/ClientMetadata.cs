@@ -67,7 +67,9 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
 
     private static ClientMetadata Unreadable(string fault) => new(double.NaN, fault);
 
-    /// <summary>Replaces the literals NaN and Infinity, which Python writes and JSON does not have, by strings of the same length.</summary>
+    /// <summary>
+    /// Replaces the literals NaN and Infinity, which Python writes and JSON does not have, by strings of the same length.
+    /// </summary>
     private static void MaskNonFinite(Span<byte> json)
     {
         bool isInString = false;

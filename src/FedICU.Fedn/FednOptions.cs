@@ -16,7 +16,10 @@ internal sealed class FednOptions
     /// <summary>The folder in which each process makes one of its own. <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
     public string Spool { get; set; } = Path.Combine(Path.GetTempPath(), "fedicu-fedn");
 
-    /// <summary>The token that every call must carry. Not accepted on the command line, which other users can read. <value>Default: null, none.</value></summary>
+    /// <summary>
+    /// The token that every call must carry. Not accepted on the command line, which other users can read. <value>Default: null,
+    /// none.</value>
+    /// </summary>
     public string? Token { get; set; }
 
     /// <summary>A file that holds the token, in place of <see cref="Token"/>. <value>Default: null, none.</value></summary>
@@ -31,7 +34,8 @@ internal sealed class FednOptions
     public int Threads { get; set; }
 
     /// <summary>
-    /// Bytes of one gRPC message. FEDn's chunks have 1 MiB and a little; metadata that are too long are answered with a sentence as long as their message is
+    /// Bytes of one gRPC message. FEDn's chunks have 1 MiB and a little; metadata that are too long are answered with a sentence as long as
+    /// their message is
     /// received. <value>Default: 16 MiB.</value>
     /// </summary>
     public int MaxMessageBytes { get; set; } = 16 << 20;

@@ -40,7 +40,16 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     public override Task<ClientMetaResponse> HandleMetadata(ClientMetaRequest request, ServerCallContext context) =>
         Run(context, options.StoreTimeout, async (session, cancellationToken) =>
         {
-            string id = ReadId(request.ClientId);
+            string id;
+            try
+            {
+                id = ReadId(request.ClientId);
+            }
+            catch (InvalidModelException e)
+            {
+                return new ClientMetaResponse { Status = RefuseClient(context, e.Message) };
+            }
+
             var metadata = ClientMetadata.Read(request.Metadata.Span);
             await session.AloneAsync(
                 () =>
@@ -63,7 +72,16 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             {
                 if (!await requests.MoveNext(cancellationToken))
                     throw Refuse("The stream of a model ended before its first message.");
-                string id = ReadId(requests.Current.Id);
+                string id;
+                try
+                {
+                    id = ReadId(requests.Current.Id);
+                }
+                catch (InvalidModelException e)
+                {
+                    return new StoreModelResponse { Status = RefuseClient(context, e.Message) };
+                }
+
                 bool isGlobal = id == GlobalId;
                 string whose = isGlobal ? "The global model" : Client(id);
                 if (!isGlobal)
@@ -191,7 +209,8 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     }
 
     /// <summary>Writes a model's chunks to a file until the empty one.</summary>
-    /// <exception cref="InvalidModelException">The stream breaks a rule; the message is the end of a sentence that begins with the model's name.</exception>
+    /// <exception cref="InvalidModelException">The stream breaks a rule; the message is the end of a sentence that begins with the model's
+    /// name.</exception>
     private async Task<(long Bytes, byte[] Digest)> ReceiveAsync(
         IAsyncStreamReader<StoreModelRequest> requests, string whose, string path, CancellationToken cancellationToken)
     {
@@ -218,16 +237,20 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
 
     private void Admit(RoundSession session, string id)
     {
-        if (id is "" or GlobalId || id.Length > MaxIdLength)
+        if (id is "" or GlobalId)
             throw Refuse($"The client's id is {Sentence.Quote(id)}; a name of its own, of at most {MaxIdLength} characters, was expected.");
         if (!session.Admit(id, options.MaxClients))
             throw new RpcException(new Status(StatusCode.ResourceExhausted, $"{Client(id)} is one too many; at most {options.MaxClients} were expected."));
     }
 
-    /// <summary>Logs why an update or its metadata are refused, and makes the answer: an error of gRPC would make the combiner give up the whole round.</summary>
-    private string RefuseUpdate(ServerCallContext context, string id, string fault)
+    /// <summary>
+    /// Logs why an update or its metadata are refused, and makes the answer: an error of gRPC would make the combiner give up the whole
+    /// round.
+    /// </summary>
+    private string RefuseUpdate(ServerCallContext context, string id, string fault) => RefuseClient(context, $"{Client(id)}: {fault}");
+
+    private string RefuseClient(ServerCallContext context, string sentence)
     {
-        string sentence = $"{Client(id)}: {fault}";
         FednLog.Refused(logger, context.Host, sentence);
         return $"ERROR: {sentence}";
     }
@@ -277,11 +300,13 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     {
         try
         {
-            return Strict.GetString(id.Span);
+            string text = Strict.GetString(id.Span);
+            return text.Length <= MaxIdLength ? text : throw new InvalidModelException(
+                $"The client's id is {Sentence.Quote(text)}; a name of at most {MaxIdLength} characters was expected.");
         }
         catch (DecoderFallbackException)
         {
-            throw Refuse($"The client's id {Sentence.Quote(Encoding.UTF8.GetString(id.Span))} holds bytes that are not UTF-8.");
+            throw new InvalidModelException($"The client's id {Sentence.Quote(Encoding.UTF8.GetString(id.Span))} holds bytes that are not UTF-8.");
         }
     }
 

@@ -5,7 +5,8 @@ using FedICU.Safetensors;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// The token that a caller sends as <c>authorization: Bearer ...</c>; kept as its hash, so that tokens of any length compare in the same time.
+/// The token that a caller sends as <c>authorization: Bearer ...</c>; kept as its hash, so that tokens of any length compare in the same
+/// time.
 /// </summary>
 internal sealed class SharedToken
 {

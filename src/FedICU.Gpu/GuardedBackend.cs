@@ -3,7 +3,8 @@ using FedICU.Compute;
 namespace FedICU.Gpu;
 
 /// <summary>
-/// A device's backend that the CPU stands in for: for verbs too small to repay the way to the device, and, once the device fails, for the verb that failed
+/// A device's backend that the CPU stands in for: for verbs too small to repay the way to the device, and, once the device fails, for the
+/// verb that failed
 /// and all after it. A failed verb has added to nothing, so that it can be computed again.
 /// </summary>
 internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, IDisposable
@@ -185,7 +186,10 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
 
     public void Dispose() => (_device as IDisposable)?.Dispose();
 
-    /// <summary>The device where the way there repays, and where a failed verb has not overwritten one of its own inputs: such a verb could not be computed again.</summary>
+    /// <summary>
+    /// The device where the way there repays, and where a failed verb has not overwritten one of its own inputs: such a verb could not be
+    /// computed again.
+    /// </summary>
     private IComputeBackend SelectBackend(ReadOnlySpan<TensorPanel> inputs, int length, TensorPanel output = default)
     {
         // by the bytes of one input: how many there are depends on how the work is cut

@@ -62,7 +62,8 @@ internal sealed unsafe class CallerTensors : IDisposable
     public IReadOnlyDictionary<string, string> UnknownTypes { get; }
 
     /// <summary>
-    /// Reads what the caller says of a client's tensors. Those of unknown types are kept by name for the round's policies; their data are not read.
+    /// Reads what the caller says of a client's tensors. Those of unknown types are kept by name for the round's policies; their data are
+    /// not read.
     /// </summary>
     /// <exception cref="ArgumentException">A tensor contradicts itself; the message names the client.</exception>
     public static CallerTensors OfClient(

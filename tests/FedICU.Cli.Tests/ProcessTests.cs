@@ -81,7 +81,9 @@ public sealed class ProcessTests
         "mkdir \"$1/d\"$'\\xff' && cd \"$1/d\"$'\\xff' && dotnet \"$0\" aggregate --strategy fedavg --global \"$2\" --client \"$2\" --output out.safetensors; code=$?; rm -r \"$1/d\"$'\\xff'; exit $code")
         .Failed(1, "The name of the current folder", "holds bytes that are not UTF-8");
 
-    /// <summary>Runs a script of bash, where <c>$'\xff'</c> is a byte; $0 is the tool, $1 the place's folder, $2 the global model.</summary>
+    /// <summary>
+    /// Runs a script of bash, where <c>$'\xff'</c> is a byte; $0 is the tool, $1 the place's folder, $2 the global model.
+    /// </summary>
     private Run RunInBash(string script)
     {
         if (OperatingSystem.IsWindows())

@@ -1,6 +1,8 @@
 namespace FedICU.Cli.Tests;
 
-/// <summary>The small inputs from public bug reports (shared/cases), as their README says. Those about outputs are in <see cref="PublishingTests"/>.</summary>
+/// <summary>
+/// The small inputs from public bug reports (shared/cases), as their README says. Those about outputs are in <see cref="PublishingTests"/>.
+/// </summary>
 internal sealed class SharedCasesTests
 {
     private static readonly string[] DropAll =

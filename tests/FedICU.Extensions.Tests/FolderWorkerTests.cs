@@ -117,7 +117,9 @@ internal sealed class FolderWorkerTests
         Assert.That(Names("done"), Is.EqualTo(new[] { "5" }));
     }
 
-    /// <summary>The disk as a crash leaves it after each step behind the new global model: the round is not run again, and its report is there.</summary>
+    /// <summary>
+    /// The disk as a crash leaves it after each step behind the new global model: the round is not run again, and its report is there.
+    /// </summary>
     [TestCase("the model is in its place"), TestCase("the folder is moved"), TestCase("the report is there")]
     public async Task ARoundThatWasOverBeforeACrashIsNotRunAgain(string step)
     {
@@ -197,7 +199,10 @@ internal sealed class FolderWorkerTests
         Assert.That(Names("done"), Is.EqualTo(new[] { "6" }));
     }
 
-    /// <summary>The process killed at any moment, again and again: each round is in the model once, in the order of the numbers, with its own report.</summary>
+    /// <summary>
+    /// The process killed at any moment, again and again: each round is in the model once, in the order of the numbers, with its own
+    /// report.
+    /// </summary>
     [Test]
     [CancelAfter(300_000)]
     public async Task AKilledProcessLosesNoRoundAndRunsNoneTwice()
@@ -323,7 +328,9 @@ internal sealed class FolderWorkerTests
         Assert.That(File.ReadAllText(_folder["failed/1/refusal.txt"]), Does.Contain($"'{Path.Combine("1", "b.safetensors")}' is a symbolic link; a file was expected."));
     }
 
-    /// <summary>What no round's folder may be or hold: the round is put aside, nothing is followed or overwritten, and the next round runs.</summary>
+    /// <summary>
+    /// What no round's folder may be or hold: the round is put aside, nothing is followed or overwritten, and the next round runs.
+    /// </summary>
     [TestCase("report.json"), TestCase("refusal.txt"), TestCase("base"), TestCase("REPORT.JSON")]
     public async Task AReservedNameIsRefused(string name)
     {
@@ -415,7 +422,9 @@ internal sealed class FolderWorkerTests
         Assert.That(Names("done"), Is.EqualTo(new[] { "1", "2" }));
     }
 
-    /// <summary>A round that cannot be moved to <c>failed</c> is left where it is, is not run again at each scan, and blocks nobody.</summary>
+    /// <summary>
+    /// A round that cannot be moved to <c>failed</c> is left where it is, is not run again at each scan, and blocks nobody.
+    /// </summary>
     [Test]
     public async Task ARoundThatCannotBePutAsideBlocksNobody()
     {

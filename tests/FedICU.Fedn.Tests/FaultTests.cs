@@ -201,7 +201,9 @@ internal sealed class FaultTests
             await combiner.UpdateAsync($"client {i}", i, Archives.Of(Model(i)));
     }
 
-    /// <summary>Client i has the weight i and i times the first client's values, so the mean of the four is (1 + 4 + 9 + 16) / 10 = 3 times these.</summary>
+    /// <summary>
+    /// Client i has the weight i and i times the first client's values, so the mean of the four is (1 + 4 + 9 + 16) / 10 = 3 times these.
+    /// </summary>
     private static async Task ExpectFourClientsAsync(FednCombiner combiner, string fault = "")
     {
         List<(string Name, byte[] Bytes)> result = Archives.Read(await combiner.AggregateAsync()), expected = Archives.Read(Archives.Of(Model(3)));

@@ -40,7 +40,8 @@ public unsafe interface IComputeBackend
 
     /// <summary>
     /// output[i] = round((sum over k of weights[k] * x_k[i]) / divisor), accumulated as acc = weights[0] * x_0[i], then
-    /// acc = fma(weights[k], x_k[i], acc) for k = 1, 2, ... (McMahan et al. 2017, with the division last). Where that is not finite, weights and divisor
+    /// acc = fma(weights[k], x_k[i], acc) for k = 1, 2, ... (McMahan et al. 2017, with the division last). Where that is not finite,
+    /// weights and divisor
     /// are multiplied by one power of two, so that no sum of finite inputs overflows, and the element is computed again.
     /// </summary>
     /// <param name="inputs">N panels, N at least 1.</param>
@@ -113,8 +114,10 @@ public unsafe interface IComputeBackend
     void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global);
 
     /// <summary>
-    /// The hard mask: bit i is set where z_u - z_g > 1e-12 * (1 + |z_g|), z = (|x| - center) / spread of each side. Where u's spread is 0, bit i is
-    /// set where u is not 0; else, where g's spread is 0, all are (docs/algorithms.md, Ties). Also writes the momentum u, rounded to its type, where asked.
+    /// The hard mask: bit i is set where z_u - z_g > 1e-12 * (1 + |z_g|), z = (|x| - center) / spread of each side. Where u's spread is 0,
+    /// bit i is
+    /// set where u is not 0; else, where g's spread is 0, all are (docs/algorithms.md, Ties). Also writes the momentum u, rounded to its
+    /// type, where asked.
     /// </summary>
     /// <param name="inputs">What u and g are made of.</param>
     /// <param name="length">Elements of each panel.</param>

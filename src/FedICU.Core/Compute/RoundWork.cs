@@ -44,7 +44,11 @@ internal sealed class RoundWork
     public void Add(string backend, long bytes) => _bytes.AddOrUpdate(backend, bytes, (_, before) => before + bytes);
 
     /// <summary>Counts what the CPU computed with outside any backend.</summary>
-    public void AddOnCpu(ReadOnlySpan<TensorPanel> inputs, int length) => Add(Cpu, BytesOf(inputs, length));
+    public void AddOnCpu(ReadOnlySpan<TensorPanel> inputs, int length)
+    {
+        if (Counts)
+            Add(Cpu, BytesOf(inputs, length));
+    }
 
     /// <summary>The bytes of inputs of one length.</summary>
     public static long BytesOf(ReadOnlySpan<TensorPanel> inputs, int length)

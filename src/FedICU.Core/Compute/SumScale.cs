@@ -3,18 +3,23 @@ using System.Numerics;
 namespace FedICU.Compute;
 
 /// <summary>
-/// The weighted sum of elements whose plain sum is larger than float64 holds. Weights and divisor are multiplied by one power of two, so that the sum
+/// The weighted sum of elements whose plain sum is larger than float64 holds. Weights and divisor are multiplied by one power of two, so
+/// that the sum
 /// stays below the largest input. That multiplication is exact, and so the quotient is the one that a wider exponent would have given.
 /// </summary>
 internal static unsafe class SumScale
 {
     /// <summary>A factor for values whose squares are larger than float64 holds, and its inverse for values whose squares vanish.</summary>
-    /// <remarks>A sum of up to 2^60 squares overflows only with a value above 2^482: times 2^-600, its square lies far from both ends of the range.</remarks>
+    /// <remarks>A sum of up to 2^60 squares overflows only with a value above 2^482: times 2^-600, its square lies far from both ends of
+    /// the range.</remarks>
     public const double Down = 1 / Up, Up = 4.149515568880993e180;
 
     private const double SmallestNormal = 2.2250738585072014E-308, Unit = 2.220446049250313E-16;
 
-    /// <summary>The factor of the weights, a power of two below 1; 1 where no sum of these inputs can overflow, or where a factor would cost the divisor digits.</summary>
+    /// <summary>
+    /// The factor of the weights, a power of two below 1; 1 where no sum of these inputs can overflow, or where a factor would cost the
+    /// divisor digits.
+    /// </summary>
     public static double Of(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor)
     {
         double largest = 0;
@@ -27,7 +32,9 @@ internal static unsafe class SumScale
         return Math.Abs(divisor * scale) >= SmallestNormal ? scale : 1;
     }
 
-    /// <summary>The factor by which <paramref name="count"/> weights up to <paramref name="largest"/> have a sum of at most a half.</summary>
+    /// <summary>
+    /// The factor by which <paramref name="count"/> weights up to <paramref name="largest"/> have a sum of at most a half.
+    /// </summary>
     public static double Of(double largest, int count)
     {
         if (!double.IsFinite(largest))
@@ -46,7 +53,9 @@ internal static unsafe class SumScale
         return scale == 1 ? sum / divisor : Quotient(sum, divisor * scale, inputs.Length);
     }
 
-    /// <summary>The quotient of a scaled sum. A mean of the largest float64 may pass it by the roundings of its sum; then it is the largest float64.</summary>
+    /// <summary>
+    /// The quotient of a scaled sum. A mean of the largest float64 may pass it by the roundings of its sum; then it is the largest float64.
+    /// </summary>
     public static double Quotient(double sum, double divisor, int count)
     {
         double quotient = sum / divisor;
@@ -57,7 +66,10 @@ internal static unsafe class SumScale
         return !isRounding ? quotient : quotient > 0 ? double.MaxValue : -double.MaxValue;
     }
 
-    /// <summary>A result that was computed with scaled inputs, times the inverse of their factor; as in <see cref="Quotient"/> the largest float64 where roundings alone pass it.</summary>
+    /// <summary>
+    /// A result that was computed with scaled inputs, times the inverse of their factor; as in <see cref="Quotient"/> the largest float64
+    /// where roundings alone pass it.
+    /// </summary>
     public static double Restore(double scaled, double factor)
     {
         // far above the roundings of a combination, far below what any type would show

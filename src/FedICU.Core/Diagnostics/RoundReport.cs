@@ -22,7 +22,8 @@ public sealed record RoundReport
     public required string Backend { get; init; }
 
     /// <summary>
-    /// What share of the bytes each backend computed with, the largest first: a device leaves small verbs, a rule's own loops and, once it has failed,
+    /// What share of the bytes each backend computed with, the largest first: a device leaves small verbs, a rule's own loops and, once it
+    /// has failed,
     /// all verbs to the CPU. Empty where nothing was computed.
     /// </summary>
     public IReadOnlyList<BackendShare> BackendShares { get; init => field = value ?? []; } = [];

@@ -1,3 +1,5 @@
+using FedICU.Safetensors;
+
 namespace FedICU;
 
 /// <summary>A quantized tensor: codes that mean nothing without their companions (scales, zero points, code books).</summary>
@@ -8,28 +10,43 @@ namespace FedICU;
 internal sealed record QuantizedTensor(string Scheme, TensorInfo Code, string Companion, IReadOnlyList<string> Names)
 {
     /// <summary>What is wrong with averaging it.</summary>
-    public string Describe() =>
-        $"{Safetensors.Sentence.Quote(Code.Name)} of {Code} is quantized ({Scheme}, with {Safetensors.Sentence.Quote(Companion)}); codes and scales are not numbers to be averaged";
+    public string Describe() => $"{Sentence.Quote(Code.Name)} of {Code} is quantized ({Scheme}, with {Sentence.Quote(Companion)}); " +
+        "codes and scales are not numbers to be averaged";
 }
 
 /// <summary>
-/// Recognises quantized tensors by a code tensor (integers, 8- or 4-bit floats) and a companion that share a stem (docs/algorithms.md, Quantized tensors).
+/// Recognises quantized tensors by a code tensor (integers, 8- or 4-bit floats) and a companion that share a stem (docs/algorithms.md,
+/// Quantized tensors).
 /// Float tensors alone are ordinary tensors, whatever their names: a model may have <c>scales</c> of its own.
 /// </summary>
 internal static class QuantizedTensors
 {
     private const string BitsAndBytesState = ".quant_state.bitsandbytes__";
 
+    private static readonly string[] States = [BitsAndBytesState + "nf4", BitsAndBytesState + "fp4"];
+
     private static readonly Layout[] Layouts =
     [
         new("bitsandbytes 8-bit", "weight", IsByte) { Decisive = ["SCB", "weight.SCB"], Others = ["weight_format"] },
         new("GPTQ or AWQ", "qweight", IsInteger) { Decisive = ["scales", "qzeros"], Others = ["g_idx", "perm"] },
-        new("compressed-tensors", "_packed", IsInteger) { Decisive = ["_scale"], Others = ["_zero_point", "_shape", "_g_idx", "_global_scale"] },
+        new("compressed-tensors", "_packed", IsInteger)
+        {
+            Decisive = ["_scale"],
+            Others = ["_zero_point", "_shape", "_g_idx", "_global_scale"],
+        },
         new("MXFP4", "_blocks", dtype => dtype == DType.U8) { Decisive = ["_scales"] },
         new("HQQ", "W_q", IsInteger) { Decisive = ["scale", "zero"], Others = ["meta", "group_size", "nbits", "shape", "packing", "axis"] },
         new("AQLM", "codes", IsInteger) { Decisive = ["codebooks"], Others = ["scales"] },
-        new("quanto", "._data", dtype => IsInteger(dtype) || IsSmallFloat(dtype)) { Decisive = ["._scale"], Others = ["._shift", "._zeropoint"] },
-        new("8-bit integers with scales", "", IsByte) { Decisive = ["_scale", "_scale_inv", "_scales"], Others = ["_zero_point", "_scale_2"] },
+        new("quanto", "._data", dtype => IsInteger(dtype) || IsSmallFloat(dtype))
+        {
+            Decisive = ["._scale"],
+            Others = ["._shift", "._zeropoint"],
+        },
+        new("8-bit integers with scales", "", IsByte)
+        {
+            Decisive = ["_scale", "_scale_inv", "_scales"],
+            Others = ["_zero_point", "_scale_2"],
+        },
         new("8-bit or smaller floats with scales", "", IsSmallFloat)
         {
             Decisive = ["_scale", "_scale_inv", "_scales"],
@@ -73,7 +90,8 @@ internal static class QuantizedTensors
     }
 
     /// <summary>
-    /// The 4-bit layout of bitsandbytes: codes in U8 beside <c>.absmax</c>, or in a type of any kind (<c>bnb_4bit_quant_storage</c>) beside the description
+    /// The 4-bit layout of bitsandbytes: codes in U8 beside <c>.absmax</c>, or in a type of any kind (<c>bnb_4bit_quant_storage</c>) beside
+    /// the description
     /// <c>.quant_state.bitsandbytes__nf4</c>.
     /// </summary>
     private static QuantizedTensor? FindBitsAndBytes(TensorInfo tensor, Func<string, TensorInfo?> find)
@@ -84,13 +102,14 @@ internal static class QuantizedTensors
             return Make(stored, tensor.Name);
         string scales = tensor.Name + ".absmax";
         // where there is a description, that one was taken
-        bool described = find(tensor.Name + BitsAndBytesState + "nf4") is not null || find(tensor.Name + BitsAndBytesState + "fp4") is not null;
+        bool described = States.Any(state => find(tensor.Name + state) is not null);
         return tensor.DType == DType.U8 && !described && find(scales) is not null ? Make(tensor, scales) : null;
 
         QuantizedTensor Make(TensorInfo code, string companion)
         {
-            string[] parts = [".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", BitsAndBytesState + "nf4", BitsAndBytesState + "fp4"];
-            return new QuantizedTensor(Scheme, code, companion, [code.Name, .. parts.Select(part => code.Name + part).Append(companion).Distinct().Where(name => find(name) is not null)]);
+            string[] parts = [".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", .. States];
+            IEnumerable<string> companions = parts.Select(part => code.Name + part).Append(companion).Distinct();
+            return new QuantizedTensor(Scheme, code, companion, [code.Name, .. companions.Where(name => find(name) is not null)]);
         }
     }
 
@@ -104,8 +123,9 @@ internal static class QuantizedTensors
             string[] decisive = [.. layout.Decisive.Select(part => stem + part), .. layout.DecisiveOfModule.Select(part => module + part)];
             if (Array.Find(decisive, name => find(name) is not null) is not { } companion)
                 continue;
-            IEnumerable<string> names = [.. decisive, .. layout.Others.Select(part => stem + part), .. OfModule.Select(part => module + part)];
-            return new QuantizedTensor(layout.Scheme, tensor, companion, [tensor.Name, .. names.Where(name => find(name) is not null).Distinct()]);
+            IEnumerable<string> others = layout.Others.Select(part => stem + part).Concat(OfModule.Select(part => module + part));
+            string[] names = [tensor.Name, .. decisive.Concat(others).Where(name => find(name) is not null).Distinct()];
+            return new QuantizedTensor(layout.Scheme, tensor, companion, names);
         }
 
         return null;
@@ -113,7 +133,8 @@ internal static class QuantizedTensors
 
     // 'qweight' is a name's last part, '_packed' and '._data' the end of one
     private static bool EndsWithPart(string name, string part) =>
-        name.EndsWith(part, StringComparison.Ordinal) && (part.Length == 0 || part[0] is '_' or '.' || name.Length == part.Length || name[^(part.Length + 1)] == '.');
+        name.EndsWith(part, StringComparison.Ordinal) &&
+        (part.Length == 0 || part[0] is '_' or '.' || name.Length == part.Length || name[^(part.Length + 1)] == '.');
 
     private static bool IsByte(DType dtype) => dtype is DType.I8 or DType.U8;
 

@@ -2,7 +2,9 @@ using FedICU.Safetensors;
 
 namespace FedICU;
 
-/// <summary>Compares tensors' names without the prefixes that wrappers put before all of them (<see cref="RoundOptions.StripPrefixes"/>).</summary>
+/// <summary>
+/// Compares tensors' names without the prefixes that wrappers put before all of them (<see cref="RoundOptions.StripPrefixes"/>).
+/// </summary>
 internal sealed class TensorNames(IReadOnlyList<string> prefixes)
 {
     /// <summary>The prefixes that PyTorch's DistributedDataParallel and torch.compile add.</summary>
@@ -37,7 +39,8 @@ internal sealed class TensorNames(IReadOnlyList<string> prefixes)
             if (!byName.TryAdd(Strip(tensor.Name), tensor))
             {
                 throw new InvalidModelException(
-                    $"'{model.Location}': tensors {Sentence.Quote(byName[Strip(tensor.Name)].Name)} and {Sentence.Quote(tensor.Name)} have the same name without prefixes.");
+                    $"'{model.Location}': tensors {Sentence.Quote(byName[Strip(tensor.Name)].Name)} and {Sentence.Quote(tensor.Name)} " +
+                    "have the same name without prefixes.");
             }
         }
 

@@ -6,7 +6,9 @@ namespace FedICU;
 /// <summary>The dimensions of a tensor, outermost first (row-major order). A tensor of no dimension holds one element.</summary>
 public readonly struct TensorShape : IEquatable<TensorShape>
 {
-    /// <summary>The most dimensions that are accepted where a shape is read; no tensor library has more, and messages print shapes.</summary>
+    /// <summary>
+    /// The most dimensions that are accepted where a shape is read; no tensor library has more, and messages print shapes.
+    /// </summary>
     internal const int MaxRank = 64;
 
     private readonly ImmutableArray<long> _dimensions;

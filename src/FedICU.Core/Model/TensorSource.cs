@@ -61,7 +61,8 @@ public abstract partial class TensorSource : IDisposable
     internal virtual void RequireUnchanged() { }
 
     /// <summary>
-    /// The tensor of that name, or the one that the metadata say it is tied to: safetensors keeps one of several names of the same memory and notes the
+    /// The tensor of that name, or the one that the metadata say it is tied to: safetensors keeps one of several names of the same memory
+    /// and notes the
     /// others (<c>lm_head.weight: model.embed_tokens.weight</c>). Null where there is neither.
     /// </summary>
     internal TensorInfo? FindTied(string name) => Find(name) ?? (Metadata.TryGetValue(name, out string? kept) ? Find(kept) : null);

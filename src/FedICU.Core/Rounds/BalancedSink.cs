@@ -43,18 +43,18 @@ internal sealed unsafe class BalancedSink(TensorSink output, IReadOnlyList<LoraP
 
     /// <summary>Balances all pairs, side by side, and writes them.</summary>
     /// <returns>The pairs that could not be balanced and are written as they are.</returns>
-    public IReadOnlyList<LoraPair> Balance(Workers workers, IComputeBackend backend)
+    public ILookup<string, LoraPair> Balance(Workers workers, IComputeBackend backend)
     {
-        bool[] balanced = new bool[pairs.Count];
+        string?[] obstacles = new string?[pairs.Count];
         workers.Run(pairs.Count, parallel: true, (i, scratch) =>
         {
             (TensorInfo a, TensorInfo b) = (_held[pairs[i].A.Name].Tensor, _held[pairs[i].B.Name].Tensor);
             var factors = new PairBalance(pairs[i] with { A = a, B = b }, Panel(a), Panel(b), backend, scratch, workers.CancellationToken);
-            balanced[i] = factors.Run();
+            obstacles[i] = factors.Run();
             WriteHeld(a, workers.CancellationToken);
             WriteHeld(b, workers.CancellationToken);
         });
-        return [.. pairs.Where((_, i) => !balanced[i])];
+        return Enumerable.Range(0, pairs.Count).Where(i => obstacles[i] is not null).ToLookup(i => obstacles[i]!, i => pairs[i]);
     }
 
     public override void Commit()

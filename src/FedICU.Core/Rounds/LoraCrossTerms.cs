@@ -76,7 +76,8 @@ internal static unsafe class LoraCrossTerms
         double* gram = Take(GramPairs.Count(vectors)), block = Take((long)vectors * BlockLength);
         var products = new Span<double>(gram, GramPairs.Count(vectors));
         Fill(inputs);
-        // the report is a quotient, which no factor changes: large values are scaled before their products, and all products before those of the other factor
+        // the report is a quotient, which no factor changes: large values are scaled before their products, and all products before those
+        // of the other factor
         if (products.ContainsAnyExceptInRange(-double.MaxValue, double.MaxValue))
             Fill(context.Scaled(inputs, SumScale.Down));
         double largest = TensorPrimitives.MaxMagnitude<double>(products);

@@ -29,8 +29,8 @@ internal sealed unsafe class PairBalance(
             yield return (start, (int)Math.Min(Most, length - start));
     }
 
-    /// <summary>Balances; false where the factors are too large for their inner products, and stay as they are.</summary>
-    public bool Run()
+    /// <summary>Balances. Factors that cannot be balanced stay as they are; then the reason is returned, in words, else null.</summary>
+    public string? Run()
     {
         // B's columns as rows
         double* wide = Take(pair.B.ElementCount), turned = Take(pair.B.ElementCount);
@@ -39,25 +39,19 @@ internal sealed unsafe class PairBalance(
         TensorPanel[] rowsOfA = Rows(a, pair.Inputs), rowsOfB = Rows(new TensorPanel(turned, DType.F64), pair.Outputs);
         (double[] gramOfB, double[] gramOfA) = (Gram(rowsOfB, pair.Outputs), Gram(rowsOfA, pair.Inputs));
         if (!TensorPrimitives.IsFiniteAll<double>(gramOfB) || !TensorPrimitives.IsFiniteAll<double>(gramOfA))
-            return false;
+            return "their inner products are too large for float64";
         (double[] toB, double[] toA) = Bases(gramOfB, gramOfA);
         var madeA = new TensorPanel(scratch.Take(pair.A.ByteLength), pair.A.DType);
-        RequireFit(pair.A, MixRows(toA, rowsOfA, madeA, pair.Inputs));
+        long tooLarge = MixRows(toA, rowsOfA, madeA, pair.Inputs);
         MixRows(toB, rowsOfB, new TensorPanel(wide, DType.F64), pair.Outputs);
         Transpose(wide, _rank, pair.Outputs, turned);
-        RequireFit(pair.B, Mix([new TensorPanel(turned, DType.F64)], [1], pair.B.ElementCount, b));
+        var madeB = new TensorPanel(scratch.Take(pair.B.ByteLength), pair.B.DType);
+        tooLarge += Mix([new TensorPanel(turned, DType.F64)], [1], pair.B.ElementCount, madeB);
+        if (tooLarge > 0)
+            return $"balanced, they would not fit {pair.A.DType.SafetensorsName}";
         Buffer.MemoryCopy(madeA.Data, a.Data, pair.A.ByteLength, pair.A.ByteLength);
-        return true;
-    }
-
-    private static void RequireFit(TensorInfo factor, long nonFinite)
-    {
-        if (nonFinite > 0)
-        {
-            throw new NonFiniteOutputException(
-                factor, $"{Sentence.Count(nonFinite, "value")} of its balanced factor {Sentence.Form(nonFinite, "does", "do")} not fit " +
-                $"{factor.DType.SafetensorsName}; another type of output, or no balance, was expected.");
-        }
+        Buffer.MemoryCopy(madeB.Data, b.Data, pair.B.ByteLength, pair.B.ByteLength);
+        return null;
     }
 
     private double* Take(long count) => (double*)scratch.Take(count * sizeof(double));

@@ -11,7 +11,8 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     private TensorSource? _source;
     private bool _owned;
     private long _bytesOfPacked;
-    // a sparse update's tensors, packed ones by their whole shape, or all tensors where names are compared without prefixes; otherwise the source knows them
+    // a sparse update's tensors, packed ones by their whole shape, or all tensors where names are compared without prefixes; otherwise the
+    // source knows them
     private Dictionary<string, TensorInfo>? _tensors;
     private Dictionary<string, (SparseUpdate.Packed Parts, SparseMask Mask)> _packed = [];
 
@@ -120,7 +121,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
     /// <summary>The share of a tensor's entries that were sent.</summary>
     public double ShareSent(TensorInfo tensor) =>
-        _packed.TryGetValue(KeyOf(tensor.Name), out var packed) && tensor.ElementCount > 0 ? (double)packed.Mask.Count / tensor.ElementCount : 1;
+        _packed.TryGetValue(KeyOf(tensor.Name), out var packed) && tensor.ElementCount > 0
+            ? (double)packed.Mask.Count / tensor.ElementCount
+            : 1;
 
     /// <summary>Opens a tensor.</summary>
     /// <param name="tensor">The global model's tensor.</param>
@@ -190,8 +193,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
         _tensors = names.Index(source, tensors);
         foreach (TensorInfo tensor in tensors)
         {
-            _bytesOfPacked = tensor.ByteLength <= long.MaxValue - _bytesOfPacked ? _bytesOfPacked + tensor.ByteLength : throw new InvalidModelException(
-                $"'{source.Location}': the packed tensors stand for more bytes than 64 bits can count.");
+            if (tensor.ByteLength > long.MaxValue - _bytesOfPacked)
+                throw new InvalidModelException($"'{source.Location}': the packed tensors stand for more bytes than 64 bits can count.");
+            _bytesOfPacked += tensor.ByteLength;
         }
 
         foreach (SparseUpdate.Packed parts in packed.Values)
@@ -201,13 +205,16 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
         }
     }
 
-    /// <summary>The key of a global model's tensor in the dictionaries: its name without prefixes, or the one that the metadata tie it to.</summary>
+    /// <summary>
+    /// The key of a global model's tensor in the dictionaries: its name without prefixes, or the one that the metadata tie it to.
+    /// </summary>
     private string KeyOf(string name)
     {
         string key = names.Strip(name);
         if (_tensors is null || _tensors.ContainsKey(key))
             return key;
-        string? kept = Metadata(name) ?? Metadata(key) ?? names.Prefixes.Select(prefix => Metadata(prefix + key)).FirstOrDefault(text => text is not null);
+        string? kept = Metadata(name) ?? Metadata(key) ??
+            names.Prefixes.Select(prefix => Metadata(prefix + key)).FirstOrDefault(text => text is not null);
         return kept is null ? key : names.Strip(kept);
 
         string? Metadata(string alias) => _source!.Metadata.GetValueOrDefault(alias);
@@ -220,7 +227,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 internal sealed record RoundState(
     TensorSource Global, IReadOnlyList<Participant> Participants, IReadOnlyList<RoundClient> Clients, IComputeBackend Backend, Workers Workers, TensorSink Output)
 {
-    /// <summary>The clients' weights n_k. All are multiplied by one power of two where products with them would fall below float64's normal range.</summary>
+    /// <summary>
+    /// The clients' weights n_k. All are multiplied by one power of two where products with them would fall below float64's normal range.
+    /// </summary>
     public double[] Weights { get; } = Scaled([.. Clients.Select(client => client.Weight)]);
 
     /// <summary>Up to so many bytes, the inputs of a tensor that is looked at more than once are read into memory.</summary>

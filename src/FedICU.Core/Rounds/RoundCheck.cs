@@ -15,7 +15,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     private readonly Dictionary<string, string> _kept = new(StringComparer.Ordinal);
     private readonly List<(Participant Client, string Tensor, string Sentence)> _tensorFaults = [];
     // the global model's tensors by their names without prefixes
-    private readonly Lazy<Dictionary<string, TensorInfo>> _globalByName = new(() => new TensorNames(round.Options.StripPrefixes).Index(round.Global, round.Global.Tensors));
+    private readonly Lazy<Dictionary<string, TensorInfo>> _globalByName =
+        new(() => new TensorNames(round.Options.StripPrefixes).Index(round.Global, round.Global.Tensors));
 
     /// <summary>Every client that was added, in ordinal order.</summary>
     public List<Participant> Participants { get; } = [];
@@ -31,11 +32,14 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
     public IEnumerable<Participant> Included => Participants.Where(participant => participant.Exclusion is null);
 
-    /// <summary>Tensors that keep the global model's value: quantized ones, and those for a fault of a client that still takes part; and why.</summary>
+    /// <summary>
+    /// Tensors that keep the global model's value: quantized ones, and those for a fault of a client that still takes part; and why.
+    /// </summary>
     public Dictionary<string, string> DroppedTensors()
     {
         var faults = _tensorFaults.Where(fault => fault.Client.Exclusion is null).GroupBy(fault => fault.Tensor, StringComparer.Ordinal);
-        var dropped = faults.ToDictionary(tensor => tensor.Key, tensor => Listed([.. tensor.Select(fault => fault.Sentence)]), StringComparer.Ordinal);
+        var dropped = faults.ToDictionary(
+            tensor => tensor.Key, tensor => Sentence.Fit(Listed([.. tensor.Select(fault => fault.Sentence)])), StringComparer.Ordinal);
         foreach ((string tensor, string reason) in _kept)
             dropped[tensor] = reason;
         return dropped;
@@ -98,7 +102,10 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         }
     }
 
-    /// <summary>Drops the client whose update turned out to be unreadable or changed in the course of the round; false where the policy refuses the round.</summary>
+    /// <summary>
+    /// Drops the client whose update turned out to be unreadable or changed in the course of the round; false where the policy refuses the
+    /// round.
+    /// </summary>
     public bool TryDrop(RoundRejectedException broken)
     {
         FaultPolicy policy = broken.Fault switch
@@ -107,7 +114,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             RoundFault.Unreadable => _options.OnUnreadable,
             _ => FaultPolicy.Reject,
         };
-        if (policy != FaultPolicy.DropClient || Included.FirstOrDefault(participant => participant.Id == broken.ClientId) is not { } participant)
+        Participant? participant = Included.FirstOrDefault(participant => participant.Id == broken.ClientId);
+        if (policy != FaultPolicy.DropClient || participant is null)
             return false;
         participant.Exclusion = broken.Message;
         return true;
@@ -120,11 +128,15 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             participant.Dispose();
     }
 
-    /// <summary>Refuses the round where a file that it read was changed meanwhile: what was made of it may be a mixture.</summary>
-    public void RequireUnchanged()
+    /// <summary>
+    /// Applies the policy to clients whose files were changed since the round opened them: what was made of them may be a mixture. A changed global model
+    /// is refused. Returns whether all that was read is unchanged.
+    /// </summary>
+    public bool AreFilesUnchanged()
     {
         round.Global.RequireUnchanged();
-        foreach (Participant participant in Included)
+        bool unchanged = true;
+        foreach (Participant participant in Included.ToList())
         {
             try
             {
@@ -132,9 +144,20 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             }
             catch (InvalidModelException e)
             {
-                throw new RoundRejectedException(participant.Id, null, e);
+                FaultFile(participant, e);
+                unchanged = false;
             }
         }
+
+        return unchanged;
+    }
+
+    /// <summary>Applies the policy to a client whose update cannot be read, or was changed.</summary>
+    private void FaultFile(Participant participant, InvalidModelException e)
+    {
+        RoundFault fault = RoundRejectedException.FaultOf(e);
+        FaultPolicy policy = fault == RoundFault.Changed ? _options.OnChanged : _options.OnUnreadable;
+        Fault(policy, fault, participant, null, $"{participant.Name}: {e.Message}");
     }
 
     /// <summary>Checks the round's one update as it arrives: all but what concerns the clients together. The caller disposes <see cref="Participants"/>.</summary>
@@ -178,8 +201,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         }
         catch (InvalidModelException e)
         {
-            RoundFault fault = RoundRejectedException.FaultOf(e);
-            Fault(fault == RoundFault.Changed ? _options.OnChanged : _options.OnUnreadable, fault, participant, null, $"{participant.Name}: {e.Message}");
+            FaultFile(participant, e);
             participant.Dispose();
         }
     }
@@ -224,7 +246,9 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             if (!double.IsFinite(sum))
             {
                 throw Refused(
-                    $"{participant.Who} has the weight {MetadataKeys.Invariant(participant.Weight)}, with which the sum of the clients' weights is no longer finite; set max-weight lower.", participant);
+                    $"{participant.Who} has the weight {MetadataKeys.Invariant(participant.Weight)}, with which the sum of the clients' weights " +
+                    "is no longer finite; set max-weight lower.",
+                    participant);
             }
         }
     }
@@ -237,12 +261,14 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     }
 
     /// <summary>
-    /// Either all clients state a weight or none does. Where only some do, the fault is that of the fewer; of those that state none where both are as many.
+    /// Either all clients state a weight or none does. Where only some do, the fault is that of the fewer; of those that state none where
+    /// both are as many.
     /// </summary>
     private void CheckSilence()
     {
         List<Participant> silent = [.. Included.Where(participant => participant.IsSilent)];
-        List<Participant> stating = [.. Participants.Where(participant => !participant.IsSilent && (participant.Exclusion is null || participant.WeighsNothing))];
+        List<Participant> stating =
+            [.. Participants.Where(participant => !participant.IsSilent && (participant.Exclusion is null || participant.WeighsNothing))];
         if (silent.Count == 0)
             return;
         if (stating.Count == 0)
@@ -256,7 +282,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             foreach (Participant participant in silent)
             {
                 Fault(_options.OnWeight, RoundFault.Weight, participant, null,
-                    $"{participant.Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stating[0].Id)} does; give every client a weight.");
+                    $"{participant.Who} states no {MetadataKeys.Examples} where client {Sentence.Quote(stating[0].Id)} does; " +
+                    "give every client a weight.");
             }
         }
         else
@@ -264,7 +291,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             foreach (Participant participant in stating)
             {
                 Fault(_options.OnWeight, RoundFault.Weight, participant, null,
-                    $"{participant.Who} states {MetadataKeys.Examples} {MetadataKeys.Invariant(participant.Weight)} where {silent.Count} clients state none; give every client a weight.");
+                    $"{participant.Who} states {MetadataKeys.Examples} {MetadataKeys.Invariant(participant.Weight)} where {silent.Count} clients " +
+                    "state none; give every client a weight.");
             }
         }
     }
@@ -316,7 +344,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
                 }
                 catch (InvalidModelException e)
                 {
-                    Fault(_options.OnUnreadable, RoundFault.Unreadable, participant, null, $"{participant.Name}: {e.Message}");
+                    FaultFile(participant, e);
                 }
             }
         }
@@ -364,12 +392,14 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         }
     }
 
+    private static FaultPolicy PolicyOf(bool dropsClient) => dropsClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
+
     private void TakeStale(Participant participant, string sentence)
     {
         if (_options.OnStale == StalePolicy.Note)
             Notes.Add(sentence);
         else
-            Fault(_options.OnStale == StalePolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject, RoundFault.Stale, participant, null, sentence);
+            Fault(PolicyOf(_options.OnStale == StalePolicy.DropClient), RoundFault.Stale, participant, null, sentence);
     }
 
     /// <summary>Quantized tensors of the global model keep its values, or the round is refused: there is no client to drop.</summary>
@@ -380,7 +410,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             if (_options.OnQuantized != QuantizedPolicy.Keep)
             {
                 throw new RoundRejectedException(
-                    RoundFault.Quantized, $"The global model's tensor {quantized.Describe()}; on-quantized=keep keeps its values.", tensor: quantized.Code.Name);
+                    RoundFault.Quantized, $"The global model's tensor {quantized.Describe()}; on-quantized=keep keeps its values.",
+                    tensor: quantized.Code.Name);
             }
 
             foreach (string name in quantized.Names)
@@ -388,7 +419,10 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         }
     }
 
-    /// <summary>Whether the client's quantized tensors let it take part; the names of those, without prefixes, that keep the global model's values.</summary>
+    /// <summary>
+    /// Whether the client's quantized tensors let it take part; the names, without prefixes, of those that the global model has quantized too and keeps.
+    /// Where it has them as floats, the client's have another type (<c>on-dtype</c>): one client must not keep a tensor from all.
+    /// </summary>
     private HashSet<string> CheckQuantized(Participant participant)
     {
         var kept = new HashSet<string>(StringComparer.Ordinal);
@@ -397,17 +431,13 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             string sentence = $"{participant.Who}: tensor {quantized.Describe()}";
             if (_options.OnQuantized != QuantizedPolicy.Keep)
             {
-                FaultPolicy policy = _options.OnQuantized == QuantizedPolicy.DropClient ? FaultPolicy.DropClient : FaultPolicy.Reject;
-                Fault(policy, RoundFault.Quantized, participant, quantized.Code.Name, $"{sentence}; on-quantized=keep keeps the global model's values.");
+                Fault(PolicyOf(_options.OnQuantized == QuantizedPolicy.DropClient), RoundFault.Quantized, participant, quantized.Code.Name,
+                    $"{sentence}; on-quantized=keep keeps the global model's values.");
                 return kept;
             }
 
-            foreach (string name in quantized.Names)
-            {
-                kept.Add(_names.Strip(name));
-                if (_globalByName.Value.TryGetValue(_names.Strip(name), out TensorInfo? tensor) && !_kept.ContainsKey(tensor.Name))
-                    Fault(FaultPolicy.DropTensor, RoundFault.Quantized, participant, tensor.Name, sentence + ".");
-            }
+            if (_globalByName.Value.TryGetValue(_names.Strip(quantized.Code.Name), out TensorInfo? tensor) && _kept.ContainsKey(tensor.Name))
+                kept.UnionWith(quantized.Names.Select(_names.Strip));
         }
 
         return kept;
@@ -435,9 +465,16 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             if (found is null && participant.UnknownTypes.TryGetValue(_names.Strip(expected.Name), out string? unknown))
                 FaultUnknownType(participant, expected, unknown);
             else if (found is null)
-                Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name, $"{Tensor(expected)} is missing; {expected} was expected{PrefixHint(participant, expected, _options.OnMissing)}.");
+            {
+                string hint = PrefixHint(participant, expected, _options.OnMissing);
+                Fault(_options.OnMissing, RoundFault.Missing, participant, expected.Name,
+                    $"{Tensor(expected)} is missing; {expected} was expected{hint}.");
+            }
             else if (found.Shape != expected.Shape)
-                Fault(_options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Tensor(expected)} has the shape {found.Shape}; {expected.Shape} was expected.");
+            {
+                Fault(_options.OnShape, RoundFault.Shape, participant, expected.Name,
+                    $"{Tensor(expected)} has the shape {found.Shape}; {expected.Shape} was expected.");
+            }
             else if (found.DType != expected.DType)
                 CheckType(participant, expected, found, ref widened);
         }
@@ -450,8 +487,13 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
                 round.Global.Find(tensor.Name) is null && renamed?.Contains(tensor) != true && !quantized.Contains(_names.Strip(tensor.Name));
             foreach (TensorInfo extra in participant.Tensors.Where(IsExtra))
             {
+                if (participant.Exclusion is not null)
+                    return;
                 if (_options.OnExtra != FaultPolicy.DropTensor)
-                    Fault(_options.OnExtra, RoundFault.Extra, participant, extra.Name, $"{Tensor(extra)} of {extra} is not in the global model{PrefixHint(participant, extra, _options.OnExtra)}.");
+                {
+                    string hint = PrefixHint(participant, extra, _options.OnExtra);
+                    Fault(_options.OnExtra, RoundFault.Extra, participant, extra.Name, $"{Tensor(extra)} of {extra} is not in the global model{hint}.");
+                }
                 else
                     ignored.Add($"{Tensor(extra)} of {extra} is not in the global model. It was ignored");
             }
@@ -479,19 +521,23 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
     private void FaultUnknownType(Participant participant, TensorInfo expected, string type) => Fault(
         _options.OnDType, RoundFault.DType, participant, expected.Name,
-        $"{participant.Who}: tensor {Sentence.Quote(expected.Name)} has the type {Sentence.Clean(type)}, which the library does not have; {expected} was expected.");
+        $"{participant.Who}: tensor {Sentence.Quote(expected.Name)} has the type {Sentence.Clean(type)}, which the library does not have; " +
+        $"{expected} was expected.");
 
     private void CheckType(Participant participant, TensorInfo expected, TensorInfo found, ref Repeated widened)
     {
         string tensor = $"{participant.Who}: tensor {Sentence.Quote(expected.Name)}";
         if (found.DType.IsComputed && expected.DType.IsComputed && !participant.IsPacked(found))
         {
-            widened.Add($"{tensor} is {found.DType.SafetensorsName} where the global model has {expected.DType.SafetensorsName}; both are widened exactly.");
+            string both = $"{found.DType.SafetensorsName} where the global model has {expected.DType.SafetensorsName}";
+            widened.Add($"{tensor} is {both}; both are widened exactly.");
             return;
         }
 
-        string type = expected.DType.IsComputed && !participant.IsPacked(found) ? "a float type (F64, F32, F16 or BF16)" : expected.DType.SafetensorsName;
-        Fault(_options.OnDType, RoundFault.DType, participant, expected.Name, $"{tensor} has the type {found.DType.SafetensorsName}; {type} was expected.");
+        bool anyFloat = expected.DType.IsComputed && !participant.IsPacked(found);
+        string type = anyFloat ? "a float type (F64, F32, F16 or BF16)" : expected.DType.SafetensorsName;
+        Fault(_options.OnDType, RoundFault.DType, participant, expected.Name,
+            $"{tensor} has the type {found.DType.SafetensorsName}; {type} was expected.");
     }
 
     /// <summary>What helps where names differ by a wrapper's prefix alone; nothing where they do not.</summary>
@@ -503,7 +549,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         var known = new TensorNames(TensorNames.Known);
         bool differs = _names.AreExact && participant.Tensors.Concat(round.Global.Tensors)
             .Any(other => other.Name != tensor.Name && known.Strip(other.Name) == known.Strip(tensor.Name));
-        return differs ? $"; names that differ by a wrapper's prefix are matched with strip-prefix={string.Join(',', TensorNames.Known)}" : "";
+        string option = $"strip-prefix={string.Join(',', TensorNames.Known)}";
+        return differs ? $"; names that differ by a wrapper's prefix are matched with {option}" : "";
     }
 
     /// <summary>The first of many like sentences, and how many more there are.</summary>

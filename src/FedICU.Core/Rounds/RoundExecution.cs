@@ -69,7 +69,12 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             RoundReport report = Compute(check, state, pairs);
             if (balanced is not null)
                 NoteUnbalanced(check, pairs, IsBalanced, balanced.Balance(workers, _work.Backend));
-            check.RequireUnchanged();
+            if (!check.AreFilesUnchanged())
+            {
+                sink.Abort();
+                return null;
+            }
+
             sink.Commit();
             return new AggregationResult(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
         }
@@ -90,14 +95,15 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             pair.Rank <= PairBalance.MostRank && !dropped.ContainsKey(pair.A.Name) && !dropped.ContainsKey(pair.B.Name);
     }
 
-    private static void NoteUnbalanced(RoundCheck check, LoraPairs pairs, Func<LoraPair, bool> isBalanced, IReadOnlyList<LoraPair> tooLarge)
+    private static void NoteUnbalanced(
+        RoundCheck check, LoraPairs pairs, Func<LoraPair, bool> isBalanced, ILookup<string, LoraPair> unbalanced)
     {
         if (LoraPairs.Name(pairs.All.Where(pair => pair.Rank > PairBalance.MostRank)) is { } ranks)
             check.Notes.Add($"The factors of {ranks} were not balanced: their rank is above {PairBalance.MostRank}.");
         if (LoraPairs.Name(pairs.All.Where(pair => pair.Rank <= PairBalance.MostRank && !isBalanced(pair))) is { } kept)
             check.Notes.Add($"The factors of {kept} were not balanced: at least one of the two keeps the global model's value.");
-        if (LoraPairs.Name(tooLarge) is { } large)
-            check.Notes.Add($"The factors of {large} were not balanced: their inner products are too large for float64.");
+        foreach (IGrouping<string, LoraPair> same in unbalanced)
+            check.Notes.Add($"The factors of {LoraPairs.Name(same)} were not balanced: {same.Key}.");
     }
 
     private RoundState Begin(RoundCheck check, Workers workers, TensorSink sink, IReadOnlyDictionary<string, string> dropped)
@@ -289,7 +295,10 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         return faults;
     }
 
-    /// <summary>Whether a client's finite values do not fit the output's type, as those of a wider type may not: one such client must not end every round.</summary>
+    /// <summary>
+    /// Whether a client's finite values do not fit the output's type, as those of a wider type may not: one such client must not end every
+    /// round.
+    /// </summary>
     private bool FindTooLarge(TensorInfo tensor, RoundCheck check, RoundState state)
     {
         if (state.OnDevice || state.Dropped.ContainsKey(tensor.Name))

@@ -49,7 +49,8 @@ public sealed class RoundRejectedException : FedIcuException
         : base($"Client {Sentence.Quote(clientId)}: {broken.Message}", broken) => (Fault, ClientId, Tensor) = (FaultOf(broken), clientId, tensor);
 
     /// <summary>Which policy decides about an update that cannot be read.</summary>
-    internal static RoundFault FaultOf(InvalidModelException broken) => broken is ChangedModelException ? RoundFault.Changed : RoundFault.Unreadable;
+    internal static RoundFault FaultOf(InvalidModelException broken) =>
+        broken is ChangedModelException ? RoundFault.Changed : RoundFault.Unreadable;
 
     /// <summary>What was wrong.</summary>
     public RoundFault Fault { get; }

@@ -80,18 +80,20 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
     private ValueCheckSink CheckingValues(TensorSink sink, Participant participant, RoundCheck check)
     {
         Dictionary<string, string> dropped = check.DroppedTensors();
+        // by the names in the update, which may differ from the model's by prefixes and ties
+        var read = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed && !dropped.ContainsKey(tensor.Name)))
+        {
+            if (participant.Find(tensor.Name) is { } own)
+                read[participant.IsPacked(own) ? own.Name + SparseUpdate.ValuesSuffix : own.Name] = own.Name;
+        }
+
         return new ValueCheckSink(
             sink,
-            tensor => !dropped.ContainsKey(NameOf(tensor)) && global.Find(NameOf(tensor)) is { DType.IsComputed: true },
+            tensor => read.ContainsKey(tensor.Name),
             (tensor, count) => new RoundRejectedException(
                 RoundFault.NonFinite,
-                $"{participant.Who}: tensor {Sentence.Quote(NameOf(tensor))} has {Sentence.NonFinite(count)}; finite values were expected.",
-                participant.Id, NameOf(tensor)));
-
-        string NameOf(TensorInfo tensor)
-        {
-            bool packed = participant.Kind == UpdateKind.Sparse && tensor.Name.EndsWith(SparseUpdate.ValuesSuffix, StringComparison.Ordinal);
-            return packed ? tensor.Name[..^SparseUpdate.ValuesSuffix.Length] : tensor.Name;
-        }
+                $"{participant.Who}: tensor {Sentence.Quote(read[tensor.Name])} has {Sentence.NonFinite(count)}; finite values were expected.",
+                participant.Id, read[tensor.Name]));
     }
 }

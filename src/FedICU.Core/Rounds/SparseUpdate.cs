@@ -17,7 +17,8 @@ internal static class SparseUpdate
 
     /// <summary>The tensors that the update stands for, with the packed ones' parts.</summary>
     /// <param name="source">The update.</param>
-    /// <param name="global">The global model, whose descriptions serve where they are the same: each client's own would fill the memory.</param>
+    /// <param name="global">The global model, whose descriptions serve where they are the same: each client's own would fill the
+    /// memory.</param>
     /// <exception cref="InvalidModelException">A part is missing or its shape or type contradicts the others.</exception>
     public static (List<TensorInfo> Tensors, Dictionary<string, Packed> Packed) Describe(TensorSource source, TensorSource global)
     {
@@ -72,7 +73,8 @@ internal static class SparseUpdate
         TensorInfo mask = source.Find(name + MaskSuffix) ?? throw Malformed(source, name, $"has no {Sentence.Quote(name + MaskSuffix)}");
         if (!source.Metadata.TryGetValue(MetadataKeys.ShapePrefix + name, out string? text))
             throw Malformed(source, name, $"has no shape in the metadata ({Sentence.Quote(MetadataKeys.ShapePrefix + name)})");
-        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name, $"has the shape {Sentence.Quote(text)} in the metadata; a form such as [2, 3] with at most {TensorShape.MaxRank} dimensions was expected");
+        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name,
+            $"has the shape {Sentence.Quote(text)} in the metadata; a form such as [2, 3] with at most {TensorShape.MaxRank} dimensions was expected");
         if (TensorInfo.ByteLengthOf(values.DType, shape.ElementCount) is null)
             throw Malformed(source, name, $"has the shape {Sentence.Quote(text)} of more bytes than 64 bits can count");
         long maskBytes = shape.ElementCount / 8 + (shape.ElementCount % 8 == 0 ? 0 : 1);

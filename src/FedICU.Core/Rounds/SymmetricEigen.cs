@@ -67,7 +67,7 @@ internal static class SymmetricEigen
             {
                 Span<double> rowQ = g.AsSpan(q * stride, n);
                 double off = rowP[q], first = rowP[p], second = rowQ[q];
-                if (Math.Abs(off) <= noise || Math.Abs(off) <= Negligible * Math.Sqrt(Math.Abs(first * second)))
+                if (Math.Abs(off) <= noise || Math.Abs(off) <= Negligible * Math.Sqrt(Math.Abs(first)) * Math.Sqrt(Math.Abs(second)))
                     continue;
                 any = true;
                 double theta = (second - first) / (2 * off), t = Math.CopySign(1, theta) / (Math.Abs(theta) + Math.Sqrt(theta * theta + 1));

@@ -3,7 +3,8 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, which takes a whole block,
+/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, which takes
+/// a whole block,
 /// and must still be the file that was checked. Thread-safe.
 /// </summary>
 internal sealed class DataFile : IDisposable

@@ -89,7 +89,9 @@ internal static class FilePlace
         return Path.GetDirectoryName(full) is { } parent ? Path.Combine(Real(parent), Path.GetFileName(full)) : full;
     }
 
-    /// <summary>A hidden neighbour of a file or folder: <c>.name</c> and an ending. Of a long name a part and a checksum stand there.</summary>
+    /// <summary>
+    /// A hidden neighbour of a file or folder: <c>.name</c> and an ending. Of a long name a part and a checksum stand there.
+    /// </summary>
     public static string Hidden(string entry, string ending)
     {
         // file names have at most 255 bytes; the longest ending takes 21

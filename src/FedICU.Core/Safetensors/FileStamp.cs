@@ -4,13 +4,17 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Safetensors;
 
-/// <summary>What tells that a file was changed: its identity, length, and the times of its last modification and last change of status.</summary>
+/// <summary>
+/// What tells that a file was changed: its identity, length, and the times of its last modification and last change of status.
+/// </summary>
 /// <remarks>
-/// The change time, which no program can set, is known on Linux only. It also moves when a link to the file is made or removed, so it counts only while
+/// The change time, which no program can set, is known on Linux only. It also moves when a link to the file is made or removed, so it
+/// counts only while
 /// the number of links stays: a file that was replaced by a rename still has its bytes for those that have it open. Writes through a memory
 /// mapping show once the system has written them back.
 /// </remarks>
-internal readonly partial record struct FileStamp(long Length, DateTime Written, long ChangedSeconds = 0, uint ChangedNanoseconds = 0, ulong Inode = 0, uint Links = 0)
+internal readonly partial record struct FileStamp(
+    long Length, DateTime Written, long ChangedSeconds = 0, uint ChangedNanoseconds = 0, ulong Inode = 0, uint Links = 0)
 {
     private const int EmptyPath = 0x1000, BasicStats = 0x7ff;
 
@@ -21,9 +25,15 @@ internal readonly partial record struct FileStamp(long Length, DateTime Written,
     public static FileStamp Of(SafeFileHandle handle, string path)
     {
         var stamp = new FileStamp(ModelFile.LengthOf(handle, path), ModelFile.WrittenAt(handle, path));
-        return TryStatx(handle, out Statx status)
-            ? stamp with { ChangedSeconds = status.ChangedSeconds, ChangedNanoseconds = status.ChangedNanoseconds, Inode = status.Inode, Links = status.Links }
-            : stamp;
+        if (!TryStatx(handle, out Statx status))
+            return stamp;
+        return stamp with
+        {
+            ChangedSeconds = status.ChangedSeconds,
+            ChangedNanoseconds = status.ChangedNanoseconds,
+            Inode = status.Inode,
+            Links = status.Links,
+        };
     }
 
     /// <summary>Why a file with this stamp is not as it was, in a sentence; null where it is.</summary>
@@ -34,8 +44,9 @@ internal readonly partial record struct FileStamp(long Length, DateTime Written,
         bool touched = (ChangedSeconds, ChangedNanoseconds) != (now.ChangedSeconds, now.ChangedNanoseconds) && Links == now.Links;
         if ((Length, Written, Inode) == (now.Length, now.Written, now.Inode) && !touched)
             return null;
-        return string.Create(CultureInfo.InvariantCulture,
-            $"'{path}' was changed or replaced while it was read: it had {Length} bytes, written at {Written:O}, and now has {now.Length}, written at {now.Written:O}.");
+        string before = string.Create(CultureInfo.InvariantCulture, $"it had {Length} bytes, written at {Written:O}");
+        string after = string.Create(CultureInfo.InvariantCulture, $"and now has {now.Length}, written at {now.Written:O}");
+        return $"'{path}' was changed or replaced while it was read: {before}, {after}.";
     }
 
     private static bool TryStatx(SafeFileHandle handle, out Statx status)

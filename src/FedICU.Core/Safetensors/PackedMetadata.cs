@@ -5,7 +5,8 @@ using System.Text;
 namespace FedICU.Safetensors;
 
 /// <summary>
-/// A file's metadata as UTF-8 in one array: a dictionary of strings would take ten times the memory of a header that is full of short ones. Entries come in
+/// A file's metadata as UTF-8 in one array: a dictionary of strings would take ten times the memory of a header that is full of short ones.
+/// Entries come in
 /// the file's order; a key is found by binary search.
 /// </summary>
 internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
@@ -16,15 +17,34 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
     // the entries' numbers in the order of their keys' bytes
     private readonly int[] _byKey;
 
-    private PackedMetadata(byte[] text, int[] starts, int[] byKey) => (_text, _starts, _byKey) = (text, starts, byKey);
+    private readonly int[] _hidden;
 
-    public int Count => _byKey.Length;
+    private PackedMetadata(byte[] text, int[] starts, int[] byKey, params int[] hidden) =>
+        (_text, _starts, _byKey, _hidden) = (text, starts, byKey, hidden);
 
-    public IEnumerable<string> Keys => Enumerable.Range(0, Count).Select(i => Encoding.UTF8.GetString(Key(i)));
+    public int Count => _byKey.Length - _hidden.Length;
 
-    public IEnumerable<string> Values => Enumerable.Range(0, Count).Select(i => Encoding.UTF8.GetString(Value(i)));
+    public IEnumerable<string> Keys => Entries.Select(i => Encoding.UTF8.GetString(Key(i)));
 
-    public string this[string key] => TryGetValue(key, out string? value) ? value : throw new KeyNotFoundException($"The metadata hold no {Sentence.Quote(key)}.");
+    public IEnumerable<string> Values => Entries.Select(i => Encoding.UTF8.GetString(Value(i)));
+
+    private IEnumerable<int> Entries => Enumerable.Range(0, _byKey.Length).Where(i => !_hidden.Contains(i));
+
+    public string this[string key] =>
+        TryGetValue(key, out string? value) ? value : throw new KeyNotFoundException($"The metadata hold no {Sentence.Quote(key)}.");
+
+    /// <summary>The same metadata, in the same memory, without some keys.</summary>
+    public PackedMetadata Without(params ReadOnlySpan<string> keys)
+    {
+        var hidden = new List<int>(_hidden);
+        foreach (string key in keys)
+        {
+            if (TryFind(key, out int entry))
+                hidden.Add(entry);
+        }
+
+        return hidden.Count == _hidden.Length ? this : new PackedMetadata(_text, _starts, _byKey, [.. hidden]);
+    }
 
     public bool ContainsKey(string key) => TryFind(key, out _);
 
@@ -46,14 +66,14 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
     {
         // half of a surrogate pair becomes a replacement character here, but no key of a file holds one
         byte[] wanted = Encoding.UTF8.GetBytes(key);
-        int first = 0, end = Count;
+        int first = 0, end = _byKey.Length;
         while (first < end)
         {
             int middle = (first + end) / 2, order = Key(_byKey[middle]).SequenceCompareTo(wanted);
             if (order == 0)
             {
                 entry = _byKey[middle];
-                return Sentence.IsUnicode(key);
+                return Sentence.IsUnicode(key) && !_hidden.Contains(entry);
             }
 
             (first, end) = order < 0 ? (middle + 1, end) : (first, middle);
@@ -70,7 +90,7 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
         private byte[] _text = new byte[256];
         private int _length;
 
-        /// <summary>Room for a text of at most so many bytes; what is written there counts once <see cref="Advance"/> is called.</summary>
+        /// <summary>Room for a text of at most <paramref name="bytes"/> bytes; what is written there counts once <see cref="Advance"/> is called.</summary>
         public Span<byte> GetSpan(int bytes)
         {
             if (_text.Length - _length < bytes)

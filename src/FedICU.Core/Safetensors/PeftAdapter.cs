@@ -7,6 +7,9 @@ namespace FedICU;
 /// <summary>A PEFT adapter in a folder: adapter_model.safetensors and adapter_config.json.</summary>
 public sealed class PeftAdapter : TensorSource
 {
+    // a writer that replaces both files all the time must not hold a reader for ever
+    private const int MostAttempts = 100;
+
     private readonly SafetensorsFile _file;
 
     private PeftAdapter(string folder, SafetensorsFile file, PeftAdapterConfig config)
@@ -28,7 +31,7 @@ public sealed class PeftAdapter : TensorSource
         ArgumentNullException.ThrowIfNull(folder);
         string configPath = Path.Combine(folder, ModelFolder.AdapterConfig);
         byte[] json = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
-        while (true)
+        for (int attempt = 0; ; attempt++)
         {
             PeftAdapterConfig config = round?.Config(json, configPath) ?? PeftAdapterConfig.Parse(json, configPath);
             var file = SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access, round);
@@ -39,7 +42,7 @@ public sealed class PeftAdapter : TensorSource
                     return new PeftAdapter(folder, file, config);
                 // a writer may have replaced both since the configuration was read
                 byte[] again = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
-                if (again.AsSpan().SequenceEqual(json))
+                if (again.AsSpan().SequenceEqual(json) || attempt == MostAttempts)
                     throw new InvalidModelException($"'{file.Location}' belongs to another configuration: its metadata " +
                         $"'{MetadataKeys.Config}' is {Sentence.Quote(stated)}, but that of '{configPath}' is '{ChecksumOf(json)}'.");
                 json = again;

@@ -40,15 +40,17 @@ internal sealed class RoundFiles(int mostOpen)
     public void Closed() => Interlocked.Increment(ref _left);
 
     /// <summary>
-    /// The same header, with its names, types, shapes and places shared with an open file of the same layout. A round's clients have the same, and those of
+    /// The same header, with its names, types, shapes and places shared with an open file of the same layout. A round's clients have the
+    /// same, and those of
     /// thousands of them would fill the memory.
     /// </summary>
     public SafetensorsHeader Share(SafetensorsHeader header)
     {
         var key = (header.Tensors.FirstOrDefault()?.Name, header.Tensors.Length, header.Tensors.Sum(tensor => tensor.ByteLength));
         WeakReference<SafetensorsHeader> known = _known.GetOrAdd(key, _ => new WeakReference<SafetensorsHeader>(header));
-        if (known.TryGetTarget(out SafetensorsHeader? first))
-            return header.SharingWith(first);
+        if (known.TryGetTarget(out SafetensorsHeader? first) && header.SharingWith(first) is var shared && shared != header)
+            return shared;
+        // the first, or one whose other client went, or had another layout of the same size
         known.SetTarget(header);
         return header;
     }

@@ -69,7 +69,9 @@ public sealed class SafetensorsFile : TensorSource
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, string> Metadata { get; }
 
-    /// <summary>The metadata with what they say of the file itself (<see cref="MetadataKeys.Generation"/>, <see cref="MetadataKeys.Config"/>).</summary>
+    /// <summary>
+    /// The metadata with what they say of the file itself (<see cref="MetadataKeys.Generation"/>, <see cref="MetadataKeys.Config"/>).
+    /// </summary>
     internal IReadOnlyDictionary<string, string> OwnMetadata => _header.Metadata;
 
     /// <summary>The path as it was given.</summary>

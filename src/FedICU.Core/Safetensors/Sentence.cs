@@ -22,7 +22,8 @@ internal static class Sentence
     public static string Fit(string message) => Clean(message, LongestMessage);
 
     /// <summary>
-    /// Escapes characters that would change how a message is shown, and cuts the middle out of what is too long: control characters, line and paragraph
+    /// Escapes characters that would change how a message is shown, and cuts the middle out of what is too long: control characters, line
+    /// and paragraph
     /// separators, invisible format characters (bidirectional marks among them), and halves of surrogate pairs.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -45,10 +46,11 @@ internal static class Sentence
     }
 
     private static readonly SearchValues<char> Plain = SearchValues.Create(
-        [.. Enumerable.Range(char.MinValue, char.MaxValue + 1).Select(value => (char)value).Where(c => !char.IsSurrogate(c) && !IsEscaped(char.GetUnicodeCategory(c)))]);
+        [.. Enumerable.Range(char.MinValue, char.MaxValue + 1).Select(value => (char)value).Where(c => !IsEscaped(char.GetUnicodeCategory(c)))]);
 
     private static bool IsEscaped(UnicodeCategory category) => category is
-        UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate;
+        UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or
+        UnicodeCategory.Surrogate;
 
     private static string Escape(ReadOnlySpan<char> text)
     {

@@ -16,7 +16,8 @@ public abstract partial class TensorSink
     }
 
     /// <summary>
-    /// Writes a PEFT adapter: adapter_model.safetensors, and adapter_config.json byte for byte as given. PEFT loads the folder. A crash leaves the old adapter or the new one.
+    /// Writes a PEFT adapter: adapter_model.safetensors, and adapter_config.json byte for byte as given. PEFT loads the folder. A crash
+    /// leaves the old adapter or the new one.
     /// </summary>
     /// <param name="folder">The folder; created where it is missing.</param>
     /// <param name="config">The config to put beside the tensors.</param>
@@ -29,15 +30,18 @@ public abstract partial class TensorSink
     }
 
     /// <summary>
-    /// Writes a sharded model in the layout of another: as many shards, and an index of the same name. Every shard carries the model's metadata. A tensor that the
+    /// Writes a sharded model in the layout of another: as many shards, and an index of the same name. Every shard carries the model's
+    /// metadata. A tensor that the
     /// layout does not know is refused in <see cref="Begin"/>.
     /// </summary>
     /// <param name="folder">The folder; created where it is missing. It may be the other model's own.</param>
     /// <param name="layoutOf">The model whose layout is used; it may be disposed before the sink is used.</param>
     /// <param name="options">How they take their place; null for the defaults.</param>
     /// <remarks>
-    /// The shards have new names each time, <c>stem-generation-00001-of-00002.safetensors</c>, and the index is replaced last; then the shards of the old index are removed. So a
-    /// crash leaves the old model or the new one, and a reader of this library gets one of them whole. Readers that take all shards of a folder need a fresh folder.
+    /// The shards have new names each time, <c>stem-generation-00001-of-00002.safetensors</c>, and the index is replaced last; then the
+    /// shards of the old index are removed. So a
+    /// crash leaves the old model or the new one, and a reader of this library gets one of them whole. Readers that take all shards of a
+    /// folder need a fresh folder.
     /// </remarks>
     public static TensorSink ToShardedFolder(string folder, ShardedModel layoutOf, OutputOptions? options = null)
     {

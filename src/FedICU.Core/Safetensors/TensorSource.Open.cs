@@ -6,7 +6,8 @@ public abstract partial class TensorSource
 {
     /// <summary>
     /// Opens a model on disk, whatever it is: a folder that holds an adapter (adapter_config.json), a sharded model
-    /// (its one <c>*.safetensors.index.json</c>) or a lone model.safetensors, in this order; an index, named <c>*.index.json</c>; a safetensors file.
+    /// (its one <c>*.safetensors.index.json</c>) or a lone model.safetensors, in this order; an index, named <c>*.index.json</c>; a
+    /// safetensors file.
     /// </summary>
     /// <param name="path">The file or folder.</param>
     /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>

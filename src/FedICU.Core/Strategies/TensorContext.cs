@@ -323,7 +323,10 @@ public unsafe class TensorContext
     internal PanelReader[] Scaled(PanelReader[] inputs, double factor) =>
         factor == 1 ? inputs : Array.ConvertAll(inputs, input => (PanelReader)new ScaledPanelReader(input, factor, _round.Backend));
 
-    /// <summary>Computes again the norms whose squares are larger than float64 holds: of scaled values (Blue 1978). The other norms stay as they are.</summary>
+    /// <summary>
+    /// Computes again the norms whose squares are larger than float64 holds: of scaled values (Blue 1978). The other norms stay as they
+    /// are.
+    /// </summary>
     /// <param name="norms">A norm of each input and group; those to be computed again are infinite.</param>
     /// <param name="inputs">The inputs, in host memory.</param>
     /// <param name="grouping">The groups.</param>
@@ -408,7 +411,10 @@ public unsafe class TensorContext
             backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), sum.factors.Data is null ? null : At(sum.factors, panel).Data, output, null));
     }
 
-    /// <summary>output = round(factor * sum_k c_k x_k) of scaled inputs, where the sum of the inputs themselves may pass the largest float64 by its roundings.</summary>
+    /// <summary>
+    /// output = round(factor * sum_k c_k x_k) of scaled inputs, where the sum of the inputs themselves may pass the largest float64 by its
+    /// roundings.
+    /// </summary>
     internal void CombineScaled(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, double factor)
     {
         using Unrounded sums = NewUnrounded(onDevice: false)!.Value;
@@ -537,7 +543,9 @@ public unsafe class TensorContext
             throw new NonFiniteOutputException(Info, DescribeNonFinite(found, isMean));
     }
 
-    /// <summary>A mean that is not finite does not fit its type. Other results may be finite themselves where a step on the way to them was not.</summary>
+    /// <summary>
+    /// A mean that is not finite does not fit its type. Other results may be finite themselves where a step on the way to them was not.
+    /// </summary>
     private string DescribeNonFinite(long count, bool isMean)
     {
         string fault = $"{Sentence.Count(count, "result")} {Sentence.Form(count, "is", "are")} not finite, from finite inputs;";

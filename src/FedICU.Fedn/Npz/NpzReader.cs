@@ -17,7 +17,8 @@ internal static class NpzReader
     private const long MaxHeaderBytes = 90_000_000;
 
     /// <summary>
-    /// Copies an archive's arrays to a sink, little-endian and in the archive's order; the tensor of the entry <c>0.npy</c> is named <c>0</c>.
+    /// Copies an archive's arrays to a sink, little-endian and in the archive's order; the tensor of the entry <c>0.npy</c> is named
+    /// <c>0</c>.
     /// </summary>
     /// <param name="path">The archive.</param>
     /// <param name="sink">Where the tensors go; committed at the end, or left as it was.</param>

@@ -127,7 +127,10 @@ internal static class Sums
         Blocks.Sum(nonFinite, counts);
     }
 
-    /// <summary>The same element by element, into another type; where the result is not finite, once more with weights and divisor times <paramref name="scale"/>.</summary>
+    /// <summary>
+    /// The same element by element, into another type; where the result is not finite, once more with weights and divisor times <paramref
+    /// name="scale"/>.
+    /// </summary>
     public static void WeightedSumTo<T, TOut>(
         DeviceInputs inputs, ArrayView<double> weights, double divisor, double scale, long length, ArrayView<byte> output, ArrayView<int> counts)
         where T : struct, IElement where TOut : struct, IElement

@@ -569,7 +569,9 @@ internal sealed class AggregationSessionTests
         TestContext.Out.WriteLine($"{said.Count(line => line[0] == '+')} added in 8 processes");
     }
 
-    /// <summary>A server with a collector, killed at any moment: whom it told that he was in time or late stays so, and so do all others.</summary>
+    /// <summary>
+    /// A server with a collector, killed at any moment: whom it told that he was in time or late stays so, and so do all others.
+    /// </summary>
     [Test]
     [CancelAfter(180_000)]
     public void KillChangesNobodysLateness()
@@ -670,7 +672,10 @@ internal sealed class AggregationSessionTests
         Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(3), "nothing is removed");
     }
 
-    /// <summary>Lines with the right checksums that this version would not write: a sentence that names the line, before anything is read or removed.</summary>
+    /// <summary>
+    /// Lines with the right checksums that this version would not write: a sentence that names the line, before anything is read or
+    /// removed.
+    /// </summary>
     [TestCase("""{"add":"a","kind":"Full","file":"../update-1.safetensors","length":1,"digest":"x"}""", "line 2 has the file '../update-1.safetensors'; a name that a session gives was expected.")]
     [TestCase("""{"add":"a","kind":"Full","file":"update-/../../x","length":1,"digest":"x"}""", "line 2 has the file 'update-/../../x'; a name that a session gives was expected.")]
     [TestCase("""{"add":"a","kind":"Full","file":"session.journal","length":1,"digest":"x"}""", "line 2 has the file 'session.journal'; a name that a session gives was expected.")]

@@ -3,7 +3,9 @@ using FedICU.Compute;
 
 namespace FedICU.Tests.Rounds;
 
-/// <summary>Finite values whose sums or squares are larger than float64 holds: a result that fits is given; another is refused in one true sentence.</summary>
+/// <summary>
+/// Finite values whose sums or squares are larger than float64 holds: a result that fits is given; another is refused in one true sentence.
+/// </summary>
 internal sealed unsafe class ExtremeValueTests
 {
     private const double Most = double.MaxValue;

@@ -181,7 +181,9 @@ internal sealed class LoraPairsTests
             "each was averaged as a tensor of its own, they are not balanced and have no cross-term."));
     }
 
-    /// <summary>As PEFT's get_pattern_key, (.*\.)?(key)$ from the start: the pattern is the end of the name, after a dot or at its start.</summary>
+    /// <summary>
+    /// As PEFT's get_pattern_key, (.*\.)?(key)$ from the start: the pattern is the end of the name, after a dot or at its start.
+    /// </summary>
     [TestCase("q_proj", "m.q_proj", true), TestCase("q_proj", "q_proj", true), TestCase("q_proj", "m.xq_proj", false), TestCase("q_proj", "m.q_proj.x", false)]
     [TestCase("q.proj", "m.q_proj", true), TestCase("a.b", "x.a.b", true), TestCase("a.b", "x.aac", false), TestCase("a.b", "xa.b", false), TestCase("q_proj", "proj", false)]
     [TestCase(@"layers\.[0-3]\.q_proj", "model.layers.2.q_proj", true), TestCase(@"layers\.[0-3]\.q_proj", "model.layers.7.q_proj", false)]

@@ -5,7 +5,8 @@ using FedICU.Tests.Safetensors;
 namespace FedICU.Tests;
 
 /// <summary>
-/// One client of several has a fault, of any kind: by default the round is refused in a sentence that names it; where every policy drops the client, the
+/// One client of several has a fault, of any kind: by default the round is refused in a sentence that names it; where every policy drops
+/// the client, the
 /// round has the bits of one without it.
 /// </summary>
 internal sealed class OneBadClientTests
@@ -231,7 +232,9 @@ internal sealed class OneBadClientTests
 
     private ClientUpdate[] Among(Func<TempFolder, string, ClientUpdate> make) => [.. Good[..2], make(_folder, "bad"), .. Good[2..]];
 
-    /// <summary>The round has the bits of one without the clients whose ids begin with <c>bad</c>, and says why they are not in it.</summary>
+    /// <summary>
+    /// The round has the bits of one without the clients whose ids begin with <c>bad</c>, and says why they are not in it.
+    /// </summary>
     private static void AssertDropped(IAggregator aggregator, ClientUpdate[] clients, RoundOptions options)
     {
         (RoundReport report, MemorySink sink) = Models.Run(aggregator, Global, clients, options);

@@ -2,7 +2,10 @@ using System.Text;
 
 namespace FedICU.Tests.Safetensors;
 
-/// <summary>Configurations of all types of adapters: which fields decide, and what LoRA's rules leave to others (docs/algorithms.md, adapter configurations).</summary>
+/// <summary>
+/// Configurations of all types of adapters: which fields decide, and what LoRA's rules leave to others (docs/algorithms.md, adapter
+/// configurations).
+/// </summary>
 internal sealed class AdapterTypesTests
 {
     private const string Long = "1234567890123456789012345678901234567890";

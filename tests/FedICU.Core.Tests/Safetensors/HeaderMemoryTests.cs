@@ -3,7 +3,10 @@ using FedICU.Safetensors;
 
 namespace FedICU.Tests.Safetensors;
 
-/// <summary>What the headers of files keep in memory, whatever they say: less than four times their bytes, and the tensors' part once where layouts are equal.</summary>
+/// <summary>
+/// What the headers of files keep in memory, whatever they say: less than four times their bytes, and the tensors' part once where layouts
+/// are equal.
+/// </summary>
 [NonParallelizable]
 internal sealed class HeaderMemoryTests
 {

@@ -9,7 +9,8 @@ namespace FedICU;
 /// </summary>
 internal abstract class SplitLook : IDisposable
 {
-    // M / ||V|| and 1 / M of norms M up to 2^960 stay in float64's range, where ||V|| is above eps; the factor brings all norms of 2^60 elements below that
+    // M / ||V|| and 1 / M of norms M up to 2^960 stay in float64's range, where ||V|| is above eps; the factor brings all norms of 2^60
+    // elements below that
     private const double LargestNorm = 9.74531401136e288, LargeNorms = 1.0 / (1UL << 63) / (1UL << 63) / 4;
 
     private readonly TensorContext _tensor;
@@ -31,7 +32,10 @@ internal abstract class SplitLook : IDisposable
 
     public Grouping Grouping { get; }
 
-    /// <summary>||theta_k[:,c]|| for each client and, last, the global model where its direction enters; norms up to eps are zero. All are times one power of two, which no later step depends on.</summary>
+    /// <summary>
+    /// ||theta_k[:,c]|| for each client and, last, the global model where its direction enters; norms up to eps are zero. All are times one
+    /// power of two, which no later step depends on.
+    /// </summary>
     public GroupBuffer Norms { get; }
 
     /// <summary>The global model's norms, for columns whose previous direction stays: seldom wanted, and looked at then.</summary>

@@ -71,6 +71,12 @@ def _params(model: FLModel, received: Mapping[str, Any]) -> Any:
     return unpack(params, received)
 
 
+def _majority(kinds: Iterable[Any]) -> Any:
+    """What most results are, FULL where it is a tie or there is none: one client must not decide for the others."""
+    stated = list(kinds)
+    return ParamsType.DIFF if stated.count(ParamsType.DIFF) > len(stated) / 2 else ParamsType.FULL
+
+
 class FedICUModelAggregator(ModelAggregator):
     """Aggregates FLModels of full parameters or differences, as dicts of numpy arrays, torch tensors or tensors that NVFlare keeps on disk, or as paths of safetensors files.
     What :class:`FedICUFilter` left out of full parameters keeps the value that was received.
@@ -134,7 +140,7 @@ class FedICUModelAggregator(ModelAggregator):
             raise WrongStateError(f"The model that the clients trained is not known, and the strategy '{self.strategy}' wants it; the workflow fedicu.nvflare.FedICU tells it.")
         sent = sorted(((self._client(model, i), model, self._faults.get(i)) for i, model in enumerate(self._models)), key=lambda one: one[0])
         # differences and parameters go together only where the model between them is known
-        kind = next((model.params_type for _, model, _ in sent if model.params is not None), ParamsType.FULL) if received is None else None
+        kind = _majority(model.params_type for _, model, _ in sent if model.params is not None) if received is None else None
         updates = [self._update(client, model, fault, received, kind) for client, model, fault in sent]
         global_model = schema(update.model for update in updates) if received is None else received
         number = self._number(model for _, model, _ in sent)
