@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedICU.Safetensors;
 
 namespace FedICU.Cli;
 
@@ -20,9 +21,9 @@ internal sealed class ClientList
             (string id, string path) = Split(text);
             if (!ids.Add(id))
                 throw new RefusedException($"The client '{id}' was given twice; names must be unique.");
-            if (!paths.TryAdd(Paths.Normal(path), (id, path)))
+            if (!paths.TryAdd(FilePlace.Real(path), (id, path)))
             {
-                (string first, string other) = paths[Paths.Normal(path)];
+                (string first, string other) = paths[FilePlace.Real(path)];
                 throw new RefusedException($"The clients '{first}' and '{id}' are the same path: '{other}'{(other == path ? "" : $" and '{path}'")}.");
             }
 
@@ -69,7 +70,7 @@ internal sealed class ClientList
             if (!isNumber || !(weight >= 0 && double.IsFinite(weight)))
                 throw new RefusedException($"--weights '{text}' gives client '{id}' the weight '{parts[i]}'; a finite number of at least 0 was expected.");
             if (weight > maxWeight)
-                throw new RefusedException($"--weights '{text}' gives client '{id}' the weight '{parts[i]}', above max-weight, {Text.Weight(maxWeight)}.");
+                throw new RefusedException($"--weights '{text}' gives client '{id}' the weight '{parts[i]}', above max-weight, {maxWeight.ToString(CultureInfo.InvariantCulture)}.");
             _clients[i] = (id, path, weight);
         }
     }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FedICU.Compute;
+using FedICU.Safetensors;
 
 namespace FedICU.Cli;
 
@@ -109,8 +110,14 @@ internal sealed class MaskCommand : FedIcuCommand
         if (global is ShardedModel or PeftAdapter && !dense && !output.EndsWith(".safetensors", StringComparison.Ordinal))
         {
             throw new RefusedException(
-                $"--output '{output}': the packed update of {(global is PeftAdapter ? "an adapter" : "a sharded model")} is one file; a name that ends in .safetensors, or --dense, was expected.");
+                $"--output '{output}': the packed update of {(global is PeftAdapter ? "an adapter" : "a sharded model")} is one file; " +
+                "a name that ends in .safetensors, or --dense, was expected.");
         }
+
+        bool isAdaptersFile = Path.GetFileName(output) == ModelFolder.AdapterModel &&
+            File.Exists(Path.Combine(Path.GetDirectoryName(Path.GetFullPath(output)) ?? "", ModelFolder.AdapterConfig));
+        if (isAdaptersFile && !dense)
+            throw new RefusedException($"--output '{output}' is an adapter's file, which PEFT reads; another place, or --dense, was expected.");
     }
 
     private void Write(MaskReport report, string output)

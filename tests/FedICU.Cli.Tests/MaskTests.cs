@@ -98,4 +98,14 @@ public sealed class MaskTests
 
     private Run Mask(string output, params string[] rest) => Tool.Run(
         ["mask", "--global", _place["received.safetensors"], "--local", _place["trained.safetensors"], "--output", _place[output], .. rest]).Succeeded();
+
+    [Test]
+    public void APackedUpdateDoesNotTakeAnAdaptersFile()
+    {
+        Directory.CreateDirectory(_place["adapter"]);
+        File.WriteAllText(_place["adapter/adapter_config.json"], """{"peft_type":"LORA"}""");
+        string output = _place["adapter/adapter_model.safetensors"];
+        Tool.Run("mask", "--global", _place.Global, "--local", _place.A, "--output", output).Failed(1, "is an adapter's file");
+        Assert.That(File.Exists(output), Is.False);
+    }
 }

@@ -74,6 +74,14 @@ public sealed class RefusalTests
     public void TheSamePathUnderTwoNames() => Refused(Round("x=" + _place.A, "y=" + _place.A), "'x'", "'y'", "same path");
 
     [Test]
+    public void TheSamePathThroughALink()
+    {
+        string link = _place["link.safetensors"];
+        File.CreateSymbolicLink(link, _place.A);
+        Refused(Round("x=" + _place.A, "y=" + link), "'x'", "'y'", "same path");
+    }
+
+    [Test]
     public void TheSamePathInTwoSpellings() => Refused(Round("x=" + _place.A, "y=" + _place["./a.safetensors"]), "'x'", "'y'", $"same path: '{_place.A}' and '{_place["./a.safetensors"]}'");
 
     [TestCase("=path")]

@@ -37,6 +37,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
     public UpdateKind Kind { get; private set; }
 
+    /// <summary>The kind that the update states where the caller says another; else null.</summary>
+    public string? ContradictedKind { get; private set; }
+
     public string? BaseDigest { get; private set; }
 
     /// <summary>The opened tensors as they were sent.</summary>
@@ -91,6 +94,7 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
             _ => throw new InvalidModelException(
                 $"'{_source.Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(stated)}; full, delta or sparse was expected."),
         };
+        ContradictedKind = update.Kind is { } said && stated is not null && stated != said.Text() ? Sentence.Quote(stated) : null;
         BaseDigest = update.BaseDigest ?? _source.Metadata.GetValueOrDefault(MetadataKeys.Base);
         if (Kind == UpdateKind.Sparse)
             Unpack(_source, global, cancellationToken);

@@ -5,6 +5,8 @@ namespace FedICU;
 /// <summary>Everything that is checked before anything is computed: weights, files, adapters' configurations, bases, names, shapes, types.</summary>
 internal sealed class RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken)
 {
+    private const string NoWeights = $"No client states {MetadataKeys.Examples}: every client weighs 1.";
+
     // a sentence lists no more clients than a person reads
     private const int ListedReasons = 10;
 
@@ -273,11 +275,11 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             return;
         if (stating.Count == 0)
         {
-            Notes.Add($"No client states {MetadataKeys.Examples}: every client weighs 1.");
+            Notes.Add(NoWeights);
             return;
         }
 
-        if (_options.OnWeight == FaultPolicy.Reject || silent.Count <= stating.Count)
+        if (silent.Count <= stating.Count)
         {
             foreach (Participant participant in silent)
             {
@@ -294,6 +296,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
                     $"{participant.Who} states {MetadataKeys.Examples} {MetadataKeys.Invariant(participant.Weight)} where {silent.Count} clients " +
                     "state none; give every client a weight.");
             }
+
+            Notes.Add(NoWeights);
         }
     }
 
@@ -385,6 +389,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
 
         foreach (Participant participant in Included.ToList())
         {
+            if (participant.ContradictedKind is { } stated)
+                Notes.Add($"{participant.Who} states the kind {stated}; it is taken as {participant.Kind.Text()}, which the caller says.");
             if (participant is { Kind: UpdateKind.Delta, BaseDigest: null })
                 Notes.Add($"{participant.Who} does not state which model its delta was made against.");
             if (_options.Round is { } number && participant.OtherRound(number) is { } other)
@@ -549,8 +555,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
         var known = new TensorNames(TensorNames.Known);
         bool differs = _names.AreExact && participant.Tensors.Concat(round.Global.Tensors)
             .Any(other => other.Name != tensor.Name && known.Strip(other.Name) == known.Strip(tensor.Name));
-        string option = $"strip-prefix={string.Join(',', TensorNames.Known)}";
-        return differs ? $"; names that differ by a wrapper's prefix are matched with {option}" : "";
+        return differs ? "; names that differ by the prefixes of PyTorch's wrappers are matched with strip-prefix=true" : "";
     }
 
     /// <summary>The first of many like sentences, and how many more there are.</summary>

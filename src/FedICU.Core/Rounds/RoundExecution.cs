@@ -250,7 +250,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         int faults = FindNonFinite(failed, check, state, failed: true);
         foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
             faults += FindNonFinite(tensor, check, state, failed: false);
-        if (faults == 0 && !FindTooLarge(failed, check, state))
+        if (faults == 0 && !FindTooLarge(failed, check, state) && !FaultLargest(failure, failed, check, state))
             throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(failure.Tensor.Name)}: {failure.Message}", tensor: failure.Tensor.Name);
     }
 
@@ -317,6 +317,22 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         }
 
         return found;
+    }
+
+    /// <summary>
+    /// Where finite values that fit have a result that does not, nobody's values are wrong. So that one client cannot end every round by values at the type's
+    /// limit, a policy other than to refuse applies to the client whose values are the largest; false where it is to refuse.
+    /// </summary>
+    private bool FaultLargest(NonFiniteOutputException failure, TensorInfo tensor, RoundCheck check, RoundState state)
+    {
+        if (_options.OnNonFinite == FaultPolicy.Reject || state.Dropped.ContainsKey(tensor.Name))
+            return false;
+        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor, _options));
+        double[] norms = context.Measure().Norms;
+        Participant largest = state.Participants[Array.IndexOf(norms, norms.Max())];
+        check.Fault(_options.OnNonFinite, RoundFault.NonFinite, largest, tensor.Name,
+            $"{largest.Who}: tensor {Sentence.Quote(tensor.Name)} has the largest values, and {failure.Message}");
+        return true;
     }
 
     private ProgressMeter? Meter(string phase, long bytes) => _options.Progress is { } progress ? new ProgressMeter(progress, phase, bytes) : null;

@@ -49,6 +49,13 @@ internal sealed class FolderPublication : IPublication
                 if (_shadows.Length > 0 && !options.Replace)
                     throw new FedIcuException($"The folder '{folder}' holds {_shadows[0]}, which readers would take in place of the new " +
                         "model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace).");
+                if (layout.IsSharded && options.FollowLinks && IsLink(At(layout.DecidingName)))
+                {
+                    throw new FedIcuException(
+                        $"'{folder}': the index {layout.DecidingName} is a symbolic link, and new shards would not lie beside its target; " +
+                        "the target's own folder, or a replaced link (without FollowLinks), was expected.");
+                }
+
                 foreach (string name in layout.Files.Select(file => file.Name).Append(layout.DecidingName))
                     StagedFile.CheckPlace(Path.Combine(folder, name), options.FollowLinks);
             }

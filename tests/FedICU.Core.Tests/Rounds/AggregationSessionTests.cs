@@ -486,7 +486,9 @@ internal sealed class AggregationSessionTests
 
         MemoryModel Packed() => new(new Dictionary<string, string>
         {
-            ["fedicu.update"] = "sparse", ["fedicu.base"] = ModelDigest.Compute(global), ["fedicu.shape.a"] = "[300000]",
+            ["fedicu.update"] = "sparse",
+            ["fedicu.base"] = ModelDigest.Compute(global),
+            ["fedicu.shape.a"] = "[300000]",
         })
         {
             { "a#values", [1], (double[])[double.NaN] }, { "a#mask", [37_500], (byte[])[0x80, .. new byte[37_499]] }, { "b", [3], new float[3] }, { "n", [2], new int[2] },
@@ -516,8 +518,14 @@ internal sealed class AggregationSessionTests
     {
         var options = new RoundOptions
         {
-            OnWeight = FaultPolicy.DropClient, OnUnreadable = FaultPolicy.DropClient, OnChanged = FaultPolicy.DropClient, OnBase = FaultPolicy.DropClient,
-            OnConfig = ConfigPolicy.DropClient, OnQuantized = QuantizedPolicy.DropClient, Round = 7, Quorum = 1,
+            OnWeight = FaultPolicy.DropClient,
+            OnUnreadable = FaultPolicy.DropClient,
+            OnChanged = FaultPolicy.DropClient,
+            OnBase = FaultPolicy.DropClient,
+            OnConfig = ConfigPolicy.DropClient,
+            OnQuantized = QuantizedPolicy.DropClient,
+            Round = 7,
+            Quorum = 1,
         };
         using AggregationSession session = AggregationSession.Create(Place, Global, options);
         await session.AddAsync(ClientUpdate.FromTensors("stale", Models.Random(2, metadata: new Dictionary<string, string> { ["round"] = "6" }), 1));

@@ -29,7 +29,8 @@ internal sealed class ManualClock : TimeProvider
         {
             if (!timer.IsStopped)
                 callback(state);
-        }));
+        }
+        ));
         return timer;
     }
 

@@ -218,6 +218,23 @@ internal sealed class OneBadClientTests
     }
 
     [Test]
+    public void AResultThatDoesNotFitIsTheFaultOfTheLargestValues()
+    {
+        static MemoryModel Column(Func<int, float> value) => new() { { "w", [400, 1], Enumerable.Range(0, 400).Select(i => (Half)value(i)).ToArray() } };
+        MemoryModel global = Column(_ => 0.5f);
+        ClientUpdate[] good = [.. Enumerable.Range(0, 4).Select(k => ClientUpdate.FromTensors($"good {k}", Column(i => i == 0 ? 1 : 0), 1))];
+        // each value fits F16; the norm that FedICU gives the column's one direction does not
+        ClientUpdate bad = ClientUpdate.FromTensors("bad", Column(_ => 65504), 1);
+        Assert.That(() => Models.Run(new FedIcuAggregator(), global, [bad, .. good]), Throws.TypeOf<RoundRejectedException>().With.Message.Contains("does not fit F16"));
+        (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(), global, [bad, .. good], DropAll);
+        (_, MemorySink without) = Models.Run(new FedIcuAggregator(), global, good);
+        using (sink)
+        using (without)
+            Assert.That(Models.AllBytes(sink.Model), Is.EqualTo(Models.AllBytes(without.Model)));
+        Assert.That(report.Clients.Single(client => !client.Included).Reason, Does.StartWith("Client 'bad': tensor 'w' has the largest values, and "));
+    }
+
+    [Test]
     public void TheLargestWeightIsAnOption()
     {
         ClientUpdate heavy = ClientUpdate.FromTensors("heavy", Models.Random(3), 101);

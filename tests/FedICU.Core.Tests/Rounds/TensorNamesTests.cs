@@ -26,7 +26,9 @@ internal sealed class TensorNamesTests
                 return ClientUpdate.FromTensors("x", Models.Of(name, [2], kind == UpdateKind.Full ? [5, 2] : [4, 0]), 1, kind);
             var packed = new MemoryModel(new Dictionary<string, string>
             {
-                [MetadataKeys.Update] = "sparse", [MetadataKeys.Base] = ModelDigest.Compute(global), [MetadataKeys.ShapePrefix + name] = "[2]",
+                [MetadataKeys.Update] = "sparse",
+                [MetadataKeys.Base] = ModelDigest.Compute(global),
+                [MetadataKeys.ShapePrefix + name] = "[2]",
             });
             packed.Add(name + "#values", [1], new float[] { 5 });
             packed.Add(name + "#mask", [1], new byte[] { 1 });
@@ -38,7 +40,7 @@ internal sealed class TensorNamesTests
     public void WithoutTheOptionTheSentenceNamesIt() => Assert.That(
         () => Models.Run(new FedAvgAggregator(), Models.Of("w", [1], 1), [ClientUpdate.FromTensors("x", Models.Of("module.w", [1], 2), 1)]),
         Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(
-            "Client 'x': tensor 'w' is missing; F32 [1] was expected; names that differ by a wrapper's prefix are matched with strip-prefix=module.,_orig_mod.."));
+            "Client 'x': tensor 'w' is missing; F32 [1] was expected; names that differ by the prefixes of PyTorch's wrappers are matched with strip-prefix=true."));
 
     [Test]
     public void TwoTensorsOfOneNameAreRefused()
