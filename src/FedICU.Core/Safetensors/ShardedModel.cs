@@ -32,7 +32,7 @@ public sealed class ShardedModel : TensorSource
             CheckGeneration();
             _tensors = [.. ShardNames.SelectMany(shard => _shards[shard].Tensors)];
             CheckAgreement();
-            Metadata = CommonMetadata();
+            Metadata = new AgreedMetadata([.. _shards.Values.Select(shard => shard.Metadata)]);
         }
         catch
         {
@@ -161,20 +161,5 @@ public sealed class ShardedModel : TensorSource
         var (missing, where) = _weightMap.First(entry => !found.Contains(entry.Key));
         throw new InvalidModelException(
             $"'{_shards[where].Location}' lacks tensor {Sentence.Quote(missing)}, which the index '{Location}' puts there.");
-    }
-
-    private Dictionary<string, string> CommonMetadata()
-    {
-        var common = new Dictionary<string, string>(StringComparer.Ordinal);
-        var differing = new HashSet<string>(StringComparer.Ordinal);
-        foreach (var (key, value) in _shards.Values.SelectMany(shard => shard.Metadata))
-        {
-            if (!common.TryAdd(key, value) && common[key] != value)
-                differing.Add(key);
-        }
-
-        foreach (string key in differing)
-            common.Remove(key);
-        return common;
     }
 }

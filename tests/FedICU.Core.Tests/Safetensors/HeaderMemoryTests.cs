@@ -87,6 +87,23 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
+    public void SoAreShards()
+    {
+        string metadata = string.Join(',', Enumerable.Range(0, Bytes / 10).Select(i => $"\"{i:x}\":\"\""));
+        string header = $"{{\"__metadata__\":{{{metadata}}}}}";
+        string[] names = ["a.safetensors", "b.safetensors"];
+        foreach (string name in names)
+            _folder.Put(name, TestModels.FileOf(header[..^1] + $",\"{name}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}}}", 0));
+        string index = $"{{\"weight_map\":{{{string.Join(',', names.Select(name => $"\"{name}\":\"{name}\""))}}}}}";
+        string path = _folder.Put("model.safetensors.index.json", Encoding.UTF8.GetBytes(index));
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        using ShardedModel model = ShardedModel.Open(path);
+        long kept = GC.GetTotalMemory(forceFullCollection: true) - before;
+        Assert.That(kept, Is.LessThan(8L * header.Length), $"{kept / 2.0 / header.Length:F2} times the headers");
+        Assert.That((model.Metadata.ContainsKey("1f"), model.Metadata.ContainsKey("x")), Is.EqualTo((true, false)));
+    }
+
+    [Test]
     public void EqualLayoutsAreKeptOnce()
     {
         string header = $"{{{string.Join(',', Enumerable.Range(0, 20_000).Select(i => Entry(i, "0")))}}}";

@@ -52,6 +52,21 @@ public sealed class PublishingTests
     }
 
     [Test]
+    public void AFileBesideAnIndexOfItsStemIsRefusedOrReplacesTheShards()
+    {
+        string index = _folder.Put("model.safetensors.index.json", """{"weight_map":{"a":"model-1.safetensors","b":"model-1.safetensors"}}"""u8);
+        Write(Model, TensorSink.ToFile(_folder["model-1.safetensors"]));
+        string file = _folder["model.safetensors"];
+        Assert.That(() => Write(Model, TensorSink.ToFile(file)), Throws.TypeOf<FedIcuException>().With.Message.StartsWith(
+            $"'{file}' would lie beside 'model.safetensors.index.json'"));
+        Assert.That(File.Exists(file), Is.False);
+        Write(Model, TensorSink.ToFile(_folder["other.safetensors"]));
+        Assert.That(File.Exists(index));
+        Write(Model, TensorSink.ToFile(file, Replace));
+        Assert.That(_folder.Names(), Is.EqualTo((string[])["model.safetensors", "other.safetensors"]));
+    }
+
+    [Test]
     public void ALockFileThatWasLeftRefusesNobody()
     {
         _folder.Put(".m.safetensors.fedicu-lock", []);
