@@ -62,9 +62,21 @@ internal sealed class FuzzPlace : IDisposable
             yield break;
         foreach (string handle in Directory.GetFiles("/proc/self/fd"))
         {
-            if (File.ResolveLinkTarget(handle, returnFinalTarget: false)?.FullName is { } target &&
-                target.StartsWith(FullName, StringComparison.Ordinal))
+            if (TargetOf(handle) is { } target && target.StartsWith(FullName, StringComparison.Ordinal))
                 yield return target;
+        }
+    }
+
+    private static string? TargetOf(string handle)
+    {
+        try
+        {
+            return File.ResolveLinkTarget(handle, returnFinalTarget: false)?.FullName;
+        }
+        catch (IOException)
+        {
+            // closed since the folder was listed
+            return null;
         }
     }
 

@@ -215,13 +215,19 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     private string KeyOf(string name)
     {
         string key = names.Strip(name);
-        if (_tensors is null || _tensors.ContainsKey(key))
-            return key;
-        string? kept = Metadata(name) ?? Metadata(key) ??
-            names.Prefixes.Select(prefix => Metadata(prefix + key)).FirstOrDefault(text => text is not null);
-        return kept is null ? key : names.Strip(kept);
+        return _tensors is null || _tensors.ContainsKey(key) ? key : TiedKey(name, key);
+    }
 
-        string? Metadata(string alias) => _source!.Metadata.GetValueOrDefault(alias);
+    private string TiedKey(string name, string key)
+    {
+        IReadOnlyDictionary<string, string> metadata = _source!.Metadata;
+        foreach (string alias in (IEnumerable<string>)[name, key, .. names.Prefixes.Select(prefix => prefix + key)])
+        {
+            if (metadata.TryGetValue(alias, out string? kept))
+                return names.Strip(kept);
+        }
+
+        return key;
     }
 
     private DensePanelReader OpenPart(TensorInfo part, TensorInfo tensor) => new(_source!, part, (Id, tensor.Name));

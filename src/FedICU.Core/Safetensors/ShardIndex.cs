@@ -83,7 +83,7 @@ internal sealed class ShardIndex
             else
             {
                 // other fields say nothing about where tensors are
-                reader.Skip();
+                SkipField(ref reader);
             }
         }
 
@@ -118,6 +118,19 @@ internal sealed class ShardIndex
         }
 
         return generation;
+    }
+
+    /// <summary>Reads over a field, of which only the strings are checked.</summary>
+    private static void SkipField(ref Utf8JsonReader reader)
+    {
+        CheckText(ref reader);
+        int depth = reader.CurrentDepth;
+        reader.Read();
+        CheckText(ref reader);
+        if (reader.TokenType is not (JsonTokenType.StartObject or JsonTokenType.StartArray))
+            return;
+        while (reader.Read() && reader.CurrentDepth > depth)
+            CheckText(ref reader);
     }
 
     // what cannot be written again, such as half of a surrogate pair, is refused; nothing is kept of the text

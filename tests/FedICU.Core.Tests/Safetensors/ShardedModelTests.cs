@@ -159,4 +159,12 @@ public sealed class ShardedModelTests
     }
 
     private static Dictionary<string, string> Meta(params (string Key, string Value)[] entries) => entries.ToDictionary(entry => entry.Key, entry => entry.Value);
+
+    [TestCase("""{"weight_map":{},"a\\ud83d":null}"""), TestCase("""{"weight_map":{},"a":{"b":["\\ud83d"]}}"""), TestCase("""{"metadata":{"\\ud83d":1},"weight_map":{}}""")]
+    public void HalfASurrogatePairAnywhereInAnIndexIsRefused(string index)
+    {
+        using var folder = new TempFolder();
+        string path = folder.Put("model.safetensors.index.json", System.Text.Encoding.UTF8.GetBytes(index.Replace("\\\\", "\\", StringComparison.Ordinal)));
+        Assert.That(() => ShardedModel.Open(path), Throws.TypeOf<InvalidModelException>().With.Message.Contains("not valid Unicode"));
+    }
 }
