@@ -457,8 +457,8 @@ public sealed class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// Refuses a weight that would end the round whatever its policy: one too large, or stated where the others' is not, or the other way
-    /// round.
+    /// Refuses a weight that would end the round whatever its policy: stated where the others' is not, missing where theirs is, or too large for
+    /// their sum. The check of the update itself has refused one that is negative, not finite or above MaxWeight.
     /// </summary>
     private void CheckWeight(string who, string id, double? stated)
     {
@@ -475,8 +475,6 @@ public sealed class AggregationSession : IDisposable
         }
 
         string has = $"{who} has the weight {MetadataKeys.Invariant(weight)}";
-        if (weight > Options.MaxWeight)
-            throw Refused($"{has}; at most {MetadataKeys.Invariant(Options.MaxWeight)} was expected.");
         if (!_arrivalOptions.RequireWeights && _weighted == 0 && _arrivals.Count > 0 && !leavesToRound)
             throw Refused($"{has} where client {FirstOther(weighted: false)} states none; an update without {Examples} was expected.");
 

@@ -98,7 +98,7 @@ public sealed record RoundOptions
     /// <summary>
     /// Whether LoRA's factors are written as others of the same product B A, which share its singular values: norm(B[:,j])^2 =
     /// norm(A[j,:])^2 = s_j, in descending order (<c>balance</c>). Factors averaged
-    /// apart depend on how clients share the product between them; so all start a round from the same sharing (docs/algorithms.md, LoRA
+    /// separately depend on how clients share the product between them; so all start a round from the same sharing (docs/algorithms.md, LoRA
     /// adapters). The factors stay in memory until the end.
     /// <value>Default: false.</value>
     /// </summary>
@@ -114,7 +114,7 @@ public sealed record RoundOptions
     public int Threads { get; init; }
 
     /// <summary>
-    /// Whether norms, cosines and LoRA cross-terms are computed for the report, at the price of further looks at the inputs.
+    /// Whether norms, cosines and LoRA cross-terms are computed for the report, which takes further passes over the inputs.
     /// <value>Default: false.</value>
     /// </summary>
     public bool Statistics { get; init; }
