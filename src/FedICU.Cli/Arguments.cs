@@ -1,5 +1,5 @@
 using System.Text;
-using FedICU.Safetensors;
+using FedICU.Text;
 
 namespace FedICU.Cli;
 

@@ -1,5 +1,5 @@
 using System.Globalization;
-using FedICU.Safetensors;
+using FedICU.Files;
 
 namespace FedICU.Cli;
 

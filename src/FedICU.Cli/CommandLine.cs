@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
-using FedICU.Safetensors;
+using FedICU.Files;
 
 namespace FedICU.Cli;
 

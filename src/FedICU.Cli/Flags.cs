@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using FedICU.Compute;
 using FedICU.Gpu;
+using FedICU.Registry;
 
 namespace FedICU.Cli;
 

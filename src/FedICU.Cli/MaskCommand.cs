@@ -1,6 +1,6 @@
 using System.CommandLine;
 using FedICU.Compute;
-using FedICU.Safetensors;
+using FedICU.Files;
 
 namespace FedICU.Cli;
 

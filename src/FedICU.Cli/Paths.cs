@@ -1,5 +1,5 @@
 using System.Text.Json;
-using FedICU.Safetensors;
+using FedICU.Files;
 
 namespace FedICU.Cli;
 

@@ -1,5 +1,6 @@
 using System.Text;
-using FedICU.Safetensors;
+using FedICU.Files;
+using FedICU.Files.Publishing;
 
 namespace FedICU.Cli;
 

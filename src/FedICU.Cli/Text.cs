@@ -1,5 +1,4 @@
 using System.Globalization;
-using FedICU.Safetensors;
 
 namespace FedICU.Cli;
 
@@ -10,10 +9,10 @@ internal static class Text
     private const int LongestSentence = 1000;
 
     /// <summary>The text on one line: names come from files and may hold terminal escapes or line ends.</summary>
-    public static string Clean(string text) => Safetensors.Sentence.Clean(text, int.MaxValue);
+    public static string Clean(string text) => FedICU.Text.Sentence.Clean(text, int.MaxValue);
 
     /// <summary>A sentence on one line, cut where a name that was typed makes it very long.</summary>
-    public static string Sentence(string text) => Safetensors.Sentence.Clean(text, LongestSentence);
+    public static string Sentence(string text) => FedICU.Text.Sentence.Clean(text, LongestSentence);
 
     /// <summary>A client's weight: numbers of examples in full.</summary>
     public static string Weight(double value) => value.ToString("G9", CultureInfo.InvariantCulture);
@@ -34,7 +33,7 @@ internal static class Text
     public static string Count(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 
     /// <summary>A count of things whose plural takes an s.</summary>
-    public static string Count(long count, string noun) => Safetensors.Sentence.Count(count, noun);
+    public static string Count(long count, string noun) => FedICU.Text.Sentence.Count(count, noun);
 
     public static string Percent(double? share) => share?.ToString("P1", CultureInfo.InvariantCulture) ?? "-";
 

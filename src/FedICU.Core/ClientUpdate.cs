@@ -1,19 +1,7 @@
 using System.Collections.Frozen;
-using System.Globalization;
-using FedICU.Safetensors;
+using FedICU.Files;
 
 namespace FedICU;
-
-/// <summary>What a client's tensors mean.</summary>
-public enum UpdateKind
-{
-    /// <summary>The client's whole parameters, theta_k.</summary>
-    Full,
-    /// <summary>The difference theta_k - theta_g to the model it received.</summary>
-    Delta,
-    /// <summary>Packed values and bit masks: what is not sent keeps the received value (docs/adr/0006).</summary>
-    Sparse,
-}
 
 /// <summary>One client's contribution to a round: who it is, how much it weighs, and its tensors in one of three forms.</summary>
 public sealed class ClientUpdate
@@ -68,16 +56,19 @@ public sealed class ClientUpdate
         string id, TensorSource tensors, double? examples = null, UpdateKind? kind = null, string? baseDigest = null)
     {
         ArgumentNullException.ThrowIfNull(tensors);
-        return new(id, tensors.Location is "memory" ? null : tensors.Location, examples, kind, baseDigest, _ => tensors, owned: false);
+        return new(id, tensors.IsInMemory ? null : tensors.Location, examples, kind, baseDigest, _ => tensors, owned: false);
     }
 
-    /// <summary>An update in a session's folder, with all that was said of it when it came.</summary>
+    /// <summary>An update in a session's folder, with what its client said when it arrived.</summary>
     /// <param name="id">The client's name.</param>
     /// <param name="path">The file or adapter folder.</param>
-    /// <param name="said">Weight, kind and base.</param>
-    /// <param name="fault">Why it cannot be read, in a sentence that opening it throws; null where it is whole.</param>
-    internal static ClientUpdate FromSpool(string id, string path, JournalLine said, string? fault) => new(
-        id, path, said.Weight, said.Kind, said.Base, files => fault is null ? TensorSource.Open(path, FileAccessMode.Read, files) : throw new InvalidModelException(fault), owned: true);
+    /// <param name="examples">The client's weight, null if none was stated.</param>
+    /// <param name="kind">What the tensors mean, null if not stated.</param>
+    /// <param name="baseDigest">The digest of the model that the update was made against, null if not stated.</param>
+    /// <param name="fault">Why the update cannot be read: opening it throws this sentence. Null if it can.</param>
+    internal static ClientUpdate FromSpool(string id, string path, double? examples, UpdateKind? kind, string? baseDigest, string? fault) =>
+        new(id, path, examples, kind, baseDigest,
+            files => fault is null ? TensorSource.Open(path, FileAccessMode.Read, files) : throw new InvalidModelException(fault), owned: true);
 
     /// <summary>A client whose update a bridge could not decode, or whose weight is no number: the round's policy decides.</summary>
     /// <param name="id">The client's name.</param>
@@ -99,48 +90,4 @@ public sealed class ClientUpdate
 
     /// <summary>Opens the tensors; the caller disposes what it must.</summary>
     internal (TensorSource Source, bool Owned) Open(RoundFiles files) => (_open(files), _owned);
-}
-
-/// <summary>Metadata keys that the library reads and writes (docs/getting-started.md; of packed updates docs/adr/0006).</summary>
-public static class MetadataKeys
-{
-    /// <summary>full | delta | sparse.</summary>
-    public const string Update = "fedicu.update";
-
-    /// <summary>The digest of the model the update was made against.</summary>
-    public const string Base = "fedicu.base";
-
-    /// <summary>What a client's state is, <c>momentum</c>; absent in models and updates.</summary>
-    public const string State = "fedicu.state";
-
-    /// <summary>Prefix of the key that keeps a packed tensor's shape.</summary>
-    public const string ShapePrefix = "fedicu.shape.";
-
-    /// <summary>The client's number of examples.</summary>
-    public const string Examples = "num_examples";
-
-    /// <summary>The number of the round.</summary>
-    public const string Round = "round";
-
-    /// <summary>
-    /// Which writing of a folder a shard belongs to. It describes the file, not the model: no source shows it (docs/adr/0015).
-    /// </summary>
-    internal const string Generation = "fedicu.generation";
-
-    /// <summary>The checksum of the adapter_config.json that an adapter's weights belong to; shown by no source either.</summary>
-    internal const string Config = "fedicu.config";
-
-    /// <summary>A file's metadata without what they say of the file itself.</summary>
-    internal static IReadOnlyDictionary<string, string> OfTheModel(IReadOnlyDictionary<string, string> metadata) =>
-        metadata is PackedMetadata packed ? packed.Without(Generation, Config) : metadata;
-
-    internal static string Text(this UpdateKind kind) => kind switch
-    {
-        UpdateKind.Full => "full",
-        UpdateKind.Delta => "delta",
-        UpdateKind.Sparse => "sparse",
-        _ => throw new ArgumentOutOfRangeException(nameof(kind)),
-    };
-
-    internal static string Invariant(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 }

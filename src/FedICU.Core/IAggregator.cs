@@ -17,7 +17,3 @@ public interface IAggregator
     /// <exception cref="OperationCanceledException">The round was cancelled.</exception>
     Task<AggregationResult> AggregateAsync(AggregationRound round, TensorSink output, CancellationToken cancellationToken = default);
 }
-
-/// <summary>What a finished round says of itself.</summary>
-/// <param name="Report">Who weighed what, who was left out and why.</param>
-public sealed record AggregationResult(RoundReport Report);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedICU.Registry;
 using Microsoft.Extensions.Configuration;
 
 namespace FedICU.Extensions;

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Net;
 using FedICU.Fedn.Protocol;
-using FedICU.Safetensors;
+using FedICU.Text;
 using Grpc.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 

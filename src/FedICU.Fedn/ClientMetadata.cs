@@ -1,6 +1,6 @@
 using System.Text;
 using System.Text.Json;
-using FedICU.Safetensors;
+using FedICU.Text;
 
 namespace FedICU.Fedn;
 

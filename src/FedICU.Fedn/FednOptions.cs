@@ -1,6 +1,7 @@
 using System.Globalization;
 using FedICU.Fedn.Npz;
-using FedICU.Safetensors;
+using FedICU.Registry;
+using FedICU.Text;
 
 namespace FedICU.Fedn;
 

@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using FedICU.Fedn.Npz;
 using FedICU.Fedn.Protocol;
-using FedICU.Safetensors;
+using FedICU.Text;
 using Google.Protobuf;
 using Grpc.Core;
 

@@ -1,5 +1,5 @@
 using System.Security.Cryptography;
-using FedICU.Safetensors;
+using FedICU.Files;
 
 namespace FedICU.Fedn;
 

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
-using FedICU.Safetensors;
+using FedICU.Files;
+using FedICU.Text;
 
 namespace FedICU.Fedn;
 

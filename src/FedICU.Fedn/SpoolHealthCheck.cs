@@ -1,4 +1,4 @@
-using FedICU.Safetensors;
+using FedICU.Files;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace FedICU.Fedn;

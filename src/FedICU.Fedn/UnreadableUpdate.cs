@@ -14,5 +14,8 @@ internal sealed class UnreadableUpdate(string fault) : TensorSource
     public override string Location => "memory";
 
     /// <inheritdoc/>
+    public override bool IsInMemory => true;
+
+    /// <inheritdoc/>
     public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => throw new InvalidModelException(fault);
 }

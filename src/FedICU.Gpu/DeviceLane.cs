@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using FedICU.Memory;
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;

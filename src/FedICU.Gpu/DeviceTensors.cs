@@ -70,6 +70,9 @@ public sealed class DeviceTensors : TensorSource
     public override string Location => "memory";
 
     /// <inheritdoc/>
+    public override bool IsInMemory => true;
+
+    /// <inheritdoc/>
     public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => _backend.Read(Locate(tensor, offset, destination.Length), destination);
 
     /// <summary>Copies bytes to a tensor.</summary>

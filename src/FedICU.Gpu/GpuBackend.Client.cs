@@ -1,5 +1,7 @@
 using FedICU.Compute;
+using FedICU.Compute.Reference;
 using FedICU.Gpu.Kernels;
+using FedICU.Memory;
 using ILGPU;
 using ILGPU.Runtime;
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using FedICU.Compute;
+using FedICU.Memory;
 
 namespace FedICU.Gpu;
 

@@ -1,7 +1,9 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FedICU.Compute;
-using FedICU.Safetensors;
+using FedICU.Diagnostics;
+using FedICU.Registry;
+using FedICU.Text;
 
 namespace FedICU.Interop;
 

@@ -1,7 +1,7 @@
 using System.Collections.Frozen;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
-using FedICU.Safetensors;
+using FedICU.Text;
 
 namespace FedICU.Interop;
 

@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
-using FedICU.Safetensors;
+using FedICU.Diagnostics;
+using FedICU.Text;
 
 namespace FedICU.Interop;
 

@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
 using FedICU.Tests.Docs;
-using FedICU.Tests.Safetensors;
+using FedICU.Tests.Files;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
-using FedICU.Tests.Safetensors;
+using FedICU.Tests.Files;
 using FolderRounds;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;

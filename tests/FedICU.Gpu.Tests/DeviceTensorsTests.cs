@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using FedICU.Compute;
+using FedICU.Compute.Simd;
 using ILGPU.Runtime;
 
 namespace FedICU.Gpu.Tests;

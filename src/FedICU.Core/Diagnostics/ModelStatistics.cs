@@ -1,6 +1,7 @@
 using System.Buffers;
 using FedICU.Compute;
-using FedICU.Safetensors;
+using FedICU.Compute.Reference;
+using FedICU.Text;
 
 namespace FedICU;
 
@@ -268,50 +269,4 @@ public static class ModelStatistics
                 _small.AddProduct(value * Up, value * Up);
         }
     }
-}
-
-/// <summary>Figures of one tensor; those of numbers are null for types that are not decoded.</summary>
-public sealed record TensorStatistics
-{
-    /// <summary>The tensor.</summary>
-    public required string Name { get; init; }
-
-    /// <summary>How many elements it has.</summary>
-    public required long Elements { get; init; }
-
-    /// <summary>How many are NaN or infinite; the other figures are of the rest.</summary>
-    public long? NonFinite { get; init; }
-
-    /// <summary>The L2 norm.</summary>
-    public double? Norm { get; init; }
-
-    /// <summary>The smallest value; null where there is none.</summary>
-    public double? Minimum { get; init; }
-
-    /// <summary>The largest value; null where there is none.</summary>
-    public double? Maximum { get; init; }
-
-    /// <summary>The mean; null where there is none.</summary>
-    public double? Mean { get; init; }
-}
-
-/// <summary>How a tensor of one model differs from the same tensor of another.</summary>
-public sealed record TensorDifference
-{
-    /// <summary>The tensor.</summary>
-    public required string Name { get; init; }
-
-    /// <summary>How many elements it has.</summary>
-    public required long Elements { get; init; }
-
-    /// <summary>How many elements differ in value; of types that share bytes (F4, F6), how many bytes do.</summary>
-    public required long DifferentElements { get; init; }
-
-    /// <summary>
-    /// The largest |a - b|; infinite where one side is NaN or infinite and the other is not the same. Null for types compared by their bytes.
-    /// </summary>
-    public double? MaxAbsolute { get; init; }
-
-    /// <summary>The largest |a - b| / max(|a|, |b|), at most 2; infinite and null as <see cref="MaxAbsolute"/>.</summary>
-    public double? MaxRelative { get; init; }
 }

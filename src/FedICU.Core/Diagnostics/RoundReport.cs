@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using FedICU.Safetensors;
+using FedICU.Diagnostics;
+using FedICU.Text;
 
 namespace FedICU;
 
@@ -111,122 +111,5 @@ public sealed record RoundReport
         text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {Strategy} weighs the clients by w_k, not by these shares; mean w_k: ")
             .AppendJoin(", ", weights.Take(ListedClients).Select(client => string.Create(CultureInfo.InvariantCulture, $"{Sentence.Clean(client.Key)} {client.Average(part => part.Weight):F3}")))
             .Append(weights.Count > ListedClients ? $" and {weights.Count - ListedClients} more" : "");
-    }
-}
-
-/// <summary>A client's part in a round.</summary>
-public sealed record ClientReport
-{
-    /// <summary>The client's id.</summary>
-    public required string Id { get; init; }
-
-    /// <summary>Its weight, in examples.</summary>
-    public required double Weight { get; init; }
-
-    /// <summary>Its weight over the sum of the included clients' weights; 0 where it was left out.</summary>
-    public double Share { get; init; }
-
-    /// <summary>Whether it took part.</summary>
-    public required bool Included { get; init; }
-
-    /// <summary>Why it was left out.</summary>
-    public string? Reason { get; init; }
-
-    /// <summary>What its tensors are: full, delta or sparse; unknown where it could not be read.</summary>
-    public required string Kind { get; init; }
-
-    /// <summary>Bytes of the tensors it sent.</summary>
-    public long BytesSent { get; init; }
-
-    /// <summary>Bytes that the whole model takes in the client's types.</summary>
-    public long BytesFull { get; init; }
-
-    /// <summary>How many of its values are NaN or infinite, in the tensors where they were found.</summary>
-    public long NonFinite { get; init; }
-}
-
-/// <summary>What happened to one tensor.</summary>
-public sealed record TensorReport
-{
-    /// <summary>The tensor's name.</summary>
-    public required string Name { get; init; }
-
-    /// <summary>Its type in the output.</summary>
-    [JsonPropertyName("dtype")]
-    public required string DType { get; init; }
-
-    /// <summary>Its dimensions.</summary>
-    public required IReadOnlyList<long> Shape { get; init; }
-
-    /// <summary>How it was made: the strategy's name, <c>integer mean</c>, <c>kept</c>.</summary>
-    public required string Rule { get; init; }
-
-    /// <summary>Why it was kept or treated apart, where it was.</summary>
-    public string? Reason { get; init; }
-
-    /// <summary>
-    /// Each included client's part, in ordinal order of the ids. Empty for integers and types that are not computed, unless the tensor was dropped; of a dropped one
-    /// only <see cref="TensorClientReport.ShareSent"/> and <see cref="TensorClientReport.NonFinite"/>.
-    /// </summary>
-    public IReadOnlyList<TensorClientReport> Clients { get; init => field = value ?? []; } = [];
-}
-
-/// <summary>One client's part in one tensor.</summary>
-public sealed record TensorClientReport
-{
-    /// <summary>The client's id.</summary>
-    public required string Id { get; init; }
-
-    /// <summary>w_k: the weight by which its part was combined (FedAvg: its share; FedICU: the divergence weight).</summary>
-    public double? Weight { get; init; }
-
-    /// <summary>s_k: the similarity, or the caller's score, that the weight was made of (FedICU).</summary>
-    public double? Score { get; init; }
-
-    /// <summary>The L2 norm of its parameters; with statistics only.</summary>
-    public double? Norm { get; init; }
-
-    /// <summary>The L2 norm of its update theta_k - theta_g; with statistics only.</summary>
-    public double? UpdateNorm { get; init; }
-
-    /// <summary>The cosine of its update to the weighted mean update, 0 where either is zero; with statistics only.</summary>
-    public double? Cosine { get; init; }
-
-    /// <summary>The share of the tensor's entries it sent.</summary>
-    [JsonRequired]
-    public double ShareSent { get; init; } = 1;
-
-    /// <summary>How many of its values are NaN or infinite; more than 0 only where the tensor was dropped for it.</summary>
-    public long NonFinite { get; init; }
-}
-
-/// <summary>A LoRA pair's cross-term.</summary>
-/// <param name="Name">The module: the tensors' name up to <c>.lora_A</c>.</param>
-/// <param name="CrossTerm">
-/// ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)||, weighted by the clients' shares, Frobenius norms; 0 where the denominator is.
-/// </param>
-public sealed record LoraPairReport(string Name, double CrossTerm);
-
-// the generated reader sets a member that is absent to null or 0, whatever its default: lists take null for empty, numbers are required
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, NewLine = "\n",
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
-    Converters = [typeof(FiniteOrNull)])]
-[JsonSerializable(typeof(RoundReport))]
-internal sealed partial class ReportJson : JsonSerializerContext;
-
-/// <summary>JSON has no NaN and no infinities: they are null, which reads back as NaN, or as null where that is allowed.</summary>
-internal sealed class FiniteOrNull : JsonConverter<double>
-{
-    public override bool HandleNull => true;
-
-    public override double Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
-        reader.TokenType == JsonTokenType.Null ? double.NaN : reader.GetDouble();
-
-    public override void Write(Utf8JsonWriter writer, double value, JsonSerializerOptions options)
-    {
-        if (double.IsFinite(value))
-            writer.WriteNumberValue(value);
-        else
-            writer.WriteNullValue();
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers;
+using FedICU.Memory;
 
-namespace FedICU;
+namespace FedICU.Model;
 
 /// <summary>
 /// The tensors of a model in memory, by number and by name, and where each lies. The models that one sink keeps one after the other share it, so that a tensor costs the

@@ -3,7 +3,9 @@ using System.Collections;
 using System.Collections.Frozen;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using FedICU.Safetensors;
+using FedICU.Memory;
+using FedICU.Model;
+using FedICU.Text;
 
 namespace FedICU;
 
@@ -42,6 +44,9 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 
     /// <inheritdoc/>
     public override string Location => "memory";
+
+    /// <inheritdoc/>
+    public override bool IsInMemory => true;
 
     /// <summary>Adds a tensor over managed memory of its own element type: double, float, <see cref="Half"/>, any integer, bool.</summary>
     /// <param name="name">The name, unique in this model.</param>

@@ -1,4 +1,6 @@
-using FedICU.Safetensors;
+using FedICU.Memory;
+using FedICU.Model;
+using FedICU.Text;
 
 namespace FedICU;
 

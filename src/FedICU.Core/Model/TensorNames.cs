@@ -1,6 +1,6 @@
-using FedICU.Safetensors;
+using FedICU.Text;
 
-namespace FedICU;
+namespace FedICU.Model;
 
 /// <summary>
 /// Compares tensors' names without the prefixes that wrappers put before all of them (<see cref="RoundOptions.StripPrefixes"/>).

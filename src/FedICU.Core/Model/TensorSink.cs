@@ -1,5 +1,3 @@
-using FedICU.Safetensors;
-
 namespace FedICU;
 
 /// <summary>
@@ -47,21 +45,6 @@ public abstract partial class TensorSink
 
     /// <summary>The file or folder that is written, null where the sink has none.</summary>
     internal virtual (string Path, bool IsFolder)? Place => null;
-
-    /// <summary>The sink's own place and the files of a model there: what <see cref="Commit"/> may replace or remove.</summary>
-    internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? FilesOf(place.Path) : []];
-
-    /// <summary>The full paths of a file or folder and of the files that a model there has.</summary>
-    internal static IEnumerable<string> FilesOf(string path)
-    {
-        if (path.Length == 0 || path.Contains('\0'))
-            return [];
-        string whole = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
-        string[] indexes = ModelFolder.Indexes(whole);
-        IEnumerable<string> names = [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.SingleFile, ModelFolder.ShardIndex,
-            .. indexes, .. indexes.SelectMany(index => FolderLeftovers.ShardsOf(whole, index) ?? [])];
-        return names.Select(name => Path.Combine(whole, name)).Prepend(whole);
-    }
 
     /// <summary>A sink that keeps nothing: for rounds that are run for their report.</summary>
     public static TensorSink Discard => new DiscardingSink();

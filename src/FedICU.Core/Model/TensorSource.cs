@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Frozen;
-using FedICU.Safetensors;
+using FedICU.Errors;
+using FedICU.Text;
 
 namespace FedICU;
 
@@ -20,6 +21,9 @@ public abstract partial class TensorSource : IDisposable
 
     /// <summary>What messages call the source: a file's path as given, or <c>memory</c>.</summary>
     public abstract string Location { get; }
+
+    /// <summary>Whether the tensors come from memory, so that <see cref="Location"/> names no file. <value>Default: false.</value></summary>
+    public virtual bool IsInMemory => false;
 
     /// <summary>The tensor of that name, null where there is none.</summary>
     public TensorInfo? Find(string name) => Lookup(name);

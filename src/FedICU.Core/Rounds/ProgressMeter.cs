@@ -1,4 +1,4 @@
-namespace FedICU;
+namespace FedICU.Rounds;
 
 /// <summary>How far a phase of a round has come: told after each tensor, and inside large ones at most every hundredth. Thread-safe; one call at a time.</summary>
 internal sealed class ProgressMeter(IProgress<RoundProgress> progress, string phase, long total)
@@ -70,26 +70,4 @@ internal sealed class ProgressMeter(IProgress<RoundProgress> progress, string ph
             _done = done;
         }
     }
-}
-
-/// <summary>A model whose reading is told to a listener.</summary>
-internal sealed class ProgressSource(TensorSource source, ProgressMeter meter) : TensorSource
-{
-    private readonly Dictionary<string, ProgressMeter.TensorProgress> _tensors =
-        source.Tensors.ToDictionary(tensor => tensor.Name, meter.Begin, StringComparer.Ordinal);
-
-    public override IReadOnlyList<TensorInfo> Tensors => source.Tensors;
-
-    public override string Location => source.Location;
-
-    public override void Read(TensorInfo tensor, long offset, Span<byte> destination)
-    {
-        source.Read(tensor, offset, destination);
-        if (offset + destination.Length == tensor.ByteLength)
-            _tensors[tensor.Name].End();
-        else
-            _tensors[tensor.Name].Read(destination.Length);
-    }
-
-    internal override void RequireUnchanged() => source.RequireUnchanged();
 }

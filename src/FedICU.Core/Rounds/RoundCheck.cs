@@ -1,6 +1,9 @@
-using FedICU.Safetensors;
+using FedICU.Files;
+using FedICU.Model;
+using FedICU.Rounds.Lora;
+using FedICU.Text;
 
-namespace FedICU;
+namespace FedICU.Rounds;
 
 /// <summary>Everything that is checked before anything is computed: weights, files, adapters' configurations, bases, names, shapes, types.</summary>
 internal sealed class RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken)
@@ -218,7 +221,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             {
                 weight = participant.StatedWeight();
                 if (weight is { } stated && DescribeWrong(stated) is { } expected)
-                    fault = $"{participant.Who} has the weight {MetadataKeys.Invariant(stated)}; {expected} was expected.";
+                    fault = $"{participant.Who} has the weight {Numbers.Invariant(stated)}; {expected} was expected.";
             }
             catch (InvalidModelException e)
             {
@@ -248,7 +251,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             if (!double.IsFinite(sum))
             {
                 throw Refused(
-                    $"{participant.Who} has the weight {MetadataKeys.Invariant(participant.Weight)}, with which the sum of the clients' weights " +
+                    $"{participant.Who} has the weight {Numbers.Invariant(participant.Weight)}, with which the sum of the clients' weights " +
                     "is no longer finite; set max-weight lower.",
                     participant);
             }
@@ -259,7 +262,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
     {
         if (!(weight >= 0 && double.IsFinite(weight)))
             return "a finite number of at least 0";
-        return weight > _options.MaxWeight ? $"at most {MetadataKeys.Invariant(_options.MaxWeight)} (max-weight)" : null;
+        return weight > _options.MaxWeight ? $"at most {Numbers.Invariant(_options.MaxWeight)} (max-weight)" : null;
     }
 
     /// <summary>
@@ -293,7 +296,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             foreach (Participant participant in stating)
             {
                 Fault(_options.OnWeight, RoundFault.Weight, participant, null,
-                    $"{participant.Who} states {MetadataKeys.Examples} {MetadataKeys.Invariant(participant.Weight)} where {silent.Count} clients " +
+                    $"{participant.Who} states {MetadataKeys.Examples} {Numbers.Invariant(participant.Weight)} where {silent.Count} clients " +
                     "state none; give every client a weight.");
             }
 
@@ -342,8 +345,8 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
                     if (found is { } sent && expected is { } alpha && sent != alpha && double.IsFinite(sent))
                     {
                         Fault(ConfigFaults, RoundFault.Config, participant, tensor.Name,
-                            $"{participant.Who}: {Sentence.Quote(tensor.Name)} is {MetadataKeys.Invariant(sent)} against the global model's " +
-                            $"{MetadataKeys.Invariant(alpha)}.");
+                            $"{participant.Who}: {Sentence.Quote(tensor.Name)} is {Numbers.Invariant(sent)} against the global model's " +
+                            $"{Numbers.Invariant(alpha)}.");
                     }
                 }
                 catch (InvalidModelException e)

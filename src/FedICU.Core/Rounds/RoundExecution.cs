@@ -1,9 +1,12 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using FedICU.Compute;
-using FedICU.Safetensors;
+using FedICU.Panels;
+using FedICU.Rounds.Lora;
+using FedICU.Strategies.Abstractions;
+using FedICU.Text;
 
-namespace FedICU;
+namespace FedICU.Rounds;
 
 /// <summary>
 /// One round from the check to the committed model: tensor by tensor in the global model's order; where values turn out not to be finite, the
@@ -119,7 +122,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             Strategy = strategy.Name,
             Dropped = dropped,
             LargerThanMemory = largerThanMemory,
-            ReadAhead = largerThanMemory ? new ReadAhead(round.Global, included) : null,
+            ReadAhead = largerThanMemory ? new ReadAhead(round.Global, [.. included.Select(participant => participant.Source)]) : null,
         };
     }
 
@@ -221,7 +224,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         }
         else if (tensor.DType.IsInteger && _options.Integers == IntegerRule.Mean)
         {
-            context.IntegerMean();
+            context.WriteIntegerMean();
             reports.Set(number, "integer mean", null, [.. state.Clients.Select(client => new TensorClientReport { Id = client.Id, Weight = client.Share })]);
         }
         else
@@ -286,7 +289,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
         if (failed && (faults == 0 || ofGlobal > 0) && (ofGlobal ?? context.CountNonFinite(context.Global)) is var own and > 0)
         {
-            string where = round.Global.Location is "memory" ? "" : $" in {Sentence.Quote(round.Global.Location)}";
+            string where = round.Global.IsInMemory ? "" : $" in {Sentence.Quote(round.Global.Location)}";
             throw new RoundRejectedException(
                 RoundFault.NonFinite, $"The global model's tensor {Sentence.Quote(tensor.Name)}{where} has {Sentence.NonFinite(own)}; finite values were expected.",
                 tensor: tensor.Name);

@@ -1,6 +1,6 @@
 using System.Collections;
 
-namespace FedICU;
+namespace FedICU.Rounds;
 
 /// <summary>
 /// The tensors of a round's report, made when they are looked at, and so are the clients' rows of each: kept as they are, those of thousands of clients and hundreds of

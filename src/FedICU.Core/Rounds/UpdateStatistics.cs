@@ -1,6 +1,7 @@
-using FedICU.Compute;
+using FedICU.Memory;
+using FedICU.Panels;
 
-namespace FedICU;
+namespace FedICU.Rounds;
 
 /// <summary>For each client, the norms of its parameters and of its update, and its update's cosine to the weighted mean update.</summary>
 internal sealed record UpdateStatistics(double[] Norms, double[] UpdateNorms, double[] Cosines)

@@ -1,6 +1,6 @@
 using FedICU.Compute;
 
-namespace FedICU;
+namespace FedICU.Rounds;
 
 /// <summary>Counts NaN and infinite values of tensors on their way to another sink, and refuses the first tensor that has any.</summary>
 /// <param name="inner">Where the tensors go.</param>

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Collections.Frozen;
 using System.Globalization;
 using System.Text;
-using FedICU.Safetensors;
+using FedICU.Text;
 
 namespace FedICU.Fedn.Npz;
 

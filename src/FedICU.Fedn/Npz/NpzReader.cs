@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Hashing;
 using System.Runtime.InteropServices;
-using FedICU.Safetensors;
+using FedICU.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Fedn.Npz;

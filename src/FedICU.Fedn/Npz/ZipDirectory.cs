@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Text;
-using FedICU.Safetensors;
+using FedICU.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Fedn.Npz;

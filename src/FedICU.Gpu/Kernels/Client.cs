@@ -1,4 +1,5 @@
 using FedICU.Compute;
+using FedICU.Compute.Simd;
 using ILGPU;
 
 namespace FedICU.Gpu.Kernels;

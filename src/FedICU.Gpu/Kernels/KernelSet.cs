@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Reflection;
 using FedICU.Compute;
+using FedICU.Compute.Simd;
 using ILGPU;
 using ILGPU.Runtime;
 

@@ -1,3 +1,6 @@
+using FedICU.Compute.Simd;
+using FedICU.Rounds.Lora;
+
 namespace FedICU.Tests;
 
 /// <summary>What a report says in words, and how it is read back.</summary>

@@ -1,4 +1,4 @@
-using FedICU.Tests.Safetensors;
+using FedICU.Tests.Files;
 
 namespace FedICU.Tests.Docs;
 

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using FedICU.Tests.Safetensors;
+using FedICU.Tests.Files;
 
 namespace FedICU.Tests;
 

@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
-using FedICU.Tests.Safetensors;
+using FedICU.Tests.Files;
 
 namespace FedICU.Tests;
 

@@ -1,5 +1,9 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using FedICU.Files;
+using FedICU.Model;
+using FedICU.Panels;
+using FedICU.Rounds;
 
 namespace FedICU.Tests;
 
@@ -41,7 +45,7 @@ internal sealed class LargerThanMemoryTests
     {
         var log = new List<string>();
         using var global = new Watched("global", log);
-        Participant[] clients = [.. Enumerable.Range(0, Clients).Select(k => Open(new Watched($"c{k}", log), global))];
+        TensorSource[] clients = [.. Enumerable.Range(0, Clients).Select(k => new Watched($"c{k}", log))];
         using (var ahead = new ReadAhead(global, clients))
         {
             ahead.Begin(1);
@@ -52,13 +56,6 @@ internal sealed class LargerThanMemoryTests
         }
 
         Assert.That(log, Is.EqualTo(Enumerable.Range(0, Clients * Pieces).Select(i => $"c{i % Clients} second {i / Clients * PieceBytes}")));
-    }
-
-    private static Participant Open(TensorSource source, TensorSource global)
-    {
-        var participant = new Participant(ClientUpdate.FromTensors(source.Location, source, examples: 1), new TensorNames([]));
-        participant.Open(global, new FedICU.Safetensors.RoundFiles(), CancellationToken.None);
-        return participant;
     }
 
     private static void Save(string path, Random random)

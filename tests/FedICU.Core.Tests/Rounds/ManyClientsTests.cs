@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using FedICU.Tests.Safetensors;
+using FedICU.Tests.Files;
 
 namespace FedICU.Tests;
 

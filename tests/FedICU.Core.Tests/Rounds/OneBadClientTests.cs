@@ -1,6 +1,6 @@
 using System.Text;
 using CsCheck;
-using FedICU.Tests.Safetensors;
+using FedICU.Tests.Files;
 
 namespace FedICU.Tests;
 

@@ -1,4 +1,6 @@
 using System.Buffers;
+using FedICU.Memory;
+using FedICU.Panels;
 
 namespace FedICU.Tests;
 

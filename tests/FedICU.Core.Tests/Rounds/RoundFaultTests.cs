@@ -1,4 +1,8 @@
-using FedICU.Tests.Safetensors;
+using FedICU.Compute;
+using FedICU.Compute.Simd;
+using FedICU.Rounds.Lora;
+using FedICU.Tests.Files;
+using FedICU.Text;
 
 namespace FedICU.Tests;
 

@@ -1,3 +1,5 @@
+using FedICU.Model;
+
 namespace FedICU.Tests;
 
 /// <summary>Names with the prefixes of wrappers, and names that metadata tie to others.</summary>

@@ -1,3 +1,5 @@
+using FedICU.Registry;
+
 namespace FedICU.Tests;
 
 /// <summary>Options by name and by record: defaults, values, and all errors at once.</summary>

@@ -1,4 +1,5 @@
-using FedICU.Tests.Safetensors;
+using FedICU.Panels;
+using FedICU.Tests.Files;
 
 namespace FedICU.Tests;
 

@@ -1,4 +1,4 @@
-namespace FedICU.Compute;
+namespace FedICU.Compute.Reference;
 
 /// <summary>
 /// A sum kept as float64 and a correction of float64: as if it were computed in twice the precision and rounded once (Neumaier 1974;

@@ -1,3 +1,5 @@
+using FedICU.Compute.Reference;
+
 namespace FedICU.Compute;
 
 /// <summary>

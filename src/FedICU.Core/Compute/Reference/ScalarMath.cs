@@ -1,4 +1,4 @@
-namespace FedICU.Compute;
+namespace FedICU.Compute.Reference;
 
 /// <summary>Formulas of single elements that every backend computes with the same scalar code, and the checks every backend makes.</summary>
 internal static class ScalarMath

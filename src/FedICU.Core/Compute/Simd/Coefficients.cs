@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>What eight elements of one input are multiplied by.</summary>
 internal unsafe interface ICoefficients<TSelf, L>

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>An element type that is computed with: how eight of them are widened exactly to float64 and how float64 is rounded to them.</summary>
 internal unsafe interface IElement

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>binary16 in registers: to binary32 exactly, and from the binary32 that it represents exactly.</summary>
 internal static unsafe class HalfBits

@@ -1,6 +1,6 @@
 using System.Runtime.Intrinsics;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>
 /// Eight float64 lanes in whatever registers there are. The kernels are written once in terms of these; since every operation acts on each lane as

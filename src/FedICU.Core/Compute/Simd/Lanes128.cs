@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>Eight lanes in four registers of 128 bits: a holds lanes 0 and 1, b 2 and 3, c 4 and 5, d 6 and 7.</summary>
 internal readonly unsafe struct Lanes128 : ILanes<Lanes128>

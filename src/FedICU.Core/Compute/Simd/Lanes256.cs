@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>Eight lanes in two registers of 256 bits: a holds lanes 0 to 3, b 4 to 7.</summary>
 internal readonly unsafe struct Lanes256 : ILanes<Lanes256>

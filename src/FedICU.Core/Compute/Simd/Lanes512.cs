@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>Eight lanes in one register of 512 bits.</summary>
 internal readonly unsafe struct Lanes512 : ILanes<Lanes512>

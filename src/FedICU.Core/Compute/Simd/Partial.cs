@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>The last elements of a run, fewer than eight: nothing is read or written past them.</summary>
 internal static unsafe class Partial<L>

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using FedICU.Compute.Simd;
 
 namespace FedICU.Compute;
 

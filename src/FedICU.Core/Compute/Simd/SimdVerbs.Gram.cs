@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 // The inner products of all pairs of inputs: AddGram. As products read each element many times, a tile of all inputs is widened first; it and the sums of
 // a few of its pairs stay in the first cache.

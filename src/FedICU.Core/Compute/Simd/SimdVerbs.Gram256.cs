@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 // The inner products where there are sixteen registers of 256 bits: eight lanes are two of them, and the sums of five inputs against five would be fifty.
 // Three against three or four, four lanes at a time, are nine or twelve, and the tile holds float64, as widening at each product would take longer than the product.

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
+using FedICU.Compute.Reference;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 // Sums over the elements of groups, and of all: AddSquares and AddProjections.
 internal sealed unsafe partial class SimdVerbs<L>

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
+using FedICU.Compute.Reference;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 // Importances of a client's update, and FedProx's term. These read three panels at most, of any types: each is widened to a short tile first.
 internal sealed unsafe partial class SimdVerbs<L>

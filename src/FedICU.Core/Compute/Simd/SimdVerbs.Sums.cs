@@ -1,8 +1,10 @@
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using FedICU.Compute.Reference;
+using FedICU.Memory;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 // Linear combinations of the inputs: WeightedSum and Combine.
 internal sealed unsafe partial class SimdVerbs<L>

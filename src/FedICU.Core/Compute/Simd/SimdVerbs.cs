@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 
-namespace FedICU.Compute;
+namespace FedICU.Compute.Simd;
 
 /// <summary>
 /// The verbs, written once for all registers. The work goes through tiles: runs of elements short enough that their float64 values stay in the first

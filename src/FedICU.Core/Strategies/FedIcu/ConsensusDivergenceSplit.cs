@@ -1,7 +1,9 @@
 using System.Numerics.Tensors;
 using FedICU.Compute;
+using FedICU.Memory;
+using FedICU.Panels;
 
-namespace FedICU;
+namespace FedICU.Strategies.FedIcu;
 
 /// <summary>
 /// Split, consensus aggregation, divergence alignment, inject (docs/algorithms.md, FedICU: the server): in the end theta_new[:,c] is one linear combination of the

@@ -1,6 +1,9 @@
 using System.Numerics.Tensors;
+using FedICU.Memory;
+using FedICU.Strategies.Abstractions;
+using FedICU.Text;
 
-namespace FedICU;
+namespace FedICU.Strategies.FedIcu;
 
 /// <summary>
 /// From directions to similarities, the scores s_k, to divergence weights w_k (docs/algorithms.md, FedICU: the server). After the clients' weights stands what the
@@ -158,7 +161,7 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
             {
                 throw new RoundRejectedException(
                     RoundFault.Round,
-                    $"Client '{clients[k].Id}': its contribution score{(tensor is null ? "" : $" for tensor '{tensor}'")} is {MetadataKeys.Invariant(scores[k])}; a finite number was expected.",
+                    $"Client '{clients[k].Id}': its contribution score{(tensor is null ? "" : $" for tensor '{tensor}'")} is {Numbers.Invariant(scores[k])}; a finite number was expected.",
                     clients[k].Id, tensor);
             }
         }

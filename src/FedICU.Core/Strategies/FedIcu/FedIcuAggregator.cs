@@ -1,3 +1,5 @@
+using FedICU.Strategies.FedIcu;
+
 namespace FedICU;
 
 /// <summary>

@@ -1,61 +1,6 @@
+using FedICU.Text;
+
 namespace FedICU;
-
-/// <summary>What a client's direction is compared with to find its divergence weight.</summary>
-public enum Similarity
-{
-    /// <summary>s_k = mean of cos(v_k, v_j) over the other clients: the default.</summary>
-    Pairwise,
-    /// <summary>s_k = mean of cos(v_k, v_j) over all clients, itself included.</summary>
-    PairwiseWithSelf,
-    /// <summary>s_k = cos(v_k, sum_j v_j).</summary>
-    MeanDirection,
-    /// <summary>s_k = cos(v_k, v) with v the direction of the global model before the round; uniform weights where that is zero.</summary>
-    PreviousDirection,
-}
-
-/// <summary>Over what a client's similarity is taken.</summary>
-public enum Granularity
-{
-    /// <summary>Each tensor has its own weights: the default.</summary>
-    Tensor,
-    /// <summary>One set of weights for the whole model.</summary>
-    Model,
-}
-
-/// <summary>How similarities become divergence weights.</summary>
-public enum WeightRule
-{
-    /// <summary>w = softmax(s / tau): the default.</summary>
-    Softmax,
-    /// <summary>w_k = max(s_k, 0) over their sum; uniform where none is positive.</summary>
-    Relu,
-    /// <summary>w_k = s_k; the weights need not sum to one.</summary>
-    Raw,
-}
-
-/// <summary>How the magnitudes are averaged.</summary>
-public enum ConsensusRule
-{
-    /// <summary>The plain mean, no sample weights: the default.</summary>
-    Uniform,
-    /// <summary>The mean by the clients' shares.</summary>
-    Share,
-}
-
-/// <summary>What is split into magnitude and direction.</summary>
-public enum SplitTarget
-{
-    /// <summary>The clients' parameters: the default.</summary>
-    Parameters,
-    /// <summary>The clients' updates theta_k - theta_g; the result is added to theta_g.</summary>
-    Delta,
-}
-
-/// <summary>A caller's score of a client's contribution, in place of its similarity: for instance from a validation loss.</summary>
-/// <param name="clientId">The client.</param>
-/// <param name="tensor">The tensor; null where the granularity is the whole model.</param>
-/// <returns>A finite score; larger weighs more.</returns>
-public delegate double ContributionScore(string clientId, string? tensor);
 
 /// <summary>
 /// Options of FedICU's server (docs/algorithms.md, FedICU: the server). Defaults are the literal reading of the paper's framework figure where it says anything, and
@@ -127,11 +72,11 @@ public sealed record FedIcuOptions
     {
         var errors = new List<string>();
         if (!(Tau > 0))
-            errors.Add($"tau is {MetadataKeys.Invariant(Tau)}; a number greater than 0, or inf, was expected.");
+            errors.Add($"tau is {Numbers.Invariant(Tau)}; a number greater than 0, or inf, was expected.");
         if (!(Epsilon >= 0 && double.IsFinite(Epsilon)))
-            errors.Add($"eps is {MetadataKeys.Invariant(Epsilon)}; a finite number of at least 0 was expected.");
+            errors.Add($"eps is {Numbers.Invariant(Epsilon)}; a finite number of at least 0 was expected.");
         if (!(Coherence is >= 0 and <= 1))
-            errors.Add($"coherence is {MetadataKeys.Invariant(Coherence)}; a number from 0 to 1 was expected.");
+            errors.Add($"coherence is {Numbers.Invariant(Coherence)}; a number from 0 to 1 was expected.");
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
     }

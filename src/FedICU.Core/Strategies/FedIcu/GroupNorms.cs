@@ -2,7 +2,7 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
-namespace FedICU;
+namespace FedICU.Strategies.FedIcu;
 
 /// <summary>Elementwise steps on the norms of one input's groups, ||theta[:,c]|| for each column c.</summary>
 internal static class GroupNorms

@@ -1,7 +1,9 @@
-using System.Numerics.Tensors;
 using FedICU.Compute;
+using FedICU.Memory;
+using FedICU.Panels;
+using FedICU.Strategies.Abstractions;
 
-namespace FedICU;
+namespace FedICU.Strategies.FedIcu;
 
 /// <summary>
 /// What the split wants to know of a tensor: the norms of all inputs' columns, inner products of directions, norms of the combined directions. There

@@ -1,3 +1,5 @@
+using FedICU.Text;
+
 namespace FedICU;
 
 /// <summary>Options of FedProx.</summary>
@@ -9,6 +11,6 @@ public sealed record FedProxOptions
     internal void Validate()
     {
         if (!(Mu >= 0 && double.IsFinite(Mu)))
-            throw new InvalidOptionsException([$"mu is {MetadataKeys.Invariant(Mu)}; a finite number of at least 0 was expected."]);
+            throw new InvalidOptionsException([$"mu is {Numbers.Invariant(Mu)}; a finite number of at least 0 was expected."]);
     }
 }

@@ -1,0 +1,85 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+
+namespace FedICU.Files.Adapters;
+
+/// <summary>Values of adapter configurations as texts that are equal exactly where the values mean the same.</summary>
+internal static class ConfigValue
+{
+    // longer whole numbers are shown as they are written; float64 holds these exactly
+    private const int ExactDigits = 15;
+
+    /// <summary>
+    /// The value as one text: numbers by their value, lists of names as sets, objects by their keys, texts in single quotes.
+    /// </summary>
+    public static string Show(JsonElement value)
+    {
+        var text = new StringBuilder();
+        Append(text, value);
+        return text.ToString();
+    }
+
+    /// <summary>Whether the value says nothing: null, an empty list or an empty object.</summary>
+    public static bool IsEmpty(JsonElement value) =>
+        value.ValueKind is JsonValueKind.Null or JsonValueKind.Undefined ||
+        value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0 ||
+        value.ValueKind == JsonValueKind.Object && value.GetPropertyCount() == 0;
+
+    public static string Quote(string text) => $"'{text.Replace("\\", "\\\\").Replace("'", "\\'")}'";
+
+    private static void Append(StringBuilder text, JsonElement value)
+    {
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.String:
+                text.Append(Quote(value.GetString()!));
+                break;
+            case JsonValueKind.Number:
+                text.Append(Number(value));
+                break;
+            case JsonValueKind.Array when !IsEmpty(value) && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String):
+                IEnumerable<string> names = value.EnumerateArray().Select(name => name.GetString()!).Distinct();
+                text.Append('[').AppendJoin(", ", names.Order(StringComparer.Ordinal).Select(Quote)).Append(']');
+                break;
+            case JsonValueKind.Array:
+                AppendAll(text, '[', value.EnumerateArray(), static (text, item) => Append(text, item), ']');
+                break;
+            case JsonValueKind.Object:
+                AppendAll(text, '{', value.EnumerateObject().OrderBy(entry => entry.Name, StringComparer.Ordinal), static (text, entry) =>
+                {
+                    text.Append(Quote(entry.Name)).Append(": ");
+                    Append(text, entry.Value);
+                }, '}');
+                break;
+            default:
+                text.Append(value.ValueKind switch { JsonValueKind.True => "true", JsonValueKind.False => "false", _ => "null" });
+                break;
+        }
+    }
+
+    private static void AppendAll<T>(StringBuilder text, char open, IEnumerable<T> items, Action<StringBuilder, T> append, char close)
+    {
+        text.Append(open);
+        bool first = true;
+        foreach (T item in items)
+        {
+            text.Append(first ? "" : ", ");
+            first = false;
+            append(text, item);
+        }
+
+        text.Append(close);
+    }
+
+    private static string Number(JsonElement value)
+    {
+        string raw = value.GetRawText();
+        bool isWhole = !raw.AsSpan().ContainsAny('.', 'e', 'E');
+        if (isWhole && raw.Length > ExactDigits || !value.TryGetDouble(out double number) || !double.IsFinite(number))
+            return raw;
+        // -0 is 0
+        string format = Math.Abs(number) < 1e15 && number == Math.Truncate(number) ? "F0" : "R";
+        return (number + 0.0).ToString(format, CultureInfo.InvariantCulture);
+    }
+}

@@ -1,0 +1,65 @@
+using System.Buffers;
+using System.Text.RegularExpressions;
+
+namespace FedICU.Files.Adapters;
+
+/// <summary>
+/// Values for modules by patterns: the first pattern that matches (.*\.)?(pattern)$ from the name's start decides, as in PEFT's
+/// get_pattern_key. Patterns come from
+/// clients: they are matched in linear time.
+/// </summary>
+internal sealed class ModulePatterns<T>(IReadOnlyList<KeyValuePair<string, T>> entries) where T : struct
+{
+    private static readonly SearchValues<char> PlainCharacters =
+        SearchValues.Create("._-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+    // null: the pattern is plain text, in which a dot stands for any character
+    private readonly Lazy<Regex?[]?> _expressions = new(() => Compile(entries));
+
+    /// <summary>The value for a module, null where no pattern matches; false where a pattern cannot be read.</summary>
+    public bool TryFind(string module, out T? value)
+    {
+        value = null;
+        if (_expressions.Value is not { } expressions)
+            return false;
+        for (int i = 0; i < entries.Count; i++)
+        {
+            if (expressions[i] is { } expression ? expression.IsMatch(module) : EndsWith(module, entries[i].Key))
+            {
+                value = entries[i].Value;
+                break;
+            }
+        }
+
+        return true;
+    }
+
+    private static Regex?[]? Compile(IReadOnlyList<KeyValuePair<string, T>> entries)
+    {
+        try
+        {
+            const RegexOptions Linear = RegexOptions.NonBacktracking | RegexOptions.CultureInvariant;
+            return [.. entries.Select(entry => IsPlain(entry.Key) ? null : new Regex($"^(.*\\.)?({entry.Key})$", Linear))];
+        }
+        catch (Exception e) when (e is ArgumentException or NotSupportedException)
+        {
+            return null;
+        }
+    }
+
+    private static bool IsPlain(string pattern) => !pattern.AsSpan().ContainsAnyExcept(PlainCharacters);
+
+    private static bool EndsWith(string module, string pattern)
+    {
+        int start = module.Length - pattern.Length;
+        if (start < 0 || start > 0 && module[start - 1] != '.')
+            return false;
+        for (int i = pattern.Length - 1; i >= 0; i--)
+        {
+            if (pattern[i] != '.' && pattern[i] != module[start + i])
+                return false;
+        }
+
+        return true;
+    }
+}

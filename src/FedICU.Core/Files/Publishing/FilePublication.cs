@@ -1,0 +1,52 @@
+using FedICU.Text;
+
+namespace FedICU.Files.Publishing;
+
+/// <summary>A model in one file, renamed over the old one.</summary>
+internal sealed class FilePublication : IPublication
+{
+    private readonly string _path;
+    private readonly OutputOptions _options;
+    private readonly string? _index;
+    private StagedFile? _file;
+
+    /// <summary>Decides where the file goes.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="tensors">Its tensors.</param>
+    /// <param name="options">What is to be replaced or followed.</param>
+    /// <exception cref="FedIcuException">
+    /// An index of the same stem lies beside it: some readers would take the file, others the index.
+    /// </exception>
+    public FilePublication(string path, IReadOnlyList<TensorInfo> tensors, OutputOptions options)
+    {
+        (_path, _options, Files) = (path, options, [(path, tensors)]);
+        string index = path + ".index.json";
+        _index = ModelFolder.IsIndex(Path.GetFileName(index)) && File.Exists(index) ? index : null;
+        if (_index is not null && !options.Replace)
+        {
+            throw new FedIcuException(
+                $"'{path}' would lie beside {Sentence.Quote(Path.GetFileName(_index))}, and readers differ in which of the two they take: " +
+                "remove the index, choose another place, or replace it (--replace, OutputOptions.Replace).");
+        }
+    }
+
+    public IReadOnlyList<(string Path, IReadOnlyList<TensorInfo> Tensors)> Files { get; }
+
+    public KeyValuePair<string, string>? Stamp => null;
+
+    public StagedFile Stage(int file, long length) => _file = StagedFile.Beside(_path, length, _options);
+
+    public void Publish()
+    {
+        _file!.Publish();
+        if (_index is null)
+            return;
+        string folder = Path.GetDirectoryName(Path.GetFullPath(_path))!;
+        string[] shards = FolderLeftovers.ShardsOf(folder, Path.GetFileName(_index)) ?? [];
+        FilePlace.Remove(_index);
+        foreach (string shard in shards.Where(shard => shard != Path.GetFileName(_path)))
+            FilePlace.Remove(Path.Combine(folder, shard));
+    }
+
+    public void Discard() => _file?.Discard();
+}

@@ -1,0 +1,104 @@
+using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
+using FedICU.Memory;
+
+namespace FedICU.Panels;
+
+/// <summary>Runs the numbered pieces of a round's work on several threads. Which thread takes a piece has no effect on any result.</summary>
+internal sealed class Workers(int threads, CancellationToken cancellationToken) : IDisposable
+{
+    /// <summary>Below so many values, threads cost more than they bring.</summary>
+    public const long WorthThreads = 1 << 17;
+
+    private readonly ConcurrentBag<Scratch> _scratch = [];
+    // of these the one that a thread alone takes, over and over
+    private Scratch? _nearest;
+
+    public int Threads { get; } = threads > 0 ? threads : Environment.ProcessorCount;
+
+    public CancellationToken CancellationToken => cancellationToken;
+
+    /// <summary>Memory of steps between looks, kept until the round is over.</summary>
+    public NativePool Memory { get; } = new();
+
+    /// <summary>Runs pieces 0 .. count - 1, on this thread alone where <paramref name="parallel"/> is false.</summary>
+    public void Run(int count, bool parallel, Action<int, Scratch> piece) => Run(count, parallel, piece, static (piece, i, scratch) => piece(i, scratch));
+
+    /// <summary>The same with what the pieces need handed to them, so that a tensor's small looks allocate nothing.</summary>
+    public void Run<T>(int count, bool parallel, T state, Action<T, int, Scratch> piece)
+    {
+        int workers = parallel ? Math.Min(Threads, count) : 1;
+        if (workers > 1)
+        {
+            RunParallel(count, workers, state, piece);
+            return;
+        }
+
+        Scratch scratch = Rent();
+        try
+        {
+            for (int i = 0; i < count; i++)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                scratch.Reset();
+                piece(state, i, scratch);
+            }
+        }
+        finally
+        {
+            Return(scratch);
+        }
+    }
+
+    private void RunParallel<T>(int count, int workers, T state, Action<T, int, Scratch> piece)
+    {
+        int next = -1;
+        // the failure of the lowest piece is the one told, so that a faulty round says the same on any number of threads
+        (int Piece, Exception Error)? failure = null;
+        var gate = new Lock();
+        Parallel.For(0, workers, new ParallelOptions { MaxDegreeOfParallelism = workers }, _ =>
+        {
+            Scratch scratch = Rent();
+            int i = 0;
+            try
+            {
+                while (failure is null && (i = Interlocked.Increment(ref next)) < count)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    scratch.Reset();
+                    piece(state, i, scratch);
+                }
+            }
+            catch (Exception e)
+            {
+                lock (gate)
+                {
+                    if (failure is null || i < failure.Value.Piece)
+                        failure = (i, e);
+                }
+            }
+            finally
+            {
+                Return(scratch);
+            }
+        });
+        if (failure is { } failed)
+            ExceptionDispatchInfo.Throw(failed.Error);
+    }
+
+    public void Dispose()
+    {
+        _nearest?.Dispose();
+        while (_scratch.TryTake(out Scratch? scratch))
+            scratch.Dispose();
+        Memory.Dispose();
+    }
+
+    private Scratch Rent() => Interlocked.Exchange(ref _nearest, null) ?? (_scratch.TryTake(out Scratch? scratch) ? scratch : new Scratch());
+
+    private void Return(Scratch scratch)
+    {
+        if (Interlocked.Exchange(ref _nearest, scratch) is { } other)
+            _scratch.Add(other);
+    }
+}

@@ -1,0 +1,47 @@
+using FedICU.Compute;
+
+namespace FedICU.Rounds.Lora;
+
+/// <summary>
+/// The scalars <c>.alpha</c> that kohya's and LyCORIS' files keep beside a module's factors. They are settings, not weights: factors that
+/// were trained under other
+/// alphas mean other products.
+/// </summary>
+internal static class LoraAlphas
+{
+    private static readonly string[] Factors = [".lora_", ".hada_", ".lokr_"];
+
+    /// <summary>The alphas of a model, in its order.</summary>
+    public static List<TensorInfo> Find(TensorSource model)
+    {
+        List<TensorInfo> scalars =
+            [.. model.Tensors.Where(tensor => tensor.ElementCount == 1 && LoraName.Parse(tensor.Name) is { Kind: LoraName.Alpha })];
+        if (scalars.Count == 0)
+            return scalars;
+        var modules = new HashSet<string>(StringComparer.Ordinal);
+        foreach (TensorInfo tensor in model.Tensors)
+        {
+            foreach (string factor in Factors)
+            {
+                if (tensor.Name.LastIndexOf(factor, StringComparison.Ordinal) is var at and >= 0)
+                    modules.Add(tensor.Name[..at]);
+            }
+        }
+
+        return [.. scalars.Where(tensor => modules.Contains(LoraName.Parse(tensor.Name)!.Value.Module))];
+    }
+
+    /// <summary>The value of a scalar; null where its type is no number's.</summary>
+    public static unsafe double? Read(TensorSource model, TensorInfo tensor)
+    {
+        byte* value = stackalloc byte[sizeof(double)];
+        model.Read(tensor, 0, new Span<byte>(value, (int)tensor.ByteLength));
+        return tensor.DType switch
+        {
+            DType.I64 => *(long*)value,
+            DType.I32 => *(int*)value,
+            var type when type.IsComputed => Rounding.Read(value, type, 0),
+            _ => null,
+        };
+    }
+}

@@ -1,0 +1,91 @@
+using System.Globalization;
+using System.Text.Json.Serialization;
+using FedICU.Text;
+
+namespace FedICU.Rounds.Sessions;
+
+/// <summary>
+/// A line of a session's journal: the first names the model, each other adds a client, retracts one, or closes the round.
+/// </summary>
+internal sealed record JournalLine
+{
+    /// <summary>First line: the version of the format.</summary>
+    public int? Session { get; init; }
+
+    /// <summary>First line: when the session began. Version 1 does not have it.</summary>
+    public DateTimeOffset? Begun { get; init; }
+
+    /// <summary>
+    /// First line: the digest of the session's global model. Of a client: of the model its update was made against, where it says so.
+    /// </summary>
+    public string? Base { get; init; }
+
+    /// <summary>First line: the number of the round, where it is known.</summary>
+    public long? Round { get; init; }
+
+    /// <summary>The client that was added.</summary>
+    public string? Add { get; init; }
+
+    /// <summary>Its weight, null where neither caller nor file states one.</summary>
+    public double? Weight { get; init; }
+
+    /// <summary>What its tensors mean, by the name of a member of <see cref="UpdateKind"/>.</summary>
+    [JsonPropertyName("kind")]
+    public string? KindName { get; init; }
+
+    /// <summary>What its tensors mean; null where the line does not say so or names what this version does not know.</summary>
+    [JsonIgnore]
+    public UpdateKind? Kind
+    {
+        get => KindName switch
+        {
+            nameof(UpdateKind.Full) => UpdateKind.Full,
+            nameof(UpdateKind.Delta) => UpdateKind.Delta,
+            nameof(UpdateKind.Sparse) => UpdateKind.Sparse,
+            _ => null,
+        };
+        init => KindName = value?.ToString();
+    }
+
+    /// <summary>The name of its file, or of its adapter's folder.</summary>
+    public string? File { get; init; }
+
+    /// <summary>The bytes of its file or files.</summary>
+    public long? Length { get; init; }
+
+    /// <summary>The SHA-256 of those bytes.</summary>
+    public string? Digest { get; init; }
+
+    /// <summary>The client that was retracted.</summary>
+    public string? Retract { get; init; }
+
+    /// <summary>When the round was closed: clients added after this line came too late.</summary>
+    public DateTimeOffset? Closed { get; init; }
+
+    /// <summary>What is wrong with a line after the first by itself, to follow its number in a sentence; null where nothing is.</summary>
+    public string? DescribeFault()
+    {
+        int statements = (Add is null ? 0 : 1) + (Retract is null ? 0 : 1) + (Closed is null ? 0 : 1);
+        if (statements != 1 || Session is not null || Begun is not null || Round is not null)
+            return "does not say one of: a client was added, a client was retracted, the round was closed";
+        if (Add is null)
+            return null;
+        if (Add.Length == 0)
+            return "adds a client without an id";
+        if (Kind is null)
+            return $"has the kind {(KindName is null ? "null" : Sentence.Quote(KindName))}; Full, Delta or Sparse was expected";
+        if (Length is null or < 0)
+            return $"has the length {Length?.ToString(CultureInfo.InvariantCulture) ?? "null"}; 0 or more was expected";
+        if (Digest is null)
+            return "has no checksum of the update's bytes";
+        return SessionSpool.IsName(File)
+            ? null
+            : $"has the file {(File is null ? "null" : Sentence.Quote(File))}; a name that a session gives was expected";
+    }
+}
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, AllowDuplicateProperties = false)]
+[JsonSerializable(typeof(JournalLine))]
+internal sealed partial class JournalJson : JsonSerializerContext;

@@ -1,0 +1,100 @@
+using FedICU.Panels;
+using FedICU.Text;
+
+namespace FedICU.Rounds.Sessions;
+
+/// <summary>Checks each update by itself as it arrives at a session, and copies it.</summary>
+internal sealed class SessionIntake(TensorSource global, string baseDigest, RoundOptions options, bool checkValues, SessionSpool spool)
+{
+    // the session's folder is its own: the session removes what a killed process left there
+    private static readonly OutputOptions SpoolFiles = new() { IsOwned = true };
+
+    /// <summary>Checks an update and copies it.</summary>
+    /// <param name="update">The update.</param>
+    /// <param name="path">Where the copy is, or what of it there is; null where copying did not begin.</param>
+    /// <param name="checkWeight">
+    /// Takes what sentences call the client, its id and the weight it states; throws where the weight does not fit the session.
+    /// </param>
+    /// <param name="cancellationToken">Ends the copying.</param>
+    /// <returns>What the journal says of it.</returns>
+    /// <exception cref="RoundRejectedException">The update is refused.</exception>
+    /// <exception cref="InvalidModelException">The update cannot be read.</exception>
+    public JournalLine Copy(
+        ClientUpdate update, ref string? path, Action<string, string, double?> checkWeight, CancellationToken cancellationToken)
+    {
+        var round = new AggregationRound(global, OnArrival(options)) { GlobalDigest = baseDigest };
+        round.Add(update);
+        var check = new RoundCheck(round, output: null, cancellationToken);
+        try
+        {
+            Participant participant = check.RunAlone();
+            TensorSource source = participant.Source;
+            double? weight = participant.StatedWeight();
+            checkWeight(participant.Who, update.Id, weight);
+
+            path = spool.NewPlace(isFolder: source is PeftAdapter);
+            TensorSink sink = source is PeftAdapter adapter ? TensorSink.ToAdapterFolder(path, adapter.Config, SpoolFiles) : TensorSink.ToFile(path, SpoolFiles);
+            if (checkValues && options.OnNonFinite != FaultPolicy.DropTensor)
+                sink = CheckingValues(sink, participant, check);
+            source.SaveTo(sink, cancellationToken);
+            (long length, string digest) = SessionSpool.Measure(path, cancellationToken);
+            return new JournalLine
+            {
+                Add = update.Id,
+                Weight = weight,
+                Kind = participant.Kind,
+                Base = participant.BaseDigest,
+                File = Path.GetFileName(path),
+                Length = length,
+                Digest = digest,
+            };
+        }
+        finally
+        {
+            check.Participants.ForEach(participant => participant.Dispose());
+        }
+    }
+
+    /// <summary>The round's options where what would drop a client refuses it: its sender is still there to hear of it.</summary>
+    private static RoundOptions OnArrival(RoundOptions options)
+    {
+        return options with
+        {
+            OnMissing = Strict(options.OnMissing),
+            OnExtra = Strict(options.OnExtra),
+            OnShape = Strict(options.OnShape),
+            OnDType = Strict(options.OnDType),
+            OnBase = FaultPolicy.Reject,
+            OnUnreadable = FaultPolicy.Reject,
+            OnWeight = FaultPolicy.Reject,
+            OnChanged = FaultPolicy.Reject,
+            OnConfig = options.OnConfig == ConfigPolicy.DropClient ? ConfigPolicy.Reject : options.OnConfig,
+            OnQuantized = options.OnQuantized == QuantizedPolicy.DropClient ? QuantizedPolicy.Reject : options.OnQuantized,
+            OnStale = options.OnStale == StalePolicy.DropClient ? StalePolicy.Reject : options.OnStale,
+            Progress = null,
+        };
+
+        static FaultPolicy Strict(FaultPolicy policy) => policy == FaultPolicy.DropClient ? FaultPolicy.Reject : policy;
+    }
+
+    /// <summary>A sink that refuses an update for NaN and infinite values of tensors that the round would read.</summary>
+    private ValueCheckSink CheckingValues(TensorSink sink, Participant participant, RoundCheck check)
+    {
+        Dictionary<string, string> dropped = check.DroppedTensors();
+        // by the names in the update, which may differ from the model's by prefixes and ties
+        var read = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed && !dropped.ContainsKey(tensor.Name)))
+        {
+            if (participant.Find(tensor.Name) is { } own)
+                read[participant.IsPacked(own) ? own.Name + SparseUpdate.ValuesSuffix : own.Name] = own.Name;
+        }
+
+        return new ValueCheckSink(
+            sink,
+            tensor => read.ContainsKey(tensor.Name),
+            (tensor, count) => new RoundRejectedException(
+                RoundFault.NonFinite,
+                $"{participant.Who}: tensor {Sentence.Quote(read[tensor.Name])} has {Sentence.NonFinite(count)}; finite values were expected.",
+                participant.Id, read[tensor.Name]));
+    }
+}

@@ -1,0 +1,24 @@
+namespace FedICU.Tests.Files;
+
+/// <summary>A folder of a test's own, removed with all it holds.</summary>
+internal sealed class TempFolder : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("fedicu-test-");
+
+    public string FullName => _folder.FullName;
+
+    /// <summary>The path of a name in the folder.</summary>
+    public string this[string name] => Path.Combine(FullName, name);
+
+    /// <summary>Writes a file and returns its path.</summary>
+    public string Put(string name, ReadOnlySpan<byte> bytes)
+    {
+        File.WriteAllBytes(this[name], bytes);
+        return this[name];
+    }
+
+    /// <summary>The names of all there is, sorted.</summary>
+    public string[] Names() => [.. _folder.EnumerateFileSystemInfos().Select(item => item.Name).Order(StringComparer.Ordinal)];
+
+    public void Dispose() => _folder.Delete(recursive: true);
+}

@@ -1,0 +1,198 @@
+using FedICU.Tests.Files;
+
+namespace FedICU.Tests;
+
+/// <summary>A collector over a session: who is in time is decided once, whatever happens to the process.</summary>
+internal sealed class SessionCollectorTests
+{
+    private static readonly MemoryModel Global = Models.Of("w", [1], 0);
+
+    private readonly ManualClock _clock = new();
+    private TempFolder _folder = null!;
+
+    [SetUp]
+    public void SetUp() => _folder = new TempFolder();
+
+    [TearDown]
+    public void TearDown() => _folder.Dispose();
+
+    private static ClientUpdate Client(string id) => ClientUpdate.FromTensors(id, Models.Of("w", [1], 1), 1);
+
+    private AggregationSession Open() =>
+        AggregationSession.OpenOrCreate(_folder["s"], Global, new RoundOptions { Round = 7 }, new SessionOptions { TimeProvider = _clock });
+
+    private RoundCollectorOptions Options(int expected, double? hours = null, int? minimum = null) => new()
+    {
+        ExpectedClients = expected,
+        MinimumClients = minimum,
+        Deadline = hours is { } h ? TimeSpan.FromHours(h) : null,
+        TimeProvider = _clock,
+    };
+
+    private static string Ids(AggregationRound round) => string.Join(',', round.Updates.Select(update => update.Id));
+
+    /// <summary>
+    /// In the ordinal order of ids, which is another than that of arrival, other clients would be in time after the restart.
+    /// </summary>
+    [Test]
+    public async Task TheSameAreLateAfterARestart()
+    {
+        using (AggregationSession session = Open())
+        using (RoundCollector collector = RoundCollector.Over(session, Options(2)))
+        {
+            Assert.That(await collector.AddAsync(Client("z")), Is.True);
+            Task<AggregationRound> waiting = collector.CompleteAsync();
+            Assert.That(waiting.IsCompleted, Is.False);
+            Assert.That(collector.Add(await session.AddAsync(Client("y"))), Is.True, "added to the session, told to the collector");
+            Assert.That(await collector.AddAsync(Client("a")), Is.False);
+            Assert.That(collector.Add(Client("b")), Is.False);
+            AggregationRound round = await waiting;
+            Assert.That((Ids(round), round.Options.Round, collector.Count), Is.EqualTo(("y,z", 7L, 2)));
+        }
+
+        using AggregationSession again = Open();
+        // even where more clients are expected than before
+        using RoundCollector after = RoundCollector.Over(again, Options(3, minimum: 1));
+        Assert.That(Ids(await after.CompleteAsync()), Is.EqualTo("y,z"));
+        Assert.That(await after.AddAsync(Client("c")), Is.False);
+        Assert.That(
+            again.Arrivals.Select(arrival => $"{arrival.Update.Id}{arrival.InTime}"), Is.EqualTo(new[] { "zTrue", "yTrue", "aFalse", "bFalse", "cFalse" }));
+    }
+
+    [Test]
+    public async Task TheDeadlineRunsFromTheSessionsBeginning()
+    {
+        using (AggregationSession session = Open())
+        using (RoundCollector collector = RoundCollector.Over(session, Options(3, hours: 2, minimum: 1)))
+        {
+            _clock.Advance(TimeSpan.FromHours(1.5));
+            Assert.That(await collector.AddAsync(Client("b")), Is.True);
+        }
+
+        using (AggregationSession session = Open())
+        using (RoundCollector collector = RoundCollector.Over(session, Options(3, hours: 2, minimum: 1)))
+        {
+            Task<AggregationRound> waiting = collector.CompleteAsync();
+            _clock.Advance(TimeSpan.FromHours(.5) - TimeSpan.FromTicks(1));
+            Assert.That((waiting.IsCompleted, session.IsRoundClosed), Is.EqualTo((false, false)));
+            _clock.Advance(TimeSpan.FromTicks(1));
+            Assert.That(Ids(await waiting), Is.EqualTo("b"));
+            Assert.That(await collector.AddAsync(Client("a")), Is.False);
+        }
+
+        using AggregationSession last = Open();
+        Assert.That(last.Arrivals.Select(arrival => arrival.InTime), Is.EqualTo(new[] { true, false }));
+    }
+
+    [Test]
+    public async Task ADeadlineThatPassedWhileTheServerWasDownCloses()
+    {
+        using (AggregationSession session = Open())
+        using (RoundCollector collector = RoundCollector.Over(session, Options(3, hours: 2)))
+            await collector.AddAsync(Client("a"));
+        _clock.Advance(TimeSpan.FromHours(3));
+        using AggregationSession again = Open();
+        using RoundCollector after = RoundCollector.Over(again, Options(3, hours: 2));
+        Assert.That(await after.AddAsync(Client("b")), Is.False);
+        Assert.That(async () => await after.CompleteAsync(), Throws.TypeOf<RoundRejectedException>()
+            .With.Message.EqualTo("At the deadline 1 of 3 expected clients had sent an update; at least 3 must."));
+    }
+
+    [Test]
+    public async Task AClockThatWasSetBackDoesNotLengthenTheWait()
+    {
+        using (AggregationSession session = Open())
+            await session.AddAsync(Client("a"));
+        _clock.Advance(TimeSpan.FromDays(-10));
+        using AggregationSession again = Open();
+        using RoundCollector collector = RoundCollector.Over(again, Options(2, hours: 2, minimum: 1));
+        _clock.Advance(TimeSpan.FromHours(2));
+        Assert.That(Ids(await collector.CompleteAsync()), Is.EqualTo("a"));
+    }
+
+    [Test]
+    public async Task ARetractedClientMakesRoomUntilTheRoundIsClosed()
+    {
+        using AggregationSession session = Open();
+        using RoundCollector collector = RoundCollector.Over(session, Options(2));
+        await collector.AddAsync(Client("a"));
+        session.Retract("a");
+        Assert.That(collector.Count, Is.Zero);
+        await collector.AddAsync(Client("b"));
+        await collector.AddAsync(Client("c"));
+        session.Retract("c");
+        Assert.That(await collector.AddAsync(Client("d")), Is.False);
+        Assert.That(async () => await collector.CompleteAsync(), Throws.TypeOf<RoundRejectedException>());
+    }
+
+    [Test]
+    public async Task AStopOfTheServerDoesNotCloseTheRound()
+    {
+        using AggregationSession session = Open();
+        RoundCollector collector = RoundCollector.Over(session, Options(2, hours: 2));
+        Assert.That(() => RoundCollector.Over(session, Options(2)), Throws.InvalidOperationException);
+        await collector.AddAsync(Client("b"));
+        Task<AggregationRound> waiting = collector.CompleteAsync();
+        collector.Dispose();
+        collector.Dispose();
+        Assert.That(async () => await waiting, Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(session.IsRoundClosed, Is.False);
+        using RoundCollector next = RoundCollector.Over(session, Options(2, hours: 2));
+        Assert.That(await next.AddAsync(Client("a")), Is.True);
+        Assert.That(Ids(await next.CompleteAsync()), Is.EqualTo("a,b"));
+    }
+
+    [Test]
+    public async Task AClosedSessionCompletesItsCollector()
+    {
+        using AggregationSession session = Open();
+        using RoundCollector collector = RoundCollector.Over(session, Options(2, minimum: 1));
+        await collector.AddAsync(Client("a"));
+        Task<AggregationRound> waiting = collector.CompleteAsync();
+        session.CloseRound();
+        Assert.That(Ids(await waiting), Is.EqualTo("a"));
+        session.Dispose();
+        Assert.That(async () => await collector.CompleteAsync(), Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(() => RoundCollector.Over(session, Options(1)), Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    /// <summary>Random orders of arrival, retractions and restarts against a model in memory.</summary>
+    [Test]
+    public async Task AnyRestartsDecideAsOneRunDoes([Range(0, 14)] int seed)
+    {
+        var random = new Random(seed);
+        int expected = random.Next(2, 6);
+        var there = new List<(string Id, bool InTime)>();
+        bool closed = false;
+        AggregationSession session = Open();
+        RoundCollector collector = RoundCollector.Over(session, Options(expected));
+        for (int step = 0; step < 30; step++)
+        {
+            int what = random.Next(10);
+            string id = $"{random.Next(12)}";
+            if (what == 0)
+            {
+                collector.Dispose();
+                session.Dispose();
+                session = Open();
+                collector = RoundCollector.Over(session, Options(expected));
+            }
+            else if (what < 3 && there.RemoveAll(client => client.Id == id) == 1)
+            {
+                session.Retract(id);
+            }
+            else if (there.TrueForAll(client => client.Id != id))
+            {
+                there.Add((id, !closed));
+                Assert.That(await collector.AddAsync(Client(id)), Is.EqualTo(!closed));
+                closed |= there.Count(client => client.InTime) == expected;
+            }
+
+            Assert.That(session.Arrivals.Select(arrival => (arrival.Update.Id, arrival.InTime)), Is.EqualTo(there));
+            Assert.That(session.IsRoundClosed, Is.EqualTo(closed));
+        }
+
+        collector.Dispose();
+        session.Dispose();
+    }
+}
