@@ -40,7 +40,8 @@ internal abstract class SnippetFixture
     }
 
     /// <summary>Writes a model of one 2 x 2 matrix, <c>layer.weight</c>.</summary>
-    protected static void Put(string path, params float[] values) => Models.Of("layer.weight", [2, 2], values).SaveTo(TensorSink.ToFile(path));
+    protected static void Put(string path, params float[] values) =>
+        Models.Of("layer.weight", [2, 2], values).SaveTo(TensorSink.ToFile(path));
 
     /// <summary>Makes a client's update in memory: one 2 x 2 matrix, <c>layer.weight</c>.</summary>
     protected static ClientUpdate Client(string id, double? examples, params float[] values) =>
