@@ -2,7 +2,9 @@ using FedICU;
 
 namespace MyFederation;
 
-/// <summary>The coordinate-wise median: each output element is the median of the clients' elements. Weights do not count.</summary>
+/// <summary>
+/// The coordinate-wise median: each output element is the median of the clients' elements. Weights do not count.
+/// </summary>
 public sealed class MedianAggregator : TensorAggregator, ITensorRule
 {
     // the name that reports show

@@ -2,7 +2,9 @@ using FedICU;
 
 namespace MyFederation;
 
-/// <summary>A weighted mean in which late updates count less: w_k = n_k / (1 + a_k). Client k is a_k rounds behind.</summary>
+/// <summary>
+/// A weighted mean in which late updates count less: w_k = n_k / (1 + a_k). Client k is a_k rounds behind.
+/// </summary>
 public sealed class StalenessAggregator(Func<string, int> roundsBehind) : TensorAggregator
 {
     public override string Name => "staleness";
