@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The commands that the README shows run as they stand there, one after the other in a folder with the files they name.</summary>
+/// <summary>Runs the commands that the README shows, one after the other, in a folder with the files that they name.</summary>
 public sealed class ReadmeTests
 {
     [Test]
@@ -21,7 +21,8 @@ public sealed class ReadmeTests
         foreach (string command in commands)
         {
             string[] words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-            using Process process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "fedicu.dll"), .. words[1..]])
+            string[] arguments = [Path.Combine(AppContext.BaseDirectory, "fedicu.dll"), .. words[1..]];
+            using Process process = Process.Start(new ProcessStartInfo("dotnet", arguments)
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
@@ -46,7 +47,9 @@ public sealed class ReadmeTests
         return null;
     }
 
-    /// <summary>The lines of shell blocks that begin with the tool's name; a backslash at a line's end joins the next.</summary>
+    /// <summary>
+    /// Gets the lines of shell blocks that begin with the tool's name. A backslash at the end of a line joins it with the next.
+    /// </summary>
     private static IEnumerable<string> Commands(string readme) =>
         from block in readme.Split("```sh\n")[1..]
         from line in block.Split("```")[0].Replace("\\\n", " ").Split('\n')

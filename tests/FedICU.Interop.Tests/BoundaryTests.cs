@@ -90,6 +90,29 @@ internal sealed class BoundaryTests
     }
 
     [Test]
+    public void TheReadmesPythonExamplePrintsWhatItShows()
+    {
+        string folder = Directory.CreateTempSubdirectory("fedicu-readme-").FullName, script = Path.Combine(folder, "example.py");
+        try
+        {
+            string readme = Path.Combine("..", "..", "README.md");
+            File.WriteAllText(script, Builds.PageExample(readme, "python"));
+            string[] arguments =
+            [
+                $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1",
+                $"FEDICU_LIBRARY={Builds.Managed}", Tools.PythonWithNumpy(), script,
+            ];
+            Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
+            string shown = File.ReadAllText(Path.Combine(Builds.Root, "README.md")).ReplaceLineEndings("\n");
+            Assert.That(shown, Does.Contain($"```text\n{output.ReplaceLineEndings("\n").Trim()}\n```"));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
     public void PythonUsesThePackage(
         [Values("native", "hostfxr")] string build,
         [Values("test_fedicu.py", "test_flower.py", "test_nvflare.py", "test_faults.py", "test_exports.py", "test_threads.py")] string tests) =>
