@@ -1,0 +1,17 @@
+using System.Text.Json;
+
+namespace FedICU.Interop;
+
+/// <summary>The JSON options of fedicu_create.</summary>
+internal sealed record AggregatorSettings
+{
+    public string? Strategy { get; init; }
+
+    public Dictionary<string, JsonElement>? Settings { get; init; }
+
+    public int Threads { get; init; }
+
+    public string? Backend { get; init; }
+
+    public bool Statistics { get; init; }
+}
