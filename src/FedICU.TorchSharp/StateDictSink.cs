@@ -3,15 +3,20 @@ using static TorchSharp.torch;
 
 namespace FedICU.TorchSharp;
 
-/// <summary>Makes a model as a state dict of new tensors, each on the device of its counterpart: for <c>module.load_state_dict</c>. What a round leaves unfinished is freed.</summary>
-/// <param name="like">The state dict whose devices the result has, by name.</param>
+/// <summary>
+/// Makes a state dict of new tensors for <c>module.load_state_dict</c>, each on the device of its counterpart. The tensors of an unfinished
+/// model are freed.
+/// </summary>
+/// <param name="like">The state dict whose devices the result takes over, by name.</param>
 public sealed unsafe class StateDictSink(IEnumerable<KeyValuePair<string, Tensor>> like) : TensorSink
 {
-    private readonly Dictionary<string, Device> _devices = like.ToDictionary(entry => entry.Key, entry => entry.Value.device, StringComparer.Ordinal);
+    private readonly Dictionary<string, Device> _devices =
+        like.ToDictionary(entry => entry.Key, entry => entry.Value.device, StringComparer.Ordinal);
+
     private Dictionary<string, Tensor>? _begun, _committed;
 
-    /// <summary>The tensors last made; the caller's to dispose of.</summary>
-    /// <exception cref="InvalidOperationException">None were.</exception>
+    /// <summary>Gets the tensors of the last committed model. The caller must dispose of them.</summary>
+    /// <exception cref="InvalidOperationException">No model has been committed.</exception>
     public Dictionary<string, Tensor> StateDict => _committed ?? throw new InvalidOperationException("No model has been committed to this sink.");
 
     /// <inheritdoc/>
@@ -21,7 +26,10 @@ public sealed unsafe class StateDictSink(IEnumerable<KeyValuePair<string, Tensor
         Abort();
         _begun = new Dictionary<string, Tensor>(StringComparer.Ordinal);
         foreach (TensorInfo tensor in tensors)
-            _begun.Add(tensor.Name, empty(tensor.Shape.Dimensions, StateDictModel.TypeOf(tensor), CPU).DetachFromDisposeScope());
+        {
+            Tensor made = empty(tensor.Shape.Dimensions, StateDictModel.TypeOf(tensor), CPU);
+            _begun.Add(tensor.Name, made.DetachFromDisposeScope());
+        }
     }
 
     /// <inheritdoc/>
@@ -46,9 +54,9 @@ public sealed unsafe class StateDictSink(IEnumerable<KeyValuePair<string, Tensor
         {
             if (!_devices.TryGetValue(name, out Device? device) || device.type == DeviceType.CPU)
                 continue;
-            Tensor here = begun[name];
-            begun[name] = here.to(device).DetachFromDisposeScope();
-            here.Dispose();
+            Tensor onCpu = begun[name];
+            begun[name] = onCpu.to(device).DetachFromDisposeScope();
+            onCpu.Dispose();
         }
 
         (_committed, _begun) = (begun, null);

@@ -69,7 +69,7 @@ class Arguments:
 
 class ExportTests(unittest.TestCase):
     def setUp(self):
-        self.library = fedicu._native_library()
+        self.library = _native.library()
         self.seen = set()
 
     def call(self, name, *arguments):

@@ -157,7 +157,7 @@ class NvflareTests(unittest.TestCase):
         aggregator = FedICUModelAggregator("fedicu")
         aggregator.fl_ctx = Context(global_model={"weights": received, "meta": {}})
         aggregator.accept_model(sent(1, trained))
-        with self.assertRaisesRegex(fedicu.WrongStateError, "the workflow fedicu.nvflare.FedICU tells it"):
+        with self.assertRaisesRegex(fedicu.WrongStateError, "the workflow fedicu.nvflare.FedICU provides it"):
             aggregator.aggregate_model()
 
     def test_full_parameters_and_differences_have_the_librarys_bits(self):
@@ -177,7 +177,7 @@ class NvflareTests(unittest.TestCase):
         result = self.round("fedavg", None, [sent(1, first, ParamsType.DIFF), sent(3, second, ParamsType.DIFF)])
         self.assertEqual(result.params_type, ParamsType.DIFF)
         np.testing.assert_allclose(result.params["b"], (10 * first["b"] + 30 * second["b"]) / 40, rtol=1e-15)
-        with self.assertRaisesRegex(fedicu.WrongStateError, "'fedicu' wants it"):
+        with self.assertRaisesRegex(fedicu.WrongStateError, "'fedicu' needs it"):
             self.round("fedicu", None, [sent(1, first, ParamsType.DIFF)])
 
     def test_files_are_taken_by_path(self):
