@@ -92,7 +92,9 @@ internal sealed class BoundaryTests
     [Test]
     public void PythonUsesThePackage(
         [Values("native", "hostfxr")] string build,
-        [Values("test_fedicu.py", "test_flower.py", "test_nvflare.py", "test_faults.py", "test_exports.py", "test_threads.py")] string tests) =>
+        [Values(
+            "test_fedicu.py", "test_client.py", "test_flower.py", "test_flower_labels.py", "test_nvflare.py", "test_faults.py",
+            "test_exports.py", "test_threads.py")] string tests) =>
         Python(build == "native" ? Builds.Native() : Builds.Managed, Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
 
     private static void Python(string library, string script)
