@@ -8,8 +8,8 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// Decides who may call the service. An endpoint that other machines can reach needs a token or client certificates. If a token is set,
-/// every call must carry it.
+/// Decides who may call the service. An endpoint that other machines can reach needs a token or client certificates. If
+/// a token is set, every call must carry it.
 /// </summary>
 internal static class AccessRules
 {
@@ -20,7 +20,9 @@ internal static class AccessRules
     public const string AnonymousFlag = "--allow-anonymous";
 
     /// <summary>Refuses endpoints that other machines can reach without a token or a client certificate.</summary>
-    /// <exception cref="InvalidOptionsException">There is such an endpoint; the message names its address and what is missing.</exception>
+    /// <exception cref="InvalidOptionsException">
+    /// There is such an endpoint; the message names its address and what is missing.
+    /// </exception>
     public static void CheckEndpoints(IConfiguration configuration, FednOptions options)
     {
         if (options.Shared is not null || options.AllowAnonymous)
@@ -30,7 +32,8 @@ internal static class AccessRules
             if (endpoint["Url"] is { } url && !IsLocal(url) && !RequiresCertificate(configuration, endpoint, url))
             {
                 throw new InvalidOptionsException([
-                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, and anyone may call it: " +
+                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, " +
+                    "and anyone may call it: " +
                     $"FedIcu:Token, FedIcu:TokenFile, https with {CertificateMode} RequireCertificate, or {AnonymousFlag} was expected.",
                 ]);
             }
@@ -38,7 +41,8 @@ internal static class AccessRules
     }
 
     /// <summary>
-    /// Refuses calls to the function service that lack the token, before their messages are read. The health service needs no token.
+    /// Refuses calls to the function service that lack the token, before their messages are read. The health service
+    /// needs no token.
     /// </summary>
     public static void UseToken(this WebApplication app, SharedToken? token)
     {
@@ -64,7 +68,8 @@ internal static class AccessRules
     }
 
     /// <summary>
-    /// Returns whether only this machine can reach an address. Kestrel listens on all addresses for every host name but localhost.
+    /// Returns whether only this machine can reach an address. Kestrel listens on all addresses for every host name but
+    /// localhost.
     /// </summary>
     private static bool IsLocal(string url)
     {

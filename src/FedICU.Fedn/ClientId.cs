@@ -16,7 +16,9 @@ internal static class ClientId
     private static readonly UTF8Encoding StrictUtf8 = new(false, throwOnInvalidBytes: true);
 
     /// <summary>Reads an id.</summary>
-    /// <exception cref="InvalidModelException">The id is too long or not UTF-8; the message is a whole sentence.</exception>
+    /// <exception cref="InvalidModelException">
+    /// The id is too long or not UTF-8; the message is a whole sentence.
+    /// </exception>
     public static string Read(ByteString id)
     {
         try
@@ -27,7 +29,8 @@ internal static class ClientId
         }
         catch (DecoderFallbackException)
         {
-            throw new InvalidModelException($"The client's id {Sentence.Quote(Encoding.UTF8.GetString(id.Span))} holds bytes that are not UTF-8.");
+            throw new InvalidModelException(
+                $"The client's id {Sentence.Quote(Encoding.UTF8.GetString(id.Span))} holds bytes that are not UTF-8.");
         }
     }
 

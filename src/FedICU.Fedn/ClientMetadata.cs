@@ -5,7 +5,9 @@ using FedICU.Safetensors;
 namespace FedICU.Fedn;
 
 /// <summary>The weight in a client's metadata.</summary>
-/// <param name="Examples">The value of <c>num_examples</c>; null if the metadata have none, NaN if it cannot be read.</param>
+/// <param name="Examples">
+/// The value of <c>num_examples</c>; null if the metadata have none, NaN if it cannot be read.
+/// </param>
 /// <param name="Fault">
 /// Why the weight cannot be used, as the end of a sentence that begins with the client's name; null if it can be used.
 /// </param>
@@ -71,7 +73,8 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
     private static ClientMetadata Unreadable(string fault) => new(double.NaN, fault);
 
     /// <summary>
-    /// Replaces the literals NaN and Infinity, which Python writes and JSON does not have, by strings of the same length.
+    /// Replaces the literals NaN and Infinity, which Python writes and JSON does not have, by strings of the same
+    /// length.
     /// </summary>
     private static void MaskNonFinite(Span<byte> json)
     {

@@ -6,9 +6,12 @@ namespace FedICU.Fedn;
 /// <summary>The web host: Kestrel, the function service and the health service.</summary>
 internal static class FednHost
 {
-    /// <summary>Builds the host from the configuration: appsettings.json, the environment and the command line.</summary>
+    /// <summary>
+    /// Builds the host from the configuration: appsettings.json, the environment and the command line.
+    /// </summary>
     /// <exception cref="FedIcuException">
-    /// The section FedIcu is wrong, other machines can reach an endpoint without authentication, or the spool folder cannot be written.
+    /// The section FedIcu is wrong, other machines can reach an endpoint without authentication, or the spool folder
+    /// cannot be written.
     /// </exception>
     public static WebApplication Build(string[] args)
     {
@@ -24,7 +27,8 @@ internal static class FednHost
         args = [.. args.Select(arg => arg == AccessRules.AnonymousFlag ? $"--FedIcu:{nameof(FednOptions.AllowAnonymous)}=true" : arg)];
         // the configuration is read once, so nothing needs to watch its files
         WebApplicationBuilder builder = WebApplication.CreateBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
-        // Defaults, which all other sources override: the port that FEDn's combiner calls, and HTTP/2, which gRPC needs also without TLS.
+        // Defaults, which all other sources override: the port that FEDn's combiner calls, and HTTP/2, which gRPC needs
+        // also without TLS.
         builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource
         {
             InitialData = new Dictionary<string, string?>

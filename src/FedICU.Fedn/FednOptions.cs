@@ -4,7 +4,9 @@ using FedICU.Safetensors;
 
 namespace FedICU.Fedn;
 
-/// <summary>The configuration section <c>FedIcu</c>: the strategy, its settings, and the limits of what is accepted.</summary>
+/// <summary>
+/// The configuration section <c>FedIcu</c>: the strategy, its settings, and the limits of what is accepted.
+/// </summary>
 internal sealed class FednOptions
 {
     // bytes; FEDn's chunks of 1 MiB and their fields must fit
@@ -16,7 +18,9 @@ internal sealed class FednOptions
     /// <summary>The strategy's name, one of <see cref="AggregatorCatalog.Names"/>. Required.</summary>
     public string? Strategy { get; set; }
 
-    /// <summary>The options of the strategy and the round by name, as <see cref="AggregatorCatalog.Create"/> takes them.</summary>
+    /// <summary>
+    /// The options of the strategy and the round by name, as <see cref="AggregatorCatalog.Create"/> takes them.
+    /// </summary>
     public Dictionary<string, string> Settings { get; set; } = [];
 
     /// <summary>The folder in which each process creates its own spool folder.
@@ -29,7 +33,9 @@ internal sealed class FednOptions
     /// </summary>
     public string? Token { get; set; }
 
-    /// <summary>A file that holds the token, instead of <see cref="Token"/>. <value>Default: null, no token.</value></summary>
+    /// <summary>
+    /// A file that holds the token, instead of <see cref="Token"/>. <value>Default: null, no token.</value>
+    /// </summary>
     public string? TokenFile { get; set; }
 
     /// <summary>
@@ -38,12 +44,14 @@ internal sealed class FednOptions
     /// </summary>
     public bool AllowAnonymous { get; set; }
 
-    /// <summary>The number of compute threads. It does not change the result. <value>Default: 0, one per CPU.</value></summary>
+    /// <summary>
+    /// The number of compute threads. It does not change the result. <value>Default: 0, one per CPU.</value>
+    /// </summary>
     public int Threads { get; set; }
 
     /// <summary>
-    /// The largest gRPC message in bytes. FEDn's chunks have slightly more than 1 MiB. A message within this limit whose metadata are too
-    /// long gets an answer that says so. <value>Default: 16 MiB.</value>
+    /// The largest gRPC message in bytes. FEDn's chunks have slightly more than 1 MiB. A message within this limit
+    /// whose metadata are too long gets an answer that says so. <value>Default: 16 MiB.</value>
     /// </summary>
     public int MaxMessageBytes { get; set; } = 16 << 20;
 
@@ -68,18 +76,26 @@ internal sealed class FednOptions
     /// <summary>The most combiners served at the same time. <value>Default: 16.</value></summary>
     public int MaxSessions { get; set; } = 16;
 
-    /// <summary>How long a combiner must have been silent before another one may take its session. <value>Default: 1 hour.</value></summary>
+    /// <summary>
+    /// How long a combiner must have been silent before another one may take its session. <value>Default: 1
+    /// hour.</value>
+    /// </summary>
     public TimeSpan IdleTimeout { get; set; } = TimeSpan.FromHours(1);
 
-    /// <summary>How long a model may take to arrive. <value>Default: 120 seconds, the combiner's own deadline.</value></summary>
+    /// <summary>
+    /// How long a model may take to arrive. <value>Default: 120 seconds, the combiner's own deadline.</value>
+    /// </summary>
     public TimeSpan StoreTimeout { get; set; } = TimeSpan.FromSeconds(120);
 
     /// <summary>
-    /// How long an aggregation may take, including sending its model. <value>Default: 600 seconds, the combiner's own deadline.</value>
+    /// How long an aggregation may take, including sending its model. <value>Default: 600 seconds, the combiner's own
+    /// deadline.</value>
     /// </summary>
     public TimeSpan AggregationTimeout { get; set; } = TimeSpan.FromSeconds(600);
 
-    /// <summary>The strategy and the round's options, made from <see cref="Strategy"/> and <see cref="Settings"/>.</summary>
+    /// <summary>
+    /// The strategy and the round's options, made from <see cref="Strategy"/> and <see cref="Settings"/>.
+    /// </summary>
     public ConfiguredRound Configured { get; private set; } = null!;
 
     /// <summary>The token from <see cref="Token"/> or <see cref="TokenFile"/>; null if calls need none.</summary>

@@ -7,16 +7,16 @@ using Grpc.Core;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// FEDn's function service with one function: the aggregation. When a client's model is refused, the answer gives the reason and the
-/// session remembers it. The aggregation then applies the policy on-unreadable. A gRPC error would make the combiner give up the whole
-/// round instead.
+/// FEDn's function service with one function: the aggregation. When a client's model is refused, the answer gives the
+/// reason and the session remembers it. The aggregation then applies the policy on-unreadable. A gRPC error would make
+/// the combiner give up the whole round instead.
 /// </summary>
 internal sealed class FednService(FednOptions options, SessionStore store, FednMetrics metrics, ILogger<FednService> logger)
     : FunctionService.FunctionServiceBase
 {
     /// <summary>
-    /// Tells the combiner that only the aggregation is provided. The combiner asks once at the start of each round and never on a retry,
-    /// so this call also clears what the previous round left.
+    /// Tells the combiner that only the aggregation is provided. The combiner asks once at the start of each round and
+    /// never on a retry, so this call also clears what the previous round left.
     /// </summary>
     public override Task<ProvidedFunctionsResponse> HandleProvidedFunctions(ProvidedFunctionsRequest request, ServerCallContext context) =>
         RunInSession(context, options.StoreTimeout, async (session, cancellationToken) =>
@@ -91,10 +91,11 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                 try
                 {
                     (bytes, digest) = await ModelStream.ReceiveAsync(requests, whose, archive, options.MaxModelBytes, cancellationToken);
-                    // On a retry the combiner goes on reading its model where the first try stopped, at the end: the stream is empty.
+                    // a retry sends an empty stream: the combiner has read its model to the end at the first try
                     if (isGlobal && bytes == 0 && session.Global is not null)
                         return new StoreModelResponse { Status = "Received model originating from global_model: the earlier one is kept" };
-                    await Task.Run(() => NpzReader.Copy(archive, TensorSink.ToFile(model), options.Npz, cancellationToken), cancellationToken);
+                    await Task.Run(
+                        () => NpzReader.Copy(archive, TensorSink.ToFile(model), options.Npz, cancellationToken), cancellationToken);
                 }
                 catch (InvalidModelException e)
                 {
@@ -104,15 +105,19 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                 metrics.Received(isGlobal, fault is null, bytes);
                 if (isGlobal && fault is not null)
                     throw Refuse($"{whose}: {fault}");
+                bool isInTime = true;
                 await session.RunExclusiveAsync(
                     () =>
                     {
+                        string? path = fault is null ? model : null;
                         if (isGlobal)
                             session.SetGlobal(model, digest);
-                        else if (!session.Set(round, id, client => client with { Path = fault is null ? model : null, Fault = fault ?? "" }))
-                            throw new RpcException(new Status(StatusCode.Aborted, $"{whose}: the update arrived after its round was over."));
+                        else
+                            isInTime = session.Set(round, id, client => client with { Path = path, Fault = fault ?? "" });
                     },
                     cancellationToken);
+                if (!isInTime)
+                    throw new RpcException(new Status(StatusCode.Aborted, $"{whose}: the update arrived after its round was over."));
 
                 if (fault is not null)
                     return new StoreModelResponse { Status = RefuseUpdate(context, id, fault) };
@@ -128,7 +133,9 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             }
         });
 
-    /// <summary>Aggregates the received updates and sends the new model. A repeated call sends the same model again.</summary>
+    /// <summary>
+    /// Aggregates the received updates and sends the new model. A repeated call sends the same model again.
+    /// </summary>
     public override Task HandleAggregation(
         AggregationRequest request, IServerStreamWriter<AggregationResponse> responses, ServerCallContext context) =>
         RunInSession(context, options.AggregationTimeout, async (session, cancellationToken) =>
@@ -182,7 +189,8 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         catch (Exception e)
         {
             RoundSession.Delete(result);
-            // The library was given NaN for a weight that cannot be read, so only the metadata's fault can quote what was sent.
+            // The library was given NaN for a weight that cannot be read, so only the metadata's fault can quote what
+            // was sent.
             if (e is RoundRejectedException { Fault: RoundFault.Weight, ClientId: { } id } &&
                 clients.First(client => client.Key == id).Value.Metadata.Fault is { } fault)
             {
@@ -208,7 +216,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         if (id is "" or ClientId.GlobalModel)
         {
             throw Refuse(
-                $"The client's id is {Sentence.Quote(id)}; a name of its own, of at most {ClientId.MaxLength} characters, was expected.");
+                $"The client's id is {Sentence.Quote(id)}; another name, of 1 to {ClientId.MaxLength} characters, was expected.");
         }
 
         if (!session.Admit(id, options.MaxClients))
@@ -219,8 +227,8 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     }
 
     /// <summary>
-    /// Logs why an update or its metadata are refused, and returns the answer. It is no gRPC error, which would make the combiner give up
-    /// the whole round.
+    /// Logs why an update or its metadata are refused, and returns the answer. A gRPC error would make the combiner
+    /// give up the whole round.
     /// </summary>
     private string RefuseUpdate(ServerCallContext context, string id, string fault) =>
         RefuseClient(context, $"{ClientId.Describe(id)}: {fault}");
@@ -232,8 +240,8 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     }
 
     /// <summary>
-    /// Runs a call in its combiner's session. Turns failures into the status that makes the combiner retry if a retry can help, and give
-    /// up otherwise.
+    /// Runs a call in its combiner's session. Turns failures into the status that makes the combiner retry if a retry
+    /// can help, and give up otherwise.
     /// </summary>
     private async Task<T> RunInSession<T>(ServerCallContext context, TimeSpan limit, Func<RoundSession, CancellationToken, Task<T>> call)
     {

@@ -20,7 +20,8 @@ internal static class ModelStream
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The number of bytes and their SHA-256.</returns>
     /// <exception cref="InvalidModelException">
-    /// The model is too large or its stream incomplete; the message is the end of a sentence that begins with the model's name.
+    /// The model is too large or its stream incomplete; the message is the end of a sentence that begins with the
+    /// model's name.
     /// </exception>
     /// <exception cref="RpcException">A message has another id than the first.</exception>
     public static async Task<(long Bytes, byte[] Digest)> ReceiveAsync(

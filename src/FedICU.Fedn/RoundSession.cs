@@ -3,9 +3,9 @@ using System.Diagnostics.CodeAnalysis;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// A combiner's round: the global model, the clients' updates as files, and the new model once it is aggregated. Updates are kept until
-/// an aggregation succeeds, and the new model is kept until the next round begins, because a combiner that retries does not send the
-/// updates again.
+/// A combiner's round: the global model, the clients' updates as files, and the new model once it is aggregated.
+/// Updates are kept until an aggregation succeeds, and the new model is kept until the next round begins, because a
+/// combiner that retries does not send the updates again.
 /// </summary>
 [SuppressMessage("Reliability", "CA1001", Justification = "A semaphore holds no resource until its wait handle is requested.")]
 internal sealed class RoundSession(string folder)
@@ -23,7 +23,9 @@ internal sealed class RoundSession(string folder)
     /// <summary>When the last call ended.</summary>
     public DateTime LastUse { get; private set; }
 
-    /// <summary>The number of rounds begun. It detects a call that delivers its update after the next round has begun.</summary>
+    /// <summary>
+    /// The number of rounds begun. It detects a call that delivers its update after the next round has begun.
+    /// </summary>
     public long Round { get; private set; }
 
     /// <summary>The global model's safetensors file.</summary>
@@ -125,8 +127,8 @@ internal sealed class RoundSession(string folder)
     }
 
     /// <summary>
-    /// Returns whether a client may take part: it is known already, or there is room for one more. If the round has its result, the client
-    /// is the first of a new round.
+    /// Returns whether a client may take part: it is known already, or there is room for one more. If the round has its
+    /// result, the client is the first of a new round.
     /// </summary>
     public bool Admit(string id, int maxClients)
     {

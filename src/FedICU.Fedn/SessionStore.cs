@@ -4,8 +4,9 @@ using FedICU.Safetensors;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// The rounds of all combiners and their files. FEDn's messages name no session, and its connections come and go. So a combiner is
-/// identified by the host and port that it calls (HOOK_SERVICE_HOST). Combiners that share a bridge must use different names or ports.
+/// The rounds of all combiners and their files. FEDn's messages name no session, and its connections come and go. So a
+/// combiner is identified by the host and port that it calls (HOOK_SERVICE_HOST). Combiners that share a bridge must
+/// use different names or ports.
 /// </summary>
 internal sealed class SessionStore : IDisposable
 {
@@ -42,8 +43,8 @@ internal sealed class SessionStore : IDisposable
     public string Folder { get; }
 
     /// <summary>
-    /// Finds or creates a combiner's session and begins a call in it. If all sessions are taken, the one that has been idle longest makes
-    /// room.
+    /// Finds or creates a combiner's session and begins a call in it. If all sessions are taken, the one that has been
+    /// idle longest makes room.
     /// </summary>
     /// <returns>The session; null if all are taken and none has been idle long enough.</returns>
     public RoundSession? Enter(string authority)

@@ -5,8 +5,8 @@ using FedICU.Safetensors;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// The token that a caller sends as <c>authorization: Bearer ...</c>. It is kept as a hash, so that comparing takes the same time for
-/// tokens of any length.
+/// The token that a caller sends as <c>authorization: Bearer ...</c>. It is kept as a hash, so that comparing takes the
+/// same time for tokens of any length.
 /// </summary>
 internal sealed class SharedToken
 {
@@ -23,7 +23,9 @@ internal sealed class SharedToken
     private SharedToken(string token) => _hash = Hash(token);
 
     /// <summary>Reads the token from the options or from their file; null if there is none.</summary>
-    /// <exception cref="FedIcuException">The token is too short or cannot be sent in a header; its file cannot be read.</exception>
+    /// <exception cref="FedIcuException">
+    /// The token is too short or cannot be sent in a header; its file cannot be read.
+    /// </exception>
     public static SharedToken? Read(FednOptions options)
     {
         if ((options.Token ?? (options.TokenFile is null ? null : ReadFile(options.TokenFile))) is not { } token)
@@ -37,7 +39,8 @@ internal sealed class SharedToken
     }
 
     /// <summary>
-    /// Returns whether a call's header <c>authorization</c> holds the token. The time does not depend on where a wrong token differs.
+    /// Returns whether a call's header <c>authorization</c> holds the token. The time does not depend on where a wrong
+    /// token differs.
     /// </summary>
     public bool Accepts(string? authorization) =>
         authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) &&

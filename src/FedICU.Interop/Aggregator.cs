@@ -186,7 +186,10 @@ internal sealed class Aggregator : IDisposable
             RememberBorrowed(held.Model, owner);
     });
 
-    /// <summary>Runs a step that adds something to the round. Keeps the object until the round ends, or disposes of it on a failure.</summary>
+    /// <summary>
+    /// Runs a step that adds something to the round. Keeps the object until the round ends, or disposes of it on a
+    /// failure.
+    /// </summary>
     private void Hold(IDisposable? held, Action step)
     {
         try

@@ -3,7 +3,9 @@ namespace FedICU.Interop;
 /// <summary>FedProx's proximal term on tensors in the caller's memory.</summary>
 internal static unsafe class CallerProximal
 {
-    /// <summary>Computes mu / 2 ||local - global||^2, and adds mu (local - global) to the gradient unless it is null.</summary>
+    /// <summary>
+    /// Computes mu / 2 ||local - global||^2, and adds mu (local - global) to the gradient unless it is null.
+    /// </summary>
     public static double Run(double mu, NativeTensor* local, NativeTensor* global, NativeTensor* gradient)
     {
         (TensorInfo info, nint y) = CallerTensors.Read(local, 1)[0];

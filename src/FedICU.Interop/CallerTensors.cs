@@ -5,7 +5,10 @@ using FedICU.Safetensors;
 
 namespace FedICU.Interop;
 
-/// <summary>A model of tensors in the caller's memory, or of copies of them. The model is valid until this object is disposed of.</summary>
+/// <summary>
+/// A model of tensors in the caller's memory, or of copies of them. The model is valid until this object is disposed
+/// of.
+/// </summary>
 internal sealed unsafe class CallerTensors : IDisposable
 {
     // dimensions; the library's limit for files
@@ -52,8 +55,8 @@ internal sealed unsafe class CallerTensors : IDisposable
     public IReadOnlyDictionary<string, string> UnknownTypes { get; }
 
     /// <summary>
-    /// Reads the caller's descriptions of a client's tensors. Tensors of unknown types are kept by name for the round's policies, and their
-    /// data are not read.
+    /// Reads the caller's descriptions of a client's tensors. Tensors of unknown types are kept by name for the round's
+    /// policies, and their data are not read.
     /// </summary>
     /// <exception cref="ArgumentException">A description contradicts itself; the message names the client.</exception>
     public static CallerTensors OfClient(
@@ -64,7 +67,8 @@ internal sealed unsafe class CallerTensors : IDisposable
     }
 
     /// <summary>
-    /// Reads and checks descriptions: each needs a name, a known type, a shape that matches its number of bytes, and aligned memory.
+    /// Reads and checks descriptions: each needs a name, a known type, a shape that matches its number of bytes, and
+    /// aligned memory.
     /// </summary>
     /// <param name="tensors">The descriptions.</param>
     /// <param name="count">Their number.</param>

@@ -8,8 +8,8 @@ using FedICU.Safetensors;
 namespace FedICU.Interop;
 
 /// <summary>
-/// The functions of fedicu.h, which documents them. No exception leaves them. Each method must be named like its function, BeginRound for
-/// fedicu_begin_round: hosts that load the assembly find it by that name.
+/// The functions of fedicu.h, which documents them. No exception leaves them. Each method must be named like its
+/// function, BeginRound for fedicu_begin_round: hosts that load the assembly find it by that name.
 /// </summary>
 public static unsafe class Exports
 {
@@ -37,7 +37,7 @@ public static unsafe class Exports
     [UnmanagedCallersOnly(EntryPoint = "fedicu_create")]
     public static int Create(byte* options, long* handle) => Run(() =>
     {
-        *Required(handle, "handle") = 0;
+        *RequireNotNull(handle, "handle") = 0;
         *handle = Handles.Add(new Aggregator(Parse(options, "options", InteropJson.Default.AggregatorSettings)));
     });
 
@@ -133,7 +133,7 @@ public static unsafe class Exports
     public static int Mask(
         byte* options, long count, void* global, void* local, void* momentum, void* momentumOut, long* update) => Run(() =>
     {
-        *Required(update, "update") = 0;
+        *RequireNotNull(update, "update") = 0;
         MaskSettings settings = Parse(options, "options", InteropJson.Default.MaskSettings);
         *update = Handles.Add(Update.Make(
             settings, count, (NativeTensor*)global, (NativeTensor*)local, (NativeTensor*)momentum, (NativeTensor*)momentumOut));
@@ -142,12 +142,12 @@ public static unsafe class Exports
     /// <summary>fedicu_update_count.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_count")]
     public static int UpdateCount(long update, long* count) =>
-        Run(() => *Required(count, "count") = Handles.Get<Update>(update).Model.Tensors.Count);
+        Run(() => *RequireNotNull(count, "count") = Handles.Get<Update>(update).Model.Tensors.Count);
 
     /// <summary>fedicu_update_tensor.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_tensor")]
     public static int UpdateTensor(long update, long i, void* tensor) =>
-        Run(() => *Required((NativeTensor*)tensor, "tensor") = Handles.Get<Update>(update).Describe(i));
+        Run(() => *RequireNotNull((NativeTensor*)tensor, "tensor") = Handles.Get<Update>(update).Describe(i));
 
     /// <summary>fedicu_update_metadata_json.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_metadata_json")]
@@ -167,10 +167,12 @@ public static unsafe class Exports
     /// <summary>fedicu_proximal.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_proximal")]
     public static int Proximal(double mu, void* local, void* global, void* gradient, double* value) => Run(() =>
-        *Required(value, "value") = CallerProximal.Run(
-            mu, Required((NativeTensor*)local, "local"), Required((NativeTensor*)global, "global"), (NativeTensor*)gradient));
+        *RequireNotNull(value, "value") = CallerProximal.Run(
+            mu, RequireNotNull((NativeTensor*)local, "local"), RequireNotNull((NativeTensor*)global, "global"), (NativeTensor*)gradient));
 
-    /// <summary>Runs a step. Turns an exception into a status and keeps its message as the thread's last error.</summary>
+    /// <summary>
+    /// Runs a step. Turns an exception into a status and keeps its message as the thread's last error.
+    /// </summary>
     private static int Run(Step step)
     {
         try
@@ -193,7 +195,7 @@ public static unsafe class Exports
         int status = Run(() =>
         {
             byte[] text = Encoding.UTF8.GetBytes(make() + '\0');
-            *Required(length, "length") = (ulong)text.Length;
+            *RequireNotNull(length, "length") = (ulong)text.Length;
             if (buffer == null)
                 return;
             tooSmall = capacity < (ulong)text.Length;
@@ -219,10 +221,10 @@ public static unsafe class Exports
         _ => (Status.Internal, $"{e.GetType().Name}: {e.Message}"),
     };
 
-    private static T* Required<T>(T* pointer, string name) where T : unmanaged =>
+    private static T* RequireNotNull<T>(T* pointer, string name) where T : unmanaged =>
         pointer != null ? pointer : throw new ArgumentException($"{name} is a null pointer.");
 
-    private static string ReadText(byte* text, string name) => Marshal.PtrToStringUTF8((nint)Required(text, name))!;
+    private static string ReadText(byte* text, string name) => Marshal.PtrToStringUTF8((nint)RequireNotNull(text, name))!;
 
     private static T Parse<T>(byte* json, string name, JsonTypeInfo<T> type)
     {

@@ -3,7 +3,8 @@ using System.Collections.Concurrent;
 namespace FedICU.Interop;
 
 /// <summary>
-/// The objects that callers hold, by number. Unlike with a pointer, a number that is unknown or was destroyed is detected.
+/// The objects that callers hold, by number. Unlike with a pointer, a number that is unknown or was destroyed is
+/// detected.
 /// </summary>
 internal static class Handles
 {

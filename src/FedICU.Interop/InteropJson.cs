@@ -3,7 +3,9 @@ using System.Text.Json.Serialization;
 
 namespace FedICU.Interop;
 
-/// <summary>The JSON of the C interface, with serializers generated at compile time for the build without a .NET runtime.</summary>
+/// <summary>
+/// The JSON of the C interface, with serializers generated at compile time for the build without a .NET runtime.
+/// </summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(AggregatorSettings))]

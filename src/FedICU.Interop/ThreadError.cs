@@ -3,7 +3,9 @@ using System.Text;
 
 namespace FedICU.Interop;
 
-/// <summary>The message of a thread's last failure, in native memory that is freed after the thread has ended.</summary>
+/// <summary>
+/// The message of a thread's last failure, in native memory that is freed after the thread has ended.
+/// </summary>
 internal sealed unsafe class ThreadError
 {
     [ThreadStatic]

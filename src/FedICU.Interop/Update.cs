@@ -17,7 +17,9 @@ internal sealed unsafe class Update : IDisposable
 
     public MemoryModel Model => _sink.Model;
 
-    /// <summary>Makes an update. All tensors have <paramref name="count"/> entries and are borrowed for the call.</summary>
+    /// <summary>
+    /// Makes an update. All tensors have <paramref name="count"/> entries and are borrowed for the call.
+    /// </summary>
     public static Update Make(
         MaskSettings settings, long count, NativeTensor* global, NativeTensor* local, NativeTensor* momentum, NativeTensor* momentumOut)
     {
@@ -27,8 +29,8 @@ internal sealed unsafe class Update : IDisposable
             Round = settings.Round,
         };
         using CallerTensors received = new(global, count, copy: false), trained = new(local, count, copy: false);
-        // Only trained tensors have a momentum. The momentum arrays have an entry for each tensor all the same, so that all arrays have
-        // the model's length.
+        // Only trained tensors have a momentum. The momentum arrays have an entry for each tensor all the same, so that
+        // all arrays have the model's length.
         HashSet<string> trainedNames = [.. received.Model.Tensors.Where(tensor => tensor.DType.IsComputed).Select(tensor => tensor.Name)];
         using CallerTensors? kept = momentum == null ? null : new CallerTensors(momentum, count, copy: false, only: trainedNames);
         var client = new FedIcuClient(options);

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace FedICU.TorchSharp;
 
 /// <summary>
-/// A state dict as a model. Contiguous tensors in the CPU's memory are borrowed; others are copied once into the CPU's memory. The
-/// tensors must not change or be disposed of while the model is in use.
+/// A state dict as a model. Contiguous tensors in the CPU's memory are borrowed; others are copied once into the CPU's
+/// memory. The tensors must not change or be disposed of while the model is in use.
 /// </summary>
 public sealed unsafe class StateDictModel : IDisposable
 {
@@ -21,7 +21,9 @@ public sealed unsafe class StateDictModel : IDisposable
     /// <summary>Creates a model that borrows the tensors.</summary>
     /// <param name="stateDict">Names and tensors, as <c>module.state_dict()</c> returns them.</param>
     /// <param name="metadata">The model's metadata, such as <see cref="MetadataKeys.Examples"/>; null: none.</param>
-    /// <exception cref="ArgumentException">A tensor is sparse, or safetensors has no counterpart of its type.</exception>
+    /// <exception cref="ArgumentException">
+    /// A tensor is sparse, or safetensors has no counterpart of its type.
+    /// </exception>
     public StateDictModel(IEnumerable<KeyValuePair<string, Tensor>> stateDict, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(stateDict);

@@ -78,8 +78,8 @@ internal static class Archives
     }
 
     /// <summary>
-    /// Makes a model of several types and shapes, with FEDn's names. It has more than ten tensors, so that the order of the names is not
-    /// the order of the numbers.
+    /// Makes a model of several types and shapes, with FEDn's names. It has more than ten tensors, so that the order of
+    /// the names is not the order of the numbers.
     /// </summary>
     public static MemoryModel Model(int seed)
     {

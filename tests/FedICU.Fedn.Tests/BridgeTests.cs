@@ -5,7 +5,9 @@ using static FedICU.Fedn.Tests.Rounds;
 
 namespace FedICU.Fedn.Tests;
 
-/// <summary>Tests the bridge's rounds over gRPC on loopback, with a client that makes the calls of FEDn's combiner.</summary>
+/// <summary>
+/// Tests the bridge's rounds over gRPC on loopback, with a client that makes the calls of FEDn's combiner.
+/// </summary>
 internal sealed class BridgeTests
 {
     [TestCase("fedavg")]

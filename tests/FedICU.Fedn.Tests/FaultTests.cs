@@ -5,7 +5,9 @@ using Grpc.Core;
 
 namespace FedICU.Fedn.Tests;
 
-/// <summary>Tests that the round's policies decide about one client's fault, and that no gRPC error ends the round.</summary>
+/// <summary>
+/// Tests that the round's policies decide about one client's fault, and that no gRPC error ends the round.
+/// </summary>
 internal sealed class FaultTests
 {
     private static readonly string[] DropClient =
@@ -228,8 +230,8 @@ internal sealed class FaultTests
     }
 
     /// <summary>
-    /// Expects the mean of the four honest clients. Client i has the weight i and i times the first client's values, so the mean is
-    /// (1 + 4 + 9 + 16) / 10 = 3 times the first client's values.
+    /// Expects the mean of the four honest clients. Client i has the weight i and i times the first client's values, so
+    /// the mean is (1 + 4 + 9 + 16) / 10 = 3 times the first client's values.
     /// </summary>
     private static async Task ExpectFourClientsAsync(FednCombiner combiner, string fault = "")
     {

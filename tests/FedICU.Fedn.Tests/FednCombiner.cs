@@ -53,7 +53,9 @@ internal sealed class FednCombiner(GrpcChannel channel, params string[] authoriz
 
     public AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> BeginStore() => Client.HandleStoreModel(deadline: Deadline());
 
-    /// <summary>Sends a model in chunks of 1 MiB, then the empty message. Null sends only that, as on a retry.</summary>
+    /// <summary>
+    /// Sends a model in chunks of 1 MiB, then the empty message. Null sends only that, as on a retry.
+    /// </summary>
     public async Task<string> StoreAsync(string id, byte[]? model)
     {
         using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = BeginStore();

@@ -60,10 +60,10 @@ internal sealed class RefusalTests
         await combiner.StoreAsync("global_model", Global);
         Assert.That(
             Failure(() => combiner.StoreAsync("", Global)).Detail,
-            Is.EqualTo("The client's id is ''; a name of its own, of at most 1000 characters, was expected."));
+            Is.EqualTo("The client's id is ''; another name, of 1 to 1000 characters, was expected."));
         Assert.That(
             Failure(() => combiner.MetadataAsync("global_model", "{}")).Detail,
-            Is.EqualTo("The client's id is 'global_model'; a name of its own, of at most 1000 characters, was expected."));
+            Is.EqualTo("The client's id is 'global_model'; another name, of 1 to 1000 characters, was expected."));
         Assert.That(
             await combiner.MetadataAsync("a", "{\"num_examples\": -1}"),
             Is.EqualTo("ERROR: Client 'a': num_examples is -1; a finite number of at least 0 was expected."));

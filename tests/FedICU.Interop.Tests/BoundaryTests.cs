@@ -4,7 +4,8 @@ using FedICU.Tests;
 namespace FedICU.Interop.Tests;
 
 /// <summary>
-/// Uses the exports as their users do: from C, from python3 through the shared library and through hostfxr, and from function pointers.
+/// Uses the exports as their users do: from C, from python3 through the shared library and through hostfxr, and from
+/// function pointers.
 /// </summary>
 [Platform("Linux")]
 internal sealed class BoundaryTests
@@ -35,7 +36,8 @@ internal sealed class BoundaryTests
                 library, $"-Wl,-rpath,{folder}", "-lm", "-o", program,
             ];
             Assert.That(Tools.TryRun("cc", arguments, out string output), Is.Zero, output);
-            // no leak checks: .NET does not free its own memory when a process ends; and a heap limit that valgrind can reserve
+            // no leak checks: .NET does not free its own memory when a process ends; and a heap limit that valgrind can
+            // reserve
             string[] run =
             [
                 "ASAN_OPTIONS=detect_leaks=0", "DOTNET_GCHeapHardLimit=0x10000000",
@@ -109,7 +111,9 @@ internal sealed class BoundaryTests
         [Values(
             "test_fedicu.py", "test_client.py", "test_flower.py", "test_flower_labels.py", "test_nvflare.py", "test_faults.py",
             "test_exports.py", "test_threads.py")] string tests) =>
-        Python(build == "native" ? Builds.Native() : Builds.Managed, Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
+        Python(
+            build == "native" ? Builds.Native() : Builds.Managed,
+            Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
 
     private static void Python(string library, string script)
     {
@@ -176,7 +180,9 @@ internal sealed class BoundaryTests
         }
     }
 
-    /// <summary>Random values, with the top byte of each changed so that all are finite and of similar magnitude.</summary>
+    /// <summary>
+    /// Random values, with the top byte of each changed so that all are finite and of similar magnitude.
+    /// </summary>
     private static byte[] Fill(TensorInfo info, Random random)
     {
         byte[] bytes = new byte[info.ByteLength];

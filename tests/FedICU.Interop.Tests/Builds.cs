@@ -16,7 +16,8 @@ internal static class Builds
     public static string Managed { get; } = Path.Combine(Root, "artifacts", "bin", "FedICU.Interop", "release", "libfedicu.dll");
 
     /// <summary>
-    /// Returns the shared library of machine code, which the first call publishes. Skips the test if there is no compiler.
+    /// Returns the shared library of machine code, which the first call publishes. Skips the test if there is no
+    /// compiler.
     /// </summary>
     public static string Native()
     {

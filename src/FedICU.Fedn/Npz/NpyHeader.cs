@@ -7,7 +7,8 @@ using FedICU.Safetensors;
 namespace FedICU.Fedn.Npz;
 
 /// <summary>
-/// The header of a .npy file, formats 1 to 3: magic bytes, version, length, and a Python dictionary of type, order and shape.
+/// The header of a .npy file, formats 1 to 3: magic bytes, version, length, and a Python dictionary of type, order and
+/// shape.
 /// </summary>
 internal static class NpyHeader
 {
@@ -43,7 +44,8 @@ internal static class NpyHeader
     /// <param name="stream">The file.</param>
     /// <param name="tensor">The tensor's name.</param>
     /// <exception cref="InvalidModelException">
-    /// It is not the header of an array of numbers. The message is the end of a sentence that begins with the model's name.
+    /// It is not the header of an array of numbers. The message is the end of a sentence that begins with the model's
+    /// name.
     /// </exception>
     public static NpyArray Read(Stream stream, string tensor)
     {
@@ -105,20 +107,20 @@ internal static class NpyHeader
         bool? fortran = null;
         long[]? shape = null;
         reader.Expect('{');
-        while (!reader.Try('}'))
+        while (!reader.TryRead('}'))
         {
-            string key = reader.Text();
+            string key = reader.ReadText();
             reader.Expect(':');
             switch (key)
             {
                 case "descr" when dtype is null:
-                    dtype = reader.Type();
+                    dtype = reader.ReadType();
                     break;
                 case "fortran_order" when fortran is null:
-                    fortran = reader.Flag();
+                    fortran = reader.ReadFlag();
                     break;
                 case "shape" when shape is null:
-                    shape = reader.Shape();
+                    shape = reader.ReadShape();
                     break;
                 default:
                     throw Wrong(
@@ -126,14 +128,14 @@ internal static class NpyHeader
                         $"has a .npy header with {Sentence.Quote(key)}; descr, fortran_order and shape, once each, were expected");
             }
 
-            if (!reader.Try(','))
+            if (!reader.TryRead(','))
             {
                 reader.Expect('}');
                 break;
             }
         }
 
-        reader.End();
+        reader.ExpectEnd();
         if (dtype is not { } type || fortran is not { } transposed || shape is null)
             throw Wrong(reader.Tensor, "has a .npy header without descr, fortran_order or shape");
         if (transposed && shape.Length > 1)
@@ -159,9 +161,9 @@ internal static class NpyHeader
 
         public string Tensor => tensor;
 
-        public bool Try(char expected)
+        public bool TryRead(char expected)
         {
-            Skip();
+            SkipWhiteSpace();
             if (_at >= text.Length || text[_at] != expected)
                 return false;
             _at++;
@@ -170,20 +172,20 @@ internal static class NpyHeader
 
         public void Expect(char expected)
         {
-            if (!Try(expected))
+            if (!TryRead(expected))
                 throw Malformed();
         }
 
-        public void End()
+        public void ExpectEnd()
         {
-            Skip();
+            SkipWhiteSpace();
             if (_at < text.Length)
                 throw Malformed();
         }
 
-        public string Text()
+        public string ReadText()
         {
-            char quote = Try('\'') ? '\'' : '"';
+            char quote = TryRead('\'') ? '\'' : '"';
             if (quote == '"')
                 Expect('"');
             int end = text.IndexOf(quote, _at);
@@ -194,21 +196,21 @@ internal static class NpyHeader
             return value;
         }
 
-        public (DType DType, int SwappedWidth) Type()
+        public (DType DType, int SwappedWidth) ReadType()
         {
-            Skip();
+            SkipWhiteSpace();
             if (_at < text.Length && text[_at] is '[' or '(')
                 throw Wrong(tensor, "is an array of records; numbers were expected");
-            string name = Text();
+            string name = ReadText();
             return Types.TryGetValue(name, out (DType, int) type) ? type : throw Wrong(
                 tensor, name is "|O" or "O" ? "is an array of objects; numbers were expected"
                     : $"has the numpy type {Sentence.Quote(name)}; " +
                         $"{string.Join(", ", Table.Select(entry => entry.Name))}, little-endian or big-endian, are known");
         }
 
-        public bool Flag()
+        public bool ReadFlag()
         {
-            Skip();
+            SkipWhiteSpace();
             bool value = text.AsSpan(_at).StartsWith("True");
             if (!value && !text.AsSpan(_at).StartsWith("False"))
                 throw Malformed();
@@ -216,13 +218,13 @@ internal static class NpyHeader
             return value;
         }
 
-        public long[] Shape()
+        public long[] ReadShape()
         {
             List<long> shape = [];
             Expect('(');
-            while (!Try(')'))
+            while (!TryRead(')'))
             {
-                Skip();
+                SkipWhiteSpace();
                 if (_at < text.Length && text[_at] == '-')
                     throw Wrong(tensor, "has a negative dimension");
                 int start = _at;
@@ -235,7 +237,7 @@ internal static class NpyHeader
                 shape.Add(dimension);
                 if (shape.Count > MaxRank)
                     throw Wrong(tensor, $"has more than {MaxRank} dimensions");
-                if (!Try(','))
+                if (!TryRead(','))
                 {
                     Expect(')');
                     break;
@@ -245,7 +247,7 @@ internal static class NpyHeader
             return [.. shape];
         }
 
-        private void Skip()
+        private void SkipWhiteSpace()
         {
             while (_at < text.Length && text[_at] is ' ' or '\n' or '\t' or '\r')
                 _at++;

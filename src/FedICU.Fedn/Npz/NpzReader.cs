@@ -7,7 +7,9 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Fedn.Npz;
 
-/// <summary>Reads numpy's npz archives piece by piece, so that the memory it needs does not grow with the model.</summary>
+/// <summary>
+/// Reads numpy's npz archives piece by piece, so that the memory it needs does not grow with the model.
+/// </summary>
 internal static class NpzReader
 {
     // bytes; chosen; must stay a multiple of 8, so that no number is split between two pieces
@@ -16,20 +18,21 @@ internal static class NpzReader
     // bytes of the header of a safetensors file with these tensors; chosen below the format's own limit of 100,000,000
     private const long MaxHeaderBytes = 90_000_000;
 
-    // The most bytes that JSON may need: for a character as an escape, for a dimension with its comma, and for a tensor's keys.
+    // The most bytes that JSON may need: for a character as an escape, for a dimension with its comma, and for a
+    // tensor's keys.
     private const long CharacterBytes = 6, DimensionBytes = 21, TensorBytes = 128;
 
     /// <summary>
-    /// Copies an archive's arrays to a sink, little-endian and in the archive's order. The entry <c>0.npy</c> becomes the tensor
-    /// <c>0</c>.
+    /// Copies an archive's arrays to a sink, little-endian and in the archive's order. The entry <c>0.npy</c> becomes
+    /// the tensor <c>0</c>.
     /// </summary>
     /// <param name="path">The archive.</param>
     /// <param name="sink">The sink that takes the tensors. It is committed at the end, or aborted on a failure.</param>
     /// <param name="limits">The limits for the archive.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <exception cref="InvalidModelException">
-    /// The file is not an archive of arrays of numbers, or it exceeds a limit. The message is the end of a sentence that begins with the
-    /// model's name.
+    /// The file is not an archive of arrays of numbers, or it exceeds a limit. The message is the end of a sentence
+    /// that begins with the model's name.
     /// </exception>
     public static void Copy(string path, TensorSink sink, NpzLimits limits, CancellationToken cancellationToken = default)
     {

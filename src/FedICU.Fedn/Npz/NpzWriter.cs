@@ -4,7 +4,8 @@ using System.IO.Compression;
 namespace FedICU.Fedn.Npz;
 
 /// <summary>
-/// Writes a model as an npz archive that numpy loads: one uncompressed .npy entry for each tensor, in the model's order.
+/// Writes a model as an npz archive that numpy loads: one uncompressed .npy entry for each tensor, in the model's
+/// order.
 /// </summary>
 internal static class NpzWriter
 {

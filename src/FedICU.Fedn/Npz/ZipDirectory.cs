@@ -7,8 +7,8 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Fedn.Npz;
 
 /// <summary>
-/// Reads the central directory of a zip archive and checks every size in it against the limits before anything is unpacked. It
-/// supports what numpy writes: stored and deflated entries, and zip64, but no encryption and no volumes.
+/// Reads the central directory of a zip archive and checks every size in it against the limits before anything is
+/// unpacked. It supports what numpy writes: stored and deflated entries, and zip64, but no encryption and no volumes.
 /// </summary>
 internal static class ZipDirectory
 {
@@ -44,7 +44,7 @@ internal static class ZipDirectory
             throw new InvalidModelException($"the archive has {count} entries; at most {limits.MaxTensors} were expected.");
         if (size < 0 || start < 0 || size > LongestDirectory || size > length || start > length - size || size < count * RecordLength)
             throw Malformed("its directory is outside the file");
-        byte[] directory = Bytes(file, start, (int)size);
+        byte[] directory = ReadBytes(file, start, (int)size);
         var entries = new List<ZipEntry>((int)count);
         var names = new HashSet<string>(StringComparer.Ordinal);
         Int128 packed = 0, unpacked = 0;
@@ -77,10 +77,10 @@ internal static class ZipDirectory
     /// <summary>Opens an entry's unpacked bytes.</summary>
     public static Stream Open(SafeFileHandle file, ZipEntry entry)
     {
-        byte[] local = Bytes(file, entry.Header, LocalLength);
-        if (Word(local, 0) != LocalSignature)
+        byte[] local = ReadBytes(file, entry.Header, LocalLength);
+        if (ReadUInt32(local, 0) != LocalSignature)
             throw Malformed($"its entry {Sentence.Quote(entry.Name)} has no header");
-        long start = entry.Header + LocalLength + Half(local, 26) + Half(local, 28);
+        long start = entry.Header + LocalLength + ReadUInt16(local, 26) + ReadUInt16(local, 28);
         if (start > RandomAccess.GetLength(file) - entry.Packed)
             throw Malformed($"its entry {Sentence.Quote(entry.Name)} is outside the file");
         var packed = new FilePart(file, start, entry.Packed);
@@ -90,28 +90,28 @@ internal static class ZipDirectory
     private static (long Count, long Size, long Start) FindDirectory(SafeFileHandle file, long length)
     {
         int tailLength = (int)Math.Min(length, EndLength + LongestComment);
-        byte[] tail = Bytes(file, length - tailLength, tailLength);
+        byte[] tail = ReadBytes(file, length - tailLength, tailLength);
         int at = tailLength - EndLength;
-        while (at >= 0 && !(Word(tail, at) == EndSignature && at + EndLength + Half(tail, at + 20) == tailLength))
+        while (at >= 0 && !(ReadUInt32(tail, at) == EndSignature && at + EndLength + ReadUInt16(tail, at + 20) == tailLength))
             at--;
         if (at < 0)
             throw Malformed("it has no directory at its end; it may be truncated");
-        (long count, long size, long start) = (Half(tail, at + 10), Word(tail, at + 12), Word(tail, at + 16));
-        bool hasVolumes = Half(tail, at + 4) is not (0 or Zip64Half) || Half(tail, at + 6) is not (0 or Zip64Half);
+        (long count, long size, long start) = (ReadUInt16(tail, at + 10), ReadUInt32(tail, at + 12), ReadUInt32(tail, at + 16));
+        bool hasVolumes = ReadUInt16(tail, at + 4) is not (0 or Zip64Half) || ReadUInt16(tail, at + 6) is not (0 or Zip64Half);
         if (count == Zip64Half || size == Zip64Word || start == Zip64Word)
         {
             long locator = length - tailLength + at - LocatorLength;
-            byte[] bytes = locator < 0 ? [] : Bytes(file, locator, LocatorLength);
-            if (bytes.Length == 0 || Word(bytes, 0) != LocatorSignature)
+            byte[] bytes = locator < 0 ? [] : ReadBytes(file, locator, LocatorLength);
+            if (bytes.Length == 0 || ReadUInt32(bytes, 0) != LocatorSignature)
                 throw Malformed("its zip64 directory is missing");
-            long end = Long(bytes, 8);
+            long end = ReadInt64(bytes, 8);
             if (end < 0 || end > locator - End64Length)
                 throw Malformed("its zip64 directory is outside the file");
-            byte[] end64 = Bytes(file, end, End64Length);
-            if (Word(end64, 0) != End64Signature)
+            byte[] end64 = ReadBytes(file, end, End64Length);
+            if (ReadUInt32(end64, 0) != End64Signature)
                 throw Malformed("its zip64 directory is missing");
-            hasVolumes |= Word(end64, 16) != 0 || Word(end64, 20) != 0;
-            (count, size, start) = (Long(end64, 32), Long(end64, 40), Long(end64, 48));
+            hasVolumes |= ReadUInt32(end64, 16) != 0 || ReadUInt32(end64, 20) != 0;
+            (count, size, start) = (ReadInt64(end64, 32), ReadInt64(end64, 40), ReadInt64(end64, 48));
         }
 
         if (hasVolumes)
@@ -123,19 +123,20 @@ internal static class ZipDirectory
 
     private static ZipEntry ReadRecord(ref ReadOnlySpan<byte> rest)
     {
-        if (rest.Length < RecordLength || Word(rest, 0) != RecordSignature)
+        if (rest.Length < RecordLength || ReadUInt32(rest, 0) != RecordSignature)
             throw Malformed("its directory is broken");
-        int nameLength = Half(rest, 28), extraLength = Half(rest, 30), total = RecordLength + nameLength + extraLength + Half(rest, 32);
+        int nameLength = ReadUInt16(rest, 28), extraLength = ReadUInt16(rest, 30);
+        int total = RecordLength + nameLength + extraLength + ReadUInt16(rest, 32);
         if (rest.Length < total)
             throw Malformed("its directory is broken");
-        string name = Name(rest.Slice(RecordLength, nameLength));
-        (long packed, long unpacked, long header) = (Word(rest, 20), Word(rest, 24), Word(rest, 42));
-        ReadOnlySpan<byte> wide = Zip64(rest.Slice(RecordLength + nameLength, extraLength));
+        string name = DecodeName(rest.Slice(RecordLength, nameLength));
+        (long packed, long unpacked, long header) = (ReadUInt32(rest, 20), ReadUInt32(rest, 24), ReadUInt32(rest, 42));
+        ReadOnlySpan<byte> wide = FindZip64Field(rest.Slice(RecordLength + nameLength, extraLength));
         unpacked = Widen(unpacked, ref wide);
         packed = Widen(packed, ref wide);
         header = Widen(header, ref wide);
-        int flags = Half(rest, 8), method = Half(rest, 10);
-        uint crc = (uint)Word(rest, 16);
+        int flags = ReadUInt16(rest, 8), method = ReadUInt16(rest, 10);
+        uint crc = (uint)ReadUInt32(rest, 16);
         rest = rest[total..];
         if (packed < 0 || unpacked < 0 || header < 0)
             throw Malformed($"its entry {Sentence.Quote(name)} has a negative size");
@@ -152,7 +153,7 @@ internal static class ZipDirectory
         return new ZipEntry(name, method == 8, packed, unpacked, crc, header);
     }
 
-    private static string Name(ReadOnlySpan<byte> name)
+    private static string DecodeName(ReadOnlySpan<byte> name)
     {
         try
         {
@@ -165,11 +166,11 @@ internal static class ZipDirectory
     }
 
     /// <summary>Finds the content of the zip64 field; empty if there is none.</summary>
-    private static ReadOnlySpan<byte> Zip64(ReadOnlySpan<byte> extra)
+    private static ReadOnlySpan<byte> FindZip64Field(ReadOnlySpan<byte> extra)
     {
         while (extra.Length >= 4)
         {
-            int id = Half(extra, 0), size = Math.Min(Half(extra, 2), extra.Length - 4);
+            int id = ReadUInt16(extra, 0), size = Math.Min(ReadUInt16(extra, 2), extra.Length - 4);
             if (id == 1)
                 return extra.Slice(4, size);
             extra = extra[(4 + size)..];
@@ -183,12 +184,12 @@ internal static class ZipDirectory
     {
         if (value != Zip64Word || wide.Length < 8)
             return value;
-        value = Long(wide, 0);
+        value = ReadInt64(wide, 0);
         wide = wide[8..];
         return value;
     }
 
-    private static byte[] Bytes(SafeFileHandle file, long offset, int count)
+    private static byte[] ReadBytes(SafeFileHandle file, long offset, int count)
     {
         byte[] bytes = new byte[count];
         for (int done = 0; done < count;)
@@ -202,11 +203,11 @@ internal static class ZipDirectory
         return bytes;
     }
 
-    private static int Half(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[at..]);
+    private static int ReadUInt16(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[at..]);
 
-    private static long Word(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt32LittleEndian(bytes[at..]);
+    private static long ReadUInt32(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt32LittleEndian(bytes[at..]);
 
-    private static long Long(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadInt64LittleEndian(bytes[at..]);
+    private static long ReadInt64(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadInt64LittleEndian(bytes[at..]);
 
     private static InvalidModelException Malformed(string why) => new($"the archive is not an npz file: {why}.");
 }
