@@ -7,17 +7,17 @@ using Microsoft.Extensions.Hosting;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>Runs what docs/plugging-in/dotnet-hosts.md shows, with the configuration that it shows.</summary>
+/// <summary>Runs the code of docs/plugging-in/dotnet-hosts.md with the configuration that the document shows.</summary>
 [NonParallelizable]
 internal sealed partial class DotnetHostsSnippets
 {
     private const string Place = "docs/plugging-in/dotnet-hosts.md";
 
-    /// <summary>The document; null where the tests run away from the repository.</summary>
+    /// <summary>Gets the document; null if the tests run outside the repository.</summary>
     public static string? Text => Documents.Root is null ? null : Documents.Read(Place);
 
     [Test]
-    public async Task TheExample()
+    public async Task TheExampleRuns()
     {
         if (Documents.Root is null)
             Assert.Ignore("the documents are not here");
@@ -62,19 +62,21 @@ internal sealed partial class DotnetHostsSnippets
     }
 
     [Test]
-    public void WhatTheDocumentShowsIsWhatIsRun()
+    public void TheDocumentShowsTheTestedCode()
     {
         if (Documents.Root is null)
             Assert.Ignore("the documents are not here");
-        string code = File.ReadAllText(Path.Combine(Documents.Root!, "tests", "FedICU.Extensions.Tests", "DotnetHostsSnippets.cs")).ReplaceLineEndings("\n");
-        var regions = RegionPattern().Matches(code).ToDictionary(match => match.Groups["name"].Value, match => Normal(match.Groups["body"].Value));
+        string path = Path.Combine(Documents.Root!, "tests", "FedICU.Extensions.Tests", "DotnetHostsSnippets.cs");
+        string code = File.ReadAllText(path).ReplaceLineEndings("\n");
+        var regions = RegionPattern().Matches(code)
+            .ToDictionary(match => match.Groups["name"].Value, match => Unindent(match.Groups["body"].Value));
         Fence[] shown = [.. Documents.Split(Place).Fences.Where(fence => fence.IsCSharp)];
         Assert.That(shown.Select(fence => fence.Name), Is.EquivalentTo(regions.Keys));
         foreach (Fence fence in shown)
-            Assert.That(Normal(UsingPattern().Replace(fence.Text, "")), Is.EqualTo(regions[fence.Name]), fence.ToString());
+            Assert.That(Unindent(UsingPattern().Replace(fence.Text, "")), Is.EqualTo(regions[fence.Name]), fence.ToString());
     }
 
-    private static string Normal(string text)
+    private static string Unindent(string text)
     {
         string[] lines = text.Trim('\n').Split('\n');
         int indentation = lines.Where(line => line.Trim().Length > 0).Min(line => line.Length - line.TrimStart().Length);
