@@ -8,7 +8,7 @@ internal sealed class Adam(Matrix parameters)
     // decay of the gradient's mean; the paper's value
     private const float Beta1 = 0.9f;
 
-    // decay of the squared gradient's mean; chosen: shorter runs than the paper's 0.999 is made for
+    // decay of the squared gradient's mean; chosen (the paper suggests 0.999)
     private const float Beta2 = 0.99f;
 
     // added to the denominator; the paper's value
