@@ -23,7 +23,7 @@ internal sealed class DevicesCommand(Terminal terminal) : FedIcuCommand(
                 device.Refusal is null ? "passes its check" : $"refused: {device.Refusal}");
         }
 
-        table.Add("simd", "", $"{Environment.ProcessorCount} processors", "", "", "always there");
+        table.Add("simd", "", $"{Environment.ProcessorCount} CPUs", "", "", "always available");
         Terminal.Table(table);
         if (devices.Count == 0)
             Terminal.Line("No GPU was found: neither NVIDIA's driver nor an OpenCL driver reports one that ILGPU can program.");
