@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# 16 clients of a 2 GB sharded bf16 model, 32 GB on the disk: a round's speed against that of plain reading, from the disk and from memory, and its peak resident set.
-# larger_than_memory.sh [CLIENTS] [STRATEGY...]; the data go below ${TMPDIR:-/tmp} and are removed at the end, unless KEEP names the folder they stay in for the next run.
+# Measures rounds of 16 clients of a 2 GB sharded bf16 model, 32 GB on the disk. Compares their speed with plain reading,
+# from the disk and from memory, and shows the peak resident set.
+# Usage: larger_than_memory.sh [CLIENTS] [STRATEGY...]. The data are written below ${TMPDIR:-/tmp} and deleted at the end.
+# If KEEP is set, the data stay in that folder for the next run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 clients=${1:-16}
