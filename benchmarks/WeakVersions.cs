@@ -6,9 +6,9 @@ using TorchSharp;
 namespace FedICU.Benchmarks.Torch;
 
 /// <summary>
-/// Lets TorchSharp's native library load on Debian 12. The library requires GLIBCXX_3.4.32, which Debian 12 lacks, but calls nothing of that
-/// version. The loader accepts a missing version only if it is marked weak. This class marks it in the copy of the library beside the
-/// program.
+/// Lets TorchSharp's native library load on Debian 12. The library requires GLIBCXX_3.4.32, which Debian 12 lacks, but
+/// calls nothing of that version. The loader accepts a missing version only if it is marked weak. This class marks it
+/// in the copy of the library beside the program.
 /// </summary>
 internal static class WeakVersions
 {
@@ -19,8 +19,8 @@ internal static class WeakVersions
     private const int Weak = 2;
 
     /// <summary>
-    /// Loads libtorch from the program's folder, on Linux with the missing version marked weak. TorchSharp itself reports that it cannot load
-    /// its library, but not why.
+    /// Loads libtorch from the program's folder, on Linux with the missing version marked weak. TorchSharp itself
+    /// reports that it cannot load its library, but not why.
     /// </summary>
     /// <exception cref="DllNotFoundException">The library is missing or cannot be loaded.</exception>
     public static void LoadLibtorch()

@@ -5,7 +5,10 @@ using NUnit.Framework.Interfaces;
 
 namespace FedICU.Testing;
 
-/// <summary>Prints at the end why tests were skipped, one line a reason. The test runner itself lists only the skipped tests' names.</summary>
+/// <summary>
+/// Prints at the end why tests were skipped, one line a reason. The test runner itself lists only the skipped tests'
+/// names.
+/// </summary>
 [AttributeUsage(AttributeTargets.Assembly)]
 internal sealed class SkippedTestsAttribute : Attribute, ITestAction
 {

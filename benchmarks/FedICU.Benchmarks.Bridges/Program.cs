@@ -9,8 +9,8 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using TorchSharp;
 
-// Compares a round through each bridge with the same round by the library: ten clients of 100 MB in ten F32 tensors of random numbers.
-// The argument [ROUNDS] is the number of rounds of each, which run by turns.
+// Compares a round through each bridge with the same round by the library: ten clients of 100 MB in ten F32 tensors of
+// random numbers. The argument [ROUNDS] is the number of rounds of each, which run by turns.
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 int rounds = args.Length > 0 ? int.Parse(args[0]) : 7;
 string root = AppContext.BaseDirectory;
@@ -34,8 +34,8 @@ try
             Show("Python", strategy, python.Library, python.Bridge);
         using var combiner = new Combiner(root, strategy, Path.Combine(folder, "spool"), models);
         Compare("FEDn", strategy, () => Files(aggregator), combiner.RunRound);
-        Console.WriteLine(
-            $"| FEDn: storing 11 models, aggregating | {strategy} | | {Median(combiner.Storing):0} and {Median(combiner.Aggregating):0} | | |");
+        string times = $"{Median(combiner.Storing):0} and {Median(combiner.Aggregating):0}";
+        Console.WriteLine($"| FEDn: storing 11 models, aggregating | {strategy} | | {times} | | |");
     }
 }
 finally

@@ -4,7 +4,8 @@ using FedICU;
 using FedICU.Benchmarks.Torch;
 using TorchSharp;
 
-// Measures a round over the suite's files with TorchSharp. The arguments are FOLDER OUT SECONDS, as for benchmarks/python_peers.py.
+// Measures a round over the suite's files with TorchSharp. The arguments are FOLDER OUT SECONDS, as for
+// benchmarks/python_peers.py.
 (string folder, string output) = (args[0], args[1]);
 double seconds = double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture);
 WeakVersions.LoadLibtorch();

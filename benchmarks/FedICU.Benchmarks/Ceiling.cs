@@ -7,8 +7,8 @@ using BenchmarkDotNet.Attributes;
 namespace FedICU.Benchmarks;
 
 /// <summary>
-/// Measures the speed of the memory: reads the clients' models with the widest vectors, one after the other or ten side by side as a sum of
-/// ten clients does, and copies them. The fastest read is the ceiling.
+/// Measures the speed of the memory: reads the clients' models with the widest vectors, one after the other or ten side
+/// by side as a sum of ten clients does, and copies them. The fastest read is the ceiling.
 /// </summary>
 public unsafe class Ceiling
 {

@@ -5,7 +5,8 @@ using System.Text.Json;
 namespace FedICU.Benchmarks;
 
 /// <summary>
-/// Measures the peers that run in separate processes and read the same models from files: python3 with numpy and torch, and TorchSharp.
+/// Measures the peers that run in separate processes and read the same models from files: python3 with numpy and torch,
+/// and TorchSharp.
 /// </summary>
 internal sealed class ExternalPeers(string benchmarks, string artifacts, double seconds)
 {

@@ -10,7 +10,9 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
 
     public IEnumerable<IGrouping<string, Row>> Ceilings => rows.Where(row => row.Clients == 0).GroupBy(row => row.Case);
 
-    /// <summary>Finds the fastest read, or copy, of a case on a number of threads; by default on all CPU cores.</summary>
+    /// <summary>
+    /// Finds the fastest read, or copy, of a case on a number of threads; by default on all CPU cores.
+    /// </summary>
     public Row? Ceiling(string layout, DType dtype, string what = "read", int? threads = null) => rows
         .Where(row => row.Clients == 0 && row.Layout == layout && row.DType == dtype)
         .Where(row => row.Contender.StartsWith(what, StringComparison.Ordinal)

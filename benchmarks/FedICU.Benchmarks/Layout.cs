@@ -22,8 +22,8 @@ public sealed record Layout(string Name, IReadOnlyList<(string Name, int Rows, i
     public bool HasPeers { get; init; } = true;
 
     /// <summary>
-    /// Creates the layout of LoRA factors for the seven linear maps of each of the 32 layers of a Llama model with 7 billion parameters: 448
-    /// tensors.
+    /// Creates the layout of LoRA factors for the seven linear maps of each of the 32 layers of a Llama model with 7
+    /// billion parameters: 448 tensors.
     /// </summary>
     public static Layout Lora(int rank) => new(
         $"LoRA r={rank}",
@@ -34,7 +34,10 @@ public sealed record Layout(string Name, IReadOnlyList<(string Name, int Rows, i
 
     public static Layout Matrix(int rows, int columns) => new($"{rows} x {columns}", [("weight", rows, columns)]);
 
-    /// <summary>Creates a layout of tensors of 64 elements each, or, for one tensor, of as many elements as 448 such tensors have.</summary>
+    /// <summary>
+    /// Creates a layout of tensors of 64 elements each, or, for one tensor, of as many elements as 448 such tensors
+    /// have.
+    /// </summary>
     public static Layout Tiny(int tensors) => new(
         $"{tensors} x 64",
         tensors == 1 ? [("weight", 448, 64)] : [.. Enumerable.Range(0, tensors).Select(i => ($"layers.{i}.weight", 8, 8))]);

@@ -8,7 +8,9 @@ public class Masks
 {
     private readonly MemorySink _update = new(), _momentum = new(), _next = new();
 
-    /// <summary>The bytes that an update reads and writes besides the two models: the update, the old and the new momentum.</summary>
+    /// <summary>
+    /// The bytes that an update reads and writes besides the two models: the update, the old and the new momentum.
+    /// </summary>
     internal static long Bytes { get; private set; }
 
     [GlobalSetup]

@@ -4,7 +4,8 @@ using System.Runtime.Intrinsics;
 namespace FedICU.Benchmarks;
 
 /// <summary>
-/// Models of random values side by side in native memory. Tensors are aligned to 64 bytes and lie on huge pages if the system provides them.
+/// Models of random values side by side in native memory. Tensors are aligned to 64 bytes and lie on huge pages if the
+/// system provides them.
 /// </summary>
 public sealed unsafe partial class ModelMemory : IDisposable
 {
@@ -14,15 +15,16 @@ public sealed unsafe partial class ModelMemory : IDisposable
     // MADV_HUGEPAGE of Linux
     private const int AdviseHugePage = 14;
 
-    // bytes that a thread fills; chosen: no power of two, because models at such distances would share the same cache sets
+    // bytes that a thread fills; chosen: no power of two, because models at such distances would share the same cache
+    // sets
     private const int Piece = (1 << 20) + 4160;
 
     private readonly TensorInfo[] _tensors;
     private readonly byte* _data;
 
     /// <summary>
-    /// Creates models of values with magnitudes of 1/16 to 1/8. Two of three clients share their signs, so that cosines and FedICU's weights
-    /// differ.
+    /// Creates models of values with magnitudes of 1/16 to 1/8. Two of three clients share their signs, so that cosines
+    /// and FedICU's weights differ.
     /// </summary>
     public ModelMemory(Layout layout, DType dtype, int firstClient, int clients)
     {
@@ -44,8 +46,9 @@ public sealed unsafe partial class ModelMemory : IDisposable
     public byte* Data(int model) => _data + model * Length;
 
     /// <summary>
-    /// Creates a model for each client. If there are more clients than models, each client's model starts at another offset of the same
-    /// memory. A round then reads the bytes that two clients share at different times, when no cache holds them any more.
+    /// Creates a model for each client. If there are more clients than models, each client's model starts at another
+    /// offset of the same memory. A round then reads the bytes that two clients share at different times, when no cache
+    /// holds them any more.
     /// </summary>
     public MemoryModel[] ModelsOf(int clients)
     {
@@ -69,7 +72,9 @@ public sealed unsafe partial class ModelMemory : IDisposable
 
     private static long Align(long bytes) => (bytes + 63) & ~63L;
 
-    /// <summary>Fills a model with random signs and mantissas and a fixed exponent. One loop serves all types.</summary>
+    /// <summary>
+    /// Fills a model with random signs and mantissas and a fixed exponent. One loop serves all types.
+    /// </summary>
     private void Fill(byte* data, DType dtype, int client)
     {
         (uint signs, uint mantissas, uint exponent) = dtype switch
@@ -85,8 +90,8 @@ public sealed unsafe partial class ModelMemory : IDisposable
             for (byte* at = data + (long)piece * Piece, end = at + Piece; at < end; at += Vector512<byte>.Count)
             {
                 (own, shared) = (Next(own), Next(shared));
-                Vector512<uint> bits = (own & Vector512.Create(mantissas)) | (shared & Vector512.Create(signs)) | Vector512.Create(exponent);
-                bits.Store((uint*)at);
+                Vector512<uint> bits = (own & Vector512.Create(mantissas)) | (shared & Vector512.Create(signs));
+                (bits | Vector512.Create(exponent)).Store((uint*)at);
             }
         });
     }

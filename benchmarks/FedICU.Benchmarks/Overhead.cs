@@ -2,7 +2,9 @@ using BenchmarkDotNet.Attributes;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Measures the cost of a tensor with rounds of ten clients that have few values, in 448 tensors or in one.</summary>
+/// <summary>
+/// Measures the cost of a tensor with rounds of ten clients that have few values, in 448 tensors or in one.
+/// </summary>
 [MemoryDiagnoser]
 public class Overhead
 {

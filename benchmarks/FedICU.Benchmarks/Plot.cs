@@ -5,7 +5,9 @@ using OxyPlot.Series;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Plots FedAvg, FedICU and the peers against the speed of the memory, for the layouts that have marks.</summary>
+/// <summary>
+/// Plots FedAvg, FedICU and the peers against the speed of the memory, for the layouts that have marks.
+/// </summary>
 internal static class Plot
 {
     private const string Font = "Arial";
@@ -95,6 +97,7 @@ internal static class Plot
 
         speeds.Maximum = most * 1.1;
         using FileStream file = File.Create(path);
-        new SvgExporter { Width = 760, Height = 110 + contenders.Length * 36, UseVerticalTextAlignmentWorkaround = true }.Export(model, file);
+        new SvgExporter { Width = 760, Height = 110 + contenders.Length * 36, UseVerticalTextAlignmentWorkaround = true }
+            .Export(model, file);
     }
 }

@@ -1,6 +1,8 @@
 namespace FedICU.Benchmarks;
 
-/// <summary>Counts how often a round or an update reads each of its inputs. The counts are the same on every machine.</summary>
+/// <summary>
+/// Counts how often a round or an update reads each of its inputs. The counts are the same on every machine.
+/// </summary>
 internal static class ReadCounts
 {
     public static IEnumerable<(string What, double Reads)> Of(Layout layout)
@@ -32,7 +34,10 @@ internal static class ReadCounts
         yield return ($"{Names.Mask}, {layout.Name}, the momentum", kept.Reads);
     }
 
-    /// <summary>Counts the bytes that are read. The source gives no pointers to its memory, so that every byte is read through it.</summary>
+    /// <summary>
+    /// Counts the bytes that are read. The source gives no pointers to its memory, so that every byte is read through
+    /// it.
+    /// </summary>
     private sealed class CountingSource(TensorSource inner) : TensorSource
     {
         private long _bytes;

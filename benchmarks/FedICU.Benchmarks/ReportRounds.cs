@@ -2,7 +2,9 @@ using BenchmarkDotNet.Attributes;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Measures a round whose report has full statistics, for LoRA adapters also the cross-terms of their factors.</summary>
+/// <summary>
+/// Measures a round whose report has full statistics, for LoRA adapters also the cross-terms of their factors.
+/// </summary>
 public class ReportRounds : Rounds
 {
     [Benchmark(Description = Names.Statistics)]

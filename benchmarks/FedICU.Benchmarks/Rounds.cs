@@ -2,7 +2,9 @@ using BenchmarkDotNet.Attributes;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Measures whole rounds in memory, from the checks to the report. All rounds write to the same sink, as on a server.</summary>
+/// <summary>
+/// Measures whole rounds in memory, from the checks to the report. All rounds write to the same sink, as on a server.
+/// </summary>
 [MemoryDiagnoser]
 public class Rounds
 {

@@ -3,7 +3,8 @@ using System.Text.Json.Serialization;
 namespace FedICU.Benchmarks;
 
 /// <summary>
-/// The times of a contender on a case. Minimum, median and maximum are those of the rounds of a single run, or of the runs' medians.
+/// The times of a contender on a case. Minimum, median and maximum are those of the rounds of a single run, or of the
+/// runs' medians.
 /// </summary>
 public sealed record Row(string Layout, DType DType, int Clients, int ModelsInMemory, string Contender)
 {

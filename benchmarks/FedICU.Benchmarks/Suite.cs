@@ -10,7 +10,9 @@ using BenchmarkDotNet.Toolchains.InProcess.Emit;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Runs the contenders on all cases of the grid and collects their rows. All contenders of a case use the same data.</summary>
+/// <summary>
+/// Runs the contenders on all cases of the grid and collects their rows. All contenders of a case use the same data.
+/// </summary>
 internal sealed class Suite(string artifacts, bool quick) : IDisposable
 {
     // the number of clients for which every contender is measured; chosen
@@ -27,14 +29,16 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
     // the rows that the current run has measured; further times for them belong to the same run
     private readonly HashSet<Row> _begun = new(ReferenceEqualityComparer.Instance);
 
-    /// <summary>The models of the current case. It is static because BenchmarkDotNet creates the benchmark classes itself.</summary>
+    /// <summary>
+    /// The models of the current case. It is static because BenchmarkDotNet creates the benchmark classes itself.
+    /// </summary>
     public static Workload Workload { get; private set; } = null!;
 
     public IReadOnlyCollection<Row> Rows => _rows.Values;
 
     /// <summary>
-    /// Lists the layouts, types and numbers of clients to measure. All contenders are measured with ten clients on layouts that have peers,
-    /// FedAvg and FedICU everywhere.
+    /// Lists the layouts, types and numbers of clients to measure. All contenders are measured with ten clients on
+    /// layouts that have peers, FedAvg and FedICU everywhere.
     /// </summary>
     public static IEnumerable<(Layout Layout, DType DType, int[] Clients)> Grid(bool quick)
     {
@@ -127,8 +131,8 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
     public void Dispose() => _log.Dispose();
 
     /// <summary>
-    /// Runs the benchmarks of a class, or those with the given names. The number of rounds is what fits the given seconds at the planned
-    /// speed, but between one to three and fifteen. Rounds that take seconds need no warm-up.
+    /// Runs the benchmarks of a class, or those with the given names. The number of rounds is what fits the given
+    /// seconds at the planned speed, but between one to three and fifteen. Rounds that take seconds need no warm-up.
     /// </summary>
     private void Run<T>(long moved, double seconds, Func<string, long> bytes, params string[] names)
     {

@@ -65,7 +65,8 @@ internal static class Tables
         Row? fedAvg = round.FirstOrDefault(row => row.Contender == Names.FedAvg);
         Row? fedIcu = round.FirstOrDefault(row => row.Contender == Names.FedIcu);
         text.AppendLine().AppendLine(Invariant($"### {round.First().Case}, {round.Key.Clients} clients")).AppendLine()
-            .AppendLine("| | ms | GB/s | of the ceiling | times FedAvg's time | times FedICU's | allocated KB | |").AppendLine("|---|--:|--:|--:|--:|--:|--:|---|");
+            .AppendLine("| | ms | GB/s | of the ceiling | times FedAvg's time | times FedICU's | allocated KB | |")
+            .AppendLine("|---|--:|--:|--:|--:|--:|--:|---|");
         foreach (Row row in round)
         {
             if (row.Runs.Count == 0)

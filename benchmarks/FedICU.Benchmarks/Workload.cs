@@ -40,7 +40,10 @@ public sealed class Workload : IDisposable
         set => _clients = Memory.ModelsOf(value);
     }
 
-    /// <summary>The memory of the clients' models. It holds a model for each client if 60 % of the free memory suffice, otherwise fewer.</summary>
+    /// <summary>
+    /// The memory of the clients' models. It holds a model for each client if 60 % of the free memory suffice,
+    /// otherwise fewer.
+    /// </summary>
     public ModelMemory Memory { get; }
 
     public MemoryModel Global { get; }

@@ -6,7 +6,8 @@ using Parameter = TorchSharp.Modules.Parameter;
 namespace FedICU.Experiments;
 
 /// <summary>
-/// The LoRA factors of all of a transformer's matrices: A of rank x inputs and B of outputs x rank. B starts with zeros.
+/// The LoRA factors of all of a transformer's matrices: A of rank x inputs and B of outputs x rank. B starts with
+/// zeros.
 /// </summary>
 internal sealed class Adapter(Dictionary<string, Tensor> factors) : IDisposable
 {

@@ -4,15 +4,16 @@ using System.Text;
 namespace FedICU.Experiments;
 
 /// <summary>
-/// A byte-level byte-pair encoding (Sennrich et al. 2016). Tokens 0 to 255 are the bytes, and every further token is a pair of earlier
-/// tokens.
+/// A byte-level byte-pair encoding (Sennrich et al. 2016). Tokens 0 to 255 are the bytes, and every further token is a
+/// pair of earlier tokens.
 /// </summary>
 internal sealed class BytePair
 {
     /// <summary>The number of tokens; chosen.</summary>
     public const int Vocabulary = 1024;
 
-    // bytes of the longest piece; chosen: longer than most words, and text without spaces is still encoded in linear time
+    // bytes of the longest piece; chosen: longer than most words, and text without spaces is still encoded in linear
+    // time
     private const int LongestPiece = 24;
 
     private readonly Dictionary<(int Left, int Right), int> _merges = [];
@@ -35,7 +36,9 @@ internal sealed class BytePair
     /// <summary>Returns the number of bytes that a token encodes.</summary>
     public int BytesOf(int token) => _bytes[token];
 
-    /// <summary>Learns the most frequent pairs of a text. Of equally frequent pairs the smaller one comes first.</summary>
+    /// <summary>
+    /// Learns the most frequent pairs of a text. Of equally frequent pairs the smaller one comes first.
+    /// </summary>
     public static BytePair Train(ReadOnlySpan<byte> text)
     {
         var counts = new Dictionary<string, int>(StringComparer.Ordinal);
@@ -111,7 +114,8 @@ internal sealed class BytePair
     }
 
     /// <summary>
-    /// Splits a text into words, each with the space before it, and runs of other bytes. Each byte becomes a char of the same number.
+    /// Splits a text into words, each with the space before it, and runs of other bytes. Each byte becomes a char of
+    /// the same number.
     /// </summary>
     private static List<string> Pieces(ReadOnlySpan<byte> text)
     {

@@ -28,7 +28,9 @@ internal sealed class Checkpoints(string folder)
         return ([.. adapters.Values], momenta);
     }
 
-    /// <summary>Saves a round's state. The previous round's state stays, because this round's figures are not written yet.</summary>
+    /// <summary>
+    /// Saves a round's state. The previous round's state stays, because this round's figures are not written yet.
+    /// </summary>
     public void Save(int round, IReadOnlyList<Adapter> adapters, IReadOnlyDictionary<int, MemorySink> momenta)
     {
         string state = Of(round), unfinished = state + ".tmp";

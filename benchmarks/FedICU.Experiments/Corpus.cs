@@ -12,7 +12,9 @@ namespace FedICU.Experiments;
 /// <param name="Test">The test text of each domain.</param>
 /// <param name="GeneralTrain">The text that the base is trained on.</param>
 /// <param name="GeneralTest">The text that shows what is forgotten.</param>
-/// <param name="Validation">A small text of each domain that a server could have, from the ends of the training texts.</param>
+/// <param name="Validation">
+/// A small text of each domain that a server could have, from the ends of the training texts.
+/// </param>
 internal sealed record Corpus(
     string Source, string Texts, BytePair Encoding, IReadOnlyList<string> Names, IReadOnlyList<int[]> Train, IReadOnlyList<int[]> Test,
     int[] GeneralTrain, int[] GeneralTest, IReadOnlyList<int[]> Validation)
@@ -34,7 +36,9 @@ internal sealed record Corpus(
 
     /// <summary>Reads a folder of domains, or the SDK's texts.</summary>
     /// <param name="folder">The folder, or null for the SDK's texts.</param>
-    /// <param name="known">Returns a known encoding by the hash of the texts. If it returns null, an encoding is learned.</param>
+    /// <param name="known">
+    /// Returns a known encoding by the hash of the texts. If it returns null, an encoding is learned.
+    /// </param>
     public static Corpus Read(string? folder, Func<string, BytePair?> known)
     {
         DomainText general;

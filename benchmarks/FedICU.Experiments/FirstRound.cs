@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace FedICU.Experiments;
 
 /// <summary>
-/// The part of the first round that all methods of a scenario and a seed have in common, computed once: the figures at the start, and the
-/// adapters of clients whose training no method changes.
+/// The part of the first round that all methods of a scenario and a seed have in common, computed once: the figures at
+/// the start, and the adapters of clients whose training no method changes.
 /// </summary>
 internal sealed class FirstRound : IDisposable
 {

@@ -24,31 +24,34 @@ internal sealed record Method(string Name, string Does)
     public Dictionary<string, string>? Mask { get; init; }
 
     /// <summary>
-    /// Whether the mask's importances are shuffled, so that the same number of random entries is sent. This shows the effect of a mask's
-    /// size alone.
+    /// Whether the mask's importances are shuffled, so that the same number of random entries is sent. This shows the
+    /// effect of a mask's size alone.
     /// </summary>
     public bool RandomMask { get; init; }
 
     /// <summary>FedProx's mu; 0 for none.</summary>
     public double Mu { get; init; }
 
-    /// <summary>The server's step from the received model x towards the aggregator's result y: x + step (y - x).</summary>
+    /// <summary>
+    /// The server's step from the received model x towards the aggregator's result y: x + step (y - x).
+    /// </summary>
     public double Step { get; init; } = 1;
 
     /// <summary>
-    /// Whether the server aggregates the products B A and then takes the nearest factors of the rank (with FedAvg: FlexLoRA, Bai et al.
-    /// 2024).
+    /// Whether the server aggregates the products B A and then takes the nearest factors of the rank (with FedAvg:
+    /// FlexLoRA, Bai et al. 2024).
     /// </summary>
     public bool Product { get; init; }
 
     /// <summary>
-    /// Whether the factors are balanced at the end of a round, as by <see cref="RoundOptions.BalanceLora"/>. Factors of products always are.
+    /// Whether the factors are balanced at the end of a round, as by <see cref="RoundOptions.BalanceLora"/>. Factors of
+    /// products always are.
     /// </summary>
     public bool Balanced { get; init; }
 
     /// <summary>
-    /// Whether clients' weights come from their loss on a validation text of their domains, softmax(-loss / tau). Other methods have no such
-    /// text.
+    /// Whether clients' weights come from their loss on a validation text of their domains, softmax(-loss / tau). Other
+    /// methods have no such text.
     /// </summary>
     public bool Validated { get; init; }
 
@@ -58,7 +61,9 @@ internal sealed record Method(string Name, string Does)
     /// <summary>Whether all clients have the same weight.</summary>
     public bool Uniform { get; init; }
 
-    /// <summary>Everything but the name. Rounds with the same name and another definition belong to another method.</summary>
+    /// <summary>
+    /// Everything but the name. Rounds with the same name and another definition belong to another method.
+    /// </summary>
     public string Definition => string.Join(", ", Parts());
 
     /// <summary>
@@ -72,7 +77,11 @@ internal sealed record Method(string Name, string Does)
         new("local", "each client alone, as many steps") { Kind = MethodKind.Local },
         new("central", "one adapter on all texts, as many steps as all clients") { Kind = MethodKind.Central },
         new("local-balanced", "each client alone, balanced factors after each round") { Kind = MethodKind.Local, Balanced = true },
-        new("central-balanced", "one adapter on all texts, balanced factors after each round") { Kind = MethodKind.Central, Balanced = true },
+        new("central-balanced", "one adapter on all texts, balanced factors after each round")
+        {
+            Kind = MethodKind.Central,
+            Balanced = true,
+        },
         new("fedavg", "FedAvg"),
         .. from step in (double[])[0.2, 0.4, 0.55, 0.7, 0.85, 1.3, 1.6, 2]
            select new Method($"fedavg-{step}", $"FedAvg, server step {step}") { Step = step },
@@ -200,8 +209,12 @@ internal sealed record Method(string Name, string Does)
         if (Balanced)
             yield return "balanced";
 
-        static string Text(string what, Dictionary<string, string> settings) =>
-            string.Join(' ', [what, .. settings.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}")]);
+        static string Text(string what, Dictionary<string, string> settings)
+        {
+            IEnumerable<string> pairs = settings.OrderBy(pair => pair.Key, StringComparer.Ordinal)
+                .Select(pair => $"{pair.Key}={pair.Value}");
+            return string.Join(' ', pairs.Prepend(what));
+        }
     }
 
     private static Dictionary<string, string> Top(double ratio) => new(Now) { ["mask"] = $"top={ratio}" };

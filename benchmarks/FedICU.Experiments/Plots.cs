@@ -121,7 +121,8 @@ internal static class Plots
         }
 
         var front = new LineSeries { Color = OxyColors.Gray, StrokeThickness = 1, LineStyle = LineStyle.Dot, Title = "front of the two" };
-        front.Points.AddRange(Summary.Front(methods, x, method => -y(method)).OrderBy(x).Select(method => new DataPoint(x(method), y(method))));
+        front.Points.AddRange(Summary.Front(methods, x, method => -y(method)).OrderBy(x)
+            .Select(method => new DataPoint(x(method), y(method))));
         plot.Series.Add(front);
         foreach ((string name, OxyColor color, MarkerType marker) in Shown)
         {

@@ -13,7 +13,9 @@ namespace FedICU.Experiments;
 /// <summary>The command line of the experiments.</summary>
 internal static class Program
 {
-    /// <summary>The inputs of an execution: the hash of its texts and, for each seed, the base and the machine.</summary>
+    /// <summary>
+    /// The inputs of an execution: the hash of its texts and, for each seed, the base and the machine.
+    /// </summary>
     private sealed record Ran(string Texts, IReadOnlyDictionary<int, (string Base, string Machine)> Seeds);
 
     private static int Main(string[] args)
@@ -21,8 +23,8 @@ internal static class Program
         var quick = new Option<bool>("--quick") { Description = "A short run of five minutes: one seed, two rounds, a few methods." };
         var data = new Option<string?>("--data")
         {
-            Description = "A folder with a subfolder for each domain, with train.txt(.gz) and test.txt(.gz). One domain is named general. " +
-                "Default: the SDK's messages in four languages.",
+            Description = "A folder with a subfolder for each domain, with train.txt(.gz) and test.txt(.gz). " +
+                "One domain is named general. Default: the SDK's messages in four languages.",
         };
         var seeds = new Option<int?>("--seeds")
         {
@@ -62,7 +64,9 @@ internal static class Program
             names.Validators.Add(IsExpression);
         rate.Validators.Add(option =>
         {
-            if (option.Tokens.Count == 1 && double.TryParse(option.Tokens[0].Value, out double value) && !(value > 0 && double.IsFinite(value)))
+            if (option.Tokens.Count != 1 || !double.TryParse(option.Tokens[0].Value, out double value))
+                return;
+            if (!(value > 0 && double.IsFinite(value)))
                 option.AddError($"{option.Option.Name} is {value}; a number greater than 0 was expected.");
         });
         output.Validators.Add(option =>
@@ -76,7 +80,11 @@ internal static class Program
             {
                 Console.WriteLine("Methods (*: of the short run):");
                 foreach (Method method in Method.All)
-                    Console.WriteLine($"{(Method.Quick.Contains(method.Name) ? '*' : ' ')} {method.Name,-30} {method.Does} [{method.Definition}]");
+                {
+                    char mark = Method.Quick.Contains(method.Name) ? '*' : ' ';
+                    Console.WriteLine($"{mark} {method.Name,-30} {method.Does} [{method.Definition}]");
+                }
+
                 Console.WriteLine("Scenarios:");
                 foreach (Scenario scenario in Scenario.All)
                     Console.WriteLine($"  {scenario.Name,-30} {scenario.Does}");
@@ -232,7 +240,8 @@ internal static class Program
             Console.WriteLine(table);
             if (seeds is null && summary.LeftOut.Count > 0)
                 Console.WriteLine($"Seeds {string.Join(", ", summary.LeftOut)} have results of only some of these methods.");
-            File.WriteAllText(Path.Combine(folder, $"{name}.md"), $"{table}\n{summary.ByDomain()}\n{summary.BySeed()}{summary.Statistics()}");
+            string tables = $"{table}\n{summary.ByDomain()}\n{summary.BySeed()}{summary.Statistics()}";
+            File.WriteAllText(Path.Combine(folder, $"{name}.md"), tables);
             Plots.Save(summary, Path.Combine(folder, name));
             written.Add(name);
         }

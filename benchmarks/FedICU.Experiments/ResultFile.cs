@@ -5,8 +5,8 @@ using System.Text.Json.Serialization;
 namespace FedICU.Experiments;
 
 /// <summary>
-/// A file of results, one line of JSON each. A run that is stopped keeps its lines and continues from them. Only one process at a time adds
-/// to a file.
+/// A file of results, one line of JSON each. A run that is stopped keeps its lines and continues from them. Only one
+/// process at a time adds to a file.
 /// </summary>
 internal sealed class ResultFile : IDisposable
 {
@@ -26,7 +26,8 @@ internal sealed class ResultFile : IDisposable
     /// <param name="adds">Whether rows will be added. If not, nothing is written.</param>
     public ResultFile(string path, bool adds)
     {
-        // a separate lock file, because on Unix a shared lock admits a second writer and an exclusive lock excludes readers
+        // a separate lock file, because on Unix a shared lock admits a second writer and an exclusive lock excludes
+        // readers
         _lock = adds ? Lock(path + ".lock") : null;
         using FileStream? reading = !adds && File.Exists(path)
             ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
@@ -38,7 +39,8 @@ internal sealed class ResultFile : IDisposable
         file.ReadExactly(bytes);
         int whole = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
         var known = new HashSet<(RunKey, int)>();
-        foreach ((int i, string line) in Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries).Index())
+        string[] lines = Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        foreach ((int i, string line) in lines.Index())
         {
             try
             {

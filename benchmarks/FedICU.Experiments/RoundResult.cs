@@ -26,7 +26,8 @@ internal sealed record RoundResult
     public double UpdateNorm { get; init; }
 
     /// <summary>
-    /// The distance of mean(B) mean(A) from mean(B A), relative to its norm and averaged over matrices; null if no factors were averaged.
+    /// The distance of mean(B) mean(A) from mean(B A), relative to its norm and averaged over matrices; null if no
+    /// factors were averaged.
     /// </summary>
     public double? CrossTerm { get; init; }
 
@@ -34,8 +35,8 @@ internal sealed record RoundResult
     public double ServerMilliseconds { get; init; }
 
     /// <summary>
-    /// The share of the entries chosen by masks that the same client's previous mask also chose; null without masks, in the first round,
-    /// and in the first round after a stop.
+    /// The share of the entries chosen by masks that the same client's previous mask also chose; null without masks, in
+    /// the first round, and in the first round after a stop.
     /// </summary>
     public double? SentAgain { get; init; }
 

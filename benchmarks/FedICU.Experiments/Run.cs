@@ -173,8 +173,8 @@ internal sealed class Run(
     }
 
     /// <summary>
-    /// Computes the z-scores of the magnitudes and shuffles them over a tensor's entries, in the same order for the update and the received
-    /// model. The hard mask then sends the same number of entries, but random ones.
+    /// Computes the z-scores of the magnitudes and shuffles them over a tensor's entries, in the same order for the
+    /// update and the received model. The hard mask then sends the same number of entries, but random ones.
     /// </summary>
     private static ImportanceFunction ShuffledImportance(Random random)
     {
@@ -272,8 +272,8 @@ internal sealed class Run(
         Training.BitsPerByte(model, adapter, text, corpus.Encoding, options.TestWindows, cancellationToken);
 
     /// <summary>
-    /// Lists the adapters to measure on a domain: the shared one, or those of the clients that have most of the domain. All adapters are
-    /// measured on the general text.
+    /// Lists the adapters to measure on a domain: the shared one, or those of the clients that have most of the domain.
+    /// All adapters are measured on the general text.
     /// </summary>
     private IEnumerable<int> Holders(int domain)
     {
@@ -286,7 +286,8 @@ internal sealed class Run(
     }
 
     /// <summary>
-    /// Loads the last checkpoint and returns its round. Without a checkpoint, rounds that have results run again but are not measured.
+    /// Loads the last checkpoint and returns its round. Without a checkpoint, rounds that have results run again but
+    /// are not measured.
     /// </summary>
     private int Resume()
     {

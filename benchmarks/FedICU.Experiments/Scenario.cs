@@ -8,13 +8,17 @@ namespace FedICU.Experiments;
 /// <param name="Does">The scenario's description, for tables.</param>
 internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
 {
-    /// <summary>The parameter of the mixtures' symmetric Dirichlet distribution; null if each client has one domain.</summary>
+    /// <summary>
+    /// The parameter of the mixtures' symmetric Dirichlet distribution; null if each client has one domain.
+    /// </summary>
     public double? Dirichlet { get; init; }
 
     /// <summary>The share of clients that train in a round.</summary>
     public double Participation { get; init; } = 1;
 
-    /// <summary>Whether the clients by turns have 1, 1/2, 1/4 and 1/8 of their texts, and weights in the same proportion.</summary>
+    /// <summary>
+    /// Whether the clients by turns have 1, 1/2, 1/4 and 1/8 of their texts, and weights in the same proportion.
+    /// </summary>
     public bool UnequalSizes { get; init; }
 
     /// <summary>Whether the clients by turns train for half, all and twice the steps.</summary>

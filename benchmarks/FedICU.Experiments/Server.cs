@@ -35,7 +35,9 @@ internal static class Server
         return report;
     }
 
-    /// <summary>Rewrites each LoRA pair so that both factors carry the same singular values; the product is unchanged.</summary>
+    /// <summary>
+    /// Rewrites each LoRA pair so that both factors carry the same singular values; the product is unchanged.
+    /// </summary>
     /// <exception cref="DivergedException">The factors do not fit their type.</exception>
     public static Adapter Balance(Adapter adapter)
     {
@@ -97,7 +99,9 @@ internal static class Server
         return report;
     }
 
-    /// <summary>Computes each entry's weighted mean over some of the clients; the received value if there are none of them.</summary>
+    /// <summary>
+    /// Computes each entry's weighted mean over some of the clients; the received value if there are none of them.
+    /// </summary>
     private static Adapter MeanOfSome(MeanOver over, Adapter received, TensorSource global, IReadOnlyList<ClientUpdate> updates)
     {
         Adapter[] clients = [.. updates.Select(update => Unpack(update, received, global))];
@@ -125,7 +129,9 @@ internal static class Server
         matrix => matrix.Name,
         matrix => adapter.Factors[Adapter.B(matrix.Name)].to(float64).mm(adapter.Factors[Adapter.A(matrix.Name)].to(float64)));
 
-    /// <summary>Computes the nearest factors of the rank. Both factors get the square roots of the singular values.</summary>
+    /// <summary>
+    /// Computes the nearest factors of the rank. Both factors get the square roots of the singular values.
+    /// </summary>
     private static Adapter Factorize(Dictionary<string, Tensor> products)
     {
         var factors = new Dictionary<string, Tensor>();

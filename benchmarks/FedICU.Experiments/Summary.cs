@@ -3,7 +3,9 @@ using System.Text;
 
 namespace FedICU.Experiments;
 
-/// <summary>Summarizes the results of a corpus and scenario, method by method, over the seeds that all methods have.</summary>
+/// <summary>
+/// Summarizes the results of a corpus and scenario, method by method, over the seeds that all methods have.
+/// </summary>
 internal sealed class Summary
 {
     // the largest distance of two server steps between which the dial is interpolated; chosen
@@ -80,7 +82,10 @@ internal sealed class Summary
     public IEnumerable<MethodSummary> Dial =>
         Methods.Where(summary => summary.Method is { Kind: MethodKind.Base } or { IsOnDial: true }).OrderBy(StepOf);
 
-    /// <summary>The federated methods to compare. Those with a validation text at the server are left out: they have an advantage.</summary>
+    /// <summary>
+    /// The federated methods to compare. Those with a validation text at the server are left out: they have an
+    /// advantage.
+    /// </summary>
     public IEnumerable<MethodSummary> Federated => Methods.Where(summary => summary.IsFederated && !summary.Method.Validated);
 
     public MethodSummary? Find(string method) => Methods.Find(summary => summary.Method.Name == method);
@@ -95,12 +100,13 @@ internal sealed class Summary
     }
 
     /// <summary>
-    /// Finds the Pareto front: the methods that no other method beats. A method beats another if it is at least as good in all figures and
-    /// better in one. Less is better.
+    /// Finds the Pareto front: the methods that no other method beats. A method beats another if it is at least as good
+    /// in all figures and better in one. Less is better.
     /// </summary>
     public static List<MethodSummary> Front(IReadOnlyCollection<MethodSummary> methods, params Func<MethodSummary, double>[] figures)
     {
-        return [.. methods.Where(method => figures.All(figure => !double.IsNaN(figure(method))) && !methods.Any(other => Beats(other, method)))];
+        return [.. methods.Where(method =>
+            figures.All(figure => !double.IsNaN(figure(method))) && !methods.Any(other => Beats(other, method)))];
 
         bool Beats(MethodSummary one, MethodSummary other) =>
             figures.All(figure => figure(one) <= figure(other)) && figures.Any(figure => figure(one) < figure(other));
@@ -117,8 +123,8 @@ internal sealed class Summary
         text.Append(CultureInfo.InvariantCulture, $"{Corpus}, {Scenario.Name}: {Scenario.Does}; {_options.Rounds} rounds, ")
             .Append(CultureInfo.InvariantCulture, $"seeds {string.Join(", ", Seeds)}; {_options.Name}; texts {_texts}; ")
             .AppendLine(string.Join("; ", _bases)).AppendLine();
-        text.AppendLine("| method | | domains | general | worst | of central's gain | forgotten | sent | to fedavg | to the dial | front |");
-        text.AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+        text.AppendLine("| method | | domains | general | worst | of central's gain | forgotten | sent | to fedavg | to the dial | front |")
+            .AppendLine("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (MethodSummary summary in Methods)
         {
             double ownGain = Gain(summary) ?? 0;
@@ -137,8 +143,10 @@ internal sealed class Summary
 
         text.AppendLine()
             .AppendLine("Domains, general, worst: bits per byte of the test texts; domains is the mean, worst the worst domain's.")
-            .AppendLine("Of central's gain: the share of central's gain over the base. Forgotten: the rise of general. Sent: the share of whole updates.")
-            .AppendLine("To the dial: domains less the best of FedAvg at a server step that forgets at most as much; empty if no step is near.")
+            .AppendLine("Of central's gain: the share of central's gain over the base. Forgotten: the rise of general.")
+            .AppendLine("Sent: the share of whole updates.")
+            .Append("To the dial: domains less the best of FedAvg at a server step that forgets at most as much; ")
+            .AppendLine("empty if no step is near.")
             .AppendLine("Front: no other method is at least as good in domains, general and sent, and better in one.")
             .AppendLine("± is the standard deviation over seeds, or the standard error for paired differences.");
         return text.ToString();
@@ -182,8 +190,8 @@ internal sealed class Summary
     }
 
     /// <summary>
-    /// Writes a table of the reports' statistics, averaged over the seeds. They describe the factors, or the products if the server
-    /// aggregates products.
+    /// Writes a table of the reports' statistics, averaged over the seeds. They describe the factors, or the products
+    /// if the server aggregates products.
     /// </summary>
     public string Statistics()
     {
@@ -232,9 +240,9 @@ internal sealed class Summary
     private static double StepOf(MethodSummary summary) => summary.Method.Kind == MethodKind.Base ? 0 : summary.Method.Step;
 
     /// <summary>
-    /// Computes a seed's domain bits less the best of FedAvg at a server step that forgets at most as much. Between two measured steps it
-    /// interpolates linearly. It is NaN between steps that are far apart and before the first step, where the curve bends and a straight line
-    /// would be too favourable.
+    /// Computes a seed's domain bits less the best of FedAvg at a server step that forgets at most as much. Between two
+    /// measured steps it interpolates linearly. It is NaN between steps that are far apart and before the first step,
+    /// where the curve bends and a straight line would be too favourable.
     /// </summary>
     private double ToDial(MethodSummary summary, int seed)
     {

@@ -46,7 +46,8 @@ internal static class Training
     }
 
     /// <summary>
-    /// Trains all weights of a model in place. The learning rate rises over the first tenth of the steps and falls to a tenth along a cosine.
+    /// Trains all weights of a model in place. The learning rate rises over the first tenth of the steps and falls to a
+    /// tenth along a cosine.
     /// </summary>
     public static void Pretrain(
         Transformer model, int[] text, int steps, int rows, Random random, Action<int, double> progress,
@@ -76,7 +77,8 @@ internal static class Training
     }
 
     /// <summary>
-    /// Measures the bits per byte of a text, in windows of <see cref="Transformer.Context"/> tokens that are spread evenly over it.
+    /// Measures the bits per byte of a text, in windows of <see cref="Transformer.Context"/> tokens that are spread
+    /// evenly over it.
     /// </summary>
     public static double BitsPerByte(
         Transformer model, Adapter? adapter, int[] text, BytePair encoding, int most, CancellationToken cancellationToken)

@@ -6,10 +6,14 @@ using Parameter = TorchSharp.Modules.Parameter;
 
 namespace FedICU.Experiments;
 
-/// <summary>A small GPT: pre-normalised blocks of causal attention and a GELU layer, tied embeddings, no biases.</summary>
+/// <summary>
+/// A small GPT: pre-normalised blocks of causal attention and a GELU layer, tied embeddings, no biases.
+/// </summary>
 internal sealed class Transformer
 {
-    /// <summary>The length of a token's vector; chosen, as all sizes here, so that the experiments run on a CPU.</summary>
+    /// <summary>
+    /// The length of a token's vector; chosen, as all sizes here, so that the experiments run on a CPU.
+    /// </summary>
     public const int Width = 128;
 
     /// <summary>The number of blocks.</summary>

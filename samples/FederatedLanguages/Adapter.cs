@@ -1,7 +1,8 @@
 namespace FederatedLanguages;
 
 /// <summary>
-/// The LoRA factors of every layer: W + alpha/r B A, with A: r x d_in and B: d_out x r. Clients train and send only these factors.
+/// The LoRA factors of every layer: W + alpha/r B A, with A: r x d_in and B: d_out x r. Clients train and send only
+/// these factors.
 /// </summary>
 internal sealed class Adapter
 {

@@ -3,7 +3,8 @@ using System.Runtime.ExceptionServices;
 namespace FederatedLanguages;
 
 /// <summary>
-/// Runs independent work on all CPU cores. Nothing is summed across threads, so their number has no effect on the result.
+/// Runs independent work on all CPU cores. Nothing is summed across threads, so their number has no effect on the
+/// result.
 /// </summary>
 internal static class Cores
 {

@@ -4,7 +4,8 @@ using Spectre.Console;
 namespace FederatedLanguages;
 
 /// <summary>
-/// Shows progress on the error stream: bars on a terminal, otherwise a line for every quarter. The standard output gets only the results.
+/// Shows progress on the error stream: bars on a terminal, otherwise a line for every quarter. The standard output gets
+/// only the results.
 /// </summary>
 internal sealed class Display
 {

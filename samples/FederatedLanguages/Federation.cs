@@ -5,8 +5,9 @@ using FedICU;
 namespace FederatedLanguages;
 
 /// <summary>
-/// Runs the rounds of a federation. The server saves the global adapter. Each client trains a copy of it on its own text and uploads the
-/// result. The server aggregates the uploads. Server and clients exchange files. All uses of FedICU.Core in this sample are here.
+/// Runs the rounds of a federation. The server saves the global adapter. Each client trains a copy of it on its own
+/// text and uploads the result. The server aggregates the uploads. Server and clients exchange files. All uses of
+/// FedICU.Core in this sample are here.
 /// </summary>
 internal sealed class Federation
 {
@@ -40,7 +41,9 @@ internal sealed class Federation
     private readonly long[] _sent, _dense;
 
     /// <param name="strategy">One of <see cref="Strategies"/>.</param>
-    /// <param name="folder">The folder that gets a subfolder for each round. Subfolders of an earlier run are deleted.</param>
+    /// <param name="folder">
+    /// The folder that gets a subfolder for each round. Subfolders of an earlier run are deleted.
+    /// </param>
     /// <param name="model">The base model, which the server and all clients have.</param>
     /// <param name="clients">The clients' private texts.</param>
     /// <param name="options">Rounds, steps and seed.</param>
@@ -84,7 +87,9 @@ internal sealed class Federation
         return LoadAdapter(global);
     }
 
-    /// <summary>The server's part of a round: reads the global adapter and the uploads, writes the next global adapter.</summary>
+    /// <summary>
+    /// The server's part of a round: reads the global adapter and the uploads, writes the next global adapter.
+    /// </summary>
     private async Task<string> AggregateAsync(int round, string[] uploads, CancellationToken cancellationToken)
     {
         string next = round < _options.Rounds ? GlobalFolder(round + 1) : Result;

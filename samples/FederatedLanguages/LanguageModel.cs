@@ -1,8 +1,9 @@
 namespace FederatedLanguages;
 
 /// <summary>
-/// A byte-level language model. The vectors of the last <see cref="Context"/> bytes are concatenated and pass through two hidden layers,
-/// which predict the next byte. The model is small enough to train in seconds, and large enough that languages matter.
+/// A byte-level language model. The vectors of the last <see cref="Context"/> bytes are concatenated and pass through
+/// two hidden layers, which predict the next byte. The model is small enough to train in seconds, and large enough that
+/// languages matter.
 /// </summary>
 internal sealed class LanguageModel
 {

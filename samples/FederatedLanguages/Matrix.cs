@@ -4,8 +4,8 @@ using System.Runtime.Intrinsics;
 namespace FederatedLanguages;
 
 /// <summary>
-/// A row-major matrix of floats. Its arithmetic uses eight fixed lanes and fused multiply-adds. Results therefore have the same bits in
-/// every run, at any alignment in memory and on any number of threads.
+/// A row-major matrix of floats. Its arithmetic uses eight fixed lanes and fused multiply-adds. Results therefore have
+/// the same bits in every run, at any alignment in memory and on any number of threads.
 /// </summary>
 internal sealed class Matrix
 {
@@ -69,7 +69,8 @@ internal sealed class Matrix
         }
 
         (int rowStride, int innerStride) = transposeA ? (1, a.Columns) : (a.Columns, 1);
-        // eight columns of B are packed once and then used for all rows of A, so that they stay in the first-level cache
+        // eight columns of B are packed once and then used for all rows of A, so that they stay in the first-level
+        // cache
         Span<float> panel = stackalloc float[inner * Lanes];
         for (int column = 0; column < b.Columns; column += Lanes)
         {
@@ -84,7 +85,9 @@ internal sealed class Matrix
         }
     }
 
-    /// <summary>Computes eight rows by eight columns of the result. The sums stay in registers and run in order.</summary>
+    /// <summary>
+    /// Computes eight rows by eight columns of the result. The sums stay in registers and run in order.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void MultiplyTile(
         ref float a, nint rowStride, nint innerStride, ref float panel, nint inner,

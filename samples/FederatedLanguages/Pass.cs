@@ -3,8 +3,8 @@ using System.Numerics.Tensors;
 namespace FederatedLanguages;
 
 /// <summary>
-/// Runs batches of positions forwards and backwards through the model, in its own buffers. With an adapter it computes the gradients of
-/// the factors, without ever forming B A. Without an adapter it computes the gradients of the base.
+/// Runs batches of positions forwards and backwards through the model, in its own buffers. With an adapter it computes
+/// the gradients of the factors, without ever forming B A. Without an adapter it computes the gradients of the base.
 /// </summary>
 internal sealed class Pass
 {
@@ -16,7 +16,8 @@ internal sealed class Pass
     public Pass(LanguageModel model, Adapter? adapter, int batch)
     {
         (_model, _adapter, _batch) = (model, adapter, batch);
-        // values[i] is the input of layer i and values[i + 1] its output; back holds the loss's gradients with respect to them
+        // values[i] is the input of layer i and values[i + 1] its output; back holds the loss's gradients with respect
+        // to them
         int[] widths = [LanguageModel.Layers[0].In, .. LanguageModel.Layers.Select(layer => layer.Out)];
         _values = [.. widths.Select(width => new Matrix(batch, width))];
         _back = [.. widths.Select(width => new Matrix(batch, width))];
@@ -33,11 +34,14 @@ internal sealed class Pass
     public Matrix[] Parameters { get; }
 
     /// <summary>
-    /// The gradients of the batch's mean loss with respect to <see cref="Parameters"/>, from the last <see cref="Backward"/>.
+    /// The gradients of the batch's mean loss with respect to <see cref="Parameters"/>, from the last
+    /// <see cref="Backward"/>.
     /// </summary>
     public Matrix[] Gradients { get; }
 
-    /// <summary>Predicts text[p] from the bytes before it, for each position p, and returns the sum of the losses in nats.</summary>
+    /// <summary>
+    /// Predicts text[p] from the bytes before it, for each position p, and returns the sum of the losses in nats.
+    /// </summary>
     public double Forward(byte[] text, ReadOnlySpan<int> positions)
     {
         for (int i = 0; i < _batch; i++)

@@ -15,7 +15,8 @@ internal static class ResultTable
     /// <param name="clients">The clients' names.</param>
     /// <param name="general">The name of the base's domain.</param>
     /// <param name="bits">
-    /// The bits per byte of each adapter (the base, each client's local one, each aggregator's) for each text (the clients', the base's).
+    /// The bits per byte of each adapter (the base, each client's local one, each aggregator's) for each text (the
+    /// clients', the base's).
     /// </param>
     public static void Write(Options options, string[] clients, string general, double[][] bits)
     {

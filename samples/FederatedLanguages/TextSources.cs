@@ -9,8 +9,8 @@ using System.Xml;
 namespace FederatedLanguages;
 
 /// <summary>
-/// Reads texts that every machine with a .NET SDK has: its messages in thirteen languages (localized resources) and the English
-/// documentation of its reference assemblies. Or reads a folder of the user's texts.
+/// Reads texts that every machine with a .NET SDK has: its messages in thirteen languages (localized resources) and the
+/// English documentation of its reference assemblies. Or reads a folder of the user's texts.
 /// </summary>
 internal static class TextSources
 {
@@ -84,8 +84,8 @@ internal static class TextSources
     }
 
     /// <summary>
-    /// Reads the domains of a folder. A domain is a subfolder with train.txt and test.txt (or .txt.gz), or a .txt file, which is split
-    /// here. A domain named en, base or general is the base's domain.
+    /// Reads the domains of a folder. A domain is a subfolder with train.txt and test.txt (or .txt.gz), or a .txt file,
+    /// which is split here. A domain named en, base or general is the base's domain.
     /// </summary>
     public static List<DomainText> FromFolder(string folder, int testBytes, int leastBytes)
     {
@@ -138,7 +138,8 @@ internal static class TextSources
     }
 
     /// <summary>
-    /// Splits a text: one line in ten, chosen by its hash, is for testing. The lines are ordered by hash, the same on every machine.
+    /// Splits a text: one line in ten, chosen by its hash, is for testing. The lines are ordered by hash, the same on
+    /// every machine.
     /// </summary>
     private static DomainText Split(string name, SortedSet<string> lines, int testBytes)
     {
@@ -151,7 +152,9 @@ internal static class TextSources
         return new DomainText(name, train.ToArray(), test.ToArray()[..(int)Math.Min(test.Length, testBytes)]);
     }
 
-    /// <summary>Computes FNV-1a with a final mix of its bits. string.GetHashCode cannot be used: it differs from run to run.</summary>
+    /// <summary>
+    /// Computes FNV-1a with a final mix of its bits. string.GetHashCode cannot be used: it differs from run to run.
+    /// </summary>
     private static ulong Hash(string line)
     {
         ulong hash = 14695981039346656037;

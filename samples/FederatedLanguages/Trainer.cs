@@ -37,7 +37,9 @@ internal static class Trainer
         }
     }
 
-    /// <summary>Trains the base in place. Two half batches run in parallel, and their gradients are added in a fixed order.</summary>
+    /// <summary>
+    /// Trains the base in place. Two half batches run in parallel, and their gradients are added in a fixed order.
+    /// </summary>
     public static void TrainBase(LanguageModel model, byte[] text, int steps, Random random, Action tick)
     {
         Pass[] halves = [new(model, null, Batch), new(model, null, Batch)];
@@ -65,7 +67,9 @@ internal static class Trainer
         }
     }
 
-    /// <summary>Measures the mean loss of a text in bits per byte. Bytes that do not fill the last batch are left out.</summary>
+    /// <summary>
+    /// Measures the mean loss of a text in bits per byte. Bytes that do not fill the last batch are left out.
+    /// </summary>
     public static double BitsPerByte(LanguageModel model, Adapter? adapter, byte[] text)
     {
         var pass = new Pass(model, adapter, Batch);

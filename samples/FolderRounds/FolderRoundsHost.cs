@@ -9,7 +9,9 @@ namespace FolderRounds;
 /// <summary>Sets up and runs the sample's host.</summary>
 internal static class FolderRoundsHost
 {
-    /// <summary>Adds the aggregator that section FedICU configures, and the worker that section Folder configures.</summary>
+    /// <summary>
+    /// Adds the aggregator that section FedICU configures, and the worker that section Folder configures.
+    /// </summary>
     public static void AddFolderRounds(this HostApplicationBuilder builder)
     {
         builder.Services.AddFedIcu(builder.Configuration.GetSection("FedICU"));
@@ -25,7 +27,8 @@ internal static class FolderRoundsHost
     }
 
     /// <summary>
-    /// Runs the host until it stops. .NET stops a host whose worker failed in the same way as on request; this method tells the two apart.
+    /// Runs the host until it stops. .NET stops a host whose worker failed in the same way as on request; this method
+    /// tells the two apart.
     /// </summary>
     /// <returns>The exit code: 0 after a requested stop, 1 if the host could not start or the worker failed.</returns>
     public static async Task<int> RunAsync(IHost host)

@@ -7,12 +7,14 @@ using Microsoft.Extensions.Options;
 namespace FolderRounds;
 
 /// <summary>
-/// Watches a folder for rounds. Clients put their updates (<c>client.safetensors</c>) into <c>inbox/7/</c>. The round starts when the
-/// folder contains a file <c>ready</c>, or when it has a quorum and nothing changed for the quiet time, if both are set.
+/// Watches a folder for rounds. Clients put their updates (<c>client.safetensors</c>) into <c>inbox/7/</c>. The round
+/// starts when the folder contains a file <c>ready</c>, or when it has a quorum and nothing changed for the quiet time,
+/// if both are set.
 /// </summary>
 /// <remarks>
-/// A round aggregates the updates, replaces the global model, and moves the folder with the report to <c>done/</c>. A round that is refused
-/// or fails moves to <c>failed/</c> with the reason. The global model then stays unchanged, and the other rounds continue.
+/// A round aggregates the updates, replaces the global model, and moves the folder with the report to <c>done/</c>. A
+/// round that is refused or fails moves to <c>failed/</c> with the reason. The global model then stays unchanged, and
+/// the other rounds continue.
 /// </remarks>
 internal sealed partial class FolderWorker(
     IAggregator aggregator, RoundOptions roundOptions, IOptions<FolderOptions> options, TimeProvider clock, ILogger<FolderWorker> logger)
@@ -29,7 +31,8 @@ internal sealed partial class FolderWorker(
     private readonly string _failed = Path.Combine(options.Value.Path, "failed");
     // each waiting round's files, and the time since which they are unchanged
     private readonly Dictionary<string, (string Files, long Since)> _seen = [];
-    // Refused rounds that could not be moved, and the reason of the refusal. Each is logged once, and every scan tries again.
+    // Refused rounds that could not be moved, and the reason of the refusal. Each is logged once, and every scan tries
+    // again.
     private readonly Dictionary<string, string> _unmoved = [];
     // Folders that could not be listed, and why. Each is logged once, and every scan tries again.
     private readonly Dictionary<string, string> _unlisted = [];
@@ -98,7 +101,9 @@ internal sealed partial class FolderWorker(
         }
     }
 
-    /// <summary>Runs a round. A faulty round moves to <c>failed</c>; only errors that concern all rounds are thrown.</summary>
+    /// <summary>
+    /// Runs a round. A faulty round moves to <c>failed</c>; only errors that concern all rounds are thrown.
+    /// </summary>
     private async Task RunAsync(DirectoryInfo folder, RoundFolder round, CancellationToken cancellationToken)
     {
         try
@@ -200,7 +205,9 @@ internal sealed partial class FolderWorker(
             ModelDigest.Compute(global, cancellationToken) != state.Base;
     }
 
-    /// <summary>Whether the global model can be read and is unchanged since the round began. If so, the round itself failed.</summary>
+    /// <summary>
+    /// Whether the global model can be read and is unchanged since the round began. If so, the round itself failed.
+    /// </summary>
     private bool IsGlobalUnchanged(string digest, CancellationToken cancellationToken)
     {
         try
@@ -215,8 +222,8 @@ internal sealed partial class FolderWorker(
     }
 
     /// <summary>
-    /// Moves an aggregated round to <c>done</c> and writes its report there. If the folder cannot be moved, <c>done</c> gets only the
-    /// report.
+    /// Moves an aggregated round to <c>done</c> and writes its report there. If the folder cannot be moved, <c>done</c>
+    /// gets only the report.
     /// </summary>
     private void MoveToDone(WorkState state)
     {
@@ -239,7 +246,8 @@ internal sealed partial class FolderWorker(
     }
 
     /// <summary>
-    /// Moves a round to <c>failed</c> and writes the reason there. If the folder cannot be moved, each scan tries again without reading it.
+    /// Moves a round to <c>failed</c> and writes the reason there. If the folder cannot be moved, each scan tries again
+    /// without reading it.
     /// </summary>
     private void MoveToFailed(DirectoryInfo folder, string reason)
     {
@@ -290,7 +298,9 @@ internal sealed partial class FolderWorker(
         }
     }
 
-    /// <summary>Returns the round in a folder if it is ready; null if it is not, or if the folder cannot be listed.</summary>
+    /// <summary>
+    /// Returns the round in a folder if it is ready; null if it is not, or if the folder cannot be listed.
+    /// </summary>
     private RoundFolder? FindReady(DirectoryInfo folder)
     {
         try

@@ -3,8 +3,8 @@ using FedICU;
 namespace FolderRounds;
 
 /// <summary>
-/// Stands in for an upload that must not be read. Opening it fails with the reason, so the round treats it by <c>on-unreadable</c>, as any
-/// unreadable file.
+/// Stands in for an upload that must not be read. Opening it fails with the reason, so the round treats it by
+/// <c>on-unreadable</c>, as any unreadable file.
 /// </summary>
 internal sealed class RefusedUpload(string path, string reason) : TensorSource
 {

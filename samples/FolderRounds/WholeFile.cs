@@ -6,8 +6,8 @@ namespace FolderRounds;
 internal static class WholeFile
 {
     /// <summary>
-    /// Writes a file under a temporary name, flushes it and renames it. A link of the final name is replaced and not followed. A folder of
-    /// that name is renamed.
+    /// Writes a file under a temporary name, flushes it and renames it. A link of the final name is replaced and not
+    /// followed. A folder of that name is renamed.
     /// </summary>
     public static void Write(string folder, string name, byte[] bytes)
     {

@@ -2,7 +2,9 @@ using System.Text.Json.Serialization;
 
 namespace FolderRounds;
 
-/// <summary>The worker's current step, saved before it is done, so that the next worker can complete it after a crash.</summary>
+/// <summary>
+/// The worker's current step, saved before it is done, so that the next worker can complete it after a crash.
+/// </summary>
 internal sealed record WorkState
 {
     /// <summary>The name of the round's folder.</summary>

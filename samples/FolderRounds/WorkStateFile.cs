@@ -3,7 +3,9 @@ using FedICU;
 
 namespace FolderRounds;
 
-/// <summary>Reads and writes the file of the worker's state. It lies beside the inbox, in a folder that clients do not write.</summary>
+/// <summary>
+/// Reads and writes the file of the worker's state. It lies beside the inbox, in a folder that clients do not write.
+/// </summary>
 internal sealed class WorkStateFile(string folder)
 {
     public const string FileName = ".round.json";

@@ -4,7 +4,8 @@ using FedICU.Safetensors;
 namespace FedICU.Cli;
 
 /// <summary>
-/// Refuses names that are not UTF-8. .NET decodes their invalid bytes as U+FFFD, and a path with U+FFFD leads to another file.
+/// Refuses names that are not UTF-8. .NET decodes their invalid bytes as U+FFFD, and a path with U+FFFD leads to
+/// another file.
 /// </summary>
 internal static class Arguments
 {
@@ -13,7 +14,9 @@ internal static class Arguments
     private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
 
     /// <summary>Refuses a command line or a current folder whose bytes are not UTF-8.</summary>
-    /// <exception cref="RefusedException">An argument or the current folder is not UTF-8; the message quotes it.</exception>
+    /// <exception cref="RefusedException">
+    /// An argument or the current folder is not UTF-8; the message quotes it.
+    /// </exception>
     public static void RefuseUndecodable(string[] args)
     {
         // Windows passes names as UTF-16: nothing is decoded
@@ -44,8 +47,8 @@ internal static class Arguments
     }
 
     /// <summary>
-    /// Reads the process's arguments from the operating system. An argument that is not UTF-8 is null. The array is empty if the system
-    /// does not provide the arguments.
+    /// Reads the process's arguments from the operating system. An argument that is not UTF-8 is null. The array is
+    /// empty if the system does not provide the arguments.
     /// </summary>
     private static string?[] ReadTyped()
     {

@@ -6,7 +6,9 @@ using FedICU.Gpu;
 
 namespace FedICU.Cli;
 
-/// <summary>The command <c>fedicu bench</c>: measures a backend's speed here, compared with the speed of copying memory.</summary>
+/// <summary>
+/// The command <c>fedicu bench</c>: measures a backend's speed here, compared with the speed of copying memory.
+/// </summary>
 internal sealed class BenchCommand : FedIcuCommand
 {
     // repetitions of each measurement, of which the median counts; chosen
@@ -164,7 +166,9 @@ internal sealed class BenchCommand : FedIcuCommand
         }));
     }
 
-    /// <summary>Creates a model of random values with magnitudes of 1/8 to 1/4. Two of three clients share their signs.</summary>
+    /// <summary>
+    /// Creates a model of random values with magnitudes of 1/8 to 1/4. Two of three clients share their signs.
+    /// </summary>
     private static MemoryModel CreateModel(int size, DType dtype, int seed)
     {
         var info = new TensorInfo("weight", dtype, new TensorShape(size, size));

@@ -5,7 +5,9 @@ using FedICU.Safetensors;
 
 namespace FedICU.Cli;
 
-/// <summary>Parses a command line, runs its command, and turns every failure into one sentence and an exit code.</summary>
+/// <summary>
+/// Parses a command line, runs its command, and turns every failure into one sentence and an exit code.
+/// </summary>
 internal static class CommandLine
 {
     public static async Task<int> RunAsync(string[] args, Terminal terminal, CancellationToken cancellationToken)

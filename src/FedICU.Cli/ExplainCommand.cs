@@ -2,11 +2,13 @@ using System.CommandLine;
 
 namespace FedICU.Cli;
 
-/// <summary>The command <c>fedicu explain</c>: runs a round for its report and shows how each client influences each tensor.</summary>
+/// <summary>
+/// The command <c>fedicu explain</c>: runs a round for its report and shows how each client influences each tensor.
+/// </summary>
 internal sealed class ExplainCommand : FedIcuCommand
 {
-    // The relative difference up to which two weights count as equal. Chosen: weights that are equal by their formula differ in their
-    // last bits.
+    // The relative difference up to which two weights count as equal. Chosen: weights that are equal by their formula
+    // differ in their last bits.
     private const double SameWeight = 1e-9;
 
     private readonly RoundLine _round = new(strategyRequired: false);
@@ -37,7 +39,7 @@ internal sealed class ExplainCommand : FedIcuCommand
         Terminal.Line();
         RoundSummary.Write(report, Terminal);
         Terminal.Line();
-        WritePulls(report);
+        WriteInfluences(report);
         return ExitCode.Done;
     }
 
@@ -61,7 +63,7 @@ internal sealed class ExplainCommand : FedIcuCommand
         Terminal.Table(table);
     }
 
-    private void WritePulls(RoundReport report)
+    private void WriteInfluences(RoundReport report)
     {
         List<TensorReport> weighted = [.. report.Tensors.Where(tensor => IsWeighted(tensor, report.Strategy))];
         var table = new ResultTable("client", ">leads", ">against", ">of tensors");
@@ -75,11 +77,15 @@ internal sealed class ExplainCommand : FedIcuCommand
         Terminal.Table(table);
     }
 
-    /// <summary>Whether the strategy gave the tensor's clients weights. It gives none to integers and to tensors that are kept.</summary>
+    /// <summary>
+    /// Whether the strategy gave the tensor's clients weights. It gives none to integers and to tensors that are kept.
+    /// </summary>
     private static bool IsWeighted(TensorReport tensor, string strategy) =>
         tensor.Rule == strategy && tensor.Clients.Any(client => client.Weight is not null);
 
-    /// <summary>Finds the client with the largest weight; null if another client's weight equals it up to rounding.</summary>
+    /// <summary>
+    /// Finds the client with the largest weight; null if another client's weight equals it up to rounding.
+    /// </summary>
     public static TensorClientReport? Leader(TensorReport tensor, string strategy)
     {
         if (!IsWeighted(tensor, strategy))

@@ -22,7 +22,8 @@ internal static class Flags
         "A .safetensors file, a *.safetensors.index.json with its shards, or a folder that holds an adapter, a sharded model " +
         "or a model.safetensors.";
 
-    // Every option takes text. The tool, not the parsing library, decides which values are usage errors and which are refused.
+    // Every option takes text. The tool, not the parsing library, decides which values are usage errors and which are
+    // refused.
     public static Option<string> Required(string name, string value, string description) =>
         new(name) { HelpName = value, Description = description, Required = true };
 
@@ -80,7 +81,8 @@ internal static class Flags
     }
 
     /// <summary>
-    /// Creates the backend, which the caller disposes. Warns on the terminal if it is another backend than the requested one.
+    /// Creates the backend, which the caller disposes. Warns on the terminal if it is another backend than the
+    /// requested one.
     /// </summary>
     /// <param name="text">The option's value.</param>
     /// <param name="terminal">The terminal that shows warnings.</param>

@@ -5,7 +5,8 @@ using System.CommandLine.Invocation;
 namespace FedICU.Cli;
 
 /// <summary>
-/// Prints the parsing library's help, then the command's examples. For the tool itself, prints the first example of each command.
+/// Prints the parsing library's help, then the command's examples. For the tool itself, prints the first example of
+/// each command.
 /// </summary>
 internal sealed class HelpWithExamples(HelpAction help) : SynchronousCommandLineAction
 {

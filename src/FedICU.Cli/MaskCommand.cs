@@ -5,8 +5,8 @@ using FedICU.Safetensors;
 namespace FedICU.Cli;
 
 /// <summary>
-/// The command <c>fedicu mask</c>: makes the update that a client sends. The update holds the entries of the trained model that are more
-/// important than those of the received model.
+/// The command <c>fedicu mask</c>: makes the update that a client sends. The update holds the entries of the trained
+/// model that are more important than those of the received model.
 /// </summary>
 internal sealed class MaskCommand : FedIcuCommand
 {
@@ -98,7 +98,9 @@ internal sealed class MaskCommand : FedIcuCommand
         return ExitCode.Done;
     }
 
-    /// <summary>Refuses values that have no effect with the other options: they are more likely mistakes than intended.</summary>
+    /// <summary>
+    /// Refuses values that have no effect with the other options: they are more likely mistakes than intended.
+    /// </summary>
     private static void RefuseValuesWithoutEffect(
         FedIcuClientOptions options, List<KeyValuePair<string, string>> settings, string? momentumPath)
     {
@@ -109,7 +111,9 @@ internal sealed class MaskCommand : FedIcuCommand
             throw new RefusedException($"--momentum '{momentumPath}' has no effect with --set momentum=none.");
     }
 
-    /// <summary>Removes <c>on-config</c> from the settings and returns whether it says to ignore the base model's name.</summary>
+    /// <summary>
+    /// Removes <c>on-config</c> from the settings and returns whether it says to ignore the base model's name.
+    /// </summary>
     private static bool ReadIgnoreBase(List<KeyValuePair<string, string>> settings)
     {
         string[] values = [.. settings.Where(setting => setting.Key == "on-config").Select(setting => setting.Value)];
@@ -132,7 +136,8 @@ internal sealed class MaskCommand : FedIcuCommand
                 $"--local '{local.Location}': its adapter_config.json disagrees with the global adapter's: {difference}.");
         }
 
-        // a sharded model's index does not list packed values and masks, and PEFT cannot load them as an adapter's tensors
+        // a sharded model's index does not list packed values and masks, and PEFT cannot load them as an adapter's
+        // tensors
         if (global is ShardedModel or PeftAdapter && !dense && !output.EndsWith(".safetensors", StringComparison.Ordinal))
         {
             throw new RefusedException(

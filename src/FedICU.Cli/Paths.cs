@@ -15,10 +15,14 @@ internal static class Paths
     /// <summary>Whether two paths lead to the same place after following links.</summary>
     public static bool Same(string a, string b) => FilePlace.Real(a) == FilePlace.Real(b);
 
-    /// <summary>Refuses an output that would overwrite one of the other paths, or a file of a model in one of them.</summary>
+    /// <summary>
+    /// Refuses an output that would overwrite one of the other paths, or a file of a model in one of them.
+    /// </summary>
     /// <param name="option">The output's option.</param>
     /// <param name="output">The output.</param>
-    /// <param name="others">The paths that must not be overwritten, each with the words that an error message uses for it.</param>
+    /// <param name="others">
+    /// The paths that must not be overwritten, each with the words that an error message uses for it.
+    /// </param>
     public static void RefuseOverwriting(string option, string? output, IEnumerable<(string What, string? Path)> others)
     {
         if (output is null)
@@ -40,7 +44,8 @@ internal static class Paths
         FilePlace.IsSpecial(Read(option, path)) ? throw new RefusedException($"{option} '{path}' is not a regular file.") : path;
 
     /// <summary>
-    /// Gets the file to report as written: the output itself, or the file that makes its folder a model of the global model's kind.
+    /// Gets the file to report as written: the output itself, or the file that makes its folder a model of the global
+    /// model's kind.
     /// </summary>
     public static string OutputFile(string output, TensorSource global) => IsFile(output) ? output : Path.Combine(output, global switch
     {
@@ -51,7 +56,8 @@ internal static class Paths
     });
 
     /// <summary>
-    /// Counts the bytes of a model's file, or of the files in its folder. Returns 0 if there are none: opening the model reports it.
+    /// Counts the bytes of a model's file, or of the files in its folder. Returns 0 if there are none: opening the
+    /// model reports it.
     /// </summary>
     public static long Bytes(string path)
     {
@@ -67,7 +73,9 @@ internal static class Paths
         }
     }
 
-    /// <summary>Opens a model that was given for an option or argument. An error message begins with that option's name.</summary>
+    /// <summary>
+    /// Opens a model that was given for an option or argument. An error message begins with that option's name.
+    /// </summary>
     public static TensorSource Open(string option, string path)
     {
         Read(option, path);
@@ -95,7 +103,9 @@ internal static class Paths
             .Concat(indexes.SelectMany(Shards).Select(name => Path.Combine(folder, name))).Select(FilePlace.Real);
     }
 
-    /// <summary>Lists the shards of an index. The list is empty if the index cannot be read: opening it reports why.</summary>
+    /// <summary>
+    /// Lists the shards of an index. The list is empty if the index cannot be read: opening it reports why.
+    /// </summary>
     private static HashSet<string> Shards(string index)
     {
         var names = new HashSet<string>(StringComparer.Ordinal);

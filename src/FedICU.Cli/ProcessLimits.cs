@@ -3,14 +3,14 @@ using System.Runtime.InteropServices;
 namespace FedICU.Cli;
 
 /// <summary>
-/// Checks what the process inherited: its open standard streams, and the limit of open files. Windows is not checked. The check must run
-/// before anything is loaded that needs a file handle, so it calls only the C library.
+/// Checks what the process inherited: its open standard streams, and the limit of open files. Windows is not checked.
+/// The check must run before anything is loaded that needs a file handle, so it calls only the C library.
 /// </summary>
 internal static unsafe partial class ProcessLimits
 {
     /// <summary>
-    /// The smallest limit of open files. Measured: the files that the runtime, the tool and the smallest round open at once, with a
-    /// reserve.
+    /// The smallest limit of open files. Measured: the files that the runtime, the tool and the smallest round open at
+    /// once, with a reserve.
     /// </summary>
     private const int FewestFiles = 128;
 
@@ -32,8 +32,8 @@ internal static unsafe partial class ProcessLimits
     public static bool IsOpen(int stream) => (_closed & (1 << stream)) == 0;
 
     /// <summary>
-    /// Records which standard streams are closed, and occupies their numbers so that no later file gets them. Returns false, after writing
-    /// an error, if the limit of open files is too low.
+    /// Records which standard streams are closed, and occupies their numbers so that no later file gets them. Returns
+    /// false, after writing an error, if the limit of open files is too low.
     /// </summary>
     public static bool Prepare()
     {

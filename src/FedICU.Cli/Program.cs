@@ -17,7 +17,8 @@ internal static class Program
         int code = ExitCode.Interrupted;
         void Stop(PosixSignalContext context)
         {
-            // the first signal cancels the work, so that no partial output is left; a second one ends the process at once
+            // the first signal cancels the work, so that no partial output is left; a second one ends the process at
+            // once
             context.Cancel = !cancellation.IsCancellationRequested;
             code = context.Signal switch
             {

@@ -4,8 +4,8 @@ using FedICU.Safetensors;
 namespace FedICU.Cli;
 
 /// <summary>
-/// Writes a round's report. Its path is tried before the round, so that no round succeeds whose report cannot be written. A file is
-/// replaced as a whole; a device, a pipe or one of the tool's own streams is written directly.
+/// Writes a round's report. Its path is tried before the round, so that no round succeeds whose report cannot be
+/// written. A file is replaced as a whole; a device, a pipe or one of the tool's own streams is written directly.
 /// </summary>
 internal sealed class ReportFile : IDisposable
 {
@@ -20,8 +20,12 @@ internal sealed class ReportFile : IDisposable
 
     /// <summary>Opens the report for writing. A pipe blocks until its reader opens it too.</summary>
     /// <param name="path">The report's path.</param>
-    /// <param name="output">The round's output. A report inside a folder that the round creates is opened after the round.</param>
-    /// <param name="followLinks">Whether to write to the target of a symbolic link instead of replacing the link.</param>
+    /// <param name="output">
+    /// The round's output. A report inside a folder that the round creates is opened after the round.
+    /// </param>
+    /// <param name="followLinks">
+    /// Whether to write to the target of a symbolic link instead of replacing the link.
+    /// </param>
     /// <param name="terminal">The terminal, whose streams can be given as paths such as /dev/stdout.</param>
     public ReportFile(string path, string output, bool followLinks, Terminal terminal)
     {

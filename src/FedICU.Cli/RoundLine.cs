@@ -36,7 +36,9 @@ internal sealed class RoundLine(bool strategyRequired)
             command.Add(option);
     }
 
-    /// <summary>Reads the strategy and the backend, whose errors are usage errors, then the other values. Opens no file.</summary>
+    /// <summary>
+    /// Reads the strategy and the backend, whose errors are usage errors, then the other values. Opens no file.
+    /// </summary>
     public RoundPlan Read(ParseResult line, RoundOptions options, Terminal terminal)
     {
         string[] clients = line.GetRequiredValue(_clients);

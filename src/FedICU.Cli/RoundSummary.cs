@@ -52,7 +52,8 @@ internal static class RoundSummary
     }
 
     /// <summary>
-    /// Averages each client's w_k over the tensors that the strategy computed. A client without weights is not in the dictionary.
+    /// Averages each client's w_k over the tensors that the strategy computed. A client without weights is not in the
+    /// dictionary.
     /// </summary>
     private static Dictionary<string, double> MeanWeights(RoundReport report) => report.Tensors
         .Where(tensor => tensor.Rule == report.Strategy)

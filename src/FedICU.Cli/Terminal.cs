@@ -5,7 +5,8 @@ using Spectre.Console;
 namespace FedICU.Cli;
 
 /// <summary>
-/// Writes results to the standard output, and errors and progress to the error stream. Colours, boxes and bars appear only on a terminal.
+/// Writes results to the standard output, and errors and progress to the error stream. Colours, boxes and bars appear
+/// only on a terminal.
 /// </summary>
 internal sealed class Terminal(TextWriter output, TextWriter error)
 {
@@ -16,8 +17,8 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
     public TextWriter Error => error;
 
     /// <summary>
-    /// Creates a terminal over the process's own streams. A stream that was closed before the tool started is never touched: its number
-    /// may belong to another file.
+    /// Creates a terminal over the process's own streams. A stream that was closed before the tool started is never
+    /// touched: its number may belong to another file.
     /// </summary>
     public static Terminal OfProcess() => new(
         ProcessLimits.IsOpen(1) ? Console.Out : new ClosedWriter(), ProcessLimits.IsOpen(2) ? Console.Error : TextWriter.Null)
@@ -27,8 +28,8 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
     };
 
     /// <summary>
-    /// Returns the standard stream that a path means, otherwise null. Opening a redirected stream again by its path would write from the
-    /// file's start.
+    /// Returns the standard stream that a path means, otherwise null. Opening a redirected stream again by its path
+    /// would write from the file's start.
     /// </summary>
     public TextWriter? Named(string path) => Path.GetFullPath(path) switch
     {

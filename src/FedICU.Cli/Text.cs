@@ -9,7 +9,10 @@ internal static class Text
     // characters of the longest message; the same limit as in the library's messages
     private const int LongestSentence = 1000;
 
-    /// <summary>Escapes control characters and puts the text on one line: names come from files and may contain terminal escapes.</summary>
+    /// <summary>
+    /// Escapes control characters and puts the text on one line: names come from files and may contain terminal
+    /// escapes.
+    /// </summary>
     public static string Clean(string text) => Safetensors.Sentence.Clean(text, int.MaxValue);
 
     /// <summary>Puts a sentence on one line and truncates it if a typed name makes it very long.</summary>
@@ -18,7 +21,9 @@ internal static class Text
     /// <summary>Formats a client's weight with nine digits, so that numbers of examples appear in full.</summary>
     public static string Weight(double value) => value.ToString("G9", CultureInfo.InvariantCulture);
 
-    /// <summary>Formats a number with six digits. Fractions keep trailing zeros, so that columns align. Null is a dash.</summary>
+    /// <summary>
+    /// Formats a number with six digits. Fractions keep trailing zeros, so that columns align. Null is a dash.
+    /// </summary>
     public static string Number(double? value)
     {
         string text = value?.ToString("G6", CultureInfo.InvariantCulture) ?? "-";

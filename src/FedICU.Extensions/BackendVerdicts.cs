@@ -4,7 +4,8 @@ using FedICU.Compute;
 namespace FedICU.Extensions;
 
 /// <summary>
-/// Verifies the host's backends, each once. The first request starts the verification, which goes on if the request stops waiting.
+/// Verifies the host's backends, each once. The first request starts the verification, which goes on if the request
+/// stops waiting.
 /// </summary>
 internal sealed class BackendVerdicts
 {

@@ -12,24 +12,27 @@ public sealed class FedIcuHostOptions
         [nameof(Strategy), nameof(Settings), nameof(Backend), nameof(Threads), nameof(DType), nameof(Statistics)];
 
     /// <summary>
-    /// Gets or sets the strategy, one of <see cref="AggregatorCatalog.Names"/>. It is required, so that a missing section is an error.
+    /// Gets or sets the strategy, one of <see cref="AggregatorCatalog.Names"/>. It is required, so that a missing
+    /// section is an error.
     /// </summary>
     public string? Strategy { get; set; }
 
     /// <summary>
-    /// Gets the strategy's and the round's options by name, as <c>--set</c> takes them (docs/command-line.md, Options for --set).
+    /// Gets the strategy's and the round's options by name, as <c>--set</c> takes them (docs/command-line.md, Options
+    /// for --set).
     /// </summary>
     public IDictionary<string, string> Settings { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
     /// <summary>
-    /// Gets or sets the backend: the key of a keyed <see cref="Compute.IComputeBackend"/> service, <c>simd</c>, <c>reference</c>, or the
-    /// <see cref="Compute.IComputeBackend.Name"/> of a service.
+    /// Gets or sets the backend: the key of a keyed <see cref="Compute.IComputeBackend"/> service, <c>simd</c>,
+    /// <c>reference</c>, or the <see cref="Compute.IComputeBackend.Name"/> of a service.
     /// <value>Default: null, the <see cref="Compute.IComputeBackend"/> service if there is one, otherwise simd.</value>
     /// </summary>
     public string? Backend { get; set; }
 
     /// <summary>
-    /// Gets or sets the number of threads that compute. It has no effect on the result. <value>Default: 0, one for each CPU.</value>
+    /// Gets or sets the number of threads that compute. It has no effect on the result. <value>Default: 0, one for each
+    /// CPU.</value>
     /// </summary>
     public int Threads { get; set; }
 
@@ -40,17 +43,20 @@ public sealed class FedIcuHostOptions
     public string? DType { get; set; }
 
     /// <summary>
-    /// Gets or sets whether norms, cosines and LoRA cross-terms are computed for the report. <value>Default: false.</value>
+    /// Gets or sets whether norms, cosines and LoRA cross-terms are computed for the report. <value>Default:
+    /// false.</value>
     /// </summary>
     public bool Statistics { get; set; }
 
     /// <summary>
-    /// Gets the errors found while reading the configuration, one sentence each. Validation reports them with all others.
+    /// Gets the errors found while reading the configuration, one sentence each. Validation reports them with all
+    /// others.
     /// </summary>
     internal List<string> Faults { get; } = [];
 
     /// <summary>
-    /// Reads a section of the configuration. .NET's own binder ignores unknown names, so a misspelt policy would have no effect.
+    /// Reads a section of the configuration. .NET's own binder ignores unknown names, so a misspelt policy would have
+    /// no effect.
     /// </summary>
     internal void Read(IConfiguration section)
     {

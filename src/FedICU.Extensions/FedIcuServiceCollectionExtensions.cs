@@ -8,17 +8,21 @@ using Microsoft.Extensions.Options;
 namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>
-/// Registers aggregators and their rounds' options as singleton services. Their configuration is validated when the host starts.
+/// Registers aggregators and their rounds' options as singleton services. Their configuration is validated when the
+/// host starts.
 /// </summary>
 /// <remarks>
-/// Each call registers an <see cref="IAggregator"/>, its <see cref="RoundOptions"/>, and both as a <see cref="ConfiguredRound"/>. Invalid
-/// options fail the host's start with an <see cref="OptionsValidationException"/>, whose failures are the library's error messages.
+/// Each call registers an <see cref="IAggregator"/>, its <see cref="RoundOptions"/>, and both as a
+/// <see cref="ConfiguredRound"/>. Invalid options fail the host's start with an
+/// <see cref="OptionsValidationException"/>, whose failures are the library's error messages.
 /// </remarks>
 public static class FedIcuServiceCollectionExtensions
 {
     /// <summary>Adds the aggregator that a section of the configuration describes.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="section">The section, which uses the names of <see cref="FedIcuHostOptions"/> and is read once.</param>
+    /// <param name="section">
+    /// The section, which uses the names of <see cref="FedIcuHostOptions"/> and is read once.
+    /// </param>
     public static IServiceCollection AddFedIcu(this IServiceCollection services, IConfiguration section) =>
         services.AddNamed(Options.Options.DefaultName, section);
 
@@ -34,7 +38,9 @@ public static class FedIcuServiceCollectionExtensions
     /// </summary>
     /// <param name="services">The host's services.</param>
     /// <param name="name">The services' key, which is also the name of the options.</param>
-    /// <param name="section">The section, which uses the names of <see cref="FedIcuHostOptions"/> and is read once.</param>
+    /// <param name="section">
+    /// The section, which uses the names of <see cref="FedIcuHostOptions"/> and is read once.
+    /// </param>
     public static IServiceCollection AddFedIcu(this IServiceCollection services, string name, IConfiguration section)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);

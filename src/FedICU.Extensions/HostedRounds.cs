@@ -4,7 +4,9 @@ using Microsoft.Extensions.Options;
 
 namespace FedICU.Extensions;
 
-/// <summary>Creates aggregators from options and the container's backends, and validates them when the host starts.</summary>
+/// <summary>
+/// Creates aggregators from options and the container's backends, and validates them when the host starts.
+/// </summary>
 internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions<FedIcuHostOptions>
 {
     public ConfiguredRound Create(string name)

@@ -1,14 +1,15 @@
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Aggregates and masks adapter folders whose modules have different ranks (rank_pattern, alpha_pattern) or are saved as a whole
-/// (modules_to_save).
+/// Aggregates and masks adapter folders whose modules have different ranks (rank_pattern, alpha_pattern) or are saved
+/// as a whole (modules_to_save).
 /// </summary>
 public sealed class AdapterTests
 {
     private const string Config =
         "{ \"r\": 2,\n\t\"rank_pattern\": {\"down_proj\": 1}, \"alpha_pattern\": {\"down_proj\": 4},\n " +
-        "\"modules_to_save\": [\"lm_head\"], \"lora_alpha\": 16, \"target_modules\": [\"q_proj\", \"down_proj\"], \"base_model_name_or_path\": \"tiny\", " +
+        "\"modules_to_save\": [\"lm_head\"], \"lora_alpha\": 16, " +
+        "\"target_modules\": [\"q_proj\", \"down_proj\"], \"base_model_name_or_path\": \"tiny\", " +
         "\"peft_type\": \"LORA\", \"unknown\": [ ] }\n";
 
     private const string Q = "base_model.model.layers.0.q_proj";

@@ -2,7 +2,9 @@ using FedICU.Compute;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>Tests the library's verification: correct backends pass, and every faulty verb is found and named.</summary>
+/// <summary>
+/// Tests the library's verification: correct backends pass, and every faulty verb is found and named.
+/// </summary>
 public sealed class BackendVerificationTests
 {
     [Test]

@@ -1,12 +1,16 @@
 namespace FedICU.Cli.Tests;
 
-/// <summary>The recreated inputs of public bug reports in shared/cases, beside the checkout, if they are present.</summary>
+/// <summary>
+/// The recreated inputs of public bug reports in shared/cases, beside the checkout, if they are present.
+/// </summary>
 internal static class Cases
 {
     // bytes that a file with a link's target does not reach; chosen
     private const int LongestLink = 200;
 
-    /// <summary>Copies a case to a writable folder. Text files that contain links to blobs become symbolic links again.</summary>
+    /// <summary>
+    /// Copies a case to a writable folder. Text files that contain links to blobs become symbolic links again.
+    /// </summary>
     public static void Copy(string name, string to)
     {
         string? from = Ancestors.Find(Path.Combine("shared", "cases", name));

@@ -25,7 +25,9 @@ internal static class Golden
 
     public static JsonElement Expected(string round) => JsonDocument.Parse(File.ReadAllText(Path(round, "expected.json"))).RootElement;
 
-    /// <summary>Asserts that a model has the expected file's values, within the bounds of golden/README.md or exactly.</summary>
+    /// <summary>
+    /// Asserts that a model has the expected file's values, within the bounds of golden/README.md or exactly.
+    /// </summary>
     public static void AssertAgrees(string actualPath, string expectedPath, bool exactly = false)
     {
         using TensorSource actual = TensorSource.Open(actualPath), expected = TensorSource.Open(expectedPath);

@@ -84,7 +84,9 @@ public sealed class GoldenRoundTests(string round)
     private string[] MaskLine() =>
         ["mask", "--global", Golden.Path(round, "global.safetensors"), "--local", Golden.Path(round, "client-0.safetensors")];
 
-    /// <summary>Asserts that a packed update equals a dense one. The mean of one client is that client's unpacked update.</summary>
+    /// <summary>
+    /// Asserts that a packed update equals a dense one. The mean of one client is that client's unpacked update.
+    /// </summary>
     private void AssertUnpacksTo(string sparse, string dense)
     {
         string unpacked = _place["unpacked.safetensors"];

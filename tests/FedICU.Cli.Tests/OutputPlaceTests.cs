@@ -3,7 +3,9 @@ using System.Net.Sockets;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>Writes outputs to links, pipes, sockets and devices. None of them may be replaced by a regular file.</summary>
+/// <summary>
+/// Writes outputs to links, pipes, sockets and devices. None of them may be replaced by a regular file.
+/// </summary>
 [Platform(Exclude = "Win", Reason = "links, pipes and devices of Unix")]
 public sealed class OutputPlaceTests
 {

@@ -44,7 +44,9 @@ internal sealed class Place : IDisposable
         "--output", output ?? this["out.safetensors"],
     ];
 
-    /// <summary>Asserts that a command line is refused with one message that contains all parts, and that no file changes.</summary>
+    /// <summary>
+    /// Asserts that a command line is refused with one message that contains all parts, and that no file changes.
+    /// </summary>
     public void AssertRefused(string[] args, params string[] parts)
     {
         string[] names = Names();

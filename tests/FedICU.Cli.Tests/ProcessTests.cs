@@ -92,7 +92,8 @@ public sealed class ProcessTests
         .Failed(1, "The name of the current folder", "holds bytes that are not UTF-8");
 
     /// <summary>
-    /// Runs a bash script, in which <c>$'\xff'</c> is a byte. $0 is the tool, $1 the test's folder, $2 the global model.
+    /// Runs a bash script, in which <c>$'\xff'</c> is a byte. $0 is the tool, $1 the test's folder, $2 the global
+    /// model.
     /// </summary>
     private Run RunInBash(string script)
     {

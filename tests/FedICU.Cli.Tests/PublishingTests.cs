@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Writes outputs that could be incomplete, hidden by another file, or written through a link (docs/adr/0015). The inputs are those of
-/// public bug reports, from shared/cases or created here.
+/// Writes outputs that could be incomplete, hidden by another file, or written through a link (docs/adr/0015). The
+/// inputs are those of public bug reports, from shared/cases or created here.
 /// </summary>
 public sealed class PublishingTests
 {

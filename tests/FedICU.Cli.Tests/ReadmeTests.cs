@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>Runs the commands of the README, one after the other, in a folder that contains the files they name.</summary>
+/// <summary>
+/// Runs the commands of the README, one after the other, in a folder that contains the files they name.
+/// </summary>
 public sealed class ReadmeTests
 {
     [Test]
@@ -33,7 +35,8 @@ public sealed class ReadmeTests
     }
 
     /// <summary>
-    /// Finds the lines of shell blocks that begin with the tool's name. A backslash at the end of a line joins it with the next line.
+    /// Finds the lines of shell blocks that begin with the tool's name. A backslash at the end of a line joins it with
+    /// the next line.
     /// </summary>
     private static IEnumerable<string> Commands(string readme) =>
         from block in readme.Split("```sh\n")[1..]

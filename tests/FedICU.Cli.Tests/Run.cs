@@ -10,7 +10,9 @@ internal sealed record Run(int Code, string Output, string Error)
         return this;
     }
 
-    /// <summary>Asserts that the run ended with the code, printed nothing but one sentence, and that this contains all parts.</summary>
+    /// <summary>
+    /// Asserts that the run ended with the code, printed nothing but one sentence, and that this contains all parts.
+    /// </summary>
     public Run Failed(int code, params string[] parts)
     {
         Assert.That(Error, Does.StartWith("fedicu: ").And.EndWith(Environment.NewLine));

@@ -1,8 +1,8 @@
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Runs the small inputs from public bug reports (shared/cases), as their README describes. <see cref="PublishingTests"/> has those about
-/// outputs.
+/// Runs the small inputs from public bug reports (shared/cases), as their README describes.
+/// <see cref="PublishingTests"/> has those about outputs.
 /// </summary>
 internal sealed class SharedCasesTests
 {

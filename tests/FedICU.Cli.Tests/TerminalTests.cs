@@ -3,7 +3,9 @@ using FedICU.Tests;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>Runs the tool on a terminal, which util-linux's script simulates. Boxes, colours and bars appear only there.</summary>
+/// <summary>
+/// Runs the tool on a terminal, which util-linux's script simulates. Boxes, colours and bars appear only there.
+/// </summary>
 public sealed class TerminalTests
 {
     private const char Escape = '\u001b';
@@ -69,7 +71,9 @@ public sealed class TerminalTests
 
     private string Aggregate => string.Join(' ', _place.RoundLine([_place.A, _place.B]));
 
-    /// <summary>Runs a command line of the tool, which the shell parses, and returns everything that the terminal received.</summary>
+    /// <summary>
+    /// Runs a command line of the tool, which the shell parses, and returns everything that the terminal received.
+    /// </summary>
     private static string AtTerminal(string line, int code = 0, string terminal = "xterm-256color")
     {
         var start = new ProcessStartInfo("script", ["-qec", $"dotnet {Tool.Assembly} {line}", "/dev/null"])

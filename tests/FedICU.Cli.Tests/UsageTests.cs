@@ -1,8 +1,8 @@
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Runs command lines that cannot be understood. They end with exit code 2 and one sentence that quotes what was typed, and neither open nor
-/// write a file.
+/// Runs command lines that cannot be understood. They end with exit code 2 and one sentence that quotes what was typed,
+/// and neither open nor write a file.
 /// </summary>
 public sealed class UsageTests
 {

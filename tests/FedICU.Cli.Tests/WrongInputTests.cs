@@ -4,8 +4,8 @@ using System.Text;
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Runs command lines with more kinds of wrong files and numbers than <see cref="RefusalTests"/>: one sentence, the documented exit code,
-/// and no file changes.
+/// Runs command lines with more kinds of wrong files and numbers than <see cref="RefusalTests"/>: one sentence, the
+/// documented exit code, and no file changes.
 /// </summary>
 public sealed class WrongInputTests
 {
@@ -285,7 +285,9 @@ public sealed class WrongInputTests
         return _place.Write(name + ".safetensors", model);
     }
 
-    /// <summary>Asserts that a path is refused as a client, a global model, a trained model, and by inspect, diff and explain.</summary>
+    /// <summary>
+    /// Asserts that a path is refused as a client, a global model, a trained model, and by inspect, diff and explain.
+    /// </summary>
     private void RefusedAsAnyInput(string path, string? named = null)
     {
         string name = named ?? Path.GetFileName(path);

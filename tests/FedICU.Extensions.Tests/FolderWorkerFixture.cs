@@ -8,7 +8,9 @@ using Microsoft.Extensions.Options;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>The common part of the tests of the sample samples/FolderRounds: a folder to watch, and what clients put there.</summary>
+/// <summary>
+/// The common part of the tests of the sample samples/FolderRounds: a folder to watch, and what clients put there.
+/// </summary>
 internal abstract class FolderWorkerFixture
 {
     private protected TempFolder _folder = null!;
@@ -79,7 +81,9 @@ internal abstract class FolderWorkerFixture
     private protected string[] Names(string folder) =>
         [.. new DirectoryInfo(_folder[folder]).GetFileSystemInfos().Select(item => item.Name).Order(StringComparer.Ordinal)];
 
-    /// <summary>Aggregates a round's folder by calling the library directly, and returns the new model's file.</summary>
+    /// <summary>
+    /// Aggregates a round's folder by calling the library directly, and returns the new model's file.
+    /// </summary>
     private protected async Task<byte[]> ExpectedAsync(string folder, long number)
     {
         using var place = new TempFolder();

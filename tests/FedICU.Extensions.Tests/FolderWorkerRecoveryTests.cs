@@ -107,7 +107,8 @@ internal sealed class FolderWorkerRecoveryTests : FolderWorkerFixture
         Assert.That(Names("done"), Is.EqualTo(new[] { "6" }));
     }
 
-    // the process is killed at random moments; each round must be in the model once, in the order of the numbers, with its own report
+    // the process is killed at random moments; each round must be in the model once, in the order of the numbers, with
+    // its own report
     [Test]
     [CancelAfter(300_000)]
     public async Task AKilledProcessLosesNoRoundAndRunsNoneTwice()

@@ -7,7 +7,9 @@ using Microsoft.Extensions.Options;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>Repeats failed starts and refused rounds many times, and checks that they leak no handles and no memory.</summary>
+/// <summary>
+/// Repeats failed starts and refused rounds many times, and checks that they leak no handles and no memory.
+/// </summary>
 [NonParallelizable]
 internal sealed class LeakTests
 {

@@ -16,7 +16,9 @@ internal static class Rounds
             .Build();
     }
 
-    /// <summary>Creates a host with the given services, which reads no configuration files and no environment variables.</summary>
+    /// <summary>
+    /// Creates a host with the given services, which reads no configuration files and no environment variables.
+    /// </summary>
     public static IHost CreateHost(Action<IServiceCollection> add)
     {
         var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });

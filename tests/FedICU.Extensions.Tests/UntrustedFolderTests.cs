@@ -4,7 +4,9 @@ using FolderRounds;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>Puts files, links and folders into the inbox of samples/FolderRounds that a client must not put there.</summary>
+/// <summary>
+/// Puts files, links and folders into the inbox of samples/FolderRounds that a client must not put there.
+/// </summary>
 internal sealed class UntrustedFolderTests : FolderWorkerFixture
 {
     // on-unreadable applies to such an upload: the round continues without it, and its report says why
@@ -83,7 +85,8 @@ internal sealed class UntrustedFolderTests : FolderWorkerFixture
             Does.Contain($"'{Path.Combine("1", "b.safetensors")}' is a symbolic link; a file was expected."));
     }
 
-    // in this and the next tests the round is refused, no link is followed, no file is overwritten, and the next round runs
+    // in this and the next tests the round is refused, no link is followed, no file is overwritten, and the next round
+    // runs
     [TestCase("report.json"), TestCase("refusal.txt"), TestCase("base"), TestCase("REPORT.JSON")]
     public async Task AReservedNameIsRefused(string name)
     {
@@ -161,7 +164,8 @@ internal sealed class UntrustedFolderTests : FolderWorkerFixture
         Assert.That(RoundReport.FromJson(File.ReadAllText(_folder["done/1/report.json"])).Round, Is.EqualTo(1));
     }
 
-    // a link put into the folder during the aggregation is not followed, and a folder there is not taken for the worker's report
+    // a link put into the folder during the aggregation is not followed, and a folder there is not taken for the
+    // worker's report
     [TestCase(false), TestCase(true)]
     public async Task AReportPlantedDuringTheRoundIsReplaced(bool folder)
     {
@@ -203,7 +207,9 @@ internal sealed class UntrustedFolderTests : FolderWorkerFixture
         Assert.That(report.Clients.Select(client => client.Id), Is.EqualTo(new[] { "a" }));
     }
 
-    /// <summary>Scans with a valid round 2 beside round 1. The first must be refused with the message, the second must succeed.</summary>
+    /// <summary>
+    /// Scans with a valid round 2 beside round 1. The first must be refused with the message, the second must succeed.
+    /// </summary>
     private async Task RunWithAnotherAsync(string message)
     {
         Put("2", "a", 21);

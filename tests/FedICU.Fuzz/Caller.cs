@@ -4,8 +4,8 @@ using System.Globalization;
 namespace FedICU.Fuzz;
 
 /// <summary>
-/// Calls the library, and checks that each call throws only documented exceptions with readable messages, and that its time and memory are
-/// proportional to the input.
+/// Calls the library, and checks that each call throws only documented exceptions with readable messages, and that its
+/// time and memory are proportional to the input.
 /// </summary>
 /// <param name="inputBytes">The size of the case.</param>
 internal sealed class Caller(long inputBytes)
@@ -23,8 +23,8 @@ internal sealed class Caller(long inputBytes)
     private const long BytesPerByte = 64;
 
     /// <summary>
-    /// The bytes that a call with a mask that selects or ranks may allocate: it needs a histogram of 65,536 counts for each tensor and pass,
-    /// however small the tensor. Chosen above the measured 22 MB for the models here.
+    /// The bytes that a call with a mask that selects or ranks may allocate: it needs a histogram of 65,536 counts for
+    /// each tensor and pass, however small the tensor. Chosen above the measured 22 MB for the models here.
     /// </summary>
     public const long FreeBytesOfMasks = 64 << 20;
 
@@ -89,7 +89,8 @@ internal sealed class Caller(long inputBytes)
     }
 
     /// <summary>
-    /// Checks that a sentence can be shown: it is not too long, has one line, nothing that changes how a terminal shows it, and a full stop.
+    /// Checks that a sentence can be shown: it is not too long, has one line, nothing that changes how a terminal shows
+    /// it, and a full stop.
     /// </summary>
     public static void CheckSentence(string sentence, string what, string place)
     {

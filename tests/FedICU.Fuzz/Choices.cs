@@ -3,8 +3,8 @@ using System.Text;
 namespace FedICU.Fuzz;
 
 /// <summary>
-/// The source of a generator's decisions. The n-th number of a case is a function of only seed, target, case and n, so that a case is the
-/// same on every machine. Alternatively the numbers come from bytes of another fuzzer.
+/// The source of a generator's decisions. The n-th number of a case is a function of only seed, target, case and n, so
+/// that a case is the same on every machine. Alternatively the numbers come from bytes of another fuzzer.
 /// </summary>
 internal sealed class Choices
 {

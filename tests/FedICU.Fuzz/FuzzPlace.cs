@@ -55,7 +55,9 @@ internal sealed class FuzzPlace : IDisposable
         }
     }
 
-    /// <summary>Lists the files of this folder that the process still has open. The list is empty except on Linux.</summary>
+    /// <summary>
+    /// Lists the files of this folder that the process still has open. The list is empty except on Linux.
+    /// </summary>
     public IEnumerable<string> OpenFiles()
     {
         if (!OperatingSystem.IsLinux())

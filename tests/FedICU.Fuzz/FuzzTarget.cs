@@ -10,7 +10,9 @@ internal enum Outcome
     Refused,
 }
 
-/// <summary>A part of the library that takes untrusted input. A target generates inputs and checks how the library handles them.</summary>
+/// <summary>
+/// A part of the library that takes untrusted input. A target generates inputs and checks how the library handles them.
+/// </summary>
 internal abstract class FuzzTarget
 {
     /// <summary>The target's name on the command line and in reports.</summary>

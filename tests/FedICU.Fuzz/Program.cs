@@ -4,8 +4,9 @@ using System.Security.Cryptography;
 namespace FedICU.Fuzz;
 
 /// <summary>
-/// <c>dotnet run -c Release --project tests/FedICU.Fuzz -- --seconds 60 --seed 1</c> runs all targets in turn. The exit code is 1 if
-/// anything failed, and each failing case is saved. <c>--repro FILE</c> or <c>--target NAME --repro SEED:CASE</c> runs one case again.
+/// <c>dotnet run -c Release --project tests/FedICU.Fuzz -- --seconds 60 --seed 1</c> runs all targets in turn. The exit
+/// code is 1 if anything failed, and each failing case is saved. <c>--repro FILE</c> or <c>--target NAME --repro
+/// SEED:CASE</c> runs one case again.
 /// </summary>
 internal static class Program
 {

@@ -4,7 +4,8 @@ namespace FedICU.TestChild;
 internal static class BrokenRound
 {
     /// <summary>
-    /// Prints each finished tensor and waits for a line of input. Prints the message of the refusal, then shows that the process survives.
+    /// Prints each finished tensor and waits for a line of input. Prints the message of the refusal, then shows that
+    /// the process survives.
     /// </summary>
     public static async Task<int> UntilRefusedAsync(string output, string global, string[] clients)
     {

@@ -6,8 +6,8 @@ using FedICU.Compute;
 namespace FedICU.TestChild;
 
 /// <summary>
-/// Runs every verb over a seeded batch of panels and hashes the bits of its results. A process with fewer CPU instructions must print the
-/// same hashes.
+/// Runs every verb over a seeded batch of panels and hashes the bits of its results. A process with fewer CPU
+/// instructions must print the same hashes.
 /// </summary>
 public static unsafe class ComputeHash
 {
@@ -16,7 +16,8 @@ public static unsafe class ComputeHash
     private static readonly int[] Counts = [1, 2, 3, 4, 5, 9];
 
     /// <summary>
-    /// Prints the hashes of the backend that this process selects, for verbs and for whole rounds, and the width of its vector registers.
+    /// Prints the hashes of the backend that this process selects, for verbs and for whole rounds, and the width of its
+    /// vector registers.
     /// </summary>
     public static int Print()
     {

@@ -3,7 +3,9 @@ namespace FedICU.TestChild;
 /// <summary>Reads a model while the parent process truncates it.</summary>
 internal static class Reading
 {
-    /// <summary>Reads all tensors repeatedly. Prints the message of the failure, then shows that the process survives.</summary>
+    /// <summary>
+    /// Reads all tensors repeatedly. Prints the message of the failure, then shows that the process survives.
+    /// </summary>
     public static int UntilRefused(string path)
     {
         using TensorSource model = TensorSource.Open(path);

@@ -5,13 +5,14 @@ using FedICU.Compute;
 namespace FedICU.TestChild;
 
 /// <summary>
-/// Runs whole rounds and client updates and hashes the bits of each result. A process with fewer CPU instructions must print the same
-/// hashes.
+/// Runs whole rounds and client updates and hashes the bits of each result. A process with fewer CPU instructions must
+/// print the same hashes.
 /// </summary>
 public static unsafe class RoundHash
 {
     /// <summary>
-    /// The values of all clients' large tensors together. They are enough that the split computes all inner products in one pass.
+    /// The values of all clients' large tensors together. They are enough that the split computes all inner products in
+    /// one pass.
     /// </summary>
     public const long LargeValues = (long)LargeRows * LargeColumns * LargeClients;
 
@@ -115,7 +116,8 @@ public static unsafe class RoundHash
     }
 
     /// <summary>
-    /// Creates models of one tensor each. To save time, a block of random values is repeated; its length is no multiple of a row.
+    /// Creates models of one tensor each. To save time, a block of random values is repeated; its length is no multiple
+    /// of a row.
     /// </summary>
     private static MemoryModel[] LargeModels()
     {

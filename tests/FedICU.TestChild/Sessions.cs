@@ -6,8 +6,8 @@ public static class Sessions
     public static readonly MemoryModel Global = Model(0);
 
     /// <summary>
-    /// Adds clients from three threads without end, starting after the clients that the session contains. Retracts every third client.
-    /// Prints <c>+id</c> after adding a client and <c>-id</c> after retracting it.
+    /// Adds clients from three threads without end, starting after the clients that the session contains. Retracts
+    /// every third client. Prints <c>+id</c> after adding a client and <c>-id</c> after retracting it.
     /// </summary>
     public static async Task<int> ForeverAsync(string folder)
     {
@@ -33,8 +33,8 @@ public static class Sessions
     public const int Expected = 9;
 
     /// <summary>
-    /// Adds clients from three threads without end to a collector over the session. Prints for each client whether it was in time, such as
-    /// <c>True 3</c>.
+    /// Adds clients from three threads without end to a collector over the session. Prints for each client whether it
+    /// was in time, such as <c>True 3</c>.
     /// </summary>
     public static async Task<int> CollectForeverAsync(string folder)
     {

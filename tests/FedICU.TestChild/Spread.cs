@@ -7,8 +7,8 @@ public enum Spread
     Tame,
 
     /// <summary>
-    /// All bit patterns, often NaN, infinities, zeros and subnormals. Magnitudes of float64 stay within 2^-200 to 2^200, so that products
-    /// are finite.
+    /// All bit patterns, often NaN, infinities, zeros and subnormals. Magnitudes of float64 stay within 2^-200 to
+    /// 2^200, so that products are finite.
     /// </summary>
     Wild,
 

@@ -23,7 +23,8 @@ internal static class Writing
     }
 
     /// <summary>
-    /// Writes model after model to the same file. In model n every byte is n modulo 251, and the metadata contain this value.
+    /// Writes model after model to the same file. In model n every byte is n modulo 251, and the metadata contain this
+    /// value.
     /// </summary>
     public static int Forever(string path)
     {
@@ -39,8 +40,9 @@ internal static class Writing
     /// Writes model after model to the same folder, with the values of <see cref="Forever"/>.
     /// </summary>
     /// <param name="kind">
-    /// "shards" writes the shards of the model in the folder; "adapter-changing" writes adapters whose config changes each time (r = value
-    /// + 1); "new" writes each adapter to a new subfolder, named by its number; any other kind writes adapters of one config.
+    /// "shards" writes the shards of the model in the folder; "adapter-changing" writes adapters whose config changes
+    /// each time (r = value + 1); "new" writes each adapter to a new subfolder, named by its number; any other kind
+    /// writes adapters of one config.
     /// </param>
     /// <param name="folder">The folder.</param>
     public static int FolderForever(string kind, string folder)

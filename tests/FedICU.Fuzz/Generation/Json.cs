@@ -5,7 +5,8 @@ using FedICU.Fuzz.Oracle;
 namespace FedICU.Fuzz.Generation;
 
 /// <summary>
-/// A tree of JSON literals, which can also contain invalid JSON: duplicate names, unpaired surrogates, numbers with any number of digits.
+/// A tree of JSON literals, which can also contain invalid JSON: duplicate names, unpaired surrogates, numbers with any
+/// number of digits.
 /// </summary>
 internal sealed class Json
 {
@@ -17,7 +18,9 @@ internal sealed class Json
     /// <summary>The literal of a value, with its quotes.</summary>
     public string Literal { get; set; }
 
-    /// <summary>The members of an object, whose keys are literals with quotes, or the items of an array, whose keys are empty.</summary>
+    /// <summary>
+    /// The members of an object, whose keys are literals with quotes, or the items of an array, whose keys are empty.
+    /// </summary>
     public List<(string Key, Json Value)> Children { get; private set; } = [];
 
     public static Json Value(string literal) => new('v', literal);

@@ -5,7 +5,8 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Oracle;
 
 /// <summary>
-/// Computes the weighted mean of a round from the updates' bytes, without the library, and checks the library's result against it.
+/// Computes the weighted mean of a round from the updates' bytes, without the library, and checks the library's result
+/// against it.
 /// </summary>
 internal static class MeanOracle
 {
@@ -67,7 +68,8 @@ internal static class MeanOracle
     }
 
     /// <summary>
-    /// Fails unless the output's float tensors equal the weighted means of the clients' within one unit in the last place of their type.
+    /// Fails unless the output's float tensors equal the weighted means of the clients' within one unit in the last
+    /// place of their type.
     /// </summary>
     public static void Check(byte[] output, ModelDraft global, IReadOnlyList<Update> clients)
     {
@@ -84,7 +86,8 @@ internal static class MeanOracle
             {
                 double mean = clients.Sum(client => client.Weight / sum * client.Parameters[tensor.Name][i]);
                 double scale = clients.Max(client => Math.Abs(client.Parameters[tensor.Name][i]));
-                // the rounding of the output, and the rounding of the float64 sum, which is relative to the largest summand
+                // the rounding of the output, and the rounding of the float64 sum, which is relative to the largest
+                // summand
                 double allowed = Math.Max(Math.Abs(mean), Smallest(tensor.DType)) * Unit(tensor.DType) + scale * Math.ScaleB(1, -48);
                 if (!(Math.Abs(found[i] - mean) <= allowed))
                 {

@@ -23,8 +23,8 @@ internal sealed record Verdict(
 }
 
 /// <summary>
-/// Implements the documented rules of the safetensors format in a simple form that shares no code with the library. docs/security.md lists
-/// where the library is stricter than the format.
+/// Implements the documented rules of the safetensors format in a simple form that shares no code with the library.
+/// docs/security.md lists where the library is stricter than the format.
 /// </summary>
 internal static class SafetensorsOracle
 {
@@ -134,8 +134,8 @@ internal static class SafetensorsOracle
     }
 
     /// <summary>
-    /// Computes a model's digest as the library's contract defines it: SHA-256 over names, types, shapes and the hashes of the data, in the
-    /// ordinal order of the names in UTF-8.
+    /// Computes a model's digest as the library's contract defines it: SHA-256 over names, types, shapes and the hashes
+    /// of the data, in the ordinal order of the names in UTF-8.
     /// </summary>
     public static string Digest(byte[] file, Verdict verdict)
     {

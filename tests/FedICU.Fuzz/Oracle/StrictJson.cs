@@ -7,7 +7,8 @@ namespace FedICU.Fuzz.Oracle;
 internal sealed record JsonValue(char Kind, string Text, List<(string Key, JsonValue Value)> Children);
 
 /// <summary>
-/// Parses JSON by RFC 8259 without a library, so that checks share no code with what they check. It refuses text that is not valid Unicode.
+/// Parses JSON by RFC 8259 without a library, so that checks share no code with what they check. It refuses text that
+/// is not valid Unicode.
 /// </summary>
 internal sealed class StrictJson
 {

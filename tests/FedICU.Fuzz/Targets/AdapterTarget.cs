@@ -2,7 +2,9 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>Tests an adapter of any PEFT type: its configuration, its folder, and a round with it among three clients.</summary>
+/// <summary>
+/// Tests an adapter of any PEFT type: its configuration, its folder, and a round with it among three clients.
+/// </summary>
 internal sealed class AdapterTarget : FuzzTarget
 {
     /// <summary>PEFT's types, each with fields that PEFT writes for it.</summary>

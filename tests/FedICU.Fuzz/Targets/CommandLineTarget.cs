@@ -3,8 +3,8 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// Tests whole command lines over files that may be damaged. The exit code must be 0 to 2. Any code but 0 must come with exactly one line on
-/// the error stream and no partial output.
+/// Tests whole command lines over files that may be damaged. The exit code must be 0 to 2. Any code but 0 must come
+/// with exactly one line on the error stream and no partial output.
 /// </summary>
 internal sealed class CommandLineTarget : FuzzTarget
 {

@@ -67,7 +67,9 @@ internal sealed class MomentumTarget : FuzzTarget
         }
     }
 
-    /// <summary>Creates the momentum of the global model's computed tensors: F64 for F64 tensors, F32 for all others.</summary>
+    /// <summary>
+    /// Creates the momentum of the global model's computed tensors: F64 for F64 tensors, F32 for all others.
+    /// </summary>
     private static ModelDraft Momentum(int seed)
     {
         var choices = new Choices((ulong)seed, "momentum", 0);

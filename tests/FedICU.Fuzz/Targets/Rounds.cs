@@ -15,8 +15,8 @@ internal static class Rounds
     public static string GlobalDigest { get; } = ModelDigest.Compute(Global);
 
     /// <summary>
-    /// The options by which every fault of a client drops the client, and one client is enough. Such a round must not fail because of one
-    /// client.
+    /// The options by which every fault of a client drops the client, and one client is enough. Such a round must not
+    /// fail because of one client.
     /// </summary>
     public static RoundOptions DropEverything { get; } = WithDropClient(new RoundOptions { Quorum = 1, Round = 7, Threads = 1 });
 
@@ -92,7 +92,10 @@ internal static class Rounds
         return model;
     }
 
-    /// <summary>Copies the options and sets every policy that can drop a client to do so, including policies that later versions add.</summary>
+    /// <summary>
+    /// Copies the options and sets every policy that can drop a client to do so, including policies that later versions
+    /// add.
+    /// </summary>
     public static RoundOptions WithDropClient(RoundOptions options)
     {
         RoundOptions copy = options with { };

@@ -3,7 +3,10 @@ using FedICU.Fuzz.Oracle;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>Tests a safetensors file. It must open exactly if the format's rules allow it, and must be the same after writing it again.</summary>
+/// <summary>
+/// Tests a safetensors file. It must open exactly if the format's rules allow it, and must be the same after writing it
+/// again.
+/// </summary>
 internal sealed class SafetensorsTarget : FuzzTarget
 {
     public override string Name => "safetensors";

@@ -6,7 +6,8 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// Tests a session's folder after a restart: changed lines of the journal with valid seals, damaged lines, and damaged files.
+/// Tests a session's folder after a restart: changed lines of the journal with valid seals, damaged lines, and damaged
+/// files.
 /// </summary>
 internal sealed partial class SessionTarget : FuzzTarget
 {

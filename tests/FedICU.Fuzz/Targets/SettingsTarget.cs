@@ -2,7 +2,9 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>Tests options by name, as from <c>--set</c> and configuration files. Accepted options must also run.</summary>
+/// <summary>
+/// Tests options by name, as from <c>--set</c> and configuration files. Accepted options must also run.
+/// </summary>
 internal sealed class SettingsTarget : FuzzTarget
 {
     private static readonly string[] Names =

@@ -4,8 +4,8 @@ using FedICU.Fuzz.Oracle;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// Tests an index and its shards. An unchanged model must open, an opened model must have exactly the shards' contents, and it can be
-/// written and opened again.
+/// Tests an index and its shards. An unchanged model must open, an opened model must have exactly the shards' contents,
+/// and it can be written and opened again.
 /// </summary>
 internal sealed class ShardedTarget : FuzzTarget
 {
@@ -79,7 +79,10 @@ internal sealed class ShardedTarget : FuzzTarget
         return Outcome.Accepted;
     }
 
-    /// <summary>Checks that every shard of the index follows the format's rules, and that the model has all tensors of all shards.</summary>
+    /// <summary>
+    /// Checks that every shard of the index follows the format's rules, and that the model has all tensors of all
+    /// shards.
+    /// </summary>
     private static void CheckShards(ShardedModel model, FuzzInput input, Caller library)
     {
         JsonValue? index = StrictJson.Parse(input[Index], trailing: " \t\r\n");

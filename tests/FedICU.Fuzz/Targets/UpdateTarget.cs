@@ -5,8 +5,9 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// Tests one of three clients, which sends a full, delta or sparse update with metadata. Whatever it sends, a round whose policies drop
-/// faulty clients gives the mean with or without this client, and a round that is rejected keeps the old output.
+/// Tests one of three clients, which sends a full, delta or sparse update with metadata. Whatever it sends, a round
+/// whose policies drop faulty clients gives the mean with or without this client, and a round that is rejected keeps
+/// the old output.
 /// </summary>
 internal sealed class UpdateTarget : FuzzTarget
 {

@@ -5,7 +5,9 @@ using FedICU.Tests;
 
 namespace FedICU.Fuzz.Tests;
 
-/// <summary>Tests that the oracle accepts files of other writers, and names the rule that an invalid file breaks.</summary>
+/// <summary>
+/// Tests that the oracle accepts files of other writers, and names the rule that an invalid file breaks.
+/// </summary>
 internal sealed class OracleTests
 {
     private const string Tensor = """{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}""";
@@ -60,7 +62,8 @@ internal sealed class OracleTests
         "once")]
     [TestCase("""{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1],"more":1}}""", 1, "no fields but")]
     [TestCase("""{"a":{"dtype":"U8","shape":[0,9223372036854775808],"data_offsets":[0,0]}}""", 0, "product below")]
-    public void AnInvalidHeaderIsRefusedForItsRule(string header, int dataLength, string rule) => Assert.That(Judge(header, dataLength), Does.Contain(rule));
+    public void AnInvalidHeaderIsRefusedForItsRule(string header, int dataLength, string rule) =>
+        Assert.That(Judge(header, dataLength), Does.Contain(rule));
 
     [Test]
     public void MoreThan64DimensionsExceedTheLibrarysLimit()
