@@ -18,7 +18,7 @@ round() { # round STRATEGY CLIENTS
     local args=() timed most=0 open
     for k in $(seq 0 $(($2 - 1))); do args+=(--client "$(printf 'c%05d=%s/in/c%05d.safetensors' "$k" "$data" "$k")"); done
     /usr/bin/time -o "$data/time" -f '%e %M' "$fedicu" aggregate --strategy "$1" --global "$data/in/global.safetensors" \
-        "${args[@]}" --output "$data/out.safetensors" --set on-unreadable=drop-client --set quorum=1 >"$data/said" &
+        "${args[@]}" --output "$data/out.safetensors" --set on-unreadable=drop-client --set quorum=1 >"$data/output.txt" &
     timed=$!
     while kill -0 $timed 2>/dev/null; do
         open=$(ls "/proc/$(pgrep -P $timed)/fd" 2>/dev/null | wc -l) || true
@@ -38,4 +38,4 @@ done
 rm "$data/in/c01234.safetensors"
 head -c 100000 "$data/in/0.distinct" >"$data/in/c01234.safetensors"
 round fedavg 5000
-grep -h c01234 "$data/said" | cut -c1-300
+grep -h c01234 "$data/output.txt" | cut -c1-300

@@ -20,8 +20,8 @@ internal static class MeanOracle
     {
         Verdict verdict = SafetensorsOracle.Judge(file);
         int data = file.Length - (int)verdict.Tensors.Select(tensor => tensor.End).DefaultIfEmpty().Max();
-        IReadOnlyDictionary<string, string> said = verdict.Metadata;
-        string kind = said.GetValueOrDefault("fedicu.update") ?? "full";
+        IReadOnlyDictionary<string, string> metadata = verdict.Metadata;
+        string kind = metadata.GetValueOrDefault("fedicu.update") ?? "full";
         var parameters = new Dictionary<string, double[]>(StringComparer.Ordinal);
         foreach (TensorDraft tensor in global.Tensors.Where(tensor => tensor.DType.Contains('F')))
         {
@@ -35,7 +35,7 @@ internal static class MeanOracle
             };
         }
 
-        return new Update(double.Parse(said["num_examples"], NumberStyles.Float, CultureInfo.InvariantCulture), parameters);
+        return new Update(double.Parse(metadata["num_examples"], NumberStyles.Float, CultureInfo.InvariantCulture), parameters);
 
         ReadOnlySpan<byte> Bytes(string name)
         {

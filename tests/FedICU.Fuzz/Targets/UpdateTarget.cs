@@ -41,8 +41,8 @@ internal sealed class UpdateTarget : FuzzTarget
         for (int i = Mutations.Count(choices); i > 0; i--)
         {
             // mostly changes the metadata, because another target tests the format
-            if (choices.OneIn(2) && header["__metadata__"] is { Children.Count: > 0 } said)
-                Mutations.Mutate(said, choices);
+            if (choices.OneIn(2) && header["__metadata__"] is { Children.Count: > 0 } metadataNode)
+                Mutations.Mutate(metadataNode, choices);
             else if (choices.OneIn(3) && draft.Tensors.Count > 0)
                 draft.Tensors.RemoveAt(choices.Below(draft.Tensors.Count));
             else
