@@ -72,6 +72,14 @@ internal sealed class Place : IDisposable
     public static MemoryModel Like(params (string Key, string Value)[] metadata) =>
         Model([2, 0, 0, 2, 1.5f, 0.5f], [0.25f, -1], 12, metadata);
 
+    /// <summary>Creates a model whose matrix has another shape than the global model's.</summary>
+    public static MemoryModel ModelOfOtherShape() =>
+        new() { { Weight, [2, 3], new float[6] }, { Bias, [2], new float[2] }, { Steps, [], new long[1] } };
+
+    /// <summary>Creates a model whose matrix has another kind of type than the global model's.</summary>
+    public static MemoryModel ModelOfOtherType() =>
+        new() { { Weight, [3, 2], new int[6] }, { Bias, [2], new float[2] }, { Steps, [], new long[1] } };
+
     public static string Digest(string path)
     {
         using TensorSource model = TensorSource.Open(path);

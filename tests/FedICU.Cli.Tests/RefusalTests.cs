@@ -65,7 +65,7 @@ public sealed class RefusalTests
     public void WrongRoundNumbersAreRefused(string round)
     {
         Refused([.. Round(_place.A), "--round", round], $"--round is '{round}'");
-        Refused([.. Mask(_place.A), "--round", round], $"--round is '{round}'");
+        Refused([.. _place.MaskLine(_place.A), "--round", round], $"--round is '{round}'");
     }
 
     [Test]
@@ -147,7 +147,7 @@ public sealed class RefusalTests
 
     [Test]
     public void AnotherShapeIsRefused() => Refused(
-        Round("k=" + _place.Write("other.safetensors", ModelOfOtherShape())), "'k'", "'layer.weight'", "[2, 3]", "[3, 2]");
+        Round("k=" + _place.Write("other.safetensors", Place.ModelOfOtherShape())), "'k'", "'layer.weight'", "[2, 3]", "[3, 2]");
 
     [Test]
     public void AMissingTensorIsRefused()
@@ -167,7 +167,7 @@ public sealed class RefusalTests
     [Test]
     public void AnotherKindOfTypeIsRefused()
     {
-        Refused(Round("k=" + _place.Write("other.safetensors", ModelOfOtherType())), "'k'", "'layer.weight'", "I32", "F32");
+        Refused(Round("k=" + _place.Write("other.safetensors", Place.ModelOfOtherType())), "'k'", "'layer.weight'", "I32", "F32");
     }
 
     [TestCase(float.NaN)]
@@ -205,120 +205,6 @@ public sealed class RefusalTests
     }
 
     [Test]
-    public void AnOutputThatCannotBeWrittenIsRefused()
-    {
-        Directory.CreateDirectory(_place["folder.safetensors"]);
-        Refused(_place.RoundLine([_place.B], _place["a.safetensors/o.safetensors"]), $"'{_place.A}' is a file, expected a folder");
-        Refused(_place.RoundLine([_place.B], _place["a.safetensors/deep/folder"]), $"'{_place.A}' is a file, expected a folder");
-        string[] outputs = ["folder.safetensors", "nowhere/o.safetensors", "a.safetensors/o.safetensors", "a.safetensors/folder"];
-        foreach (string output in outputs)
-            Refused(_place.RoundLine([_place.B], _place[output]), output);
-    }
-
-    [Test]
-    public void AnOutputThatIsAClientIsRefused() => Refused(_place.RoundLine([_place.A, _place.B], _place.B), _place.B);
-
-    [Test]
-    public void AnOutputThatIsAFileOfAClientIsRefused()
-    {
-        string global = _place.WriteAdapter("base", 1), client = _place.WriteAdapter("first", 2);
-        const string Message = "the update of client 'k' itself";
-        string[] line = ["aggregate", "--strategy", "fedavg", "--global", global, "--client", "k=" + client];
-        string[] withOutput = [.. line, "--output", _place["next"], "--report"];
-        foreach (string output in (string[])["first", "first/", "first/adapter_model.safetensors"])
-            Refused([.. line, "--output", _place[output]], $"--output '{_place[output]}'", Message);
-        foreach (string report in (string[])["first/adapter_model.safetensors", "first/adapter_config.json"])
-            Refused([.. withOutput, _place[report]], $"--report '{_place[report]}'", Message);
-        Refused([.. withOutput, _place["base/adapter_config.json"]], "the global model itself");
-        Refused([.. withOutput, _place["next/adapter_config.json"]], "the output itself");
-        Refused([.. line[..^1], "k=" + _place["first/adapter_model.safetensors"], "--output", client], Message);
-    }
-
-    [Test]
-    public void AReportThatIsAnInputIsRefused()
-    {
-        string[] line = [.. Round("k=" + _place.A, _place.B), "--report"];
-        Refused([.. line, _place["./a.safetensors"]], "--report", "the update of client 'k' itself");
-        Refused([.. line, _place.Global], "--report", "the global model itself");
-        Refused([.. line, ""], "--report is ''");
-    }
-
-    [Test]
-    public void AMaskThatWouldReplaceItsInputsIsRefused()
-    {
-        string momentum = _place.Write("m.safetensors", Place.Model(new float[6], new float[2], 0));
-        string[] line = ["mask", "--global", _place.Global, "--local", _place.A, "--momentum", momentum, "--output"];
-        Refused([.. line, _place.Global], "--output", "the received model itself");
-        Refused([.. line, _place.A], "--output", "the trained model itself");
-        Refused([.. line, momentum], "--output", "the momentum itself");
-        Refused([.. line, _place["out.safetensors"], "--momentum-out", _place.Global], "--momentum-out", "the received model itself");
-        Refused([.. line, _place["out.safetensors"], "--momentum-out", _place.A], "--momentum-out", "the trained model itself");
-        Refused([.. line, _place["out.safetensors"], "--momentum-out", ""], "--momentum-out is ''");
-    }
-
-    [Test]
-    public void ARefusedRoundRemovesTheFoldersItCreated()
-    {
-        string bad = _place.Write("bad.safetensors", Place.Model([1, float.NaN, 1, 1, 1, 1], [1, 1], 1));
-        Refused(_place.RoundLine(["k=" + bad, _place.B], _place["new/deep/next"]), "'k'", "'layer.weight'");
-    }
-
-    [Test]
-    public void AnEmptyOutputIsRefused() => Refused(_place.RoundLine([_place.A], ""), "--output");
-
-    [Test]
-    public void AReportThatCannotBeWrittenIsRefused()
-    {
-        Directory.CreateDirectory(_place["folder"]);
-        Refused([.. Round(_place.A), "--report", _place["nowhere/r.json"]], "--report", "nowhere/r.json");
-        Refused([.. Round(_place.A), "--report", _place["folder"]], "--report", "folder");
-        Refused([.. Round(_place.A), "--report", _place["a.safetensors/r.json"]], "--report", "a.safetensors/r.json");
-        Refused([.. Round(_place.A), "--report", _place["out.safetensors"]], "--report", "output itself");
-    }
-
-    [TestCase("top=0", "top is 0")]
-    [TestCase("top=1.5", "top is 1.5")]
-    [TestCase("top=x", "'x'")]
-    [TestCase("noise=-1", "sigma is -1")]
-    [TestCase("hard=1", "'hard=1'")]
-    public void WrongMasksAreRefused(string mask, params string[] parts) => Refused([.. Mask(_place.A), "--mask", mask], parts);
-
-    [TestCase("beta=1", "beta is 1")]
-    [TestCase("importance=size", "'size'")]
-    [TestCase("fill=one", "'one'")]
-    [TestCase("seed=1.5", "'1.5'")]
-    [TestCase("tau=1", "'tau'")]
-    [TestCase("momentum=supplied", "supplied")]
-    public void WrongMaskSettingsAreRefused(string setting, params string[] parts) => Refused([.. Mask(_place.A), "--set", setting], parts);
-
-    [Test]
-    public void OptionsWithoutEffectAreRefused()
-    {
-        Refused([.. Mask(_place.A), "--set", "sigma=1"], "--set sigma", "'hard'");
-        Refused([.. Mask(_place.A), "--mask", "noise=0.5", "--set", "sigma=1"], "--set sigma", "'noise=0.5'");
-        Tool.Run([.. Mask(_place.A), "--mask", "noise", "--set", "sigma=1"]).Succeeded();
-        Refused([.. Mask(_place.A), "--momentum", _place.B, "--set", "momentum=none"], "--momentum", "b.safetensors", "momentum=none");
-    }
-
-    [Test]
-    public void AMaskGivenTwiceIsRefused() =>
-        Refused([.. Mask(_place.A), "--mask", "soft", "--set", "mask=hard"], "--mask and --set mask were both given");
-
-    [Test]
-    public void MasksOfDifferentModelsAreRefused()
-    {
-        Refused(Mask(_place.Write("other.safetensors", ModelOfOtherShape())), "'layer.weight'", "F32 [2, 3]", "F32 [3, 2]");
-        Refused(Mask(_place["nowhere.safetensors"]), "--local", "does not exist");
-        Refused([.. Mask(_place.A), "--momentum", _place["nowhere.safetensors"]], "--momentum", "does not exist");
-        var half = new MemoryModel { { Place.Weight, [3, 2], new float[6] } };
-        Refused([.. Mask(_place.A), "--momentum", _place.Write("half.safetensors", half)], "half.safetensors", "'layer.bias'");
-        Refused([.. Mask(_place.A), "--momentum-out", _place["out.safetensors"]], "--momentum-out");
-        Refused([.. Mask(_place.A), "--momentum-out", _place["nowhere/m.safetensors"]], "nowhere/m.safetensors");
-        string bad = _place.Write("bad.safetensors", Place.Model([1, float.NaN, 1, 1, 1, 1], [1, 1], 1));
-        Refused([.. Mask(bad), "--momentum-out", _place["m.safetensors"]], "'layer.weight'", "1 value");
-    }
-
-    [Test]
     public void ExplainRefusesTheSameInputsAsAggregate()
     {
         Refused(["explain", "--global", _place.Global, "--client", _place.A, "--client", _place.A], "twice");
@@ -338,8 +224,8 @@ public sealed class RefusalTests
     [Test]
     public void DiffRefusesModelsThatCannotBeCompared()
     {
-        Refused(["diff", _place.A, _place.Write("shape.safetensors", ModelOfOtherShape())], "'layer.weight'", "[2, 3]", "[3, 2]");
-        Refused(["diff", _place.A, _place.Write("type.safetensors", ModelOfOtherType())], "'layer.weight'", "I32", "F32");
+        Refused(["diff", _place.A, _place.Write("shape.safetensors", Place.ModelOfOtherShape())], "'layer.weight'", "[2, 3]", "[3, 2]");
+        Refused(["diff", _place.A, _place.Write("type.safetensors", Place.ModelOfOtherType())], "'layer.weight'", "I32", "F32");
         var missing = new MemoryModel { { Place.Weight, [3, 2], new float[6] }, { Place.Steps, [], new long[1] } };
         _place.Write("missing.safetensors", missing);
         Refused(["diff", _place.A, _place["missing.safetensors"]], "'layer.bias'", "missing");
@@ -356,15 +242,7 @@ public sealed class RefusalTests
         Assert.That(run.Output, Does.Not.Contain('\u001b').And.Contain("\\u001b[2J\\u000aname"));
     }
 
-    private static MemoryModel ModelOfOtherShape() =>
-        new() { { Place.Weight, [2, 3], new float[6] }, { Place.Bias, [2], new float[2] }, { Place.Steps, [], new long[1] } };
-
-    private static MemoryModel ModelOfOtherType() =>
-        new() { { Place.Weight, [3, 2], new int[6] }, { Place.Bias, [2], new float[2] }, { Place.Steps, [], new long[1] } };
-
     private string[] Round(params string[] clients) => _place.RoundLine(clients);
-
-    private string[] Mask(string local) => ["mask", "--global", _place.Global, "--local", local, "--output", _place["out.safetensors"]];
 
     private void Refused(string[] args, params string[] parts) => _place.AssertRefused(args, parts);
 }
