@@ -37,6 +37,9 @@ internal sealed class Place : IDisposable
             .Select(item => Path.GetRelativePath(_folder.FullName, item.FullName)).Order(StringComparer.Ordinal),
     ];
 
+    /// <summary>Builds the command line of a mask.</summary>
+    public string[] MaskLine(string local) => ["mask", "--global", Global, "--local", local, "--output", this["out.safetensors"]];
+
     /// <summary>Builds the command line of a round.</summary>
     public string[] RoundLine(string[] clients, string? output = null, string? global = null, string strategy = "fedicu") =>
     [
