@@ -2,21 +2,27 @@ using FedICU.Compute;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The library's verification: what is right passes, and every verb that is wrong is found and named.</summary>
+/// <summary>
+/// Tests the library's verification: correct backends pass, and every faulty verb is found and named.
+/// </summary>
 public sealed class BackendVerificationTests
 {
     [Test]
     public void EveryVerbAndTypeHasARow()
     {
         VerificationResult result = BackendVerification.Run(new ReferenceBackend());
-        Assert.That(result.Rows.Select(row => row.Verb).Distinct(), Is.EquivalentTo(typeof(IComputeBackend).GetMethods().Where(method => method.IsAbstract && !method.IsSpecialName).Select(method => method.Name)));
+        IEnumerable<string> verbs = typeof(IComputeBackend).GetMethods()
+            .Where(method => method.IsAbstract && !method.IsSpecialName).Select(method => method.Name);
+        Assert.That(result.Rows.Select(row => row.Verb).Distinct(), Is.EquivalentTo(verbs));
         Assert.That(result.Rows, Has.Count.EqualTo(11 * 4).And.All.Property(nameof(VerificationRow.Passed)).True);
         Assert.That(result.Rows.Select(row => row.WorstError), Is.All.Zero);
         Assert.That(result.Passed);
     }
 
     [Test]
-    public void AWrongVerbIsFound([Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "CountNonFinite", "AddMoments", "SelectImportant", "Importance", "Pack", "AddProximal")] string verb)
+    public void AWrongVerbIsFound(
+        [Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "CountNonFinite", "AddMoments", "SelectImportant",
+            "Importance", "Pack", "AddProximal")] string verb)
     {
         VerificationResult result = BackendVerification.Run(new FaultyBackend(verb), seed: 3);
         Assert.That(result.Rows.Where(row => !row.Passed).Select(row => (row.Verb, row.DType)),
@@ -35,6 +41,8 @@ public sealed class BackendVerificationTests
     {
         using var cancellation = new CancellationTokenSource();
         cancellation.Cancel();
-        Assert.That(() => BackendVerification.Run(new ReferenceBackend(), cancellationToken: cancellation.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(
+            () => BackendVerification.Run(new ReferenceBackend(), cancellationToken: cancellation.Token),
+            Throws.InstanceOf<OperationCanceledException>());
     }
 }

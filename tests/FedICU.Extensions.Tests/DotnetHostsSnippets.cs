@@ -7,7 +7,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>Runs what docs/plugging-in/dotnet-hosts.md shows, with the configuration that it shows.</summary>
+/// <summary>Runs the code of docs/plugging-in/dotnet-hosts.md with the configuration that the document shows.</summary>
 [NonParallelizable]
 internal sealed partial class DotnetHostsSnippets
 {
@@ -72,10 +72,10 @@ internal sealed partial class DotnetHostsSnippets
         Fence[] shown = [.. Documents.Split(Page).Fences.Where(fence => fence.IsCSharp)];
         Assert.That(shown.Select(fence => fence.Name), Is.EquivalentTo(regions.Keys));
         foreach (Fence fence in shown)
-            Assert.That(Normal(UsingPattern().Replace(fence.Text, "")), Is.EqualTo(regions[fence.Name]), fence.ToString());
+            Assert.That(Unindent(UsingPattern().Replace(fence.Text, "")), Is.EqualTo(regions[fence.Name]), fence.ToString());
     }
 
-    private static string Normal(string text)
+    private static string Unindent(string text)
     {
         string[] lines = text.Trim('\n').Split('\n');
         int indentation = lines.Where(line => line.Trim().Length > 0).Min(line => line.Length - line.TrimStart().Length);
