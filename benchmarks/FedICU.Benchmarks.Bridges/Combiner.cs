@@ -49,7 +49,11 @@ internal sealed class Combiner : IDisposable
         Store("global_model", _archives[0]);
         for (int k = 1; k < _archives.Length; k++)
         {
-            _client.HandleMetadata(new ClientMetaRequest { ClientId = $"client-{k:00}", Metadata = $"{{\"num_examples\": {k}}}" });
+            _client.HandleMetadata(new ClientMetaRequest
+            {
+                ClientId = ByteString.CopyFromUtf8($"client-{k:00}"),
+                Metadata = $"{{\"num_examples\": {k}}}",
+            });
             Store($"client-{k:00}", _archives[k]);
         }
 
@@ -78,10 +82,10 @@ internal sealed class Combiner : IDisposable
         for (int at = 0; at < model.Length; at += Chunk)
         {
             ByteString data = UnsafeByteOperations.UnsafeWrap(model.AsMemory(at, Math.Min(Chunk, model.Length - at)));
-            call.RequestStream.WriteAsync(new StoreModelRequest { Id = id, Data = data }).GetAwaiter().GetResult();
+            call.RequestStream.WriteAsync(new StoreModelRequest { Id = ByteString.CopyFromUtf8(id), Data = data }).GetAwaiter().GetResult();
         }
 
-        call.RequestStream.WriteAsync(new StoreModelRequest { Id = id }).GetAwaiter().GetResult();
+        call.RequestStream.WriteAsync(new StoreModelRequest { Id = ByteString.CopyFromUtf8(id) }).GetAwaiter().GetResult();
         call.RequestStream.CompleteAsync().GetAwaiter().GetResult();
         string status = call.ResponseAsync.GetAwaiter().GetResult().Status;
         if (status.StartsWith("ERROR", StringComparison.Ordinal))

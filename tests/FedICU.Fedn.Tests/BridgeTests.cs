@@ -125,7 +125,8 @@ internal sealed class BridgeTests
             using FednCombiner combiner = server.Combiner(i);
             for (int round = 0; round < 4; round++)
             {
-                var clients = RoundClients.Take(1 + (i + round) % 3).Select(client => (client.Id, client.Examples + i, client.Model)).ToArray();
+                var clients = RoundClients.Take(1 + (i + round) % 3)
+                    .Select(client => (client.Id, client.Examples + i, client.Model)).ToArray();
                 MemoryModel global = Archives.Model(100 + i);
                 byte[] result = await combiner.RoundAsync(Archives.Of(global), clients);
                 byte[] expected = Expected("fedicu", global, clients).Archive;

@@ -10,7 +10,8 @@ internal sealed class RefusalTests
 {
     private static readonly TestCaseData[] Malformed =
     [
-        Case("truncated", RoundClients[0].Model[..^500], "the archive is not an npz file: it has no directory at its end; it may be truncated."),
+        Case("truncated", RoundClients[0].Model[..^500],
+            "the archive is not an npz file: it has no directory at its end; it may be truncated."),
         Case("zip bomb", Bomb(), "times as many were expected."),
         Case("objects", Archives.OneArray(type: "'|O'"), "tensor '0' is an array of objects; numbers were expected."),
         Case("too large", new byte[9 << 20], "the model has more than 8388608 bytes."),

@@ -22,7 +22,8 @@ internal sealed partial class ArchitectureTests
 
     [Test]
     public void EveryFolderIsARoom() =>
-        Assert.That(Core.Value.Types.Select(type => Rooms.Of(type.File)).Distinct(), Is.EquivalentTo(Rooms.Arrows.Select(arrow => arrow.Room)));
+        Assert.That(
+            Core.Value.Types.Select(type => Rooms.Of(type.File)).Distinct(), Is.EquivalentTo(Rooms.Arrows.Select(arrow => arrow.Room)));
 
     [Test]
     public void ARoomKnowsOnlyTheRoomsThatItMayKnow()
@@ -71,7 +72,9 @@ internal sealed partial class ArchitectureTests
     [Test]
     public void AnInternalTypeHasTheNamespaceOfItsFolder()
     {
-        IEnumerable<string> wrong = Core.Value.Types.Where(type => !type.IsPublic && !IsAdditionToAPublicType(type)).Select(type => (Type: type, Expected: NamespaceOf(type.File)))
+        IEnumerable<string> wrong = Core.Value.Types
+            .Where(type => !type.IsPublic && !IsAdditionToAPublicType(type))
+            .Select(type => (Type: type, Expected: NamespaceOf(type.File)))
             .Where(both => both.Type.Namespace != both.Expected)
             .Select(both => $"{both.Type.File}: {both.Type.Name} is in {both.Type.Namespace}; {both.Expected} was expected");
         Assert.That(wrong, Is.Empty);
@@ -90,7 +93,8 @@ internal sealed partial class ArchitectureTests
     public void TheDocumentListsTheAllowedArrows()
     {
         IEnumerable<string> expected = Rooms.Arrows.Select(arrow => $"{arrow.Room}: {string.Join(", ", arrow.MayKnow)}");
-        IEnumerable<string> found = RoomRow().Matches(SectionOnRooms()).Select(row => $"{row.Groups["room"].Value}: {KnownRooms(row.Groups["known"].Value)}");
+        IEnumerable<string> found = RoomRow().Matches(SectionOnRooms())
+            .Select(row => $"{row.Groups["room"].Value}: {KnownRooms(row.Groups["known"].Value)}");
         Assert.That(found, Is.EqualTo(expected), $"the table of rooms in {Document}");
     }
 
@@ -101,7 +105,8 @@ internal sealed partial class ArchitectureTests
         IEnumerable<string> expected = Rooms.Arrows.SelectMany(arrow => arrow.MayKnow
             .Where(known => !arrow.MayKnow.Any(between => between != known && Reaches(between, known)))
             .Select(known => $"{arrow.Room} --> {known}"));
-        IEnumerable<string> found = DrawnArrow().Matches(SectionOnRooms()).Select(arrow => $"{Room(arrow.Groups["from"].Value)} --> {Room(arrow.Groups["to"].Value)}");
+        IEnumerable<string> found = DrawnArrow().Matches(SectionOnRooms())
+            .Select(arrow => $"{Room(arrow.Groups["from"].Value)} --> {Room(arrow.Groups["to"].Value)}");
         Assert.That(found, Is.EquivalentTo(expected), $"the picture in {Document}");
 
         bool Reaches(string from, string to) => arrows[from].Contains(to) || arrows[from].Any(between => Reaches(between, to));
@@ -126,9 +131,11 @@ internal sealed partial class ArchitectureTests
         .Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries).Prepend("FedICU"));
 
     // in the picture, whose identifiers may hold no brackets and slashes
-    private static string Room(string identifier) => identifier switch { "Root" => Rooms.Root, "Abstractions" => Rooms.Abstractions, _ => identifier };
+    private static string Room(string identifier) =>
+        identifier switch { "Root" => Rooms.Root, "Abstractions" => Rooms.Abstractions, _ => identifier };
 
-    private static string KnownRooms(string cell) => cell.Trim() == "nothing" ? "" : string.Join(", ", cell.Split(',', StringSplitOptions.TrimEntries));
+    private static string KnownRooms(string cell) =>
+        cell.Trim() == "nothing" ? "" : string.Join(", ", cell.Split(',', StringSplitOptions.TrimEntries));
 
     [GeneratedRegex(@"<Compile\s+Include=""\.\./")]
     private static partial Regex ForeignSource();

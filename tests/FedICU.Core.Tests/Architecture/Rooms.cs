@@ -1,12 +1,16 @@
 namespace FedICU.Tests.Architecture;
 
-/// <summary>The rooms of FedICU.Core, from the ground up, and which rooms each may know. docs/architecture.md shows the same.</summary>
+/// <summary>
+/// The rooms of FedICU.Core, from the ground up, and which rooms each may know. docs/architecture.md shows the same.
+/// </summary>
 internal static class Rooms
 {
     /// <summary>The files outside all folders: the types that describe a round.</summary>
     public const string Root = "(root)";
 
-    /// <summary>The seam between the engine and the strategies. It is a room of its own inside the folder of the strategies.</summary>
+    /// <summary>
+    /// The seam between the engine and the strategies. It is a room of its own inside the folder of the strategies.
+    /// </summary>
     public const string Abstractions = "Strategies/Abstractions";
 
     /// <summary>Each room with the rooms that it may know. A room stands below all rooms that know it.</summary>
@@ -32,7 +36,7 @@ internal static class Rooms
     public static IReadOnlyList<(string From, string To, string Reason)> BackEdges { get; } =
     [
         (Abstractions, "Rounds",
-            "TensorAggregator starts the engine (RoundExecution), and TensorContext reads from the engine's open clients (Participant, RoundState)."),
+            "TensorAggregator starts the engine (RoundExecution); TensorContext reads from its open clients (Participant, RoundState)."),
     ];
 
     /// <summary>The room of a file.</summary>
@@ -40,6 +44,8 @@ internal static class Rooms
     public static string Of(string file)
     {
         string path = file.Replace('\\', '/');
-        return path.StartsWith(Abstractions + "/", StringComparison.Ordinal) ? Abstractions : path.Contains('/') ? path[..path.IndexOf('/')] : Root;
+        if (path.StartsWith(Abstractions + "/", StringComparison.Ordinal))
+            return Abstractions;
+        return path.Contains('/') ? path[..path.IndexOf('/')] : Root;
     }
 }

@@ -4,15 +4,17 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace FedICU.Tests.Architecture;
 
-/// <summary>A type of a project, with its namespace and the file that declares it (a path from the project's folder).</summary>
+/// <summary>
+/// A type of a project, with its namespace and the file that declares it (a path from the project's folder).
+/// </summary>
 internal sealed record DeclaredType(string Name, string Namespace, string File, bool IsPublic, bool IsPartial);
 
 /// <summary>A use of a symbol in one file that another file declares.</summary>
 internal sealed record SourceReference(string From, string To, string Symbol);
 
 /// <summary>
-/// The types of a project and the references between its files, read from the sources by the compiler. The compiled assembly would not do:
-/// it names no files, and constants leave no trace in it.
+/// The types of a project and the references between its files, read from the sources by the compiler. The compiled
+/// assembly would not do: it names no files, and constants leave no trace in it.
 /// </summary>
 internal sealed class SourceMap
 {
@@ -22,7 +24,8 @@ internal sealed class SourceMap
 
     private static readonly CSharpParseOptions Parsing = new(LanguageVersion.Preview);
 
-    private SourceMap(IReadOnlyList<DeclaredType> types, IReadOnlyList<SourceReference> references) => (Types, References) = (types, references);
+    private SourceMap(IReadOnlyList<DeclaredType> types, IReadOnlyList<SourceReference> references) =>
+        (Types, References) = (types, references);
 
     public IReadOnlyList<DeclaredType> Types { get; }
 
@@ -32,7 +35,7 @@ internal sealed class SourceMap
     /// <param name="folder">The project's folder.</param>
     public static SourceMap Read(string folder)
     {
-        SyntaxTree[] trees = [.. SourceFiles(folder).Select(file => CSharpSyntaxTree.ParseText(File.ReadAllText(file), Parsing, Path.GetRelativePath(folder, file)))];
+        SyntaxTree[] trees = [.. SourceFiles(folder).Select(file => Parse(folder, file))];
         // the test's own references, without the project that is read
         IEnumerable<MetadataReference> libraries = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
             .Where(path => !Path.GetFileName(path).StartsWith("FedICU.", StringComparison.Ordinal))
@@ -48,7 +51,10 @@ internal sealed class SourceMap
 
     /// <summary>The types that a project's files declare, without the references between them.</summary>
     public static IReadOnlyList<DeclaredType> TypesIn(string folder) => [.. SourceFiles(folder)
-        .SelectMany(file => TypesOf(CSharpSyntaxTree.ParseText(File.ReadAllText(file), Parsing, Path.GetRelativePath(folder, file))))];
+        .SelectMany(file => TypesOf(Parse(folder, file)))];
+
+    private static SyntaxTree Parse(string folder, string file) =>
+        CSharpSyntaxTree.ParseText(File.ReadAllText(file), Parsing, Path.GetRelativePath(folder, file));
 
     private static IEnumerable<string> SourceFiles(string folder) => Directory.EnumerateFiles(folder, "*.cs", SearchOption.AllDirectories)
         .Where(file => !Path.GetRelativePath(folder, file).Split(Path.DirectorySeparatorChar).Any(part => part is "obj" or "bin"))
@@ -56,10 +62,11 @@ internal sealed class SourceMap
 
     private static IEnumerable<DeclaredType> TypesOf(SyntaxTree tree)
     {
-        foreach (MemberDeclarationSyntax type in tree.GetRoot().DescendantNodes(node => node is CompilationUnitSyntax or BaseNamespaceDeclarationSyntax)
+        foreach (MemberDeclarationSyntax type in tree.GetRoot()
+            .DescendantNodes(node => node is CompilationUnitSyntax or BaseNamespaceDeclarationSyntax)
             .OfType<MemberDeclarationSyntax>().Where(member => member is BaseTypeDeclarationSyntax or DelegateDeclarationSyntax))
         {
-            string name = type is BaseTypeDeclarationSyntax declared ? declared.Identifier.Text : ((DelegateDeclarationSyntax)type).Identifier.Text;
+            string name = (type as BaseTypeDeclarationSyntax)?.Identifier.Text ?? ((DelegateDeclarationSyntax)type).Identifier.Text;
             string space = type.Ancestors().OfType<BaseNamespaceDeclarationSyntax>().FirstOrDefault()?.Name.ToString() ?? "";
             yield return new DeclaredType(
                 name, space, tree.FilePath, type.Modifiers.Any(SyntaxKind.PublicKeyword), type.Modifiers.Any(SyntaxKind.PartialKeyword));

@@ -3,8 +3,8 @@ using FedICU.Tests.Docs;
 namespace FedICU.Tests.Architecture;
 
 /// <summary>
-/// Lines end at 140 columns in code and at 120 in prose: documents, and comments of their own lines. A formatter would hold neither
-/// comments nor documents, nor long strings; and this also runs with the tests on any machine.
+/// Lines end at 140 columns in code and at 120 in prose: documents, and comments of their own lines. A formatter would
+/// hold neither comments nor documents, nor long strings; and this also runs with the tests on any machine.
 /// </summary>
 internal sealed class WidthTests
 {
@@ -22,14 +22,16 @@ internal sealed class WidthTests
     {
         IEnumerable<string> tooLong = FilesOf(place).SelectMany(file => TooLong(file)
             .Select(line => $"{Path.GetRelativePath(Documents.Root!, file)}:{line}"));
-        Assert.That(string.Join(Environment.NewLine, tooLong), Is.Empty, $"lines of more than {CodeColumns} columns of code or {ProseColumns} of prose");
+        Assert.That(
+            string.Join(Environment.NewLine, tooLong), Is.Empty, $"lines of more than {CodeColumns} columns of code or {ProseColumns} of prose");
     }
 
     private static IEnumerable<string> FilesOf(string place)
     {
         string folder = Path.Combine(Documents.Root!, place);
         var options = new EnumerationOptions { RecurseSubdirectories = place != ".", AttributesToSkip = FileAttributes.ReparsePoint };
-        return Directory.EnumerateFiles(folder, "*", options).Where(file => !Path.GetRelativePath(folder, file).Split('/', '\\').Any(Foreign.Contains));
+        return Directory.EnumerateFiles(folder, "*", options)
+            .Where(file => !Path.GetRelativePath(folder, file).Split('/', '\\').Any(Foreign.Contains));
     }
 
     private static IEnumerable<int> TooLong(string file)
@@ -37,26 +39,33 @@ internal sealed class WidthTests
         bool isDocument = file.EndsWith(".md", StringComparison.Ordinal);
         if (!isDocument && !IsCode(file))
             yield break;
-        bool isFenced = false;
+        string? fence = null;
         string[] lines = File.ReadAllLines(file);
         for (int i = 0; i < lines.Length; i++)
         {
             string text = lines[i].Trim();
-            bool isFence = isDocument && text.StartsWith("```", StringComparison.Ordinal);
-            isFenced ^= isFence;
-            bool isProse = isDocument ? !isFenced && !isFence : IsComment(file, text);
-            // a table's row has no place to break, nor has a long address
-            bool isTable = isProse && isDocument && text.StartsWith('|');
-            if (Columns(lines[i]) > (isProse ? ProseColumns : CodeColumns) && !isTable && lines[i].TrimStart().AsSpan(0, Math.Min(text.Length, ProseColumns)).Contains(' '))
+            if (isDocument && text.StartsWith("```", StringComparison.Ordinal))
+                fence = fence is null ? text : null;
+            bool isProse = isDocument ? fence is null : IsComment(file, text);
+            // output is shown as a program prints it, and a table's row has no place to break
+            bool mustStay = isDocument && (fence == "```text" || isProse && text.StartsWith('|'));
+            int columns = isProse ? ProseColumns : CodeColumns;
+            if (!mustStay && Columns(lines[i]) > columns && CanBreak(text, columns))
                 yield return i + 1;
         }
     }
 
+    // a long address has no place to break
+    private static bool CanBreak(string text, int columns) => text.AsSpan(0, Math.Min(text.Length, columns)).Contains(' ');
+
     private static int Columns(string line) => line.EnumerateRunes().Count();
 
     private static bool IsCode(string file) =>
-        Path.GetExtension(file) is ".cs" or ".csproj" or ".props" or ".targets" or ".py" or ".sh" or ".c" or ".h" || Path.GetFileName(Path.GetDirectoryName(file)) == ".ci";
+        Path.GetExtension(file) is ".cs" or ".py" or ".sh" or ".c" or ".h" || Path.GetFileName(Path.GetDirectoryName(file)) == ".ci";
 
-    private static bool IsComment(string file, string text) =>
-        text.StartsWith(Path.GetExtension(file) is ".cs" or ".c" or ".h" ? "//" : "#", StringComparison.Ordinal) && !text.StartsWith("#!", StringComparison.Ordinal);
+    private static bool IsComment(string file, string text)
+    {
+        string mark = Path.GetExtension(file) is ".cs" or ".c" or ".h" ? "//" : "#";
+        return text.StartsWith(mark, StringComparison.Ordinal) && !text.StartsWith("#!", StringComparison.Ordinal);
+    }
 }

@@ -25,7 +25,9 @@ internal static class Documents
     /// <summary>Gets the repository's root, or null if the tests run outside of it.</summary>
     public static string? Root { get; } = Locate();
 
-    /// <summary>Gets README.md and docs/*.md, whose C# is compiled and run. The decisions in docs/adr show no code.</summary>
+    /// <summary>
+    /// Gets README.md and docs/*.md, whose C# is compiled and run. The decisions in docs/adr show no code.
+    /// </summary>
     public static IEnumerable<string> WithCode =>
         Root is null ? [] : [.. Existing("README.md"), .. Under("docs", SearchOption.TopDirectoryOnly)];
 

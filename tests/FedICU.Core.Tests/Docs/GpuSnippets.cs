@@ -26,7 +26,8 @@ internal sealed class GpuSnippets : SnippetFixture
     public async Task TensorsOnTheDevice()
     {
         var info = new TensorInfo("w", DType.F32, new TensorShape(2, 2));
-        // without a CUDA device the example ends by printing the reason; with one it would need pointers to device memory
+        // without a CUDA device the example ends by printing the reason; with one it would need pointers to device
+        // memory
         if (GpuBackend.TryCreate(GpuKind.Cuda, null, out GpuBackend? there, out _))
         {
             there.Dispose();

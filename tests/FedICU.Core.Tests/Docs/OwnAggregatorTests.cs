@@ -3,8 +3,8 @@ using MyFederation;
 namespace FedICU.Tests.Docs;
 
 /// <summary>
-/// Runs the strategies of docs/writing-an-aggregator.md. Their results are right, and bad input ends in the same sentences
-/// as with the library's own strategies.
+/// Runs the strategies of docs/writing-an-aggregator.md. Their results are right, and bad input ends in the same
+/// sentences as with the library's own strategies.
 /// </summary>
 internal sealed class OwnAggregatorTests : SnippetFixture
 {

@@ -47,7 +47,9 @@ internal abstract class SnippetFixture
     protected static ClientUpdate Client(string id, double? examples, params float[] values) =>
         ClientUpdate.FromTensors(id, Models.Of("layer.weight", [2, 2], values), examples);
 
-    /// <summary>Gets the output that a document shows: the text block that follows the C# block <paramref name="name"/>.</summary>
+    /// <summary>
+    /// Gets the output that a document shows: the text block that follows the C# block <paramref name="name"/>.
+    /// </summary>
     protected static string OutputOf(string document, string name)
     {
         List<Fence> fences = Documents.Split(document).Fences;

@@ -4,9 +4,9 @@ namespace FedICU.Tests.Docs;
 
 /// <summary>
 /// Compares the C# blocks of README.md and docs/*.md with the code of this folder. Each block has a name,
-/// <c>```csharp name</c>, and is the text of <c>#region name</c> in one of the files. If the name ends in .cs, the block is
-/// the whole file. A region is inside a test that runs it on real files. Using directives at the start of a block cannot be
-/// inside a region: the tests only check that such a namespace exists.
+/// <c>```csharp name</c>, and is the text of <c>#region name</c> in one of the files. If the name ends in .cs, the
+/// block is the whole file. A region is inside a test that runs it on real files. Using directives at the start of a
+/// block cannot be inside a region: the tests only check that such a namespace exists.
 /// </summary>
 internal sealed partial class SnippetTests
 {

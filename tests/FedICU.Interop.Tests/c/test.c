@@ -123,8 +123,8 @@ static void test_rounds(const char *folder)
     turned[0] = second[0];
     turned[0].dtype = "complex128";
     turned[1] = second[1];
-    CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"settings\": {\"on-unreadable\": \"drop-client\", \"on-weight\": \"drop-client\", \"on-dtype\": "
-                        "\"drop-client\", \"quorum\": 1}}", &strict) == FEDICU_OK);
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"settings\": {\"on-unreadable\": \"drop-client\", "
+                        "\"on-weight\": \"drop-client\", \"on-dtype\": \"drop-client\", \"quorum\": 1}}", &strict) == FEDICU_OK);
     for (i = 0; i < 2; i++) {
         fedicu_handle own = i == 0 ? strict : handle;
         CHECK(fedicu_begin_round(own, 7) == FEDICU_OK);
