@@ -262,7 +262,8 @@ static void test_client(void)
     /* the previous and the new momentum may be in the same memory */
     CHECK(fedicu_mask("{}", 2, global, local, momentum, momentum, &update) == FEDICU_OK);
     CHECK(fedicu_update_destroy(update) == FEDICU_OK);
-    CHECK(fedicu_mask("{\"settings\": {\"mask\": \"most\"}}", 2, global, local, NULL, NULL, &update) == FEDICU_INVALID_OPTIONS && update == 0);
+    CHECK(fedicu_mask("{\"settings\": {\"mask\": \"most\"}}", 2, global, local, NULL, NULL, &update) == FEDICU_INVALID_OPTIONS &&
+          update == 0);
 
     ty.shape = four;
     ty.data = y;
