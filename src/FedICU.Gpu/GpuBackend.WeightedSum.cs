@@ -34,8 +34,8 @@ public sealed unsafe partial class GpuBackend
         long chunkBytes = _staging.ChunkBytesFor(panels);
         ForEachChunk(Chunk.OfElements(length, panels.Length * (dtype.BitSize / 8) + outputSize, chunkBytes), (lane, chunk) =>
         {
-            // the vectorized kernel writes whole vectors
-            long padded = output.OnDevice ? 0 : (chunk.Length * outputSize + 15L) / 16 * 16;
+            // the vectorized kernel writes whole words
+            long padded = output.OnDevice ? 0 : (chunk.Length * outputSize + (Words.Bytes - 1L)) / Words.Bytes * Words.Bytes;
             lane.Begin(
                 PanelStaging.BytesOf(panels, dtype, chunk) + DeviceLane.Align(panels.Length * sizeof(double)),
                 0,
@@ -46,7 +46,7 @@ public sealed unsafe partial class GpuBackend
             ArrayView<byte> result = _staging.PlaceOutput(lane, output, (long)chunk.Length * outputSize, padded, out byte* host);
             BlockCounts counts = _grid.TakeCounts(lane, chunk.Length / 2);
             bool isVectorized = !byElement && dtype == output.DType
-                && PanelStaging.ConsistOfVectors(panels, chunk) && PanelStaging.ConsistOfVectors([output], chunk);
+                && PanelStaging.ConsistOfWords(panels, chunk) && PanelStaging.ConsistOfWords([output], chunk);
             if (isVectorized)
             {
                 _kernels.WeightedSum(dtype)(

@@ -12,9 +12,6 @@ namespace FedICU.Gpu.Execution;
 /// <param name="chunkBytes">The bytes of inputs in host memory that go to the device at once.</param>
 internal sealed unsafe class PanelStaging(DeviceMemory memory, long chunkBytes)
 {
-    // Bytes. Derived: the width of one vectorized access of a kernel.
-    private const int VectorBytes = 16;
-
     /// <summary>
     /// Returns the type that the inputs are staged in: theirs if all have one, else float64, to which each is converted
     /// exactly.
@@ -39,14 +36,14 @@ internal sealed unsafe class PanelStaging(DeviceMemory memory, long chunkBytes)
         + DeviceLane.Align(inputs.Length * sizeof(long));
 
     /// <summary>
-    /// Returns whether all panels start and end at multiples of a vector's bytes, as staged panels always do.
+    /// Returns whether all panels start and end at multiples of <see cref="Words"/>, as staged panels always do.
     /// </summary>
-    public static bool ConsistOfVectors(ReadOnlySpan<TensorPanel> panels, Chunk chunk)
+    public static bool ConsistOfWords(ReadOnlySpan<TensorPanel> panels, Chunk chunk)
     {
         foreach (TensorPanel panel in panels)
         {
             if (panel.OnDevice
-                && ((nint)panel.Data % VectorBytes != 0 || (long)chunk.Length * (panel.DType.BitSize / 8) % VectorBytes != 0))
+                && ((nint)panel.Data % Words.Bytes != 0 || (long)chunk.Length * (panel.DType.BitSize / 8) % Words.Bytes != 0))
                 return false;
         }
 

@@ -6,6 +6,12 @@ namespace FedICU.Gpu.Kernels;
 /// <summary>16 bytes, which a device reads or writes in one access.</summary>
 internal struct Words
 {
+    /// <summary>The size in bytes. Derived: the widest access of a CUDA thread.</summary>
+    public const int Bytes = 16;
+
+    /// <summary>The binary logarithm of <see cref="Bytes"/>.</summary>
+    public const int Log2Bytes = 4;
+
     public uint X, Y, Z, W;
 }
 

@@ -19,12 +19,13 @@ internal static class WeightedSumKernels
         DeviceInputs inputs, ArrayView<double> weights, double divisor, long length, ArrayView<byte> output, ArrayView<int> counts)
         where T : struct, IElement
     {
-        int perWords = 16 / T.Size, nonFinite = 0;
-        ArrayView<Words> words = inputs.Data.AsAligned(16).Cast<Words>(), written = output.AsAligned(16).Cast<Words>();
+        int perWords = Words.Bytes / T.Size, nonFinite = 0;
+        ArrayView<Words> words = inputs.Data.AsAligned(Words.Bytes).Cast<Words>();
+        ArrayView<Words> written = output.AsAligned(Words.Bytes).Cast<Words>();
         long threads = (long)Grid.DimX * Group.DimX;
         for (long i = Grid.GlobalLinearIndex; i * perWords < length; i += threads)
         {
-            Values x = T.Widen(words[(inputs.Offsets[0] >> 4) + i]);
+            Values x = T.Widen(words[(inputs.Offsets[0] >> Words.Log2Bytes) + i]);
             double weight = weights[0];
             var sum = new Values
             {
@@ -39,7 +40,7 @@ internal static class WeightedSumKernels
             };
             for (int k = 1; k < inputs.Count; k++)
             {
-                x = T.Widen(words[(inputs.Offsets[k] >> 4) + i]);
+                x = T.Widen(words[(inputs.Offsets[k] >> Words.Log2Bytes) + i]);
                 weight = weights[k];
                 sum.V0 = DeviceMath.Fma(weight, x.V0, sum.V0);
                 sum.V1 = DeviceMath.Fma(weight, x.V1, sum.V1);
