@@ -2,21 +2,27 @@ using FedICU.Compute;
 
 namespace FedICU.Gpu;
 
-/// <summary>Backends by name, and the best that this machine has.</summary>
+/// <summary>Creates backends by name, or the best backend of this machine.</summary>
 public static class ComputeBackends
 {
-    /// <summary>The environment variable that names a backend where the program names none.</summary>
+    /// <summary>The environment variable that names the backend if the program does not.</summary>
     public const string Variable = "FEDICU_BACKEND";
 
-    /// <summary>The names: <c>auto</c>, <c>cuda</c>, <c>opencl</c>, <c>simd</c>, <c>reference</c>.</summary>
+    /// <summary>
+    /// Gets the names of backends: <c>auto</c>, <c>cuda</c>, <c>opencl</c>, <c>simd</c>, <c>reference</c>.
+    /// </summary>
     public static IReadOnlyList<string> Names { get; } = ["auto", "cuda", "opencl", "simd", "reference"];
 
     /// <summary>
-    /// A CUDA device, else an OpenCL one, else the processor: the first that is there and passes its self-check against the reference. Devices that were refused are
-    /// warned of, drivers that are not there are not. The caller disposes of it, if it is <see cref="IDisposable"/>.
+    /// Creates the best backend of this machine: a CUDA device, else an OpenCL device, else the CPU. A device must pass
+    /// its self-check against the reference. Warns of devices that were refused, but not of missing drivers.
     /// </summary>
-    /// <param name="options">Which device is used, and how.</param>
-    /// <param name="workBytes">How many bytes it will be given in all, where that is known: no device is started for little.</param>
+    /// <param name="options">The device to use and how; null for the defaults.</param>
+    /// <param name="workBytes">
+    /// The bytes that the backend will read in all, if known. No device is started for less than
+    /// <see cref="GpuOptions.LeastWorkBytes"/>.
+    /// </param>
+    /// <returns>The backend. The caller disposes it if it is <see cref="IDisposable"/>.</returns>
     public static IComputeBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
@@ -27,42 +33,52 @@ public static class ComputeBackends
             if (GpuDevices.TryCreate(kind, options, gpusOnly: true, out string? reason, out bool refused) is { } backend)
                 return new GuardedBackend(backend, backend.Description, options);
             if (refused)
-                options.Warning?.Invoke($"{reason} The processor does its work.");
+                WarnOfFallback(options, reason!);
         }
 
         return new SimdBackend();
     }
 
-    /// <summary>The backend of that name.</summary>
-    /// <param name="name">One of <see cref="Names"/>; null: what <see cref="Variable"/> says, otherwise <c>auto</c>.</param>
-    /// <param name="options">Which device is used, and how.</param>
-    /// <param name="workBytes">How many bytes it will be given in all, where that is known; of account to <c>auto</c>.</param>
-    /// <exception cref="InvalidOptionsException">There is no such name.</exception>
-    /// <exception cref="GpuException">A device was named that is not there or was refused, and the processor may not do its work.</exception>
+    /// <summary>Creates the backend with a name.</summary>
+    /// <param name="name">
+    /// One of <see cref="Names"/>; null for the value of <see cref="Variable"/>, or <c>auto</c> if that is not set.
+    /// </param>
+    /// <param name="options">The device to use and how; null for the defaults.</param>
+    /// <param name="workBytes">
+    /// The bytes that the backend will read in all, if known. Only <c>auto</c> uses this.
+    /// </param>
+    /// <returns>The backend. The caller disposes it if it is <see cref="IDisposable"/>.</returns>
+    /// <exception cref="InvalidOptionsException">The name is unknown.</exception>
+    /// <exception cref="GpuException">
+    /// The device was not found or was refused, and <see cref="GpuOptions.Fallback"/> is false.
+    /// </exception>
     public static IComputeBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
-        bool fromVariable = name is null && Environment.GetEnvironmentVariable(Variable) is { Length: > 0 };
-        name ??= fromVariable ? Environment.GetEnvironmentVariable(Variable)! : "auto";
+        string? variable = name is null ? Environment.GetEnvironmentVariable(Variable) : null;
+        bool fromVariable = variable is { Length: > 0 };
+        name ??= fromVariable ? variable : "auto";
+        string subject = fromVariable ? $"{Variable} names the backend '{name}', which" : $"The backend '{name}'";
         return name switch
         {
             "auto" => Best(options, workBytes),
-            "cuda" => Of(GpuKind.Cuda, options),
-            "opencl" => Of(GpuKind.OpenCl, options),
+            "cuda" => CreateForDevice(GpuKind.Cuda, options),
+            "opencl" => CreateForDevice(GpuKind.OpenCl, options),
             "simd" => new SimdBackend(),
             "reference" => ReferenceBackend.Instance,
-            _ => throw new InvalidOptionsException(
-                [$"{(fromVariable ? $"{Variable} names the backend" : "The backend")} '{name}'{(fromVariable ? ", which" : "")} is unknown; {string.Join(", ", Names)} are known."]),
+            _ => throw new InvalidOptionsException([$"{subject} is unknown; {string.Join(", ", Names)} are known."]),
         };
     }
 
-    private static IComputeBackend Of(GpuKind kind, GpuOptions options)
+    private static IComputeBackend CreateForDevice(GpuKind kind, GpuOptions options)
     {
         if (GpuDevices.TryCreate(kind, options, gpusOnly: false, out string? reason, out _) is { } backend)
             return new GuardedBackend(backend, backend.Description, options);
         if (!options.Fallback)
             throw new GpuException(reason!);
-        options.Warning?.Invoke($"{reason} The processor does its work.");
+        WarnOfFallback(options, reason!);
         return new SimdBackend();
     }
+
+    private static void WarnOfFallback(GpuOptions options, string reason) => options.Warning?.Invoke($"{reason} The CPU does the work.");
 }

@@ -5,20 +5,30 @@ using ILGPU.Runtime.OpenCL;
 
 namespace FedICU.Gpu;
 
-/// <summary>What a device, its driver or its compiler can throw, as opposed to errors of the program.</summary>
+/// <summary>Tells the exceptions of a device, its driver or its compiler from errors in the program.</summary>
 internal static class DeviceFailure
 {
-    public static bool Is(Exception e) =>
-        e is AcceleratorException or InternalCompilerException or CapabilityNotSupportedException or NotSupportedException or DllNotFoundException or EntryPointNotFoundException or OutOfMemoryException;
+    public static bool Is(Exception e) => e is AcceleratorException or InternalCompilerException or CapabilityNotSupportedException
+        or NotSupportedException or DllNotFoundException or EntryPointNotFoundException or OutOfMemoryException;
 
-    /// <summary>Whether memory was wanting, which others may give back.</summary>
-    public static bool IsOutOfMemory(Exception e) => e is OutOfMemoryException or CudaException { Error: nameof(CudaError.CUDA_ERROR_OUT_OF_MEMORY) }
+    /// <summary>
+    /// Returns whether there was too little memory. This can change when another process frees memory.
+    /// </summary>
+    public static bool IsOutOfMemory(Exception e) => e is OutOfMemoryException
+        or CudaException { Error: nameof(CudaError.CUDA_ERROR_OUT_OF_MEMORY) }
         or CLException { Error: CLError.CL_OUT_OF_RESOURCES or CLError.CL_OUT_OF_HOST_MEMORY or CLError.CL_MEM_OBJECT_ALLOCATION_FAILURE };
 
-    /// <summary>A sentence.</summary>
-    public static string Describe(Exception e) => $"{(e is InternalCompilerException && e.InnerException is { } inner ? inner.Message : e.Message).TrimEnd('.', '\n', '\r', ' ')}.";
+    /// <summary>Returns the failure's message with one period at its end.</summary>
+    public static string Describe(Exception e)
+    {
+        string message = e is InternalCompilerException && e.InnerException is { } inner ? inner.Message : e.Message;
+        return $"{message.TrimEnd('.', '\n', '\r', ' ')}.";
+    }
 
-    /// <summary>Disposes of what a device holds. One that is lost says so of each thing that it no longer has, and whoever frees it has the answer to something else in hand.</summary>
+    /// <summary>
+    /// Disposes something that a device holds, and ignores failures of the device. A lost device fails for every
+    /// object, and the caller already reports the loss.
+    /// </summary>
     public static void Free(IDisposable? held)
     {
         try

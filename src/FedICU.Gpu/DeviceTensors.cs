@@ -1,28 +1,34 @@
 using System.Collections.Frozen;
+using FedICU.Compute;
 using ILGPU;
 using ILGPU.Runtime;
 
 namespace FedICU.Gpu;
 
 /// <summary>
-/// Tensors in the memory of a CUDA device: copies, or what the caller has there already, complete: whatever writes them must have been waited for, as no stream is waited for here. Where the global model, all clients
-/// and the backend are of one device, a round computes there; others read copies. Add all tensors before it is used.
+/// Tensors in the memory of a CUDA device: copies, or memory that the caller has there already. Synchronize the streams
+/// that write them first; this type does not.
 /// </summary>
+/// <remarks>
+/// A round computes on the device if the global model and all clients are there and the backend uses the same device.
+/// Otherwise it reads copies. Add all tensors before the first use.
+/// </remarks>
 public sealed class DeviceTensors : TensorSource
 {
     private readonly GpuBackend _backend;
     private readonly List<TensorInfo> _tensors = [];
-    private readonly Dictionary<string, (nint Address, MemoryBuffer? Owned)> _places = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (nint Address, MemoryBuffer? Owned)> _memory = new(StringComparer.Ordinal);
     private readonly IReadOnlyDictionary<string, string> _metadata;
 
-    /// <summary>Begins with no tensor.</summary>
-    /// <param name="backend">The backend of the device; it must live as long.</param>
-    /// <param name="metadata">The model's metadata; null: none.</param>
-    /// <exception cref="NotSupportedException">The device is not one of CUDA.</exception>
+    /// <summary>Creates a model without tensors.</summary>
+    /// <param name="backend">The backend of the device. It must not be disposed before the tensors.</param>
+    /// <param name="metadata">The model's metadata; null for none.</param>
+    /// <exception cref="NotSupportedException">The device is not a CUDA device.</exception>
     public DeviceTensors(GpuBackend backend, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(backend);
-        _ = backend.Addresses;
+        // throws if the device has no addresses
+        _ = backend.Memory.Addresses;
         (_backend, _metadata) = (backend, metadata ?? FrozenDictionary<string, string>.Empty);
     }
 
@@ -30,33 +36,42 @@ public sealed class DeviceTensors : TensorSource
     public static DeviceTensors CopyOf(TensorSource model, GpuBackend backend)
     {
         ArgumentNullException.ThrowIfNull(model);
-        // what the sink has committed is the caller's: the sink is not disposed of
+        // the sink is not disposed: that would free the model, which belongs to the caller
         var sink = new DeviceSink(backend);
         model.SaveTo(sink);
         return sink.Model;
     }
 
-    /// <summary>A tensor of memory of its own on the device, not cleared.</summary>
+    /// <summary>Adds a tensor and allocates its memory on the device. The memory is not cleared.</summary>
     public void Add(TensorInfo tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        MemoryBuffer memory = _backend.Allocate(Math.Max(tensor.ByteLength, 1));
+        MemoryBuffer memory = _backend.Memory.Allocate(Math.Max(tensor.ByteLength, 1));
         Add(tensor, memory.NativePtr, memory);
     }
 
-    /// <summary>A tensor that the caller has on the device.</summary>
-    /// <param name="tensor">Its name, type and shape.</param>
-    /// <param name="address">The device's address of its first byte, a multiple of the element's size: row-major, without gaps, and reachable from the backend's own context. Borrowed.</param>
+    /// <summary>Adds a tensor that the caller has on the device. The caller keeps its memory and frees it.</summary>
+    /// <param name="tensor">The tensor's name, type and shape.</param>
+    /// <param name="address">
+    /// The device address of the first byte, a multiple of the element's size. The elements are row-major and
+    /// contiguous. The backend's context must be able to access the memory.
+    /// </param>
     public void Add(TensorInfo tensor, nint address) => Add(tensor, address, null);
 
-    /// <summary>A tensor that the caller has in a view of ILGPU, of the same device.</summary>
-    /// <param name="tensor">Its name, type and shape.</param>
-    /// <param name="view">As many bytes as the tensor has; borrowed.</param>
+    /// <summary>
+    /// Adds a tensor that the caller has in an ILGPU view of the same device. The caller keeps its memory and frees it.
+    /// </summary>
+    /// <param name="tensor">The tensor's name, type and shape.</param>
+    /// <param name="view">The tensor's bytes.</param>
     public void Add(TensorInfo tensor, ArrayView<byte> view)
     {
         ArgumentNullException.ThrowIfNull(tensor);
         if (view.Length != tensor.ByteLength)
-            throw new ArgumentException($"Tensor '{tensor.Name}' of {tensor} has {tensor.ByteLength} bytes; the view has {view.Length}.", nameof(view));
+        {
+            throw new ArgumentException(
+                $"Tensor '{tensor.Name}' of {tensor} has {tensor.ByteLength} bytes; the view has {view.Length}.", nameof(view));
+        }
+
         Add(tensor, view.Length == 0 ? 0 : view.LoadEffectiveAddressAsPtr());
     }
 
@@ -73,27 +88,29 @@ public sealed class DeviceTensors : TensorSource
     public override bool IsInMemory => true;
 
     /// <inheritdoc/>
-    public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => _backend.Read(Locate(tensor, offset, destination.Length), destination);
+    public override void Read(TensorInfo tensor, long offset, Span<byte> destination) =>
+        _backend.Read(Locate(tensor, offset, destination.Length), destination);
 
-    /// <summary>Copies bytes to a tensor.</summary>
+    /// <summary>Copies bytes from the host to a tensor.</summary>
     /// <param name="tensor">One of <see cref="Tensors"/>.</param>
-    /// <param name="offset">The first byte, counted from the start of the tensor's data.</param>
+    /// <param name="offset">The offset of the first byte in the tensor's data.</param>
     /// <param name="source">The bytes, little-endian and row-major.</param>
-    public void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) => _backend.Write(Locate(tensor, offset, source.Length), source);
+    public void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) =>
+        _backend.Write(Locate(tensor, offset, source.Length), source);
 
-    /// <summary>The device's address of a tensor's first byte.</summary>
+    /// <summary>Returns the device address of a tensor's first byte.</summary>
     public nint AddressOf(TensorInfo tensor) => Locate(tensor, 0, 0);
 
-    internal override object? Device => ((Compute.IComputeBackend)_backend).Device;
+    internal override object? Device => ((IComputeBackend)_backend).Device;
 
     internal override nint AddressOnDevice(TensorInfo tensor) => Locate(tensor, 0, 0);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        foreach ((nint _, MemoryBuffer? owned) in _places.Values)
+        foreach ((nint _, MemoryBuffer? owned) in _memory.Values)
             DeviceFailure.Free(owned);
-        _places.Clear();
+        _memory.Clear();
         base.Dispose(disposing);
     }
 
@@ -102,11 +119,15 @@ public sealed class DeviceTensors : TensorSource
         ArgumentNullException.ThrowIfNull(tensor);
         int size = Math.Max(tensor.DType.BitSize / 8, 1);
         if (address % size != 0)
-            throw new ArgumentException($"Tensor '{tensor.Name}' of {tensor}: its address {address} is no multiple of {size}.", nameof(address));
-        if (!_places.TryAdd(tensor.Name, (address, owned)))
+        {
+            throw new ArgumentException(
+                $"Tensor '{tensor.Name}' of {tensor}: the address {address} is not a multiple of {size}.", nameof(address));
+        }
+
+        if (!_memory.TryAdd(tensor.Name, (address, owned)))
         {
             owned?.Dispose();
-            throw new ArgumentException($"Tensor '{tensor.Name}' was added already.", nameof(tensor));
+            throw new ArgumentException($"Tensor '{tensor.Name}' has already been added.", nameof(tensor));
         }
 
         _tensors.Add(tensor);
@@ -116,74 +137,10 @@ public sealed class DeviceTensors : TensorSource
     private nint Locate(TensorInfo tensor, long offset, long length)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        if (!_places.TryGetValue(tensor.Name, out (nint Address, MemoryBuffer? Owned) place) || Find(tensor.Name) != tensor)
-            throw new ArgumentException($"Tensor '{tensor.Name}' of {tensor} is not one of these.", nameof(tensor));
+        if (!_memory.TryGetValue(tensor.Name, out (nint Address, MemoryBuffer? Owned) memory) || Find(tensor.Name) != tensor)
+            throw new ArgumentException($"Tensor '{tensor.Name}' of {tensor} is not in this model.", nameof(tensor));
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, tensor.ByteLength - offset, nameof(offset));
-        return place.Address + (nint)offset;
+        return memory.Address + (nint)offset;
     }
-}
-
-/// <summary>Keeps the model written to it on a CUDA device, readable through <see cref="Model"/> until the next one is committed or the sink is disposed.</summary>
-/// <param name="backend">The backend of the device; it must live as long.</param>
-public sealed class DeviceSink(GpuBackend backend) : TensorSink, IDisposable
-{
-    private DeviceTensors? _begun, _committed;
-
-    /// <summary>The model last committed.</summary>
-    /// <exception cref="InvalidOperationException">None was.</exception>
-    public DeviceTensors Model => _committed ?? throw new InvalidOperationException("No model has been committed to this sink.");
-
-    /// <inheritdoc/>
-    public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
-    {
-        ArgumentNullException.ThrowIfNull(tensors);
-        if (_begun is not null)
-            throw new InvalidOperationException("A model is being written to this device already: it must end in Commit or Abort first.");
-        var begun = new DeviceTensors(backend, metadata);
-        try
-        {
-            foreach (TensorInfo tensor in tensors)
-                begun.Add(tensor);
-        }
-        catch
-        {
-            begun.Dispose();
-            throw;
-        }
-
-        _begun = begun;
-    }
-
-    /// <inheritdoc/>
-    public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) => Begun.Write(tensor, offset, source);
-
-    /// <inheritdoc/>
-    public override void Commit()
-    {
-        DeviceTensors begun = Begun;
-        _committed?.Dispose();
-        (_committed, _begun) = (begun, null);
-    }
-
-    /// <inheritdoc/>
-    public override void Abort()
-    {
-        _begun?.Dispose();
-        _begun = null;
-    }
-
-    internal override object? Device => ((Compute.IComputeBackend)backend).Device;
-
-    internal override nint AddressOnDevice(TensorInfo tensor) => Begun.AddressOf(tensor);
-
-    /// <summary>Frees the memory.</summary>
-    public void Dispose()
-    {
-        Abort();
-        _committed?.Dispose();
-        _committed = null;
-    }
-
-    private DeviceTensors Begun => _begun ?? throw new InvalidOperationException("No model is being written to this device.");
 }

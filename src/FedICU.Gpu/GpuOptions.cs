@@ -1,60 +1,57 @@
 namespace FedICU.Gpu;
 
-/// <summary>How devices are programmed.</summary>
-public enum GpuKind
-{
-    /// <summary>NVIDIA's driver.</summary>
-    Cuda,
-    /// <summary>An OpenCL driver of version 2 or later, with its generic address space.</summary>
-    OpenCl,
-}
-
-/// <summary>Which device is used, and how.</summary>
+/// <summary>Which device is used, for which work, and what happens if it fails.</summary>
 public sealed record GpuOptions
 {
-    internal const long LeastChunkBytes = 64 << 10, MostChunkBytes = 1 << 30;
+    // Bytes; chosen.
+    internal const long MinChunkBytes = 64 << 10;
 
-    /// <summary>The number of the device among those of its kind. <value>Default: null, the one with the most free memory.</value></summary>
+    // Bytes; chosen.
+    internal const long MaxChunkBytes = 1 << 30;
+
+    /// <summary>
+    /// Gets the number of the device among those of its kind, from 0.
+    /// <value>Default: null, the device with the most free memory.</value>
+    /// </summary>
     public int? Device { get; init; }
 
     /// <summary>
-    /// Bytes of inputs that go to the device at once; of each of the two chunks that a verb has under way, as much is page-locked on the host and taken on the device.
+    /// Gets the bytes of inputs that go to the device at once. A verb has two such chunks in progress. Each takes as
+    /// much page-locked memory on the host and as much memory on the device.
     /// <value>Default: 32 MiB; from 64 KiB to 1 GiB.</value>
     /// </summary>
-    public long ChunkBytes { get; init => field = value is >= LeastChunkBytes and <= MostChunkBytes ? value : throw new ArgumentOutOfRangeException(nameof(value), value, "64 KiB to 1 GiB"); } = 32 << 20;
+    public long ChunkBytes
+    {
+        get;
+        init => field = value is >= MinChunkBytes and <= MaxChunkBytes
+            ? value
+            : throw new ArgumentOutOfRangeException(nameof(value), value, "64 KiB to 1 GiB");
+    } = 32 << 20;
 
     /// <summary>
-    /// A verb whose inputs have fewer bytes, each, is computed on the processor: what the device takes to be started, and the way there and back, would cost more (docs/gpu.md).
+    /// Gets the smallest size of an input, in bytes, for which a verb goes to the device. The CPU computes verbs with
+    /// smaller inputs: starting the device and copying to it and back would take longer (docs/gpu.md).
     /// <value>Default: 128 KiB.</value>
     /// </summary>
     public long LeastBytes { get; init; } = 128 << 10;
 
     /// <summary>
-    /// What is known to read fewer bytes in all is computed on the processor by <see cref="ComputeBackends.Best"/>: no device is started, as its check takes seconds (docs/gpu.md).
+    /// Gets the smallest amount of work, in bytes, for which <see cref="ComputeBackends.Best"/> starts a device. The
+    /// CPU does less work than that, because the check of a device takes seconds (docs/gpu.md).
     /// <value>Default: 16 GiB.</value>
     /// </summary>
     public long LeastWorkBytes { get; init; } = 16L << 30;
 
     /// <summary>
-    /// Whether the processor does the work of a device that is not there, is refused or fails, with a warning; otherwise it ends in a <see cref="GpuException"/>.
+    /// Gets whether the CPU does the work, with a warning, if a device is not found, refused or fails. If false, a
+    /// <see cref="GpuException"/> is thrown.
     /// <value>Default: true.</value>
     /// </summary>
     public bool Fallback { get; init; } = true;
 
-    /// <summary>Is told, in a sentence, which device is not used or no longer used, and why. <value>Default: null, nobody is.</value></summary>
+    /// <summary>
+    /// Gets the method that receives a sentence when a device is not used or no longer used, with the reason.
+    /// <value>Default: null, no warnings.</value>
+    /// </summary>
     public Action<string>? Warning { get; init; }
-}
-
-/// <summary>A device is not there, was refused, or failed, and nothing else may do its work. The message is one sentence that names it.</summary>
-public sealed class GpuException : FedIcuException
-{
-    /// <summary>Makes one.</summary>
-    public GpuException(string message) : base(message)
-    {
-    }
-
-    /// <summary>Makes one of what the device or its driver said.</summary>
-    public GpuException(string message, Exception cause) : base(message, cause)
-    {
-    }
 }

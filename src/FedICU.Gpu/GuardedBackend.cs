@@ -1,11 +1,12 @@
 using FedICU.Compute;
+using FedICU.Gpu.Execution;
 
 namespace FedICU.Gpu;
 
 /// <summary>
-/// A device's backend that the CPU stands in for: for verbs too small to repay the way to the device, and, once the device fails, for the
-/// verb that failed
-/// and all after it. A failed verb has added to nothing, so that it can be computed again.
+/// A device's backend with the CPU as its fallback. The CPU computes verbs that are too small to be worth copying to
+/// the device. If the device fails, the CPU computes the failed verb again and every verb after it. This is possible
+/// because a failed verb has not added to or overwritten anything.
 /// </summary>
 internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, IDisposable
 {
@@ -14,18 +15,19 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
     private readonly GpuOptions _options;
     private readonly Guard _guard;
 
-    /// <summary>Guards a device.</summary>
-    /// <param name="device">The device's backend, disposed with this one.</param>
-    /// <param name="description">The device's name in sentences.</param>
-    /// <param name="options">Which verbs go to the device, and what happens when it fails.</param>
-    public GuardedBackend(IComputeBackend device, string description, GpuOptions options) : this(device, new SimdBackend(), description, options, new Guard())
+    /// <summary>Creates a backend that guards a device.</summary>
+    /// <param name="device">The device's backend, which is disposed with this one.</param>
+    /// <param name="description">The device's name in messages.</param>
+    /// <param name="options">Which verbs go to the device, and what happens if it fails.</param>
+    public GuardedBackend(IComputeBackend device, string description, GpuOptions options)
+        : this(device, new SimdBackend(), description, options, new Guard())
     {
     }
 
     private GuardedBackend(IComputeBackend device, IComputeBackend cpu, string description, GpuOptions options, Guard guard) =>
         (_device, _cpu, _description, _options, _guard) = (device, cpu, description, options, guard);
 
-    /// <summary>The name of the device's backend, until the device fails.</summary>
+    /// <summary>Gets the name of the device's backend; after the device has failed, the CPU's.</summary>
     public string Name => _guard.HasFailed ? _cpu.Name : _device.Name;
 
     public object? Device => _guard.HasFailed ? null : _device.Device;
@@ -93,7 +95,9 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
         }
     }
 
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+    public long Combine(
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+        double* squares)
     {
         IComputeBackend selected = SelectBackend(inputs, geometry.Length, output);
         try
@@ -132,7 +136,8 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
         }
     }
 
-    public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
+    public long SelectImportant(
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
         IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local, inputs.Momentum], length, momentum);
         try
@@ -145,7 +150,9 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
         }
     }
 
-    public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance)
+    public void Importance(
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance,
+        double* globalImportance)
     {
         IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local], length);
         try
@@ -187,27 +194,27 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
     public void Dispose() => (_device as IDisposable)?.Dispose();
 
     /// <summary>
-    /// The device where the way there repays, and where a failed verb has not overwritten one of its own inputs: such a verb could not be
-    /// computed again.
+    /// Selects the device if the inputs are large enough to be worth copying. Selects the CPU for a verb that
+    /// overwrites one of its inputs, because it could not be computed again if the device failed.
     /// </summary>
     private IComputeBackend SelectBackend(ReadOnlySpan<TensorPanel> inputs, int length, TensorPanel output = default)
     {
-        // by the bytes of one input: how many there are depends on how the work is cut
+        // the bytes of one input decide, because the number of inputs depends on how the work is cut
         long bytes = 0;
-        bool overwrites = false, onDevice = output.OnDevice;
+        bool overwrites = false;
         foreach (TensorPanel input in inputs)
         {
             bytes = Math.Max(bytes, input.Data is null ? 0 : (long)length * (input.DType.BitSize / 8));
-            onDevice |= input.OnDevice;
             overwrites |= output.Data is not null && input.Data == output.Data;
         }
 
-        // the CPU cannot reach the device's memory, which is lost with the device
-        if (onDevice && _guard.HasFailed)
-            throw new GpuException($"{_description} failed, and the round's tensors lie in its memory.");
-        if (onDevice)
-            _guard.HoldsTensors = true;
-        return !onDevice && (_guard.HasFailed || overwrites || bytes < _options.LeastBytes) ? _cpu : _device;
+        if (!DevicePanels.IsAnyOnDevice(inputs, output))
+            return _guard.HasFailed || overwrites || bytes < _options.LeastBytes ? _cpu : _device;
+        // the CPU cannot read the device's memory, which is lost when the device fails
+        if (_guard.HasFailed)
+            throw new GpuException($"{_description} failed, and the round's tensors were in its memory.");
+        _guard.HoldsTensors = true;
+        return _device;
     }
 
     private IComputeBackend Fail(Exception e)
@@ -218,20 +225,24 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
         lock (_guard)
         {
             if (!_guard.HasFailed)
-                _options.Warning?.Invoke($"{sentence} The processor goes on with its work.");
+                _options.Warning?.Invoke($"{sentence} The CPU continues the work.");
             _guard.HasFailed = true;
         }
 
         return _cpu;
     }
 
-    /// <summary>What all rounds on one device know of it.</summary>
+    /// <summary>The state of a device, which all its rounds share.</summary>
     private sealed class Guard
     {
         private volatile bool _hasFailed, _holdsTensors;
 
+        /// <summary>Gets or sets whether the device has failed.</summary>
         public bool HasFailed { get => _hasFailed; set => _hasFailed = value; }
 
+        /// <summary>
+        /// Gets or sets whether a verb had tensors in the device's memory, which the CPU cannot continue with.
+        /// </summary>
         public bool HoldsTensors { get => _holdsTensors; set => _holdsTensors = value; }
     }
 }

@@ -1,14 +1,18 @@
 using System.Runtime.InteropServices;
 using FedICU.Compute;
 using FedICU.Compute.Simd;
+using FedICU.Gpu.Verification;
 using ILGPU.Runtime;
 
 namespace FedICU.Gpu.Tests;
 
-/// <summary>Tensors that lie on the device already, on ILGPU's debugging device, whose memory has addresses as CUDA's has.</summary>
+/// <summary>
+/// Rounds with tensors on the device. They run on ILGPU's CPU accelerator, whose memory has addresses like CUDA's.
+/// </summary>
 internal sealed unsafe class DeviceTensorsTests
 {
-    private static readonly (string Name, long[] Shape)[] Tensors = [("wide", [30, 130]), ("narrow", [400, 8]), ("odd", [7, 9]), ("bias", [77]), ("one", [1])];
+    private static readonly (string Name, long[] Shape)[] Tensors =
+        [("wide", [30, 130]), ("narrow", [400, 8]), ("odd", [7, 9]), ("bias", [77]), ("one", [1])];
 
     private GpuBackend _backend = null!;
 
@@ -19,120 +23,144 @@ internal sealed unsafe class DeviceTensorsTests
     public void Free() => _backend.Dispose();
 
     [Test]
-    public void ARoundOnTheDeviceIsTheRoundOnTheHost(
-        [Values("fedavg", "fedicu", "fedicu axis=rows", "fedicu axis=tensor", "fedicu target=delta", "fedicu weights=relu")] string strategy, [Values] DType4 type, [Values] bool toDevice)
+    public void ARoundOnTheDeviceGivesTheResultOfTheCpu(
+        [Values("fedavg", "fedicu", "fedicu axis=rows", "fedicu axis=tensor", "fedicu target=delta", "fedicu weights=relu")]
+        string strategy,
+        [Values] ComputedType type, [Values] bool toDevice)
     {
         DType dtype = Enum.Parse<DType>(type.ToString());
         MemoryModel[] models = Models(dtype);
-        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        DeviceTensors[] copies = CopyToDevice(models);
         using var expected = new MemorySink();
         using var onHost = new MemorySink();
         using var onDevice = new DeviceSink(_backend);
         Aggregate(models, strategy, new SimdBackend(), expected);
-        Aggregate(there, strategy, _backend, toDevice ? onDevice : onHost);
+        Aggregate(copies, strategy, _backend, toDevice ? onDevice : onHost);
         TensorSource result = toDevice ? onDevice.Model : onHost.Model;
         foreach (TensorInfo tensor in expected.Model.Tensors)
         {
-            double[] one = Values(expected.Model, tensor), other = Values(result, tensor);
-            double largest = one.Max(Math.Abs);
-            for (int i = 0; i < one.Length; i++)
+            double[] right = Values(expected.Model, tensor), made = Values(result, tensor);
+            double largest = right.Max(Math.Abs);
+            for (int i = 0; i < right.Length; i++)
             {
-                double step = dtype switch { DType.F64 => largest * 64 / (1L << 53), DType.F32 => Ulp(one[i], 24), DType.F16 => Math.Max(Ulp(one[i], 11), 1.0 / (1 << 24)), _ => Ulp(one[i], 8) };
-                Assert.That(other[i], strategy == "fedavg" ? Is.EqualTo(one[i]) : Is.EqualTo(one[i]).Within(step), $"{strategy}, {dtype}, {tensor.Name} at {i}");
+                double tolerance = strategy == "fedavg" ? 0 : dtype switch
+                {
+                    DType.F64 => largest * 64 / (1L << 53),
+                    DType.F32 => Ulp(right[i], 24),
+                    DType.F16 => Math.Max(Ulp(right[i], 11), 1.0 / (1 << 24)),
+                    _ => Ulp(right[i], 8),
+                };
+                Assert.That(made[i], Is.EqualTo(right[i]).Within(tolerance), $"{strategy}, {dtype}, {tensor.Name} at {i}");
             }
         }
 
-        Array.ForEach(there, tensors => tensors.Dispose());
+        Array.ForEach(copies, copy => copy.Dispose());
     }
 
     [Test]
-    public void AnUpdateMadeOnTheDeviceIsTheOneMadeOnTheHost(
-        [Values("hard", "soft", "top=0.3", "noise")] string mask, [Values("zscore", "minmax", "rank")] string importance, [Values] DType4 type, [Values] bool withMomentum)
+    public void AnUpdateMadeOnTheDeviceIsTheUpdateMadeOnTheCpu(
+        [Values("hard", "soft", "top=0.3", "noise")] string mask, [Values("zscore", "minmax", "rank")] string importance,
+        [Values] ComputedType type, [Values] bool withMomentum)
     {
         DType dtype = Enum.Parse<DType>(type.ToString());
-        MemoryModel[] models = [.. Models(dtype, 1), Model(dtype == DType.F64 ? DType.F64 : DType.F32, new Random(8), Tensors)];
-        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        MemoryModel momentum = Model(dtype == DType.F64 ? DType.F64 : DType.F32, new Random(8), Tensors);
+        MemoryModel[] models = [.. Models(dtype, 1), momentum];
+        DeviceTensors[] copies = CopyToDevice(models);
         var options = FedIcuClientOptions.FromSettings([new("mask", mask), new("importance", importance)]) with { Threads = 2 };
         using MemorySink expected = new(), expectedMomentum = new(), actual = new(), actualMomentum = new();
-        new FedIcuClient(options).CreateUpdate(models[0], models[1], expected, withMomentum ? models[2] : null, expectedMomentum, backend: new SimdBackend());
-        new FedIcuClient(options).CreateUpdate(there[0], there[1], actual, withMomentum ? there[2] : null, actualMomentum, backend: _backend);
-        foreach ((MemorySink made, MemorySink right) in ((MemorySink, MemorySink)[])[(actual, expected), (actualMomentum, expectedMomentum)])
+        var client = new FedIcuClient(options);
+        client.CreateUpdate(
+            models[0], models[1], expected, withMomentum ? models[2] : null, expectedMomentum, backend: new SimdBackend());
+        client.CreateUpdate(copies[0], copies[1], actual, withMomentum ? copies[2] : null, actualMomentum, backend: _backend);
+        (MemorySink, MemorySink)[] sinks = [(actual, expected), (actualMomentum, expectedMomentum)];
+        foreach ((MemorySink made, MemorySink right) in sinks)
         {
             Assert.That(made.Model.Tensors, Is.EqualTo(right.Model.Tensors));
             Assert.That(made.Model.Metadata, Is.EquivalentTo(right.Model.Metadata));
             foreach (TensorInfo tensor in right.Model.Tensors)
             {
-                byte[] one = new byte[tensor.ByteLength], other = new byte[tensor.ByteLength];
-                right.Model.Read(tensor, 0, one);
-                made.Model.Read(tensor, 0, other);
-                // soft shares come from means, which a device sums in another order
+                // soft shares come from means, which a device adds in another order
                 if (mask == "soft" && tensor.DType == DType.F64)
-                    Assert.That(Values(made.Model, tensor), Is.EqualTo(Values(right.Model, tensor)).Within(4.0 * 64 / (1L << 53)), $"{importance}, {tensor}");
+                {
+                    const double Tolerance = 4.0 * 64 / (1L << 53);
+                    Assert.That(
+                        Values(made.Model, tensor), Is.EqualTo(Values(right.Model, tensor)).Within(Tolerance), $"{importance}, {tensor}");
+                }
                 else
-                    Assert.That(other, Is.EqualTo(one), $"{mask}, {importance}, {tensor}");
+                {
+                    byte[] rightBytes = new byte[tensor.ByteLength], madeBytes = new byte[tensor.ByteLength];
+                    right.Model.Read(tensor, 0, rightBytes);
+                    made.Model.Read(tensor, 0, madeBytes);
+                    Assert.That(madeBytes, Is.EqualTo(rightBytes), $"{mask}, {importance}, {tensor}");
+                }
             }
         }
 
-        Array.ForEach(there, tensors => tensors.Dispose());
+        Array.ForEach(copies, copy => copy.Dispose());
     }
 
     [Test]
-    public void OfManyClientsTheCombinationStaysOnTheDevice([Values(3, 5, 20)] int clients)
+    public void WithManyClientsTheCombinationStaysOnTheDevice([Values(3, 5, 20)] int clients)
     {
         MemoryModel[] models = Models(DType.F32, clients);
-        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
-        var counted = new GuardedBackendTests.Failing(new GuardedBackendTests.FakeFailure("never"), int.MaxValue, _backend);
+        DeviceTensors[] copies = CopyToDevice(models);
+        var counted = new GuardedBackendTests.FakeBackend(new GuardedBackendTests.FakeFailure("never"), int.MaxValue, _backend);
         using var expected = new MemorySink();
         using var sink = new DeviceSink(_backend);
         Aggregate(models, "fedicu", new SimdBackend(), expected);
-        Aggregate(there, "fedicu", counted, sink);
+        Aggregate(copies, "fedicu", counted, sink);
         foreach (TensorInfo tensor in expected.Model.Tensors)
-            Assert.That(Values(sink.Model, tensor).Zip(Values(expected.Model, tensor)), Is.All.Matches<(double A, double B)>(pair => Math.Abs(pair.A - pair.B) <= Ulp(pair.B, 24)));
-        // four looks at the clients, or three and one at their combination
+        {
+            IEnumerable<(double Made, double Right)> pairs = Values(sink.Model, tensor).Zip(Values(expected.Model, tensor));
+            Assert.That(
+                pairs, Is.All.Matches<(double Made, double Right)>(pair => Math.Abs(pair.Made - pair.Right) <= Ulp(pair.Right, 24)));
+        }
+
+        // four passes over the clients, or three passes over the clients and one over their combination
         long elements = Tensors.Sum(tensor => tensor.Shape.Aggregate(1L, (product, length) => product * length));
         Assert.That(counted.ElementsRead, Is.EqualTo((clients > 4 ? 3 * clients + 1 : 4 * clients) * elements));
-        Array.ForEach(there, tensors => tensors.Dispose());
+        Array.ForEach(copies, copy => copy.Dispose());
     }
 
     [Test]
-    public void FactorsOnTheDeviceAreBalancedThroughTheHost()
+    public void LoraFactorsOnTheDeviceAreBalancedOnTheHost()
     {
         (string, long[])[] factors = [("m.lora_A.weight", [4, 33]), ("m.lora_B.weight", [21, 4]), ("m.bias", [21])];
         MemoryModel[] models = [.. Enumerable.Range(0, 4).Select(k => Model(DType.F32, new Random(k), factors))];
-        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        DeviceTensors[] copies = CopyToDevice(models);
         using var expected = new MemorySink();
         using var onDevice = new DeviceSink(_backend);
         Aggregate(models, "fedavg balance=true", new SimdBackend(), expected);
-        Aggregate(there, "fedavg balance=true", _backend, onDevice);
+        Aggregate(copies, "fedavg balance=true", _backend, onDevice);
         foreach (TensorInfo tensor in expected.Model.Tensors)
             Assert.That(Values(onDevice.Model, tensor), Is.EqualTo(Values(expected.Model, tensor)).Within(1e-6), tensor.Name);
     }
 
     [Test]
-    public void MemoryIsTakenOnceForTensorAfterTensor()
+    public void ReturnedMemoryIsLentAgain()
     {
         IComputeBackend backend = _backend;
-        nint Take(long bytes)
+        nint Borrow(long bytes)
         {
             using IDisposable? memory = backend.AllocateOnDevice(bytes, out nint address);
             Assert.That(memory, Is.Not.Null);
             return address;
         }
 
-        nint first = Take(1 << 20);
-        Assert.That(Take(1 << 19), Is.EqualTo(first));
-        using (backend.AllocateOnDevice(1 << 19, out nint one))
-            Assert.That(Take(1 << 19), Is.Not.EqualTo(one), "what is lent is not lent twice");
-        Assert.That(backend.AllocateOnDevice(1L << 60, out _), Is.Null, "who can do without goes on");
-        Assert.That(() => _backend.Allocate(1L << 60), Throws.InstanceOf<Exception>().With.Matches<Exception>(DeviceFailure.Is));
-        // what was kept went back, and is taken anew
-        ARoundOnTheDeviceIsTheRoundOnTheHost("fedavg", DType4.F32, toDevice: true);
+        nint first = Borrow(1 << 20);
+        Assert.That(Borrow(1 << 19), Is.EqualTo(first));
+        using (backend.AllocateOnDevice(1 << 19, out nint lent))
+            Assert.That(Borrow(1 << 19), Is.Not.EqualTo(lent), "memory that is lent is not lent twice");
+        Assert.That(backend.AllocateOnDevice(1L << 60, out _), Is.Null, "a loan that fails is no error");
+        Assert.That(() => _backend.Memory.Allocate(1L << 60), Throws.InstanceOf<Exception>().With.Matches<Exception>(DeviceFailure.Is));
+        // the failure has freed the memory that was kept; a round allocates it again
+        ARoundOnTheDeviceGivesTheResultOfTheCpu("fedavg", ComputedType.F32, toDevice: true);
     }
 
     [Test]
-    public void WhatTheCallerHasThereIsTakenWhereItIs()
+    public void TensorsOfTheCallerAreReadInPlace()
     {
-        // not at a multiple of sixteen bytes, nor as many
+        // neither the addresses nor the lengths are multiples of 16 bytes
         float* memory = (float*)NativeMemory.AlignedAlloc(4096, 64);
         var info = new TensorInfo("w", DType.F32, new TensorShape(5, 7));
         DeviceTensors[] models = [.. Enumerable.Range(0, 3).Select(k =>
@@ -145,42 +173,44 @@ internal sealed unsafe class DeviceTensorsTests
             memory[i] = i;
         using var sink = new DeviceSink(_backend);
         Aggregate(models, "fedavg", _backend, sink);
-        Assert.That(Values(sink.Model, info), Is.EqualTo(Enumerable.Range(0, 35).Select(i => i + 1 + (10 * 100 + 20 * 200) / 30.0).Select(value => (double)(float)value)));
+        IEnumerable<double> means = Enumerable.Range(0, 35).Select(i => (double)(float)(i + 1 + (10 * 100 + 20 * 200) / 30.0));
+        Assert.That(Values(sink.Model, info), Is.EqualTo(means));
         Assert.That(models[0].AddressOf(info), Is.EqualTo((nint)(memory + 1)));
         NativeMemory.AlignedFree(memory);
     }
 
     [Test]
-    public void AnotherBackendReadsCopies()
+    public void AnotherBackendReadsCopiesOfTheTensors()
     {
         MemoryModel[] models = Models(DType.F32);
-        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        DeviceTensors[] copies = CopyToDevice(models);
         using var expected = new MemorySink();
         using var actual = new MemorySink();
         Aggregate(models, "fedicu", new SimdBackend(), expected);
-        Aggregate(there, "fedicu", new SimdBackend(), actual);
+        Aggregate(copies, "fedicu", new SimdBackend(), actual);
         foreach (TensorInfo tensor in expected.Model.Tensors)
             Assert.That(Values(actual.Model, tensor), Is.EqualTo(Values(expected.Model, tensor)));
-        Array.ForEach(there, tensors => tensors.Dispose());
+        Array.ForEach(copies, copy => copy.Dispose());
     }
 
     [Test]
-    public void ADeviceThatIsLostTakesItsTensorsWithIt()
+    public void ALostDeviceEndsARoundWithTensorsOnIt()
     {
         MemoryModel[] models = Models(DType.F32);
-        DeviceTensors[] there = [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+        DeviceTensors[] copies = CopyToDevice(models);
         var warnings = new List<string>();
-        using var guarded = new GuardedBackend(new GuardedBackendTests.Failing(new GuardedBackendTests.FakeFailure("the device was lost"), 2, _backend), "fake: a device", new GpuOptions { Warning = warnings.Add });
+        var failing = new GuardedBackendTests.FakeBackend(new GuardedBackendTests.FakeFailure("the device was lost"), 2, _backend);
+        using var guarded = new GuardedBackend(failing, "fake: a device", new GpuOptions { Warning = warnings.Add });
         using var sink = new MemorySink();
-        var thrown = Assert.Catch<FedIcuException>(() => Aggregate(there, "fedicu", guarded, sink));
+        var thrown = Assert.Catch<FedIcuException>(() => Aggregate(copies, "fedicu", guarded, sink));
         Assert.That(thrown!.Message, Is.EqualTo("fake: a device failed: the device was lost."));
-        Assert.That(() => sink.Model, Throws.InvalidOperationException, "no model was made");
+        Assert.That(() => sink.Model, Throws.InvalidOperationException, "no model is written");
         Assert.That(warnings, Is.Empty);
-        Array.ForEach(there, tensors => tensors.Dispose());
+        Array.ForEach(copies, copy => copy.Dispose());
     }
 
     [Test]
-    public void ManyRoundsTakeNoMoreMemory()
+    public void ManyRoundsUseNoMoreMemoryThanOne()
     {
         MemoryModel[] models = [.. Enumerable.Range(0, 3).Select(_ => Model(DType.F32, new Random(1), [("w", [16, 16])]))];
         using var sink = new MemorySink();
@@ -197,57 +227,63 @@ internal sealed unsafe class DeviceTensorsTests
     }
 
     [Test]
-    public void ALongTensorIsRight()
+    public void TheLongTensorCheckPassesAndStatesTheMemoryItNeeds()
     {
-        Assert.That(LongTensor.Try(_backend, 700), Is.Null);
+        Assert.That(LongTensorCheck.FindError(_backend, 700), Is.Null);
         Assert.That(_backend.VerifyLongTensor(out string? reason), Is.Null);
-        Assert.That(reason, Does.Contain("tensors of more than 2^31 elements were not tried: 16 GiB of a CUDA device and 32 GiB of the host were expected, 0 and "));
+        Assert.That(reason, Does.Contain(
+            "tensors of more than 2^31 elements were not checked: this needs 16 GiB of a CUDA device and 32 GiB of the host; 0 and "));
     }
 
     [Test]
-    public void LongSumsAreRight() => Assert.That(LongSums.AreRight(_backend), Is.True);
+    public void TheLongSumCheckPasses() => Assert.That(LongSumCheck.Passes(_backend), Is.True);
 
     [Test]
-    public void PanelsOfTwoPlacesAreRefused()
+    public void PanelsInTwoMemoriesAreRefused()
     {
         float* values = stackalloc float[64];
-        TensorPanel here = new(values, DType.F32), there = new(values, DType.F32, onDevice: true);
+        TensorPanel onHost = new(values, DType.F32), onDevice = new(values, DType.F32, onDevice: true);
         var geometry = new PanelGeometry(8, 8, GroupsAreColumns: true);
-        Assert.That(() => _backend.WeightedSum([here, there], [1, 1], 1, 64, here), Throws.ArgumentException);
-        Assert.That(() => _backend.WeightedSum([here], [1], 1, 64, there), Throws.ArgumentException);
-        Assert.That(() => _backend.AddSquares([there, here], geometry, default), Throws.ArgumentException);
-        Assert.That(() => _backend.AddProximal(here, here, 1, 64, there), Throws.ArgumentException);
-        Assert.That(() => _backend.SelectImportant(new(there, here, default, MomentumRule.None, 0), 64, default, default, null, default), Throws.ArgumentException);
+        var inputs = new ImportanceInputs(onDevice, onHost, default, MomentumRule.None, 0);
+        Assert.That(() => _backend.WeightedSum([onHost, onDevice], [1, 1], 1, 64, onHost), Throws.ArgumentException);
+        Assert.That(() => _backend.WeightedSum([onHost], [1], 1, 64, onDevice), Throws.ArgumentException);
+        Assert.That(() => _backend.AddSquares([onDevice, onHost], geometry, default), Throws.ArgumentException);
+        Assert.That(() => _backend.AddProximal(onHost, onHost, 1, 64, onDevice), Throws.ArgumentException);
+        Assert.That(() => _backend.SelectImportant(inputs, 64, default, default, null, default), Throws.ArgumentException);
     }
 
     [Test]
-    public void ChunksAreNeitherTinyNorHuge([Values(0, 1L << 31)] long bytes) => Assert.That(() => new GpuOptions { ChunkBytes = bytes }, Throws.InstanceOf<ArgumentOutOfRangeException>());
+    public void AChunkSizeOutOfRangeIsRefused([Values(0, 1L << 31)] long bytes) =>
+        Assert.That(() => new GpuOptions { ChunkBytes = bytes }, Throws.InstanceOf<ArgumentOutOfRangeException>());
 
     [Test]
-    public void WhatALostDeviceSaysWhenItIsFreedHidesNothing() => Assert.That(() => DeviceFailure.Free(new Lost()), Throws.Nothing);
+    public void FreeingIgnoresAFailureOfTheDevice() => Assert.That(() => DeviceFailure.Free(new HeldByLostDevice()), Throws.Nothing);
 
-    private sealed class Lost : IDisposable
+    private sealed class HeldByLostDevice : IDisposable
     {
         public void Dispose() => throw new GuardedBackendTests.FakeFailure("the device was lost");
     }
 
     [Test]
-    public void WhatDoesNotFitIsRefused()
+    public void TensorsThatDoNotFitAreRefused()
     {
         using var tensors = new DeviceTensors(_backend);
         var info = new TensorInfo("w", DType.F32, new TensorShape(4));
         tensors.Add(info);
-        Assert.That(() => tensors.Add(info), Throws.ArgumentException.With.Message.StartsWith("Tensor 'w' was added already."));
-        Assert.That(() => tensors.Add(info with { Name = "v" }, 6), Throws.ArgumentException.With.Message.StartsWith("Tensor 'v' of F32 [4]: its address 6 is no multiple of 4."));
+        Assert.That(() => tensors.Add(info), Throws.ArgumentException.With.Message.StartsWith("Tensor 'w' has already been added."));
+        Assert.That(
+            () => tensors.Add(info with { Name = "v" }, 6),
+            Throws.ArgumentException.With.Message.StartsWith("Tensor 'v' of F32 [4]: the address 6 is not a multiple of 4."));
         Assert.That(() => tensors.Read(info, 12, new byte[8]), Throws.InstanceOf<ArgumentOutOfRangeException>());
         Assert.That(() => tensors.AddressOf(info with { Name = "v" }), Throws.ArgumentException);
     }
 
     private static void Aggregate(IReadOnlyList<TensorSource> models, string strategy, IComputeBackend backend, TensorSink sink)
     {
-        string[] parts = strategy.Split(' ');
-        ConfiguredRound configured = AggregatorCatalog.Create(
-            parts[0], [.. parts.Skip(1).Select(part => new KeyValuePair<string, string>(part.Split('=')[0], part.Split('=')[1]))], new RoundOptions { Backend = backend, Threads = 2 });
+        string[] words = strategy.Split(' ');
+        KeyValuePair<string, string>[] options =
+            [.. words.Skip(1).Select(word => word.Split('=')).Select(pair => new KeyValuePair<string, string>(pair[0], pair[1]))];
+        ConfiguredRound configured = AggregatorCatalog.Create(words[0], options, new RoundOptions { Backend = backend, Threads = 2 });
         var round = new AggregationRound(models[0]) { Options = configured.Options };
         for (int k = 1; k < models.Count; k++)
             round.Add(ClientUpdate.FromTensors($"c{k}", models[k], examples: 10 * k));
@@ -256,7 +292,8 @@ internal sealed unsafe class DeviceTensorsTests
 
     private static MemoryModel[] Models(DType dtype, int clients = 3)
     {
-        // clients agree in the main: of directions at right angles relu makes weights of roundings
+        // the clients mostly agree: if their updates were orthogonal, rounding errors would decide the weights that
+        // relu gives
         var random = new Random(5);
         return [.. Enumerable.Range(0, 1 + clients).Select(_ => Model(dtype, random, Tensors))];
     }
@@ -293,10 +330,12 @@ internal sealed unsafe class DeviceTensorsTests
         }
     }
 
+    private DeviceTensors[] CopyToDevice(MemoryModel[] models) => [.. models.Select(model => DeviceTensors.CopyOf(model, _backend))];
+
     private static double Ulp(double value, int digits) => value == 0 ? double.Epsilon : Math.ScaleB(1, Math.ILogB(value) - digits + 1);
 
-    /// <summary>The types that are computed.</summary>
-    public enum DType4
+    /// <summary>The data types that verbs compute with.</summary>
+    public enum ComputedType
     {
         F64,
         F32,

@@ -1,47 +1,53 @@
 using FedICU.Compute;
+using FedICU.Gpu.Verification;
 using ILGPU.Runtime;
 
 namespace FedICU.Gpu.Tests;
 
-/// <summary>A device that is lost, has no memory left or cannot compile a kernel ends in the processor's result and one warning; never in a wrong model.</summary>
+/// <summary>
+/// If a device is lost, has no memory left or cannot compile a kernel, a round gives the CPU's result and one warning,
+/// and never a wrong model.
+/// </summary>
 internal sealed unsafe class GuardedBackendTests
 {
     private static readonly Exception[] Failures =
     [
-        new FakeFailure("the device was lost"), new InsufficientMemoryException("out of device memory"), new NotSupportedException("the kernel cannot be compiled"),
+        new FakeFailure("the device was lost"), new InsufficientMemoryException("out of device memory"),
+        new NotSupportedException("the kernel cannot be compiled"),
     ];
 
     [Test]
-    public void TheProcessorTakesOverInMidRound([ValueSource(nameof(Failures))] Exception failure, [Values(0, 1, 2, 5)] int after)
+    public void TheCpuContinuesARoundWhoseDeviceFails([ValueSource(nameof(Failures))] Exception failure, [Values(0, 1, 2, 5)] int after)
     {
         var warnings = new List<string>();
-        using var backend = new GuardedBackend(new Failing(failure, after), "fake: a device", new GpuOptions { LeastBytes = 0, Warning = warnings.Add });
-        LongTensors.RoundsAgree(backend, "fedicu");
-        Assert.That(warnings, Is.EqualTo(new[] { $"fake: a device failed: {failure.Message}. The processor goes on with its work." }));
+        using var backend = Guard(new FakeBackend(failure, after), new GpuOptions { LeastBytes = 0, Warning = warnings.Add });
+        CpuComparison.RoundsAgree(backend, "fedicu");
+        Assert.That(warnings, Is.EqualTo(new[] { $"fake: a device failed: {failure.Message}. The CPU continues the work." }));
         Assert.That(backend.Name, Is.EqualTo("simd"));
     }
 
     [Test]
-    public void WithoutFallbackOneSentenceEndsTheRound([ValueSource(nameof(Failures))] Exception failure)
+    public void WithoutFallbackAFailureEndsTheRoundWithOneSentence([ValueSource(nameof(Failures))] Exception failure)
     {
-        using var backend = new GuardedBackend(new Failing(failure, 3), "fake: a device", new GpuOptions { LeastBytes = 0, Fallback = false });
-        var thrown = Assert.Catch<FedIcuException>(() => LongTensors.RoundsAgree(backend, "fedicu"));
+        using var backend = Guard(new FakeBackend(failure, 3), new GpuOptions { LeastBytes = 0, Fallback = false });
+        var thrown = Assert.Catch<FedIcuException>(() => CpuComparison.RoundsAgree(backend, "fedicu"));
         Assert.That(thrown!.Message, Is.EqualTo($"fake: a device failed: {failure.Message}."));
     }
 
     [Test]
-    public void SmallVerbsStayOnTheProcessor()
+    public void TheCpuComputesSmallVerbs()
     {
-        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), 0), "fake: a device", new GpuOptions { LeastBytes = 1 << 20, Warning = Assert.Fail });
+        var options = new GpuOptions { LeastBytes = 1 << 20, Warning = Assert.Fail };
+        using var backend = Guard(new FakeBackend(new FakeFailure("failed"), 0), options);
         float* values = stackalloc float[16];
         Assert.That(backend.CountNonFinite(new TensorPanel(values, DType.F32), 16), Is.Zero);
         Assert.That(backend.Name, Is.EqualTo("fake"));
     }
 
     [Test]
-    public void WhatAFailedVerbMayHaveOverwrittenIsNotLeftToTheDevice()
+    public void TheCpuComputesVerbsThatOverwriteTheirInputs()
     {
-        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), 0), "fake: a device", new GpuOptions { LeastBytes = 0, Warning = Assert.Fail });
+        using var backend = Guard(new FakeBackend(new FakeFailure("failed"), 0), new GpuOptions { LeastBytes = 0, Warning = Assert.Fail });
         float* values = stackalloc float[16];
         values[0] = 4;
         var panel = new TensorPanel(values, DType.F32);
@@ -49,42 +55,49 @@ internal sealed unsafe class GuardedBackendTests
         Assert.That(values[0], Is.EqualTo(2));
     }
 
-    // the last panel of 8 clients is too small for the device, and so is each of 40 clients
+    // with 8 clients the last panel is too small for the device; with 40 clients every panel is
     [TestCase(8, "cpu-accelerator 88.9 %, simd 11.1 %"), TestCase(40, "simd 100.0 %")]
-    public void TheReportSaysWhatTheDeviceComputed(int clients, string shares)
+    public void TheReportStatesTheShareOfTheDevice(int clients, string shares)
     {
-        using var backend = new GuardedBackend(CpuAcceleratorContractTests.CreateBackend(), "cpu-accelerator: a device", new GpuOptions { Warning = Assert.Fail });
+        using var backend = Guard(CpuAcceleratorContractTests.CreateBackend(), new GpuOptions { Warning = Assert.Fail });
         RoundReport report = Round(backend, clients, 1 << 18);
         Assert.That(report.Backend, Is.EqualTo("cpu-accelerator"));
-        Assert.That(string.Join(", ", report.BackendShares.Select(part => FormattableString.Invariant($"{part.Name} {part.Share:P1}"))), Is.EqualTo(shares));
+        IEnumerable<string> actual = report.BackendShares.Select(part => FormattableString.Invariant($"{part.Name} {part.Share:P1}"));
+        Assert.That(string.Join(", ", actual), Is.EqualTo(shares));
     }
 
     [Test]
     public void ConcurrentRoundsOnOneDeviceCountTheirOwnBytes()
     {
-        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), int.MaxValue), "fake: a device", new GpuOptions { LeastBytes = 1000, Warning = Assert.Fail });
+        var options = new GpuOptions { LeastBytes = 1000, Warning = Assert.Fail };
+        using var backend = Guard(new FakeBackend(new FakeFailure("failed"), int.MaxValue), options);
         // 4 values of 4 bytes go to the CPU, 1,000 to the device
         Parallel.For(0, 32, new ParallelOptions { MaxDegreeOfParallelism = 8 }, i =>
-            Assert.That(Round(backend, 2 + i % 3, i % 2 == 0 ? 4 : 1000).BackendShares, Is.EqualTo(new[] { new BackendShare(i % 2 == 0 ? "simd" : "fake", 1) })));
-        Assert.That(Round(backend, 2, 4, 1000).BackendShares, Is.EqualTo(new BackendShare[] { new("fake", 1000.0 / 1004), new("simd", 4.0 / 1004) }));
+        {
+            RoundReport report = Round(backend, 2 + i % 3, i % 2 == 0 ? 4 : 1000);
+            Assert.That(report.BackendShares, Is.EqualTo(new[] { new BackendShare(i % 2 == 0 ? "simd" : "fake", 1) }));
+        });
+        BackendShare[] shares = [new("fake", 1000.0 / 1004), new("simd", 4.0 / 1004)];
+        Assert.That(Round(backend, 2, 4, 1000).BackendShares, Is.EqualTo(shares));
     }
 
     [Test]
-    public void TheCpuIsCreditedWithWhatADeviceFailedAt()
+    public void TheReportCountsAFailedVerbForTheCpu()
     {
-        using var backend = new GuardedBackend(new Failing(new FakeFailure("asked"), 1), "fake: a device", new GpuOptions { LeastBytes = 0 });
+        using var backend = Guard(new FakeBackend(new FakeFailure("failed"), 1), new GpuOptions { LeastBytes = 0 });
         RoundReport report = Round(backend, 2, 300, 300, 400);
         Assert.That(report.BackendShares, Is.EqualTo(new BackendShare[] { new("simd", 0.7), new("fake", 0.3) }));
         Assert.That(report.ToString(), Does.Contain("backend simd (simd 70.0 %, fake 30.0 % of the bytes)"));
     }
 
     [Test]
-    public void ARulesOwnLoopsAreTheCpus()
+    public void TheReportCountsARulesOwnLoopsForTheCpu()
     {
         using GpuBackend backend = CpuAcceleratorContractTests.CreateBackend();
         Assert.That(Round(backend, new Largest(), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
         Assert.That(Round(backend, 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("cpu-accelerator", 1) }));
-        Assert.That(Round(ReferenceBackend.Instance, new Largest(), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("reference", 1) }));
+        RoundReport onReference = Round(ReferenceBackend.Instance, new Largest(), 3, 500);
+        Assert.That(onReference.BackendShares, Is.EqualTo(new[] { new BackendShare("reference", 1) }));
     }
 
     private sealed class Largest : TensorAggregator, ITensorRule
@@ -102,7 +115,10 @@ internal sealed unsafe class GuardedBackendTests
         });
     }
 
-    private static RoundReport Round(IComputeBackend backend, int clients, params int[] lengths) => Round(backend, new FedAvgAggregator(), clients, lengths);
+    private static GuardedBackend Guard(IComputeBackend device, GpuOptions options) => new(device, "fake: a device", options);
+
+    private static RoundReport Round(IComputeBackend backend, int clients, params int[] lengths) =>
+        Round(backend, new FedAvgAggregator(), clients, lengths);
 
     private static RoundReport Round(IComputeBackend backend, IAggregator aggregator, int clients, params int[] lengths)
     {
@@ -117,12 +133,12 @@ internal sealed unsafe class GuardedBackendTests
     }
 
     [TestCase(null), TestCase("auto"), TestCase("simd"), TestCase("reference"), TestCase("cuda"), TestCase("opencl")]
-    public void EveryNameGivesABackendOnAnyMachine(string? name)
+    public void EveryNameCreatesABackendOnEveryMachine(string? name)
     {
         var warnings = new List<string>();
         IComputeBackend backend = ComputeBackends.Create(name, new GpuOptions { Warning = warnings.Add });
-        LongTensors.RoundsAgree(backend, "fedavg");
-        Assert.That(warnings, Is.All.EndsWith("The processor does its work."));
+        CpuComparison.RoundsAgree(backend, "fedavg");
+        Assert.That(warnings, Is.All.EndsWith("The CPU does the work."));
         (backend as IDisposable)?.Dispose();
     }
 
@@ -134,10 +150,10 @@ internal sealed unsafe class GuardedBackendTests
     }
 
     [Test]
-    public void AWrongResultIsFound([Values] bool quick)
+    public void TheSelfCheckRefusesADeviceWithWrongResults([Values] bool quick)
     {
-        VerificationResult result = BackendVerification.Run(new Failing(null, 0), quick);
-        Assert.That(GpuDevices.Refusal(result), Is.EqualTo("its results are wrong (CountNonFinite of F64)."));
+        VerificationResult result = BackendVerification.Run(new FakeBackend(null, 0), quick);
+        Assert.That(DeviceSelfCheck.RefusalOf(result), Is.EqualTo("its results are wrong (CountNonFinite of F64)."));
     }
 
     internal sealed class FakeFailure(string message) : AcceleratorException(message)
@@ -145,8 +161,14 @@ internal sealed unsafe class GuardedBackendTests
         public override AcceleratorType AcceleratorType => AcceleratorType.Cuda;
     }
 
-    /// <summary>The processor or another backend under another name, which fails after some verbs; or only counts wrongly.</summary>
-    internal sealed class Failing(Exception? failure, int after, IComputeBackend? other = null) : IComputeBackend
+    /// <summary>
+    /// Another backend under the name <c>fake</c>. It throws <paramref name="failure"/> after some verbs; without one
+    /// it only returns wrong counts.
+    /// </summary>
+    /// <param name="failure">The exception; null for wrong counts.</param>
+    /// <param name="after">The number of verbs that succeed.</param>
+    /// <param name="other">The backend that computes; null for the CPU's.</param>
+    internal sealed class FakeBackend(Exception? failure, int after, IComputeBackend? other = null) : IComputeBackend
     {
         private readonly IComputeBackend _other = other ?? new SimdBackend();
         private int _calls;
@@ -158,22 +180,28 @@ internal sealed unsafe class GuardedBackendTests
 
         public int PairInputs => _other.PairInputs;
 
-        /// <summary>Elements of all inputs that FedICU's verbs were given.</summary>
+        /// <summary>Gets the number of elements that FedICU's verbs have read, of all inputs.</summary>
         public long ElementsRead => _read;
 
         public IDisposable? AllocateOnDevice(long bytes, out nint address) => _other.AllocateOnDevice(bytes, out address);
 
-        public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output) =>
+        public long WeightedSum(
+            ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output) =>
             Next().WeightedSum(inputs, weights, divisor, length, output);
 
-        public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums) => Next(inputs.Length * geometry.Length).AddSquares(inputs, geometry, sums);
+        public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums) =>
+            Next(inputs.Length * geometry.Length).AddSquares(inputs, geometry, sums);
 
-        public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams) => Next().AddGram(inputs, geometry, grams);
+        public void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams) =>
+            Next().AddGram(inputs, geometry, grams);
 
-        public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots) =>
+        public void AddProjections(
+            ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots) =>
             Next(inputs.Length * geometry.Length).AddProjections(inputs, geometry, a, b, dots);
 
-        public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares) =>
+        public long Combine(
+            ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+            double* squares) =>
             Next(inputs.Length * geometry.Length).Combine(inputs, geometry, coefficients, scales, output, squares);
 
         public long CountNonFinite(TensorPanel input, int length) => Next().CountNonFinite(input, length) + (failure is null ? 1 : 0);
@@ -181,15 +209,19 @@ internal sealed unsafe class GuardedBackendTests
         public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global) =>
             Next().AddMoments(inputs, length, ref update, ref global);
 
-        public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum) =>
+        public long SelectImportant(
+            in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum) =>
             Next().SelectImportant(inputs, length, update, global, mask, momentum);
 
-        public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance) =>
+        public void Importance(
+            in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance,
+            double* globalImportance) =>
             Next().Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
 
         public long Pack(TensorPanel source, int length, byte* mask, void* packed) => Next().Pack(source, length, mask, packed);
 
-        public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) => Next().AddProximal(local, global, mu, length, gradient);
+        public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) =>
+            Next().AddProximal(local, global, mu, length, gradient);
 
         private IComputeBackend Next(long elements = 0)
         {

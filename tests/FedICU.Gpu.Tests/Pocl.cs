@@ -8,14 +8,15 @@ using ILGPU.Runtime.OpenCL;
 namespace FedICU.Gpu.Tests;
 
 /// <summary>
-/// PoCL's OpenCL device on the processor, which needs three things of no use elsewhere: its loader has no development name, it does not report the generic address
-/// space that ILGPU asks for, and the word for it in generated code must mean global memory.
+/// PoCL's OpenCL device on the CPU. It needs three workarounds: its loader is installed under the numbered name only,
+/// it does not report the generic address space that ILGPU requires, and <c>__generic</c> in the generated code must
+/// mean global memory.
 /// </summary>
 internal static partial class Pocl
 {
-    private static readonly Lazy<bool> Loads = new(Prepare);
+    private static readonly Lazy<bool> IsAvailable = new(Prepare);
 
-    /// <summary>A backend on PoCL's device; skips the test where there is none.</summary>
+    /// <summary>Creates a backend on PoCL's device. Skips the test if there is none.</summary>
     public static GpuBackend CreateBackend(long chunkBytes)
     {
         Context context = CreateContext();
@@ -24,9 +25,9 @@ internal static partial class Pocl
 
     private static Context CreateContext()
     {
-        if (OperatingSystem.IsLinux() && Loads.Value)
+        if (OperatingSystem.IsLinux() && IsAvailable.Value)
         {
-            Context context = GpuDevices.CreateContext(builder => builder.OpenCL(Accept));
+            Context context = GpuDrivers.CreateContext(builder => builder.OpenCL(Accept));
             if (context.Devices.Length > 0)
                 return context;
             context.Dispose();
@@ -40,12 +41,13 @@ internal static partial class Pocl
     {
         if (!device.PlatformName.Contains("Portable", StringComparison.Ordinal))
             return false;
-        typeof(CLCapabilityContext).GetProperty(nameof(CLCapabilityContext.GenericAddressSpace))!.GetSetMethod(nonPublic: true)!.Invoke(device.Capabilities, [true]);
+        typeof(CLCapabilityContext).GetProperty(nameof(CLCapabilityContext.GenericAddressSpace))!
+            .GetSetMethod(nonPublic: true)!.Invoke(device.Capabilities, [true]);
         return true;
     }
 
     private static bool Prepare() =>
-        // the process's own variables are copies, of which native code sees nothing
+        // native code does not see variables set through .NET's Environment
         SetEnvironment("POCL_EXTRA_BUILD_FLAGS", "-D__generic=__global", 1) == 0 && NativeLibrary.TryLoad("libOpenCL.so.1", out _);
 
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]

@@ -11,7 +11,10 @@ using ILGPU.Runtime.Cuda;
 
 namespace FedICU.Gpu.Tests;
 
-/// <summary>Every kernel with every type compiles for CUDA with no device there, and what it compiles to is what is claimed of it.</summary>
+/// <summary>
+/// Compiles every kernel with every type for CUDA, without a device, and checks the properties of the PTX that the docs
+/// claim.
+/// </summary>
 internal sealed class PtxTests
 {
     private static readonly (CudaArchitecture Architecture, CudaInstructionSet Set)[] Targets =
@@ -25,7 +28,8 @@ internal sealed class PtxTests
         .Select(member => member.GetValue(null)).OfType<CudaInstructionSet>().OrderBy(set => set.Major).ThenBy(set => set.Minor).Last();
 
     [Test]
-    public void EveryKernelCompilesToWhatIsClaimed([ValueSource(nameof(Targets))] (CudaArchitecture Architecture, CudaInstructionSet Set) target)
+    public void EveryKernelCompilesToPtxWithTheClaimedProperties(
+        [ValueSource(nameof(Targets))] (CudaArchitecture Architecture, CudaInstructionSet Set) target)
     {
         using Context context = Context.Create(builder => builder.CPU().Math(MathMode.Default).Optimize(OptimizationLevel.O2));
         DeviceMath.Register(context);
@@ -33,25 +37,26 @@ internal sealed class PtxTests
         int kernels = 0;
         foreach (MethodInfo kernel in KernelSet.All())
         {
-            string name = $"{kernel.Name}<{string.Join(", ", kernel.GetGenericArguments().Select(type => type.Name))}>", ptx = Compile(backend, kernel);
+            string name = $"{kernel.Name}<{string.Join(", ", kernel.GetGenericArguments().Select(type => type.Name))}>";
+            string ptx = Compile(backend, kernel);
             kernels++;
             Assert.Multiple(() =>
             {
-                Assert.That(Find(ptx, @"\.extern \.func"), Is.Empty, $"{name} calls what is nowhere");
-                Assert.That(Find(ptx, @"\.approx|\.ftz"), Is.Empty, $"{name} rounds as it likes");
-                Assert.That(Find(ptx, @"\.local "), Is.Empty, $"{name} keeps arrays in memory");
+                Assert.That(Find(ptx, @"\.extern \.func"), Is.Empty, $"{name} calls a function that does not exist");
+                Assert.That(Find(ptx, @"\.approx|\.ftz"), Is.Empty, $"{name} has approximate instructions");
+                Assert.That(Find(ptx, @"\.local "), Is.Empty, $"{name} has arrays in local memory");
                 Assert.That(Find(ptx, @"(fma|mad|add|mul|div|sub)(\.rn)?\.f32"), Is.Empty, $"{name} computes in float32");
-                Assert.That(Find(ptx, @"\b(atom|red)\."), Is.Empty, $"{name} has atomics");
+                Assert.That(Find(ptx, @"\b(atom|red)\."), Is.Empty, $"{name} uses atomics");
                 if (kernel.Name.StartsWith("WeightedSum", StringComparison.Ordinal))
                 {
-                    Assert.That(Find(ptx, @"fma\.rn\.f64"), Is.Not.Empty, $"{name} does not fuse");
-                    Assert.That(Find(ptx, @"div\.rn\.f64"), Is.Not.Empty, $"{name} does not divide");
+                    Assert.That(Find(ptx, @"fma\.rn\.f64"), Is.Not.Empty, $"{name} has no fused multiply-add");
+                    Assert.That(Find(ptx, @"div\.rn\.f64"), Is.Not.Empty, $"{name} has no correctly rounded division");
                 }
 
-                if (kernel.Name == nameof(Sums.WeightedSum))
+                if (kernel.Name == nameof(WeightedSumKernels.WeightedSum))
                 {
-                    Assert.That(Find(ptx, @"ld\.global\.v4\.b32"), Is.Not.Empty, $"{name} reads less than sixteen bytes at once");
-                    Assert.That(Find(ptx, @"st\.global\.v4\.b32"), Is.Not.Empty, $"{name} writes less than sixteen bytes at once");
+                    Assert.That(Find(ptx, @"ld\.global\.v4\.b32"), Is.Not.Empty, $"{name} does not read 16 bytes at a time");
+                    Assert.That(Find(ptx, @"st\.global\.v4\.b32"), Is.Not.Empty, $"{name} does not write 16 bytes at a time");
                 }
             });
         }
@@ -60,9 +65,12 @@ internal sealed class PtxTests
         Assert.That(kernels, Is.GreaterThan(100));
     }
 
-    /// <summary>The first line with a match; empty where there is none.</summary>
+    /// <summary>Returns the first line that matches; empty if there is none.</summary>
     private static string Find(string ptx, string pattern) => ptx.Split('\n').FirstOrDefault(line => Regex.IsMatch(line, pattern)) ?? "";
 
-    private static string Compile(PTXBackend backend, MethodInfo kernel) =>
-        ((PTXCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(kernel), new KernelSpecialization())).PTXAssembly;
+    private static string Compile(PTXBackend backend, MethodInfo kernel)
+    {
+        var entry = EntryPointDescription.FromExplicitlyGroupedKernel(kernel);
+        return ((PTXCompiledKernel)backend.Compile(entry, new KernelSpecialization())).PTXAssembly;
+    }
 }

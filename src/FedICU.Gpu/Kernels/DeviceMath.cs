@@ -8,19 +8,21 @@ using ILGPU.IR.Intrinsics;
 namespace FedICU.Gpu.Kernels;
 
 /// <summary>
-/// What kernels compute with. Every multiply-add is the fused one, by name: a device's compiler may fuse others or not as it likes, so kernels have no
-/// product that is added to something without it.
+/// Arithmetic for kernels. A kernel must call <see cref="Fma"/> for every multiply-add: a device's compiler is free to
+/// fuse a plain product and sum or not, so kernels never add a plain product.
 /// </summary>
 internal static class DeviceMath
 {
-    /// <summary>a * b + c, rounded once.</summary>
+    /// <summary>Computes a * b + c, rounded once.</summary>
     [IntrinsicImplementation]
     public static double Fma(double a, double b, double c) => Math.FusedMultiplyAdd(a, b, c);
 
-    /// <summary>Whether a number is neither NaN nor infinite.</summary>
+    /// <summary>Returns whether a number is neither NaN nor infinite.</summary>
     public static bool IsFinite(double value) => (Interop.FloatAsInt(value) & 0x7FF0_0000_0000_0000UL) != 0x7FF0_0000_0000_0000UL;
 
-    /// <summary>Tells ILGPU how each kind of device computes <see cref="Fma"/>; its own compilers know no such call.</summary>
+    /// <summary>
+    /// Registers the instructions for <see cref="Fma"/> with ILGPU, whose compilers do not know Math.FusedMultiplyAdd.
+    /// </summary>
     public static void Register(Context context)
     {
         MethodInfo fma = typeof(DeviceMath).GetMethod(nameof(Fma))!;

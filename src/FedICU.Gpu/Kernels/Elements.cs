@@ -3,34 +3,43 @@ using ILGPU.Util;
 
 namespace FedICU.Gpu.Kernels;
 
-/// <summary>Sixteen bytes, which a device reads and writes at once.</summary>
+/// <summary>16 bytes, which a device reads or writes in one access.</summary>
 internal struct Words
 {
+    /// <summary>The size in bytes. Derived: the widest access of a CUDA thread.</summary>
+    public const int Bytes = 16;
+
+    /// <summary>The binary logarithm of <see cref="Bytes"/>.</summary>
+    public const int Log2Bytes = 4;
+
     public uint X, Y, Z, W;
 }
 
-/// <summary>The values of up to sixteen bytes of elements: the first two, four or eight are used.</summary>
+/// <summary>The values of the elements in 16 bytes: the first two, four or eight fields are used.</summary>
 internal struct Values
 {
     public double V0, V1, V2, V3, V4, V5, V6, V7;
 }
 
-/// <summary>A type of elements: widened exactly to float64 and rounded once from it, ties to even; each NaN is written as the positive quiet one.</summary>
+/// <summary>
+/// A type of elements. Reading widens exactly to float64. Writing rounds once from float64, ties to even, and writes
+/// each NaN as the positive quiet NaN.
+/// </summary>
 internal interface IElement
 {
-    /// <summary>Bytes of an element.</summary>
+    /// <summary>Gets the size of an element in bytes.</summary>
     static abstract int Size { get; }
 
-    /// <summary>The binary logarithm of <see cref="Size"/>.</summary>
-    static abstract int Shift { get; }
+    /// <summary>Gets the binary logarithm of <see cref="Size"/>.</summary>
+    static abstract int Log2Size { get; }
 
     static abstract double Read(ArrayView<byte> data, long index);
 
-    /// <summary>Writes an element; 1 where what is written is not finite.</summary>
+    /// <summary>Writes an element. Returns 1 if the written value is not finite, else 0.</summary>
     static abstract int Write(ArrayView<byte> data, long index, double value);
 
-    /// <summary>Copies an element as it is.</summary>
-    static abstract void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at);
+    /// <summary>Copies the bits of an element.</summary>
+    static abstract void Copy(ArrayView<byte> source, long index, ArrayView<byte> target, long at);
 
     static abstract Values Widen(Words words);
 
@@ -41,7 +50,7 @@ internal struct F64 : IElement
 {
     public static int Size => sizeof(double);
 
-    public static int Shift => 3;
+    public static int Log2Size => 3;
 
     public static double Read(ArrayView<byte> data, long index) => data.Cast<double>()[index];
 
@@ -52,7 +61,8 @@ internal struct F64 : IElement
         return (bits & 0x7FF0_0000_0000_0000UL) == 0x7FF0_0000_0000_0000UL ? 1 : 0;
     }
 
-    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<ulong>()[at] = from.Cast<ulong>()[index];
+    public static void Copy(ArrayView<byte> source, long index, ArrayView<byte> target, long at) =>
+        target.Cast<ulong>()[at] = source.Cast<ulong>()[index];
 
     public static Values Widen(Words words) => new() { V0 = FromBits(words.X, words.Y), V1 = FromBits(words.Z, words.W) };
 
@@ -75,7 +85,7 @@ internal struct F32 : IElement
 {
     public static int Size => sizeof(float);
 
-    public static int Shift => 2;
+    public static int Log2Size => 2;
 
     public static double Read(ArrayView<byte> data, long index) => data.Cast<float>()[index];
 
@@ -86,7 +96,8 @@ internal struct F32 : IElement
         return (bits & 0x7F80_0000U) == 0x7F80_0000U ? 1 : 0;
     }
 
-    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<uint>()[at] = from.Cast<uint>()[index];
+    public static void Copy(ArrayView<byte> source, long index, ArrayView<byte> target, long at) =>
+        target.Cast<uint>()[at] = source.Cast<uint>()[index];
 
     public static Values Widen(Words words) => new()
     {
@@ -96,7 +107,8 @@ internal struct F32 : IElement
         V3 = Interop.IntAsFloat(words.W),
     };
 
-    public static Words Round(Values values) => new() { X = Bits(values.V0), Y = Bits(values.V1), Z = Bits(values.V2), W = Bits(values.V3) };
+    public static Words Round(Values values) =>
+        new() { X = Bits(values.V0), Y = Bits(values.V1), Z = Bits(values.V2), W = Bits(values.V3) };
 
     private static uint Bits(double value)
     {
@@ -109,7 +121,7 @@ internal struct BF16 : IElement
 {
     public static int Size => sizeof(ushort);
 
-    public static int Shift => 1;
+    public static int Log2Size => 1;
 
     public static double Read(ArrayView<byte> data, long index) => Interop.IntAsFloat((uint)data.Cast<ushort>()[index] << 16);
 
@@ -120,7 +132,8 @@ internal struct BF16 : IElement
         return (bits & 0x7F80U) == 0x7F80U ? 1 : 0;
     }
 
-    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<ushort>()[at] = from.Cast<ushort>()[index];
+    public static void Copy(ArrayView<byte> source, long index, ArrayView<byte> target, long at) =>
+        target.Cast<ushort>()[at] = source.Cast<ushort>()[index];
 
     public static Values Widen(Words words) => new()
     {
@@ -148,7 +161,7 @@ internal struct BF16 : IElement
 
     private static uint Bits(double value)
     {
-        uint bits = Narrow.ToOdd(value);
+        uint bits = Narrowing.RoundToOdd(value);
         return (bits & 0x7FFF_FFFFU) > 0x7F80_0000U ? 0x7FC0U : bits + 0x7FFFU + (bits >> 16 & 1U) >> 16;
     }
 }
@@ -157,7 +170,7 @@ internal struct F16 : IElement
 {
     public static int Size => sizeof(ushort);
 
-    public static int Shift => 1;
+    public static int Log2Size => 1;
 
     public static double Read(ArrayView<byte> data, long index) => FromBits(data.Cast<ushort>()[index]);
 
@@ -168,7 +181,8 @@ internal struct F16 : IElement
         return (bits & 0x7C00U) == 0x7C00U ? 1 : 0;
     }
 
-    public static void Move(ArrayView<byte> from, long index, ArrayView<byte> to, long at) => to.Cast<ushort>()[at] = from.Cast<ushort>()[index];
+    public static void Copy(ArrayView<byte> source, long index, ArrayView<byte> target, long at) =>
+        target.Cast<ushort>()[at] = source.Cast<ushort>()[index];
 
     public static Values Widen(Words words) => new()
     {
@@ -190,20 +204,23 @@ internal struct F16 : IElement
         W = Bits(values.V6) | Bits(values.V7) << 16,
     };
 
-    // fraction and exponent as those of a float64 whose exponent is 1008 too small: times 2^1008 makes it right, of subnormals too, as no device flushes a float64; infinity and
-    // NaN have the largest exponent before and after. Selected, not branched to
+    // Puts exponent and fraction into a float64, whose exponent is then 1008 too small, and multiplies by 2^1008. This
+    // is exact for subnormals too, because no device flushes a subnormal float64. Infinity and NaN get the largest
+    // float64 exponent, which the product keeps. The exponent is selected without a branch.
     private static double FromBits(uint bits)
     {
+        // 2^1008 = 2^(1023 - 15), the difference of the two exponent biases
+        const double BiasDifference = 2.7430620343968443e+303;
         uint high = (bits & 0x7FFFU) << 10 | (bits & 0x8000U) << 16 | Utilities.Select((bits & 0x7C00U) == 0x7C00U, 0x7FF0_0000U, 0U);
-        return Interop.IntAsFloat((ulong)high << 32) * 2.7430620343968443e+303;
+        return Interop.IntAsFloat((ulong)high << 32) * BiasDifference;
     }
 
     private static uint Bits(double value)
     {
-        uint bits = Narrow.ToOdd(value), sign = bits >> 16 & 0x8000U, magnitude = bits & 0x7FFF_FFFFU;
+        uint bits = Narrowing.RoundToOdd(value), sign = bits >> 16 & 0x8000U, magnitude = bits & 0x7FFF_FFFFU;
         if (magnitude > 0x7F80_0000U)
             return 0x7E00U;
-        // 2^16 and above
+        // 2^16 and above becomes infinity
         if (magnitude >= 0x4780_0000U)
             return sign | 0x7C00U;
         int exponent = (int)(magnitude >> 23) - 127;
@@ -219,10 +236,14 @@ internal struct F16 : IElement
     }
 }
 
-internal static class Narrow
+/// <summary>The first step of rounding to a type of 16 bits.</summary>
+internal static class Narrowing
 {
-    /// <summary>The bits of the value as binary32 rounded to odd, from which a narrower type is rounded as from the value itself (Boldo and Melquiond 2008).</summary>
-    public static uint ToOdd(double value)
+    /// <summary>
+    /// Returns the bits of the value rounded to odd in binary32. Rounding them to a narrower type gives the same result
+    /// as rounding the value itself (Boldo and Melquiond 2008).
+    /// </summary>
+    public static uint RoundToOdd(double value)
     {
         float nearest = (float)value;
         uint bits = Interop.FloatAsInt(nearest);

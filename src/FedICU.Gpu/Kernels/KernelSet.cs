@@ -4,101 +4,124 @@ using FedICU.Compute;
 using FedICU.Compute.Simd;
 using ILGPU;
 using ILGPU.Runtime;
+using Bytes = ILGPU.ArrayView<byte>;
+using Doubles = ILGPU.ArrayView<double>;
+using Ints = ILGPU.ArrayView<int>;
 
 namespace FedICU.Gpu.Kernels;
 
-/// <summary>The kernels of one device, compiled when they are first wanted. ILGPU forgets a kernel that nobody holds; the delegates here do.</summary>
+/// <summary>
+/// The kernels of one device, each compiled when it is first used. Thread-safe. ILGPU caches kernels weakly; the
+/// launchers kept here keep them alive.
+/// </summary>
 internal sealed class KernelSet(Accelerator accelerator)
 {
-    /// <summary>The types that elements have, by their <see cref="DType"/>.</summary>
-    public static IReadOnlyList<(DType DType, Type Element)> Elements { get; } = [(DType.F64, typeof(F64)), (DType.F32, typeof(F32)), (DType.F16, typeof(F16)), (DType.BF16, typeof(BF16))];
+    private static readonly Type[] Families =
+    [
+        typeof(WeightedSumKernels), typeof(PairKernels), typeof(CombinationKernels), typeof(ReductionKernels), typeof(MaskKernels),
+        typeof(ProximalKernels),
+    ];
 
-    private readonly ConcurrentDictionary<(string, Type?, Type?, Type?), Delegate> _loaded = new();
+    private static readonly (DType DType, Type Element)[] Elements =
+        [(DType.F64, typeof(F64)), (DType.F32, typeof(F32)), (DType.F16, typeof(F16)), (DType.BF16, typeof(BF16))];
 
-    // ILGPU compiles in one context at a time
-    private readonly Lock _gate = new();
+    private readonly ConcurrentDictionary<(string Name, Type? First, Type? Second, Type? Third), Delegate> _loaded = new();
 
-    /// <summary>All kernels with all types they can have.</summary>
+    // ILGPU compiles one kernel at a time in a context
+    private readonly Lock _compiling = new();
+
+    /// <summary>Lists every kernel with every combination of its type arguments.</summary>
     public static IEnumerable<MethodInfo> All()
     {
-        foreach (MethodInfo kernel in typeof(Sums).GetMethods(BindingFlags.Public | BindingFlags.Static).Concat(typeof(Client).GetMethods(BindingFlags.Public | BindingFlags.Static)))
+        foreach (MethodInfo kernel in Families.SelectMany(family => family.GetMethods(BindingFlags.Public | BindingFlags.Static)))
         {
-            IEnumerable<Type[]> all = [[]];
+            IEnumerable<Type[]> combinations = [[]];
             foreach (Type parameter in kernel.GetGenericArguments())
             {
-                Type[] choices = parameter.GetGenericParameterConstraints().Contains(typeof(IGroups)) ? [typeof(ByColumn), typeof(ByRow)] : [.. Elements.Select(element => element.Element)];
-                all = [.. all.SelectMany(types => choices.Select(choice => (Type[])[.. types, choice]))];
+                Type[] choices = parameter.GetGenericParameterConstraints().Contains(typeof(IGroups))
+                    ? [typeof(ByColumn), typeof(ByRow)]
+                    : [.. Elements.Select(element => element.Element)];
+                combinations = [.. combinations.SelectMany(types => choices.Select(choice => (Type[])[.. types, choice]))];
             }
 
-            foreach (Type[] types in all)
+            foreach (Type[] types in combinations)
                 yield return types.Length == 0 ? kernel : kernel.MakeGenericMethod(types);
         }
     }
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<double>, double, long, ArrayView<byte>, ArrayView<int>> WeightedSum(DType input) =>
-        Get(nameof(Sums.WeightedSum), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<double>, double, long, ArrayView<byte>, ArrayView<int>>>()), ElementOf(input));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, double, long, Bytes, Ints> WeightedSum(DType input) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, double, long, Bytes, Ints>>(
+            nameof(WeightedSumKernels.WeightedSum), ElementOf(input));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<double>, double, double, long, ArrayView<byte>, ArrayView<int>> WeightedSumTo(DType input, DType output) =>
-        Get(nameof(Sums.WeightedSumTo), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<double>, double, double, long, ArrayView<byte>, ArrayView<int>>>()), ElementOf(input), ElementOf(output));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, double, double, long, Bytes, Ints> WeightedSumTo(
+        DType input, DType output) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, double, double, long, Bytes, Ints>>(
+            nameof(WeightedSumKernels.WeightedSumTo), ElementOf(input), ElementOf(output));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<int>, DeviceGeometry, long, ArrayView<double>> PairsOfColumns(DType input) =>
-        Get(nameof(Sums.PairsOfColumns), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<int>, DeviceGeometry, long, ArrayView<double>>>()), ElementOf(input));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, Ints, DeviceGeometry, long, Doubles> PairsOfColumns(DType input) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, Ints, DeviceGeometry, long, Doubles>>(
+            nameof(PairKernels.PairsOfColumns), ElementOf(input));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<int>, DeviceGeometry, long, ArrayView<double>> PairsOfRows(DType input) =>
-        Get(nameof(Sums.PairsOfRows), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<int>, DeviceGeometry, long, ArrayView<double>>>()), ElementOf(input));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, Ints, DeviceGeometry, long, Doubles> PairsOfRows(DType input) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, Ints, DeviceGeometry, long, Doubles>>(
+            nameof(PairKernels.PairsOfRows), ElementOf(input));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<double>, ArrayView<double>, DeviceGeometry, long, long, ArrayView<double>> Projections(DType input, bool byColumn) =>
-        Get(
-            nameof(Sums.Projections),
-            kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<double>, ArrayView<double>, DeviceGeometry, long, long, ArrayView<double>>>()),
-            ElementOf(input), GroupsOf(byColumn));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, Doubles, DeviceGeometry, long, long, Doubles> Projections(
+        DType input, bool byColumn) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, Doubles, DeviceGeometry, long, long, Doubles>>(
+            nameof(CombinationKernels.Projections), ElementOf(input), GroupsOf(byColumn));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<double>, ArrayView<double>, DeviceGeometry, long, ArrayView<byte>, ArrayView<double>, ArrayView<int>> Combine(
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, Doubles, DeviceGeometry, long, Bytes, Doubles, Ints> Combine(
         DType input, DType output, bool byColumn) =>
-        Get(
-            nameof(Sums.Combine),
-            kernel => accelerator.LoadKernel(kernel.CreateDelegate<
-                Action<DeviceInputs, ArrayView<double>, ArrayView<double>, DeviceGeometry, long, ArrayView<byte>, ArrayView<double>, ArrayView<int>>>()), ElementOf(input), ElementOf(output), GroupsOf(byColumn));
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, Doubles, Doubles, DeviceGeometry, long, Bytes, Doubles, Ints>>(
+            nameof(CombinationKernels.Combine), ElementOf(input), ElementOf(output), GroupsOf(byColumn));
 
-    public Action<AcceleratorStream, KernelConfig, ArrayView<double>, long, long, long, ArrayView<double>> Fold() =>
-        Get(nameof(Sums.Fold), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<ArrayView<double>, long, long, long, ArrayView<double>>>()));
+    public Action<AcceleratorStream, KernelConfig, Doubles, long, long, long, Doubles> Fold() =>
+        Get<Action<AcceleratorStream, KernelConfig, Doubles, long, long, long, Doubles>>(nameof(ReductionKernels.Fold));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceImportance, long, ArrayView<double>> Moments(DType input, DType momentum) =>
-        Get(nameof(Client.Moments), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceImportance, long, ArrayView<double>>>()), ElementOf(input), ElementOf(momentum));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, long, Ints> CountNonFinite(DType input) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, long, Ints>>(
+            nameof(ReductionKernels.CountNonFinite), ElementOf(input));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceImportance, long, DeviceScales, double, ArrayView<byte>, ArrayView<byte>, ArrayView<int>> Select(
+    public Action<AcceleratorStream, KernelConfig, DeviceImportance, long, Doubles> Moments(DType input, DType momentum) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceImportance, long, Doubles>>(
+            nameof(MaskKernels.Moments), ElementOf(input), ElementOf(momentum));
+
+    public Action<AcceleratorStream, KernelConfig, DeviceImportance, long, DeviceScales, double, Bytes, Bytes, Ints> Select(
         DType input, DType momentum, DType output) =>
-        Get(
-            nameof(Client.Select),
-            kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceImportance, long, DeviceScales, double, ArrayView<byte>, ArrayView<byte>, ArrayView<int>>>()),
-            ElementOf(input), ElementOf(momentum), ElementOf(output));
+        Get<Action<AcceleratorStream, KernelConfig, DeviceImportance, long, DeviceScales, double, Bytes, Bytes, Ints>>(
+            nameof(MaskKernels.Select), ElementOf(input), ElementOf(momentum), ElementOf(output));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceImportance, long, DeviceScales, ArrayView<double>, ArrayView<double>> Importance(DType input, DType momentum) =>
-        Get(
-            nameof(Client.Importance),
-            kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceImportance, long, DeviceScales, ArrayView<double>, ArrayView<double>>>()), ElementOf(input), ElementOf(momentum));
+    public Action<AcceleratorStream, KernelConfig, DeviceImportance, long, DeviceScales, Doubles, Doubles> Importance(
+        DType input, DType momentum) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceImportance, long, DeviceScales, Doubles, Doubles>>(
+            nameof(MaskKernels.Importance), ElementOf(input), ElementOf(momentum));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, ArrayView<byte>, ArrayView<int>, ArrayView<byte>> Pack(DType input) =>
-        Get(nameof(Client.Pack), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, ArrayView<byte>, ArrayView<int>, ArrayView<byte>>>()), ElementOf(input));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, Bytes, Ints, Bytes> Pack(DType input) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, Bytes, Ints, Bytes>>(nameof(MaskKernels.Pack), ElementOf(input));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, double, long, ArrayView<byte>, ArrayView<double>> Proximal(DType input, DType gradient) =>
-        Get(nameof(Client.Proximal), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, double, long, ArrayView<byte>, ArrayView<double>>>()), ElementOf(input), ElementOf(gradient));
+    public Action<AcceleratorStream, KernelConfig, DeviceInputs, double, long, Bytes, Doubles> Proximal(DType input, DType gradient) =>
+        Get<Action<AcceleratorStream, KernelConfig, DeviceInputs, double, long, Bytes, Doubles>>(
+            nameof(ProximalKernels.Proximal), ElementOf(input), ElementOf(gradient));
 
-    public Action<AcceleratorStream, KernelConfig, DeviceInputs, long, ArrayView<int>> CountNonFinite(DType input) =>
-        Get(nameof(Client.CountNonFinite), kernel => accelerator.LoadKernel(kernel.CreateDelegate<Action<DeviceInputs, long, ArrayView<int>>>()), ElementOf(input));
-
-    private TDelegate Get<TDelegate>(string name, Func<MethodInfo, TDelegate> load, Type? first = null, Type? second = null, Type? third = null) where TDelegate : Delegate
+    /// <summary>Returns the launcher of a kernel; compiles the kernel at the first call.</summary>
+    /// <param name="name">The kernel's name, which no other family has.</param>
+    /// <param name="first">The first type argument; null if there is none.</param>
+    /// <param name="second">The second type argument; null if there is none.</param>
+    /// <param name="third">The third type argument; null if there is none.</param>
+    private TLauncher Get<TLauncher>(string name, Type? first = null, Type? second = null, Type? third = null) where TLauncher : Delegate
     {
         if (_loaded.TryGetValue((name, first, second, third), out Delegate? loaded))
-            return (TDelegate)loaded;
-        lock (_gate)
+            return (TLauncher)loaded;
+        lock (_compiling)
         {
             if (_loaded.TryGetValue((name, first, second, third), out loaded))
-                return (TDelegate)loaded;
-            MethodInfo kernel = typeof(Sums).GetMethod(name) ?? typeof(Client).GetMethod(name)!;
-            TDelegate made = load(first is null ? kernel : kernel.MakeGenericMethod([.. new[] { first, second, third }.OfType<Type>()]));
-            _loaded[(name, first, second, third)] = made;
-            return made;
+                return (TLauncher)loaded;
+            MethodInfo kernel = Families.Select(family => family.GetMethod(name)).OfType<MethodInfo>().Single();
+            Type[] types = [.. new[] { first, second, third }.OfType<Type>()];
+            TLauncher launcher = accelerator.LoadKernel<TLauncher>(types.Length == 0 ? kernel : kernel.MakeGenericMethod(types));
+            _loaded[(name, first, second, third)] = launcher;
+            return launcher;
         }
     }
 

@@ -3,37 +3,38 @@ using FedICU.Compute;
 
 namespace FedICU.Gpu.Tests;
 
-/// <summary>What a device must do with many values, held against the processor.</summary>
-internal static unsafe class LongTensors
+/// <summary>Compares a backend with the CPU's on long tensors, on many threads and in whole rounds.</summary>
+internal static unsafe class CpuComparison
 {
+    // Inputs of a weighted sum; chosen.
     private const int Inputs = 3;
 
-    public static void HaveTheProcessorsBits(IComputeBackend backend, DType dtype, int length)
+    public static void WeightedSumHasTheSameBits(IComputeBackend backend, DType dtype, int length)
     {
         var random = new Random(7);
         int size = dtype.BitSize / 8;
-        byte[][] inputs = [.. Enumerable.Range(0, Inputs).Select(_ => Finite(random, dtype, length))];
+        byte[][] inputs = [.. Enumerable.Range(0, Inputs).Select(_ => FiniteValues(random, dtype, length))];
         byte[] expected = new byte[(long)length * size], actual = new byte[(long)length * size];
         random.NextBytes(actual);
         fixed (byte* a = inputs[0], b = inputs[1], c = inputs[2], e = expected, o = actual)
         {
             TensorPanel[] panels = [new(a, dtype), new(b, dtype), new(c, dtype)];
-            long faults = new SimdBackend().WeightedSum(panels, [3, 5, 0.1], 8.1, length, new TensorPanel(e, dtype));
-            Assert.That(backend.WeightedSum(panels, [3, 5, 0.1], 8.1, length, new TensorPanel(o, dtype)), Is.EqualTo(faults));
+            long nonFinite = new SimdBackend().WeightedSum(panels, [3, 5, 0.1], 8.1, length, new TensorPanel(e, dtype));
+            Assert.That(backend.WeightedSum(panels, [3, 5, 0.1], 8.1, length, new TensorPanel(o, dtype)), Is.EqualTo(nonFinite));
         }
 
         Assert.That(actual.AsSpan().SequenceEqual(expected), Is.True);
     }
 
-    /// <summary>Many threads that launch the same kernel, each with inputs, weights and lengths of its own: the processor's bits.</summary>
-    public static void ThreadsAgree(IComputeBackend backend)
+    /// <summary>Launches one kernel from many threads, each with its own inputs, weights and length.</summary>
+    public static void ConcurrentWeightedSumsHaveTheSameBits(IComputeBackend backend)
     {
         int wrong = 0;
         Parallel.For(0, 8, new ParallelOptions { MaxDegreeOfParallelism = 8 }, thread =>
         {
             var random = new Random(thread);
             int length = 1000 + 100 * thread;
-            byte[][] inputs = [.. Enumerable.Range(0, Inputs).Select(_ => Finite(random, DType.F32, length))];
+            byte[][] inputs = [.. Enumerable.Range(0, Inputs).Select(_ => FiniteValues(random, DType.F32, length))];
             float[] expected = new float[length], actual = new float[length];
             fixed (byte* a = inputs[0], b = inputs[1], c = inputs[2])
             fixed (float* e = expected, o = actual)
@@ -53,7 +54,10 @@ internal static unsafe class LongTensors
         Assert.That(wrong, Is.Zero);
     }
 
-    /// <summary>FedAvg and FedProx to the last bit, others to one unit in the last place.</summary>
+    /// <summary>
+    /// Compares whole rounds: FedICU may differ by one unit in the last place, other strategies must have the same
+    /// bits.
+    /// </summary>
     public static void RoundsAgree(IComputeBackend backend, string strategy)
     {
         var random = new Random(3);
@@ -62,12 +66,12 @@ internal static unsafe class LongTensors
         MemoryModel expected = Aggregate(new SimdBackend()), actual = Aggregate(backend);
         foreach ((string name, int[] shape) in tensors)
         {
-            ReadOnlySpan<float> one = Values(expected, name), other = Values(actual, name);
-            for (int i = 0; i < one.Length; i++)
+            ReadOnlySpan<float> right = Values(expected, name), made = Values(actual, name);
+            for (int i = 0; i < right.Length; i++)
             {
-                float allowed = strategy == "fedicu" ? Math.Max(Math.Abs(MathF.BitIncrement(one[i]) - one[i]), float.Epsilon) : 0;
-                if (!(Math.Abs(one[i] - other[i]) <= allowed))
-                    Assert.Fail($"{strategy}, {name} at {i}: {one[i]:R} and {other[i]:R}");
+                float allowed = strategy == "fedicu" ? Math.Max(Math.Abs(MathF.BitIncrement(right[i]) - right[i]), float.Epsilon) : 0;
+                if (!(Math.Abs(right[i] - made[i]) <= allowed))
+                    Assert.Fail($"{strategy}, {name} at {i}: {made[i]:R}, expected {right[i]:R}");
             }
         }
 
@@ -75,7 +79,12 @@ internal static unsafe class LongTensors
         {
             var model = new MemoryModel();
             foreach ((string name, int[] shape) in tensors)
-                model.Add(name, [.. shape.Select(dimension => (long)dimension)], [.. Enumerable.Range(0, shape.Aggregate(1, (a, b) => a * b)).Select(_ => random.NextSingle() - 0.5f)]);
+            {
+                int length = shape.Aggregate(1, (a, b) => a * b);
+                long[] dimensions = [.. shape.Select(dimension => (long)dimension)];
+                model.Add(name, dimensions, [.. Enumerable.Range(0, length).Select(_ => random.NextSingle() - 0.5f)]);
+            }
+
             return model;
         }
 
@@ -98,7 +107,7 @@ internal static unsafe class LongTensors
         return MemoryMarshal.Cast<byte, float>(bytes);
     }
 
-    private static byte[] Finite(Random random, DType dtype, int length)
+    private static byte[] FiniteValues(Random random, DType dtype, int length)
     {
         byte[] bytes = new byte[(long)length * (dtype.BitSize / 8)];
         fixed (byte* data = bytes)

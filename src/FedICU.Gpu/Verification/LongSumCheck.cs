@@ -1,13 +1,18 @@
 using FedICU.Compute;
 
-namespace FedICU.Gpu;
+namespace FedICU.Gpu.Verification;
 
-/// <summary>A weighted sum of more elements than a device has threads, from the host in many chunks and, where tensors can lie there, on the device, held against the processor.</summary>
-internal static class LongSums
+/// <summary>
+/// Compares the weighted sum of a long vector with the CPU's, bit for bit: from the host in many chunks and, if the
+/// device has addresses, on the device.
+/// </summary>
+internal static class LongSumCheck
 {
+    // Elements. Chosen: more than a device starts threads (4096 blocks of 256), and not a multiple of a vector or a
+    // block.
     private const int Length = 3_000_001;
 
-    public static bool AreRight(GpuBackend backend)
+    public static bool Passes(GpuBackend backend)
     {
         var random = new Random(1);
         var info = new TensorInfo("sum", DType.F32, new TensorShape(Length));
@@ -24,17 +29,17 @@ internal static class LongSums
         using MemorySink expected = new(), onHost = new();
         Aggregate("fedavg", models, new SimdBackend(), expected);
         Aggregate("fedavg", models, backend, onHost);
-        if (!Same(expected.Model, onHost.Model, info))
+        if (!AreEqual(expected.Model, onHost.Model, info))
             return false;
         if (!backend.HasAddresses)
             return true;
         using DeviceTensors first = DeviceTensors.CopyOf(models[0], backend), second = DeviceTensors.CopyOf(models[1], backend);
         using var onDevice = new DeviceSink(backend);
         Aggregate("fedavg", [first, second], backend, onDevice);
-        return Same(expected.Model, onDevice.Model, info);
+        return AreEqual(expected.Model, onDevice.Model, info);
     }
 
-    /// <summary>A round of the models, the first of which is the global one too.</summary>
+    /// <summary>Runs a round in which every model is a client's; the first is the global model too.</summary>
     public static void Aggregate(string strategy, TensorSource[] models, IComputeBackend backend, TensorSink sink)
     {
         var round = new AggregationRound(models[0], new RoundOptions { Backend = backend });
@@ -43,11 +48,11 @@ internal static class LongSums
         AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
     }
 
-    private static bool Same(TensorSource one, TensorSource other, TensorInfo tensor)
+    private static bool AreEqual(TensorSource expected, TensorSource actual, TensorInfo tensor)
     {
-        byte[] first = new byte[tensor.ByteLength], second = new byte[tensor.ByteLength];
-        one.Read(tensor, 0, first);
-        other.Read(tensor, 0, second);
-        return first.AsSpan().SequenceEqual(second);
+        byte[] expectedBytes = new byte[tensor.ByteLength], actualBytes = new byte[tensor.ByteLength];
+        expected.Read(tensor, 0, expectedBytes);
+        actual.Read(tensor, 0, actualBytes);
+        return expectedBytes.AsSpan().SequenceEqual(actualBytes);
     }
 }
