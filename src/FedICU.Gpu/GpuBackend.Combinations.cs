@@ -4,7 +4,6 @@ using FedICU.Compute.Reference;
 using FedICU.Gpu.Execution;
 using FedICU.Gpu.Kernels;
 using FedICU.Memory;
-using FedICU.Panels;
 using ILGPU;
 using ILGPU.Runtime;
 

@@ -3,7 +3,6 @@ using FedICU.Compute;
 using FedICU.Gpu.Execution;
 using FedICU.Gpu.Kernels;
 using FedICU.Memory;
-using FedICU.Panels;
 using ILGPU;
 
 namespace FedICU.Gpu;

@@ -2,7 +2,6 @@ using FedICU.Compute;
 using FedICU.Gpu.Execution;
 using FedICU.Gpu.Kernels;
 using FedICU.Memory;
-using FedICU.Panels;
 using ILGPU;
 using ILGPU.Runtime;
 

@@ -3,7 +3,6 @@ using FedICU.Compute;
 using FedICU.Gpu.Execution;
 using FedICU.Gpu.Kernels;
 using FedICU.Gpu.Verification;
-using FedICU.Panels;
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using FedICU.Compute;
-using FedICU.Compute.Simd;
 using FedICU.Gpu.Verification;
 using ILGPU.Runtime;
 

@@ -1,4 +1,3 @@
-using FedICU.Memory;
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;

@@ -1,4 +1,3 @@
-using FedICU.Compute.Simd;
 using ILGPU;
 
 namespace FedICU.Gpu.Kernels;

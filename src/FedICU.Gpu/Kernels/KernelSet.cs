@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Reflection;
 using FedICU.Compute;
-using FedICU.Compute.Simd;
 using ILGPU;
 using ILGPU.Runtime;
 using Bytes = ILGPU.ArrayView<byte>;

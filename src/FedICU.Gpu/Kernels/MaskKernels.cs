@@ -1,5 +1,4 @@
 using FedICU.Compute;
-using FedICU.Compute.Simd;
 using ILGPU;
 
 namespace FedICU.Gpu.Kernels;
