@@ -27,7 +27,7 @@ internal sealed class BenchCommand : FedIcuCommand
     private int Run(ParseResult line, CancellationToken cancellationToken)
     {
         using GpuBackend? device = OpenDevice(line.GetValue(_backend));
-        IComputeBackend backend = device ?? Flags.ReadBackend(line.GetValue(_backend) is null or "auto" ? "simd" : line.GetValue(_backend), Terminal, []);
+        IClientBackend backend = device ?? Flags.ReadBackend(line.GetValue(_backend) is null or "auto" ? "simd" : line.GetValue(_backend), Terminal, []);
         var table = new ResultTable("backend", "what", "where", "matrix", "type", ">clients", ">ms", ">GB/s", ">of copying");
         // counted as read and written; across the bus once
         double onHost = Copying("on the host, all threads", 2, CopyOnHost()), ceiling = onHost, onDevice = 0;

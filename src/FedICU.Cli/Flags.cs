@@ -69,14 +69,14 @@ internal static class Flags
     /// <param name="text">The option's value.</param>
     /// <param name="terminal">Is warned.</param>
     /// <param name="models">What will be read with it: for little, <c>auto</c> starts no device.</param>
-    public static IComputeBackend ReadBackend(string? text, Terminal terminal, IEnumerable<string> models)
+    public static IClientBackend ReadBackend(string? text, Terminal terminal, IEnumerable<string> models)
     {
         bool required = Environment.GetEnvironmentVariable(RequireGpu) == "1";
         return ReadBackend(text, new GpuOptions { Warning = terminal.Warn, Fallback = !required }, required ? long.MaxValue : models.Sum(Paths.Bytes));
     }
 
     /// <summary>The same with options of the command's own.</summary>
-    public static IComputeBackend ReadBackend(string? text, GpuOptions options, long workBytes = long.MaxValue)
+    public static IClientBackend ReadBackend(string? text, GpuOptions options, long workBytes = long.MaxValue)
     {
         try
         {

@@ -37,7 +37,7 @@ internal sealed class MaskCommand : FedIcuCommand
 
     private async Task<int> MaskAsync(ParseResult line, CancellationToken cancellationToken)
     {
-        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), Terminal, [line.GetRequiredValue(_global), line.GetRequiredValue(_local)]);
+        IClientBackend backend = Flags.ReadBackend(line.GetValue(_backend), Terminal, [line.GetRequiredValue(_global), line.GetRequiredValue(_local)]);
         using var device = backend as IDisposable;
         string? mask = Flags.ReadMask(line.GetValue(_mask));
         List<KeyValuePair<string, string>> settings = Flags.ReadSettings(line.GetValue(_settings));

@@ -17,7 +17,7 @@ public static class ComputeBackends
     /// </summary>
     /// <param name="options">Which device is used, and how.</param>
     /// <param name="workBytes">How many bytes it will be given in all, where that is known: no device is started for little.</param>
-    public static IComputeBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
+    public static IClientBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
         if (workBytes < options.LeastWorkBytes)
@@ -39,7 +39,7 @@ public static class ComputeBackends
     /// <param name="workBytes">How many bytes it will be given in all, where that is known; of account to <c>auto</c>.</param>
     /// <exception cref="InvalidOptionsException">There is no such name.</exception>
     /// <exception cref="GpuException">A device was named that is not there or was refused, and the processor may not do its work.</exception>
-    public static IComputeBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
+    public static IClientBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
         bool fromVariable = name is null && Environment.GetEnvironmentVariable(Variable) is { Length: > 0 };
@@ -56,7 +56,7 @@ public static class ComputeBackends
         };
     }
 
-    private static IComputeBackend Of(GpuKind kind, GpuOptions options)
+    private static IClientBackend Of(GpuKind kind, GpuOptions options)
     {
         if (GpuDevices.TryCreate(kind, options, gpusOnly: false, out string? reason, out _) is { } backend)
             return new GuardedBackend(backend, backend.Description, options);

@@ -17,7 +17,7 @@ namespace FedICU.Gpu;
 /// <see cref="IComputeBackend.WeightedSum"/> has the bits of the other backends; other results keep the bound of docs/algorithms.md, Numerics. Where a verb fails,
 /// nothing was added to or written in place. Thread-safe.
 /// </summary>
-public sealed unsafe partial class GpuBackend : IComputeBackend, IDisposable
+public sealed unsafe partial class GpuBackend : IClientBackend, IDisposable
 {
     // enough to keep a device busy; each block costs the debugging device much
     private const int MostBlocks = 4096, MostBlocksOnCpu = 2;

@@ -3,7 +3,7 @@ using FedICU.Compute;
 namespace FedICU.Cli.Tests;
 
 /// <summary>The reference with one verb a little wrong, so that a verification can be seen to find it.</summary>
-internal sealed unsafe class FaultyBackend(string verb) : IComputeBackend
+internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
 {
     private readonly ReferenceBackend _right = new();
 

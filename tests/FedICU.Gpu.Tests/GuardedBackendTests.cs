@@ -146,9 +146,9 @@ internal sealed unsafe class GuardedBackendTests
     }
 
     /// <summary>The processor or another backend under another name, which fails after some verbs; or only counts wrongly.</summary>
-    internal sealed class Failing(Exception? failure, int after, IComputeBackend? other = null) : IComputeBackend
+    internal sealed class Failing(Exception? failure, int after, IClientBackend? other = null) : IClientBackend
     {
-        private readonly IComputeBackend _other = other ?? new SimdBackend();
+        private readonly IClientBackend _other = other ?? new SimdBackend();
         private int _calls;
         private long _read;
 
@@ -191,7 +191,7 @@ internal sealed unsafe class GuardedBackendTests
 
         public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) => Next().AddProximal(local, global, mu, length, gradient);
 
-        private IComputeBackend Next(long elements = 0)
+        private IClientBackend Next(long elements = 0)
         {
             Interlocked.Add(ref _read, elements);
             return failure is not null && Interlocked.Increment(ref _calls) > after ? throw failure : _other;

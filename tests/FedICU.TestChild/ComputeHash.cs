@@ -27,7 +27,7 @@ public static unsafe class ComputeHash
         Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
 
     /// <summary>The hashes of a backend.</summary>
-    public static IReadOnlyList<string> Lines(IComputeBackend backend)
+    public static IReadOnlyList<string> Lines(IClientBackend backend)
     {
         (string Name, Action<Batch> Run)[] verbs =
         [
@@ -174,11 +174,11 @@ public static unsafe class ComputeHash
     }
 
     /// <summary>Panels of one case after another, and the hash of what came out of them.</summary>
-    private sealed class Batch(IComputeBackend backend) : IDisposable
+    private sealed class Batch(IClientBackend backend) : IDisposable
     {
         private readonly List<nint> _allocated = [];
 
-        public IComputeBackend Backend { get; } = backend;
+        public IClientBackend Backend { get; } = backend;
         public Random Random { get; private set; } = new(0);
         public int Length { get; private set; }
         public TensorPanel[] Inputs { get; private set; } = [];

@@ -9,7 +9,7 @@ namespace FedICU.Tests.Compute;
 /// (depth + 8) * 2^-53 of the sum of the terms' magnitudes, depth being the longest chain of additions of the shape that the verb states. All panels lie
 /// in guarded memory.
 /// </summary>
-public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
+public abstract unsafe class BackendContractTests(Func<IClientBackend> create)
 {
     private const double Epsilon = 1.0 / (1L << 53);
     private static readonly DType[] Types = [DType.F64, DType.F32, DType.F16, DType.BF16];
@@ -18,7 +18,7 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
 
     private readonly GuardedPanels _memory = new();
     private readonly ReferenceBackend _reference = ReferenceBackend.Instance;
-    private IComputeBackend _backend = null!;
+    private IClientBackend _backend = null!;
 
     [OneTimeSetUp]
     public void Create() => _backend = create();
@@ -443,7 +443,7 @@ public abstract unsafe class BackendContractTests(Func<IComputeBackend> create)
             int outOf = 1 + c.Random.Next(9);
             for (int i = 0; i < c.Length; i++)
                 mask[i / 8] |= (byte)(c.Random.Next(outOf) == 0 ? 1 << i % 8 : 0);
-            int room = c.Length * size + IComputeBackend.PackSlack;
+            int room = c.Length * size + IClientBackend.PackSlack;
             byte* expected = _memory.Bytes(room, c.AtEnd), actual = _memory.Bytes(room, c.AtEnd);
             long count = _reference.Pack(source, c.Length, mask, expected);
             Assert.That(_backend.Pack(source, c.Length, mask, actual), Is.EqualTo(count), () => $"{c}");

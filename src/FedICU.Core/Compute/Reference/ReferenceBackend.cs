@@ -6,7 +6,7 @@ namespace FedICU.Compute;
 /// What the verbs mean, in scalar float64 loops: slow and obvious. <see cref="WeightedSum"/> and all values of single elements have the bits that
 /// every backend gives; sums over elements are more precise than a backend's, and others are held against them within a bound.
 /// </summary>
-public sealed unsafe class ReferenceBackend : IComputeBackend
+public sealed unsafe class ReferenceBackend : IClientBackend
 {
     /// <summary>The only one: it has no state.</summary>
     public static ReferenceBackend Instance { get; } = new();
