@@ -6,7 +6,8 @@ using FedICU.Compute;
 namespace FedICU.TestChild;
 
 /// <summary>
-/// The bits of every verb over a seeded batch of panels, a hash a verb: what a process with fewer instructions must print just the same.
+/// Hashes of the bits that each verb computes from seeded random panels. A process with fewer instructions must print
+/// the same hashes.
 /// </summary>
 public static unsafe class ComputeHash
 {
@@ -14,7 +15,9 @@ public static unsafe class ComputeHash
     private static readonly int[] Lengths = [1, 2, 7, 8, 9, 15, 16, 31, 64, 100, 257, 511, 513, 1023, 1025, 2047, 2049, 2500, 4100];
     private static readonly int[] Counts = [1, 2, 3, 4, 5, 9];
 
-    /// <summary>Prints the hashes of the backend that this process would take, of verbs and of whole rounds, and the bits of the registers that it has.</summary>
+    /// <summary>
+    /// Prints the hashes of verbs and of whole rounds on this process's backend, and the width of its registers.
+    /// </summary>
     public static int Print()
     {
         foreach (string line in Lines(new SimdBackend()).Concat(RoundHash.Lines(new SimdBackend())))
@@ -26,14 +29,14 @@ public static unsafe class ComputeHash
     private static int Registers =>
         Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
 
-    /// <summary>The hashes of a backend.</summary>
+    /// <summary>Returns the hashes of a backend, one line for each verb.</summary>
     public static IReadOnlyList<string> Lines(IClientBackend backend)
     {
         (string Name, Action<Batch> Run)[] verbs =
         [
-            ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections), ("Combine", Combine),
-            ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant), ("Importance", Importance),
-            ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
+            ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections),
+            ("Combine", Combine), ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
+            ("Importance", Importance), ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
         ];
         var lines = new List<string>();
         foreach (var (name, run) in verbs)
@@ -57,7 +60,8 @@ public static unsafe class ComputeHash
     private static void WeightedSum(Batch batch)
     {
         TensorPanel output = batch.Output();
-        batch.Add(batch.Backend.WeightedSum(batch.Inputs, SamplePanels.Doubles(batch.Inputs.Length, batch.Random, Spread.Tame), 3.7, batch.Length, output));
+        double[] weights = SamplePanels.Doubles(batch.Inputs.Length, batch.Random, Spread.Tame);
+        batch.Add(batch.Backend.WeightedSum(batch.Inputs, weights, 3.7, batch.Length, output));
         batch.Add(output, batch.Length);
     }
 
@@ -80,10 +84,15 @@ public static unsafe class ComputeHash
     private static void AddProjections(Batch batch)
     {
         int groups = batch.Geometry.Groups, n = batch.Inputs.Length;
-        double[] a = SamplePanels.Doubles(n * groups, batch.Random, Spread.Tame), b = SamplePanels.Doubles(n * groups, batch.Random, Spread.Tame);
+        double[] a = SamplePanels.Doubles(n * groups, batch.Random, Spread.Tame);
+        double[] b = SamplePanels.Doubles(n * groups, batch.Random, Spread.Tame);
         double[] dots = new double[n];
         fixed (double* first = a, second = b)
-            batch.Backend.AddProjections(batch.Inputs, batch.Geometry, new GroupValues(first, groups), new GroupValues(second, groups), dots);
+        {
+            GroupValues scales = new(first, groups), coefficients = new(second, groups);
+            batch.Backend.AddProjections(batch.Inputs, batch.Geometry, scales, coefficients, dots);
+        }
+
         batch.Add(dots);
     }
 
@@ -94,7 +103,11 @@ public static unsafe class ComputeHash
         double[] coefficients = SamplePanels.Doubles(batch.Inputs.Length * groups, batch.Random, Spread.Tame), squares = new double[groups];
         double[] scales = SamplePanels.Doubles(groups, batch.Random, Spread.Tame);
         fixed (double* first = coefficients, sums = squares, factors = scales)
-            batch.Add(batch.Backend.Combine(batch.Inputs, batch.Geometry, new GroupValues(first, groups), groups % 2 == 0 ? factors : null, output, sums));
+        {
+            double* scale = groups % 2 == 0 ? factors : null;
+            batch.Add(batch.Backend.Combine(batch.Inputs, batch.Geometry, new GroupValues(first, groups), scale, output, sums));
+        }
+
         batch.Add(output, batch.Length);
         batch.Add(squares);
     }
@@ -134,7 +147,8 @@ public static unsafe class ComputeHash
         fixed (double* u = update, g = global)
         {
             batch.Backend.Importance(
-                batch.Importance(), batch.Length, new ImportanceScale(0.9, 1.3), new ImportanceScale(0.8, 1.7), batch.Random.Next(2) == 0, u, g);
+                batch.Importance(), batch.Length, new ImportanceScale(0.9, 1.3), new ImportanceScale(0.8, 1.7), batch.Random.Next(2) == 0,
+                u, g);
         }
 
         batch.Add(update);
@@ -149,7 +163,7 @@ public static unsafe class ComputeHash
         batch.Add(gradient, batch.Length);
     }
 
-    // not a verb, but packing knows the processor too
+    // not a verb, but packing uses the CPU's instructions too
     private static void CreateUpdate(Batch batch)
     {
         foreach (DType dtype in Types)
@@ -161,7 +175,8 @@ public static unsafe class ComputeHash
             foreach (MaskRule mask in (ReadOnlySpan<MaskRule>)[MaskRule.Hard, MaskRule.TopRatio])
             {
                 using var sink = new MemorySink();
-                new FedIcuClient(new FedIcuClientOptions { Mask = mask, TopRatio = 0.4 }).CreateUpdate(global, local, sink, dense: batch.Length % 3 == 0, backend: batch.Backend);
+                var client = new FedIcuClient(new FedIcuClientOptions { Mask = mask, TopRatio = 0.4 });
+                client.CreateUpdate(global, local, sink, dense: batch.Length % 3 == 0, backend: batch.Backend);
                 foreach (TensorInfo tensor in sink.Model.Tensors)
                 {
                     byte[] bytes = new byte[tensor.ByteLength];
@@ -173,7 +188,7 @@ public static unsafe class ComputeHash
         }
     }
 
-    /// <summary>Panels of one case after another, and the hash of what came out of them.</summary>
+    /// <summary>The panels of the current case, and the hash of all results.</summary>
     private sealed class Batch(IClientBackend backend) : IDisposable
     {
         private readonly List<nint> _allocated = [];
@@ -211,7 +226,7 @@ public static unsafe class ComputeHash
 
         public void Add(double[] values)
         {
-            // which NaN it is depends on the instruction; an output never says
+            // the bits of a NaN in a sum depend on the instruction; outputs have one NaN
             foreach (double value in values)
                 Add(double.IsNaN(value) ? 0x7FF8_0000_0000_0000 : BitConverter.DoubleToInt64Bits(value));
         }

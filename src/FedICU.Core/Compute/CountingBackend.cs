@@ -38,7 +38,8 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
     }
 
     public long Combine(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+        double* squares)
     {
         long nonFinite = backend.Combine(inputs, geometry, coefficients, scales, output, squares);
         Count(inputs, geometry.Length);

@@ -1,33 +1,44 @@
 namespace FedICU.Compute;
 
 /// <summary>
-/// The fused operations ("verbs") that strategies are written in. A backend computes them on its hardware; it knows no strategies, files or
-/// clients. A backend that only implements this interface can run rounds; <see cref="IClientBackend"/> adds the verbs of the client's side.
+/// The fused operations ("verbs") that strategies are written in. A backend computes them on its hardware; it knows no
+/// strategies, files or clients. A backend that only implements this interface can run rounds;
+/// <see cref="IClientBackend"/> adds the verbs of the client's side.
 /// </summary>
 /// <remarks>
-/// <para><b>Panels.</b> Every verb takes contiguous panels, all in host memory or all in the memory of the backend's <see cref="Device"/>. All
-/// inputs of a verb have the same length. Several threads may call a verb at once.</para>
-/// <para><b>Numbers.</b> Inputs of f64, f32, f16 and bf16 are widened exactly to float64. All arithmetic is float64. Each output element is
-/// rounded once to its type, ties to even. Every multiply-add below written <c>fma</c> is fused.</para>
-/// <para><b>Order.</b> Inputs are combined in the order given. A sum over elements written <c>reduce8</c> has a fixed shape. It has eight lanes.
-/// Lane j starts from 0 and takes the elements i = j (mod 8) in ascending order. The lanes are then added as
-/// ((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7)). Hence the bits are the same at every vector width. A backend for other hardware must compute
-/// <see cref="WeightedSum"/> to the last bit. Its other results may differ by the bound that docs/algorithms.md, Numerics, states.</para>
-/// <para><b>Non-finite values</b> follow IEEE 754 into the results. Verbs that write an output return how many of its elements are not
-/// finite.</para>
+/// <para><b>Panels.</b> Every verb takes contiguous panels, all in host memory or all in the memory of the backend's
+/// <see cref="Device"/>. All inputs of a verb have the same length. Several threads may call a verb at once.</para>
+/// <para><b>Numbers.</b> Inputs of f64, f32, f16 and bf16 are widened exactly to float64. All arithmetic is float64.
+/// Each output element is rounded once to its type, ties to even. Every multiply-add below written <c>fma</c> is
+/// fused.</para>
+/// <para><b>Order.</b> Inputs are combined in the order given. A sum over elements written <c>reduce8</c> has a fixed
+/// shape. It has eight lanes. Lane j starts from 0 and takes the elements i = j (mod 8) in ascending order. The lanes
+/// are then added as ((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7)). Hence the bits are the same at every vector width. A
+/// backend for other hardware must compute <see cref="WeightedSum"/> to the last bit. Its other results may differ by
+/// the bound that docs/algorithms.md, Numerics, states.</para>
+/// <para><b>Non-finite values</b> follow IEEE 754 into the results. Verbs that write an output return how many of its
+/// elements are not finite.</para>
 /// </remarks>
 public unsafe interface IComputeBackend
 {
-    /// <summary>Gets the name used in options, reports and on the command line: <c>simd</c>, <c>reference</c>, ...</summary>
+    /// <summary>
+    /// Gets the name used in options, reports and on the command line: <c>simd</c>, <c>reference</c>, ...
+    /// </summary>
     string Name { get; }
 
-    /// <summary>Gets the owner of the device memory that panels may lie in; null if the backend computes in host memory only.</summary>
+    /// <summary>
+    /// Gets the owner of the device memory that panels may lie in; null if the backend computes in host memory only.
+    /// </summary>
     object? Device => null;
 
-    /// <summary>Allocates memory of <see cref="Device"/>, for a verb to write and another to read. It is not cleared.</summary>
+    /// <summary>
+    /// Allocates memory of <see cref="Device"/>, for a verb to write and another to read. It is not cleared.
+    /// </summary>
     /// <param name="bytes">The number of bytes.</param>
     /// <param name="address">The address on the device.</param>
-    /// <returns>An object that frees the memory when disposed; null if there is no device memory, or not enough is left.</returns>
+    /// <returns>
+    /// An object that frees the memory when disposed; null if there is no device memory, or not enough is left.
+    /// </returns>
     IDisposable? AllocateOnDevice(long bytes, out nint address)
     {
         address = 0;
@@ -35,14 +46,16 @@ public unsafe interface IComputeBackend
     }
 
     /// <summary>
-    /// Gets the largest number of inputs for which one <see cref="AddGram"/> pass is cheaper than the passes it replaces; 0 if it never is.
+    /// Gets the largest number of inputs for which one <see cref="AddGram"/> pass is cheaper than the passes it
+    /// replaces; 0 if it never is.
     /// </summary>
     int PairInputs => 12;
 
     /// <summary>
-    /// Computes output[i] = round((sum over k of weights[k] * x_k[i]) / divisor), accumulated as acc = weights[0] * x_0[i], then
-    /// acc = fma(weights[k], x_k[i], acc) for k = 1, 2, ... (McMahan et al. 2017, with the division last). If the result is not finite, weights
-    /// and divisor are multiplied by one power of two, so that no sum of finite inputs overflows, and the element is computed again.
+    /// Computes output[i] = round((sum over k of weights[k] * x_k[i]) / divisor), accumulated as acc = weights[0] *
+    /// x_0[i], then acc = fma(weights[k], x_k[i], acc) for k = 1, 2, ... (McMahan et al. 2017, with the division last).
+    /// If the result is not finite, weights and divisor are multiplied by one power of two, so that no sum of finite
+    /// inputs overflows, and the element is computed again.
     /// </summary>
     /// <param name="inputs">N panels, N at least 1.</param>
     /// <param name="weights">N weights.</param>
@@ -53,8 +66,9 @@ public unsafe interface IComputeBackend
     long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output);
 
     /// <summary>
-    /// Computes sums[k, g] += sum of x_k[i]^2 over the elements i of group g. If groups are columns, sums[k, c] = fma(x, x, sums[k, c]) for each
-    /// row in ascending order. If groups are rows, sums[k, r] += reduce8 of fma(x, x, lane).
+    /// Computes sums[k, g] += sum of x_k[i]^2 over the elements i of group g. If groups are columns, sums[k, c] =
+    /// fma(x, x, sums[k, c]) for each row in ascending order. If groups are rows, sums[k, r] += reduce8 of fma(x, x,
+    /// lane).
     /// </summary>
     /// <param name="inputs">N panels.</param>
     /// <param name="geometry">The rows and columns, and which of them are groups.</param>
@@ -62,8 +76,9 @@ public unsafe interface IComputeBackend
     void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums);
 
     /// <summary>
-    /// Computes grams[(j, k), g] += sum of x_j[i] * x_k[i] over the elements i of group g, for each pair j &lt;= k: all inner products of the
-    /// inputs in one pass. The order is that of <see cref="AddSquares"/>, so that the pairs (k, k) have its bits.
+    /// Computes grams[(j, k), g] += sum of x_j[i] * x_k[i] over the elements i of group g, for each pair j &lt;= k: all
+    /// inner products of the inputs in one pass. The order is that of <see cref="AddSquares"/>, so that the pairs (k,
+    /// k) have its bits.
     /// </summary>
     /// <param name="inputs">N panels.</param>
     /// <param name="geometry">The rows and columns, and which of them are groups.</param>
@@ -71,11 +86,11 @@ public unsafe interface IComputeBackend
     void AddGram(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams);
 
     /// <summary>
-    /// Computes dots[k] += sum over i of a[k, g(i)] * (x_k[i] * t[i]), where t[i] = sum over j of b[j, g(i)] * x_j[i] (first product plain, then
-    /// fma): the inner product of each scaled input with one linear combination of all. If columns are groups, rows are taken
-    /// <see cref="PanelGeometry.RowsAbreast"/> at a time, and the remaining ones one by one, in blocks of
-    /// <see cref="PanelGeometry.ProjectionBlock"/> columns (four times as many for a single row). For each block, p = x * t of its first row,
-    /// then fma for the others, and dots[k] += reduce8 of fma(a, p, lane).
+    /// Computes dots[k] += sum over i of a[k, g(i)] * (x_k[i] * t[i]), where t[i] = sum over j of b[j, g(i)] * x_j[i]
+    /// (first product plain, then fma): the inner product of each scaled input with one linear combination of all. If
+    /// columns are groups, rows are taken <see cref="PanelGeometry.RowsAbreast"/> at a time, and the remaining ones one
+    /// by one, in blocks of <see cref="PanelGeometry.ProjectionBlock"/> columns (four times as many for a single row).
+    /// For each block, p = x * t of its first row, then fma for the others, and dots[k] += reduce8 of fma(a, p, lane).
     /// </summary>
     /// <param name="inputs">N panels.</param>
     /// <param name="geometry">The rows and columns, and which of them are groups.</param>
@@ -85,9 +100,9 @@ public unsafe interface IComputeBackend
     void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots);
 
     /// <summary>
-    /// Computes y[i] = sum over k of c[k, g(i)] * x_k[i] (first product plain, then fma) and output[i] = round(scales[g(i)] * y[i]). If
-    /// <paramref name="squares"/> is given, also computes squares[g] += sum of y[i]^2 in the order of <see cref="AddSquares"/>, from y before
-    /// scaling and rounding.
+    /// Computes y[i] = sum over k of c[k, g(i)] * x_k[i] (first product plain, then fma) and output[i] =
+    /// round(scales[g(i)] * y[i]). If <paramref name="squares"/> is given, also computes squares[g] += sum of y[i]^2 in
+    /// the order of <see cref="AddSquares"/>, from y before scaling and rounding.
     /// </summary>
     /// <param name="inputs">N panels, N at least 1.</param>
     /// <param name="geometry">The rows and columns, and which of them are groups.</param>
@@ -97,7 +112,8 @@ public unsafe interface IComputeBackend
     /// <param name="squares">One sum for each group, added to; or null.</param>
     /// <returns>The number of outputs that are NaN or infinite.</returns>
     long Combine(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares);
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+        double* squares);
 
     /// <summary>Counts the elements that are NaN or infinite.</summary>
     /// <param name="input">The panel.</param>

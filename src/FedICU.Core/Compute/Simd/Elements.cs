@@ -3,13 +3,18 @@ using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>An element type of the kernels: widens eight elements exactly to float64, and rounds float64 to eight elements.</summary>
+/// <summary>
+/// An element type of the kernels: widens eight elements exactly to float64, and rounds float64 to eight elements.
+/// </summary>
 internal unsafe interface IElement
 {
     /// <summary>Gets the bytes of an element.</summary>
     static abstract int Size { get; }
 
-    /// <summary>Gets the distance in bytes from what is read to what is prefetched, as measured; 0 if the hardware prefetcher does better.</summary>
+    /// <summary>
+    /// Gets the distance in bytes from what is read to what is prefetched, as measured; 0 if the hardware prefetcher
+    /// does better.
+    /// </summary>
     static abstract int PrefetchDistance { get; }
 
     /// <summary>Gets the limit below which a magnitude rounds to a finite element.</summary>
@@ -25,8 +30,8 @@ internal unsafe interface IElement
     static abstract void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 
     /// <summary>
-    /// Does the same in the fewest steps, through binary32. Returns bits in the lanes that must be stored in another way: values that are not
-    /// finite or too large, and values that binary32 may have rounded onto a tie.
+    /// Does the same in the fewest steps, through binary32. Returns bits in the lanes that must be stored in another
+    /// way: values that are not finite or too large, and values that binary32 may have rounded onto a tie.
     /// </summary>
     static abstract Vector256<uint> StoreFast<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 }
@@ -158,9 +163,10 @@ internal static class Rounder
     public const double TwoToMinus126 = 1.1754943508222875e-38;
 
     /// <summary>
-    /// Rounds by adding a power of two and subtracting it again. The power is so large that the sum's last bit is the type's last bit: the addition
-    /// rounds, ties to even, and the subtraction is exact. The power follows the value's exponent, but stays at that of the smallest normal number
-    /// for smaller values, so that subnormals round correctly. Values past the largest finite one become <paramref name="overflow"/> or more.
+    /// Rounds by adding a power of two and subtracting it again. The power is so large that the sum's last bit is the
+    /// type's last bit: the addition rounds, ties to even, and the subtraction is exact. The power follows the value's
+    /// exponent, but stays at that of the smallest normal number for smaller values, so that subnormals round
+    /// correctly. Values past the largest finite one become <paramref name="overflow"/> or more.
     /// </summary>
     /// <param name="value">The values to round.</param>
     /// <param name="smallestNormal">The type's smallest normal number.</param>

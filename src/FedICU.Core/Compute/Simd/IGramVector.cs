@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>What the kernels of AddGram do with the vector V that they hold a sum in.</summary>
+/// <summary>The operations of AddGram's kernels on V, the vector that holds a sum.</summary>
 internal unsafe interface IGramVector<V>
     where V : unmanaged
 {
@@ -39,7 +39,9 @@ internal readonly unsafe struct EightLanes<L> : IGramVector<L>
     public static L FusedMultiplyAdd(L x, L y, L z) => L.FusedMultiplyAdd(x, y, z);
 }
 
-/// <summary>Four lanes in one register of 256 bits, of tiles of float64: eight would take twice the registers for each sum.</summary>
+/// <summary>
+/// Four lanes in one register of 256 bits, of tiles of float64: eight would take twice the registers for each sum.
+/// </summary>
 internal readonly unsafe struct FourLanes : IGramVector<Vector256<double>>
 {
     public static int Lanes => 4;

@@ -3,8 +3,8 @@ using System.Runtime.Intrinsics;
 namespace FedICU.Compute.Simd;
 
 /// <summary>
-/// Eight float64 lanes in the registers there are. Kernels are written once in terms of these. As every operation acts on each lane as IEEE 754
-/// says, and <see cref="Sum"/> has one shape, the bits do not depend on the registers.
+/// Eight float64 lanes in the registers there are. Kernels are written once in terms of these. As every operation acts
+/// on each lane as IEEE 754 says, and <see cref="Sum"/> has one shape, the bits do not depend on the registers.
 /// </summary>
 internal unsafe interface ILanes<TSelf>
     where TSelf : unmanaged, ILanes<TSelf>
@@ -46,7 +46,9 @@ internal unsafe interface ILanes<TSelf>
     /// <summary>Sets all bits of a lane if left is less than right, otherwise none; NaN is not less.</summary>
     static abstract TSelf LessThan(TSelf left, TSelf right);
 
-    /// <summary>Returns a mask whose bit j is set if lane j of left is less than lane j of right; NaN is not less.</summary>
+    /// <summary>
+    /// Returns a mask whose bit j is set if lane j of left is less than lane j of right; NaN is not less.
+    /// </summary>
     static abstract uint LessThanBits(TSelf left, TSelf right);
 
     /// <summary>Replaces every NaN by the positive quiet NaN without payload.</summary>

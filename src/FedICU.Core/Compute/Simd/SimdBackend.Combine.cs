@@ -9,7 +9,9 @@ namespace FedICU.Compute;
 // WeightedSum and Combine: linear combinations of the inputs.
 public sealed unsafe partial class SimdBackend
 {
-    /// <summary>Columns whose coefficients stay in the L1 or L2 cache while all rows are read. Measured (docs/adr/0008).</summary>
+    /// <summary>
+    /// Columns whose coefficients stay in the L1 or L2 cache while all rows are read. Measured (docs/adr/0008).
+    /// </summary>
     private const int StripeColumns = 1024;
 
     /// <inheritdoc/>
@@ -41,15 +43,16 @@ public sealed unsafe partial class SimdBackend
 
     /// <inheritdoc/>
     public long Combine(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+        double* squares)
     {
         ScalarMath.CheckInputs(inputs.Length, inputs.Length);
         return Combine(inputs, geometry, coefficients, scales, 1, output, squares);
     }
 
     private long Combine(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, TensorPanel output,
-        double* squares) => _width switch
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor,
+        TensorPanel output, double* squares) => _width switch
         {
             512 => Combine<Lanes512>(inputs, geometry, coefficients, scales, divisor, output, squares),
             256 => Combine<Lanes256>(inputs, geometry, coefficients, scales, divisor, output, squares),
@@ -57,11 +60,12 @@ public sealed unsafe partial class SimdBackend
         };
 
     private static long Combine<L>(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, TensorPanel output,
-        double* squares)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor,
+        TensorPanel output, double* squares)
         where L : unmanaged, ILanes<L>
     {
-        // the usual case writes from registers to the output, without a tile: only the output is asked for, the inputs are few and of its type
+        // the usual case writes from registers to the output, without a tile: only the output is asked for, the inputs
+        // are few and of its type
         bool isPlain = squares == null && output.Data != null && inputs.Length <= MaxStreams && inputs[0].DType == output.DType
             && CountSameType(inputs, 0) == inputs.Length;
         if (!isPlain)
@@ -119,7 +123,9 @@ public sealed unsafe partial class SimdBackend
         public TensorPanel* Inputs;
         public int Count;
 
-        /// <summary>The group's coefficient of the first input; the next input's is <see cref="Stride"/> later.</summary>
+        /// <summary>
+        /// The group's coefficient of the first input; the next input's is <see cref="Stride"/> later.
+        /// </summary>
         public double* Coefficients;
 
         public nint Stride;
@@ -137,8 +143,8 @@ public sealed unsafe partial class SimdBackend
     }
 
     /// <summary>
-    /// Computes output[i] = round(scale[i] * (sum over k of c_k[i] * x_k[i]) / divisor) for one row, which begins <paramref name="offset"/> bytes
-    /// into each input.
+    /// Computes output[i] = round(scale[i] * (sum over k of c_k[i] * x_k[i]) / divisor) for one row, which begins
+    /// <paramref name="offset"/> bytes into each input.
     /// </summary>
     [MethodImpl(Kernel)]
     private static long CombineRow<L, E, C>(in Terms terms, nint offset, int count, byte* output)

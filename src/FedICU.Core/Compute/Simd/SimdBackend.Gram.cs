@@ -5,26 +5,36 @@ using FedICU.Compute.Simd;
 
 namespace FedICU.Compute;
 
-// AddGram: the inner products of all pairs of inputs. The products read each element many times, so a tile of all inputs is brought into the L1
-// cache first, with the sums of a few of its pairs.
+// AddGram: the inner products of all pairs of inputs. The products read each element many times, so a tile of all
+// inputs is brought into the L1 cache first, with the sums of a few of its pairs.
 public sealed unsafe partial class SimdBackend
 {
     /// <summary>Columns of a tile. Chosen: a cache line of float32.</summary>
     private const int GramColumns = 2 * Lanes;
 
-    /// <summary>Bytes of the sums of a stripe of columns. Chosen: they stay in the L2 cache while all rows are read.</summary>
+    /// <summary>
+    /// Bytes of the sums of a stripe of columns. Chosen: they stay in the L2 cache while all rows are read.
+    /// </summary>
     private const int SumBytes = 256 << 10;
 
-    /// <summary>Bytes of a tile of float64. Chosen: stays in the L1 cache beside the sums. Higher tiles lose more than they save (docs/adr/0008).</summary>
+    /// <summary>
+    /// Bytes of a tile of float64. Chosen: stays in the L1 cache beside the sums. Higher tiles lose more than they save
+    /// (docs/adr/0008).
+    /// </summary>
     private const int TileBytes = 26 << 10;
 
-    /// <summary>The largest number of rows of a tile. Derived: a panel of ten inputs with 4096 columns has 20 rows and is one tile high.</summary>
+    /// <summary>
+    /// The largest number of rows of a tile. Derived: a panel of ten inputs with 4096 columns has 20 rows and is one
+    /// tile high.
+    /// </summary>
     private const int MaxGramRows = 20;
 
     /// <summary>Tiles from the one that is worked on to the one that is prefetched. Measured.</summary>
     private const int TilesAhead = 4;
 
-    /// <summary>Elements of a row that are widened at once, if rows are groups. Chosen: ten inputs take 40 KiB of float64.</summary>
+    /// <summary>
+    /// Elements of a row that are widened at once, if rows are groups. Chosen: ten inputs take 40 KiB of float64.
+    /// </summary>
     private const int RowStripe = 64 * Lanes;
 
     /// <inheritdoc/>
@@ -47,7 +57,8 @@ public sealed unsafe partial class SimdBackend
         int rows = geometry.GroupsAreColumns ? GetTileRows(geometry.Rows, n) : 1;
         int columns = geometry.GroupsAreColumns ? GramColumns : RowStripe;
         // a tile, sums of one tile's columns, and for each input the address of its part of the tile
-        double* memory = (double*)NativeMemory.AlignedAlloc((nuint)(n * (rows * columns + 1) + pairs * GramColumns) * sizeof(double), Slack);
+        int count = n * (rows * columns + 1) + pairs * GramColumns;
+        double* memory = (double*)NativeMemory.AlignedAlloc((nuint)count * sizeof(double), Slack);
         try
         {
             var tileSums = new GroupValues(memory + n * rows * columns, GramColumns);
@@ -63,7 +74,9 @@ public sealed unsafe partial class SimdBackend
         }
     }
 
-    /// <summary>Returns the rows of a tile. All tiles are about as high: a low last tile would load its sums for few products.</summary>
+    /// <summary>
+    /// Returns the rows of a tile. All tiles are about as high: a low last tile would load its sums for few products.
+    /// </summary>
     private static int GetTileRows(int rows, int inputs)
     {
         int max = Math.Clamp(TileBytes / (inputs * GramColumns * sizeof(double)), 1, MaxGramRows);
@@ -72,10 +85,12 @@ public sealed unsafe partial class SimdBackend
     }
 
     private static void GramOfColumns<L>(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams, byte* tile, int tileRows, GroupValues tileSums, byte** starts)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams, byte* tile, int tileRows, GroupValues tileSums,
+        byte** starts)
         where L : unmanaged, ILanes<L>
     {
-        // float32 holds the narrower types exactly, in half the room; with few registers, widening at each product takes longer than the product
+        // float32 holds the narrower types exactly, in half the room; with few registers, widening at each product
+        // takes longer than the product
         bool isWide = HasFewRegisters<L>();
         foreach (TensorPanel input in inputs)
             isWide |= input.DType == DType.F64;
@@ -86,13 +101,14 @@ public sealed unsafe partial class SimdBackend
     }
 
     private static void GramOfColumns<L, T>(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams, byte* tile, int tileRows, GroupValues tileSums, byte** starts)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams, byte* tile, int tileRows, GroupValues tileSums,
+        byte** starts)
         where L : unmanaged, ILanes<L>
         where T : struct, IElement
     {
         int n = inputs.Length, columns = geometry.Columns;
-        // A tile is read where it is, in the panels, if they are of the tile's type. Rows whose distance is a multiple of a large power of two
-        // would evict each other from the cache: they are copied.
+        // A tile is read where it is, in the panels, if they are of the tile's type. Rows whose distance is a multiple
+        // of a large power of two would evict each other from the cache: they are copied.
         int rowBytes = columns * T.Size;
         bool canReadInPlace = (rowBytes & -rowBytes) <= 256;
         foreach (TensorPanel input in inputs)
@@ -124,7 +140,8 @@ public sealed unsafe partial class SimdBackend
                         Offset = (long)nextRow * columns + (next < end ? next : Math.Min(start + next - end, columns - 1)),
                         Columns = nextRow < geometry.Rows ? columns : 0,
                     };
-                    // the sums of fewer columns than a tile has are copied, so that nothing is read or written past their end
+                    // the sums of fewer columns than a tile has are copied, so that nothing is read or written past
+                    // their end
                     GroupValues sums = count == GramColumns ? new GroupValues(grams.Data + column, grams.Stride) : tileSums;
                     if (count < GramColumns)
                         CopySums(grams, column, tileSums, 0, count, n);
@@ -206,7 +223,8 @@ public sealed unsafe partial class SimdBackend
     }
 
     /// <summary>
-    /// Prefetches a later tile, one line or two of each row at every step of the products: the CPU drops prefetches that are issued all at once.
+    /// Prefetches a later tile, one line or two of each row at every step of the products: the CPU drops prefetches
+    /// that are issued all at once.
     /// </summary>
     private struct TilePrefetcher
     {
@@ -215,8 +233,8 @@ public sealed unsafe partial class SimdBackend
         public int Input;
 
         /// <summary>
-        /// Returns the first line of the next input and the distance of its rows. Returns <paramref name="cached"/>, which is in the cache, if no
-        /// input is left.
+        /// Returns the first line of the next input and the distance of its rows. Returns <paramref name="cached"/>,
+        /// which is in the cache, if no input is left.
         /// </summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public byte* Next(ReadOnlySpan<TensorPanel> inputs, byte* cached, out nint step)

@@ -4,16 +4,18 @@ using FedICU.Compute.Simd;
 
 namespace FedICU.Compute;
 
-// The products of AddGram within a tile. Blocks of inputs are multiplied with each other, so that their sums stay in registers: five inputs by
-// five are 25 sums for thirty-two registers. With sixteen registers, blocks are three by three or four, and their vectors half as wide.
+// The products of AddGram within a tile. Blocks of inputs are multiplied with each other, so that their sums stay in
+// registers: five inputs by five are 25 sums for thirty-two registers. With sixteen registers, blocks are three by
+// three or four, and their vectors half as wide.
 public sealed unsafe partial class SimdBackend
 {
     /// <summary>
-    /// Computes sum = fma(x, y, sum) over the steps, for each pair of inputs and for each of <paramref name="vectors"/> times eight columns.
+    /// Computes sum = fma(x, y, sum) over the steps, for each pair of inputs and for each of <paramref name="vectors"/>
+    /// times eight columns.
     /// </summary>
     /// <param name="starts">The address of each input's part of the tile.</param>
     /// <param name="step">Bytes from one step to the next.</param>
-    /// <param name="steps">How many steps there are.</param>
+    /// <param name="steps">The number of steps.</param>
     /// <param name="vectors">Columns, in units of eight; they are contiguous.</param>
     /// <param name="sums">Pairs x columns, added to.</param>
     /// <param name="panels">The inputs, for the prefetcher.</param>
@@ -30,6 +32,10 @@ public sealed unsafe partial class SimdBackend
     }
 
     /// <summary>Walks over the pairs of inputs in blocks of X inputs.</summary>
+    /// <typeparam name="W">The operations on V.</typeparam>
+    /// <typeparam name="V">The vector that holds a sum.</typeparam>
+    /// <typeparam name="T">The type of a tile's elements: F64 or F32.</typeparam>
+    /// <typeparam name="X">The inputs of a block: 3 or 5.</typeparam>
     [MethodImpl(Kernel)]
     private static void AddPairs<W, V, T, X>(
         byte** starts, nint step, int steps, int vectors, GroupValues sums, ReadOnlySpan<TensorPanel> panels, TilePrefetcher prefetcher)
@@ -214,7 +220,11 @@ public sealed unsafe partial class SimdBackend
             if (Y.Value > 3)
                 (s30, s31, s32, s33) = (W.Load(t3), W.Load(t3 + stride), W.Load(t3 + 2 * stride), W.Load(t3 + 3 * stride));
             if (Y.Value > 4)
-                (s40, s41, s42, s43, s44) = (W.Load(t4), W.Load(t4 + stride), W.Load(t4 + 2 * stride), W.Load(t4 + 3 * stride), W.Load(t4 + 4 * stride));
+            {
+                (s40, s41, s42) = (W.Load(t4), W.Load(t4 + stride), W.Load(t4 + 2 * stride));
+                (s43, s44) = (W.Load(t4 + 3 * stride), W.Load(t4 + 4 * stride));
+            }
+
             nint offset = first;
             for (int i = 0; i < steps; i++, offset += step, p += pStep, q += qStep)
             {

@@ -7,14 +7,18 @@ namespace FedICU.Compute;
 // SelectImportant and Importance. They read three panels at most, of any types: each is widened to a short tile first.
 public sealed unsafe partial class SimdBackend
 {
-    /// <summary>Elements of a short tile. Chosen: divides <see cref="MagnitudeMoments.Block"/>, and three tiles (12 KiB) fit the L1 cache.</summary>
+    /// <summary>
+    /// Elements of a short tile. Chosen: divides <see cref="MagnitudeMoments.Block"/>, and three tiles (12 KiB) fit the
+    /// L1 cache.
+    /// </summary>
     private const int ShortTile = 512;
 
     private const int ShortTileBytes = ShortTile * sizeof(double);
 
     /// <inheritdoc/>
     public long SelectImportant(
-        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum) => _width switch
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask,
+        TensorPanel momentum) => _width switch
         {
             512 => SelectImportant<Lanes512>(inputs, length, update, global, mask, momentum),
             256 => SelectImportant<Lanes256>(inputs, length, update, global, mask, momentum),
@@ -131,9 +135,11 @@ public sealed unsafe partial class SimdBackend
     }
 
     /// <summary>
-    /// Returns u and g as float64, readable up to a multiple of eight elements: in the scratch memory (three short tiles), or in the panel itself.
+    /// Returns u and g as float64, readable up to a multiple of eight elements: in the scratch memory (three short
+    /// tiles), or in the panel itself.
     /// </summary>
-    private static void LoadUpdateAndGlobal<L>(in ImportanceInputs inputs, int start, int count, double* scratch, out double* u, out double* g)
+    private static void LoadUpdateAndGlobal<L>(
+        in ImportanceInputs inputs, int start, int count, double* scratch, out double* u, out double* g)
         where L : unmanaged, ILanes<L>
     {
         g = Widen<L>(inputs.Global, start, count, scratch);

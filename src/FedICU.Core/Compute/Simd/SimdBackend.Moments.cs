@@ -52,7 +52,9 @@ public sealed unsafe partial class SimdBackend
             L.Store(L.Abs(L.Load(source + i)), target + i);
     }
 
-    /// <summary>Merges a block's moments: first its sum, minimum and maximum, then the squared deviations from its mean.</summary>
+    /// <summary>
+    /// Merges a block's moments: first its sum, minimum and maximum, then the squared deviations from its mean.
+    /// </summary>
     [MethodImpl(Kernel)]
     private static void MergeBlock<L>(double* magnitudes, int count, ref MagnitudeMoments moments)
         where L : unmanaged, ILanes<L>

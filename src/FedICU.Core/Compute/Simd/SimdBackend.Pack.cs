@@ -1,6 +1,7 @@
 namespace FedICU.Compute;
 
-// Pack. It moves bits and computes nothing, so that the width of the registers does not matter: MaskBits uses what the CPU has.
+// Pack. It moves bits and computes nothing, so that the width of the registers does not matter: MaskBits uses what the
+// CPU has.
 public sealed unsafe partial class SimdBackend
 {
     /// <inheritdoc/>

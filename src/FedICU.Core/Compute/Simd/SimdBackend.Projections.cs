@@ -60,7 +60,9 @@ public sealed unsafe partial class SimdBackend
             : ProjectPart<L, E, RowCoefficient<L>>(x, a + part.Group, part, tile);
     }
 
-    /// <summary>Computes a part's reduce8 of fma(a[i], p, lane), where p is the sum over the rows of x[r, i] * tile[r, i].</summary>
+    /// <summary>
+    /// Computes a part's reduce8 of fma(a[i], p, lane), where p is the sum over the rows of x[r, i] * tile[r, i].
+    /// </summary>
     [MethodImpl(Kernel)]
     private static double ProjectPart<L, E, C>(byte* x, double* a, in Part part, double* tile)
         where L : unmanaged, ILanes<L>
@@ -91,7 +93,9 @@ public sealed unsafe partial class SimdBackend
         return L.Sum(i < count ? ProjectRest<L, E, C>(x + i * E.Size, a, part, tile, i, count - (int)i, sum) : sum);
     }
 
-    /// <summary>Does the same for the last elements. Lanes past the end add 0 * 0: an infinite coefficient times 0 would be NaN.</summary>
+    /// <summary>
+    /// Does the same for the last elements. Lanes past the end add 0 * 0: an infinite coefficient times 0 would be NaN.
+    /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static L ProjectRest<L, E, C>(byte* x, double* a, in Part part, double* tile, nint i, int rest, L sum)
         where L : unmanaged, ILanes<L>
@@ -100,7 +104,11 @@ public sealed unsafe partial class SimdBackend
     {
         L product = L.Broadcast(-0.0);
         for (int row = 0; row < part.Rows; row++)
-            product = L.FusedMultiplyAdd(Partial<L>.Load<E>(x + row * part.Step * E.Size, rest), L.Load(tile + row * TileColumns + i), product);
+        {
+            L y = Partial<L>.Load<E>(x + row * part.Step * E.Size, rest);
+            product = L.FusedMultiplyAdd(y, L.Load(tile + row * TileColumns + i), product);
+        }
+
         return L.FusedMultiplyAdd(Partial<L>.First(C.From(a).Rest(i, rest), rest), Partial<L>.First(product, rest), sum);
     }
 }

@@ -6,7 +6,9 @@ namespace FedICU.Compute;
 // AddSquares.
 public sealed unsafe partial class SimdBackend
 {
-    /// <summary>Inputs whose squares are summed side by side. Chosen: four sums hide the latency of a fused multiply-add.</summary>
+    /// <summary>
+    /// Inputs whose squares are summed side by side. Chosen: four sums hide the latency of a fused multiply-add.
+    /// </summary>
     private const int SquaredInputs = 4;
 
     /// <inheritdoc/>
@@ -36,7 +38,10 @@ public sealed unsafe partial class SimdBackend
         }
     }
 
-    /// <summary>Adds the squares of input k, and of those after it that are summed side by side with it; returns how many inputs.</summary>
+    /// <summary>
+    /// Adds the squares of input k, and of those after it that are summed side by side with it; returns how many
+    /// inputs.
+    /// </summary>
     private static int AddSquares<L, E>(ReadOnlySpan<TensorPanel> inputs, int k, PanelGeometry geometry, GroupValues sums)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement

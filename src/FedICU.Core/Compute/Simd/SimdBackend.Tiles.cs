@@ -1,24 +1,27 @@
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using FedICU.Compute.Simd;
 
 namespace FedICU.Compute;
 
-// Linear combinations through a tile of float64 sums: for many inputs, inputs of several types, and squares of the sums.
+// Linear combinations through a tile of float64 sums: for many inputs, inputs of several types, and squares of the
+// sums.
 public sealed unsafe partial class SimdBackend
 {
     /// <summary>
-    /// Elements of a tile of one row whose sums stay in the L2 cache: 64 KiB of float64. Measured (docs/adr/0008): long runs of each of many
-    /// inputs save more than sums in the L1 cache would.
+    /// Elements of a tile of one row whose sums stay in the L2 cache: 64 KiB of float64. Measured (docs/adr/0008): long
+    /// runs of each of many inputs save more than sums in the L1 cache would.
     /// </summary>
     private const int SumElements = 8192;
 
-    /// <summary>Combines any number of inputs of any types: adds a few inputs at a time to a tile of sums, which stays in a cache.</summary>
+    /// <summary>
+    /// Combines any number of inputs of any types: adds a few inputs at a time to a tile of sums, which stays in a
+    /// cache.
+    /// </summary>
     [SkipLocalsInit]
     private static long CombineTiles<L>(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, TensorPanel output,
-        double* squares)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor,
+        TensorPanel output, double* squares)
         where L : unmanaged, ILanes<L>
     {
         byte* storage = stackalloc byte[SumElements * sizeof(double) + Slack];
@@ -54,7 +57,10 @@ public sealed unsafe partial class SimdBackend
         return nonFinite;
     }
 
-    /// <summary>Computes tile[r, i] = sum over k of c[k, group] * x_k[r, i]. Writes each row of the tile up to a multiple of eight.</summary>
+    /// <summary>
+    /// Computes tile[r, i] = sum over k of c[k, group] * x_k[r, i]. Writes each row of the tile up to a multiple of
+    /// eight.
+    /// </summary>
     private static void CombineToTile<L>(ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, in Part part, double* tile)
         where L : unmanaged, ILanes<L>
     {
@@ -71,7 +77,10 @@ public sealed unsafe partial class SimdBackend
         }
     }
 
-    /// <summary>Adds the inputs from k on that are of type E, at most <see cref="MaxStreams"/> rows of them; returns how many inputs.</summary>
+    /// <summary>
+    /// Adds the inputs from k on that are of type E, at most <see cref="MaxStreams"/> rows of them; returns how many
+    /// inputs.
+    /// </summary>
     private static int CombineToTile<L, E>(ReadOnlySpan<TensorPanel> inputs, int k, GroupValues coefficients, in Part part, double* tile)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
@@ -226,67 +235,6 @@ public sealed unsafe partial class SimdBackend
                 L.Store(sum, t);
             }
         }
-    }
-
-    private static long RoundTile<L>(double* tile, double divisor, TensorPanel output, long offset, int count)
-        where L : unmanaged, ILanes<L>
-    {
-        byte* target = (byte*)output.Data;
-        return output.DType switch
-        {
-            DType.F64 => RoundTile<L, F64>(tile, divisor, target + offset * sizeof(double), count),
-            DType.F32 => RoundTile<L, F32>(tile, divisor, target + offset * sizeof(float), count),
-            DType.F16 => RoundTile<L, F16>(tile, divisor, target + offset * sizeof(ushort), count),
-            DType.BF16 => RoundTile<L, BF16>(tile, divisor, target + offset * sizeof(ushort), count),
-            _ => throw Rounding.NotComputed(output.DType),
-        };
-    }
-
-    /// <summary>Divides, rounds and writes a row of a tile; returns how many of the written elements are not finite.</summary>
-    [MethodImpl(Kernel)]
-    private static long RoundTile<L, E>(double* tile, double divisor, byte* output, int count)
-        where L : unmanaged, ILanes<L>
-        where E : struct, IElement
-    {
-        L by = L.Broadcast(divisor);
-        bool divide = divisor != 1;
-        long nonFinite = 0;
-        nint i = 0;
-        for (; i <= count - Lanes; i += Lanes)
-        {
-            L y = L.Load(tile + i);
-            if (divide)
-                y = L.Divide(y, by);
-            if (E.StoreFast(y, output + i * E.Size) != Vector256<uint>.Zero)
-                nonFinite += RoundAny<L, E>(tile + i, divisor, output + i * E.Size, Lanes);
-        }
-
-        return i < count ? nonFinite + RoundAny<L, E>(tile + i, divisor, output + i * E.Size, count - (int)i) : nonFinite;
-    }
-
-    /// <summary>Does the same for a few elements of any value. The tile has room up to a multiple of eight.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private static long RoundAny<L, E>(double* tile, double divisor, byte* output, int count)
-        where L : unmanaged, ILanes<L>
-        where E : struct, IElement
-    {
-        long nonFinite = count;
-        for (int i = 0; i < count; i += Lanes)
-        {
-            int some = Math.Min(Lanes, count - i);
-            L y = L.Load(tile + i);
-            if (divisor != 1)
-                y = L.Divide(y, L.Broadcast(divisor));
-            uint finite = L.LessThanBits(L.Abs(y), L.Broadcast(E.Limit)) & (1u << some) - 1;
-            nonFinite -= uint.PopCount(finite);
-            // all lanes are finite, as they usually are: means of equal weights are often halfway between two values, which StoreFast does not serve
-            if (finite == 0xFF)
-                E.StoreFinite(y, output + i * E.Size);
-            else
-                Partial<L>.Store<E>(y, output + i * E.Size, some);
-        }
-
-        return nonFinite;
     }
 
     /// <summary>Multiplies a row of a tile by its groups' scales.</summary>

@@ -7,7 +7,8 @@ namespace FedICU.Compute;
 public sealed unsafe partial class SimdBackend
 {
     /// <summary>
-    /// Returns a run of a panel as float64, readable up to a multiple of eight elements: in the tile, filled up with zeros, or in the panel itself.
+    /// Returns a run of a panel as float64, readable up to a multiple of eight elements: in the tile, filled up with
+    /// zeros, or in the panel itself.
     /// </summary>
     private static double* Widen<L>(TensorPanel panel, int start, int count, double* tile)
         where L : unmanaged, ILanes<L>

@@ -7,16 +7,19 @@ using FedICU.Compute.Simd;
 namespace FedICU.Compute;
 
 /// <summary>
-/// Computes the verbs in vector registers of 512, 256 or 128 bits, the widest that the CPU has. All widths give the same bits, and so does
-/// the software that replaces an instruction the CPU lacks. A verb runs on the calling thread only.
+/// Computes the verbs in vector registers of 512, 256 or 128 bits, the widest that the CPU has. All widths give the
+/// same bits, and so does the software that replaces an instruction the CPU lacks. A verb runs on the calling thread
+/// only.
 /// </summary>
 public sealed unsafe partial class SimdBackend : IClientBackend
 {
-    // Each verb family has a file of its own. It holds the public verb, which selects the registers, and the kernels, which are written once for
-    // all registers (ILanes). Most kernels work on tiles: runs of elements so short that their float64 values stay in the L1 cache. Each input is
-    // still read from memory once.
+    // Each verb family has a file of its own. It holds the public verb, which selects the registers, and the kernels,
+    // which are written once for all registers (ILanes). Most kernels work on tiles: runs of elements so short that
+    // their float64 values stay in the L1 cache. Each input is still read from memory once.
 
-    /// <summary>Compiles kernels fully optimized at once: a round must not begin in the slow code of the JIT's first tier.</summary>
+    /// <summary>
+    /// Compiles kernels fully optimized at once: a round must not begin in the slow code of the JIT's first tier.
+    /// </summary>
     private const MethodImplOptions Kernel = MethodImplOptions.AggressiveOptimization;
 
     /// <summary>Elements that an <see cref="ILanes{TSelf}"/> holds.</summary>
@@ -25,16 +28,23 @@ public sealed unsafe partial class SimdBackend : IClientBackend
     /// <summary>Rows of a tile if columns are groups. Part of the fixed reduction shape.</summary>
     private const int TileRows = PanelGeometry.RowsAbreast;
 
-    /// <summary>Columns of such a tile, and the distance of its rows in elements. Part of the fixed reduction shape.</summary>
+    /// <summary>
+    /// Columns of such a tile, and the distance of its rows in elements. Part of the fixed reduction shape.
+    /// </summary>
     private const int TileColumns = PanelGeometry.ProjectionBlock;
 
     /// <summary>Elements of a tile: 8 KiB of float64.</summary>
     private const int TileElements = TileRows * TileColumns;
 
-    /// <summary>Bytes by which a tile's storage is longer than the tile, so that the tile can begin at a multiple of 64.</summary>
+    /// <summary>
+    /// Bytes by which a tile's storage is longer than the tile, so that the tile can begin at a multiple of 64.
+    /// </summary>
     private const int Slack = 64;
 
-    /// <summary>Memory streams that a kernel reads side by side. Measured: the CPU's prefetchers follow this many (docs/adr/0008).</summary>
+    /// <summary>
+    /// Memory streams that a kernel reads side by side. Measured: the CPU's prefetchers follow this many
+    /// (docs/adr/0008).
+    /// </summary>
     private const int MaxStreams = 12;
 
     private readonly int _width;
@@ -65,8 +75,9 @@ public sealed unsafe partial class SimdBackend : IClientBackend
     private static double* Align(byte* storage) => (double*)((nuint)(storage + Slack - 1) & ~(nuint)(Slack - 1));
 
     /// <summary>
-    /// Loads eight elements and prefetches those <see cref="IElement.PrefetchDistance"/> bytes later. For kernels that walk through a panel: their
-    /// runs of one input are too short for the hardware prefetcher, and the bytes after a run are the start of the next one.
+    /// Loads eight elements and prefetches those <see cref="IElement.PrefetchDistance"/> bytes later. For kernels that
+    /// walk through a panel: their runs of one input are too short for the hardware prefetcher, and the bytes after a
+    /// run are the start of the next one.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static L LoadAndPrefetch<L, E>(byte* source)
@@ -78,7 +89,10 @@ public sealed unsafe partial class SimdBackend : IClientBackend
         return E.Load<L>(source);
     }
 
-    /// <summary>Prefetches elements that come <see cref="IElement.PrefetchDistance"/> bytes later, one cache line of 64 bytes at a time.</summary>
+    /// <summary>
+    /// Prefetches elements that come <see cref="IElement.PrefetchDistance"/> bytes later, one cache line of 64 bytes at
+    /// a time.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch<E>(byte* source, [ConstantExpected] int count) where E : struct, IElement
     {
@@ -89,9 +103,10 @@ public sealed unsafe partial class SimdBackend : IClientBackend
     }
 
     /// <summary>
-    /// The part of a panel that is worked on at once. If columns are groups, it has <see cref="TileRows"/> rows where so many are left, so that
-    /// the values of a column are loaded once for all of them; otherwise it has one row. It has as many columns as fit a tile of
-    /// <paramref name="elements"/>, whose rows are <see cref="TileColumns"/> apart.
+    /// The part of a panel that is worked on at once. If columns are groups and <see cref="TileRows"/> rows are left,
+    /// it has that many rows, so that the values of a column are loaded once for all of them; otherwise it has one row.
+    /// Its columns fit a tile of <paramref name="elements"/>, whose rows begin every <see cref="TileColumns"/>
+    /// elements.
     /// </summary>
     private readonly struct Part(PanelGeometry geometry, int row, int rows, int column, int elements = TileElements)
     {
@@ -103,6 +118,7 @@ public sealed unsafe partial class SimdBackend : IClientBackend
         public readonly bool GroupsAreColumns = geometry.GroupsAreColumns;
 
         /// <summary>Returns how many rows the part that begins at a row has.</summary>
-        public static int RowsFrom(PanelGeometry geometry, int row) => geometry.GroupsAreColumns && geometry.Rows - row >= TileRows ? TileRows : 1;
+        public static int RowsFrom(PanelGeometry geometry, int row) =>
+            geometry.GroupsAreColumns && geometry.Rows - row >= TileRows ? TileRows : 1;
     }
 }

@@ -3,15 +3,19 @@ using FedICU.Compute.Verification;
 namespace FedICU.Compute;
 
 /// <summary>
-/// Compares a backend with <see cref="ReferenceBackend"/>. Runs every verb on random data: each type, odd lengths, one and many inputs. Outputs
-/// are filled with NaNs beforehand and have guards on both sides. Use it on a machine's first use, and for backends of your own.
+/// Compares a backend with <see cref="ReferenceBackend"/>. Runs every verb on random data: each type, odd lengths, one
+/// and many inputs. Outputs are filled with NaNs beforehand and have guards on both sides. Use it on a machine's first
+/// use, and for backends of your own.
 /// </summary>
 public static class BackendVerification
 {
     /// <summary>The types that are computed with.</summary>
     private static readonly DType[] Types = [DType.F64, DType.F32, DType.F16, DType.BF16];
 
-    /// <summary>Verifies a backend: the verbs of <see cref="IComputeBackend"/>, and those of <see cref="IClientBackend"/> if it has them.</summary>
+    /// <summary>
+    /// Verifies a backend: the verbs of <see cref="IComputeBackend"/>, and those of <see cref="IClientBackend"/> if it
+    /// has them.
+    /// </summary>
     /// <param name="backend">The backend.</param>
     /// <param name="seed">Determines the random data; the same seed gives the same data.</param>
     /// <param name="cancellationToken">Cancels the verification.</param>
@@ -19,7 +23,10 @@ public static class BackendVerification
     public static VerificationResult Run(IComputeBackend backend, int seed = 1, CancellationToken cancellationToken = default) =>
         Run(backend, quick: false, seed, cancellationToken);
 
-    /// <summary>Verifies a backend, on few lengths and shapes if <paramref name="quick"/> is set: a device's check before its first use.</summary>
+    /// <summary>
+    /// Verifies a backend, on few lengths and shapes if <paramref name="quick"/> is set: a device's check before its
+    /// first use.
+    /// </summary>
     internal static VerificationResult Run(IComputeBackend backend, bool quick, int seed = 1, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(backend);

@@ -45,8 +45,8 @@ internal sealed unsafe class ClientVerbTrials(IClientBackend backend)
             {
                 GuardedPanel actualU = trial.Guarded(DType.F64, length), actualG = trial.Guarded(DType.F64, length);
                 GuardedPanel expectedU = trial.Guarded(DType.F64, length), expectedG = trial.Guarded(DType.F64, length);
-                backend.Importance(inputs, length, update, received, sigmoid, (double*)actualU.Panel.Data, (double*)actualG.Panel.Data);
-                Reference.Importance(inputs, length, update, received, sigmoid, (double*)expectedU.Panel.Data, (double*)expectedG.Panel.Data);
+                backend.Importance(inputs, length, update, received, sigmoid, Values(actualU), Values(actualG));
+                Reference.Importance(inputs, length, update, received, sigmoid, Values(expectedU), Values(expectedG));
                 for (int i = 0; i < length; i++)
                 {
                     trial.Errors.Bounded(actualU[i], expectedU[i], ScalarMath.Tie * (1 + Math.Abs(expectedU[i])));
@@ -129,6 +129,8 @@ internal sealed unsafe class ClientVerbTrials(IClientBackend backend)
                 trial.Errors.Bounded(zu[i], zg[i], TieBound);
         }
     }
+
+    private static double* Values(GuardedPanel panel) => (double*)panel.Panel.Data;
 
     private static (ImportanceScale Update, ImportanceScale Received) GetScales(in ImportanceInputs inputs, int length)
     {

@@ -3,15 +3,15 @@ using FedICU.Memory;
 namespace FedICU.Compute.Verification;
 
 /// <summary>
-/// A panel between two guards, which show whether a verb wrote outside it. It is aligned for an element but not for a vector, and starts out
-/// filled with NaNs (all bits set).
+/// A panel between two guards, which show whether a verb wrote outside it. It is aligned for an element but not for a
+/// vector, and starts out filled with NaNs (all bits set).
 /// </summary>
 internal sealed unsafe class GuardedPanel : IDisposable
 {
     /// <summary>Bytes of a guard. Chosen: the widest vector.</summary>
     private const int Guard = 64;
 
-    /// <summary>The content of a guard. Chosen: no byte of zeros, ones or NaNs.</summary>
+    /// <summary>The content of a guard. Chosen: differs from zeros and from the panel's NaNs.</summary>
     private const byte GuardByte = 0xA5;
 
     private readonly NativeBuffer _buffer;

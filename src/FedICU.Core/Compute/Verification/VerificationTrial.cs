@@ -114,7 +114,9 @@ internal sealed class VerificationTrial(DType type, int seed, bool quick) : IDis
         return panel;
     }
 
-    /// <summary>Draws a number of either sign: most are between 2^-6 and 2^6, some zero, some below the type's normal range.</summary>
+    /// <summary>
+    /// Draws a number of either sign: most are between 2^-6 and 2^6, some zero, some below the type's normal range.
+    /// </summary>
     private double Number(DType type)
     {
         double sign = Random.Next(2) == 0 ? 1 : -1;
