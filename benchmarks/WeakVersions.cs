@@ -6,23 +6,34 @@ using TorchSharp;
 namespace FedICU.Benchmarks.Torch;
 
 /// <summary>
-/// TorchSharp's own library asks for GLIBCXX_3.4.32, which Debian 12 lacks, though nothing of that version is ever called: the compiler only names it. The loader refuses
-/// a missing version unless it is marked weak; this marks it in the copy of the library beside the program.
+/// Lets TorchSharp's native library load on Debian 12. The library requires GLIBCXX_3.4.32, which Debian 12 lacks, but
+/// calls nothing of that version. The loader accepts a missing version only if it is marked weak. This class marks it
+/// in the copy of the library beside the program.
 /// </summary>
 internal static class WeakVersions
 {
-    private const int VersionNeeds = 0x6ffffffe, Weak = 2;
+    // SHT_GNU_verneed of the ELF format
+    private const int VersionNeeds = 0x6ffffffe;
+
+    // VER_FLG_WEAK of the ELF format
+    private const int Weak = 2;
 
     /// <summary>
-    /// Loads libtorch from beside the program, on Linux with the mark that Debian 12's libstdc++ has not made a weak one: it has all else that is used. TorchSharp says that it cannot load its library, not why.
+    /// Loads libtorch from the program's folder, on Linux with the missing version marked weak. TorchSharp itself
+    /// reports that it cannot load its library, but not why.
     /// </summary>
-    /// <exception cref="DllNotFoundException">It is not there, or cannot be loaded.</exception>
+    /// <exception cref="DllNotFoundException">The library is missing or cannot be loaded.</exception>
     public static void LoadLibtorch()
     {
-        string platform = OperatingSystem.IsLinux() ? "linux" : OperatingSystem.IsMacOS() ? "osx" : "win", architecture = $"{RuntimeInformation.ProcessArchitecture}".ToLowerInvariant();
-        string folder = Path.Combine(AppContext.BaseDirectory, "runtimes", $"{platform}-{architecture}", "native");
+        string system = OperatingSystem.IsLinux() ? "linux" : OperatingSystem.IsMacOS() ? "osx" : "win";
+        string platform = $"{system}-{RuntimeInformation.ProcessArchitecture}".ToLowerInvariant();
+        string folder = Path.Combine(AppContext.BaseDirectory, "runtimes", platform, "native");
         if (!Directory.Exists(folder))
-            throw new DllNotFoundException($"TorchSharp's package has no libtorch for {platform}-{architecture}: it has those of linux-x64, osx-arm64, win-x64 and win-arm64.");
+        {
+            throw new DllNotFoundException(
+                $"TorchSharp's package has no libtorch for {platform}: it has those of linux-x64, osx-arm64, win-x64 and win-arm64.");
+        }
+
         if (OperatingSystem.IsLinux())
         {
             string library = Path.Combine(folder, "libLibTorchSharp.so");
@@ -60,7 +71,7 @@ internal static class WeakVersions
 
         if (!changed)
             return;
-        // a new file in its place: the package folder's file may be linked here
+        // replaces the file instead of changing it, because it may be a link to the file in the package folder
         File.Delete(path);
         File.WriteAllBytes(path, elf);
     }

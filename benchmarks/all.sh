@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every figure of docs/performance.md: the suite's whole grid, rounds larger than memory, thousands of clients.
-# all.sh [RUNS]; the grid takes some 40 minutes a run, the rest 15. Tables, JSON, plot and the streams' lines go to artifacts/benchmarks.
+# Measures all figures of docs/performance.md: the suite's whole grid, rounds larger than memory, thousands of clients.
+# Usage: all.sh [RUNS]. The grid takes about 40 minutes a run, the rest 15. The results go to artifacts/benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-3}

@@ -1,10 +1,15 @@
-"""Models of random finite bf16 values for the scripts beside this one; needs no package.
+"""Creates and reads models of random finite bf16 values for the scripts in this folder; needs no packages.
 
-files.py sharded FOLDER CLIENTS SHARDS TENSORS ROWS COLUMNS   FOLDER/global and FOLDER/c0000 ...
-files.py adapters FOLDER DISTINCT CLIENTS                      4 MB each: the factors of rank 4 of two maps in 32 layers, most of them links
-files.py forget FOLDER                                         the system's copies in memory of all files there are dropped
-files.py read FOLDER...                                        reads all files two at a time in 1 MiB pieces, drops them behind, prints GB/s: the disk's ceiling
-files.py reread FOLDER...                                      reads them twice and drops nothing, prints the second GB/s: the ceiling of files in memory
+files.py sharded FOLDER CLIENTS SHARDS TENSORS ROWS COLUMNS
+    Creates FOLDER/global and FOLDER/c0000 ...
+files.py adapters FOLDER DISTINCT CLIENTS
+    Creates adapters of 4 MB: factors of rank 4 for two maps in 32 layers. All but DISTINCT of them are links.
+files.py forget FOLDER
+    Drops all files of the folder from the page cache.
+files.py read FOLDER...
+    Reads all files, two at a time, in pieces of 1 MiB, and drops the pages after reading. Prints GB/s, the disk's ceiling.
+files.py reread FOLDER...
+    Reads all files twice and drops no pages. Prints the GB/s of the second pass, the ceiling of files in memory.
 """
 import json
 import os
@@ -14,7 +19,8 @@ import sys
 import threading
 import time
 
-FINITE = bytes((b & 0x80) | 0x3C | (b & 3) for b in range(256))  # the upper byte of a bf16 between 2^-7 and 2^2 or so
+# maps any byte to the upper byte of a bf16 with a magnitude of about 2^-7 to 2^2
+FINITE = bytes((b & 0x80) | 0x3C | (b & 3) for b in range(256))
 
 
 def values(count):

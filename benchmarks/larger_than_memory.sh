@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# 16 clients of a 2 GB sharded bf16 model, 32 GB on the disk: a round's speed against that of plain reading, from the disk and from memory, and its peak resident set.
-# larger_than_memory.sh [CLIENTS] [STRATEGY...]; the data go below ${TMPDIR:-/tmp} and are removed at the end, unless KEEP names the folder they stay in for the next run.
+# Measures rounds of 16 clients of a 2 GB sharded bf16 model, 32 GB on the disk. Compares their speed with plain
+# reading, from the disk and from memory, and shows the peak resident set.
+# Usage: larger_than_memory.sh [CLIENTS] [STRATEGY...]. The data are written below ${TMPDIR:-/tmp} and deleted at the
+# end. If KEEP is set, the data stay in that folder for the next run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 clients=${1:-16}
@@ -24,11 +26,13 @@ round() { # round LABEL STRATEGY CLIENTS
     for k in $(seq 0 $(($3 - 1))); do args+=(--client "$(printf '%s/in/c%04d' "$data" "$k")"); done
     rm -rf "$data/out"
     start=$(date +%s.%N)
-    /usr/bin/time -o "$data/time" -f %M "$fedicu" aggregate --strategy "$2" --global "$data/in/global" "${args[@]}" --output "$data/out/" >/dev/null
+    /usr/bin/time -o "$data/time" -f %M "$fedicu" aggregate --strategy "$2" --global "$data/in/global" "${args[@]}" \
+        --output "$data/out/" >/dev/null
     seconds=$(echo "$(date +%s.%N) - $start" | bc)
     awk -v l="$1" -v s="$2" -v n="$3" -v t="$seconds" -v m="$(tail -1 "$data/time")" -v d="$ceiling" 'BEGIN {
         speed = n * 2.147483648 / t
-        printf "%s, %s, %d clients: %.1f s, %.2f GB/s of inputs, %.0f%% of plain reading, peak resident set %d MB\n", s, l, n, t, speed, 100 * speed / d, m / 1024 }'
+        printf "%s, %s, %d clients: %.1f s, %.2f GB/s of inputs, %.0f%% of plain reading, peak resident set %d MB\n",
+            s, l, n, t, speed, 100 * speed / d, m / 1024 }'
 }
 
 for _ in 1 2 3; do

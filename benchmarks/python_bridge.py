@@ -1,4 +1,6 @@
-"""A round through the Python package, and what of it the library's own finish takes: STRATEGY ROUNDS; prints both medians in milliseconds, in JSON."""
+"""Measures rounds through the Python package, and the part of them that the library's own finish takes.
+
+The arguments are STRATEGY ROUNDS. Prints the medians of finish and of the whole round as JSON, in milliseconds."""
 
 import json
 import statistics

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Rounds of the benchmark suite's files as a Python server makes them, with numpy and torch: FOLDER OUT SECONDS, started by the suite.
+"""Measures rounds over the benchmark suite's files as a Python server runs them, with numpy and torch.
 
-FOLDER holds global.safetensors, client-*.safetensors and fedicu.safetensors, our result. Client k has k + 1 examples."""
+The suite starts the script with FOLDER OUT SECONDS. FOLDER contains global.safetensors, client-*.safetensors and
+fedicu.safetensors, which is the library's result. Client k has k + 1 examples."""
 import functools
 import glob
 import json
@@ -26,7 +27,7 @@ def measure(name, round_):
 
 
 def read(path):
-    """The tensors in the order of their names, as numpy arrays; bf16 as its 16 bits."""
+    """Reads the tensors in the order of their names as numpy arrays. A bf16 value is read as an int16 of its bits."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
@@ -64,7 +65,7 @@ def torch_matmul():
 
 
 def norm(x, dim):
-    # several times as fast as Tensor.norm of torch 1.13
+    # several times faster than Tensor.norm of torch 1.13
     return (x * x).sum(dim, keepdim=True).sqrt()
 
 
@@ -76,7 +77,7 @@ def torch_fedicu():
         direction, v_prev = theta / magnitude.clamp_min(EPS), previous / m_prev.clamp_min(EPS)
         flat = direction.reshape(N, -1)
         flat = flat / norm(flat, 1).clamp_min(EPS)
-        s = ((flat * flat.sum(0)).sum(1) - 1) / (N - 1)  # not with @: its float32 sums lose four digits
+        s = ((flat * flat.sum(0)).sum(1) - 1) / (N - 1)  # not with @, whose float32 sums lose four digits
         w = torch.softmax(s / TAU, 0)
         m = m_prev + (magnitude - m_prev).mean(0)
         v = v_prev + (w[:, None, None] * (direction - v_prev)).sum(0)
@@ -114,7 +115,7 @@ else:
     measure("torch stack and matmul", torch_matmul)
     theirs = measure("torch FedICU", torch_fedicu)
     ours = [tensor.float() for tensor in tensors_of(read(FOLDER + "/fedicu.safetensors")[0])]
-    # of each tensor's largest magnitude
+    # relative to each tensor's largest magnitude
     error = max(float((their.float() - own).abs().max() / own.abs().max()) for their, own in zip(theirs, ours))
     if error > (1e-5 if kind == "F32" else 2 ** -7):
         sys.exit(f"torch's FedICU and ours differ by {error:.1e}")

@@ -5,7 +5,10 @@ using NUnit.Framework.Interfaces;
 
 namespace FedICU.Testing;
 
-/// <summary>Tells at the end why tests were skipped, a line for each reason: the runner itself names the tests only.</summary>
+/// <summary>
+/// Prints at the end why tests were skipped, one line a reason. The test runner itself lists only the skipped tests'
+/// names.
+/// </summary>
 [AttributeUsage(AttributeTargets.Assembly)]
 internal sealed class SkippedTestsAttribute : Attribute, ITestAction
 {
@@ -20,7 +23,7 @@ internal sealed class SkippedTestsAttribute : Attribute, ITestAction
         TestContext.ResultAdapter result = TestContext.CurrentContext.Result;
         if (!test.IsSuite && result.Outcome.Status == TestStatus.Skipped)
             _reasons.AddOrUpdate(result.Message, 1, (_, count) => count + 1);
-        // the assembly is the last; the error stream is what the runner shows at its default verbosity
+        // the assembly's suite ends last; at its default verbosity the runner shows only the error stream
         if (test.Parent is not null)
             return;
         foreach ((string reason, int count) in _reasons.OrderBy(pair => pair.Key, StringComparer.Ordinal))

@@ -3,7 +3,7 @@ using TorchSharp;
 
 namespace FedICU.Benchmarks.Bridges;
 
-/// <summary>Models of random numbers, in memory of their own and in files: number 0 is the global one.</summary>
+/// <summary>Models of random numbers, in native memory and in files. Number 0 is the global model.</summary>
 internal sealed unsafe class Models : IDisposable
 {
     private readonly List<nint> _memory = [];
@@ -39,7 +39,7 @@ internal sealed unsafe class Models : IDisposable
 
     public string Path(int model) => System.IO.Path.Combine(_folder, $"{model}.safetensors");
 
-    public AggregationRound Round(RoundOptions? options)
+    public AggregationRound CreateRound(RoundOptions? options)
     {
         var round = new AggregationRound(_models[0], options ?? new RoundOptions());
         for (int k = 1; k <= Clients; k++)
@@ -47,14 +47,15 @@ internal sealed unsafe class Models : IDisposable
         return round;
     }
 
-    public Dictionary<string, torch.Tensor> StateDict(int model) => _tensors.ToDictionary(tensor => tensor.Name, tensor =>
+    public Dictionary<string, torch.Tensor> CreateStateDict(int model) => _tensors.ToDictionary(tensor => tensor.Name, tensor =>
     {
-        torch.Tensor made = torch.empty(tensor.Shape.Dimensions, torch.float32);
-        _models[model].Read(tensor, 0, made.bytes);
-        return made;
+        torch.Tensor copy = torch.empty(tensor.Shape.Dimensions, torch.float32);
+        _models[model].Read(tensor, 0, copy.bytes);
+        return copy;
     });
 
-    public ReadOnlySpan<byte> Bytes(int model, int tensor) => new((void*)_memory[model * _tensors.Length + tensor], checked((int)_tensors[tensor].ByteLength));
+    public ReadOnlySpan<byte> Bytes(int model, int tensor) =>
+        new((void*)_memory[model * _tensors.Length + tensor], checked((int)_tensors[tensor].ByteLength));
 
     public void Dispose() => _memory.ForEach(memory => NativeMemory.AlignedFree((void*)memory));
 }

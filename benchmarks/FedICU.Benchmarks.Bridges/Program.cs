@@ -9,7 +9,8 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using TorchSharp;
 
-// What a round through each bridge takes beside the same round by the library: ten clients of 100 MB in ten tensors, F32, random numbers. [ROUNDS] of each, in turn.
+// Compares a round through each bridge with the same round by the library: ten clients of 100 MB in ten F32 tensors of
+// random numbers. The argument [ROUNDS] is the number of rounds of each, which run by turns.
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 int rounds = args.Length > 0 ? int.Parse(args[0]) : 7;
 string root = AppContext.BaseDirectory;
@@ -25,15 +26,16 @@ try
     {
         IAggregator aggregator = AggregatorCatalog.Create(strategy, []).Aggregator;
         Compare(".NET host", strategy, () => InMemory(aggregator), Hosted(strategy));
-        if (TryLoadTorch() is { } why)
-            Console.WriteLine($"| TorchSharp | {strategy} | {why} |");
+        if (LoadTorch() is { } error)
+            Console.WriteLine($"| TorchSharp | {strategy} | {error} |");
         else
             Compare("TorchSharp", strategy, () => InMemory(aggregator), Torch(aggregator));
         if (Python(strategy) is { } python)
             Show("Python", strategy, python.Library, python.Bridge);
         using var combiner = new Combiner(root, strategy, Path.Combine(folder, "spool"), models);
-        Compare("FEDn", strategy, () => Files(aggregator), combiner.Round);
-        Console.WriteLine($"| FEDn: storing 11 models, aggregating | {strategy} | | {Median(combiner.Storing):0} and {Median(combiner.Aggregating):0} | | |");
+        Compare("FEDn", strategy, () => Files(aggregator), combiner.RunRound);
+        string times = $"{Median(combiner.Storing):0} and {Median(combiner.Aggregating):0}";
+        Console.WriteLine($"| FEDn: storing 11 models, aggregating | {strategy} | | {times} | | |");
     }
 }
 finally
@@ -43,28 +45,31 @@ finally
 
 return 0;
 
-void Compare(string bridge, string strategy, Action library, Action through)
+void Compare(string name, string strategy, Action library, Action bridge)
 {
-    // first rounds make code and touch memory
+    // warm up: the first rounds compile code and allocate memory
     library();
-    through();
+    bridge();
     List<double> direct = [], bridged = [];
     for (int i = 0; i < rounds; i++)
     {
         direct.Add(Milliseconds(library));
-        bridged.Add(Milliseconds(through));
+        bridged.Add(Milliseconds(bridge));
     }
 
-    Show(bridge, strategy, Median(direct), Median(bridged));
+    Show(name, strategy, Median(direct), Median(bridged));
 }
 
-void Show(string bridge, string strategy, double direct, double through) =>
-    Console.WriteLine($"| {bridge} | {strategy} | {direct:0.0} | {through:0.0} | {through - direct:0.0} | {100 * (through - direct) / through:0} % |");
+void Show(string name, string strategy, double direct, double bridged)
+{
+    double added = bridged - direct;
+    Console.WriteLine($"| {name} | {strategy} | {direct:0.0} | {bridged:0.0} | {added:0.0} | {100 * added / bridged:0} % |");
+}
 
 void InMemory(IAggregator aggregator, RoundOptions? options = null)
 {
     using var sink = new MemorySink();
-    aggregator.AggregateAsync(models.Round(options), sink).GetAwaiter().GetResult();
+    aggregator.AggregateAsync(models.CreateRound(options), sink).GetAwaiter().GetResult();
 }
 
 void Files(IAggregator aggregator)
@@ -90,7 +95,7 @@ Action Hosted(string strategy)
 
 Action Torch(IAggregator aggregator)
 {
-    Dictionary<string, torch.Tensor>[] dicts = [.. Enumerable.Range(0, models.Clients + 1).Select(models.StateDict)];
+    Dictionary<string, torch.Tensor>[] dicts = [.. Enumerable.Range(0, models.Clients + 1).Select(models.CreateStateDict)];
     return () =>
     {
         using var received = new StateDictModel(dicts[0]);
@@ -106,7 +111,8 @@ Action Torch(IAggregator aggregator)
     };
 }
 
-string? TryLoadTorch()
+// returns the error message, or null
+string? LoadTorch()
 {
     try
     {
@@ -121,7 +127,8 @@ string? TryLoadTorch()
 
 (double Library, double Bridge)? Python(string strategy)
 {
-    var start = new ProcessStartInfo("/usr/bin/python3", [Path.Combine(root, "benchmarks", "python_bridge.py"), strategy, $"{rounds}"]) { RedirectStandardOutput = true };
+    string[] arguments = [Path.Combine(root, "benchmarks", "python_bridge.py"), strategy, $"{rounds}"];
+    var start = new ProcessStartInfo("/usr/bin/python3", arguments) { RedirectStandardOutput = true };
     start.Environment["FEDICU_LIBRARY"] = Path.Combine(root, "artifacts", "bin", "FedICU.Interop", "release", "libfedicu.dll");
     start.Environment["PYTHONPATH"] = Path.Combine(root, "src", "FedICU.Interop", "python");
     start.Environment["PYTHONDONTWRITEBYTECODE"] = "1";

@@ -4,8 +4,10 @@ using FedICU;
 using FedICU.Benchmarks.Torch;
 using TorchSharp;
 
-// a round of the suite's files with TorchSharp: FOLDER OUT SECONDS, as benchmarks/python_peers.py
-(string folder, string output, double seconds) = (args[0], args[1], double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture));
+// Measures a round over the suite's files with TorchSharp. The arguments are FOLDER OUT SECONDS, as for
+// benchmarks/python_peers.py.
+(string folder, string output) = (args[0], args[1]);
+double seconds = double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture);
 WeakVersions.LoadLibtorch();
 torch.set_num_threads(Environment.ProcessorCount);
 torch.Tensor[][] clients = [.. Directory.GetFiles(folder, "client-*.safetensors").Order(StringComparer.Ordinal).Select(Load)];
@@ -32,7 +34,8 @@ static torch.Tensor[] Load(string path)
     using var file = TensorSource.Open(path, FileAccessMode.Mapped);
     return [.. file.Tensors.OrderBy(tensor => tensor.Name, StringComparer.Ordinal).Select(tensor =>
     {
-        torch.Tensor loaded = torch.empty(tensor.Shape.Dimensions, tensor.DType switch { DType.F32 => torch.float32, DType.F16 => torch.float16, _ => torch.bfloat16 });
+        torch.ScalarType type = tensor.DType switch { DType.F32 => torch.float32, DType.F16 => torch.float16, _ => torch.bfloat16 };
+        torch.Tensor loaded = torch.empty(tensor.Shape.Dimensions, type);
         file.Read(tensor, 0, loaded.bytes);
         return loaded;
     })];

@@ -7,12 +7,22 @@ using BenchmarkDotNet.Attributes;
 namespace FedICU.Benchmarks;
 
 /// <summary>
-/// What the memory gives: the clients' models read with the widest vectors, one after the other or ten abreast as a sum of ten clients reads them; and
-/// copied. The best reading is the ceiling.
+/// Measures the speed of the memory: reads the clients' models with the widest vectors, one after the other or ten side
+/// by side as a sum of ten clients does, and copies them. The fastest read is the ceiling.
 /// </summary>
 public unsafe class Ceiling
 {
-    private const int Step = 256, Abreast = 10, Ahead = 1024;
+    // bytes of a step: four 512-bit vectors
+    private const int Step = 256;
+
+    // models that are read side by side; the suite's usual number of clients
+    private const int MostStreams = 10;
+
+    // bytes between the current position and the prefetched one; chosen
+    private const int PrefetchDistance = 1024;
+
+    // bytes of a model that are read at most; chosen: a pass of more than a gigabyte shows nothing new
+    private const long MostBytes = 100 << 20;
 
     private byte* _copy;
 
@@ -21,13 +31,12 @@ public unsafe class Ceiling
 
     public static IEnumerable<int> ThreadCounts => Environment.ProcessorCount == 1 ? [1] : [1, Environment.ProcessorCount];
 
-    /// <summary>The bytes a pass reads.</summary>
+    /// <summary>The bytes that a pass reads.</summary>
     internal static long Bytes => Streams * Length;
 
-    private static int Streams => Math.Min(Suite.Workload.Memory.Models, Abreast);
+    private static int Streams => Math.Min(Suite.Workload.Memory.Models, MostStreams);
 
-    // a pass of more than a gigabyte tells nothing new
-    private static long Length => Math.Min(Suite.Workload.Memory.Length, 100 << 20);
+    private static long Length => Math.Min(Suite.Workload.Memory.Length, MostBytes);
 
     [GlobalSetup]
     public void Setup()
@@ -43,20 +52,20 @@ public unsafe class Ceiling
     public void Read() => EachModel((model, from, to) => Sum(model + from, model + to));
 
     [Benchmark(Description = "read, ten streams")]
-    public void ReadAbreast() => Each(thread => Sum(Models(), From(thread), From(thread + 1), ahead: false));
+    public void ReadTenStreams() => Each(thread => Sum(Models(), From(thread), From(thread + 1), prefetch: false));
 
-    [Benchmark(Description = "read, ten streams, asked for ahead")]
-    public void ReadAhead() => Each(thread => Sum(Models(), From(thread), From(thread + 1), ahead: true));
+    [Benchmark(Description = "read, ten streams, prefetched")]
+    public void ReadPrefetched() => Each(thread => Sum(Models(), From(thread), From(thread + 1), prefetch: true));
 
     [Benchmark(Description = "copy")]
     public void Copy() => EachModel((model, from, to) => Buffer.MemoryCopy(model + from, _copy + from, to - from, to - from));
 
-    [Benchmark(Description = "copy, stores past the caches")]
-    public void CopyPastCaches() => EachModel((model, from, to) => Stream(model, _copy, from, to));
+    [Benchmark(Description = "copy, non-temporal stores")]
+    public void CopyNonTemporal() => EachModel((model, from, to) => CopyNonTemporal(model, _copy, from, to));
 
     private delegate void Part(byte* model, long from, long to);
 
-    /// <summary>A part of every model for each thread, model after model.</summary>
+    /// <summary>Gives each thread a part of every model, model after model.</summary>
     private void EachModel(Part part) => Each(thread =>
     {
         for (int model = 0; model < Streams; model++)
@@ -89,15 +98,15 @@ public unsafe class Ceiling
         return models;
     }
 
-    private static void Sum(byte*[] models, long from, long to, bool ahead)
+    private static void Sum(byte*[] models, long from, long to, bool prefetch)
     {
         Vector512<ulong> sum = default;
         for (long at = from; at < to; at += Step)
         {
             foreach (byte* model in models)
             {
-                for (int line = 0; line < Step && ahead && Sse.IsSupported; line += 64)
-                    Sse.Prefetch0(model + at + Ahead + line);
+                for (int line = 0; line < Step && prefetch && Sse.IsSupported; line += 64)
+                    Sse.Prefetch0(model + at + PrefetchDistance + line);
                 sum = Add(sum, model + at);
             }
         }
@@ -112,13 +121,13 @@ public unsafe class Ceiling
         return sum ^ (values[0] ^ values[1] ^ (values[2] ^ values[3]));
     }
 
-    private static void Stream(byte* model, byte* copy, long from, long to)
+    private static void CopyNonTemporal(byte* model, byte* copy, long from, long to)
     {
         for (long at = from; at < to; at += Vector512<byte>.Count)
             Vector512.StoreAlignedNonTemporal(Vector512.Load(model + at), copy + at);
     }
 
-    // a sum that nobody takes would not be made
+    // keeps the compiler from removing a sum that is not used
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void Keep(Vector512<ulong> sum) => _ = sum;
 }

@@ -4,7 +4,10 @@ using System.Text.Json;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>The peers in processes of their own, which read the same models from files: python3 with numpy and torch, and TorchSharp.</summary>
+/// <summary>
+/// Measures the peers that run in separate processes and read the same models from files: python3 with numpy and torch,
+/// and TorchSharp.
+/// </summary>
 internal sealed class ExternalPeers(string benchmarks, string artifacts, double seconds)
 {
     private const string Python = "/usr/bin/python3";
@@ -21,17 +24,18 @@ internal sealed class ExternalPeers(string benchmarks, string artifacts, double 
             workload.Global.SaveTo(TensorSink.ToFile(Path.Combine(folder, "global.safetensors")));
             for (int k = 0; k < workload.Clients; k++)
                 workload.Client(k).SaveTo(TensorSink.ToFile(Path.Combine(folder, $"client-{k:000}.safetensors")));
-            new FedIcuAggregator().AggregateAsync(Rounds.NewRound(workload), TensorSink.ToFile(Path.Combine(folder, "fedicu.safetensors"))).GetAwaiter().GetResult();
+            TensorSink result = TensorSink.ToFile(Path.Combine(folder, "fedicu.safetensors"));
+            new FedIcuAggregator().AggregateAsync(Rounds.NewRound(workload), result).GetAwaiter().GetResult();
             if (File.Exists(Python))
                 Run("the Python peers", Python, [Path.Combine(benchmarks, "python_peers.py")], folder, add);
             else
                 add("the Python peers", [], $"{Python} is missing");
-            // the first build fetches libtorch
+            // the first build downloads libtorch
             _built = _built || Start("dotnet", ["build", "-c", "Release", _torchSharp, "--nologo", "-v", "q"]).Code == 0;
             if (_built)
                 Run(Names.TorchSharp, "dotnet", ["run", "-c", "Release", "--no-build", "--project", _torchSharp, "--"], folder, add);
             else
-                add(Names.TorchSharp, [], "its project does not build: are NuGet's packages in reach?");
+                add(Names.TorchSharp, [], "its project does not build: can NuGet packages be downloaded?");
         }
         finally
         {
@@ -39,19 +43,21 @@ internal sealed class ExternalPeers(string benchmarks, string artifacts, double 
         }
     }
 
-    private void Run(string who, string command, string[] arguments, string folder, Action<string, double[], string?> add)
+    private void Run(string name, string command, string[] arguments, string folder, Action<string, double[], string?> add)
     {
         string output = Path.Combine(folder, "peers.json");
         (int code, string error) = Start(command, [.. arguments, folder, output, seconds.ToString(CultureInfo.InvariantCulture)]);
         if (code != 0)
         {
-            add(who, [], error.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault() ?? $"exit code {code}");
+            add(name, [], error.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault() ?? $"exit code {code}");
             return;
         }
 
         foreach (JsonElement peer in JsonDocument.Parse(File.ReadAllText(output)).RootElement.EnumerateArray())
         {
-            add(peer.GetProperty("name").GetString()!, [.. peer.GetProperty("milliseconds").EnumerateArray().Select(time => time.GetDouble())],
+            add(
+                peer.GetProperty("name").GetString()!,
+                [.. peer.GetProperty("milliseconds").EnumerateArray().Select(time => time.GetDouble())],
                 peer.TryGetProperty("note", out JsonElement note) ? note.GetString() : null);
         }
     }
@@ -59,7 +65,7 @@ internal sealed class ExternalPeers(string benchmarks, string artifacts, double 
     private static (int Code, string Error) Start(string command, string[] arguments)
     {
         var start = new ProcessStartInfo(command, arguments) { RedirectStandardError = true, RedirectStandardOutput = true };
-        // settings of another machine's numpy
+        // these variables would tune numpy's OpenBLAS for another CPU
         foreach (string name in (string[])["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"])
             start.Environment.Remove(name);
         using Process process = Process.Start(start)!;

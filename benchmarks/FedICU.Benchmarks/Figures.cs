@@ -1,6 +1,6 @@
 namespace FedICU.Benchmarks;
 
-/// <summary>The rows of a run, and what is made of them.</summary>
+/// <summary>The rows of a run, and the figures computed from them.</summary>
 internal sealed class Figures(IReadOnlyCollection<Row> rows)
 {
     public int Runs => rows.Select(row => row.Runs.Count).DefaultIfEmpty().Max();
@@ -10,31 +10,39 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
 
     public IEnumerable<IGrouping<string, Row>> Ceilings => rows.Where(row => row.Clients == 0).GroupBy(row => row.Case);
 
-    /// <summary>The fastest reading, or copying, of a case on so many threads; by default on all.</summary>
+    /// <summary>
+    /// Finds the fastest read, or copy, of a case on a number of threads; by default on all CPU cores.
+    /// </summary>
     public Row? Ceiling(string layout, DType dtype, string what = "read", int? threads = null) => rows
-        .Where(row => row.Clients == 0 && row.Layout == layout && row.DType == dtype && row.Contender.StartsWith(what, StringComparison.Ordinal)
+        .Where(row => row.Clients == 0 && row.Layout == layout && row.DType == dtype)
+        .Where(row => row.Contender.StartsWith(what, StringComparison.Ordinal)
             && row.Contender.EndsWith($"threads {threads ?? Environment.ProcessorCount}", StringComparison.Ordinal))
         .MaxBy(row => row.GigabytesPerSecond);
 
     public Row? Find(string layout, DType dtype, int clients, string contender) => rows.FirstOrDefault(row =>
         row.Layout == layout && row.DType == dtype && row.Clients == clients && row.Contender == contender && row.Runs.Count > 0);
 
-    public double ShareOfCeiling(Row row) => row.GigabytesPerSecond / (Ceiling(row.Layout, row.DType)?.GigabytesPerSecond ?? double.NaN);
+    public double ShareOfCeiling(Row row) =>
+        row.GigabytesPerSecond / (Ceiling(row.Layout, row.DType)?.GigabytesPerSecond ?? double.NaN);
 
-    /// <summary>The layouts that the marks are set for, of some 20 million parameters.</summary>
-    public IReadOnlyList<string> OfMarks => [.. Rounds.Select(round => round.Key.Layout).Distinct().Intersect(["LoRA r=10", "5000 x 5000", "LoRA r=8", "4096 x 4096"])];
+    /// <summary>The layouts that have marks, of about 20 million parameters.</summary>
+    public IReadOnlyList<string> LayoutsWithMarks =>
+        [.. Rounds.Select(round => round.Key.Layout).Distinct().Intersect(["LoRA r=10", "5000 x 5000", "LoRA r=8", "4096 x 4096"])];
 
-    /// <summary>The time and memory that one more tensor costs a round of ten clients.</summary>
+    /// <summary>Computes the time and memory that one more tensor costs in a round of ten clients.</summary>
     public (double Microseconds, double Bytes)? PerTensor(string contender)
     {
-        Row? many = Find("tiny tensors", DType.F32, 10, $"{contender}, tensors 448"), one = Find("tiny tensors", DType.F32, 10, $"{contender}, tensors 1");
-        return many is null || one is null ? null : ((many.Median - one.Median) * 1000 / 447, (many.AllocatedBytes!.Value - one.AllocatedBytes!.Value) / 447.0);
+        Row? many = Find("tiny tensors", DType.F32, 10, $"{contender}, tensors 448");
+        Row? one = Find("tiny tensors", DType.F32, 10, $"{contender}, tensors 1");
+        if (many is null || one is null)
+            return null;
+        return ((many.Median - one.Median) * 1000 / 447, (many.AllocatedBytes!.Value - one.AllocatedBytes!.Value) / 447.0);
     }
 
-    /// <summary>The marks that can be told from these rows.</summary>
+    /// <summary>Compares the rows with all marks (targets) that they cover.</summary>
     public IEnumerable<(string What, double Value, double Mark, bool Holds)> Marks()
     {
-        foreach (string layout in OfMarks)
+        foreach (string layout in LayoutsWithMarks)
         {
             foreach ((DType dtype, double share) in new[] { (DType.F32, 0.85), (DType.BF16, 0.70), (DType.F16, 0.50) })
             {
@@ -63,7 +71,7 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
             {
                 if (Find(layout, dtype, clients, alone) is not { } one || Find(layout, dtype, clients, contender) is not { } all)
                     continue;
-                // one thread that reads nearly what all can leaves the others nothing
+                // if one thread almost reaches the ceiling, more threads cannot help
                 if (one.GigabytesPerSecond > 0.6 * Ceiling(layout, dtype)?.GigabytesPerSecond)
                     continue;
                 yield return AtLeast($"{contender}, {one.Case}: one thread / {Environment.ProcessorCount}", one.Median / all.Median, 1.6);
@@ -78,8 +86,11 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
             yield return AtMost($"{contender}: bytes allocated per further tensor, 10 clients", cost.Bytes, 0);
         }
 
-        foreach ((string what, double reads) in ReadCounts.Of(Layout.Lora(8)).Concat(ReadCounts.Of(Layout.Matrix(2048, 2048))).Where(read => read.What.StartsWith(Names.Mask, StringComparison.Ordinal)))
-            yield return AtMost($"{what}: reads", reads, 2);
+        foreach ((string what, double reads) in ReadCounts.Of(Layout.Lora(8)).Concat(ReadCounts.Of(Layout.Matrix(2048, 2048))))
+        {
+            if (what.StartsWith(Names.Mask, StringComparison.Ordinal))
+                yield return AtMost($"{what}: reads", reads, 2);
+        }
     }
 
     private static (string, double, double, bool) AtLeast(string what, double value, double mark) => (what, value, mark, value >= mark);

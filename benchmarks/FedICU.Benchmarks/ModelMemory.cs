@@ -3,18 +3,29 @@ using System.Runtime.Intrinsics;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Models of random values side by side in native memory, their tensors aligned to 64 bytes, on huge pages where the system lends them.</summary>
+/// <summary>
+/// Models of random values side by side in native memory. Tensors are aligned to 64 bytes and lie on huge pages if the
+/// system provides them.
+/// </summary>
 public sealed unsafe partial class ModelMemory : IDisposable
 {
-    private const int HugePage = 2 << 20, AdviseHugePage = 14;
+    // bytes of a huge page on x86-64 Linux
+    private const int HugePage = 2 << 20;
 
-    // an odd number of no power of two: models that lie such distances from each other would share the caches' sets
+    // MADV_HUGEPAGE of Linux
+    private const int AdviseHugePage = 14;
+
+    // bytes that a thread fills; chosen: no power of two, because models at such distances would share the same cache
+    // sets
     private const int Piece = (1 << 20) + 4160;
 
     private readonly TensorInfo[] _tensors;
     private readonly byte* _data;
 
-    /// <summary>Values of magnitude 1/16 to 1/8. The signs of two clients in three are the same, so that cosines and FedICU's weights differ.</summary>
+    /// <summary>
+    /// Creates models of values with magnitudes of 1/16 to 1/8. Two of three clients share their signs, so that cosines
+    /// and FedICU's weights differ.
+    /// </summary>
     public ModelMemory(Layout layout, DType dtype, int firstClient, int clients)
     {
         _tensors = [.. layout.Tensors.Select(tensor => new TensorInfo(tensor.Name, dtype, new TensorShape(tensor.Rows, tensor.Columns)))];
@@ -26,7 +37,7 @@ public sealed unsafe partial class ModelMemory : IDisposable
             Fill(_data + i * Length, dtype, firstClient + i);
     }
 
-    /// <summary>How many models there is memory for.</summary>
+    /// <summary>The number of models in the memory.</summary>
     public int Models { get; }
 
     /// <summary>The bytes from one model to the next, a multiple of 64.</summary>
@@ -35,8 +46,9 @@ public sealed unsafe partial class ModelMemory : IDisposable
     public byte* Data(int model) => _data + model * Length;
 
     /// <summary>
-    /// A model for each client. Where there are more clients than models, each begins elsewhere in the same memory: what two of them share, a round reads for the one long after
-    /// the other, when no cache holds it any more.
+    /// Creates a model for each client. If there are more clients than models, each client's model starts at another
+    /// offset of the same memory. A round then reads the bytes that two clients share at different times, when no cache
+    /// holds them any more.
     /// </summary>
     public MemoryModel[] ModelsOf(int clients)
     {
@@ -60,7 +72,9 @@ public sealed unsafe partial class ModelMemory : IDisposable
 
     private static long Align(long bytes) => (bytes + 63) & ~63L;
 
-    /// <summary>Random signs and mantissas beside a fixed exponent: one loop for all types.</summary>
+    /// <summary>
+    /// Fills a model with random signs and mantissas and a fixed exponent. One loop serves all types.
+    /// </summary>
     private void Fill(byte* data, DType dtype, int client)
     {
         (uint signs, uint mantissas, uint exponent) = dtype switch
@@ -74,7 +88,11 @@ public sealed unsafe partial class ModelMemory : IDisposable
         {
             Vector512<uint> own = Seed(client, piece), shared = Seed(signOf, piece);
             for (byte* at = data + (long)piece * Piece, end = at + Piece; at < end; at += Vector512<byte>.Count)
-                (((own = Next(own)) & Vector512.Create(mantissas)) | ((shared = Next(shared)) & Vector512.Create(signs)) | Vector512.Create(exponent)).Store((uint*)at);
+            {
+                (own, shared) = (Next(own), Next(shared));
+                Vector512<uint> bits = (own & Vector512.Create(mantissas)) | (shared & Vector512.Create(signs));
+                (bits | Vector512.Create(exponent)).Store((uint*)at);
+            }
         });
     }
 
@@ -83,7 +101,7 @@ public sealed unsafe partial class ModelMemory : IDisposable
         var random = new Random(HashCode(stream, piece));
         return Vector512.Create([.. Enumerable.Range(0, Vector512<uint>.Count).Select(_ => (uint)random.Next(1, int.MaxValue))]);
 
-        // System.HashCode is seeded anew in each process
+        // not System.HashCode, which has another seed in each process
         static int HashCode(int a, int b) => (a * 486187739) ^ b;
     }
 

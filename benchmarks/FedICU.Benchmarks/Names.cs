@@ -1,16 +1,30 @@
 namespace FedICU.Benchmarks;
 
-/// <summary>What the tables call the contenders.</summary>
+/// <summary>The names of the contenders in the tables.</summary>
 internal static class Names
 {
-    public const string FedAvg = "FedAvg", FedAvgAlone = "FedAvg (one thread)", FedProx = "FedProx", Statistics = "FedAvg with report statistics", FedIcu = "FedICU",
-        FedIcuAlone = "FedICU (one thread)", Sparse = "FedAvg over packed updates", Mask = "client mask with momentum";
+    public const string FedAvg = "FedAvg";
+    public const string FedAvgAlone = "FedAvg (one thread)";
+    public const string FedProx = "FedProx";
+    public const string Statistics = "FedAvg with report statistics";
+    public const string FedIcu = "FedICU";
+    public const string FedIcuAlone = "FedICU (one thread)";
+    public const string Sparse = "FedAvg over packed updates";
+    public const string Mask = "client mask with momentum";
 
-    public const string Loop = "C# loop", TensorPrimitives = "TensorPrimitives per client", MathNet = "MathNet.Numerics vectors", Linq = "LINQ";
+    public const string Loop = "C# loop";
+    public const string TensorPrimitives = "TensorPrimitives per client";
+    public const string MathNet = "MathNet.Numerics vectors";
+    public const string Linq = "LINQ";
 
-    // as benchmarks/python_peers.py and FedICU.Benchmarks.Torch call them
-    public const string TorchSharp = "TorchSharp add_", NumpyLoop = "numpy acc += x * w", NumpyReduce = "numpy reduce(np.add)", TorchAdd = "torch add_", TorchMatmul = "torch stack and matmul",
-        TorchFedIcu = "torch FedICU";
+    // must equal the names in benchmarks/python_peers.py and FedICU.Benchmarks.Torch
+    public const string TorchSharp = "TorchSharp add_";
+    public const string NumpyLoop = "numpy acc += x * w";
+    public const string NumpyReduce = "numpy reduce(np.add)";
+    public const string TorchAdd = "torch add_";
+    public const string TorchMatmul = "torch stack and matmul";
+    public const string TorchFedIcu = "torch FedICU";
 
-    public static readonly string[] Peers = [Loop, TensorPrimitives, MathNet, Linq, TorchSharp, NumpyLoop, NumpyReduce, TorchAdd, TorchMatmul];
+    public static readonly string[] Peers =
+        [Loop, TensorPrimitives, MathNet, Linq, TorchSharp, NumpyLoop, NumpyReduce, TorchAdd, TorchMatmul];
 }

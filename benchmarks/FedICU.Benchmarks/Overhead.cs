@@ -2,7 +2,9 @@ using BenchmarkDotNet.Attributes;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>Rounds of ten clients with next to no values, in 448 tensors and in one: what a tensor costs.</summary>
+/// <summary>
+/// Measures the cost of a tensor with rounds of ten clients that have few values, in 448 tensors or in one.
+/// </summary>
 [MemoryDiagnoser]
 public class Overhead
 {

@@ -1,11 +1,10 @@
 using System.Buffers;
 using System.Numerics.Tensors;
 using BenchmarkDotNet.Attributes;
-using MathNet.Numerics.LinearAlgebra;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>What one would write otherwise: FedAvg in float32, client by client.</summary>
+/// <summary>Measures FedAvg as a user would write it without the library: in float32, client by client.</summary>
 [MemoryDiagnoser]
 public class Peers
 {
@@ -18,7 +17,7 @@ public class Peers
     [GlobalSetup]
     public void Setup()
     {
-        // kept between the rounds, as our sink keeps its memory
+        // kept between the rounds, as the library's sink keeps its memory
         _sums = [.. Workload.Layout.Tensors.Select(tensor => new float[tensor.Rows * tensor.Columns])];
         _widened = new float[_sums.Max(sum => sum.Length)];
         _narrow = Workload.DType == DType.F32 ? [] : [.. _sums.Select(sum => new ushort[sum.Length])];
@@ -100,43 +99,6 @@ public class Peers
 
             if (_narrow.Length > 0)
                 narrow(_sums[i], _narrow[i]);
-        }
-    }
-}
-
-/// <summary>The same with what takes nothing but arrays.</summary>
-[MemoryDiagnoser]
-public class ArrayPeers
-{
-    private Vector<float>[][] _vectors = null!;
-
-    private static Workload Workload => Suite.Workload;
-
-    [GlobalSetup]
-    public void Setup() => _vectors = [.. Workload.Arrays.Select(client => client.Select(Vector<float>.Build.Dense).ToArray())];
-
-    [Benchmark(Description = Names.MathNet)]
-    public void MathNet()
-    {
-        for (int i = 0; i < _vectors[0].Length; i++)
-        {
-            Vector<float> sum = Vector<float>.Build.Dense(_vectors[0][i].Count);
-            for (int k = 0; k < Workload.Clients; k++)
-                sum += _vectors[k][i] * (float)Workload.Share(k);
-        }
-    }
-
-    [Benchmark(Description = Names.Linq)]
-    public void Linq()
-    {
-        for (int i = 0; i < _vectors[0].Length; i++)
-        {
-            float[] sum = new float[_vectors[0][i].Count];
-            for (int k = 0; k < Workload.Clients; k++)
-            {
-                float share = (float)Workload.Share(k);
-                sum = [.. sum.Zip(Workload.Arrays[k][i], (a, x) => a + x * share)];
-            }
         }
     }
 }

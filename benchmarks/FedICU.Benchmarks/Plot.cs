@@ -5,7 +5,9 @@ using OxyPlot.Series;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>FedAvg, FedICU and the peers beside what the memory gives, on the case of the marks.</summary>
+/// <summary>
+/// Plots FedAvg, FedICU and the peers against the speed of the memory, for the layouts that have marks.
+/// </summary>
 internal static class Plot
 {
     private const string Font = "Arial";
@@ -13,7 +15,8 @@ internal static class Plot
     public static void Save(Figures figures, string path)
     {
         string[] contenders = [.. Names.Peers.Reverse(), Names.TorchFedIcu, Names.FedIcu, Names.FedAvg];
-        string[] layouts = [.. figures.OfMarks.Where(layout => Names.Peers.Any(peer => figures.Find(layout, DType.F32, 10, peer) is not null))];
+        string[] layouts =
+            [.. figures.LayoutsWithMarks.Where(layout => Names.Peers.Any(peer => figures.Find(layout, DType.F32, 10, peer) is not null))];
         contenders = [.. contenders.Where(name => layouts.Any(layout => figures.Find(layout, DType.F32, 10, name) is not null))];
         if (layouts.Length == 0)
             return;
@@ -24,11 +27,19 @@ internal static class Plot
             TitleFontSize = 14,
             Background = OxyColors.White,
             PlotAreaBorderThickness = new OxyThickness(0),
-            // a viewer's font is wider than the exporter takes it to be
+            // a viewer's font is wider than the exporter assumes
             Padding = new OxyThickness(16, 20, 24, 8),
             PlotMargins = new OxyThickness(200, double.NaN, double.NaN, double.NaN),
         };
-        var names = new CategoryAxis { Position = AxisPosition.Left, FontSize = 12, GapWidth = 0.5, TickStyle = TickStyle.None, AxislineStyle = LineStyle.Solid, AxislineColor = OxyColors.Gray };
+        var names = new CategoryAxis
+        {
+            Position = AxisPosition.Left,
+            FontSize = 12,
+            GapWidth = 0.5,
+            TickStyle = TickStyle.None,
+            AxislineStyle = LineStyle.Solid,
+            AxislineColor = OxyColors.Gray,
+        };
         names.Labels.AddRange(contenders);
         model.Axes.Add(names);
         var speeds = new LinearAxis
@@ -45,7 +56,14 @@ internal static class Plot
         OxyColor[] colors = [OxyColor.FromRgb(0x1F, 0x6F, 0xB4), OxyColor.FromRgb(0xD9, 0x7B, 0x16)];
         foreach ((int i, string layout) in layouts.Index().Reverse())
         {
-            var bars = new BarSeries { FillColor = colors[i % 2], LabelPlacement = LabelPlacement.Outside, LabelFormatString = "{0:0.0}", LabelMargin = 6, FontSize = 10.5 };
+            var bars = new BarSeries
+            {
+                FillColor = colors[i % 2],
+                LabelPlacement = LabelPlacement.Outside,
+                LabelFormatString = "{0:0.0}",
+                LabelMargin = 6,
+                FontSize = 10.5,
+            };
             for (int at = 0; at < contenders.Length; at++)
             {
                 if (figures.Find(layout, DType.F32, 10, contenders[at]) is { } row)
@@ -63,7 +81,7 @@ internal static class Plot
                 LineStyle = LineStyle.Dash,
                 StrokeThickness = 1.5,
             });
-            // a legend of our own: the exporter cuts off its own where the viewer's font is wider
+            // drawn here, because the exporter truncates its own legend if the viewer's font is wider
             model.Annotations.Add(new TextAnnotation
             {
                 Text = $"\u25A0 {layout}; dashed: its read ceiling, {ceiling:0.0} GB/s",
@@ -79,6 +97,7 @@ internal static class Plot
 
         speeds.Maximum = most * 1.1;
         using FileStream file = File.Create(path);
-        new SvgExporter { Width = 760, Height = 110 + contenders.Length * 36, UseVerticalTextAlignmentWorkaround = true }.Export(model, file);
+        new SvgExporter { Width = 760, Height = 110 + contenders.Length * 36, UseVerticalTextAlignmentWorkaround = true }
+            .Export(model, file);
     }
 }

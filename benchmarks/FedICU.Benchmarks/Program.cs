@@ -46,7 +46,8 @@ internal static class Program
                 if (!Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only))
                     continue;
                 suite.Measure(layout, dtype, clients, external);
-                File.WriteAllText(results, JsonSerializer.Serialize(suite.Rows, Json)); // hours of measuring outlive what stops them; --add goes on from here
+                // saved after each case, so that a run that is stopped can continue with --add
+                File.WriteAllText(results, JsonSerializer.Serialize(suite.Rows, Json));
             }
 
             suite.MeasureOverhead();
@@ -59,7 +60,8 @@ internal static class Program
         Console.WriteLine(tables);
         File.WriteAllText(Path.Combine(artifacts, "results.md"), tables);
         Plot.Save(figures, Path.Combine(artifacts, "fedavg.svg"));
-        Console.WriteLine($"Written to {Path.GetRelativePath(Environment.CurrentDirectory, artifacts)}: results.md, results.json, fedavg.svg; after {time.Elapsed.TotalMinutes:0.0} minutes.");
+        string folder = Path.GetRelativePath(Environment.CurrentDirectory, artifacts);
+        Console.WriteLine($"Written to {folder}: results.md, results.json, fedavg.svg; after {time.Elapsed.TotalMinutes:0.0} minutes.");
         return 0;
     }
 
@@ -67,11 +69,11 @@ internal static class Program
     {
         Console.Error.WriteLine("""
             dotnet run -c Release --project benchmarks/FedICU.Benchmarks [-- OPTIONS]
-              --quick      f32 and bf16, ten clients, two layouts: two to three minutes
-              --runs N     the whole N times; the tables give the least, middle and greatest of the runs' medians
-              --add        adds to the figures of the runs before
-              --only TEXT  the cases whose name the regular expression TEXT finds, such as "LoRA r=8" or "BF16"
-              --check      half a minute: no figures, but whether ratios, memory and reads keep their bounds
+              --quick      measures f32 and bf16, ten clients, two layouts: two to three minutes
+              --runs N     measures everything N times; the tables give the minimum, median and maximum of the runs' medians
+              --add        adds to the figures of earlier runs
+              --only TEXT  measures the cases whose names match the regular expression TEXT, such as "LoRA r=8" or "BF16"
+              --check      checks in half a minute whether ratios, memory and reads keep their bounds; prints no figures
             """);
         return 2;
     }

@@ -1,12 +1,16 @@
 namespace FedICU.Benchmarks;
 
-/// <summary>How often a round or an update reads each of its inputs: exact, on any machine.</summary>
+/// <summary>
+/// Counts how often a round or an update reads each of its inputs. The counts are the same on every machine.
+/// </summary>
 internal static class ReadCounts
 {
     public static IEnumerable<(string What, double Reads)> Of(Layout layout)
     {
         using var workload = new Workload(layout, DType.F32, 10) { Clients = 10 };
-        foreach ((string name, IAggregator aggregator) in new (string, IAggregator)[] { (Names.FedAvg, new FedAvgAggregator()), (Names.FedIcu, new FedIcuAggregator()) })
+        (string Name, IAggregator Aggregator)[] aggregators =
+            [(Names.FedAvg, new FedAvgAggregator()), (Names.FedIcu, new FedIcuAggregator())];
+        foreach ((string name, IAggregator aggregator) in aggregators)
         {
             var sources = new List<CountingSource>();
             aggregator.AggregateAsync(Rounds.NewRound(workload, wrap: Count), TensorSink.Discard).GetAwaiter().GetResult();
@@ -30,7 +34,10 @@ internal static class ReadCounts
         yield return ($"{Names.Mask}, {layout.Name}, the momentum", kept.Reads);
     }
 
-    /// <summary>A source that lends no memory, so that every byte is asked for.</summary>
+    /// <summary>
+    /// Counts the bytes that are read. The source gives no pointers to its memory, so that every byte is read through
+    /// it.
+    /// </summary>
     private sealed class CountingSource(TensorSource inner) : TensorSource
     {
         private long _bytes;

@@ -2,7 +2,10 @@ using System.Text.Json.Serialization;
 
 namespace FedICU.Benchmarks;
 
-/// <summary>A contender on a case. Of one run: least, median and greatest of its rounds; of several: of the runs' medians.</summary>
+/// <summary>
+/// The times of a contender on a case. Minimum, median and maximum are those of the rounds of a single run, or of the
+/// runs' medians.
+/// </summary>
 public sealed record Row(string Layout, DType DType, int Clients, int ModelsInMemory, string Contender)
 {
     /// <summary>The milliseconds of each run's rounds.</summary>
@@ -13,7 +16,7 @@ public sealed record Row(string Layout, DType DType, int Clients, int ModelsInMe
 
     public long? AllocatedBytes { get; set; }
 
-    /// <summary>What the figures do not say: what is missing, how far results differ.</summary>
+    /// <summary>A remark, such as why figures are missing or how far results differ.</summary>
     public string? Note { get; set; }
 
     public double Min => Sorted.FirstOrDefault();
@@ -29,5 +32,6 @@ public sealed record Row(string Layout, DType DType, int Clients, int ModelsInMe
 
     private double[] Sorted => [.. (Runs.Count == 1 ? Runs[0] : Runs.Select(run => MedianOf([.. run.Order()]))).Order()];
 
-    private static double MedianOf(double[] sorted) => sorted.Length == 0 ? 0 : (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
+    private static double MedianOf(double[] sorted) =>
+        sorted.Length == 0 ? 0 : (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
 }

@@ -3,12 +3,17 @@ using System.Text;
 
 namespace FedICU.Experiments;
 
-/// <summary>A byte-level byte-pair encoding (Sennrich et al. 2016): tokens 0 to 255 are the bytes, each further one is a pair of earlier ones.</summary>
+/// <summary>
+/// A byte-level byte-pair encoding (Sennrich et al. 2016). Tokens 0 to 255 are the bytes, and every further token is a
+/// pair of earlier tokens.
+/// </summary>
 internal sealed class BytePair
 {
+    /// <summary>The number of tokens; chosen.</summary>
     public const int Vocabulary = 1024;
 
-    // pieces longer than a word of most languages are cut, so that text without spaces is encoded in linear time
+    // bytes of the longest piece; chosen: longer than most words, and text without spaces is still encoded in linear
+    // time
     private const int LongestPiece = 24;
 
     private readonly Dictionary<(int Left, int Right), int> _merges = [];
@@ -28,16 +33,19 @@ internal sealed class BytePair
 
     public IReadOnlyList<(int Left, int Right)> Merges { get; }
 
-    /// <summary>How many bytes a token stands for.</summary>
+    /// <summary>Returns the number of bytes that a token encodes.</summary>
     public int BytesOf(int token) => _bytes[token];
 
-    /// <summary>Learns the pairs that are most frequent in a text, the smaller pair first where two are equally so.</summary>
+    /// <summary>
+    /// Learns the most frequent pairs of a text. Of equally frequent pairs the smaller one comes first.
+    /// </summary>
     public static BytePair Train(ReadOnlySpan<byte> text)
     {
         var counts = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (string piece in Pieces(text))
             CollectionsMarshal.GetValueRefOrAddDefault(counts, piece, out _)++;
-        (List<int> Tokens, int Count)[] pieces = [.. counts.Where(pair => pair.Value > 1).OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => (pair.Key.Select(c => (int)c).ToList(), pair.Value))];
+        (List<int> Tokens, int Count)[] pieces = [.. counts.Where(pair => pair.Value > 1)
+            .OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => (pair.Key.Select(c => (int)c).ToList(), pair.Value))];
         var merges = new List<(int, int)>();
         var pairs = new Dictionary<(int, int), int>();
         while (merges.Count < Vocabulary - 256)
@@ -105,14 +113,19 @@ internal sealed class BytePair
         tokens.RemoveRange(kept, tokens.Count - kept);
     }
 
-    /// <summary>Words with the space before them, runs of other bytes; a byte is a char of the same number.</summary>
+    /// <summary>
+    /// Splits a text into words, each with the space before it, and runs of other bytes. Each byte becomes a char of
+    /// the same number.
+    /// </summary>
     private static List<string> Pieces(ReadOnlySpan<byte> text)
     {
         var pieces = new List<string>();
         int start = 0;
         for (int i = 1; i <= text.Length; i++)
         {
-            if (i < text.Length && i - start < LongestPiece && (IsWord(text[i]) == IsWord(text[i - 1]) || (i - 1 == start && text[start] == ' ')))
+            bool continues = i < text.Length && i - start < LongestPiece &&
+                (IsWord(text[i]) == IsWord(text[i - 1]) || (i - 1 == start && text[start] == ' '));
+            if (continues)
                 continue;
             pieces.Add(Encoding.Latin1.GetString(text[start..i]));
             start = i;

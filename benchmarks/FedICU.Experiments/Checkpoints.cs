@@ -1,13 +1,13 @@
 namespace FedICU.Experiments;
 
-/// <summary>A run's state after a round, what is federated and what clients remember, in a folder a round.</summary>
+/// <summary>Saves a run's state after each round in a folder: the adapters and the clients' momenta.</summary>
 internal sealed class Checkpoints(string folder)
 {
     private const string Momentum = "momentum-";
 
     public bool Has(int round) => Directory.Exists(Of(round));
 
-    /// <summary>Adapters in their order, and momenta by client; the caller's to dispose of.</summary>
+    /// <summary>Loads the adapters in their order and the momenta by client. The caller disposes them.</summary>
     public (List<Adapter> Adapters, Dictionary<int, MemorySink> Momenta) Load(int round)
     {
         var adapters = new SortedDictionary<int, Adapter>();
@@ -28,7 +28,9 @@ internal sealed class Checkpoints(string folder)
         return ([.. adapters.Values], momenta);
     }
 
-    /// <summary>The state of the round before stays until this one's figures are written too.</summary>
+    /// <summary>
+    /// Saves a round's state. The previous round's state stays, because this round's figures are not written yet.
+    /// </summary>
     public void Save(int round, IReadOnlyList<Adapter> adapters, IReadOnlyDictionary<int, MemorySink> momenta)
     {
         string state = Of(round), unfinished = state + ".tmp";

@@ -1,36 +1,17 @@
 namespace FedICU.Experiments;
 
-/// <summary>What learns, and what is shared.</summary>
-internal enum MethodKind
-{
-    /// <summary>Nothing is trained.</summary>
-    Base,
-    /// <summary>Each client trains for itself.</summary>
-    Local,
-    /// <summary>One adapter is trained on all clients' texts with as many steps as they have together.</summary>
-    Central,
-    /// <summary>Rounds of a federation.</summary>
-    Federated,
-}
-
-/// <summary>Over which clients an entry's mean is taken.</summary>
-internal enum MeanOver
-{
-    /// <summary>All: one that did not send it stands for the received value.</summary>
-    All,
-    /// <summary>Those that sent it.</summary>
-    Senders,
-    /// <summary>Those of them whose change has the sign of the sum of all changes (TIES, Yadav et al. 2023).</summary>
-    Agreeing,
-}
-
 /// <summary>A method of the comparison.</summary>
-/// <param name="Name">Its name in tables and on the command line.</param>
-/// <param name="Does">What it does, for the table.</param>
+/// <param name="Name">The method's name in tables and on the command line.</param>
+/// <param name="Does">What the method does, for the table.</param>
 internal sealed record Method(string Name, string Does)
 {
-    // ours are written out: rows name them, and what a preset of ours stands for may change
-    private static readonly Dictionary<string, string> Paper = new() { ["preset"] = "paper" }, Coherent = new() { ["target"] = "delta", ["tau"] = "inf", ["coherence"] = "0.5" }, Now = new() { ["momentum"] = "none" };
+    private static readonly Dictionary<string, string> Paper = new() { ["preset"] = "paper" };
+
+    // written out instead of named by a preset, because result rows contain the settings and a preset may change
+    private static readonly Dictionary<string, string> Coherent =
+        new() { ["target"] = "delta", ["tau"] = "inf", ["coherence"] = "0.5" };
+
+    private static readonly Dictionary<string, string> Now = new() { ["momentum"] = "none" };
 
     public MethodKind Kind { get; init; } = MethodKind.Federated;
 
@@ -39,37 +20,55 @@ internal sealed record Method(string Name, string Does)
 
     public Dictionary<string, string> Settings { get; init; } = [];
 
-    /// <summary>Settings of the client's mask; null: whole updates.</summary>
+    /// <summary>The settings of the client's mask; null for whole updates.</summary>
     public Dictionary<string, string>? Mask { get; init; }
 
-    /// <summary>Whether the mask's importances are dealt anew by lot, so that as many entries are sent but any: what a mask is worth for being small.</summary>
+    /// <summary>
+    /// Whether the mask's importances are shuffled, so that the same number of random entries is sent. This shows the
+    /// effect of a mask's size alone.
+    /// </summary>
     public bool RandomMask { get; init; }
 
-    /// <summary>FedProx's; 0: none.</summary>
+    /// <summary>FedProx's mu; 0 for none.</summary>
     public double Mu { get; init; }
 
-    /// <summary>How far the server goes from the received model x to what its aggregator made, y: x + step (y - x).</summary>
+    /// <summary>
+    /// The server's step from the received model x towards the aggregator's result y: x + step (y - x).
+    /// </summary>
     public double Step { get; init; } = 1;
 
-    /// <summary>Whether the server works on the products B A, and takes the nearest factors of the rank in the end (with FedAvg: FlexLoRA, Bai et al. 2024).</summary>
+    /// <summary>
+    /// Whether the server aggregates the products B A and then takes the nearest factors of the rank (with FedAvg:
+    /// FlexLoRA, Bai et al. 2024).
+    /// </summary>
     public bool Product { get; init; }
 
-    /// <summary>Whether the factors are balanced at the round's end, as <see cref="RoundOptions.BalanceLora"/> does; those of products always are.</summary>
+    /// <summary>
+    /// Whether the factors are balanced at the end of a round, as by <see cref="RoundOptions.BalanceLora"/>. Factors of
+    /// products always are.
+    /// </summary>
     public bool Balanced { get; init; }
 
-    /// <summary>Whether clients' weights come from their loss on a text of their domains that the server has, softmax(-loss / tau): no other method has such a text.</summary>
+    /// <summary>
+    /// Whether clients' weights come from their loss on a validation text of their domains, softmax(-loss / tau). Other
+    /// methods have no such text.
+    /// </summary>
     public bool Validated { get; init; }
 
-    /// <summary>Over whom an entry's mean is taken.</summary>
+    /// <summary>The clients over which an entry's mean is taken.</summary>
     public MeanOver MeanOver { get; init; }
 
-    /// <summary>Whether all clients weigh the same.</summary>
+    /// <summary>Whether all clients have the same weight.</summary>
     public bool Uniform { get; init; }
 
-    /// <summary>All that it is but its name: rounds of the same name and another definition are another method's.</summary>
+    /// <summary>
+    /// Everything but the name. Rounds with the same name and another definition belong to another method.
+    /// </summary>
     public string Definition => string.Join(", ", Parts());
 
-    /// <summary>Whether it is FedAvg but for the server's step, which is a dial between the domains and what is forgotten.</summary>
+    /// <summary>
+    /// Whether the method is FedAvg apart from the server's step, which trades the domains against what is forgotten.
+    /// </summary>
     public bool IsOnDial => (this with { Step = 1 }).Definition == "fedavg";
 
     public static IReadOnlyList<Method> All { get; } =
@@ -78,50 +77,118 @@ internal sealed record Method(string Name, string Does)
         new("local", "each client alone, as many steps") { Kind = MethodKind.Local },
         new("central", "one adapter on all texts, as many steps as all clients") { Kind = MethodKind.Central },
         new("local-balanced", "each client alone, balanced factors after each round") { Kind = MethodKind.Local, Balanced = true },
-        new("central-balanced", "one adapter on all texts, balanced factors after each round") { Kind = MethodKind.Central, Balanced = true },
+        new("central-balanced", "one adapter on all texts, balanced factors after each round")
+        {
+            Kind = MethodKind.Central,
+            Balanced = true,
+        },
         new("fedavg", "FedAvg"),
-        .. from step in (double[])[0.2, 0.4, 0.55, 0.7, 0.85, 1.3, 1.6, 2] select new Method($"fedavg-{step}", $"FedAvg, server step {step}") { Step = step },
+        .. from step in (double[])[0.2, 0.4, 0.55, 0.7, 0.85, 1.3, 1.6, 2]
+           select new Method($"fedavg-{step}", $"FedAvg, server step {step}") { Step = step },
         new("fedavg-uniform", "FedAvg, all clients weigh the same") { Uniform = true },
         .. from mu in (double[])[0.01, 0.1] select new Method($"fedprox-{mu}", $"FedProx, mu {mu}") { Mu = mu },
         new("fedicu", "the literal reading: split, tau 0.1, and mask, beta 0.9") { Strategy = "fedicu", Settings = Paper, Mask = Paper },
         new("split", "split alone, literal") { Strategy = "fedicu", Settings = Paper },
         new("mask", "mask alone, literal") { Mask = Paper },
-        Split("axis", "rows"), Split("axis", "tensor"), Split("granularity", "model"), Split("tau", "0.05"), Split("tau", "0.5"), Split("tau", "inf"), Split("weights", "relu"), Split("target", "delta"),
-        Split("weights", "raw"), Split("similarity", "pairwise-self"), Split("similarity", "mean"), Split("similarity", "previous"),
+        Split("axis", "rows"), Split("axis", "tensor"), Split("granularity", "model"), Split("tau", "0.05"), Split("tau", "0.5"),
+        Split("tau", "inf"), Split("weights", "relu"), Split("target", "delta"), Split("weights", "raw"),
+        Split("similarity", "pairwise-self"), Split("similarity", "mean"), Split("similarity", "previous"),
         new("mask-now", "hard mask of the round's update, no momentum") { Mask = Now },
-        .. from step in (double[])[1.3, 1.6] select new Method($"mask-now-{step}", $"hard mask of the round's update, server step {step}") { Mask = Now, Step = step },
-        new("mask-senders", "hard mask of the round's update, an entry's mean over those that sent it") { Mask = Now, MeanOver = MeanOver.Senders },
-        new("mask-agreeing", "hard mask of the round's update, an entry's mean over those that agree in its sign") { Mask = Now, MeanOver = MeanOver.Agreeing },
+        .. from step in (double[])[1.3, 1.6]
+           select new Method($"mask-now-{step}", $"hard mask of the round's update, server step {step}") { Mask = Now, Step = step },
+        new("mask-senders", "hard mask of the round's update, an entry's mean over those that sent it")
+        {
+            Mask = Now,
+            MeanOver = MeanOver.Senders,
+        },
+        new("mask-agreeing", "hard mask of the round's update, an entry's mean over those that agree in its sign")
+        {
+            Mask = Now,
+            MeanOver = MeanOver.Agreeing,
+        },
         new("agreeing", "whole updates, an entry's mean over those that agree in its sign") { MeanOver = MeanOver.Agreeing },
         new("mask-soft", "soft mask, beta 0.9") { Mask = new() { ["mask"] = "soft" } },
-        .. from top in (double[])[0.5, 0.1, 0.03] select new Method($"mask-top-{top}", $"mask of the {top:P0} most important of the round's update") { Mask = Top(top) },
-        .. from beta in (double[])[0.3, 0.6] select new Method($"mask-beta-{beta}", $"hard mask, beta {beta}") { Mask = new() { ["beta"] = $"{beta}" } },
+        .. from top in (double[])[0.5, 0.1, 0.03]
+           select new Method($"mask-top-{top}", $"mask of the {top:P0} most important of the round's update") { Mask = Top(top) },
+        .. from beta in (double[])[0.3, 0.6]
+           select new Method($"mask-beta-{beta}", $"hard mask, beta {beta}") { Mask = new() { ["beta"] = $"{beta}" } },
         new("mask-soft-now", "soft mask of the round's update, no momentum") { Mask = new(Now) { ["mask"] = "soft" } },
-        .. from importance in (string[])["minmax", "rank"] select new Method($"mask-{importance}", $"hard mask of the round's update, importance {importance}") { Mask = new(Now) { ["importance"] = importance } },
-        new("mask-random", "as many entries as mask-now, by lot") { Mask = Now, RandomMask = true },
-        .. from top in (double[])[0.5, 0.1] select new Method($"mask-random-{top}", $"mask of {top:P0} by lot") { Mask = Top(top), RandomMask = true },
-        new("split-mask-now", "split, tau inf, and hard mask of the round's update") { Strategy = "fedicu", Settings = new() { ["tau"] = "inf" }, Mask = Now },
+        .. from importance in (string[])["minmax", "rank"]
+           select new Method($"mask-{importance}", $"hard mask of the round's update, importance {importance}")
+           {
+               Mask = new(Now) { ["importance"] = importance },
+           },
+        new("mask-random", "as many random entries as mask-now") { Mask = Now, RandomMask = true },
+        .. from top in (double[])[0.5, 0.1]
+           select new Method($"mask-random-{top}", $"mask of {top:P0} random entries") { Mask = Top(top), RandomMask = true },
+        new("split-mask-now", "split, tau inf, and hard mask of the round's update")
+        {
+            Strategy = "fedicu",
+            Settings = new() { ["tau"] = "inf" },
+            Mask = Now,
+        },
         new("coherent", "coherent split of the updates") { Strategy = "fedicu", Settings = Coherent },
-        .. from g in (double[])[0.25, 0.75] select new Method($"coherent-{g}", $"coherent split, coherence {g}") { Strategy = "fedicu", Settings = new(Coherent) { ["coherence"] = $"{g}" } },
-        new("coherent-tensor", "coherent split, a length for each tensor") { Strategy = "fedicu", Settings = new(Coherent) { ["axis"] = "tensor" } },
+        .. from g in (double[])[0.25, 0.75]
+           select new Method($"coherent-{g}", $"coherent split, coherence {g}")
+           {
+               Strategy = "fedicu",
+               Settings = new(Coherent) { ["coherence"] = $"{g}" },
+           },
+        new("coherent-tensor", "coherent split, a length for each tensor")
+        {
+            Strategy = "fedicu",
+            Settings = new(Coherent) { ["axis"] = "tensor" },
+        },
         new("coherent-mask", "coherent split and mask") { Strategy = "fedicu", Settings = Coherent, Mask = Now },
-        new("validated", "split of the updates, weights by a loss at the server") { Strategy = "fedicu", Settings = new() { ["target"] = "delta", ["granularity"] = "model" }, Validated = true },
+        new("validated", "split of the updates, weights by a loss at the server")
+        {
+            Strategy = "fedicu",
+            Settings = new() { ["target"] = "delta", ["granularity"] = "model" },
+            Validated = true,
+        },
         new("balanced", "FedAvg, balanced factors") { Balanced = true },
         new("balanced-1.3", "FedAvg, server step 1.3, balanced factors") { Balanced = true, Step = 1.3 },
         new("balanced-mask", "FedAvg, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now },
-        .. from step in (double[])[1.3, 1.6] select new Method($"balanced-mask-{step}", $"FedAvg, server step {step}, balanced factors, hard mask of the round's update") { Balanced = true, Mask = Now, Step = step },
-        new("balanced-fedicu", "the literal reading, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Paper, Mask = Paper },
+        .. from step in (double[])[1.3, 1.6]
+           select new Method($"balanced-mask-{step}", $"FedAvg, server step {step}, balanced factors, hard mask of the round's update")
+           {
+               Balanced = true,
+               Mask = Now,
+               Step = step,
+           },
+        new("balanced-fedicu", "the literal reading, balanced factors")
+        {
+            Balanced = true,
+            Strategy = "fedicu",
+            Settings = Paper,
+            Mask = Paper,
+        },
         new("balanced-coherent", "coherent split, balanced factors") { Balanced = true, Strategy = "fedicu", Settings = Coherent },
-        new("balanced-coherent-mask", "coherent split and mask, balanced factors: the preset balanced") { Balanced = true, Strategy = "fedicu", Settings = Coherent, Mask = Now },
+        new("balanced-coherent-mask", "coherent split and mask, balanced factors: the preset balanced")
+        {
+            Balanced = true,
+            Strategy = "fedicu",
+            Settings = Coherent,
+            Mask = Now,
+        },
         new("products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
         new("products-1.3", "FedAvg of the products, server step 1.3") { Product = true, Step = 1.3 },
         new("products-mask", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Now },
-        new("coherent-products", "coherent split of what clients changed of the products") { Product = true, Strategy = "fedicu", Settings = Coherent },
+        new("coherent-products", "coherent split of the clients' changes of the products")
+        {
+            Product = true,
+            Strategy = "fedicu",
+            Settings = Coherent,
+        },
     ];
 
-    /// <summary>Those of the short run.</summary>
-    public static IReadOnlyList<string> Quick { get; } = ["base", "local", "central", "fedavg", "fedavg-0.55", "fedavg-1.3", "fedicu", "mask-now", "balanced-mask", "balanced-coherent-mask"];
+    /// <summary>The names of the methods of the short run.</summary>
+    public static IReadOnlyList<string> Quick { get; } =
+    [
+        "base", "local", "central", "fedavg", "fedavg-0.55", "fedavg-1.3", "fedicu", "mask-now", "balanced-mask", "balanced-coherent-mask",
+    ];
 
+    // the keys of saved results contain these words, so they must not change
     private IEnumerable<string> Parts()
     {
         yield return Kind == MethodKind.Federated ? Text(Strategy, Settings) : $"{Kind}".ToLowerInvariant();
@@ -142,8 +209,12 @@ internal sealed record Method(string Name, string Does)
         if (Balanced)
             yield return "balanced";
 
-        static string Text(string what, Dictionary<string, string> settings) =>
-            string.Join(' ', [what, .. settings.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}")]);
+        static string Text(string what, Dictionary<string, string> settings)
+        {
+            IEnumerable<string> pairs = settings.OrderBy(pair => pair.Key, StringComparer.Ordinal)
+                .Select(pair => $"{pair.Key}={pair.Value}");
+            return string.Join(' ', pairs.Prepend(what));
+        }
     }
 
     private static Dictionary<string, string> Top(double ratio) => new(Now) { ["mask"] = $"top={ratio}" };

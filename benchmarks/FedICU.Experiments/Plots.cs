@@ -6,12 +6,12 @@ using OxyPlot.Series;
 
 namespace FedICU.Experiments;
 
-/// <summary>Learning curves, and what domains gain against what is forgotten and what is sent.</summary>
+/// <summary>Draws learning curves, and the domains' gain against what is forgotten and what is sent.</summary>
 internal static class Plots
 {
     private const string Font = "Arial";
 
-    // what the text is about; all others are dots in grey
+    // the methods that the documents discuss; all others are grey dots
     private static readonly (string Method, OxyColor Color, MarkerType Marker)[] Shown =
     [
         ("fedavg", OxyColor.FromRgb(0x1F, 0x6F, 0xB4), MarkerType.Circle),
@@ -29,22 +29,38 @@ internal static class Plots
         ("products", OxyColor.FromRgb(0x3A, 0x3A, 0x3A), MarkerType.Diamond),
     ];
 
-    private static readonly string[] Curves = ["fedavg", "fedicu", "split", "mask-now", "coherent", "balanced", "balanced-coherent", "balanced-coherent-mask"];
+    private static readonly string[] Curves =
+        ["fedavg", "fedicu", "split", "mask-now", "coherent", "balanced", "balanced-coherent", "balanced-coherent-mask"];
 
-    /// <summary>Draws them.</summary>
-    /// <param name="summary">What is shown.</param>
-    /// <param name="path">The files' path and the beginning of their names.</param>
+    /// <summary>Draws and saves the plots.</summary>
+    /// <param name="summary">The results.</param>
+    /// <param name="path">The path of the files, with the beginning of their names.</param>
     public static void Save(Summary summary, string path)
     {
         string title = $"{summary.Corpus}, {summary.Scenario.Does}";
         PlotModel curves = Model(title, "after round", "bits per byte of the domains");
-        foreach ((string method, OxyColor color, MarkerType marker) in (ReadOnlySpan<(string, OxyColor, MarkerType)>)
-            [("local", OxyColors.Gray, MarkerType.None), ("central", OxyColors.Black, MarkerType.None), .. Shown.Where(shown => Curves.Contains(shown.Method))])
+        (string, OxyColor, MarkerType)[] lines =
+        [
+            ("local", OxyColors.Gray, MarkerType.None), ("central", OxyColors.Black, MarkerType.None),
+            .. Shown.Where(shown => Curves.Contains(shown.Method)),
+        ];
+        foreach ((string method, OxyColor color, MarkerType marker) in lines)
         {
-            // before the first round all are the base, which can be so far off that nothing else would be seen
             if (summary.Curve(method) is not { Count: > 1 } curve)
                 continue;
-            var line = new LineSeries { Title = method, Color = color, StrokeThickness = 1.5, MarkerType = marker, MarkerFill = color, MarkerStroke = color, MarkerStrokeThickness = marker == MarkerType.Star ? 1.5 : 0, MarkerSize = 3.5, LineStyle = marker == MarkerType.None ? LineStyle.Dash : LineStyle.Solid };
+            var line = new LineSeries
+            {
+                Title = method,
+                Color = color,
+                StrokeThickness = 1.5,
+                MarkerType = marker,
+                MarkerFill = color,
+                MarkerStroke = color,
+                MarkerStrokeThickness = marker == MarkerType.Star ? 1.5 : 0,
+                MarkerSize = 3.5,
+                LineStyle = marker == MarkerType.None ? LineStyle.Dash : LineStyle.Solid,
+            };
+            // without the base before the first round, whose value can be so large that it would hide all differences
             line.Points.AddRange(curve.Where(point => point.Round > 0).Select(point => new DataPoint(point.Round, point.Bits)));
             curves.Series.Add(line);
         }
@@ -52,13 +68,17 @@ internal static class Plots
         Write(curves, $"{path}-curves.svg");
         if (summary.Find("base") is not { } start)
             return;
-        Scatter(summary, title, "forgotten, bits per byte of the general text", method => method.General.Average() - start.General.Average(), Gain, dial: true, $"{path}-forgetting.svg");
-        Scatter(summary, title, "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, dial: false, $"{path}-upload.svg");
+        Scatter(summary, title, "forgotten, bits per byte of the general text", Forgotten, Gain, dial: true, $"{path}-forgetting.svg");
+        Scatter(
+            summary, title, "sent by all clients, MB", method => method.SentBytes.Average() / 1e6, Gain, dial: false, $"{path}-upload.svg");
+
+        double Forgotten(MethodSummary method) => method.General.Average() - start.General.Average();
 
         double Gain(MethodSummary method) => start.Domain.Average() - method.Domain.Average();
     }
 
-    private static void Scatter(Summary summary, string title, string across, Func<MethodSummary, double> x, Func<MethodSummary, double> y, bool dial, string path)
+    private static void Scatter(
+        Summary summary, string title, string across, Func<MethodSummary, double> x, Func<MethodSummary, double> y, bool dial, string path)
     {
         PlotModel plot = Model(title, across, "gained, bits per byte of the domains");
         MethodSummary[] methods = [.. summary.Federated.Where(method => double.IsFinite(y(method)))];
@@ -67,7 +87,13 @@ internal static class Plots
             Fit(plot.Axes[0], x);
         else
             plot.Axes[0].Minimum = 0;
-        var others = new ScatterSeries { MarkerType = MarkerType.Circle, MarkerSize = 2.5, MarkerFill = OxyColor.FromRgb(0xBB, 0xBB, 0xBB), Title = "others" };
+        var others = new ScatterSeries
+        {
+            MarkerType = MarkerType.Circle,
+            MarkerSize = 2.5,
+            MarkerFill = OxyColor.FromRgb(0xBB, 0xBB, 0xBB),
+            Title = "others",
+        };
         others.Points.AddRange(methods.Where(method => !IsShown(method)).Select(method => new ScatterPoint(x(method), y(method))));
         plot.Series.Add(others);
         if (dial)
@@ -80,7 +106,9 @@ internal static class Plots
                     continue;
                 plot.Annotations.Add(new TextAnnotation
                 {
-                    Text = method.Method.Kind == MethodKind.Base ? "0" : method.Method.Step.ToString(System.Globalization.CultureInfo.InvariantCulture),
+                    Text = method.Method.Kind == MethodKind.Base
+                        ? "0"
+                        : method.Method.Step.ToString(System.Globalization.CultureInfo.InvariantCulture),
                     TextPosition = steps.Points[^1],
                     Offset = new ScreenVector(7, 14),
                     TextColor = Shown[0].Color,
@@ -93,21 +121,30 @@ internal static class Plots
         }
 
         var front = new LineSeries { Color = OxyColors.Gray, StrokeThickness = 1, LineStyle = LineStyle.Dot, Title = "front of the two" };
-        front.Points.AddRange(Summary.Front(methods, x, method => -y(method)).OrderBy(x).Select(method => new DataPoint(x(method), y(method))));
+        front.Points.AddRange(Summary.Front(methods, x, method => -y(method)).OrderBy(x)
+            .Select(method => new DataPoint(x(method), y(method))));
         plot.Series.Add(front);
         foreach ((string name, OxyColor color, MarkerType marker) in Shown)
         {
             if (methods.FirstOrDefault(method => method.Method.Name == name) is not { } found)
                 continue;
-            // a star is made of lines alone
-            var point = new ScatterSeries { Title = name, MarkerType = marker, MarkerSize = 5, MarkerFill = color, MarkerStroke = color, MarkerStrokeThickness = marker == MarkerType.Star ? 2 : 0 };
+            var point = new ScatterSeries
+            {
+                Title = name,
+                MarkerType = marker,
+                MarkerSize = 5,
+                MarkerFill = color,
+                MarkerStroke = color,
+                // a star consists only of lines
+                MarkerStrokeThickness = marker == MarkerType.Star ? 2 : 0,
+            };
             point.Points.Add(new ScatterPoint(x(found), y(found)));
             plot.Series.Add(point);
         }
 
         Write(plot, path);
 
-        // what the text is about fills the picture: where little is gained or forgotten there is little to see
+        // scales an axis so that the discussed methods fill the plot
         void Fit(Axis axis, Func<MethodSummary, double> figure)
         {
             double[] values = [.. methods.Where(IsShown).Select(figure)];
@@ -121,8 +158,21 @@ internal static class Plots
 
     private static PlotModel Model(string title, string across, string up)
     {
-        var model = new PlotModel { Title = title, DefaultFont = Font, TitleFontSize = 14, Background = OxyColors.White, Padding = new OxyThickness(20, 16, 16, 16) };
-        model.Legends.Add(new Legend { LegendPosition = LegendPosition.RightTop, LegendPlacement = LegendPlacement.Outside, LegendFontSize = 11, LegendLineSpacing = 4 });
+        var model = new PlotModel
+        {
+            Title = title,
+            DefaultFont = Font,
+            TitleFontSize = 14,
+            Background = OxyColors.White,
+            Padding = new OxyThickness(20, 16, 16, 16),
+        };
+        model.Legends.Add(new Legend
+        {
+            LegendPosition = LegendPosition.RightTop,
+            LegendPlacement = LegendPlacement.Outside,
+            LegendFontSize = 11,
+            LegendLineSpacing = 4,
+        });
         foreach ((AxisPosition position, string text) in ((AxisPosition, string)[])[(AxisPosition.Bottom, across), (AxisPosition.Left, up)])
         {
             model.Axes.Add(new LinearAxis
@@ -145,10 +195,11 @@ internal static class Plots
     private static void Write(PlotModel model, string path)
     {
         using FileStream file = File.Create(path);
-        new SvgExporter { Width = 900, Height = 480, UseVerticalTextAlignmentWorkaround = true, TextMeasurer = new WideText() }.Export(model, file);
+        new SvgExporter { Width = 900, Height = 480, UseVerticalTextAlignmentWorkaround = true, TextMeasurer = new WideText() }
+            .Export(model, file);
     }
 
-    /// <summary>Room for the fonts of machines that have no Arial.</summary>
+    /// <summary>Measures text wider than it is, to leave room for the fonts of machines without Arial.</summary>
     private sealed class WideText() : PdfRenderContext(0, 0, OxyColors.White)
     {
         public override OxySize MeasureText(string text, string fontFamily, double fontSize, double fontWeight)

@@ -1,48 +1,35 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Numerics;
 using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using System.Text;
 using FedICU.TorchSharp;
-using MathNet.Numerics.Statistics;
 
 namespace FedICU.Experiments;
 
-/// <summary>What all methods of a scenario and a seed have in common, worked out once: where they start, and where that takes clients whose training no method changes.</summary>
-internal sealed class FirstRound : IDisposable
+/// <summary>Runs one method on one scenario with one seed, and saves a checkpoint after each round.</summary>
+internal sealed partial class Run(
+    RunKey key, Method method, Scenario scenario, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first,
+    ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
 {
-    public ConcurrentDictionary<int, Adapter> Trained { get; } = [];
+    // numbers of RandomOf that are no clients
+    private const int CentralTraining = -1;
+    private const int ClientSelection = -2;
+    private const int StartingAdapter = -3;
+    private const int FirstRandomMask = 1000;
 
-    /// <summary>What is measured before the first round.</summary>
-    public double[]? Bits { get; set; }
-
-    public void Dispose()
-    {
-        foreach (Adapter adapter in Trained.Values)
-            adapter.Dispose();
-    }
-}
-
-/// <summary>Factors are no longer finite.</summary>
-internal sealed class DivergedException(Exception? cause = null) : Exception(null, cause);
-
-/// <summary>One method on one scenario with one seed, round after round, with a checkpoint after each.</summary>
-internal sealed class Run(
-    RunKey key, Method method, Scenario scenario, Corpus corpus, Transformer model, ExperimentOptions options, FirstRound first, ResultFile results, string folder, CancellationToken cancellationToken) : IDisposable
-{
-    private readonly IReadOnlyList<ExperimentClient> _clients = scenario.Make(corpus, options.Steps, key.Seed);
-    private readonly Checkpoints _checkpoints = new(Path.Combine(folder, "checkpoints", $"{key.Scenario}-{key.Method}-{key.Seed}-{Corpus.Short(SHA256.HashData(Encoding.UTF8.GetBytes($"{key}")))}"));
+    private readonly IReadOnlyList<ExperimentClient> _clients = scenario.CreateClients(corpus, options.Steps, key.Seed);
+    private readonly Checkpoints _checkpoints = new(Path.Combine(folder, "checkpoints", FolderOf(key)));
     private readonly List<RoundResult> _measured = [.. results.Rows.Where(row => row.Run == key)];
-    // of a federation and the centre one, of clients that stay alone one each
+    // one adapter for a federation and for central training, one for each client for local training
     private List<Adapter> _adapters = [];
     private Dictionary<int, MemorySink> _momenta = [];
     private readonly Dictionary<(int Client, string Mask), byte[]> _masks = [];
     private long _sent, _whole;
-    // of a round: the entries that masks chose, and those of them that the client's mask before had too
+    // the entries that masks chose in the round, and those that the same client's previous mask also chose
     private long _chosen, _again;
 
-    /// <summary>Runs what of the rounds is not in the results yet. A method whose numbers leave what is finite has NaN in its last line.</summary>
+    /// <summary>Runs the rounds that have no results yet. If a method diverges, its last line has NaN.</summary>
     /// <param name="tick">Called after each round.</param>
     public void Execute(Action tick)
     {
@@ -61,7 +48,7 @@ internal sealed class Run(
                 if (method.Kind == MethodKind.Federated)
                     (milliseconds, report) = Federate(round);
                 else
-                    Alone(round);
+                    TrainWithoutFederation(round);
                 _checkpoints.Save(round, _adapters, _momenta);
                 if (!known)
                     Add(round, Measure(), milliseconds, report);
@@ -81,12 +68,22 @@ internal sealed class Run(
             momentum.Dispose();
     }
 
-    private void Alone(int round)
+    private static string FolderOf(RunKey key) =>
+        $"{key.Scenario}-{key.Method}-{key.Seed}-{Corpus.Short(SHA256.HashData(Encoding.UTF8.GetBytes($"{key}")))}";
+
+    private void TrainWithoutFederation(int round)
     {
+        int[] chosen = ChooseClients(round);
         if (method.Kind == MethodKind.Central)
-            Replace(0, Train(_adapters[0], Pooled(), Chosen(round).Sum(k => _clients[k].Steps), RandomOf(round, -1), Environment.ProcessorCount));
+        {
+            int steps = chosen.Sum(k => _clients[k].Steps);
+            Replace(0, Train(_adapters[0], PoolClients(), steps, RandomOf(round, CentralTraining), Environment.ProcessorCount));
+        }
         else
-            ForEach(Chosen(round), k => Replace(k, TrainClient(k, _adapters[k], round)));
+        {
+            ForEach(chosen, k => Replace(k, TrainClient(k, _adapters[k], round)));
+        }
+
         for (int i = 0; method.Balanced && i < _adapters.Count; i++)
             Replace(i, Server.Balance(_adapters[i]));
     }
@@ -94,7 +91,7 @@ internal sealed class Run(
     private (double Milliseconds, RoundReport Report) Federate(int round)
     {
         Adapter received = _adapters[0];
-        int[] chosen = Chosen(round);
+        int[] chosen = ChooseClients(round);
         var trained = new Adapter[_clients.Count];
         ForEach(chosen, k => trained[k] = TrainClient(k, received, round));
         using var global = new StateDictModel(received.Factors);
@@ -108,7 +105,7 @@ internal sealed class Run(
             TensorSource upload = local.Model;
             if (method.Mask is not null)
             {
-                MemorySink masked = Masked(k, round, global.Model, upload);
+                MemorySink masked = Mask(k, round, global.Model, upload);
                 held.Add(masked);
                 upload = masked.Model;
             }
@@ -118,9 +115,11 @@ internal sealed class Run(
             updates.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, method.Uniform ? 1 : _clients[k].Examples));
         }
 
-        IAggregator aggregator = Aggregator(chosen, trained);
+        IAggregator aggregator = CreateAggregator(chosen, trained);
+        var roundOptions = new RoundOptions { Round = round, Statistics = true };
         var time = Stopwatch.StartNew();
-        RoundReport report = Server.Round(method, aggregator, received, global.Model, updates, new RoundOptions { Round = round, Statistics = true }, out Adapter next, cancellationToken);
+        RoundReport report = Server.RunRound(
+            method, aggregator, received, global.Model, updates, roundOptions, out Adapter next, cancellationToken);
         double milliseconds = time.Elapsed.TotalMilliseconds;
         held.ForEach(model => model.Dispose());
         foreach (int k in chosen)
@@ -131,68 +130,15 @@ internal sealed class Run(
         static long Bytes(TensorSource model) => model.Tensors.Sum(tensor => tensor.ByteLength);
     }
 
-    /// <summary>The clients that train in a round, the same for every method.</summary>
-    private int[] Chosen(int round)
+    /// <summary>Chooses the clients that train in a round. They are the same for every method.</summary>
+    private int[] ChooseClients(int round)
     {
         int[] clients = [.. Enumerable.Range(0, _clients.Count)];
-        RandomOf(round, -2).Shuffle(clients);
+        RandomOf(round, ClientSelection).Shuffle(clients);
         return [.. clients.Take((int)Math.Ceiling(scenario.Participation * _clients.Count)).Order()];
     }
 
-    private MemorySink Masked(int k, int round, TensorSource received, TensorSource trained)
-    {
-        FedIcuClientOptions rule = FedIcuClientOptions.FromSettings(method.Mask!) with { Round = round };
-        if (method.RandomMask)
-            rule = rule with { ImportanceFunction = ByLot(RandomOf(round, k + 1000)) };
-        bool remembers = rule.Momentum == Compute.MomentumRule.Ema;
-        MemorySink? momentum = remembers ? new MemorySink() : null;
-        var update = new MemorySink();
-        new FedIcuClient(rule).CreateUpdate(received, trained, update, remembers ? _momenta.GetValueOrDefault(k)?.Model : null, momentum);
-        if (momentum is not null)
-        {
-            _momenta.GetValueOrDefault(k)?.Dispose();
-            _momenta[k] = momentum;
-        }
-
-        foreach (TensorInfo mask in update.Model.Tensors.Where(tensor => tensor.Name.EndsWith("#mask", StringComparison.Ordinal)))
-        {
-            byte[] bits = new byte[mask.ByteLength];
-            update.Model.Read(mask, 0, bits);
-            if (_masks.TryGetValue((k, mask.Name), out byte[]? before))
-            {
-                _chosen += bits.Sum(of => BitOperations.PopCount(of));
-                _again += bits.Zip(before, (of, old) => BitOperations.PopCount((uint)(of & old))).Sum();
-            }
-
-            _masks[(k, mask.Name)] = bits;
-        }
-
-        return update;
-    }
-
-    /// <summary>z-scores of the magnitudes, those of an update and of the received model dealt anew over a tensor's entries: the hard mask sends as many as without, but any.</summary>
-    private static ImportanceFunction ByLot(Random random)
-    {
-        // the update's call comes first, then the received model's
-        var orders = new Dictionary<string, int[]>(StringComparer.Ordinal);
-        return (tensor, magnitudes, importances) =>
-        {
-            double[] all = magnitudes.ToArray();
-            bool ofUpdate = !orders.Remove(tensor, out int[]? order);
-            if (order is null)
-            {
-                orders[tensor] = order = [.. Enumerable.Range(0, all.Length)];
-                random.Shuffle(order);
-            }
-
-            (double mean, double deviation) = ArrayStatistics.MeanStandardDeviation(all);
-            // what does not vary: such an update is never sent, and such a model takes every one that does
-            for (int i = 0; i < all.Length; i++)
-                importances[i] = deviation > 0 ? (all[order[i]] - mean) / deviation : ofUpdate ? -1e9 : -1e6;
-        };
-    }
-
-    private IAggregator Aggregator(int[] chosen, Adapter[] trained)
+    private IAggregator CreateAggregator(int[] chosen, Adapter[] trained)
     {
         IAggregator aggregator = AggregatorCatalog.Create(method.Strategy, method.Settings).Aggregator;
         if (!method.Validated)
@@ -216,10 +162,12 @@ internal sealed class Run(
         return trainable.IsFinite ? trainable.Clone() : throw new DivergedException();
     }
 
-    /// <summary>All clients' texts as one client's, by what each weighs.</summary>
-    private ExperimentClient Pooled()
+    /// <summary>Combines all clients' texts into one client, by the clients' weights.</summary>
+    private ExperimentClient PoolClients()
     {
-        (int[] Text, double Share)[] texts = [.. _clients.SelectMany(client => client.Texts.Zip(client.Mixture, (text, share) => (text, share * client.Examples))).Where(pair => pair.Item2 > 0)];
+        (int[] Text, double Share)[] texts = [.. _clients
+            .SelectMany(client => client.Texts.Zip(client.Mixture, (text, share) => (text, share * client.Examples)))
+            .Where(pair => pair.Item2 > 0)];
         double total = texts.Sum(text => text.Share);
         return new ExperimentClient("centre", [.. texts.Select(text => text.Text)], [.. texts.Select(text => text.Share / total)], 1, 0);
     }
@@ -245,20 +193,29 @@ internal sealed class Run(
         _measured.Add(row);
     }
 
-    /// <summary>Bits per byte of each domain's test text and of the general one.</summary>
+    /// <summary>Measures the bits per byte of each domain's test text and of the general test text.</summary>
     private double[] Measure()
     {
         var tests = new List<(int Adapter, int Domain)>();
         for (int domain = 0; domain <= corpus.Names.Count; domain++)
             tests.AddRange(Holders(domain).Select(adapter => (adapter, domain)));
         double[] bits = new double[tests.Count];
-        ForEach(Enumerable.Range(0, tests.Count), i => bits[i] = Bits(_adapters[tests[i].Adapter], tests[i].Domain == corpus.Names.Count ? corpus.GeneralTest : corpus.Test[tests[i].Domain]));
-        return [.. Enumerable.Range(0, corpus.Names.Count + 1).Select(domain => tests.Index().Where(test => test.Item.Domain == domain).Average(test => bits[test.Index]))];
+        ForEach(Enumerable.Range(0, tests.Count), i =>
+        {
+            (int adapter, int domain) = tests[i];
+            bits[i] = Bits(_adapters[adapter], domain == corpus.Names.Count ? corpus.GeneralTest : corpus.Test[domain]);
+        });
+        return [.. Enumerable.Range(0, corpus.Names.Count + 1).Select(domain =>
+            tests.Index().Where(test => test.Item.Domain == domain).Average(test => bits[test.Index]))];
     }
 
-    private double Bits(Adapter adapter, int[] text) => Training.BitsPerByte(model, adapter, text, corpus.Encoding, options.TestWindows, cancellationToken);
+    private double Bits(Adapter adapter, int[] text) =>
+        Training.BitsPerByte(model, adapter, text, corpus.Encoding, options.TestWindows, cancellationToken);
 
-    /// <summary>The adapters that serve a domain: the shared one, or those of the clients that hold most of it; the general text all.</summary>
+    /// <summary>
+    /// Lists the adapters to measure on a domain: the shared one, or those of the clients that have most of the domain.
+    /// All adapters are measured on the general text.
+    /// </summary>
     private IEnumerable<int> Holders(int domain)
     {
         if (method.Kind != MethodKind.Local)
@@ -269,7 +226,10 @@ internal sealed class Run(
         return Enumerable.Range(0, _clients.Count).Where(k => _clients[k].Mixture[domain] >= most);
     }
 
-    /// <summary>The last round that a checkpoint holds; where there is none, rounds whose figures are known are run once more and not measured.</summary>
+    /// <summary>
+    /// Loads the last checkpoint and returns its round. Without a checkpoint, rounds that have results run again but
+    /// are not measured.
+    /// </summary>
     private int Resume()
     {
         RoundResult? last = _measured.MaxBy(row => row.Round);
@@ -283,8 +243,9 @@ internal sealed class Run(
         if (last is not null && last.Round >= options.Rounds)
             return last.Round;
         // the same for every method
-        using Adapter start = Adapter.Random(RandomOf(0, -3));
-        _adapters = [.. Enumerable.Range(0, method.Kind == MethodKind.Local ? _clients.Count : 1).Select(_ => start.Clone())];
+        using Adapter start = Adapter.Random(RandomOf(0, StartingAdapter));
+        int count = method.Kind == MethodKind.Local ? _clients.Count : 1;
+        _adapters = [.. Enumerable.Range(0, count).Select(_ => start.Clone())];
         return 0;
     }
 
@@ -294,14 +255,15 @@ internal sealed class Run(
         _adapters[index] = next;
     }
 
-    /// <summary>Each client has its own numbers in each round, the same for every method.</summary>
+    /// <summary>Creates the random numbers of a client in a round. They are the same for every method.</summary>
     private Random RandomOf(int round, int client) => new(unchecked(key.Seed * 1_000_003 + round * 1009 + client));
 
     private void ForEach(IEnumerable<int> items, Action<int> body)
     {
+        var parallel = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken };
         try
         {
-            Parallel.ForEach(items, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken }, body);
+            Parallel.ForEach(items, parallel, body);
         }
         catch (AggregateException e)
         {

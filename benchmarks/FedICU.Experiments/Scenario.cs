@@ -2,19 +2,26 @@ using FederatedLanguages;
 
 namespace FedICU.Experiments;
 
-/// <summary>Who takes part: how many clients, what they hold, how much, how long they train.</summary>
+/// <summary>The participants of a federation: the number of clients, their texts, and their training steps.</summary>
+/// <param name="Name">The scenario's name in tables and on the command line.</param>
+/// <param name="ClientsOfDomain">The number of clients for each domain.</param>
+/// <param name="Does">The scenario's description, for tables.</param>
 internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
 {
-    /// <summary>The parameter of the mixtures' symmetric Dirichlet distribution; null: a domain each.</summary>
+    /// <summary>
+    /// The parameter of the mixtures' symmetric Dirichlet distribution; null if each client has one domain.
+    /// </summary>
     public double? Dirichlet { get; init; }
 
     /// <summary>The share of clients that train in a round.</summary>
     public double Participation { get; init; } = 1;
 
-    /// <summary>Whether clients have 1, 1/2, 1/4, 1/8 of their texts, in turn, and weigh as much.</summary>
+    /// <summary>
+    /// Whether the clients by turns have 1, 1/2, 1/4 and 1/8 of their texts, and weights in the same proportion.
+    /// </summary>
     public bool UnequalSizes { get; init; }
 
-    /// <summary>Whether clients train half as long, as long, twice as long, in turn.</summary>
+    /// <summary>Whether the clients by turns train for half, all and twice the steps.</summary>
     public bool UnequalSteps { get; init; }
 
     public static IReadOnlyList<Scenario> All { get; } =
@@ -26,13 +33,13 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
         new("steps", 1, "a client for each domain, unequal steps") { UnequalSteps = true },
     ];
 
-    /// <summary>The clients of a seed.</summary>
+    /// <summary>Creates the clients of a seed.</summary>
     /// <exception cref="NoTextException">A client's part of a text is too small.</exception>
-    public IReadOnlyList<ExperimentClient> Make(Corpus corpus, int steps, int seed)
+    public IReadOnlyList<ExperimentClient> CreateClients(Corpus corpus, int steps, int seed)
     {
         int domains = corpus.Names.Count, clients = ClientsOfDomain * domains;
         var random = new Random(seed);
-        // whose turn it is to have less
+        // each client's turn, which gives its size or its steps
         int[] turns = [.. Enumerable.Range(0, clients)];
         if (UnequalSizes || UnequalSteps)
             random.Shuffle(turns);
@@ -42,17 +49,20 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
                 ? MathNet.Numerics.Distributions.Dirichlet.Sample(random, [.. Enumerable.Repeat(alpha, domains)])
                 : [.. Enumerable.Range(0, domains).Select(domain => domain == k % domains ? 1.0 : 0)];
             double part = UnequalSizes ? Math.Pow(2, -(turns[k] % 4)) : 1;
-            // clients of one domain have parts of it that do not overlap
+            // clients of one domain have parts of its text that do not overlap
             (int index, int sharing) = Dirichlet is null ? (k / domains, ClientsOfDomain) : (k, clients);
-            int[][] texts = [.. corpus.Train.Select(text => text[(int)((long)text.Length * index / sharing)..(int)(text.Length * (index + part) / sharing)])];
+            int[][] texts = [.. corpus.Train.Select(text =>
+                text[(int)((long)text.Length * index / sharing)..(int)(text.Length * (index + part) / sharing)])];
             int small = Array.FindIndex(texts, text => text.Length < Transformer.Context + 2);
             if (small >= 0 && mixture[small] > 0)
-                throw new NoTextException($"The domain '{corpus.Names[small]}' is too small for the scenario {Name}: client {k} has {texts[small].Length} tokens of it; at least {Transformer.Context + 2} were expected.");
+            {
+                throw new NoTextException(
+                    $"The domain '{corpus.Names[small]}' is too small for the scenario {Name}: client {k} has " +
+                    $"{texts[small].Length} tokens of it; at least {Transformer.Context + 2} were expected.");
+            }
+
             int own = UnequalSteps ? (int)(steps * Math.Pow(2, turns[k] % 3 - 1)) : steps;
             return new ExperimentClient($"client-{k}", texts, mixture, part, Math.Max(1, own));
         })];
     }
 }
-
-/// <summary>A client: its texts of each domain, how often it draws from each, what it weighs, how many steps it trains in a round.</summary>
-internal sealed record ExperimentClient(string Id, IReadOnlyList<int[]> Texts, IReadOnlyList<double> Mixture, double Examples, int Steps);

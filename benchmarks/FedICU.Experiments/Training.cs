@@ -5,25 +5,29 @@ using Parameter = TorchSharp.Modules.Parameter;
 
 namespace FedICU.Experiments;
 
-/// <summary>Training and measuring. Clients and texts are what runs side by side, each on one thread.</summary>
+/// <summary>Trains and measures models. Clients and texts run in parallel, each on one thread.</summary>
 internal static class Training
 {
+    // windows that are measured at once; chosen
     private const int EvaluationRows = 32;
+
+    // the largest learning rate of the base's training; chosen
+    private const double PretrainingRate = 2e-3;
 
     /// <summary>Trains an adapter in place: AdamW without decay, gradients clipped to a norm of 1.</summary>
     /// <param name="model">The frozen model.</param>
-    /// <param name="adapter">Of <see cref="Adapter.Trainable"/>.</param>
-    /// <param name="texts">Tokens of each of the client's domains.</param>
-    /// <param name="mixture">How often a row is of each.</param>
-    /// <param name="steps">How many steps.</param>
-    /// <param name="options">Rows of a step and learning rate.</param>
+    /// <param name="adapter">The adapter, from <see cref="Adapter.Trainable"/>.</param>
+    /// <param name="texts">The tokens of each of the client's domains.</param>
+    /// <param name="mixture">The probability of each domain for a row.</param>
+    /// <param name="steps">The number of steps.</param>
+    /// <param name="options">The rows of a step and the learning rate.</param>
     /// <param name="random">Draws the rows.</param>
-    /// <param name="threads">That compute each operation.</param>
-    /// <param name="mu">FedProx's; 0: none.</param>
+    /// <param name="threads">The number of threads for each operation.</param>
+    /// <param name="mu">FedProx's mu; 0 for none.</param>
     /// <param name="cancellationToken">Checked at each step.</param>
     public static void Run(
-        Transformer model, Adapter adapter, IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int steps, ExperimentOptions options, Random random, int threads, double mu,
-        CancellationToken cancellationToken)
+        Transformer model, Adapter adapter, IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int steps,
+        ExperimentOptions options, Random random, int threads, double mu, CancellationToken cancellationToken)
     {
         set_num_threads(threads);
         using Adapter? received = mu > 0 ? adapter.Clone() : null;
@@ -41,20 +45,24 @@ internal static class Training
         }
     }
 
-    /// <summary>Trains all weights of a model in place, with a learning rate that rises over the first tenth and falls to a tenth by a cosine.</summary>
-    public static void Pretrain(Transformer model, int[] text, int steps, int rows, Random random, Action<int, double> progress, CancellationToken cancellationToken)
+    /// <summary>
+    /// Trains all weights of a model in place. The learning rate rises over the first tenth of the steps and falls to a
+    /// tenth along a cosine.
+    /// </summary>
+    public static void Pretrain(
+        Transformer model, int[] text, int steps, int rows, Random random, Action<int, double> progress,
+        CancellationToken cancellationToken)
     {
-        const double Peak = 2e-3;
         set_num_threads(Environment.ProcessorCount);
         foreach (string name in model.Weights.Keys.ToArray())
             model.Weights[name] = new Parameter(model.Weights[name]);
-        using var optimizer = optim.AdamW(model.Weights.Values.Cast<Parameter>(), lr: Peak, beta2: 0.98, weight_decay: 0.01);
+        using var optimizer = optim.AdamW(model.Weights.Values.Cast<Parameter>(), lr: PretrainingRate, beta2: 0.98, weight_decay: 0.01);
         for (int step = 0; step < steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             double at = (step + 1) / (double)steps;
             foreach (var group in optimizer.ParamGroups)
-                group.LearningRate = Peak * Math.Min(1, 10 * at) * (0.55 + 0.45 * Math.Cos(Math.PI * at));
+                group.LearningRate = PretrainingRate * Math.Min(1, 10 * at) * (0.55 + 0.45 * Math.Cos(Math.PI * at));
             using DisposeScope scope = NewDisposeScope();
             optimizer.zero_grad();
             Tensor loss = model.Loss(Rows([text], [1], rows, random), null);
@@ -68,8 +76,12 @@ internal static class Training
             model.Weights[name] = model.Weights[name].detach();
     }
 
-    /// <summary>Bits per byte of a text, in windows of <see cref="Transformer.Context"/> tokens that lie evenly over it.</summary>
-    public static double BitsPerByte(Transformer model, Adapter? adapter, int[] text, BytePair encoding, int most, CancellationToken cancellationToken)
+    /// <summary>
+    /// Measures the bits per byte of a text, in windows of <see cref="Transformer.Context"/> tokens that are spread
+    /// evenly over it.
+    /// </summary>
+    public static double BitsPerByte(
+        Transformer model, Adapter? adapter, int[] text, BytePair encoding, int most, CancellationToken cancellationToken)
     {
         set_num_threads(1);
         using IDisposable noGradients = no_grad();
@@ -115,7 +127,7 @@ internal static class Training
         return tensor(tokens, rows, Transformer.Context + 1);
     }
 
-    /// <summary>FedProx's gradient, by the library.</summary>
+    /// <summary>Adds FedProx's gradient, computed by the library.</summary>
     private static void AddProximal(Adapter adapter, Adapter received, double mu)
     {
         var term = new ProximalTerm(mu);

@@ -6,42 +6,82 @@ using Parameter = TorchSharp.Modules.Parameter;
 
 namespace FedICU.Experiments;
 
-/// <summary>A small GPT: pre-normalised blocks of causal attention and a GELU layer, tied embeddings, no biases.</summary>
+/// <summary>
+/// A small GPT: pre-normalised blocks of causal attention and a GELU layer, tied embeddings, no biases.
+/// </summary>
 internal sealed class Transformer
 {
-    public const int Width = 128, Layers = 4, Heads = 4, Hidden = 512, Context = 128;
+    /// <summary>
+    /// The length of a token's vector; chosen, as all sizes here, so that the experiments run on a CPU.
+    /// </summary>
+    public const int Width = 128;
+
+    /// <summary>The number of blocks.</summary>
+    public const int Layers = 4;
+
+    /// <summary>The number of attention heads.</summary>
+    public const int Heads = 4;
+
+    /// <summary>The width of a block's GELU layer.</summary>
+    public const int Hidden = 512;
+
+    /// <summary>The number of tokens that the model sees.</summary>
+    public const int Context = 128;
+
+    // the standard deviation of initial weights; GPT-2's value
+    private const double InitialDeviation = 0.02;
 
     private const double Scale = Adapter.Alpha / (double)Adapter.Rank;
 
     public Transformer(Dictionary<string, Tensor> weights) => Weights = weights;
 
-    /// <summary>Names and weights, matrices as outputs x inputs.</summary>
+    /// <summary>The weights by name. Matrices are outputs x inputs.</summary>
     public Dictionary<string, Tensor> Weights { get; }
 
-    /// <summary>Names, outputs and inputs of the matrices that an adapter adapts.</summary>
-    public static IEnumerable<(string Name, int Outputs, int Inputs)> Matrices =>
-        from layer in Enumerable.Range(0, Layers)
-        from matrix in ((string Name, int Outputs, int Inputs)[])[("q", Width, Width), ("k", Width, Width), ("v", Width, Width), ("o", Width, Width), ("up", Hidden, Width), ("down", Width, Hidden)]
-        select ($"layers.{layer}.{matrix.Name}", matrix.Outputs, matrix.Inputs);
+    /// <summary>Lists the names, outputs and inputs of the matrices that an adapter adapts.</summary>
+    public static IEnumerable<(string Name, int Outputs, int Inputs)> Matrices
+    {
+        get
+        {
+            (string Name, int Outputs, int Inputs)[] matrices =
+            [
+                ("q", Width, Width), ("k", Width, Width), ("v", Width, Width), ("o", Width, Width), ("up", Hidden, Width),
+                ("down", Width, Hidden),
+            ];
+            return from layer in Enumerable.Range(0, Layers)
+                   from matrix in matrices
+                   select ($"layers.{layer}.{matrix.Name}", matrix.Outputs, matrix.Inputs);
+        }
+    }
 
     public static Transformer Random(Random random)
     {
-        var weights = new Dictionary<string, Tensor> { ["embedding"] = Normal(random, 0.02, BytePair.Vocabulary, Width), ["positions"] = Normal(random, 0.02, Context, Width), ["norm"] = ones(Width) };
+        var weights = new Dictionary<string, Tensor>
+        {
+            ["embedding"] = Normal(random, InitialDeviation, BytePair.Vocabulary, Width),
+            ["positions"] = Normal(random, InitialDeviation, Context, Width),
+            ["norm"] = ones(Width),
+        };
         for (int layer = 0; layer < Layers; layer++)
             (weights[$"layers.{layer}.norm1"], weights[$"layers.{layer}.norm2"]) = (ones(Width), ones(Width));
         foreach ((string name, int outputs, int inputs) in Matrices)
-            weights[name] = Normal(random, name.EndsWith(".o", StringComparison.Ordinal) || name.EndsWith(".down", StringComparison.Ordinal) ? 0.02 / Math.Sqrt(2 * Layers) : 0.02, outputs, inputs);
+        {
+            bool endsBlock = name.EndsWith(".o", StringComparison.Ordinal) || name.EndsWith(".down", StringComparison.Ordinal);
+            weights[name] = Normal(random, endsBlock ? InitialDeviation / Math.Sqrt(2 * Layers) : InitialDeviation, outputs, inputs);
+        }
+
         return new Transformer(weights);
     }
 
-    /// <summary>The mean negative log-likelihood, in nats, of each token but the first of each row.</summary>
+    /// <summary>Computes the mean negative log-likelihood, in nats, of each token but the first of each row.</summary>
     /// <param name="tokens">I64, rows x (up to <see cref="Context"/> + 1).</param>
-    /// <param name="adapter">Null: the weights alone.</param>
+    /// <param name="adapter">The adapter, or null for the weights alone.</param>
     public Tensor Loss(Tensor tokens, Adapter? adapter)
     {
         using DisposeScope scope = NewDisposeScope();
         long rows = tokens.shape[0], length = tokens.shape[1] - 1;
-        Tensor x = Weights["embedding"].index_select(0, tokens.narrow(1, 0, length).reshape(-1)).reshape(rows, length, Width) + Weights["positions"].narrow(0, 0, length);
+        Tensor embedded = Weights["embedding"].index_select(0, tokens.narrow(1, 0, length).reshape(-1)).reshape(rows, length, Width);
+        Tensor x = embedded + Weights["positions"].narrow(0, 0, length);
         for (int layer = 0; layer < Layers; layer++)
         {
             string at = $"layers.{layer}";
@@ -50,11 +90,13 @@ internal sealed class Transformer
             x = x + Apply(attended.transpose(1, 2).reshape(rows, length, Width), $"{at}.o", adapter);
             x = x + Apply(functional.gelu(Apply(Norm(x, $"{at}.norm2"), $"{at}.up", adapter)), $"{at}.down", adapter);
 
-            Tensor PerHead(string name) => Apply(h, $"{at}.{name}", adapter).reshape(rows, length, Heads, Width / Heads).transpose(1, 2);
+            Tensor PerHead(string name) =>
+                Apply(h, $"{at}.{name}", adapter).reshape(rows, length, Heads, Width / Heads).transpose(1, 2);
         }
 
         Tensor logits = functional.linear(Norm(x, "norm"), Weights["embedding"]);
-        return functional.cross_entropy(logits.reshape(-1, BytePair.Vocabulary), tokens.narrow(1, 1, length).reshape(-1)).MoveToOuterDisposeScope();
+        Tensor targets = tokens.narrow(1, 1, length).reshape(-1);
+        return functional.cross_entropy(logits.reshape(-1, BytePair.Vocabulary), targets).MoveToOuterDisposeScope();
     }
 
     private Tensor Norm(Tensor x, string name) => functional.layer_norm(x, [Width], Weights[name], null);
@@ -62,10 +104,13 @@ internal sealed class Transformer
     private Tensor Apply(Tensor x, string name, Adapter? adapter)
     {
         Tensor y = functional.linear(x, Weights[name]);
-        return adapter is null ? y : y + functional.linear(functional.linear(x, adapter.Factors[Adapter.A(name)]), adapter.Factors[Adapter.B(name)]) * Scale;
+        if (adapter is null)
+            return y;
+        Tensor low = functional.linear(x, adapter.Factors[Adapter.A(name)]);
+        return y + functional.linear(low, adapter.Factors[Adapter.B(name)]) * Scale;
     }
 
-    /// <summary>All F32 tensors of a file.</summary>
+    /// <summary>Reads all F32 tensors of a file.</summary>
     public static Dictionary<string, Tensor> ReadAll(string path)
     {
         using TensorSource source = TensorSource.Open(path);
@@ -81,61 +126,11 @@ internal sealed class Transformer
     {
         float[] values = new float[shape.Aggregate(1L, (product, length) => product * length)];
         for (int i = 0; i < values.Length; i++)
-            values[i] = (float)(deviation * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()));
-        return tensor(values, shape);
-    }
-}
-
-/// <summary>LoRA factors of all of a transformer's matrices: rank x inputs and outputs x rank, the second zero at first.</summary>
-internal sealed class Adapter(Dictionary<string, Tensor> factors) : IDisposable
-{
-    public const int Rank = 8, Alpha = 16;
-
-    public Dictionary<string, Tensor> Factors { get; } = factors;
-
-    public static string A(string matrix) => matrix + ".lora_A.weight";
-
-    public static string B(string matrix) => matrix + ".lora_B.weight";
-
-    public static Adapter Random(Random random)
-    {
-        var factors = new Dictionary<string, Tensor>();
-        foreach ((string name, int outputs, int inputs) in Transformer.Matrices)
-            (factors[A(name)], factors[B(name)]) = (Transformer.Normal(random, 1 / Math.Sqrt(inputs), Rank, inputs), zeros(outputs, Rank));
-        return new Adapter(factors);
-    }
-
-    /// <summary>A copy in memory of its own, which training changes.</summary>
-    public Adapter Trainable() => new(Factors.ToDictionary(pair => pair.Key, pair => (Tensor)new Parameter(Copy(pair.Value))));
-
-    public Adapter Clone() => new(Factors.ToDictionary(pair => pair.Key, pair => Copy(pair.Value)));
-
-    public bool IsFinite
-    {
-        get
         {
-            using DisposeScope scope = NewDisposeScope();
-            return Factors.Values.All(factor => factor.isfinite().all().item<bool>());
+            double radius = Math.Sqrt(-2 * Math.Log(1 - random.NextDouble()));
+            values[i] = (float)(deviation * radius * Math.Cos(2 * Math.PI * random.NextDouble()));
         }
-    }
 
-    public void Save(string path)
-    {
-        using var held = new StateDictModel(Factors);
-        held.Model.SaveTo(TensorSink.ToFile(path));
-    }
-
-    public static Adapter Load(string path) => new(Transformer.ReadAll(path));
-
-    public void Dispose()
-    {
-        foreach (Tensor factor in Factors.Values)
-            factor.Dispose();
-    }
-
-    private static Tensor Copy(Tensor tensor)
-    {
-        using Tensor detached = tensor.detach();
-        return detached.clone();
+        return tensor(values, shape);
     }
 }

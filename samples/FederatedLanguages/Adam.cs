@@ -5,7 +5,14 @@ namespace FederatedLanguages;
 /// <summary>Adam (Kingma and Ba, 2015) for one matrix.</summary>
 internal sealed class Adam(Matrix parameters)
 {
-    private const float Beta1 = 0.9f, Beta2 = 0.99f, Epsilon = 1e-8f;
+    // decay of the gradient's mean; the paper's value
+    private const float Beta1 = 0.9f;
+
+    // decay of the squared gradient's mean; chosen (the paper suggests 0.999)
+    private const float Beta2 = 0.99f;
+
+    // added to the denominator; the paper's value
+    private const float Epsilon = 1e-8f;
 
     private readonly float[] _mean = new float[parameters.Data.Length];
     private readonly float[] _square = new float[parameters.Data.Length];
@@ -14,7 +21,7 @@ internal sealed class Adam(Matrix parameters)
     public void Step(Matrix gradient, double rate)
     {
         _steps++;
-        // the corrections for moments that began at zero
+        // correct the bias of moments that started at zero
         float step = (float)(rate / (1 - Math.Pow(Beta1, _steps)));
         float correction = (float)(1 / (1 - Math.Pow(Beta2, _steps)));
         for (int i = 0; i < _mean.Length; i += Vector256<float>.Count)

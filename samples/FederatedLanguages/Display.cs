@@ -3,7 +3,10 @@ using Spectre.Console;
 
 namespace FederatedLanguages;
 
-/// <summary>Progress on the error stream: bars on a terminal, else a line for every quarter. The output has the results alone.</summary>
+/// <summary>
+/// Shows progress on the error stream: bars on a terminal, otherwise a line for every quarter. The standard output gets
+/// only the results.
+/// </summary>
 internal sealed class Display
 {
     private readonly ProgressContext? _bars;
@@ -19,12 +22,13 @@ internal sealed class Display
         }
 
         IAnsiConsole terminal = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
-        await terminal.Progress().Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn())
+        await terminal.Progress()
+            .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn())
             .StartAsync(context => work(new Display(context)));
     }
 
-    /// <summary>Begins a phase of so many steps.</summary>
-    /// <returns>To be called at each, from any thread.</returns>
+    /// <summary>Begins a phase with a known number of steps.</summary>
+    /// <returns>The action to call after each step, from any thread.</returns>
     public Action Begin(string phase, long steps)
     {
         if (_bars?.AddTask(phase, maxValue: steps) is { } bar)

@@ -5,8 +5,9 @@ using FedICU;
 namespace FederatedLanguages;
 
 /// <summary>
-/// Rounds of a federation: the server saves the global adapter, each client trains a copy of it on its own text and uploads, the server aggregates the
-/// uploads. What passes between them are files. Every use of FedICU.Core in this sample stands here.
+/// Runs the rounds of a federation. The server saves the global adapter. Each client trains a copy of it on its own
+/// text and uploads the result. The server aggregates the uploads. Server and clients exchange files. All uses of
+/// FedICU.Core in this sample are here.
 /// </summary>
 internal sealed class Federation
 {
@@ -25,7 +26,10 @@ internal sealed class Federation
         }
         """u8, "the sample's adapter_config.json");
 
-    private const string UpdateFile = "update.safetensors", Balanced = "balanced";
+    private const string UpdateFile = "update.safetensors";
+
+    // the name of the library's preset of FedICU for LoRA
+    private const string Balanced = "balanced";
 
     private readonly IAggregator _aggregator;
     private readonly RoundOptions _round;
@@ -37,13 +41,17 @@ internal sealed class Federation
     private readonly long[] _sent, _dense;
 
     /// <param name="strategy">One of <see cref="Strategies"/>.</param>
-    /// <param name="folder">Takes a folder for each round; those of an earlier run are removed.</param>
-    /// <param name="model">The base that all have.</param>
-    /// <param name="clients">Their private texts.</param>
+    /// <param name="folder">
+    /// The folder that gets a subfolder for each round. Subfolders of an earlier run are deleted.
+    /// </param>
+    /// <param name="model">The base model, which the server and all clients have.</param>
+    /// <param name="clients">The clients' private texts.</param>
     /// <param name="options">Rounds, steps and seed.</param>
     public Federation(string strategy, string folder, LanguageModel model, IReadOnlyList<DomainText> clients, Options options)
     {
-        (_aggregator, _round) = strategy == Balanced ? AggregatorCatalog.Create("fedicu", [new("preset", Balanced)]) : AggregatorCatalog.Create(strategy, []);
+        (_aggregator, _round) = strategy == Balanced
+            ? AggregatorCatalog.Create("fedicu", [new("preset", Balanced)])
+            : AggregatorCatalog.Create(strategy, []);
         (_strategy, _folder, _model, _clients, _options) = (strategy, folder, model, clients, options);
         (_sent, _dense) = (new long[clients.Count], new long[clients.Count]);
         Directory.CreateDirectory(folder);
@@ -51,20 +59,20 @@ internal sealed class Federation
             Directory.Delete(old, recursive: true);
     }
 
-    /// <summary>The library's, and its preset of FedICU for LoRA.</summary>
+    /// <summary>The library's strategies, and its preset of FedICU for LoRA.</summary>
     public static IReadOnlyList<string> Strategies { get; } = [.. AggregatorCatalog.Names, Balanced];
 
-    /// <summary>Bytes of all files that a client uploaded, on average.</summary>
+    /// <summary>The average over the clients of the bytes that each uploaded in all rounds.</summary>
     public double BytesSent => _sent.Average();
 
-    /// <summary>The same for their whole adapters.</summary>
+    /// <summary>The average over the clients of the bytes that whole adapters would have taken in all rounds.</summary>
     public double BytesDense => _dense.Average();
 
-    /// <summary>Where the last round's global adapter is.</summary>
+    /// <summary>The folder of the last round's global adapter.</summary>
     public string Result => Path.Combine(_folder, "final");
 
     /// <summary>Runs all rounds.</summary>
-    /// <returns>The global adapter after the last.</returns>
+    /// <returns>The global adapter after the last round.</returns>
     public async Task<Adapter> RunAsync(Adapter start, Action tick, CancellationToken cancellationToken)
     {
         string global = GlobalFolder(1);
@@ -79,7 +87,9 @@ internal sealed class Federation
         return LoadAdapter(global);
     }
 
-    /// <summary>The server's part of a round: reads the global adapter and the uploads, writes the next global adapter.</summary>
+    /// <summary>
+    /// The server's part of a round: reads the global adapter and the uploads, writes the next global adapter.
+    /// </summary>
     private async Task<string> AggregateAsync(int round, string[] uploads, CancellationToken cancellationToken)
     {
         string next = round < _options.Rounds ? GlobalFolder(round + 1) : Result;
@@ -92,13 +102,13 @@ internal sealed class Federation
         return next;
     }
 
-    /// <summary>A client's part: trains what it received and saves what it uploads.</summary>
-    /// <returns>The upload.</returns>
+    /// <summary>A client's part of a round: trains a copy of the received adapter and saves the upload.</summary>
+    /// <returns>The path of the upload.</returns>
     private string TrainClient(int round, int client, Action tick)
     {
         using TensorSource received = TensorSource.Open(GlobalFolder(round));
         DomainText text = _clients[client];
-        // FedProx is this term on its clients; on its server it is FedAvg
+        // FedProx adds this term on the clients; its server aggregates as FedAvg does
         GradientTerm? term = _aggregator is FedProxAggregator fedProx ? new ProximalTerm(fedProx.Options.Mu).AddGradient : null;
         Adapter adapter = LoadAdapter(GlobalFolder(round));
         Trainer.TrainAdapter(_model, adapter, text.Train, _options.Steps, RandomOf(_options.Seed, round, client), tick, term);
@@ -117,7 +127,7 @@ internal sealed class Federation
         return upload;
     }
 
-    /// <summary>FedICU's clients send only what matters.</summary>
+    /// <summary>Masks the trained adapter: FedICU's clients send only their important entries.</summary>
     private string MaskUpdate(int round, int client, TensorSource received)
     {
         string folder = ClientFolder(round, client), update = Path.Combine(folder, UpdateFile);
@@ -126,21 +136,22 @@ internal sealed class Federation
         return update;
     }
 
-    /// <summary>A round as arguments of <c>fedicu explain</c>.</summary>
+    /// <summary>Gets the arguments with which <c>fedicu explain</c> shows a round.</summary>
     public string RoundArguments(int round) => string.Join(' ', _clients.Select((client, i) =>
         $"--client {client.Name}={Path.Combine(ClientFolder(round, i), _aggregator is FedIcuAggregator ? UpdateFile : "")}")
         .Prepend($"--strategy {(_round.BalanceLora ? $"fedicu --set preset={Balanced}" : _strategy)} --global {GlobalFolder(round)}"));
 
-    private string RoundFolder(int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"round-{round:00}"));
+    private string RoundFolder(int round) =>
+        Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"round-{round:00}"));
 
     private string GlobalFolder(int round) => Path.Combine(RoundFolder(round), "global");
 
     private string ClientFolder(int round, int client) => Path.Combine(RoundFolder(round), "client-" + _clients[client].Name);
 
-    /// <summary>Each client has its own numbers in each round, the same whatever the aggregator.</summary>
+    /// <summary>Creates the random numbers of a client in a round. They do not depend on the aggregator.</summary>
     public static Random RandomOf(int seed, int round, int client) => new(unchecked(seed * 1_000_003 + round * 1009 + client));
 
-    /// <summary>Saves an adapter as PEFT does, so that PEFT and <c>fedicu</c> read the folder.</summary>
+    /// <summary>Saves an adapter as PEFT does, so that PEFT and <c>fedicu</c> can read the folder.</summary>
     public static void SaveAdapter(Adapter adapter, string folder, Dictionary<string, string>? metadata = null) =>
         AsModel(adapter.Factors(), metadata).SaveTo(TensorSink.ToAdapterFolder(folder, Config));
 
@@ -175,7 +186,11 @@ internal sealed class Federation
         {
             var expected = new TensorInfo(name, DType.F32, new TensorShape(values.Rows, values.Columns));
             if (source.Find(name) is not { } found || found != expected)
-                throw new InvalidModelException($"'{path}': tensor '{name}' is {source.Find(name)?.ToString() ?? "missing"}; {expected} was expected.");
+            {
+                throw new InvalidModelException(
+                    $"'{path}': tensor '{name}' is {source.Find(name)?.ToString() ?? "missing"}; {expected} was expected.");
+            }
+
             source.Read(found, 0, MemoryMarshal.AsBytes(values.Data.AsSpan()));
         }
     }

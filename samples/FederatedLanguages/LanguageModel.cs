@@ -1,17 +1,25 @@
 namespace FederatedLanguages;
 
 /// <summary>
-/// A byte-level language model: the last <see cref="Context"/> bytes, embedded and laid side by side, go through two hidden layers to the next byte.
-/// Small enough to train in seconds, large enough that languages matter.
+/// A byte-level language model. The vectors of the last <see cref="Context"/> bytes are concatenated and pass through
+/// two hidden layers, which predict the next byte. The model is small enough to train in seconds, and large enough that
+/// languages matter.
 /// </summary>
 internal sealed class LanguageModel
 {
+    /// <summary>The number of bytes that the model sees; chosen.</summary>
     public const int Context = 16;
+
+    /// <summary>The length of a byte's vector; chosen.</summary>
     public const int Embedding = 16;
+
+    /// <summary>The width of a hidden layer; chosen.</summary>
     public const int Hidden = 256;
+
+    /// <summary>The number of byte values.</summary>
     public const int Vocabulary = 256;
 
-    /// <summary>The matrices that LoRA adapts: d_out x d_in, as PyTorch and PEFT have them.</summary>
+    /// <summary>The matrices that LoRA adapts: d_out x d_in, as in PyTorch and PEFT.</summary>
     public static readonly (string Name, int Out, int In)[] Layers =
         [("hidden1", Hidden, Context * Embedding), ("hidden2", Hidden, Hidden), ("output", Vocabulary, Hidden)];
 
@@ -22,7 +30,7 @@ internal sealed class LanguageModel
     {
     }
 
-    /// <summary>All zero, to be filled.</summary>
+    /// <summary>Creates a model of zeros, to be filled.</summary>
     public LanguageModel()
         : this(new Matrix(Vocabulary, Embedding), [.. Layers.Select(layer => new Matrix(layer.Out, layer.In))])
     {
@@ -36,7 +44,7 @@ internal sealed class LanguageModel
     /// <summary>One matrix for each of <see cref="Layers"/>.</summary>
     public Matrix[] Weights { get; }
 
-    /// <summary>All matrices by the names they have in files.</summary>
+    /// <summary>Lists all matrices with their names in files.</summary>
     public IEnumerable<(string Name, Matrix Values)> Parameters() =>
         [("embedding.weight", Embeddings), .. Layers.Select((layer, i) => (layer.Name + ".weight", Weights[i]))];
 }

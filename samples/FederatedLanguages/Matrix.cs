@@ -4,18 +4,19 @@ using System.Runtime.Intrinsics;
 namespace FederatedLanguages;
 
 /// <summary>
-/// A row-major matrix of floats. Its arithmetic is written in eight fixed lanes with fused multiply-adds, so that results have the same bits in every
-/// run, at any alignment in memory and on any number of threads.
+/// A row-major matrix of floats. Its arithmetic uses eight fixed lanes and fused multiply-adds. Results therefore have
+/// the same bits in every run, at any alignment in memory and on any number of threads.
 /// </summary>
 internal sealed class Matrix
 {
+    // floats of a 256-bit vector
     private const int Lanes = 8;
 
     public Matrix(int rows, int columns)
     {
-        // the kernel below has no tail: every size in this sample is a multiple of eight
+        // the kernel below handles no remainders: every size in this sample is a multiple of eight
         if (rows % Lanes != 0 || columns % Lanes != 0)
-            throw new ArgumentException($"A matrix of {rows} x {columns} was asked for; multiples of {Lanes} were expected.", nameof(rows));
+            throw new ArgumentException($"The matrix is {rows} x {columns}; multiples of {Lanes} were expected.", nameof(rows));
         (Rows, Columns, Data) = (rows, columns, new float[rows * columns]);
     }
 
@@ -27,7 +28,7 @@ internal sealed class Matrix
 
     public Span<float> this[int row] => Data.AsSpan(row * Columns, Columns);
 
-    /// <summary>Values drawn evenly from [-bound, bound].</summary>
+    /// <summary>Creates a matrix of values drawn uniformly from [-bound, bound].</summary>
     public static Matrix Random(int rows, int columns, double bound, Random random)
     {
         var matrix = new Matrix(rows, columns);
@@ -57,28 +58,40 @@ internal sealed class Matrix
 
     public Matrix Transposed() => TransposeInto(new Matrix(Columns, Rows));
 
-    /// <summary>result = scale A B, or A^T B, or the same added to what the result holds.</summary>
+    /// <summary>Computes scale A B or scale A^T B, and writes it to the result or adds it to the result.</summary>
     public static void Multiply(Matrix a, Matrix b, Matrix result, bool transposeA = false, bool add = false, float scale = 1)
     {
         (int rows, int inner) = transposeA ? (a.Columns, a.Rows) : (a.Rows, a.Columns);
         if (inner != b.Rows || rows != result.Rows || b.Columns != result.Columns)
-            throw new ArgumentException($"{rows} x {inner} times {b.Rows} x {b.Columns} does not make {result.Rows} x {result.Columns}.", nameof(result));
+        {
+            throw new ArgumentException(
+                $"{rows} x {inner} times {b.Rows} x {b.Columns} does not give {result.Rows} x {result.Columns}.", nameof(result));
+        }
+
         (int rowStride, int innerStride) = transposeA ? (1, a.Columns) : (a.Columns, 1);
-        // eight columns of B are laid side by side once and then used for all rows of A: they stay in the nearest cache
+        // eight columns of B are packed once and then used for all rows of A, so that they stay in the first-level
+        // cache
         Span<float> panel = stackalloc float[inner * Lanes];
         for (int column = 0; column < b.Columns; column += Lanes)
         {
             for (int k = 0; k < inner; k++)
                 b.Data.AsSpan(k * b.Columns + column, Lanes).CopyTo(panel[(k * Lanes)..]);
             for (int row = 0; row < rows; row += Lanes)
-                Tile(ref a.Data[row * rowStride], rowStride, innerStride, ref panel[0], inner, ref result.Data[row * result.Columns + column], result.Columns, add, scale);
+            {
+                MultiplyTile(
+                    ref a.Data[row * rowStride], rowStride, innerStride, ref panel[0], inner,
+                    ref result.Data[row * result.Columns + column], result.Columns, add, scale);
+            }
         }
     }
 
-    /// <summary>Eight rows by eight columns of the result, kept in registers along the whole sum, which runs in order.</summary>
+    /// <summary>
+    /// Computes eight rows by eight columns of the result. The sums stay in registers and run in order.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile(
-        ref float a, nint rowStride, nint innerStride, ref float panel, nint inner, ref float result, nint resultStride, bool add, float scale)
+    private static void MultiplyTile(
+        ref float a, nint rowStride, nint innerStride, ref float panel, nint inner,
+        ref float result, nint resultStride, bool add, float scale)
     {
         Vector256<float> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
         ref float a4 = ref Unsafe.Add(ref a, 4 * rowStride);
@@ -114,7 +127,7 @@ internal sealed class Matrix
         (add ? Vector256.LoadUnsafe(ref result) + sum : sum).StoreUnsafe(ref result);
     }
 
-    /// <summary>Turns a row of logits into probabilities and returns the loss of a target, in nats.</summary>
+    /// <summary>Replaces a row of logits by probabilities and returns the loss of the target, in nats.</summary>
     public static double SoftMax(Span<float> row, int target)
     {
         ref float first = ref row[0];

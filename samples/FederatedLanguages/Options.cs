@@ -2,10 +2,7 @@ using System.Globalization;
 
 namespace FederatedLanguages;
 
-/// <summary>The command line cannot be understood; one sentence quotes what was typed.</summary>
-internal sealed class UsageException(string message) : Exception(message);
-
-/// <summary>What the command line asks for.</summary>
+/// <summary>The options of the command line.</summary>
 internal sealed record Options
 {
     private const string Pretraining = "pretrain";
@@ -22,19 +19,20 @@ internal sealed record Options
         dotnet run -c Release --project samples/FederatedLanguages -- pretrain [options]
 
           --aggregator NAME  {string.Join(", ", Federation.Strategies)}. Default: fedicu.
-          --compare          Runs all of them.
+          --compare          Runs all aggregators.
           --rounds N         Rounds of the federation. Default: 40; with --quick 2.
-          --steps N          Steps of training on each client in a round. Default: 100; with --quick 40.
+          --steps N          Training steps of each client in a round. Default: 100; with --quick 40.
           --seed N           The same seed gives the same table. Default: 1.
           --clients LIST     Languages of the SDK's messages (cs de es fr it ja ko pl pt-BR ru tr zh-Hans zh-Hant), or domains of --data.
                              Default: de,fr,ru,ja, or all domains.
-          --data DIR         Own texts: a .txt file for each domain, or a folder with train.txt and test.txt (or .txt.gz). One called en, base or
-                             general is not a client's: it is what the base knows.
-          --out DIR          Where the adapters go. Default: artifacts/federated-languages, or for pretrain the sample's own folder.
+          --data DIR         Your own texts: a .txt file for each domain, or a folder with train.txt and test.txt (or .txt.gz).
+                             A domain named en, base or general belongs to no client: it is the base model's own domain.
+          --out DIR          The output folder. Default: artifacts/federated-languages, or for pretrain the sample's own folder.
           --quick            A small run of a few seconds.
-          --help             This text.
+          --help             Shows this text.
 
-        pretrain trains the base anew (base.safetensors) on the English documentation in the SDK's reference packs. It takes --seed, --data, --out, --quick.
+        pretrain trains the base model (base.safetensors) again on the English documentation in the SDK's reference packs.
+        It takes --seed, --data, --out and --quick.
         """;
 
     public bool Help { get; init; }
@@ -51,16 +49,17 @@ internal sealed record Options
 
     public int Seed { get; init; }
 
-    /// <summary>Null where the line names none.</summary>
+    /// <summary>The clients' languages or domains; null for the default ones.</summary>
     public IReadOnlyList<string>? Clients { get; init; }
 
-    /// <summary>Null: the SDK's texts.</summary>
+    /// <summary>The folder of texts; null for the SDK's texts.</summary>
     public string? Data { get; init; }
 
-    /// <summary>Null where the line names none.</summary>
+    /// <summary>The output folder; null for the default one.</summary>
     public string? Out { get; init; }
 
-    /// <exception cref="UsageException">The line cannot be understood.</exception>
+    /// <summary>Parses a command line.</summary>
+    /// <exception cref="UsageException">The command line cannot be understood.</exception>
     public static Options Parse(string[] args)
     {
         bool pretrain = args is [Pretraining, ..];
@@ -72,7 +71,11 @@ internal sealed record Options
         if (!Federation.Strategies.Contains(aggregator))
             throw new UsageException($"The aggregator '{aggregator}' is unknown; {string.Join(", ", Federation.Strategies)} are known.");
         if (compare && given.ContainsKey("--aggregator"))
-            throw new UsageException($"'--compare' runs every aggregator and '--aggregator {aggregator}' one of them; give one of the two.");
+        {
+            throw new UsageException(
+                $"'--compare' runs all aggregators and '--aggregator {aggregator}' only one; give one of the two options.");
+        }
+
         return new Options
         {
             Help = given.ContainsKey("--help"),
@@ -102,17 +105,18 @@ internal sealed record Options
         var given = new Dictionary<string, string>();
         for (int i = 0; i < args.Length; i++)
         {
-            (string name, string? value) = args[i].Split('=', 2) is [['-', '-', ..] before, var after] ? (before, after) : (args[i], null);
+            (string name, string? value) =
+                args[i].Split('=', 2) is [['-', '-', ..] before, var after] ? (before, after) : (args[i], null);
             if (name is "-h" or "-?")
                 name = "--help";
             if (Valued.Contains(name))
                 value ??= i + 1 < args.Length && !args[i + 1].StartsWith("--", StringComparison.Ordinal) ? args[++i] : null;
             else if (!Switches.Contains(name) || value is not null)
-                throw new UsageException($"'{args[i]}' is not understood; --help shows what is.");
+                throw new UsageException($"The option '{args[i]}' is unknown; --help lists the options.");
             if (Valued.Contains(name) && string.IsNullOrWhiteSpace(value))
                 throw new UsageException($"'{name}' needs a value.");
             if (!given.TryAdd(name, value ?? ""))
-                throw new UsageException($"'{name}' stands twice.");
+                throw new UsageException($"'{name}' was given twice.");
         }
 
         return given;
@@ -122,9 +126,9 @@ internal sealed record Options
     {
         string[] names = list.Split(',', StringSplitOptions.TrimEntries);
         if (names.Contains(""))
-            throw new UsageException($"'--clients {list}': names with commas between them were expected, for example de,fr,ru,ja.");
-        return names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1) is { } twice
-            ? throw new UsageException($"'--clients {list}': '{twice.Key}' stands twice.")
+            throw new UsageException($"'--clients {list}': names separated by commas were expected, for example de,fr,ru,ja.");
+        return names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1) is { } duplicate
+            ? throw new UsageException($"'--clients {list}': '{duplicate.Key}' was given twice.")
             : names;
     }
 }

@@ -3,8 +3,8 @@ using System.Numerics.Tensors;
 namespace FederatedLanguages;
 
 /// <summary>
-/// A batch of positions through the model, forwards and backwards, with the memory it takes. With an adapter the gradients are those of its factors,
-/// computed without ever forming B A; without one, those of the base.
+/// Runs batches of positions forwards and backwards through the model, in its own buffers. With an adapter it computes
+/// the gradients of the factors, without ever forming B A. Without an adapter it computes the gradients of the base.
 /// </summary>
 internal sealed class Pass
 {
@@ -16,7 +16,8 @@ internal sealed class Pass
     public Pass(LanguageModel model, Adapter? adapter, int batch)
     {
         (_model, _adapter, _batch) = (model, adapter, batch);
-        // values[i] goes into layer i, values[i + 1] comes out of it; back holds the loss's gradients by them
+        // values[i] is the input of layer i and values[i + 1] its output; back holds the loss's gradients with respect
+        // to them
         int[] widths = [LanguageModel.Layers[0].In, .. LanguageModel.Layers.Select(layer => layer.Out)];
         _values = [.. widths.Select(width => new Matrix(batch, width))];
         _back = [.. widths.Select(width => new Matrix(batch, width))];
@@ -29,13 +30,18 @@ internal sealed class Pass
         Gradients = [.. Parameters.Select(parameter => new Matrix(parameter.Rows, parameter.Columns))];
     }
 
-    /// <summary>What is trained: the adapter's factors in their order, or the base's matrices in theirs.</summary>
+    /// <summary>The trained matrices: the adapter's factors or the base's matrices, in their order.</summary>
     public Matrix[] Parameters { get; }
 
-    /// <summary>Of the batch's mean loss, for each of <see cref="Parameters"/>; from the last <see cref="Backward"/>.</summary>
+    /// <summary>
+    /// The gradients of the batch's mean loss with respect to <see cref="Parameters"/>, from the last
+    /// <see cref="Backward"/>.
+    /// </summary>
     public Matrix[] Gradients { get; }
 
-    /// <summary>The sum, in nats, of the losses of predicting text[p] from the bytes before it, for each position p.</summary>
+    /// <summary>
+    /// Predicts text[p] from the bytes before it, for each position p, and returns the sum of the losses in nats.
+    /// </summary>
     public double Forward(byte[] text, ReadOnlySpan<int> positions)
     {
         for (int i = 0; i < _batch; i++)
@@ -68,7 +74,7 @@ internal sealed class Pass
         return loss;
     }
 
-    /// <summary>The gradients of the batch that was last passed forward.</summary>
+    /// <summary>Computes the gradients of the batch of the last <see cref="Forward"/>.</summary>
     public void Backward(byte[] text, ReadOnlySpan<int> positions)
     {
         TensorPrimitives.Divide(_values[^1].Data, _batch, _back[^1].Data);
@@ -95,20 +101,20 @@ internal sealed class Pass
             if (_adapter is not null)
                 Matrix.Multiply(_lowBack[layer], _adapter.A[layer], inputBack, add: true);
             if (layer > 0)
-                Gate(inputBack.Data, input.Data);
+                BackwardRelu(inputBack.Data, input.Data);
         }
 
-        EmbeddingGradient(text, positions);
+        ComputeEmbeddingGradient(text, positions);
     }
 
-    /// <summary>Nothing passes back where the rectifier gave zero.</summary>
-    private static void Gate(float[] back, float[] value)
+    /// <summary>Sets the gradient to zero where the ReLU's output was zero.</summary>
+    private static void BackwardRelu(float[] back, float[] value)
     {
         for (int i = 0; i < back.Length; i++)
             back[i] = value[i] > 0 ? back[i] : 0;
     }
 
-    private void EmbeddingGradient(byte[] text, ReadOnlySpan<int> positions)
+    private void ComputeEmbeddingGradient(byte[] text, ReadOnlySpan<int> positions)
     {
         Array.Clear(Gradients[0].Data);
         for (int i = 0; i < _batch; i++)

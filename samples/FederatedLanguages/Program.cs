@@ -8,15 +8,22 @@ namespace FederatedLanguages;
 internal static class Program
 {
     private const string BaseFile = "base.safetensors";
-    private const int QuickTestBytes = 4 << 10;
+
+    // one byte of noise for this many bytes of the base's text; chosen
     private const int NoiseShare = 16;
+
+    // training steps of the base; chosen
+    private const int PretrainingSteps = 20_000;
+
+    // training steps of the base with --quick; chosen
+    private const int QuickPretrainingSteps = 200;
 
     private static async Task<int> Main(string[] args)
     {
         using var cancellation = new CancellationTokenSource();
         Console.CancelKeyPress += (_, press) =>
         {
-            // the first ends the work in order, a second one at once
+            // the first Ctrl+C cancels the work, a second one ends the process at once
             press.Cancel = !cancellation.IsCancellationRequested;
             cancellation.Cancel();
         };
@@ -56,7 +63,8 @@ internal static class Program
         LanguageModel model = Federation.LoadBase(Path.Combine(AppContext.BaseDirectory, BaseFile));
         var start = new Adapter(Federation.RandomOf(options.Seed, 0, 0));
         Adapter[] alone = new Adapter[clients.Count];
-        Federation[] federations = [.. options.Aggregators.Select(name => new Federation(name, Path.Combine(output, name), model, clients, options))];
+        Federation[] federations =
+            [.. options.Aggregators.Select(name => new Federation(name, Path.Combine(output, name), model, clients, options))];
         List<Adapter> results = [];
         double[][] bits = [];
         await Display.RunAsync(async display =>
@@ -67,7 +75,8 @@ internal static class Program
             {
                 alone[client] = start.Copy();
                 Trainer.TrainAdapter(
-                    model, alone[client], clients[client].Train, options.Rounds * options.Steps, Federation.RandomOf(options.Seed, 0, client), Step(tick));
+                    model, alone[client], clients[client].Train, options.Rounds * options.Steps,
+                    Federation.RandomOf(options.Seed, 0, client), Step(tick));
                 Federation.SaveAdapter(alone[client], Path.Combine(output, "alone", "client-" + clients[client].Name));
             }, cancellationToken);
             foreach ((string name, Federation federation) in options.Aggregators.Zip(federations))
@@ -92,27 +101,28 @@ internal static class Program
         };
 
         ResultTable.Write(options, [.. clients.Select(client => client.Name)], general.Name, bits);
-        Summary(options, clients, federations, output);
+        WriteSummary(options, federations, output);
         Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{clock.Elapsed.TotalSeconds:0} s"));
     }
 
-    private static void Summary(Options options, List<DomainText> clients, Federation[] federations, string output)
+    private static void WriteSummary(Options options, Federation[] federations, string output)
     {
         Console.WriteLine();
         foreach ((string name, Federation federation) in options.Aggregators.Zip(federations))
         {
             double dense = federation.BytesDense, sent = federation.BytesSent;
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{name}: each client uploaded {sent / 1024:0} KiB in {options.Rounds} rounds; whole adapters are {dense / 1024:0} KiB ({sent / dense:P0})."));
+                $"{name}: each client uploaded {sent / 1024:0} KiB in {options.Rounds} rounds; " +
+                $"whole adapters are {dense / 1024:0} KiB ({sent / dense:P0})."));
         }
 
         Federation last = federations[^1];
         Console.WriteLine();
-        Console.WriteLine($"The adapters of every round are in {output}. To see who pulled where in the last round:");
+        Console.WriteLine($"The adapters of every round are in {output}. To see each client's influence in the last round:");
         Console.WriteLine($"  dotnet run -c Release --project src/FedICU.Cli -- explain {last.RoundArguments(options.Rounds)}");
     }
 
-    /// <summary>Trains the base anew, into the sample's own folder where no other is named.</summary>
+    /// <summary>Trains the base model and saves it in --out or, by default, in the sample's own folder.</summary>
     private static async Task PretrainAsync(Options options, CancellationToken cancellationToken)
     {
         string folder = options.Out ?? SourceFolder();
@@ -121,11 +131,11 @@ internal static class Program
         DomainText text = Texts.General(options);
         var random = new Random(options.Seed);
         var model = new LanguageModel(random);
-        // with a little noise, so that the base finds bytes it has never seen unlikely, not impossible
+        // a little noise, so that the base predicts unseen bytes as unlikely and not as impossible
         byte[] noise = new byte[text.Train.Length / NoiseShare];
         random.NextBytes(noise);
         byte[] mixed = [.. text.Train, .. noise];
-        int steps = options.Quick ? 200 : 20_000;
+        int steps = options.Quick ? QuickPretrainingSteps : PretrainingSteps;
         await Display.RunAsync(display =>
         {
             Action tick = display.Begin("training the base", steps);
@@ -137,11 +147,12 @@ internal static class Program
             return Task.CompletedTask;
         });
         Federation.SaveBase(model, path);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{path}: {Trainer.BitsPerByte(model, null, text.Test):0.000} bits per byte of {text.Name}"));
+        Console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture, $"{path}: {Trainer.BitsPerByte(model, null, text.Test):0.000} bits per byte of {text.Name}"));
     }
 
     private static string SourceFolder([CallerFilePath] string file = "") =>
         Path.GetDirectoryName(file) is { } folder && Directory.Exists(folder)
             ? folder
-            : throw new NoTextException("The sample's source is not where it was compiled; name a folder for the base with --out DIR.");
+            : throw new NoTextException("The sample's source folder does not exist any more; give a folder for the base with --out DIR.");
 }

@@ -8,61 +8,75 @@ using System.Xml;
 
 namespace FederatedLanguages;
 
-/// <summary>A domain's private text, and what is kept apart to measure on.</summary>
-internal sealed record DomainText(string Name, byte[] Train, byte[] Test);
-
-/// <summary>Text cannot be had; one sentence says what to do.</summary>
-internal sealed class NoTextException(string message) : Exception(message);
-
 /// <summary>
-/// The text that every machine with a .NET SDK has: its messages in thirteen languages (localized resources) and the English documentation of its
-/// reference assemblies. Or a folder of the user's own.
+/// Reads texts that every machine with a .NET SDK has: its messages in thirteen languages (localized resources) and the
+/// English documentation of its reference assemblies. Or reads a folder of the user's texts.
 /// </summary>
 internal static class TextSources
 {
+    // one line of this many is for testing; chosen
     private const int TestShare = 10;
 
-    /// <summary>Names of the domain that is the base's and no client's.</summary>
+    // the fewest messages of a language that is worth training on; chosen
+    private const int FewestMessages = 1000;
+
+    // characters of a documentation sentence that is too short to use; chosen
+    private const int ShortSentence = 24;
+
+    /// <summary>The names of the base's domain, which belongs to no client.</summary>
     public static IReadOnlyList<string> GeneralNames { get; } = ["en", "base", "general"];
 
     public static bool IsGeneral(DomainText domain) => GeneralNames.Contains(domain.Name);
 
-    /// <summary>The SDK's messages in one language, for example <c>de</c>.</summary>
+    /// <summary>Reads the SDK's messages in one language, for example <c>de</c>.</summary>
     public static DomainText FromSdk(string language, int testBytes)
     {
         string sdk = Path.Combine(DotnetRoot(), "sdk");
-        string? newest = Directory.Exists(sdk) ? Directory.GetDirectories(sdk).OrderBy(VersionOf).ThenBy(path => path, StringComparer.Ordinal).LastOrDefault() : null;
+        string? newest = Directory.Exists(sdk)
+            ? Directory.GetDirectories(sdk).OrderBy(VersionOf).ThenBy(path => path, StringComparer.Ordinal).LastOrDefault()
+            : null;
         var messages = new SortedSet<string>(StringComparer.Ordinal);
         if (newest is not null)
         {
             foreach (string file in Directory.EnumerateFiles(newest, "*.resources.dll", SearchOption.AllDirectories))
             {
                 if (Path.GetFileName(Path.GetDirectoryName(file)) == language)
-                    messages.UnionWith(Messages(file));
+                    messages.UnionWith(ReadMessages(file));
             }
         }
 
-        return messages.Count > 1000
+        return messages.Count > FewestMessages
             ? Split(language, messages, testBytes)
             : throw new NoTextException(
-                $"This .NET SDK has no messages in '{language}' ({messages.Count} found); name another, or give a folder with a text file for each domain with --data DIR.");
+                $"This .NET SDK has too few messages in '{language}' ({messages.Count} found); give another language, " +
+                "or a folder with a text file for each domain with --data DIR.");
     }
 
-    /// <summary>The English documentation of the reference assemblies: the base's domain.</summary>
+    /// <summary>Reads the English documentation of the reference assemblies, which is the base's domain.</summary>
     public static DomainText EnglishFromSdk(int testBytes)
     {
         string packs = Path.Combine(DotnetRoot(), "packs", "Microsoft.NETCore.App.Ref");
         string? file = Directory.Exists(packs)
             ? Directory.GetFiles(packs, "System.Runtime.xml", SearchOption.AllDirectories)
-                .OrderBy(path => VersionOf(Path.GetRelativePath(packs, path).Split(Path.DirectorySeparatorChar)[0])).ThenBy(path => path, StringComparer.Ordinal).LastOrDefault()
+                .OrderBy(path => VersionOf(Path.GetRelativePath(packs, path).Split(Path.DirectorySeparatorChar)[0]))
+                .ThenBy(path => path, StringComparer.Ordinal)
+                .LastOrDefault()
             : null;
         if (file is null)
-            throw new NoTextException("This .NET SDK has no XML documentation (packs/Microsoft.NETCore.App.Ref); give a folder with a text file for each domain with --data DIR.");
+        {
+            throw new NoTextException(
+                "This .NET SDK has no XML documentation (packs/Microsoft.NETCore.App.Ref); " +
+                "give a folder with a text file for each domain with --data DIR.");
+        }
+
         var sentences = new SortedSet<string>(StringComparer.Ordinal);
         using var reader = XmlReader.Create(file, new XmlReaderSettings { IgnoreComments = true, DtdProcessing = DtdProcessing.Ignore });
         while (reader.Read())
         {
-            if (reader.NodeType == XmlNodeType.Text && string.Join(' ', reader.Value.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)) is { Length: > 24 } sentence)
+            if (reader.NodeType != XmlNodeType.Text)
+                continue;
+            string sentence = string.Join(' ', reader.Value.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+            if (sentence.Length > ShortSentence)
                 sentences.Add(sentence);
         }
 
@@ -70,8 +84,8 @@ internal static class TextSources
     }
 
     /// <summary>
-    /// The domains of a folder: each a sub-folder with train.txt and test.txt (or .txt.gz), or a .txt file that is split here. One called en, base or
-    /// general is the base's domain.
+    /// Reads the domains of a folder. A domain is a subfolder with train.txt and test.txt (or .txt.gz), or a .txt file,
+    /// which is split here. A domain named en, base or general is the base's domain.
     /// </summary>
     public static List<DomainText> FromFolder(string folder, int testBytes, int leastBytes)
     {
@@ -84,19 +98,30 @@ internal static class TextSources
             if (train is null && test is null)
                 continue;
             if (train is null || test is null)
-                throw new NoTextException($"The folder '{path}' of --data has {(train is null ? "test" : "train")}.txt but no {(train is null ? "train" : "test")}.txt (or .txt.gz).");
+            {
+                (string found, string missing) = train is null ? ("test", "train") : ("train", "test");
+                throw new NoTextException($"The folder '{path}' of --data has {found}.txt but no {missing}.txt (or .txt.gz).");
+            }
+
             domains.Add(Checked(new DomainText(Path.GetFileName(path), train, test.AsSpan(0, Math.Min(test.Length, testBytes)).ToArray())));
         }
 
         foreach (string path in Directory.GetFiles(folder, "*.txt").Order(StringComparer.Ordinal))
-            domains.Add(Checked(Split(Path.GetFileNameWithoutExtension(path), new SortedSet<string>(File.ReadLines(path), StringComparer.Ordinal), testBytes)));
+        {
+            var lines = new SortedSet<string>(File.ReadLines(path), StringComparer.Ordinal);
+            domains.Add(Checked(Split(Path.GetFileNameWithoutExtension(path), lines, testBytes)));
+        }
+
         return domains.Count > 0
             ? domains
-            : throw new NoTextException($"The folder '{folder}' has no domains: neither folders with train.txt and test.txt (or .txt.gz) nor .txt files.");
+            : throw new NoTextException(
+                $"The folder '{folder}' has no domains: neither folders with train.txt and test.txt (or .txt.gz) nor .txt files.");
 
         DomainText Checked(DomainText domain) => Math.Min(domain.Train.Length, domain.Test.Length) > leastBytes
             ? domain
-            : throw new NoTextException($"The domain '{domain.Name}' of --data is too small: {domain.Train.Length} bytes to train on and {domain.Test.Length} to test with.");
+            : throw new NoTextException(
+                $"The domain '{domain.Name}' of --data is too small: " +
+                $"{domain.Train.Length} bytes to train on and {domain.Test.Length} to test with.");
     }
 
     private static byte[]? ReadText(string folder, string name)
@@ -112,17 +137,24 @@ internal static class TextSources
         return text.ToArray();
     }
 
-    /// <summary>Every tenth line by its hash is for testing; the order is that of the hashes, the same on every machine with the same text.</summary>
+    /// <summary>
+    /// Splits a text: one line in ten, chosen by its hash, is for testing. The lines are ordered by hash, the same on
+    /// every machine.
+    /// </summary>
     private static DomainText Split(string name, SortedSet<string> lines, int testBytes)
     {
         var train = new MemoryStream();
         var test = new MemoryStream();
-        foreach ((ulong hash, string line) in lines.Select(line => (Hash(line), line)).OrderBy(pair => pair.Item1).ThenBy(pair => pair.line, StringComparer.Ordinal))
+        IEnumerable<(ulong Hash, string Line)> ordered = lines.Select(line => (Hash: Hash(line), Line: line))
+            .OrderBy(pair => pair.Hash).ThenBy(pair => pair.Line, StringComparer.Ordinal);
+        foreach ((ulong hash, string line) in ordered)
             (hash % TestShare == 0 ? test : train).Write(Encoding.UTF8.GetBytes(line + "\n"));
         return new DomainText(name, train.ToArray(), test.ToArray()[..(int)Math.Min(test.Length, testBytes)]);
     }
 
-    /// <summary>FNV-1a, with its bits mixed once more: string.GetHashCode differs from run to run.</summary>
+    /// <summary>
+    /// Computes FNV-1a with a final mix of its bits. string.GetHashCode cannot be used: it differs from run to run.
+    /// </summary>
     private static ulong Hash(string line)
     {
         ulong hash = 14695981039346656037;
@@ -132,8 +164,8 @@ internal static class TextSources
         return hash ^ hash >> 32;
     }
 
-    /// <summary>The strings of a satellite assembly, read as data: nothing of it is loaded or run.</summary>
-    private static List<string> Messages(string assembly)
+    /// <summary>Reads the strings of a satellite assembly. The assembly is read as data and not loaded.</summary>
+    private static List<string> ReadMessages(string assembly)
     {
         var messages = new List<string>();
         using var image = new PEReader(File.OpenRead(assembly));
@@ -170,5 +202,6 @@ internal static class TextSources
         return Path.GetFullPath(Path.Combine(Path.GetDirectoryName(typeof(object).Assembly.Location)!, "..", "..", ".."));
     }
 
-    private static Version VersionOf(string folder) => Version.TryParse(Path.GetFileName(folder).Split('-')[0], out Version? version) ? version : new Version();
+    private static Version VersionOf(string folder) =>
+        Version.TryParse(Path.GetFileName(folder).Split('-')[0], out Version? version) ? version : new Version();
 }

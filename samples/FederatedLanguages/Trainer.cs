@@ -2,14 +2,16 @@ using System.Numerics.Tensors;
 
 namespace FederatedLanguages;
 
-/// <summary>Something added to a matrix's gradient, made of the weights being trained and those received (FedProx's proximal term).</summary>
-internal delegate double GradientTerm(ReadOnlySpan<float> weights, ReadOnlySpan<float> received, Span<float> gradient);
-
-/// <summary>Trains on batches of random positions in a text, and measures on another.</summary>
+/// <summary>Trains on batches of random positions in a text, and measures the loss of a text.</summary>
 internal static class Trainer
 {
+    // positions of a batch; chosen
     private const int Batch = 128;
+
+    // Adam's learning rate for adapters; chosen
     private const double AdapterRate = 1e-3;
+
+    // Adam's first learning rate for the base; chosen
     private const double BaseRate = 2e-3;
 
     /// <summary>Trains an adapter in place on a client's text.</summary>
@@ -35,7 +37,9 @@ internal static class Trainer
         }
     }
 
-    /// <summary>Trains the base in place: two half batches at once, whose gradients are added in a fixed order.</summary>
+    /// <summary>
+    /// Trains the base in place. Two half batches run in parallel, and their gradients are added in a fixed order.
+    /// </summary>
     public static void TrainBase(LanguageModel model, byte[] text, int steps, Random random, Action tick)
     {
         Pass[] halves = [new(model, null, Batch), new(model, null, Batch)];
@@ -50,7 +54,7 @@ internal static class Trainer
                 halves[half].Forward(text, positions[half]);
                 halves[half].Backward(text, positions[half]);
             });
-            // the rate falls in half a cosine, so that the last steps settle
+            // the rate falls along half a cosine, so that the weights settle in the last steps
             double rate = BaseRate * 0.5 * (1 + Math.Cos(Math.PI * step / steps));
             for (int i = 0; i < optimizers.Length; i++)
             {
@@ -63,7 +67,9 @@ internal static class Trainer
         }
     }
 
-    /// <summary>The mean loss of a text in bits per byte. What does not fill the last batch is left out.</summary>
+    /// <summary>
+    /// Measures the mean loss of a text in bits per byte. Bytes that do not fill the last batch are left out.
+    /// </summary>
     public static double BitsPerByte(LanguageModel model, Adapter? adapter, byte[] text)
     {
         var pass = new Pass(model, adapter, Batch);

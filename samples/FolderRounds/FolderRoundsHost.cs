@@ -6,26 +6,31 @@ using Microsoft.Extensions.Options;
 
 namespace FolderRounds;
 
+/// <summary>Sets up and runs the sample's host.</summary>
 internal static class FolderRoundsHost
 {
-    /// <summary>Adds what the sample is made of: an aggregator of the section FedICU, the worker of the section Folder.</summary>
+    /// <summary>
+    /// Adds the aggregator that section FedICU configures, and the worker that section Folder configures.
+    /// </summary>
     public static void AddFolderRounds(this HostApplicationBuilder builder)
     {
         builder.Services.AddFedIcu(builder.Configuration.GetSection("FedICU"));
         builder.Services.AddOptions<FolderOptions>().BindConfiguration("Folder")
             .Validate(options => options.Path.Length > 0, "Option 'Folder:Path' is missing; the folder to watch was expected.")
-            .Validate(options => options.Poll > TimeSpan.Zero, "Option 'Folder:Poll' is no time to wait; more than 0 was expected.")
-            .Validate(options => options.QuietTime is not { } quiet || quiet >= TimeSpan.Zero, "Option 'Folder:QuietTime' is negative; at least 0 was expected.")
+            .Validate(options => options.Poll > TimeSpan.Zero, "Option 'Folder:Poll' is not positive; more than 0 was expected.")
+            .Validate(
+                options => options.QuietTime is not { } quiet || quiet >= TimeSpan.Zero,
+                "Option 'Folder:QuietTime' is negative; at least 0 was expected.")
             .ValidateOnStart();
         builder.Services.TryAddSingleton(TimeProvider.System);
         builder.Services.AddHostedService<FolderWorker>();
     }
 
     /// <summary>
-    /// Runs the host to its end. The platform ends a host whose worker fails as if it had been asked to stop; here that is told from a
-    /// stop.
+    /// Runs the host until it stops. .NET stops a host whose worker failed in the same way as on request; this method
+    /// tells the two apart.
     /// </summary>
-    /// <returns>The exit code: 0 after a stop, 1 where the host could not start or the worker failed.</returns>
+    /// <returns>The exit code: 0 after a requested stop, 1 if the host could not start or the worker failed.</returns>
     public static async Task<int> RunAsync(IHost host)
     {
         try

@@ -2,7 +2,7 @@ using FedICU;
 
 namespace FolderRounds;
 
-/// <summary>Holds a finished model back until <see cref="Publish"/>, so that its report can be put on the disk first.</summary>
+/// <summary>Holds a finished model back until <see cref="Publish"/>, so that its report can be saved first.</summary>
 internal sealed unsafe class PendingSink(TensorSink inner) : TensorSink
 {
     private bool _complete;
@@ -22,9 +22,9 @@ internal sealed unsafe class PendingSink(TensorSink inner) : TensorSink
             inner.Abort();
     }
 
-    /// <summary>Puts the model in its place.</summary>
+    /// <summary>Commits the model to the inner sink.</summary>
     public void Publish() => inner.Commit();
 
-    /// <summary>Removes the model that was held back.</summary>
+    /// <summary>Discards the model.</summary>
     public void Withdraw() => inner.Abort();
 }

@@ -1,7 +1,7 @@
 using FolderRounds;
 using Microsoft.Extensions.Hosting;
 
-// the settings are found beside the program, wherever it is started from
+// reads appsettings.json from the program's folder, whatever the current folder is
 var settings = new HostApplicationBuilderSettings { Args = args, ContentRootPath = AppContext.BaseDirectory };
 HostApplicationBuilder builder = Host.CreateApplicationBuilder(settings);
 builder.AddFolderRounds();

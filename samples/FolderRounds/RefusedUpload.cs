@@ -3,8 +3,8 @@ using FedICU;
 namespace FolderRounds;
 
 /// <summary>
-/// An upload that is not read. Opening it fails with the reason, which falls under the round's <c>on-unreadable</c> as any other file that
-/// cannot be read.
+/// Stands in for an upload that must not be read. Opening it fails with the reason, so the round treats it by
+/// <c>on-unreadable</c>, as any unreadable file.
 /// </summary>
 internal sealed class RefusedUpload(string path, string reason) : TensorSource
 {

@@ -2,12 +2,12 @@ using System.Globalization;
 
 namespace FolderRounds;
 
-/// <summary>Small files and folders that take their place whole.</summary>
+/// <summary>Replaces small files atomically, and finds free names.</summary>
 internal static class WholeFile
 {
     /// <summary>
-    /// Writes a file under another name, flushes and renames it. A link of that name is replaced and not followed; a folder of that name is
-    /// moved aside.
+    /// Writes a file under a temporary name, flushes it and renames it. A link of the final name is replaced and not
+    /// followed. A folder of that name is renamed.
     /// </summary>
     public static void Write(string folder, string name, byte[] bytes)
     {
@@ -31,14 +31,14 @@ internal static class WholeFile
         }
     }
 
-    /// <summary>Removes what <see cref="Write"/> left in a process that was killed.</summary>
+    /// <summary>Removes the temporary files of a killed process's <see cref="Write"/>.</summary>
     public static void Sweep(string folder, string name)
     {
         foreach (string temporary in Directory.GetFiles(folder, $".{name}.*.tmp"))
             File.Delete(temporary);
     }
 
-    /// <summary>A place where nothing is: 9, otherwise 9.2, 9.3 ...</summary>
+    /// <summary>Finds a path that does not exist: 9, otherwise 9.2, 9.3 ...</summary>
     public static string FreePlace(string folder, string name)
     {
         string place = Path.Combine(folder, name);

@@ -4,7 +4,8 @@ using FedICU.Text;
 namespace FedICU.Cli;
 
 /// <summary>
-/// Names that are not UTF-8: .NET decodes their bytes as U+FFFD, and a path with it leads to another file. Such names are refused.
+/// Refuses names that are not UTF-8. .NET decodes their invalid bytes as U+FFFD, and a path with U+FFFD leads to
+/// another file.
 /// </summary>
 internal static class Arguments
 {
@@ -13,10 +14,12 @@ internal static class Arguments
     private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
 
     /// <summary>Refuses a command line or a current folder whose bytes are not UTF-8.</summary>
-    /// <exception cref="RefusedException">There is one; the message quotes it.</exception>
+    /// <exception cref="RefusedException">
+    /// An argument or the current folder is not UTF-8; the message quotes it.
+    /// </exception>
     public static void RefuseUndecodable(string[] args)
     {
-        // Windows has names in UTF-16, which are not decoded
+        // Windows passes names as UTF-16: nothing is decoded
         if (OperatingSystem.IsWindows())
             return;
         int at = Array.FindIndex(args, arg => arg.Contains(Replacement));
@@ -25,11 +28,11 @@ internal static class Arguments
             string?[] typed = ReadTyped();
             for (; at < args.Length; at++)
             {
-                // a name that holds U+FFFD itself is a name like others
+                // a name may legitimately contain U+FFFD itself
                 if (args[at].Contains(Replacement) && typed.ElementAtOrDefault(typed.Length - args.Length + at) != args[at])
                 {
                     throw new RefusedException(
-                        $"{Sentence.Quote(args[at])} holds bytes that are not UTF-8: another file would be read or written; rename the file.");
+                        $"{Sentence.Quote(args[at])} holds bytes that are not UTF-8, and would lead to another file; rename the file.");
                 }
             }
         }
@@ -38,11 +41,15 @@ internal static class Arguments
         if (folder.Contains(Replacement) && !Directory.Exists(folder))
         {
             throw new RefusedException(
-                $"The name of the current folder {Sentence.Quote(folder)} holds bytes that are not UTF-8; rename the folder, or start in another.");
+                $"The name of the current folder {Sentence.Quote(folder)} holds bytes that are not UTF-8; " +
+                "rename the folder, or start in another one.");
         }
     }
 
-    /// <summary>The process's arguments from the system, null where one is not UTF-8; none where the system does not tell them.</summary>
+    /// <summary>
+    /// Reads the process's arguments from the operating system. An argument that is not UTF-8 is null. The array is
+    /// empty if the system does not provide the arguments.
+    /// </summary>
     private static string?[] ReadTyped()
     {
         try

@@ -5,7 +5,9 @@ using FedICU.Files;
 
 namespace FedICU.Cli;
 
-/// <summary>Takes a command line apart, runs its command, and turns every failure into one sentence and an exit code.</summary>
+/// <summary>
+/// Parses a command line, runs its command, and turns every failure into one sentence and an exit code.
+/// </summary>
 internal static class CommandLine
 {
     public static async Task<int> RunAsync(string[] args, Terminal terminal, CancellationToken cancellationToken)
@@ -13,12 +15,13 @@ internal static class CommandLine
         try
         {
             Arguments.RefuseUndecodable(args);
-            // what other tools answer to
+            // 'fedicu help COMMAND', as other tools have it
             if (args is ["help", .. var topic])
                 args = [.. topic, "--help"];
-            // a path may begin with '@', and '-1,2' are weights: neither stands for anything else
-            ParseResult line = Build(terminal).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
-            RefuseWhatCannotBeUnderstood(line, args);
+            // a path may begin with '@' and is no response file; '-1,2' are weights and no bundle of short options
+            ParseResult line = Build(terminal)
+                .Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+            RefuseUsageErrors(line, args);
             return await line.InvokeAsync(
                 new InvocationConfiguration
                 {
@@ -46,11 +49,11 @@ internal static class CommandLine
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException || FileFailure.IsTooLarge(e))
         {
-            // failures of files are sentences already: what is left is where the results go
+            // failures of model files arrive as FedIcuException, so this one comes from the standard output
             terminal.Fail($"The standard output cannot be written: {FileFailure.Describe(e)}.");
             return ExitCode.Refused;
         }
-#pragma warning disable CA1031 // the last resort: a person gets a sentence, never a stack trace
+#pragma warning disable CA1031 // the last resort: the user sees a sentence, never a stack trace
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -78,8 +81,8 @@ internal static class CommandLine
         return root;
     }
 
-    // the parsing library's own sentences and codes are not used: it takes an unknown flag for a value where one is expected
-    private static void RefuseWhatCannotBeUnderstood(ParseResult line, string[] args)
+    // The parsing library's own errors are not enough: it takes an unknown flag as the value of an option before it.
+    private static void RefuseUsageErrors(ParseResult line, string[] args)
     {
         Command command = line.CommandResult.Command;
         string known = string.Join(", ", line.RootCommandResult.Command.Subcommands.Select(subcommand => subcommand.Name));
@@ -88,12 +91,13 @@ internal static class CommandLine
         foreach (string arg in args.TakeWhile(arg => arg != "--").Where(arg => arg.StartsWith("--", StringComparison.Ordinal)))
         {
             string name = arg.Split('=', ':')[0];
-            if (!Knows(command, name) && !(args[0] == arg && Knows(line.RootCommandResult.Command, name)))
+            if (!HasOption(command, name) && !(args[0] == arg && HasOption(line.RootCommandResult.Command, name)))
                 throw new UsageException($"The option '{name}' is unknown{Of(command)}; see '{Help(command)}'.");
         }
 
-        IEnumerable<string> values = line.CommandResult.Children.OfType<ArgumentResult>().SelectMany(result => result.Tokens).Select(token => token.Value);
-        if (!args.Contains("--") && line.UnmatchedTokens.Concat(values).FirstOrDefault(token => token.StartsWith('-')) is { } flag)
+        IEnumerable<string> arguments = line.CommandResult.Children.OfType<ArgumentResult>()
+            .SelectMany(result => result.Tokens).Select(token => token.Value);
+        if (!args.Contains("--") && line.UnmatchedTokens.Concat(arguments).FirstOrDefault(token => token.StartsWith('-')) is { } flag)
             throw new UsageException($"The option '{flag}' is unknown{Of(command)}; see '{Help(command)}'.");
         if (line.UnmatchedTokens.Count > 0)
             throw new UsageException($"'{line.UnmatchedTokens[0]}' was not expected{Of(command, "by")}; see '{Help(command)}'.");
@@ -104,7 +108,8 @@ internal static class CommandLine
     private static string Describe(ParseError error, string commands, Command command) => error.SymbolResult switch
     {
         OptionResult { Option: HelpOption or VersionOption } => error.Message,
-        OptionResult { Implicit: true } result => $"The option '{result.Option.Name}' is required{Of(command, "by")}; see '{Help(command)}'.",
+        OptionResult { Implicit: true } result =>
+            $"The option '{result.Option.Name}' is required{Of(command, "by")}; see '{Help(command)}'.",
         OptionResult { Tokens.Count: 0 } result => $"The option '{result.Option.Name}' needs a value; see '{Help(command)}'.",
         OptionResult { Tokens.Count: > 1 } result => $"The option '{result.Option.Name}' was given more than once.",
         ArgumentResult result => $"The argument {result.Argument.Name} is missing; see '{Help(command)}'.",
@@ -112,7 +117,7 @@ internal static class CommandLine
         _ => error.Message,
     };
 
-    private static bool Knows(Command command, string name) =>
+    private static bool HasOption(Command command, string name) =>
         command.Options.Any(option => option.Name == name || option.Aliases.Contains(name)) || name == "--help";
 
     private static string Of(Command command, string how = "to") => command is RootCommand ? "" : $" {how} 'fedicu {command.Name}'";

@@ -3,8 +3,9 @@ using FedICU.Gpu;
 
 namespace FedICU.Cli;
 
-/// <summary><c>fedicu devices</c>: what there is to compute on, and why a device is not used.</summary>
-internal sealed class DevicesCommand(Terminal terminal) : FedIcuCommand("devices", "Lists the GPUs that drivers report, checks each against the reference, and says why one is not used.", terminal)
+/// <summary>The command <c>fedicu devices</c>: lists the devices that can compute, and why one is not used.</summary>
+internal sealed class DevicesCommand(Terminal terminal) : FedIcuCommand(
+    "devices", "Lists the GPUs that drivers report, checks each against the reference, and says why one is not used.", terminal)
 {
     public override IReadOnlyList<string> Examples => ["fedicu devices"];
 
@@ -17,11 +18,12 @@ internal sealed class DevicesCommand(Terminal terminal) : FedIcuCommand("devices
         foreach (GpuDevice device in devices)
         {
             table.Add(
-                device.Kind == GpuKind.Cuda ? "cuda" : "opencl", Text.Number(device.Number), device.Name, Text.Bytes(device.MemoryBytes), device.Driver,
+                device.Kind == GpuKind.Cuda ? "cuda" : "opencl", Text.Number(device.Number), device.Name, Text.Bytes(device.MemoryBytes),
+                device.Driver,
                 device.Refusal is null ? "passes its check" : $"refused: {device.Refusal}");
         }
 
-        table.Add("simd", "", $"{Environment.ProcessorCount} processors", "", "", "always there");
+        table.Add("simd", "", $"{Environment.ProcessorCount} CPUs", "", "", "always available");
         Terminal.Table(table);
         if (devices.Count == 0)
             Terminal.Line("No GPU was found: neither NVIDIA's driver nor an OpenCL driver reports one that ILGPU can program.");

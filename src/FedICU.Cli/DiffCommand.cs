@@ -2,13 +2,14 @@ using System.CommandLine;
 
 namespace FedICU.Cli;
 
-/// <summary><c>fedicu diff</c>: how far two models are apart. That they differ is an answer, not a failure.</summary>
+/// <summary>The command <c>fedicu diff</c>: compares two models. A difference is a result, not a failure.</summary>
 internal sealed class DiffCommand : FedIcuCommand
 {
-    private readonly Argument<string> _first = new("A") { Description = "One model." };
-    private readonly Argument<string> _second = new("B") { Description = "The other." };
+    private readonly Argument<string> _first = new("A") { Description = "The first model." };
+    private readonly Argument<string> _second = new("B") { Description = "The second model." };
 
-    public DiffCommand(Terminal terminal) : base("diff", "Compares two models tensor by tensor; exit code 0 whether or not they differ.", terminal)
+    public DiffCommand(Terminal terminal)
+        : base("diff", "Compares two models tensor by tensor; exit code 0 whether or not they differ.", terminal)
     {
         Add(_first);
         Add(_second);
@@ -16,14 +17,19 @@ internal sealed class DiffCommand : FedIcuCommand
 
     public override IReadOnlyList<string> Examples => ["fedicu diff before.safetensors after.safetensors"];
 
-    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) => Task.Run(() => Run(line, cancellationToken), cancellationToken);
+    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) =>
+        Task.Run(() => Run(line, cancellationToken), cancellationToken);
 
     private int Run(ParseResult line, CancellationToken cancellationToken)
     {
         using TensorSource a = Paths.Open("A", line.GetRequiredValue(_first));
         using TensorSource b = Paths.Open("B", line.GetRequiredValue(_second));
         if (b.Tensors.FirstOrDefault(tensor => a.Find(tensor.Name) is null) is { } extra)
-            throw new RefusedException($"The models cannot be compared: tensor '{extra.Name}' of {extra} is in '{b.Location}' and missing in '{a.Location}'.");
+        {
+            throw new RefusedException(
+                $"The models cannot be compared: tensor '{extra.Name}' of {extra} is in '{b.Location}' and missing in '{a.Location}'.");
+        }
+
         List<TensorDifference> differences = [];
         try
         {
@@ -36,18 +42,23 @@ internal sealed class DiffCommand : FedIcuCommand
         }
 
         Write(a, b, differences);
-        // what is not finite is infinitely far from all else
+        // a value that is not finite differs infinitely from any other
         foreach (TensorDifference difference in differences.Where(difference => difference.MaxAbsolute is double.PositiveInfinity))
         {
             long first = NonFinite(a, difference.Name), second = NonFinite(b, difference.Name);
             if (first + second > 0)
-                Terminal.Line($"{difference.Name}: {first} in A and {Text.Count(second, "value")} in B NaN or infinite, infinitely far from any other");
+            {
+                Terminal.Line(
+                    $"{difference.Name}: {first} in A and {Text.Count(second, "value")} in B NaN or infinite, " +
+                    "infinitely far from any other");
+            }
         }
 
         Conclude(ModelDigest.Compute(a, cancellationToken), ModelDigest.Compute(b, cancellationToken), differences);
         return ExitCode.Done;
 
-        long NonFinite(TensorSource model, string name) => ModelStatistics.Measure(model, model.Find(name)!, cancellationToken).NonFinite ?? 0;
+        long NonFinite(TensorSource model, string name) =>
+            ModelStatistics.Measure(model, model.Find(name)!, cancellationToken).NonFinite ?? 0;
     }
 
     private void Write(TensorSource a, TensorSource b, List<TensorDifference> differences)
@@ -57,8 +68,9 @@ internal sealed class DiffCommand : FedIcuCommand
         {
             (DType first, DType second) = (a.Find(difference.Name)!.DType, b.Find(difference.Name)!.DType);
             table.Add(
-                difference.Name, first == second ? first.SafetensorsName : $"{first.SafetensorsName} and {second.SafetensorsName}", Text.Count(difference.Elements),
-                Text.Count(difference.DifferentElements), Text.Number(difference.MaxAbsolute), Text.Number(difference.MaxRelative));
+                difference.Name, first == second ? first.SafetensorsName : $"{first.SafetensorsName} and {second.SafetensorsName}",
+                Text.Count(difference.Elements), Text.Count(difference.DifferentElements), Text.Number(difference.MaxAbsolute),
+                Text.Number(difference.MaxRelative));
         }
 
         Terminal.Table(table);

@@ -6,57 +6,73 @@ using FedICU.Registry;
 
 namespace FedICU.Cli;
 
-/// <summary>The options that several commands share: how they are shown, and how their values are read.</summary>
+/// <summary>The options that several commands share, and the readers of their values.</summary>
 internal static class Flags
 {
     private static readonly string Backends = string.Join(", ", ComputeBackends.Names);
 
-    // more than any machine's processors; each thread takes memory of its own
+    // the largest --threads; chosen: more than a machine's CPUs, while each thread takes its own memory
     private const int MostThreads = 1024;
 
-    /// <summary>Set to 1, a device that was asked for and is not there, or fails, ends the command.</summary>
+    /// <summary>
+    /// The environment variable that, set to 1, makes a command fail if the requested device is missing or fails.
+    /// </summary>
     public const string RequireGpu = "FEDICU_REQUIRE_GPU";
 
-    public const string ModelForms = "A .safetensors file, a *.safetensors.index.json with its shards, or a folder that holds an adapter, a sharded model or a model.safetensors.";
+    public const string ModelForms =
+        "A .safetensors file, a *.safetensors.index.json with its shards, or a folder that holds an adapter, a sharded model " +
+        "or a model.safetensors.";
 
-    // all values are read as text: which of them are usage errors and which are refused is the contract's, not the parsing library's
+    // Every option takes text. The tool, not the parsing library, decides which values are usage errors and which are
+    // refused.
     public static Option<string> Required(string name, string value, string description) =>
         new(name) { HelpName = value, Description = description, Required = true };
 
-    public static Option<string?> Optional(string name, string value, string description) => new(name) { HelpName = value, Description = description };
+    public static Option<string?> Optional(string name, string value, string description) =>
+        new(name) { HelpName = value, Description = description };
 
     public static Option<string> Global() => Required("--global", "MODEL", "The model that was sent to the clients.");
 
     public static Option<string[]> Clients() => new("--client")
     {
         HelpName = "[NAME=]MODEL",
-        Description = "A client's update; once for each client. Its name is the path as typed, unless one is given. A path that holds '=' needs a name.",
+        Description = "A client's update; repeat the option for each client. Without NAME, the client's name is the path as typed. " +
+            "A path that contains '=' needs a NAME.",
         Required = true,
     };
 
-    public static Option<string?> Weights() =>
-        Optional("--weights", "N,N,...", "The clients' numbers of examples, in the order typed. Otherwise num_examples of each file's metadata, otherwise 1.");
+    public static Option<string?> Weights() => Optional(
+        "--weights", "N,N,...",
+        "The clients' numbers of examples, in the order of --client. Default: num_examples of each file's metadata, otherwise 1.");
 
     public static Option<string[]> Settings(string names) =>
-        new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; once for each: {names}." };
+        new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; repeat for each option. Names: {names}." };
 
-    public static Option<string?> Backend() => Optional("--backend", "BACKEND", $"What computes: {Backends}. Default: {ComputeBackends.Variable}, otherwise auto: for 16 GiB of updates and more a GPU, where one is there and passes its check.");
+    public static Option<string?> Backend() => Optional(
+        "--backend", "BACKEND",
+        $"The backend that computes: {Backends}. Default: {ComputeBackends.Variable}, otherwise auto: a GPU that passes its check, " +
+        "for 16 GiB of updates and more.");
 
-    public static Option<string?> Threads() => Optional("--threads", "N", $"How many threads compute, at most {MostThreads}; no effect on the result. Default: 0, one for each processor.");
+    public static Option<string?> Threads() => Optional(
+        "--threads", "N",
+        $"The number of computing threads, at most {MostThreads}; it has no effect on the result. Default: 0, one for each CPU.");
 
     public static Option<string?> Round(string description) => Optional("--round", "N", description);
 
-    public static Option<string?> Mask() => Optional("--mask", "RULE", "hard, soft, top[=RATIO] (0.1) or noise[=SIGMA] (0.01). Default: hard.");
+    public static Option<string?> Mask() =>
+        Optional("--mask", "RULE", "hard, soft, top[=RATIO] (0.1) or noise[=SIGMA] (0.01). Default: hard.");
 
-    public static Option<bool> Switch(string name, string description) => new(name) { Description = description, Arity = ArgumentArity.Zero };
+    public static Option<bool> Switch(string name, string description) =>
+        new(name) { Description = description, Arity = ArgumentArity.Zero };
 
     public static Option<bool> Replace() => Switch(
         "--replace",
-        "Removes from an output folder what readers would take in place of the new model, such as a model.safetensors beside an index; " +
-        "otherwise it is refused.");
+        "Removes files from an output folder that readers would load instead of the new model, such as a model.safetensors beside an " +
+        "index. Without the option such a folder is refused.");
 
-    public static Option<bool> FollowLinks() =>
-        Switch("--follow-links", "Writes an output that is a symbolic link where the link leads; otherwise the link is replaced.");
+    public static Option<bool> FollowLinks() => Switch(
+        "--follow-links",
+        "Writes to the target of an output that is a symbolic link. Without the option the link itself is replaced.");
 
     public static string ReadStrategy(string? text, string otherwise)
     {
@@ -65,17 +81,21 @@ internal static class Flags
         return text ?? otherwise;
     }
 
-    /// <summary>Creates the backend, of which a warning tells where it is not the one asked for; the caller's to dispose of.</summary>
+    /// <summary>
+    /// Creates the backend, which the caller disposes. Warns on the terminal if it is another backend than the
+    /// requested one.
+    /// </summary>
     /// <param name="text">The option's value.</param>
-    /// <param name="terminal">Is warned.</param>
-    /// <param name="models">What will be read with it: for little, <c>auto</c> starts no device.</param>
+    /// <param name="terminal">The terminal that shows warnings.</param>
+    /// <param name="models">The models that the command reads. If they are small, <c>auto</c> starts no device.</param>
     public static IClientBackend ReadBackend(string? text, Terminal terminal, IEnumerable<string> models)
     {
         bool required = Environment.GetEnvironmentVariable(RequireGpu) == "1";
-        return ReadBackend(text, new GpuOptions { Warning = terminal.Warn, Fallback = !required }, required ? long.MaxValue : models.Sum(Paths.Bytes));
+        long workBytes = required ? long.MaxValue : models.Sum(Paths.Bytes);
+        return ReadBackend(text, new GpuOptions { Warning = terminal.Warn, Fallback = !required }, workBytes);
     }
 
-    /// <summary>The same with options of the command's own.</summary>
+    /// <summary>Creates the backend with the command's own device options.</summary>
     public static IClientBackend ReadBackend(string? text, GpuOptions options, long workBytes = long.MaxValue)
     {
         try
@@ -138,7 +158,7 @@ internal static class Flags
         return settings;
     }
 
-    /// <summary>Refuses a mask of an unknown kind; its number, if any, is the library's to read.</summary>
+    /// <summary>Refuses a mask of an unknown kind. The library reads the mask's number, if it has one.</summary>
     public static string? ReadMask(string? text)
     {
         string? kind = text?.Split('=')[0];

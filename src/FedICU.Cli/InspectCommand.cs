@@ -2,11 +2,12 @@ using System.CommandLine;
 
 namespace FedICU.Cli;
 
-/// <summary><c>fedicu inspect</c>: what is in a model.</summary>
+/// <summary>The command <c>fedicu inspect</c>: shows the contents of a model.</summary>
 internal sealed class InspectCommand : FedIcuCommand
 {
     private readonly Argument<string> _model = new("MODEL") { Description = Flags.ModelForms };
-    private readonly Option<bool> _statistics = Flags.Switch("--stats", "Norms, ranges and counts of values that are not finite.");
+    private readonly Option<bool> _statistics =
+        Flags.Switch("--stats", "Shows each tensor's norm, mean and range, and counts the values that are not finite.");
 
     public InspectCommand(Terminal terminal) : base("inspect", "Shows a model's tensors, metadata and digest.", terminal)
     {
@@ -16,14 +17,15 @@ internal sealed class InspectCommand : FedIcuCommand
 
     public override IReadOnlyList<string> Examples => ["fedicu inspect model.safetensors --stats", "fedicu inspect adapter/"];
 
-    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) => Task.Run(() => Run(line, cancellationToken), cancellationToken);
+    protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) =>
+        Task.Run(() => Run(line, cancellationToken), cancellationToken);
 
     private int Run(ParseResult line, CancellationToken cancellationToken)
     {
         using TensorSource model = Paths.Open("MODEL", line.GetRequiredValue(_model));
         bool withStatistics = line.GetValue(_statistics);
-        List<TensorStatistics?> statistics =
-            [.. model.Tensors.Select(tensor => withStatistics && !IsMask(model, tensor) ? ModelStatistics.Measure(model, tensor, cancellationToken) : null)];
+        List<TensorStatistics?> statistics = [.. model.Tensors.Select(tensor =>
+            withStatistics && !IsMask(model, tensor) ? ModelStatistics.Measure(model, tensor, cancellationToken) : null)];
         string digest = ModelDigest.Compute(model, cancellationToken);
 
         Terminal.Line($"{model.Location}: {Kind(model)}");
@@ -31,7 +33,8 @@ internal sealed class InspectCommand : FedIcuCommand
         foreach ((string key, string value) in model.Metadata.OrderBy(entry => entry.Key, StringComparer.Ordinal))
             Terminal.Line($"metadata {key}: {value}");
         long elements = model.Tensors.Sum(tensor => tensor.ElementCount);
-        Terminal.Line($"{Text.Count(model.Tensors.Count, "tensor")}, {Text.Count(elements, "element")}, {Text.Bytes(model.Tensors.Sum(tensor => tensor.ByteLength))}");
+        long bytes = model.Tensors.Sum(tensor => tensor.ByteLength);
+        Terminal.Line($"{Text.Count(model.Tensors.Count, "tensor")}, {Text.Count(elements, "element")}, {Text.Bytes(bytes)}");
         if (withStatistics)
             WriteNonFinite(statistics.Sum(tensor => tensor?.NonFinite ?? 0));
         Terminal.Line($"digest {digest}");
@@ -45,15 +48,21 @@ internal sealed class InspectCommand : FedIcuCommand
         _ => "safetensors file",
     };
 
-    /// <summary>Whether a tensor holds the bits of a packed update's mask: as numbers they mean nothing.</summary>
+    /// <summary>Whether a tensor holds the bits of a packed update's mask, which have no meaning as numbers.</summary>
     private static bool IsMask(TensorSource model, TensorInfo tensor) =>
-        model.Metadata.GetValueOrDefault(MetadataKeys.Update) == "sparse" && tensor.DType == DType.U8 && tensor.Name.EndsWith("#mask", StringComparison.Ordinal);
+        model.Metadata.GetValueOrDefault(MetadataKeys.Update) == "sparse" && tensor.DType == DType.U8 &&
+        tensor.Name.EndsWith("#mask", StringComparison.Ordinal);
 
     private static ResultTable Plain(TensorSource model)
     {
         var table = new ResultTable("tensor", "type", "shape", ">elements", ">bytes");
         foreach (TensorInfo tensor in model.Tensors)
-            table.Add(tensor.Name, tensor.DType.SafetensorsName, tensor.Shape.ToString(), Text.Count(tensor.ElementCount), Text.Count(tensor.ByteLength));
+        {
+            table.Add(
+                tensor.Name, tensor.DType.SafetensorsName, tensor.Shape.ToString(), Text.Count(tensor.ElementCount),
+                Text.Count(tensor.ByteLength));
+        }
+
         return table;
     }
 
@@ -63,8 +72,9 @@ internal sealed class InspectCommand : FedIcuCommand
         foreach ((TensorInfo tensor, TensorStatistics? figures) in model.Tensors.Zip(statistics))
         {
             table.Add(
-                tensor.Name, tensor.DType.SafetensorsName, tensor.Shape.ToString(), Text.Count(tensor.ElementCount), Text.Number(figures?.Norm), Text.Number(figures?.Mean),
-                Text.Number(figures?.Minimum), Text.Number(figures?.Maximum), Text.Count(figures?.NonFinite));
+                tensor.Name, tensor.DType.SafetensorsName, tensor.Shape.ToString(), Text.Count(tensor.ElementCount),
+                Text.Number(figures?.Norm), Text.Number(figures?.Mean), Text.Number(figures?.Minimum), Text.Number(figures?.Maximum),
+                Text.Count(figures?.NonFinite));
         }
 
         return table;

@@ -3,23 +3,27 @@ using FedICU.Files;
 
 namespace FedICU.Cli;
 
-/// <summary>Paths as people type them.</summary>
+/// <summary>Checks and opens the paths of a command line.</summary>
 internal static class Paths
 {
     private static readonly string[] ModelFiles =
         [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.ShardIndex, ModelFolder.SingleFile];
 
-    /// <summary>One spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
+    /// <summary>Gets one spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
     public static string Normal(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
 
-    /// <summary>Whether two paths lead to the same place, links followed.</summary>
+    /// <summary>Whether two paths lead to the same place after following links.</summary>
     public static bool Same(string a, string b) => FilePlace.Real(a) == FilePlace.Real(b);
 
-    /// <summary>Refuses an output that would replace one of the others, or a file of the model in a folder that is one of them.</summary>
+    /// <summary>
+    /// Refuses an output that would overwrite one of the other paths, or a file of a model in one of them.
+    /// </summary>
     /// <param name="option">The output's option.</param>
     /// <param name="output">The output.</param>
-    /// <param name="others">What is to stay, and what a sentence calls it.</param>
-    public static void KeepApart(string option, string? output, IEnumerable<(string What, string? Path)> others)
+    /// <param name="others">
+    /// The paths that must not be overwritten, each with the words that an error message uses for it.
+    /// </param>
+    public static void RefuseOverwriting(string option, string? output, IEnumerable<(string What, string? Path)> others)
     {
         if (output is null)
             return;
@@ -31,15 +35,19 @@ internal static class Paths
         }
     }
 
-    /// <summary>A path given for an option; an empty one is refused.</summary>
-    public static string Read(string option, string path) => path.Length > 0 ? path : throw new RefusedException($"{option} is ''; a path was expected.");
+    /// <summary>Returns the path that was given for an option; refuses an empty one.</summary>
+    public static string Read(string option, string path) =>
+        path.Length > 0 ? path : throw new RefusedException($"{option} is ''; a path was expected.");
 
-    /// <summary>A place given for a new model; one that a file cannot take is refused before anything is computed.</summary>
+    /// <summary>Returns the path that was given for a new model; refuses a device, a pipe and the like.</summary>
     public static string ReadOutput(string option, string path) =>
         FilePlace.IsSpecial(Read(option, path)) ? throw new RefusedException($"{option} '{path}' is not a regular file.") : path;
 
-    /// <summary>The file that a model's output ends in: OUT itself, or what makes its folder a model of the global model's kind.</summary>
-    public static string Written(string output, TensorSource global) => IsFile(output) ? output : Path.Combine(output, global switch
+    /// <summary>
+    /// Gets the file to report as written: the output itself, or the file that makes its folder a model of the global
+    /// model's kind.
+    /// </summary>
+    public static string OutputFile(string output, TensorSource global) => IsFile(output) ? output : Path.Combine(output, global switch
     {
         PeftAdapter => ModelFolder.AdapterModel,
         ShardedModel sharded when ModelFolder.IsIndex(Path.GetFileName(sharded.Location)) => Path.GetFileName(sharded.Location),
@@ -47,12 +55,17 @@ internal static class Paths
         _ => ModelFolder.SingleFile,
     });
 
-    /// <summary>The bytes of a model's file, or of a folder's; 0 where there is none, which is told when it is opened.</summary>
+    /// <summary>
+    /// Counts the bytes of a model's file, or of the files in its folder. Returns 0 if there are none: opening the
+    /// model reports it.
+    /// </summary>
     public static long Bytes(string path)
     {
         try
         {
-            return Directory.Exists(path) ? new DirectoryInfo(path).EnumerateFiles("*.safetensors").Sum(file => file.Length) : File.Exists(path) ? new FileInfo(path).Length : 0;
+            if (Directory.Exists(path))
+                return new DirectoryInfo(path).EnumerateFiles("*.safetensors").Sum(file => file.Length);
+            return File.Exists(path) ? new FileInfo(path).Length : 0;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -60,13 +73,15 @@ internal static class Paths
         }
     }
 
-    /// <summary>Opens a model given for an option or argument; what is wrong with it is said with that name.</summary>
+    /// <summary>
+    /// Opens a model that was given for an option or argument. An error message begins with that option's name.
+    /// </summary>
     public static TensorSource Open(string option, string path)
     {
         Read(option, path);
         try
         {
-            // others may write the files of a command line: positional reads, never mapped (docs/adr/0003)
+            // other processes may write these files meanwhile, so they are read and never memory-mapped (docs/adr/0003)
             return TensorSource.Open(path);
         }
         catch (InvalidModelException e)
@@ -79,7 +94,7 @@ internal static class Paths
 
     private static bool IsIndex(string model) => model.EndsWith(".index.json", StringComparison.Ordinal);
 
-    /// <summary>The place, and where the files of a model are if it is a folder or an index.</summary>
+    /// <summary>Lists the path itself and, if it is a folder or an index, the paths of its model's files.</summary>
     private static IEnumerable<string> Files(string path)
     {
         string folder = IsIndex(path) ? Path.GetDirectoryName(path)! : path;
@@ -88,7 +103,9 @@ internal static class Paths
             .Concat(indexes.SelectMany(Shards).Select(name => Path.Combine(folder, name))).Select(FilePlace.Real);
     }
 
-    /// <summary>The shards that an index names; none where it cannot be read: opening it says why.</summary>
+    /// <summary>
+    /// Lists the shards of an index. The list is empty if the index cannot be read: opening it reports why.
+    /// </summary>
     private static HashSet<string> Shards(string index)
     {
         var names = new HashSet<string>(StringComparer.Ordinal);
@@ -116,7 +133,7 @@ internal static class Paths
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or InvalidOperationException)
         {
-            // what is wrong with it is said where it is opened
+            // opening the model reports the error
         }
 
         names.RemoveWhere(name => name.Contains('\0'));

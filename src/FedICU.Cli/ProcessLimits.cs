@@ -3,17 +3,28 @@ using System.Runtime.InteropServices;
 namespace FedICU.Cli;
 
 /// <summary>
-/// What the process was given: its open streams, and how many files it may open. On Unix; elsewhere all is taken to be well. It runs before
-/// anything is loaded that needs
-/// a free file handle, so it calls the C library and nothing else.
+/// Checks what the process inherited: its open standard streams, and the limit of open files. Windows is not checked.
+/// The check must run before anything is loaded that needs a file handle, so it calls only the C library.
 /// </summary>
 internal static unsafe partial class ProcessLimits
 {
-    /// <summary>The files that the runtime, the tool and the smallest round have open at once, measured, with some to spare.</summary>
+    /// <summary>
+    /// The smallest limit of open files. Measured: the files that the runtime, the tool and the smallest round open at
+    /// once, with a reserve.
+    /// </summary>
     private const int FewestFiles = 128;
 
-    // numbers of the C library; that of the limit is Linux's
-    private const int GetDescriptorFlags = 1, CloseOnExec = 1, ReadWrite = 2, OpenFiles = 7;
+    // F_GETFD of the C library
+    private const int GetDescriptorFlags = 1;
+
+    // FD_CLOEXEC of the C library
+    private const int CloseOnExec = 1;
+
+    // O_RDWR of the C library
+    private const int ReadWrite = 2;
+
+    // RLIMIT_NOFILE of Linux
+    private const int OpenFiles = 7;
 
     private static int _closed;
 
@@ -21,7 +32,8 @@ internal static unsafe partial class ProcessLimits
     public static bool IsOpen(int stream) => (_closed & (1 << stream)) == 0;
 
     /// <summary>
-    /// Notes which streams are closed, and keeps their numbers from later files; false, after a sentence, where too few files may be open.
+    /// Records which standard streams are closed, and occupies their numbers so that no later file gets them. Returns
+    /// false, after writing an error, if the limit of open files is too low.
     /// </summary>
     public static bool Prepare()
     {
@@ -29,7 +41,7 @@ internal static unsafe partial class ProcessLimits
             return true;
         for (int stream = 0; stream <= 2; stream++)
         {
-            // no stream that came from the parent process has this flag; all files of the runtime have it
+            // an inherited stream never has this flag; the runtime's own files always do
             int flags = Flags(stream, GetDescriptorFlags);
             if (flags >= 0 && (flags & CloseOnExec) == 0)
                 continue;
@@ -43,17 +55,18 @@ internal static unsafe partial class ProcessLimits
 
         long* limits = stackalloc long[2];
         bool known = OperatingSystem.IsLinux() && Environment.Is64BitProcess && Limits(OpenFiles, limits) == 0;
-        // a negative number is one above all others
+        // the limit is unsigned: negative here means larger than long.MaxValue
         if (!known || limits[0] < 0 || limits[0] >= FewestFiles)
             return true;
         if (IsOpen(2))
-            Say(limits[0]);
+            WriteRefusal(limits[0]);
         return false;
     }
 
-    private static void Say(long limit)
+    private static void WriteRefusal(long limit)
     {
-        ReadOnlySpan<byte> head = "fedicu: The limit of open files (ulimit -n) is "u8, tail = "; at least 128 was expected.\n"u8;
+        ReadOnlySpan<byte> head = "fedicu: The limit of open files (ulimit -n) is "u8;
+        ReadOnlySpan<byte> tail = "; at least 128 was expected.\n"u8;
         byte* line = stackalloc byte[128];
         int length = 0;
         foreach (byte letter in head)

@@ -5,24 +5,29 @@ using FedICU.Files.Publishing;
 namespace FedICU.Cli;
 
 /// <summary>
-/// A report beside the output: its place is tried before the round, so that a round does not succeed whose report cannot be written. A file is replaced whole;
-/// a device, a pipe or one of the tool's own streams takes the report as it comes.
+/// Writes a round's report. Its path is tried before the round, so that no round succeeds whose report cannot be
+/// written. A file is replaced as a whole; a device, a pipe or one of the tool's own streams is written directly.
 /// </summary>
 internal sealed class ReportFile : IDisposable
 {
     private readonly string _path;
+    // one of the tool's own streams; null for any other path
     private readonly TextWriter? _own;
-    // where a file is replaced: which, and the name it is written under until then
+    // the file to replace; null for devices and pipes
     private readonly string? _target;
     private OutputLock? _lock;
     private string? _temporary;
     private FileStream? _stream;
 
-    /// <summary>Tries the report's place; of a pipe this ends when someone reads it.</summary>
-    /// <param name="path">The report.</param>
-    /// <param name="output">The round's output: where that is a folder still to be made, a report inside must wait for it.</param>
-    /// <param name="followLinks">Whether a link is written through, or replaced.</param>
-    /// <param name="terminal">Whose streams have names too.</param>
+    /// <summary>Opens the report for writing. A pipe blocks until its reader opens it too.</summary>
+    /// <param name="path">The report's path.</param>
+    /// <param name="output">
+    /// The round's output. A report inside a folder that the round creates is opened after the round.
+    /// </param>
+    /// <param name="followLinks">
+    /// Whether to write to the target of a symbolic link instead of replacing the link.
+    /// </param>
+    /// <param name="terminal">The terminal, whose streams can be given as paths such as /dev/stdout.</param>
     public ReportFile(string path, string output, bool followLinks, Terminal terminal)
     {
         _path = path;
@@ -45,7 +50,7 @@ internal sealed class ReportFile : IDisposable
             throw new RefusedException($"--report '{path}' cannot be written: {obstacle}.");
     }
 
-    /// <summary>Writes the report and puts it in its place.</summary>
+    /// <summary>Writes the report and, for a file, moves it to its path.</summary>
     public void Write(string text)
     {
         if (_own is not null)
@@ -77,7 +82,7 @@ internal sealed class ReportFile : IDisposable
         _lock?.Dispose();
     }
 
-    /// <summary>Takes the file's lock and opens a temporary beside it.</summary>
+    /// <summary>Takes the file's lock and opens a temporary file beside it.</summary>
     private void Begin()
     {
         try
@@ -98,7 +103,7 @@ internal sealed class ReportFile : IDisposable
     {
         try
         {
-            // unbuffered: nothing is left to be written, and to fail, when it is closed
+            // unbuffered, so that closing the file has nothing left to write and cannot fail
             return new FileStream(path, mode, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)

@@ -2,10 +2,10 @@ using Spectre.Console;
 
 namespace FedICU.Cli;
 
-/// <summary>A table of results: boxed for a person's terminal, aligned columns of plain text for everything else.</summary>
+/// <summary>A table of results: boxed on a terminal, aligned columns of plain text everywhere else.</summary>
 internal sealed class ResultTable(params IReadOnlyList<string> columns)
 {
-    /// <summary>Marks a column of numbers, which stand at the right: <c>"&gt;elements"</c>.</summary>
+    /// <summary>The prefix of a right-aligned column's header: <c>"&gt;elements"</c>.</summary>
     private const char Right = '>';
 
     private readonly string[] _headers = [.. columns.Select(column => column.TrimStart(Right))];
@@ -19,7 +19,8 @@ internal sealed class ResultTable(params IReadOnlyList<string> columns)
         int[] widths = [.. _headers.Select((header, column) => _rows.Select(row => row[column].Length).Append(header.Length).Max())];
         foreach (string[] row in _rows.Prepend(_headers))
         {
-            IEnumerable<string> cells = row.Select((cell, column) => _right[column] ? cell.PadLeft(widths[column]) : cell.PadRight(widths[column]));
+            IEnumerable<string> cells = row.Select((cell, column) =>
+                _right[column] ? cell.PadLeft(widths[column]) : cell.PadRight(widths[column]));
             writer.WriteLine(string.Join("  ", cells).TrimEnd());
         }
     }

@@ -1,35 +1,46 @@
 namespace FedICU.Cli;
 
-/// <summary>A round's report in a few lines for a person.</summary>
+/// <summary>Shows a round's report in a few lines.</summary>
 internal static class RoundSummary
 {
+    // the difference up to which a strategy's weight counts as the client's share; chosen, for rounding
+    private const double SameShare = 1e-9;
+
     public static void Write(RoundReport report, Terminal terminal)
     {
         Dictionary<string, double> weights = MeanWeights(report);
-        // a strategy that weighs by shares needs no second column of them
-        bool ownWeights = report.Clients.Any(client => weights.TryGetValue(client.Id, out double weight) && Math.Abs(weight - client.Share) > 1e-9);
-        var clients = new ResultTable(["client", ">weight", ">share", .. ownWeights ? [">mean w_k"] : Array.Empty<string>(), "update", ">sent", ">of", ""]);
+        // a strategy that weighs by the shares needs no second column with the same numbers
+        bool showsMeanWeights = report.Clients.Any(client =>
+            weights.TryGetValue(client.Id, out double weight) && Math.Abs(weight - client.Share) > SameShare);
+        string[] meanHeader = showsMeanWeights ? [">mean w_k"] : [];
+        var clients = new ResultTable(["client", ">weight", ">share", .. meanHeader, "update", ">sent", ">of", ""]);
         foreach (ClientReport client in report.Clients)
         {
-            string[] mean = !ownWeights ? [] : [Text.Percent(weights.TryGetValue(client.Id, out double weight) ? weight : null)];
+            string[] mean = !showsMeanWeights ? [] : [Text.Percent(weights.TryGetValue(client.Id, out double weight) ? weight : null)];
             clients.Add(
             [
-                client.Id, Text.Weight(client.Weight), client.Included ? Text.Percent(client.Share) : "-", .. mean, client.Kind, Text.Bytes(client.BytesSent), Text.Bytes(client.BytesFull),
-                client.Included ? "" : $"left out: {client.Reason}",
+                client.Id, Text.Weight(client.Weight), client.Included ? Text.Percent(client.Share) : "-", .. mean, client.Kind,
+                Text.Bytes(client.BytesSent), Text.Bytes(client.BytesFull), client.Included ? "" : $"left out: {client.Reason}",
             ]);
         }
 
         terminal.Table(clients);
-        if (ownWeights)
-            terminal.Line($"share: of the weights given. mean w_k: the weight that {report.Strategy} gave, over all tensors.");
+        if (showsMeanWeights)
+            terminal.Line($"share: of the given weights. mean w_k: the weight from {report.Strategy}, averaged over all tensors.");
         if (report.BackendShares.Count > 1)
-            terminal.Line($"backends: {string.Join(", ", report.BackendShares.Select(part => $"{part.Name} {Text.Percent(part.Share)}"))} of the bytes");
+        {
+            IEnumerable<string> parts = report.BackendShares.Select(part => $"{part.Name} {Text.Percent(part.Share)}");
+            terminal.Line($"backends: {string.Join(", ", parts)} of the bytes");
+        }
+
         foreach (TensorReport tensor in report.Tensors.Where(tensor => tensor.Reason is not null))
             terminal.Line($"tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
         if (report.LoraPairs.Count > 0)
         {
             terminal.Line();
-            terminal.Line("LoRA pairs: ||mean(BA) - mean(B) mean(A)|| / ||mean(BA)||, what averaging the factors apart does to their product");
+            terminal.Line(
+                "LoRA pairs: ||mean(BA) - mean(B) mean(A)|| / ||mean(BA)||, " +
+                "the product's relative error if factors are averaged separately");
             var pairs = new ResultTable("module", ">cross-term");
             foreach (LoraPairReport pair in report.LoraPairs)
                 pairs.Add(pair.Name, Text.Number(pair.CrossTerm));
@@ -40,8 +51,14 @@ internal static class RoundSummary
             terminal.Line("note: " + note);
     }
 
-    /// <summary>Each client's w_k in the mean of the tensors that the strategy made; none where it states no weights.</summary>
-    private static Dictionary<string, double> MeanWeights(RoundReport report) =>
-        report.Tensors.Where(tensor => tensor.Rule == report.Strategy).SelectMany(tensor => tensor.Clients).Where(client => client.Weight is not null)
-            .GroupBy(client => client.Id, StringComparer.Ordinal).ToDictionary(client => client.Key, client => client.Average(part => part.Weight!.Value), StringComparer.Ordinal);
+    /// <summary>
+    /// Averages each client's w_k over the tensors that the strategy computed. A client without weights is not in the
+    /// dictionary.
+    /// </summary>
+    private static Dictionary<string, double> MeanWeights(RoundReport report) => report.Tensors
+        .Where(tensor => tensor.Rule == report.Strategy)
+        .SelectMany(tensor => tensor.Clients)
+        .Where(client => client.Weight is not null)
+        .GroupBy(client => client.Id, StringComparer.Ordinal)
+        .ToDictionary(client => client.Key, client => client.Average(part => part.Weight!.Value), StringComparer.Ordinal);
 }

@@ -4,7 +4,10 @@ using Spectre.Console;
 
 namespace FedICU.Cli;
 
-/// <summary>Where the tool writes: results to the output, sentences and progress to the error stream. Colours, boxes and bars only for a person's terminal.</summary>
+/// <summary>
+/// Writes results to the standard output, and errors and progress to the error stream. Colours, boxes and bars appear
+/// only on a terminal.
+/// </summary>
 internal sealed class Terminal(TextWriter output, TextWriter error)
 {
     private IAnsiConsole? _rich, _progress;
@@ -14,8 +17,8 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
     public TextWriter Error => error;
 
     /// <summary>
-    /// The process's own streams, each rich where it is a terminal. One that was closed before the tool began is never touched: its number
-    /// may be another file's.
+    /// Creates a terminal over the process's own streams. A stream that was closed before the tool started is never
+    /// touched: its number may belong to another file.
     /// </summary>
     public static Terminal OfProcess() => new(
         ProcessLimits.IsOpen(1) ? Console.Out : new ClosedWriter(), ProcessLimits.IsOpen(2) ? Console.Error : TextWriter.Null)
@@ -25,8 +28,8 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
     };
 
     /// <summary>
-    /// The stream that a path stands for, null where it stands for none. Opened again by its name, a redirected one would be written from
-    /// its start.
+    /// Returns the standard stream that a path means, otherwise null. Opening a redirected stream again by its path
+    /// would write from the file's start.
     /// </summary>
     public TextWriter? Named(string path) => Path.GetFullPath(path) switch
     {
@@ -37,7 +40,7 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
 
     public void Line(string text = "") => output.WriteLine(Text.Clean(text));
 
-    /// <summary>A line that stands out: good news green, bad news red.</summary>
+    /// <summary>Writes a line to the output: green if the news is good, red if it is bad.</summary>
     public void Verdict(string text, bool good)
     {
         if (_rich is null)
@@ -46,11 +49,11 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
             _rich.MarkupLineInterpolated($"[{(good ? "green" : "red")}]{Text.Clean(text)}[/]");
     }
 
-    /// <summary>The one line of a failure.</summary>
-    public void Fail(string sentence) => Tell("fedicu: " + Text.Clean(sentence));
+    /// <summary>Writes the error message that ends the command.</summary>
+    public void Fail(string sentence) => WriteError("fedicu: " + Text.Clean(sentence));
 
-    /// <summary>A line that does not end the command.</summary>
-    public void Warn(string sentence) => Tell("fedicu: warning: " + Text.Clean(sentence));
+    /// <summary>Writes a warning, which does not end the command.</summary>
+    public void Warn(string sentence) => WriteError("fedicu: warning: " + Text.Clean(sentence));
 
     public void Table(ResultTable table)
     {
@@ -60,7 +63,7 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
             _rich.Write(table.ToRich());
     }
 
-    /// <summary>Runs a round with a bar on the error stream where that is a terminal.</summary>
+    /// <summary>Runs a round with a progress bar on the error stream if that is a terminal.</summary>
     public async Task<T> WithProgressAsync<T>(Func<IProgress<RoundProgress>?, Task<T>> work)
     {
         if (_progress is null)
@@ -68,8 +71,8 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         return await _progress.Progress().AutoClear(true).StartAsync(context => work(new Bar(context)));
     }
 
-    // where the error stream itself fails, nobody is left to be told; the exit code says it
-    private void Tell(string line)
+    // if the error stream itself fails, only the exit code can report the failure
+    private void WriteError(string line)
     {
         try
         {
@@ -80,9 +83,10 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         }
     }
 
-    private static IAnsiConsole Rich(TextWriter writer) => AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(writer) });
+    private static IAnsiConsole Rich(TextWriter writer) =>
+        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(writer) });
 
-    /// <summary>A bar for each phase of the round.</summary>
+    /// <summary>Shows a bar for each phase of the round.</summary>
     private sealed class Bar(ProgressContext context) : IProgress<RoundProgress>
     {
         private readonly Dictionary<string, ProgressTask> _tasks = [];
@@ -95,7 +99,7 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         }
     }
 
-    /// <summary>A closed output: results that go there are lost, which is a failure.</summary>
+    /// <summary>Stands in for a closed output. Writing to it fails, because the results would be lost.</summary>
     private sealed class ClosedWriter : TextWriter
     {
         public override Encoding Encoding => Encoding.UTF8;

@@ -2,22 +2,27 @@ using System.Globalization;
 
 namespace FedICU.Cli;
 
-/// <summary>How names and numbers are shown.</summary>
+/// <summary>Formats names and numbers.</summary>
 internal static class Text
 {
-    // as the library's own messages
-    private const int LongestSentence = 1000;
+    // characters of the longest message; the same limit as in the library's messages
+    private const int LongestSentence = FedICU.Text.Sentence.LongestMessage;
 
-    /// <summary>The text on one line: names come from files and may hold terminal escapes or line ends.</summary>
+    /// <summary>
+    /// Escapes control characters and puts the text on one line: names come from files and may contain terminal
+    /// escapes.
+    /// </summary>
     public static string Clean(string text) => FedICU.Text.Sentence.Clean(text, int.MaxValue);
 
-    /// <summary>A sentence on one line, cut where a name that was typed makes it very long.</summary>
+    /// <summary>Puts a sentence on one line and truncates it if a typed name makes it very long.</summary>
     public static string Sentence(string text) => FedICU.Text.Sentence.Clean(text, LongestSentence);
 
-    /// <summary>A client's weight: numbers of examples in full.</summary>
+    /// <summary>Formats a client's weight with nine digits, so that numbers of examples appear in full.</summary>
     public static string Weight(double value) => value.ToString("G9", CultureInfo.InvariantCulture);
 
-    /// <summary>Six digits, of fractions trailing zeros too, so that a column's are even; a dash where there is nothing to show.</summary>
+    /// <summary>
+    /// Formats a number with six digits. Fractions keep trailing zeros, so that columns align. Null is a dash.
+    /// </summary>
     public static string Number(double? value)
     {
         string text = value?.ToString("G6", CultureInfo.InvariantCulture) ?? "-";
@@ -27,17 +32,17 @@ internal static class Text
         return text + new string('0', 6 - digits);
     }
 
-    /// <summary>Two digits after the point.</summary>
+    /// <summary>Formats a number with two digits after the point.</summary>
     public static string Fixed(double value) => value.ToString("F2", CultureInfo.InvariantCulture);
 
     public static string Count(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 
-    /// <summary>A count of things whose plural takes an s.</summary>
+    /// <summary>Formats a count with its noun, which takes an s in the plural.</summary>
     public static string Count(long count, string noun) => FedICU.Text.Sentence.Count(count, noun);
 
     public static string Percent(double? share) => share?.ToString("P1", CultureInfo.InvariantCulture) ?? "-";
 
-    /// <summary>Bytes in the largest unit that leaves a number of at least one.</summary>
+    /// <summary>Formats a number of bytes in the largest unit that gives a number of at least one.</summary>
     public static string Bytes(long bytes)
     {
         ReadOnlySpan<string> units = ["KiB", "MiB", "GiB", "TiB"];

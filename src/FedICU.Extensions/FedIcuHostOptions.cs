@@ -4,34 +4,61 @@ using Microsoft.Extensions.Configuration;
 
 namespace FedICU.Extensions;
 
-/// <summary>An aggregator and its rounds as a host's configuration names them: the names and values are those of the command line.</summary>
+/// <summary>
+/// The configuration of an aggregator and its rounds in a host. The names and values are those of the command line.
+/// </summary>
 public sealed class FedIcuHostOptions
 {
-    /// <summary>The strategy, one of <see cref="AggregatorCatalog.Names"/>; required, for a section that is missing must not pass for one.</summary>
+    private static readonly string[] KnownNames =
+        [nameof(Strategy), nameof(Settings), nameof(Backend), nameof(Threads), nameof(DType), nameof(Statistics)];
+
+    /// <summary>
+    /// Gets or sets the strategy, one of <see cref="AggregatorCatalog.Names"/>. It is required, so that a missing
+    /// section is an error.
+    /// </summary>
     public string? Strategy { get; set; }
 
-    /// <summary>Options by name, the strategy's and the round's, as <c>--set</c> takes them (docs/command-line.md, Options for --set).</summary>
+    /// <summary>
+    /// Gets the strategy's and the round's options by name, as <c>--set</c> takes them (docs/command-line.md, Options
+    /// for --set).
+    /// </summary>
     public IDictionary<string, string> Settings { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
     /// <summary>
-    /// What computes: the key of a keyed <see cref="Compute.IComputeBackend"/> service, <c>simd</c>, <c>reference</c>, or the <see cref="Compute.IComputeBackend.Name"/> of
-    /// a service. <value>Default: null, the <see cref="Compute.IComputeBackend"/> service where there is one, otherwise simd.</value>
+    /// Gets or sets the backend: the key of a keyed <see cref="Compute.IComputeBackend"/> service, <c>simd</c>,
+    /// <c>reference</c>, or the <see cref="Compute.IComputeBackend.Name"/> of a service.
+    /// <value>Default: null, the <see cref="Compute.IComputeBackend"/> service if there is one, otherwise simd.</value>
     /// </summary>
     public string? Backend { get; set; }
 
-    /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
+    /// <summary>
+    /// Gets or sets the number of threads that compute. It has no effect on the result. <value>Default: 0, one for each
+    /// CPU.</value>
+    /// </summary>
     public int Threads { get; set; }
 
-    /// <summary>The type of the output's computed tensors: <c>f32</c>, <c>f16</c>, <c>bf16</c> or <c>f64</c>. <value>Default: null, the global model's.</value></summary>
+    /// <summary>
+    /// Gets or sets the type of the output's computed tensors: <c>f32</c>, <c>f16</c>, <c>bf16</c> or <c>f64</c>.
+    /// <value>Default: null, the global model's type.</value>
+    /// </summary>
     public string? DType { get; set; }
 
-    /// <summary>Whether norms, cosines and LoRA cross-terms are computed for the report. <value>Default: false.</value></summary>
+    /// <summary>
+    /// Gets or sets whether norms, cosines and LoRA cross-terms are computed for the report. <value>Default:
+    /// false.</value>
+    /// </summary>
     public bool Statistics { get; set; }
 
-    /// <summary>What could not be read of the configuration, a sentence each: told with all else when the options are validated.</summary>
+    /// <summary>
+    /// Gets the errors found while reading the configuration, one sentence each. Validation reports them with all
+    /// others.
+    /// </summary>
     internal List<string> Faults { get; } = [];
 
-    /// <summary>Takes what a section says. Not the binder of the platform: it passes over names that it does not know, and a misspelt policy would be none.</summary>
+    /// <summary>
+    /// Reads a section of the configuration. .NET's own binder ignores unknown names, so a misspelt policy would have
+    /// no effect.
+    /// </summary>
     internal void Read(IConfiguration section)
     {
         foreach (IConfigurationSection child in section.GetChildren())
@@ -45,13 +72,18 @@ public sealed class FedIcuHostOptions
             else if (Is(child, nameof(DType)))
                 DType = Text(child) ?? DType;
             else if (Is(child, nameof(Threads)))
-                Threads = Take(child, "a whole number", Threads, text => int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value) ? value : null);
+                Threads = Parse(child, "a whole number", Threads, ParseWholeNumber);
             else if (Is(child, nameof(Statistics)))
-                Statistics = Take<bool>(child, "false or true", Statistics, text => text is "true" ? true : text is "false" ? false : null);
+                Statistics = Parse(child, "false or true", Statistics, ParseBoolean);
             else
-                Faults.Add($"Option '{child.Path}' is unknown; {nameof(Strategy)}, {nameof(Settings)}, {nameof(Backend)}, {nameof(Threads)}, {nameof(DType)}, {nameof(Statistics)} are known here.");
+                Faults.Add($"Option '{child.Path}' is unknown; {string.Join(", ", KnownNames)} are known here.");
         }
     }
+
+    private static int? ParseWholeNumber(string text) =>
+        int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value) ? value : null;
+
+    private static bool? ParseBoolean(string text) => text switch { "true" => true, "false" => false, _ => null };
 
     private void ReadSettings(IConfigurationSection settings)
     {
@@ -66,7 +98,7 @@ public sealed class FedIcuHostOptions
 
     private static bool Is(IConfigurationSection option, string name) => option.Key.Equals(name, StringComparison.OrdinalIgnoreCase);
 
-    private T Take<T>(IConfigurationSection option, string expected, T otherwise, Func<string, T?> parse)
+    private T Parse<T>(IConfigurationSection option, string expected, T otherwise, Func<string, T?> parse)
         where T : struct
     {
         if (Text(option) is not { } text)
@@ -85,7 +117,7 @@ public sealed class FedIcuHostOptions
             return null;
         }
 
-        // the platform's reader of JSON hands the literals on as True and False
+        // .NET's JSON configuration provider turns the literals into True and False
         return option.Value switch { "True" => "true", "False" => "false", var text => text };
     }
 }

@@ -7,27 +7,40 @@ using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Aggregators and their rounds' options as services: singletons, made once of options that are validated when the host starts.</summary>
+/// <summary>
+/// Registers aggregators and their rounds' options as singleton services. Their configuration is validated when the
+/// host starts.
+/// </summary>
 /// <remarks>
-/// Each call registers an <see cref="IAggregator"/>, its <see cref="RoundOptions"/>, and both as a <see cref="ConfiguredRound"/>. Options that are wrong end the start with an
-/// <see cref="OptionsValidationException"/> whose failures are the library's sentences.
+/// Each call registers an <see cref="IAggregator"/>, its <see cref="RoundOptions"/>, and both as a
+/// <see cref="ConfiguredRound"/>. Invalid options fail the host's start with an
+/// <see cref="OptionsValidationException"/>, whose failures are the library's error messages.
 /// </remarks>
 public static class FedIcuServiceCollectionExtensions
 {
     /// <summary>Adds the aggregator that a section of the configuration describes.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="section">The section, with the names of <see cref="FedIcuHostOptions"/>; read once.</param>
-    public static IServiceCollection AddFedIcu(this IServiceCollection services, IConfiguration section) => services.AddNamed(Options.Options.DefaultName, section);
+    /// <param name="section">
+    /// The section, which uses the names of <see cref="FedIcuHostOptions"/> and is read once.
+    /// </param>
+    public static IServiceCollection AddFedIcu(this IServiceCollection services, IConfiguration section) =>
+        services.AddNamed(Options.Options.DefaultName, section);
 
     /// <summary>Adds an aggregator.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="configure">Sets its options.</param>
-    public static IServiceCollection AddFedIcu(this IServiceCollection services, Action<FedIcuHostOptions> configure) => services.AddNamed(Options.Options.DefaultName, configure);
+    /// <param name="configure">Sets the aggregator's options.</param>
+    public static IServiceCollection AddFedIcu(this IServiceCollection services, Action<FedIcuHostOptions> configure) =>
+        services.AddNamed(Options.Options.DefaultName, configure);
 
-    /// <summary>Adds the aggregator that a section of the configuration describes, as keyed services: <c>[FromKeyedServices("lora")] IAggregator</c>.</summary>
+    /// <summary>
+    /// Adds the aggregator that a section of the configuration describes, as keyed services:
+    /// <c>[FromKeyedServices("lora")] IAggregator</c>.
+    /// </summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="name">The key, which is the name of the options too.</param>
-    /// <param name="section">The section, with the names of <see cref="FedIcuHostOptions"/>; read once.</param>
+    /// <param name="name">The services' key, which is also the name of the options.</param>
+    /// <param name="section">
+    /// The section, which uses the names of <see cref="FedIcuHostOptions"/> and is read once.
+    /// </param>
     public static IServiceCollection AddFedIcu(this IServiceCollection services, string name, IConfiguration section)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
@@ -36,8 +49,8 @@ public static class FedIcuServiceCollectionExtensions
 
     /// <summary>Adds an aggregator as keyed services: <c>[FromKeyedServices("lora")] IAggregator</c>.</summary>
     /// <param name="services">The host's services.</param>
-    /// <param name="name">The key, which is the name of the options too.</param>
-    /// <param name="configure">Sets its options.</param>
+    /// <param name="name">The services' key, which is also the name of the options.</param>
+    /// <param name="configure">Sets the aggregator's options.</param>
     public static IServiceCollection AddFedIcu(this IServiceCollection services, string name, Action<FedIcuHostOptions> configure)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
@@ -58,7 +71,7 @@ public static class FedIcuServiceCollectionExtensions
         services.TryAddSingleton<SimdBackend>(_ => new SimdBackend());
         services.TryAddSingleton<HostedRounds>();
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<FedIcuHostOptions>, HostedRounds>());
-        // a key that is null is none
+        // services with the key null are registered without a key
         string? key = name.Length == 0 ? null : name;
         services.TryAddKeyedSingleton(key, (provider, _) => provider.GetRequiredService<HostedRounds>().Create(name));
         services.TryAddKeyedSingleton(key, (provider, _) => provider.GetRequiredKeyedService<ConfiguredRound>(key).Aggregator);

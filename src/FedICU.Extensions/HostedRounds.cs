@@ -4,7 +4,9 @@ using Microsoft.Extensions.Options;
 
 namespace FedICU.Extensions;
 
-/// <summary>Makes aggregators of options and the container's backends, and finds at the host's start what is wrong with them.</summary>
+/// <summary>
+/// Creates aggregators from options and the container's backends, and validates them when the host starts.
+/// </summary>
 internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions<FedIcuHostOptions>
 {
     public ConfiguredRound Create(string name)
@@ -18,9 +20,9 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
     {
         List<string> errors = [.. options.Faults];
         Create(options, errors);
-        // of several aggregators, which one
-        return errors.Count == 0 ? ValidateOptionsResult.Success
-            : ValidateOptionsResult.Fail(string.IsNullOrEmpty(name) ? errors : errors.Select(error => $"Aggregator '{name}': {error}"));
+        if (errors.Count == 0)
+            return ValidateOptionsResult.Success;
+        return ValidateOptionsResult.Fail(string.IsNullOrEmpty(name) ? errors : errors.Select(error => $"Aggregator '{name}': {error}"));
     }
 
     private ConfiguredRound? Create(FedIcuHostOptions options, List<string> errors)
@@ -39,7 +41,13 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
         ConfiguredRound? round = null;
         try
         {
-            var defaults = new RoundOptions { OutputDType = output, Threads = options.Threads, Statistics = options.Statistics, Backend = Backend(options.Backend, errors) };
+            var defaults = new RoundOptions
+            {
+                OutputDType = output,
+                Threads = options.Threads,
+                Statistics = options.Statistics,
+                Backend = TryFindBackend(options.Backend, errors),
+            };
             if (options.Strategy is { } strategy)
                 round = AggregatorCatalog.Create(strategy, options.Settings, defaults);
         }
@@ -49,14 +57,14 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
         }
         catch (FedIcuException e)
         {
-            // a device that was named and is not there
+            // a requested device that is missing
             errors.Add(e.Message);
         }
 
         return errors.Count == 0 ? round : null;
     }
 
-    private IComputeBackend? Backend(string? name, List<string> errors)
+    private IComputeBackend? TryFindBackend(string? name, List<string> errors)
     {
         try
         {
@@ -64,13 +72,13 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
         }
         catch (Exception e) when (e is not FedIcuException)
         {
-            // a factory of the host's, a driver that is not there: told with all else that is wrong
-            errors.Add($"The backend{(name is null ? "" : $" '{name}'")} cannot be made ({e.GetType().Name}): {e.Message}");
+            // a failing factory of the host or a missing driver: reported together with all other errors
+            errors.Add($"The backend{(name is null ? "" : $" '{name}'")} cannot be created ({e.GetType().Name}): {e.Message}");
             return null;
         }
     }
 
-    // by key first, so that a backend that is not asked for is not made: to make one can be to start a device
+    // Searches by key first, so that only the requested backend is created: creating one can start a device.
     private IComputeBackend? FindBackend(string? name, List<string> errors)
     {
         if (name is null)

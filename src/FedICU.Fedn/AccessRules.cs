@@ -8,17 +8,21 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// Who may call: an address that other machines reach needs a token or client certificates, and every call the token where there is one.
+/// Decides who may call the service. An endpoint that other machines can reach needs a token or client certificates. If
+/// a token is set, every call must carry it.
 /// </summary>
 internal static class AccessRules
 {
-    private const string Endpoints = "Kestrel:Endpoints", CertificateMode = "ClientCertificateMode";
+    private const string Endpoints = "Kestrel:Endpoints";
+    private const string CertificateMode = "ClientCertificateMode";
 
-    /// <summary>The flag of the command line that stands for <c>--FedIcu:AllowAnonymous=true</c>.</summary>
+    /// <summary>The command-line flag that stands for <c>--FedIcu:AllowAnonymous=true</c>.</summary>
     public const string AnonymousFlag = "--allow-anonymous";
 
-    /// <summary>Refuses an endpoint that other machines reach and that anyone may call.</summary>
-    /// <exception cref="InvalidOptionsException">There is one; the message names its address and what it lacks.</exception>
+    /// <summary>Refuses endpoints that other machines can reach without a token or a client certificate.</summary>
+    /// <exception cref="InvalidOptionsException">
+    /// There is such an endpoint; the message names its address and what is missing.
+    /// </exception>
     public static void CheckEndpoints(IConfiguration configuration, FednOptions options)
     {
         if (options.Shared is not null || options.AllowAnonymous)
@@ -28,14 +32,18 @@ internal static class AccessRules
             if (endpoint["Url"] is { } url && !IsLocal(url) && !RequiresCertificate(configuration, endpoint, url))
             {
                 throw new InvalidOptionsException([
-                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, and anyone may call it: " +
+                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, " +
+                    "and anyone may call it: " +
                     $"FedIcu:Token, FedIcu:TokenFile, https with {CertificateMode} RequireCertificate, or {AnonymousFlag} was expected.",
                 ]);
             }
         }
     }
 
-    /// <summary>Refuses a call of the function service without the token, before the call is read. The health service needs none.</summary>
+    /// <summary>
+    /// Refuses calls to the function service that lack the token, before their messages are read. The health service
+    /// needs no token.
+    /// </summary>
     public static void UseToken(this WebApplication app, SharedToken? token)
     {
         if (token is null)
@@ -50,7 +58,7 @@ internal static class AccessRules
             }
 
             FednLog.Unauthenticated(app.Logger, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress);
-            // an answer of gRPC without messages has its status in the headers
+            // a gRPC response without messages carries its status in the headers
             context.Response.ContentType = "application/grpc";
             context.Response.Headers["grpc-status"] = ((int)StatusCode.Unauthenticated).ToString(CultureInfo.InvariantCulture);
             context.Response.Headers["grpc-message"] =
@@ -59,7 +67,10 @@ internal static class AccessRules
         });
     }
 
-    /// <summary>Whether only this machine reaches an address. Kestrel takes any name but localhost for all addresses.</summary>
+    /// <summary>
+    /// Returns whether only this machine can reach an address. Kestrel listens on all addresses for every host name but
+    /// localhost.
+    /// </summary>
     private static bool IsLocal(string url)
     {
         try
@@ -70,7 +81,7 @@ internal static class AccessRules
         }
         catch (FormatException)
         {
-            // Kestrel refuses it with a sentence of its own
+            // Kestrel refuses the address with its own message
             return true;
         }
     }
@@ -78,7 +89,7 @@ internal static class AccessRules
     private static bool RequiresCertificate(IConfiguration configuration, IConfigurationSection endpoint, string url)
     {
         string? mode = endpoint[CertificateMode] ?? configuration[$"Kestrel:EndpointDefaults:{CertificateMode}"];
-        // a name of its own may have a mode of its own
+        // each server name (SNI) may set its own mode
         return url.StartsWith("https://", StringComparison.OrdinalIgnoreCase) && IsRequired(mode) &&
             endpoint.GetSection("Sni").GetChildren().All(name => IsRequired(name[CertificateMode] ?? mode));
     }

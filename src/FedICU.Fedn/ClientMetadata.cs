@@ -4,16 +4,21 @@ using FedICU.Text;
 
 namespace FedICU.Fedn;
 
-/// <summary>What a client's metadata say of its weight.</summary>
-/// <param name="Examples"><c>num_examples</c>; null where the metadata have none, NaN where it cannot be read.</param>
-/// <param name="Fault">Why the weight cannot be used, the end of a sentence that begins with the client's name; null where it can.</param>
+/// <summary>The weight in a client's metadata.</summary>
+/// <param name="Examples">
+/// The value of <c>num_examples</c>; null if the metadata have none, NaN if it cannot be read.
+/// </param>
+/// <param name="Fault">
+/// Why the weight cannot be used, as the end of a sentence that begins with the client's name; null if it can be used.
+/// </param>
 internal readonly record struct ClientMetadata(double? Examples, string? Fault)
 {
-    /// <summary>Bytes of the longest metadata accepted; FEDn's own have some hundred.</summary>
+    /// <summary>The longest metadata accepted, in bytes. Chosen: FEDn's own metadata have a few hundred.</summary>
     public const int MaxLength = 1 << 20;
 
     /// <summary>
-    /// Reads a JSON object in UTF-8. Python's literals NaN, Infinity and -Infinity are accepted in all fields but <c>num_examples</c>.
+    /// Reads a JSON object in UTF-8. Python's literals NaN, Infinity and -Infinity are accepted in all fields except
+    /// <c>num_examples</c>.
     /// </summary>
     public static ClientMetadata Read(ReadOnlySpan<byte> text)
     {
@@ -42,7 +47,7 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
                 stated = Check(number, text[start..(int)reader.BytesConsumed]);
             }
 
-            // anything but white space after the object is an error
+            // the reader throws if anything but white space follows the object
             while (reader.Read())
             {
             }
@@ -55,7 +60,7 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
         }
         catch (InvalidOperationException)
         {
-            // the reader checks the text of a name only when it is compared
+            // the reader validates the text of a name only when it compares it
             return Unreadable("the metadata hold a name that is not valid Unicode.");
         }
     }
@@ -68,7 +73,8 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
     private static ClientMetadata Unreadable(string fault) => new(double.NaN, fault);
 
     /// <summary>
-    /// Replaces the literals NaN and Infinity, which Python writes and JSON does not have, by strings of the same length.
+    /// Replaces the literals NaN and Infinity, which Python writes and JSON does not have, by strings of the same
+    /// length.
     /// </summary>
     private static void MaskNonFinite(Span<byte> json)
     {
@@ -87,7 +93,7 @@ internal readonly record struct ClientMetadata(double? Examples, string? Fault)
                 at = Mask(json, at, "-Infinity"u8.Length);
         }
 
-        // the last byte that was masked
+        // returns the index of the last masked byte
         static int Mask(Span<byte> json, int at, int length)
         {
             json[at] = json[at + length - 1] = (byte)'"';

@@ -1,13 +1,17 @@
 using System.Text.Json;
+using Microsoft.Extensions.Configuration.Memory;
 
 namespace FedICU.Fedn;
 
-/// <summary>The web host: Kestrel, the function service, the health service.</summary>
+/// <summary>The web host: Kestrel, the function service and the health service.</summary>
 internal static class FednHost
 {
-    /// <summary>Makes the host of the configuration: appsettings.json, the environment, the command line.</summary>
+    /// <summary>
+    /// Builds the host from the configuration: appsettings.json, the environment and the command line.
+    /// </summary>
     /// <exception cref="FedIcuException">
-    /// The section FedIcu is wrong, an endpoint is open to anyone on other machines, or the spool folder cannot be written.
+    /// The section FedIcu is wrong, other machines can reach an endpoint without authentication, or the spool folder
+    /// cannot be written.
     /// </exception>
     public static WebApplication Build(string[] args)
     {
@@ -15,16 +19,17 @@ internal static class FednHost
         {
             throw new InvalidOptionsException(
             [
-                "FedIcu:Token stands on the command line, which other users of the machine can read; " +
-                "FedIcu:TokenFile or the environment's FedIcu__Token was expected.",
+                "FedIcu:Token is on the command line, which other users of the machine can read; " +
+                "FedIcu:TokenFile or the environment variable FedIcu__Token was expected.",
             ]);
         }
 
         args = [.. args.Select(arg => arg == AccessRules.AnonymousFlag ? $"--FedIcu:{nameof(FednOptions.AllowAnonymous)}=true" : arg)];
-        // the configuration is read once: nothing needs to watch its files
+        // the configuration is read once, so nothing needs to watch its files
         WebApplicationBuilder builder = WebApplication.CreateBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
-        // behind all other sources: the port at which FEDn's combiner looks, and gRPC's protocol also without TLS
-        builder.Configuration.Sources.Insert(0, new Microsoft.Extensions.Configuration.Memory.MemoryConfigurationSource
+        // Defaults, which all other sources override: the port that FEDn's combiner calls, and HTTP/2, which gRPC needs
+        // also without TLS.
+        builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource
         {
             InitialData = new Dictionary<string, string?>
             {
@@ -32,9 +37,9 @@ internal static class FednHost
                 ["Kestrel:EndpointDefaults:Protocols"] = "Http2",
             },
         });
-        // other settings than the endpoints would open addresses that are not checked
+        // AccessRules checks Kestrel's endpoints only; URLs from other settings would be open without a check
         builder.WebHost.PreferHostingUrls(false);
-        // a failure to start is one line on the standard error, not a stack trace in the log
+        // Program reports a failed start in one line on standard error; the host would log a stack trace too
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
         FednOptions options = FednOptions.Read(builder.Configuration);
         AccessRules.CheckEndpoints(builder.Configuration, options);
@@ -44,7 +49,7 @@ internal static class FednHost
         builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = options.MaxMessageBytes);
         builder.Services.AddGrpcHealthChecks().AddCheck<SpoolHealthCheck>("spool");
         WebApplication app = builder.Build();
-        // the container disposes only what it made; the spool goes when the host is gone
+        // the container does not dispose instances that it did not create
         SessionStore store = app.Services.GetRequiredService<SessionStore>();
         app.Lifetime.ApplicationStopped.Register(store.Dispose);
         app.UseToken(options.Shared);
@@ -54,7 +59,9 @@ internal static class FednHost
         return app;
     }
 
-    /// <summary>A failure to start in one line: the first lines of the exception's message and of those that led to it.</summary>
+    /// <summary>
+    /// Describes a failed start in one line: the first lines of the messages of the exception and its inner exceptions.
+    /// </summary>
     public static string Describe(Exception failure)
     {
         List<string> lines = [];

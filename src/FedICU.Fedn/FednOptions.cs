@@ -5,76 +5,104 @@ using FedICU.Text;
 
 namespace FedICU.Fedn;
 
-/// <summary>The configuration section <c>FedIcu</c>: the strategy with its settings, and the limits of what is accepted.</summary>
+/// <summary>
+/// The configuration section <c>FedIcu</c>: the strategy, its settings, and the limits of what is accepted.
+/// </summary>
 internal sealed class FednOptions
 {
-    /// <summary>The strategy's name, as <see cref="AggregatorCatalog.Names"/> has it. Required.</summary>
+    // bytes; FEDn's chunks of 1 MiB and their fields must fit
+    private const int LeastMessageBytes = 2 << 20;
+
+    // .NET's timers count milliseconds in 32 bits, which is a little more than 24 days
+    private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
+
+    /// <summary>The strategy's name, one of <see cref="AggregatorCatalog.Names"/>. Required.</summary>
     public string? Strategy { get; set; }
 
-    /// <summary>The strategy's and the round's options by name, as <see cref="AggregatorCatalog.Create"/> takes them.</summary>
+    /// <summary>
+    /// The options of the strategy and the round by name, as <see cref="AggregatorCatalog.Create"/> takes them.
+    /// </summary>
     public Dictionary<string, string> Settings { get; set; } = [];
 
-    /// <summary>The folder in which each process makes one of its own. <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
+    /// <summary>The folder in which each process creates its own spool folder.
+    /// <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
     public string Spool { get; set; } = Path.Combine(Path.GetTempPath(), "fedicu-fedn");
 
     /// <summary>
-    /// The token that every call must carry. Not accepted on the command line, which other users can read. <value>Default: null,
-    /// none.</value>
+    /// The token that every call must carry. Refused on the command line, which other users can read.
+    /// <value>Default: null, no token.</value>
     /// </summary>
     public string? Token { get; set; }
 
-    /// <summary>A file that holds the token, in place of <see cref="Token"/>. <value>Default: null, none.</value></summary>
+    /// <summary>
+    /// A file that holds the token, instead of <see cref="Token"/>. <value>Default: null, no token.</value>
+    /// </summary>
     public string? TokenFile { get; set; }
 
     /// <summary>
-    /// Whether an address that other machines reach may be served without a token or client certificates. <value>Default: false.</value>
+    /// Whether an endpoint that other machines can reach may be served without a token or client certificates.
+    /// <value>Default: false.</value>
     /// </summary>
     public bool AllowAnonymous { get; set; }
 
-    /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
+    /// <summary>
+    /// The number of compute threads. It does not change the result. <value>Default: 0, one per CPU.</value>
+    /// </summary>
     public int Threads { get; set; }
 
     /// <summary>
-    /// Bytes of one gRPC message. FEDn's chunks have 1 MiB and a little; metadata that are too long are answered with a sentence as long as
-    /// their message is
-    /// received. <value>Default: 16 MiB.</value>
+    /// The largest gRPC message in bytes. FEDn's chunks have slightly more than 1 MiB. A message within this limit
+    /// whose metadata are too long gets an answer that says so. <value>Default: 16 MiB.</value>
     /// </summary>
     public int MaxMessageBytes { get; set; } = 16 << 20;
 
-    /// <summary>Bytes of a model as it is sent. <value>Default: 8 GiB.</value></summary>
+    /// <summary>The largest model as it is sent, in bytes. <value>Default: 8 GiB.</value></summary>
     public long MaxModelBytes { get; set; } = 8L << 30;
 
-    /// <summary>Bytes of a model's arrays, unpacked. <value>Default: 16 GiB.</value></summary>
+    /// <summary>The most bytes that a model's arrays may unpack to. <value>Default: 16 GiB.</value></summary>
     public long MaxUnpackedBytes { get; set; } = 16L << 30;
 
-    /// <summary>How many times its own size a model of more than 64 MiB may unpack to. <value>Default: 100.</value></summary>
+    /// <summary>
+    /// The largest ratio of unpacked to sent bytes. It applies to models that unpack to more than 64 MiB.
+    /// <value>Default: 100.</value>
+    /// </summary>
     public double MaxExpansion { get; set; } = 100;
 
-    /// <summary>Arrays of a model. <value>Default: 65536.</value></summary>
+    /// <summary>The most arrays in a model. <value>Default: 65536.</value></summary>
     public int MaxTensors { get; set; } = 65_536;
 
-    /// <summary>Clients of a round. <value>Default: 1024.</value></summary>
+    /// <summary>The most clients in a round. <value>Default: 1024.</value></summary>
     public int MaxClients { get; set; } = 1024;
 
-    /// <summary>Combiners that are served at a time. <value>Default: 16.</value></summary>
+    /// <summary>The most combiners served at the same time. <value>Default: 16.</value></summary>
     public int MaxSessions { get; set; } = 16;
 
-    /// <summary>How long a combiner that wants room must have been silent before another may take it. <value>Default: 1 hour.</value></summary>
+    /// <summary>
+    /// How long a combiner must have been silent before another one may take its session. <value>Default: 1
+    /// hour.</value>
+    /// </summary>
     public TimeSpan IdleTimeout { get; set; } = TimeSpan.FromHours(1);
 
-    /// <summary>How long a model may take to arrive. <value>Default: 120 seconds, the combiner's own deadline.</value></summary>
+    /// <summary>
+    /// How long a model may take to arrive. <value>Default: 120 seconds, the combiner's own deadline.</value>
+    /// </summary>
     public TimeSpan StoreTimeout { get; set; } = TimeSpan.FromSeconds(120);
 
-    /// <summary>How long an aggregation may take, with the sending of its model. <value>Default: 600 seconds, the combiner's own deadline.</value></summary>
+    /// <summary>
+    /// How long an aggregation may take, including sending its model. <value>Default: 600 seconds, the combiner's own
+    /// deadline.</value>
+    /// </summary>
     public TimeSpan AggregationTimeout { get; set; } = TimeSpan.FromSeconds(600);
 
-    /// <summary>The strategy and the round's options.</summary>
+    /// <summary>
+    /// The strategy and the round's options, made from <see cref="Strategy"/> and <see cref="Settings"/>.
+    /// </summary>
     public ConfiguredRound Configured { get; private set; } = null!;
 
-    /// <summary>The token of <see cref="Token"/> or <see cref="TokenFile"/>, null where calls need none.</summary>
+    /// <summary>The token from <see cref="Token"/> or <see cref="TokenFile"/>; null if calls need none.</summary>
     public SharedToken? Shared { get; private set; }
 
-    /// <summary>What an archive may take.</summary>
+    /// <summary>The limits for a model's archive.</summary>
     public NpzLimits Npz => new(MaxTensors, MaxUnpackedBytes, MaxExpansion);
 
     /// <summary>Reads and checks the section.</summary>
@@ -84,14 +112,15 @@ internal sealed class FednOptions
         FednOptions options;
         try
         {
-            options = configuration.GetSection("FedIcu").Get<FednOptions>(binder => binder.ErrorOnUnknownConfiguration = true) ?? new FednOptions();
+            options = configuration.GetSection("FedIcu").Get<FednOptions>(binder => binder.ErrorOnUnknownConfiguration = true) ??
+                new FednOptions();
         }
         catch (InvalidOperationException e)
         {
             throw new InvalidOptionsException([$"The section FedIcu cannot be read: {(e.InnerException ?? e).Message}"]);
         }
 
-        // JSON's truth values come as True and False
+        // the configuration reader turns JSON's true and false into True and False
         foreach ((string name, string value) in options.Settings.Where(setting => setting.Value is "True" or "False").ToList())
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
@@ -109,7 +138,7 @@ internal sealed class FednOptions
             errors.Add("FedIcu:Spool is empty; a folder was expected.");
         foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)[(nameof(Spool), Spool), (nameof(TokenFile), TokenFile)])
         {
-            // bytes that are not UTF-8 come as U+FFFD, and lead to another file
+            // bytes that are not UTF-8 become U+FFFD, which would name another file
             if (path?.Contains('\ufffd') == true)
                 errors.Add($"FedIcu:{name} is {Sentence.Quote(path)}; a path in UTF-8 was expected.");
         }
@@ -118,8 +147,9 @@ internal sealed class FednOptions
             errors.Add("FedIcu:Token and FedIcu:TokenFile are both set; one of them was expected.");
         foreach ((string name, double value, double least) in (ReadOnlySpan<(string, double, double)>)
         [
-            (nameof(MaxMessageBytes), MaxMessageBytes, 2 << 20), (nameof(MaxModelBytes), MaxModelBytes, 1), (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1),
-            (nameof(MaxExpansion), MaxExpansion, 1), (nameof(MaxTensors), MaxTensors, 1), (nameof(MaxClients), MaxClients, 1), (nameof(MaxSessions), MaxSessions, 1),
+            (nameof(MaxMessageBytes), MaxMessageBytes, LeastMessageBytes), (nameof(MaxModelBytes), MaxModelBytes, 1),
+            (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1), (nameof(MaxExpansion), MaxExpansion, 1), (nameof(MaxTensors), MaxTensors, 1),
+            (nameof(MaxClients), MaxClients, 1), (nameof(MaxSessions), MaxSessions, 1),
         ])
         {
             if (!(value >= least))
@@ -129,8 +159,7 @@ internal sealed class FednOptions
         foreach ((string name, TimeSpan value) in (ReadOnlySpan<(string, TimeSpan)>)
             [(nameof(IdleTimeout), IdleTimeout), (nameof(StoreTimeout), StoreTimeout), (nameof(AggregationTimeout), AggregationTimeout)])
         {
-            // the timers of .NET count milliseconds in 32 bits
-            if (value <= TimeSpan.Zero || value > TimeSpan.FromDays(24))
+            if (value <= TimeSpan.Zero || value > LongestTimeout)
                 errors.Add($"FedIcu:{name} is {value}; more than 0 and at most 24 days was expected.");
         }
 

@@ -9,7 +9,7 @@ try
         app = FednHost.Build(args);
         await app.StartAsync();
     }
-    // until the host listens, every failure is one of its configuration: a port that is taken, a certificate that is missing
+    // any failure before the host listens is a configuration error, such as a port in use or a missing certificate
 #pragma warning disable CA1031
     catch (Exception e)
 #pragma warning restore CA1031

@@ -2,46 +2,36 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace FedICU.Fedn;
 
-/// <summary>What came from a client in a round.</summary>
-internal sealed record ClientEntry
-{
-    /// <summary>What its metadata say of its weight.</summary>
-    public ClientMetadata Metadata { get; init; }
-
-    /// <summary>The update's safetensors file, null where none came.</summary>
-    public string? Path { get; init; }
-
-    /// <summary>Why there is no file, the end of a sentence that begins with the client's name.</summary>
-    public string Fault { get; init; } = "its metadata came, its model did not.";
-}
-
 /// <summary>
-/// A combiner's round: the global model, the clients' updates as files, and, once they were aggregated, the new model until the next round begins. Updates are kept
-/// until an aggregation succeeded, and the new model after it: on a retry the combiner sends no update again.
+/// A combiner's round: the global model, the clients' updates as files, and the new model once it is aggregated.
+/// Updates are kept until an aggregation succeeds, and the new model is kept until the next round begins, because a
+/// combiner that retries does not send the updates again.
 /// </summary>
-[SuppressMessage("Reliability", "CA1001", Justification = "A semaphore whose wait handle nobody asks for holds nothing.")]
+[SuppressMessage("Reliability", "CA1001", Justification = "A semaphore holds no resource until its wait handle is requested.")]
 internal sealed class RoundSession(string folder)
 {
-    private static long _files;
+    private static long _fileCount;
 
     private readonly Lock _state = new();
     private readonly Dictionary<string, ClientEntry> _clients = new(StringComparer.Ordinal);
     private byte[]? _digest;
     private int _users;
 
-    // one aggregation at a time, and no change to its round meanwhile
-    private readonly SemaphoreSlim _alone = new(1);
+    // one aggregation at a time, and no change to its round while it runs
+    private readonly SemaphoreSlim _exclusive = new(1);
 
-    /// <summary>When a call last ended.</summary>
+    /// <summary>When the last call ended.</summary>
     public DateTime LastUse { get; private set; }
 
-    /// <summary>Counts the rounds: what a round's call brings after the next has begun is not kept.</summary>
+    /// <summary>
+    /// The number of rounds begun. It detects a call that delivers its update after the next round has begun.
+    /// </summary>
     public long Round { get; private set; }
 
     /// <summary>The global model's safetensors file.</summary>
     public string? Global { get; private set; }
 
-    /// <summary>The npz file of the new model, once there is one.</summary>
+    /// <summary>The npz file of the new model; null until there is one.</summary>
     public string? Result { get; private set; }
 
     /// <summary>The clients in the ordinal order of their ids.</summary>
@@ -69,29 +59,29 @@ internal sealed class RoundSession(string folder)
             (_users, LastUse) = (_users - 1, DateTime.UtcNow);
     }
 
-    /// <summary>Whether no call is under way, and none was for so long.</summary>
+    /// <summary>Returns whether no call is running and none has run for the given time.</summary>
     public bool IsIdle(TimeSpan time)
     {
         lock (_state)
             return _users == 0 && DateTime.UtcNow - LastUse >= time;
     }
 
-    /// <summary>Does what nothing else may be done beside; an aggregation is waited for.</summary>
-    public async Task AloneAsync(Func<Task> action, CancellationToken cancellationToken)
+    /// <summary>Runs an action while no other exclusive action runs. It waits for an aggregation to end.</summary>
+    public async Task RunExclusiveAsync(Func<Task> action, CancellationToken cancellationToken)
     {
-        await _alone.WaitAsync(cancellationToken);
+        await _exclusive.WaitAsync(cancellationToken);
         try
         {
             await action();
         }
         finally
         {
-            _alone.Release();
+            _exclusive.Release();
         }
     }
 
-    /// <inheritdoc cref="AloneAsync(Func{Task}, CancellationToken)"/>
-    public Task AloneAsync(Action action, CancellationToken cancellationToken) => AloneAsync(
+    /// <inheritdoc cref="RunExclusiveAsync(Func{Task}, CancellationToken)"/>
+    public Task RunExclusiveAsync(Action action, CancellationToken cancellationToken) => RunExclusiveAsync(
         () =>
         {
             action();
@@ -99,10 +89,10 @@ internal sealed class RoundSession(string folder)
         },
         cancellationToken);
 
-    /// <summary>A path of its own in the spool.</summary>
-    public string NewFile(string extension) => Path.Combine(folder, $"{Interlocked.Increment(ref _files)}{extension}");
+    /// <summary>Returns an unused path in the spool.</summary>
+    public string NewFile(string extension) => Path.Combine(folder, $"{Interlocked.Increment(ref _fileCount)}{extension}");
 
-    /// <summary>Begins a round.</summary>
+    /// <summary>Deletes the updates and the new model, and begins a round.</summary>
     public void Clear(bool keepGlobal)
     {
         lock (_state)
@@ -120,7 +110,7 @@ internal sealed class RoundSession(string folder)
         }
     }
 
-    /// <summary>Takes the global model. The same as before is a retry's; another begins a round.</summary>
+    /// <summary>Sets the global model. The same bytes again are a retry; any other model begins a round.</summary>
     public void SetGlobal(string path, byte[] digest)
     {
         lock (_state)
@@ -136,19 +126,22 @@ internal sealed class RoundSession(string folder)
         }
     }
 
-    /// <summary>Whether a client may be taken: one more, or one that is there already. After an answer it is the first of a new round.</summary>
-    public bool Admit(string id, int most)
+    /// <summary>
+    /// Returns whether a client may take part: it is known already, or there is room for one more. If the round has its
+    /// result, the client is the first of a new round.
+    /// </summary>
+    public bool Admit(string id, int maxClients)
     {
         lock (_state)
         {
             if (Result is not null)
                 Clear(keepGlobal: true);
-            return _clients.ContainsKey(id) || _clients.Count < most;
+            return _clients.ContainsKey(id) || _clients.Count < maxClients;
         }
     }
 
-    /// <summary>Takes what came from a client; what came before is replaced, as on a repeated call.</summary>
-    /// <returns>False where the round is over.</returns>
+    /// <summary>Changes a client's entry. A repeated call replaces what the client sent before.</summary>
+    /// <returns>False if the round is over.</returns>
     public bool Set(long round, string id, Func<ClientEntry, ClientEntry> change)
     {
         lock (_state)
@@ -163,7 +156,7 @@ internal sealed class RoundSession(string folder)
         }
     }
 
-    /// <summary>Keeps the new model in the place of the updates.</summary>
+    /// <summary>Deletes the updates and keeps the new model.</summary>
     public void SetResult(string path)
     {
         lock (_state)
@@ -173,7 +166,7 @@ internal sealed class RoundSession(string folder)
         }
     }
 
-    /// <summary>Removes a file; one that cannot be removed goes with the process's folder.</summary>
+    /// <summary>Deletes a file. One that cannot be deleted goes later, with the process's folder.</summary>
     public static void Delete(string? path)
     {
         try

@@ -4,8 +4,9 @@ using FedICU.Files;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// The rounds of all combiners, and their files. FEDn's messages name no session and its connections come and go, so a combiner is known by the host and port at which
-/// it was told to look (HOOK_SERVICE_HOST): combiners that share a bridge need names or ports of their own.
+/// The rounds of all combiners and their files. FEDn's messages name no session, and its connections come and go. So a
+/// combiner is identified by the host and port that it calls (HOOK_SERVICE_HOST). Combiners that share a bridge must
+/// use different names or ports.
 /// </summary>
 internal sealed class SessionStore : IDisposable
 {
@@ -25,7 +26,7 @@ internal sealed class SessionStore : IDisposable
         {
             Directory.CreateDirectory(options.Spool);
             RemoveAbandoned(options.Spool);
-            // clients' models are nobody else's business
+            // other users of the machine must not read clients' models
             if (OperatingSystem.IsWindows())
                 Directory.CreateDirectory(Folder);
             else
@@ -41,8 +42,11 @@ internal sealed class SessionStore : IDisposable
     /// <summary>This process's folder.</summary>
     public string Folder { get; }
 
-    /// <summary>Finds or begins a combiner's session.</summary>
-    /// <returns>Null where too many are at work.</returns>
+    /// <summary>
+    /// Finds or creates a combiner's session and begins a call in it. If all sessions are taken, the one that has been
+    /// idle longest makes room.
+    /// </summary>
+    /// <returns>The session; null if all are taken and none has been idle long enough.</returns>
     public RoundSession? Enter(string authority)
     {
         lock (_gate)
@@ -51,11 +55,12 @@ internal sealed class SessionStore : IDisposable
                 return session.Enter();
             if (_sessions.Count >= _options.MaxSessions)
             {
-                string? idle = _sessions.Keys.Where(key => _sessions[key].IsIdle(_options.IdleTimeout)).MinBy(key => _sessions[key].LastUse);
+                string? idle = _sessions.Keys.Where(key => _sessions[key].IsIdle(_options.IdleTimeout))
+                    .MinBy(key => _sessions[key].LastUse);
                 if (idle is null)
                     return null;
-                _sessions.Remove(idle, out RoundSession? silent);
-                silent!.Clear(keepGlobal: false);
+                _sessions.Remove(idle, out RoundSession? removed);
+                removed!.Clear(keepGlobal: false);
             }
 
             session = new RoundSession(Folder);
@@ -64,14 +69,14 @@ internal sealed class SessionStore : IDisposable
         }
     }
 
-    /// <summary>Removes the process's files.</summary>
+    /// <summary>Deletes the process's folder.</summary>
     public void Dispose()
     {
         _lock.Dispose();
         TryDelete(Folder);
     }
 
-    /// <summary>Removes what processes left that were ended: their locks are free.</summary>
+    /// <summary>Deletes the folders of processes that have ended: nobody holds their locks.</summary>
     private static void RemoveAbandoned(string spool)
     {
         foreach (string folder in Directory.EnumerateDirectories(spool, Prefix + "*"))
@@ -84,7 +89,7 @@ internal sealed class SessionStore : IDisposable
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                // another process is at work there, or is just beginning
+                // another process uses the folder or is just creating it
                 continue;
             }
 

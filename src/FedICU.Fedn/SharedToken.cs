@@ -6,15 +6,15 @@ using FedICU.Text;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// The token that a caller sends as <c>authorization: Bearer ...</c>; kept as its hash, so that tokens of any length compare in the same
-/// time.
+/// The token that a caller sends as <c>authorization: Bearer ...</c>. It is kept as a hash, so that comparing takes the
+/// same time for tokens of any length.
 /// </summary>
 internal sealed class SharedToken
 {
-    // characters; 16 random ones of base64 are 96 bits
+    // characters; chosen: 16 random characters of base64 are 96 bits
     private const int MinLength = 16;
 
-    // bytes of a token's file
+    // bytes; chosen, so that a wrong path to a large file is refused before it is read
     private const int MaxFileLength = 4096;
 
     private const string Scheme = "Bearer ";
@@ -23,8 +23,10 @@ internal sealed class SharedToken
 
     private SharedToken(string token) => _hash = Hash(token);
 
-    /// <summary>The token of the options, null where they have none.</summary>
-    /// <exception cref="FedIcuException">The token is too short or cannot be sent in a header; its file cannot be read.</exception>
+    /// <summary>Reads the token from the options or from their file; null if there is none.</summary>
+    /// <exception cref="FedIcuException">
+    /// The token is too short or cannot be sent in a header; its file cannot be read.
+    /// </exception>
     public static SharedToken? Read(FednOptions options)
     {
         if ((options.Token ?? (options.TokenFile is null ? null : ReadFile(options.TokenFile))) is not { } token)
@@ -37,7 +39,10 @@ internal sealed class SharedToken
         return new SharedToken(token);
     }
 
-    /// <summary>Whether a call's header <c>authorization</c> holds the token; the time does not depend on where it differs.</summary>
+    /// <summary>
+    /// Returns whether a call's header <c>authorization</c> holds the token. The time does not depend on where a wrong
+    /// token differs.
+    /// </summary>
     public bool Accepts(string? authorization) =>
         authorization is not null && authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase) &&
         CryptographicOperations.FixedTimeEquals(Hash(authorization[Scheme.Length..].Trim(' ')), _hash);

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace FedICU.Fedn;
 
-/// <summary>Healthy where the spool can be written.</summary>
+/// <summary>A health check that passes if the spool can be written.</summary>
 internal sealed class SpoolHealthCheck(SessionStore store) : IHealthCheck
 {
     /// <inheritdoc/>

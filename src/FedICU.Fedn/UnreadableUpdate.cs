@@ -1,8 +1,8 @@
 namespace FedICU.Fedn;
 
 /// <summary>
-/// The update of a client whose model was refused or never came: opening it gives the reason, so that the round's policy on-unreadable
-/// decides.
+/// The update of a client whose model was refused or never arrived. Reading it throws the reason, so that the round's
+/// policy on-unreadable applies. The client's weight stays known, so that a fault of it is found too.
 /// </summary>
 /// <param name="fault">The end of a sentence that begins with the client's name.</param>
 internal sealed class UnreadableUpdate(string fault) : TensorSource

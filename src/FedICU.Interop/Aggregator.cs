@@ -1,56 +1,17 @@
+using System.Buffers;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using FedICU.Compute;
 using FedICU.Diagnostics;
-using FedICU.Registry;
 using FedICU.Text;
 
 namespace FedICU.Interop;
 
-/// <summary>What fedicu_create's JSON says.</summary>
-internal sealed record AggregatorSettings
-{
-    public string? Strategy { get; init; }
-
-    public Dictionary<string, JsonElement>? Settings { get; init; }
-
-    public int Threads { get; init; }
-
-    public string? Backend { get; init; }
-
-    public bool Statistics { get; init; }
-}
-
-/// <summary>What fedicu_mask's JSON says.</summary>
-internal sealed record MaskSettings
-{
-    public Dictionary<string, JsonElement>? Settings { get; init; }
-
-    public int Threads { get; init; }
-
-    public long? Round { get; init; }
-
-    public bool Dense { get; init; }
-}
-
-/// <summary>What an aggregator remembers.</summary>
-internal sealed record AggregatorState(int Version, string Strategy, long? Round);
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
-[JsonSerializable(typeof(AggregatorSettings)), JsonSerializable(typeof(MaskSettings)), JsonSerializable(typeof(AggregatorState)), JsonSerializable(typeof(IReadOnlyDictionary<string, string>)), JsonSerializable(typeof(Dictionary<string, string>))]
-internal sealed partial class InteropJson : JsonSerializerContext;
-
-/// <summary>fedicu_fault of fedicu.h.</summary>
-internal enum ClientFault
-{
-    Unreadable = 1,
-    Weight = 2,
-}
-
-/// <summary>An aggregator and its round, as the C interface has them. Calls wait for each other; <see cref="Abort"/> waits for none.</summary>
+/// <summary>
+/// An aggregator and its round, as the C interface has them. Calls from several threads wait for each other, except
+/// <see cref="Abort"/>, which cancels the one that runs.
+/// </summary>
 internal sealed class Aggregator : IDisposable
 {
-    // leaves room in a sentence of 1,000 characters for the client's name
+    // characters; chosen, so that the client's name fits in a message of 1,000 characters too
     private const int LongestReason = 700;
 
     private readonly Lock _gate = new();
@@ -58,7 +19,7 @@ internal sealed class Aggregator : IDisposable
     private readonly string _strategy;
     private readonly List<IDisposable> _held = [];
     private readonly List<ClientUpdate> _updates = [];
-    private readonly List<(nint First, nint End, string Whose)> _borrowed = [];
+    private readonly List<(nint First, nint End, string Owner)> _borrowed = [];
     private TensorSource? _global;
     private bool _begun, _disposed;
     private long? _round, _lastRound;
@@ -67,15 +28,20 @@ internal sealed class Aggregator : IDisposable
 
     public Aggregator(AggregatorSettings settings)
     {
-        _strategy = settings.Strategy ?? throw new InvalidOptionsException([$"strategy is missing; one of {string.Join(", ", AggregatorCatalog.Names)} was expected."]);
+        _strategy = settings.Strategy ?? throw new InvalidOptionsException(
+            [$"strategy is missing; one of {string.Join(", ", AggregatorCatalog.Names)} was expected."]);
         if (settings.Threads < 0)
             throw new InvalidOptionsException([$"threads is {settings.Threads}; at least 0 was expected."]);
-        _configured = AggregatorCatalog.Create(_strategy, Pairs(settings.Settings), new RoundOptions { Threads = settings.Threads, Statistics = settings.Statistics, Backend = Backends.Create(settings.Backend) });
+        _configured = AggregatorCatalog.Create(_strategy, InteropJson.ToText(settings.Settings), new RoundOptions
+        {
+            Threads = settings.Threads,
+            Statistics = settings.Statistics,
+            Backend = Backends.Create(settings.Backend),
+        });
     }
 
-    public static IEnumerable<KeyValuePair<string, string>> Pairs(Dictionary<string, JsonElement>? settings) =>
-        (settings ?? []).Select(setting => new KeyValuePair<string, string>(setting.Key, setting.Value.ValueKind == JsonValueKind.String ? setting.Value.GetString()! : setting.Value.GetRawText()));
-
+    /// <summary>Begins a round and drops an unfinished one.</summary>
+    /// <param name="round">Its number; negative: none.</param>
     public void Begin(long round)
     {
         lock (_gate)
@@ -86,27 +52,30 @@ internal sealed class Aggregator : IDisposable
         }
     }
 
-    public void SetGlobal(CallerTensors tensors, bool borrowed) => Set(tensors.Model, tensors, borrowed ? "the global model" : null);
+    public void SetGlobal(CallerTensors tensors, bool borrowed) =>
+        SetGlobal(tensors.Model, tensors, borrowed ? "the global model" : null);
 
     public void SetGlobal(string path)
     {
         TensorSource source = TensorSource.Open(path);
-        Set(source, source, null);
+        SetGlobal(source, source, null);
     }
 
     /// <summary>Adds a client's tensors.</summary>
     /// <param name="client">The client's name.</param>
-    /// <param name="weight">Its weight as it is stated, for the round's check; null: from the metadata.</param>
-    /// <param name="tensors">The tensors, freed with the round.</param>
-    /// <param name="kind">What they mean; null: from the metadata.</param>
-    /// <param name="borrowed">Whether they are the caller's memory.</param>
-    public void Add(string client, double? weight, CallerTensors tensors, UpdateKind? kind, bool borrowed) =>
-        Take(
-            () => ClientUpdate.FromTensors(client, tensors.Model, weight, kind, tensors.UnknownTypes), tensors,
-            borrowed ? $"client {Sentence.Quote(client)}" : null);
+    /// <param name="weight">Its weight as stated, which the round checks; null: from the metadata.</param>
+    /// <param name="tensors">The tensors, disposed of with the round.</param>
+    /// <param name="kind">What the tensors mean; null: from the metadata.</param>
+    /// <param name="borrowed">Whether the tensors are in the caller's memory.</param>
+    public void Add(string client, double? weight, CallerTensors tensors, UpdateKind? kind, bool borrowed) => AddUpdate(
+        () => ClientUpdate.FromTensors(client, tensors.Model, weight, kind, tensors.UnknownTypes), tensors,
+        borrowed ? $"client {Sentence.Quote(client)}" : null);
 
-    public void Add(string client, double weight, string path) => Take(() => ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
+    /// <summary>Adds a client's file, which is read when the round finishes.</summary>
+    public void Add(string client, double weight, string path) =>
+        AddUpdate(() => ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
 
+    /// <summary>Adds a client without an update, so that the round's policies decide about it.</summary>
     public void AddFault(string client, ClientFault fault, string reason)
     {
         RoundFault kind = fault switch
@@ -116,29 +85,35 @@ internal sealed class Aggregator : IDisposable
             _ => throw new ArgumentException(
                 $"Client {Sentence.Quote(client)}: the fault {(int)fault} is unknown; 1 (unreadable) or 2 (weight) was expected."),
         };
-        Take(() => ClientUpdate.FromFault(client, kind, Sentence.Clean(reason, LongestReason)), null, null);
+        AddUpdate(() => ClientUpdate.FromFault(client, kind, Sentence.Clean(reason, LongestReason)), null, null);
     }
 
-    public void Finish(List<(TensorInfo Info, nint Data)> places)
+    /// <summary>Aggregates the round into tensors in the caller's memory.</summary>
+    public void Finish(List<(TensorInfo Info, nint Data)> outputs)
     {
         Finish(() =>
         {
-            foreach ((TensorInfo info, nint data) in places)
+            foreach ((TensorInfo info, nint data) in outputs)
             {
-                foreach ((nint first, nint end, string whose) in _borrowed)
+                foreach ((nint first, nint end, string owner) in _borrowed)
                 {
                     if (data < end && first < data + (nint)info.ByteLength)
-                        throw new ArgumentException($"The place for tensor {Sentence.Quote(info.Name)} is memory that {whose} lies in; memory of its own was expected.");
+                    {
+                        throw new ArgumentException(
+                            $"The memory for the result's tensor {Sentence.Quote(info.Name)} overlaps memory of {owner}; " +
+                            "separate memory was expected.");
+                    }
                 }
             }
 
-            return new CallerSink(places);
+            return new CallerSink(outputs);
         });
     }
 
+    /// <summary>Aggregates the round into a file or folder.</summary>
     public void Finish(string path) => Finish(() => TensorSink.To(path, _global!));
 
-    /// <summary>Ends a round under way and drops it.</summary>
+    /// <summary>Cancels a <see cref="Finish(string)"/> that runs on another thread, and drops the round.</summary>
     public void Abort()
     {
         try
@@ -147,7 +122,7 @@ internal sealed class Aggregator : IDisposable
         }
         catch (ObjectDisposedException)
         {
-            // it ended by itself, this moment
+            // it ended by itself at this moment
         }
 
         lock (_gate)
@@ -163,13 +138,23 @@ internal sealed class Aggregator : IDisposable
     public string ExportState()
     {
         lock (_gate)
-            return JsonSerializer.Serialize(new AggregatorState(Exports.Version, _strategy, _lastRound), InteropJson.Default.AggregatorState);
+        {
+            return JsonSerializer.Serialize(
+                new AggregatorState(Exports.Version, _strategy, _lastRound), InteropJson.Default.AggregatorState);
+        }
     }
 
     public void ImportState(AggregatorState state)
     {
         if (state.Version != Exports.Version || state.Strategy != _strategy)
-            throw new InvalidOptionsException([$"the state is of strategy '{state.Strategy}', version {state.Version}; '{_strategy}', version {Exports.Version} was expected."]);
+        {
+            throw new InvalidOptionsException(
+            [
+                $"the state is for strategy '{state.Strategy}', version {state.Version}; " +
+                $"'{_strategy}', version {Exports.Version} was expected.",
+            ]);
+        }
+
         lock (_gate)
             _lastRound = state.Round;
     }
@@ -184,25 +169,28 @@ internal sealed class Aggregator : IDisposable
         }
     }
 
-    private void Set(TensorSource source, IDisposable held, string? lender) => Hold(held, () =>
+    private void SetGlobal(TensorSource source, IDisposable held, string? owner) => Hold(held, () =>
     {
         if (_global is not null)
-            throw new InvalidOperationException("The round has a global model already.");
+            throw new InvalidOperationException("The round already has a global model.");
         _global = source;
-        Borrow(source, lender);
+        RememberBorrowed(source, owner);
     });
 
-    private void Take(Func<ClientUpdate> make, CallerTensors? held, string? lender) => Hold(held, () =>
+    private void AddUpdate(Func<ClientUpdate> make, CallerTensors? held, string? owner) => Hold(held, () =>
     {
         ClientUpdate update = make();
         if (_updates.Exists(other => other.Id == update.Id))
             throw new ArgumentException($"Client {Sentence.Quote(update.Id)} was added already.");
         _updates.Add(update);
         if (held is not null)
-            Borrow(held.Model, lender);
+            RememberBorrowed(held.Model, owner);
     });
 
-    /// <summary>Keeps what a step adds to the round, or frees it where the step fails.</summary>
+    /// <summary>
+    /// Runs a step that adds something to the round. Keeps the object until the round ends, or disposes of it on a
+    /// failure.
+    /// </summary>
     private void Hold(IDisposable? held, Action step)
     {
         try
@@ -222,12 +210,13 @@ internal sealed class Aggregator : IDisposable
         }
     }
 
-    private unsafe void Borrow(TensorSource source, string? lender)
+    /// <summary>Remembers the addresses of borrowed tensors, so that no result is written there.</summary>
+    private unsafe void RememberBorrowed(TensorSource source, string? owner)
     {
-        foreach (TensorInfo tensor in lender is null ? [] : source.Tensors)
+        foreach (TensorInfo tensor in owner is null ? [] : source.Tensors)
         {
-            if (source.TryPin(tensor, out System.Buffers.MemoryHandle memory))
-                _borrowed.Add(((nint)memory.Pointer, (nint)memory.Pointer + (nint)tensor.ByteLength, lender!));
+            if (source.TryPin(tensor, out MemoryHandle memory))
+                _borrowed.Add(((nint)memory.Pointer, (nint)memory.Pointer + (nint)tensor.ByteLength, owner!));
         }
     }
 
@@ -237,7 +226,11 @@ internal sealed class Aggregator : IDisposable
         {
             RequireBegun();
             if (_global is null)
-                throw new InvalidOperationException("The round has no global model: fedicu_set_global or fedicu_set_global_file comes before fedicu_finish.");
+            {
+                throw new InvalidOperationException(
+                    "The round has no global model: fedicu_set_global or fedicu_set_global_file must be called before fedicu_finish.");
+            }
+
             using var cancellation = new CancellationTokenSource();
             _finishing = cancellation;
             try
@@ -262,7 +255,7 @@ internal sealed class Aggregator : IDisposable
     {
         RequireAlive();
         if (!_begun)
-            throw new InvalidOperationException("No round was begun: fedicu_begin_round comes first.");
+            throw new InvalidOperationException("No round has begun: fedicu_begin_round must be called first.");
     }
 
     private void RequireAlive()
@@ -278,23 +271,5 @@ internal sealed class Aggregator : IDisposable
         _held.ForEach(held => held.Dispose());
         _held.Clear();
         (_global, _begun) = (null, false);
-    }
-}
-
-/// <summary>Backends by the names that options give them.</summary>
-internal static class Backends
-{
-    public static IComputeBackend? Create(string? name)
-    {
-#if GPU
-        return name is null or "simd" ? null : Gpu.ComputeBackends.Create(name, new Gpu.GpuOptions { Fallback = name == "auto" });
-#else
-        return name switch
-        {
-            null or "simd" or "auto" => null,
-            "reference" => ReferenceBackend.Instance,
-            _ => throw new InvalidOptionsException([$"The backend '{name}' is unknown to this build; auto, simd, reference are known."]),
-        };
-#endif
     }
 }

@@ -5,36 +5,29 @@ using FedICU.Text;
 
 namespace FedICU.Interop;
 
-/// <summary>fedicu_tensor of fedicu.h.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal unsafe struct NativeTensor
-{
-    public byte* Name;
-    public byte* DType;
-    public int Rank;
-    public long* Shape;
-    public void* Data;
-    public ulong ByteLength;
-}
-
-/// <summary>Tensors in the caller's memory, or copies of them. The model that it makes lives as long.</summary>
+/// <summary>
+/// A model of tensors in the caller's memory, or of copies of them. The model is valid until this object is disposed
+/// of.
+/// </summary>
 internal sealed unsafe class CallerTensors : IDisposable
 {
-    // as many as the library reads of a file
+    // dimensions; the library's limit for files
     private const int MostDimensions = 64;
+
+    // bytes; chosen: a cache line, and the width of the widest SIMD vectors
+    private const int CopyAlignment = 64;
 
     private readonly List<nint> _copies = [];
 
-    /// <summary>Reads what the caller says of its tensors.</summary>
-    /// <param name="tensors">The tensors.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="copy">Whether the memory is the caller's again after the call.</param>
-    /// <param name="metadata">What goes with them.</param>
-    /// <param name="only">Names of those that are taken; null: all.</param>
-    /// <exception cref="ArgumentException">A tensor contradicts itself.</exception>
-    public CallerTensors(NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null, IReadOnlySet<string>? only = null)
+    /// <summary>Reads the caller's descriptions of its tensors.</summary>
+    /// <param name="tensors">The descriptions.</param>
+    /// <param name="count">Their number.</param>
+    /// <param name="copy">Whether to copy the data, so that the caller may reuse its memory after the call.</param>
+    /// <param name="only">The names of the tensors to take; null: all.</param>
+    /// <exception cref="ArgumentException">A description contradicts itself.</exception>
+    public CallerTensors(NativeTensor* tensors, long count, bool copy, IReadOnlySet<string>? only = null)
         : this(
-            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, metadata,
+            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, metadata: null,
             FrozenDictionary<string, string>.Empty)
     {
     }
@@ -58,14 +51,14 @@ internal sealed unsafe class CallerTensors : IDisposable
 
     public MemoryModel Model { get; }
 
-    /// <summary>Tensors of a client whose types the library does not have, by name.</summary>
+    /// <summary>The types of a client's tensors that the library does not know, by the tensors' names.</summary>
     public IReadOnlyDictionary<string, string> UnknownTypes { get; }
 
     /// <summary>
-    /// Reads what the caller says of a client's tensors. Those of unknown types are kept by name for the round's policies; their data are
-    /// not read.
+    /// Reads the caller's descriptions of a client's tensors. Tensors of unknown types are kept by name for the round's
+    /// policies, and their data are not read.
     /// </summary>
-    /// <exception cref="ArgumentException">A tensor contradicts itself; the message names the client.</exception>
+    /// <exception cref="ArgumentException">A description contradicts itself; the message names the client.</exception>
     public static CallerTensors OfClient(
         string client, NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null)
     {
@@ -73,11 +66,15 @@ internal sealed unsafe class CallerTensors : IDisposable
         return new CallerTensors(Read(tensors, count, $"Client {Sentence.Quote(client)}", unknown), copy, metadata, unknown);
     }
 
-    /// <summary>The tensors, checked: a name, a known type, a shape of as many bytes as are said, memory that is there and aligned.</summary>
-    /// <param name="tensors">The tensors.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="whose">What sentences begin with, null where the tensors are no client's.</param>
-    /// <param name="unknown">Takes the tensors of types that the library does not have; null: they are refused.</param>
+    /// <summary>
+    /// Reads and checks descriptions: each needs a name, a known type, a shape that matches its number of bytes, and
+    /// aligned memory.
+    /// </summary>
+    /// <param name="tensors">The descriptions.</param>
+    /// <param name="count">Their number.</param>
+    /// <param name="whose">The client at the start of messages; null if the tensors are not a client's.</param>
+    /// <param name="unknown">Takes the names of tensors of unknown types; null: they are refused.</param>
+    /// <exception cref="ArgumentException">A description contradicts itself.</exception>
     public static List<(TensorInfo Info, nint Data)> Read(
         NativeTensor* tensors, long count, string? whose = null, Dictionary<string, string>? unknown = null)
     {
@@ -103,7 +100,7 @@ internal sealed unsafe class CallerTensors : IDisposable
             {
                 TensorInfo info = Check(tensor, which, name, dtype);
                 if (info.ByteLength > long.MaxValue - total)
-                    throw new ArgumentException($"{which}: with it the tensors have more bytes than 64 bits can count.");
+                    throw new ArgumentException($"{which}: with this tensor, the total has more bytes than 64 bits can count.");
                 total += info.ByteLength;
                 read.Add((info, (nint)tensor.Data));
             }
@@ -114,7 +111,8 @@ internal sealed unsafe class CallerTensors : IDisposable
             else
             {
                 string shown = type is null ? "null" : Sentence.Quote(type);
-                throw new ArgumentException($"{which}: the dtype {shown} is unknown; one of safetensors' such as F32, F16 or BF16 was expected.");
+                throw new ArgumentException(
+                    $"{which}: the dtype {shown} is unknown; one of safetensors' types, such as F32, F16 or BF16, was expected.");
             }
         }
 
@@ -127,7 +125,7 @@ internal sealed unsafe class CallerTensors : IDisposable
         _copies.Clear();
     }
 
-    /// <summary>What a tensor is, where its numbers agree with each other.</summary>
+    /// <summary>Makes a tensor's description after checking its fields against each other.</summary>
     private static TensorInfo Check(NativeTensor tensor, string which, string name, DType dtype)
     {
         if (tensor.Rank is < 0 or > MostDimensions || tensor.Rank > 0 && tensor.Shape == null)
@@ -170,42 +168,9 @@ internal sealed unsafe class CallerTensors : IDisposable
 
     private nint Copy(nint data, long bytes)
     {
-        void* copy = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), 64);
+        void* copy = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), CopyAlignment);
         _copies.Add((nint)copy);
         Buffer.MemoryCopy((void*)data, copy, bytes, bytes);
         return (nint)copy;
-    }
-}
-
-/// <summary>Writes a model into tensors that the caller allocated.</summary>
-internal sealed unsafe class CallerSink(List<(TensorInfo Info, nint Data)> places) : TensorSink
-{
-    private readonly Dictionary<string, (TensorInfo Info, nint Data)> _places = places.ToDictionary(place => place.Info.Name, StringComparer.Ordinal);
-
-    public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
-    {
-        foreach (TensorInfo tensor in tensors)
-        {
-            if (!_places.TryGetValue(tensor.Name, out (TensorInfo Info, nint Data) place))
-                throw new ArgumentException($"The result's tensor '{tensor.Name}' of {tensor} has no place among the tensors given.");
-            if (place.Info != tensor)
-                throw new ArgumentException($"The place for tensor '{tensor.Name}' is {place.Info}; {tensor} was expected.");
-        }
-
-        if (_places.Count > tensors.Count)
-            throw new ArgumentException($"A place was given for tensor '{_places.Keys.Except(tensors.Select(tensor => tensor.Name)).First()}', which the result has not.");
-    }
-
-    public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) =>
-        source.CopyTo(new Span<byte>((byte*)_places[tensor.Name].Data + offset, source.Length));
-
-    public override void* TryGetPointer(TensorInfo tensor) => (void*)_places[tensor.Name].Data;
-
-    public override void Commit()
-    {
-    }
-
-    public override void Abort()
-    {
     }
 }

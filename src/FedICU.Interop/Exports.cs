@@ -8,34 +8,19 @@ using FedICU.Text;
 
 namespace FedICU.Interop;
 
-/// <summary>The statuses of fedicu.h.</summary>
-internal enum Status
-{
-    Ok = 0,
-    InvalidArgument = 1,
-    InvalidOptions = 2,
-    InvalidModel = 3,
-    RoundRejected = 4,
-    WrongState = 5,
-    Io = 6,
-    OutOfMemory = 7,
-    Aborted = 8,
-    BufferTooSmall = 9,
-    Internal = 99,
-}
-
 /// <summary>
-/// The functions of fedicu.h, whose comments are their documentation. No exception leaves them. Each method is named as its function is, fedicu_begin_round BeginRound: hosts that load the
-/// assembly find them so.
+/// The functions of fedicu.h, which documents them. No exception leaves them. Each method must be named like its
+/// function, BeginRound for fedicu_begin_round: hosts that load the assembly find it by that name.
 /// </summary>
 public static unsafe class Exports
 {
+    /// <summary>FEDICU_ABI_VERSION.</summary>
     internal const int Version = 1;
 
+    // FEDICU_BORROW and FEDICU_DELTA
     private const uint Borrow = 1, Delta = 2;
 
-    [ThreadStatic]
-    private static LastSentence? t_error;
+    private delegate void Step();
 
     /// <summary>fedicu_abi_version.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_abi_version")]
@@ -43,7 +28,7 @@ public static unsafe class Exports
 
     /// <summary>fedicu_last_error.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_last_error")]
-    public static byte* LastError() => (t_error ??= new LastSentence()).Text;
+    public static byte* LastError() => ThreadError.Current.Text;
 
     /// <summary>fedicu_live_handles.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_live_handles")]
@@ -53,7 +38,7 @@ public static unsafe class Exports
     [UnmanagedCallersOnly(EntryPoint = "fedicu_create")]
     public static int Create(byte* options, long* handle) => Run(() =>
     {
-        *Required(handle, "handle") = 0;
+        *RequireNotNull(handle, "handle") = 0;
         *handle = Handles.Add(new Aggregator(Parse(options, "options", InteropJson.Default.AggregatorSettings)));
     });
 
@@ -70,55 +55,60 @@ public static unsafe class Exports
     public static int SetGlobal(long handle, long count, void* tensors, uint flags) => Run(() =>
     {
         Aggregator aggregator = Handles.Get<Aggregator>(handle);
-        bool borrowed = ReadFlags(flags, Borrow) != 0;
+        bool borrowed = CheckFlags(flags, Borrow) != 0;
         aggregator.SetGlobal(new CallerTensors((NativeTensor*)tensors, count, !borrowed), borrowed);
     });
 
     /// <summary>fedicu_set_global_file.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_set_global_file")]
-    public static int SetGlobalFile(long handle, byte* path) => Run(() => Handles.Get<Aggregator>(handle).SetGlobal(Text(path, "path")));
+    public static int SetGlobalFile(long handle, byte* path) =>
+        Run(() => Handles.Get<Aggregator>(handle).SetGlobal(ReadText(path, "path")));
 
     /// <summary>fedicu_add.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_add")]
     public static int Add(long handle, byte* client, double weight, long count, void* tensors, uint flags) => Run(() =>
     {
         Aggregator aggregator = Handles.Get<Aggregator>(handle);
-        string id = Text(client, "client");
-        bool borrowed = (ReadFlags(flags, Borrow | Delta) & Borrow) != 0;
+        string id = ReadText(client, "client");
+        bool borrowed = (CheckFlags(flags, Borrow | Delta) & Borrow) != 0;
         UpdateKind kind = (flags & Delta) != 0 ? UpdateKind.Delta : UpdateKind.Full;
         aggregator.Add(id, weight, CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed), kind, borrowed);
     });
 
     /// <summary>fedicu_add_file.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_add_file")]
-    public static int AddFile(long handle, byte* client, double weight, byte* path) => Run(() => Handles.Get<Aggregator>(handle).Add(Text(client, "client"), weight, Text(path, "path")));
+    public static int AddFile(long handle, byte* client, double weight, byte* path) =>
+        Run(() => Handles.Get<Aggregator>(handle).Add(ReadText(client, "client"), weight, ReadText(path, "path")));
 
     /// <summary>fedicu_add_update.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_add_update")]
-    public static int AddUpdate(long handle, byte* client, double weight, byte* metadata, long count, void* tensors, uint flags) => Run(() =>
+    public static int AddUpdate(
+        long handle, byte* client, double weight, byte* metadata, long count, void* tensors, uint flags) => Run(() =>
     {
         Aggregator aggregator = Handles.Get<Aggregator>(handle);
-        string id = Text(client, "client");
-        Dictionary<string, string> says = Parse(metadata, $"Client {Sentence.Quote(id)}: its metadata", InteropJson.Default.DictionaryStringString);
-        bool borrowed = ReadFlags(flags, Borrow) != 0;
-        if (says.FirstOrDefault(pair => pair.Value is null) is { Key: { } empty })
-            throw new ArgumentException($"Client {Sentence.Quote(id)}: its metadata's {Sentence.Quote(empty)} is null; a string was expected.");
-        var sent = CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed, says);
-        aggregator.Add(id, double.IsNaN(weight) ? null : weight, sent, kind: null, borrowed);
+        string id = ReadText(client, "client");
+        string whose = $"Client {Sentence.Quote(id)}: its metadata";
+        Dictionary<string, string> parsed = Parse(metadata, whose, InteropJson.Default.DictionaryStringString);
+        bool borrowed = CheckFlags(flags, Borrow) != 0;
+        if (parsed.FirstOrDefault(pair => pair.Value is null) is { Key: { } nullKey })
+            throw new ArgumentException($"{whose}'s {Sentence.Quote(nullKey)} is null; a string was expected.");
+        var update = CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed, parsed);
+        aggregator.Add(id, double.IsNaN(weight) ? null : weight, update, kind: null, borrowed);
     });
 
     /// <summary>fedicu_add_fault.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_add_fault")]
     public static int AddFault(long handle, byte* client, int fault, byte* reason) => Run(() =>
-        Handles.Get<Aggregator>(handle).AddFault(Text(client, "client"), (ClientFault)fault, Text(reason, "reason")));
+        Handles.Get<Aggregator>(handle).AddFault(ReadText(client, "client"), (ClientFault)fault, ReadText(reason, "reason")));
 
     /// <summary>fedicu_finish.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_finish")]
-    public static int Finish(long handle, long count, void* tensors) => Run(() => Handles.Get<Aggregator>(handle).Finish(CallerTensors.Read((NativeTensor*)tensors, count)));
+    public static int Finish(long handle, long count, void* tensors) =>
+        Run(() => Handles.Get<Aggregator>(handle).Finish(CallerTensors.Read((NativeTensor*)tensors, count)));
 
     /// <summary>fedicu_finish_file.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_finish_file")]
-    public static int FinishFile(long handle, byte* path) => Run(() => Handles.Get<Aggregator>(handle).Finish(Text(path, "path")));
+    public static int FinishFile(long handle, byte* path) => Run(() => Handles.Get<Aggregator>(handle).Finish(ReadText(path, "path")));
 
     /// <summary>fedicu_abort.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_abort")]
@@ -126,41 +116,50 @@ public static unsafe class Exports
 
     /// <summary>fedicu_report_json.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_report_json")]
-    public static int ReportJson(long handle, byte* buffer, ulong capacity, ulong* length) => Give(() => Handles.Get<Aggregator>(handle).ReportJson(), buffer, capacity, length);
+    public static int ReportJson(long handle, byte* buffer, ulong capacity, ulong* length) =>
+        CopyText(() => Handles.Get<Aggregator>(handle).ReportJson(), buffer, capacity, length);
 
     /// <summary>fedicu_export_state.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_export_state")]
-    public static int ExportState(long handle, byte* buffer, ulong capacity, ulong* length) => Give(() => Handles.Get<Aggregator>(handle).ExportState(), buffer, capacity, length);
+    public static int ExportState(long handle, byte* buffer, ulong capacity, ulong* length) =>
+        CopyText(() => Handles.Get<Aggregator>(handle).ExportState(), buffer, capacity, length);
 
     /// <summary>fedicu_import_state.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_import_state")]
-    public static int ImportState(long handle, byte* state) => Run(() => Handles.Get<Aggregator>(handle).ImportState(Parse(state, "state", InteropJson.Default.AggregatorState)));
+    public static int ImportState(long handle, byte* state) =>
+        Run(() => Handles.Get<Aggregator>(handle).ImportState(Parse(state, "state", InteropJson.Default.AggregatorState)));
 
     /// <summary>fedicu_mask.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_mask")]
-    public static int Mask(byte* options, long count, void* global, void* local, void* momentum, void* momentumOut, long* update) => Run(() =>
+    public static int Mask(
+        byte* options, long count, void* global, void* local, void* momentum, void* momentumOut, long* update) => Run(() =>
     {
-        *Required(update, "update") = 0;
+        *RequireNotNull(update, "update") = 0;
         MaskSettings settings = Parse(options, "options", InteropJson.Default.MaskSettings);
-        *update = Handles.Add(Update.Make(settings, count, (NativeTensor*)global, (NativeTensor*)local, (NativeTensor*)momentum, (NativeTensor*)momentumOut));
+        *update = Handles.Add(Update.Make(
+            settings, count, (NativeTensor*)global, (NativeTensor*)local, (NativeTensor*)momentum, (NativeTensor*)momentumOut));
     });
 
     /// <summary>fedicu_update_count.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_count")]
-    public static int UpdateCount(long update, long* count) => Run(() => *Required(count, "count") = Handles.Get<Update>(update).Model.Tensors.Count);
+    public static int UpdateCount(long update, long* count) =>
+        Run(() => *RequireNotNull(count, "count") = Handles.Get<Update>(update).Model.Tensors.Count);
 
     /// <summary>fedicu_update_tensor.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_tensor")]
-    public static int UpdateTensor(long update, long i, void* tensor) => Run(() => *Required((NativeTensor*)tensor, "tensor") = Handles.Get<Update>(update).Describe(i));
+    public static int UpdateTensor(long update, long i, void* tensor) =>
+        Run(() => *RequireNotNull((NativeTensor*)tensor, "tensor") = Handles.Get<Update>(update).Describe(i));
 
     /// <summary>fedicu_update_metadata_json.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_metadata_json")]
-    public static int UpdateMetadataJson(long update, byte* buffer, ulong capacity, ulong* length) =>
-        Give(() => JsonSerializer.Serialize(Handles.Get<Update>(update).Model.Metadata, InteropJson.Default.IReadOnlyDictionaryStringString), buffer, capacity, length);
+    public static int UpdateMetadataJson(long update, byte* buffer, ulong capacity, ulong* length) => CopyText(
+        () => JsonSerializer.Serialize(
+            Handles.Get<Update>(update).Model.Metadata, InteropJson.Default.IReadOnlyDictionaryStringString),
+        buffer, capacity, length);
 
     /// <summary>fedicu_update_save.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_save")]
-    public static int UpdateSave(long update, byte* path) => Run(() => Handles.Get<Update>(update).Save(Text(path, "path")));
+    public static int UpdateSave(long update, byte* path) => Run(() => Handles.Get<Update>(update).Save(ReadText(path, "path")));
 
     /// <summary>fedicu_update_destroy.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_destroy")]
@@ -169,10 +168,12 @@ public static unsafe class Exports
     /// <summary>fedicu_proximal.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_proximal")]
     public static int Proximal(double mu, void* local, void* global, void* gradient, double* value) => Run(() =>
-        *Required(value, "value") = CallerProximal.Run(mu, Required((NativeTensor*)local, "local"), Required((NativeTensor*)global, "global"), (NativeTensor*)gradient));
+        *RequireNotNull(value, "value") = CallerProximal.Run(
+            mu, RequireNotNull((NativeTensor*)local, "local"), RequireNotNull((NativeTensor*)global, "global"), (NativeTensor*)gradient));
 
-    private delegate void Step();
-
+    /// <summary>
+    /// Runs a step. Turns an exception into a status and keeps its message as the thread's last error.
+    /// </summary>
     private static int Run(Step step)
     {
         try
@@ -182,19 +183,20 @@ public static unsafe class Exports
         }
         catch (Exception e)
         {
-            (Status status, string sentence) = Describe(e);
-            (t_error ??= new LastSentence()).Set(Sentence.Fit(sentence));
+            (Status status, string message) = Describe(e);
+            ThreadError.Current.Set(Sentence.Fit(message));
             return (int)status;
         }
     }
 
-    private static int Give(Func<string> make, byte* buffer, ulong capacity, ulong* length)
+    /// <summary>Copies a text into the caller's buffer, or only stores its length if the buffer is null.</summary>
+    private static int CopyText(Func<string> make, byte* buffer, ulong capacity, ulong* length)
     {
         bool tooSmall = false;
         int status = Run(() =>
         {
             byte[] text = Encoding.UTF8.GetBytes(make() + '\0');
-            *Required(length, "length") = (ulong)text.Length;
+            *RequireNotNull(length, "length") = (ulong)text.Length;
             if (buffer == null)
                 return;
             tooSmall = capacity < (ulong)text.Length;
@@ -205,12 +207,13 @@ public static unsafe class Exports
         return tooSmall ? (int)Status.BufferTooSmall : status;
     }
 
-    private static (Status, string) Describe(Exception e) => e switch
+    private static (Status Status, string Message) Describe(Exception e) => e switch
     {
         InvalidOptionsException => (Status.InvalidOptions, e.Message),
         InvalidModelException => (Status.InvalidModel, e.Message),
         RoundRejectedException => (Status.RoundRejected, e.Message),
         FedIcuException => (Status.InvalidModel, e.Message),
+        // .NET appends the name of its own parameter, which the caller does not know
         ArgumentException => (Status.InvalidArgument, e.Message.Split(" (Parameter")[0]),
         OperationCanceledException => (Status.Aborted, "The round was aborted."),
         InvalidOperationException => (Status.WrongState, e.Message),
@@ -219,49 +222,25 @@ public static unsafe class Exports
         _ => (Status.Internal, $"{e.GetType().Name}: {e.Message}"),
     };
 
-    private static T* Required<T>(T* pointer, string name) where T : unmanaged =>
+    private static T* RequireNotNull<T>(T* pointer, string name) where T : unmanaged =>
         pointer != null ? pointer : throw new ArgumentException($"{name} is a null pointer.");
 
-    private static string Text(byte* text, string name) => Marshal.PtrToStringUTF8((nint)Required(text, name))!;
+    private static string ReadText(byte* text, string name) => Marshal.PtrToStringUTF8((nint)RequireNotNull(text, name))!;
 
     private static T Parse<T>(byte* json, string name, JsonTypeInfo<T> type)
     {
-        string text = Text(json, name);
+        string text = ReadText(json, name);
         try
         {
             return JsonSerializer.Deserialize(text, type) ?? throw new JsonException("null, where an object was expected.");
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // of a text that is no Unicode the serializer throws the second
+            // the serializer throws InvalidOperationException for text that is not valid Unicode
             throw new InvalidOptionsException([$"{name}: the JSON is not as expected: {e.Message}"]);
         }
     }
 
-    private static uint ReadFlags(uint flags, uint known) =>
-        (flags & ~known) == 0 ? flags : throw new ArgumentException($"The flags {flags} have bits that are unknown; {known} has those that are known.");
-
-    /// <summary>A thread's last sentence, freed with the thread.</summary>
-    private sealed class LastSentence
-    {
-        public byte* Text { get; private set; } = Utf8("");
-
-        public void Set(string sentence)
-        {
-            byte* text = Utf8(sentence);
-            NativeMemory.Free(Text);
-            Text = text;
-        }
-
-        ~LastSentence() => NativeMemory.Free(Text);
-
-        private static byte* Utf8(string text)
-        {
-            int bytes = Encoding.UTF8.GetByteCount(text);
-            byte* memory = (byte*)NativeMemory.Alloc((nuint)bytes + 1);
-            Encoding.UTF8.GetBytes(text, new Span<byte>(memory, bytes));
-            memory[bytes] = 0;
-            return memory;
-        }
-    }
+    private static uint CheckFlags(uint flags, uint known) => (flags & ~known) == 0 ? flags
+        : throw new ArgumentException($"The flags {flags} have unknown bits; only the bits of {known} are known.");
 }

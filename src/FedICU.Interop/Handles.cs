@@ -2,7 +2,10 @@ using System.Collections.Concurrent;
 
 namespace FedICU.Interop;
 
-/// <summary>What callers hold, by number: an unknown number, or one that was destroyed, is found out, which a pointer would not be.</summary>
+/// <summary>
+/// The objects that callers hold, by number. Unlike with a pointer, a number that is unknown or was destroyed is
+/// detected.
+/// </summary>
 internal static class Handles
 {
     private static readonly ConcurrentDictionary<long, IDisposable> Held = new();
@@ -17,12 +20,12 @@ internal static class Handles
         return handle;
     }
 
-    /// <summary>What the handle stands for.</summary>
-    /// <exception cref="ArgumentException">It stands for nothing, or for something else.</exception>
-    public static T Get<T>(long handle) where T : class =>
-        Held.GetValueOrDefault(handle) as T ?? throw new ArgumentException($"The handle {handle} is unknown: it was destroyed, or is not of this kind.");
+    /// <summary>Gets the object of a handle.</summary>
+    /// <exception cref="ArgumentException">The handle has no object, or one of another type.</exception>
+    public static T Get<T>(long handle) where T : class => Held.GetValueOrDefault(handle) as T ??
+        throw new ArgumentException($"The handle {handle} is unknown: it was destroyed, or is not of this kind.");
 
-    /// <summary>Forgets and frees; 0 is nothing.</summary>
+    /// <summary>Removes a handle and disposes of its object. 0 does nothing.</summary>
     public static void Remove<T>(long handle) where T : class, IDisposable
     {
         if (handle == 0)

@@ -1,12 +1,20 @@
 namespace FedICU.Cli.Tests;
 
-/// <summary>Adapters whose modules differ in rank (rank_pattern, alpha_pattern) and that store modules whole (modules_to_save), from folder to folder by the tool.</summary>
+/// <summary>
+/// Aggregates and masks adapter folders whose modules have different ranks (rank_pattern, alpha_pattern) or are saved
+/// as a whole (modules_to_save).
+/// </summary>
 public sealed class AdapterTests
 {
-    private const string Config = "{ \"r\": 2,\n\t\"rank_pattern\": {\"down_proj\": 1}, \"alpha_pattern\": {\"down_proj\": 4},\n \"modules_to_save\": [\"lm_head\"], \"lora_alpha\": 16, " +
-        "\"target_modules\": [\"q_proj\", \"down_proj\"], \"base_model_name_or_path\": \"tiny\", \"peft_type\": \"LORA\", \"unknown\": [ ] }\n";
+    private const string Config =
+        "{ \"r\": 2,\n\t\"rank_pattern\": {\"down_proj\": 1}, \"alpha_pattern\": {\"down_proj\": 4},\n " +
+        "\"modules_to_save\": [\"lm_head\"], \"lora_alpha\": 16, " +
+        "\"target_modules\": [\"q_proj\", \"down_proj\"], \"base_model_name_or_path\": \"tiny\", " +
+        "\"peft_type\": \"LORA\", \"unknown\": [ ] }\n";
 
-    private const string Q = "base_model.model.layers.0.q_proj", Down = "base_model.model.layers.0.down_proj", Head = "base_model.model.lm_head.weight";
+    private const string Q = "base_model.model.layers.0.q_proj";
+    private const string Down = "base_model.model.layers.0.down_proj";
+    private const string Head = "base_model.model.lm_head.weight";
 
     private Place _place = null!;
 
@@ -21,9 +29,11 @@ public sealed class AdapterTests
     {
         string global = Adapter("global", 0), output = overItself ? global : _place["next"];
         Run run = Tool.Run(
-            "aggregate", "--strategy", "fedavg", "--global", global, "--client", "a=" + Adapter("a", 1), "--client", "b=" + Adapter("b", 2), "--weights", "1,3", "--output", output,
-            "--report", _place["r.json"]).Succeeded();
-        Assert.That(Directory.GetFileSystemEntries(output).Select(Path.GetFileName), Is.EquivalentTo(new[] { "adapter_config.json", "adapter_model.safetensors" }));
+            "aggregate", "--strategy", "fedavg", "--global", global, "--client", "a=" + Adapter("a", 1), "--client", "b=" + Adapter("b", 2),
+            "--weights", "1,3", "--output", output, "--report", _place["r.json"]).Succeeded();
+        Assert.That(
+            Directory.GetFileSystemEntries(output).Select(Path.GetFileName),
+            Is.EquivalentTo(new[] { "adapter_config.json", "adapter_model.safetensors" }));
         Assert.That(File.ReadAllText(Path.Combine(output, "adapter_config.json")), Is.EqualTo(Config));
         using (TensorSource next = TensorSource.Open(output), a = TensorSource.Open(_place["a"]))
         {
@@ -38,67 +48,79 @@ public sealed class AdapterTests
         }
 
         Assert.That(run.Output, Does.Contain(Q).And.Contain(Down), "the cross-terms of both pairs");
-        Assert.That(RoundReport.FromJson(File.ReadAllText(_place["r.json"])).LoraPairs.Select(pair => pair.Name), Is.EquivalentTo(new[] { Q, Down }));
+        RoundReport report = RoundReport.FromJson(File.ReadAllText(_place["r.json"]));
+        Assert.That(report.LoraPairs.Select(pair => pair.Name), Is.EquivalentTo(new[] { Q, Down }));
     }
 
     [Test]
     public void TheToolAndTheLibraryWriteTheSameBytes()
     {
         string global = Adapter("global", 0), a = Adapter("a", 1), b = Adapter("b", 2), c = Adapter("c", 3);
-        Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", "a=" + a, "--client", "b=" + b, "--client", "c=" + c, "--output", _place["next"]).Succeeded();
+        Tool.Run(
+            "aggregate", "--strategy", "fedicu", "--global", global, "--client", "a=" + a, "--client", "b=" + b, "--client", "c=" + c,
+            "--output", _place["next"]).Succeeded();
         using (TensorSource model = TensorSource.Open(global))
         {
-            var round = new AggregationRound(model) { ClientUpdate.FromFile("c", c), ClientUpdate.FromFile("b", b), ClientUpdate.FromFile("a", a) };
-            new FedIcuAggregator().AggregateAsync(round, TensorSink.ToAdapterFolder(_place["library"], ((PeftAdapter)model).Config)).GetAwaiter().GetResult();
+            var round = new AggregationRound(model)
+            {
+                ClientUpdate.FromFile("c", c), ClientUpdate.FromFile("b", b), ClientUpdate.FromFile("a", a),
+            };
+            TensorSink sink = TensorSink.ToAdapterFolder(_place["library"], ((PeftAdapter)model).Config);
+            new FedIcuAggregator().AggregateAsync(round, sink).GetAwaiter().GetResult();
         }
 
-        foreach (string file in (string[])["adapter_config.json", "adapter_model.safetensors"])
-            Assert.That(File.ReadAllBytes(Path.Combine(_place["next"], file)), Is.EqualTo(File.ReadAllBytes(Path.Combine(_place["library"], file))), file);
+        AssertEqualAdapters("next", "library");
     }
 
     [Test]
-    public void AMaskedAdapterIsAClientLikeTheWholeOne()
+    public void APackedAdapterGivesTheSameResultAsTheDenseOne()
     {
         string global = Adapter("global", 0), sparse = _place["sparse.safetensors"], dense = _place["dense"];
         Tool.Run("mask", "--global", global, "--local", Adapter("a", 1), "--mask", "top=0.25", "--output", sparse).Succeeded();
         Tool.Run("mask", "--global", global, "--local", _place["a"], "--mask", "top=0.25", "--dense", "--output", dense).Succeeded();
+        string b = Adapter("b", 2);
         foreach ((string client, string output) in ((string, string)[])[(sparse, "one"), (dense, "other")])
-            Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", "k=" + client, "--client", "l=" + Adapter("b", 2), "--output", _place[output]).Succeeded();
-        foreach (string file in (string[])["adapter_config.json", "adapter_model.safetensors"])
-            Assert.That(File.ReadAllBytes(Path.Combine(_place["one"], file)), Is.EqualTo(File.ReadAllBytes(Path.Combine(_place["other"], file))), file);
+        {
+            Tool.Run(
+                "aggregate", "--strategy", "fedicu", "--global", global, "--client", "k=" + client, "--client", "l=" + b,
+                "--output", _place[output]).Succeeded();
+        }
+
+        AssertEqualAdapters("one", "other");
     }
 
     [TestCase("{\"down_proj\": 1}", "{\"down_proj\": 2}", "rank_pattern")]
     [TestCase("{\"down_proj\": 4}", "{}", "alpha_pattern")]
     [TestCase("[\"lm_head\"]", "null", "modules_to_save")]
-    public void DisagreementIsRefused(string mine, string theirs, string field)
+    public void DifferentConfigsAreRefused(string mine, string theirs, string field)
     {
-        string[] line = ["aggregate", "--strategy", "fedicu", "--global", Adapter("global", 0), "--client", "k=" + Adapter("a", 1), "--output", _place["next"]];
+        string global = Adapter("global", 0), client = "k=" + Adapter("a", 1);
         _place.Write("a/adapter_config.json", Config.Replace(mine, theirs));
-        string[] before = _place.Names();
-        Tool.Run(line).Failed(1, "'k'", field);
-        Assert.That(_place.Names(), Is.EqualTo(before));
+        _place.AssertRefused(
+            ["aggregate", "--strategy", "fedicu", "--global", global, "--client", client, "--output", _place["next"]], "'k'", field);
     }
 
     [Test]
     public void AdaptersOfOtherTypesAreInspectedAndAggregated()
     {
         const string AdaLora = """
-            {"peft_type": "ADALORA", "r": 8, "target_r": 4, "init_r": 6, "lora_alpha": 16, "target_modules": ["q_proj"], "base_model_name_or_path": "base/x",
-             "rank_pattern": {"model.layers.0.q_proj.lora_E": [true, false, true]}}
+            {"peft_type": "ADALORA", "r": 8, "target_r": 4, "init_r": 6, "lora_alpha": 16, "target_modules": ["q_proj"],
+             "base_model_name_or_path": "base/x", "rank_pattern": {"model.layers.0.q_proj.lora_E": [true, false, true]}}
             """;
         string global = Adapter("global", 0), a = Adapter("a", 1), next = _place["next"];
         foreach (string name in (string[])["global", "a"])
             _place.Write($"{name}/adapter_config.json", AdaLora);
         Assert.That(Tool.Run("inspect", global).Succeeded().Output, Does.Contain(
             "ADALORA adapter, init_r 6, target_r 4, lora_alpha 16, target_modules q_proj, base base/x"));
-        Run run = Tool.Run("aggregate", "--strategy", "fedavg", "--set", "balance=true", "--global", global, "--client", "a=" + a, "--output", next).Succeeded();
+        Run run = Tool.Run(
+            "aggregate", "--strategy", "fedavg", "--set", "balance=true", "--global", global, "--client", "a=" + a,
+            "--output", next).Succeeded();
         Assert.That(run.Output, Does.Contain($"note: The factors of '{Q}' (peft_type ADALORA)"));
         Assert.That(Place.Read<float>(next, Q + ".lora_A.weight"), Is.EqualTo(Place.Read<float>(a, Q + ".lora_A.weight")));
     }
 
     [Test]
-    public void LocalPathsOfTheBaseModelAreIgnoredWhereAsked()
+    public void LocalPathsOfTheBaseModelAreIgnoredOnRequest()
     {
         string global = Adapter("global", 0), a = Adapter("a", 1);
         _place.Write("a/adapter_config.json", Config.Replace("\"tiny\"", "\"/home/one/tiny\"", StringComparison.Ordinal));
@@ -112,18 +134,30 @@ public sealed class AdapterTests
     }
 
     [Test]
-    public void TwoLoHaAdaptersWithOtherAlphasAreRefused()
+    public void LoHaAdaptersWithDifferentAlphasAreRefused()
     {
         string global = Adapter("global", 0), b = Adapter("b", 1);
         _place.Write("global/adapter_config.json", """{"peft_type": "LOHA", "r": 4, "alpha": 8, "target_modules": ["q"]}""");
         _place.Write("b/adapter_config.json", """{"peft_type": "LOHA", "r": 4, "alpha": 32, "target_modules": ["q"]}""");
-        Tool.Run("aggregate", "--strategy", "fedavg", "--global", global, "--client", "b=" + b, "--output", _place["next"]).Failed(1, "'b'", "alpha 32 against 8");
+        Tool.Run("aggregate", "--strategy", "fedavg", "--global", global, "--client", "b=" + b, "--output", _place["next"])
+            .Failed(1, "'b'", "alpha 32 against 8");
     }
 
     private static readonly (string Name, long[] Shape)[] Layout =
     [
-        (Q + ".lora_A.weight", [2, 6]), (Q + ".lora_B.weight", [5, 2]), (Down + ".lora_A.weight", [1, 7]), (Down + ".lora_B.weight", [6, 1]), (Head, [9, 6]),
+        (Q + ".lora_A.weight", [2, 6]), (Q + ".lora_B.weight", [5, 2]), (Down + ".lora_A.weight", [1, 7]),
+        (Down + ".lora_B.weight", [6, 1]), (Head, [9, 6]),
     ];
+
+    private void AssertEqualAdapters(string actual, string expected)
+    {
+        foreach (string file in (string[])["adapter_config.json", "adapter_model.safetensors"])
+        {
+            Assert.That(
+                File.ReadAllBytes(Path.Combine(_place[actual], file)),
+                Is.EqualTo(File.ReadAllBytes(Path.Combine(_place[expected], file))), file);
+        }
+    }
 
     private string Adapter(string name, int input)
     {
@@ -135,7 +169,7 @@ public sealed class AdapterTests
         return _place[name];
     }
 
-    /// <summary>Eighths: a mean by weights of one and three is exact.</summary>
+    /// <summary>Creates multiples of an eighth, so that a mean with the weights one and three is exact.</summary>
     private static float[] Values(string name, long[] shape, int input)
     {
         var random = new Random(name.Length + 100 * input);

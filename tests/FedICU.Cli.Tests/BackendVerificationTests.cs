@@ -2,7 +2,9 @@ using FedICU.Compute;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The library's verification: what is right passes, and every verb that is wrong is found and named.</summary>
+/// <summary>
+/// Tests the library's verification: correct backends pass, and every faulty verb is found and named.
+/// </summary>
 public sealed class BackendVerificationTests
 {
     [Test]
@@ -18,7 +20,9 @@ public sealed class BackendVerificationTests
     }
 
     [Test]
-    public void AWrongVerbIsFound([Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "CountNonFinite", "AddMoments", "SelectImportant", "Importance", "Pack", "AddProximal")] string verb)
+    public void AWrongVerbIsFound(
+        [Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "CountNonFinite", "AddMoments", "SelectImportant",
+            "Importance", "Pack", "AddProximal")] string verb)
     {
         VerificationResult result = BackendVerification.Run(new FaultyBackend(verb), seed: 3);
         Assert.That(result.Rows.Where(row => !row.Passed).Select(row => (row.Verb, row.DType)),
@@ -37,6 +41,8 @@ public sealed class BackendVerificationTests
     {
         using var cancellation = new CancellationTokenSource();
         cancellation.Cancel();
-        Assert.That(() => BackendVerification.Run(new ReferenceBackend(), cancellationToken: cancellation.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(
+            () => BackendVerification.Run(new ReferenceBackend(), cancellationToken: cancellation.Token),
+            Throws.InstanceOf<OperationCanceledException>());
     }
 }

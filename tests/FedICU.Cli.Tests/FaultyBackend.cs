@@ -2,7 +2,7 @@ using FedICU.Compute;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The reference with one verb a little wrong, so that a verification can be seen to find it.</summary>
+/// <summary>The reference backend with a small fault in one verb, which a verification must find.</summary>
 internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
 {
     private readonly ReferenceBackend _right = new();
@@ -11,7 +11,7 @@ internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
 
     public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
-        // the bits of one element, or one element too many
+        // one bit of an element is wrong, or one element too many is written
         long nonFinite = _right.WeightedSum(inputs, weights, divisor, length, output);
         if (verb == nameof(WeightedSum) && length > 0)
             *(byte*)output.Data ^= 1;
@@ -41,26 +41,30 @@ internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
             dots[^1] += 1e-3;
     }
 
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+    public long Combine(
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+        double* squares)
     {
-        // squares written, not added to
+        // squares are overwritten instead of added to
         if (verb == nameof(Combine) && squares != null)
             new Span<double>(squares, geometry.Groups).Clear();
         return _right.Combine(inputs, geometry, coefficients, scales, output, squares);
     }
 
-    public long CountNonFinite(TensorPanel input, int length) => _right.CountNonFinite(input, length) + (verb == nameof(CountNonFinite) && length == 257 ? 1 : 0);
+    public long CountNonFinite(TensorPanel input, int length) =>
+        _right.CountNonFinite(input, length) + (verb == nameof(CountNonFinite) && length == 257 ? 1 : 0);
 
     public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
     {
-        // the two sides exchanged
+        // the update and the global model are exchanged
         if (verb == nameof(AddMoments))
             _right.AddMoments(inputs, length, ref global, ref update);
         else
             _right.AddMoments(inputs, length, ref update, ref global);
     }
 
-    public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
+    public long SelectImportant(
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
         long selected = _right.SelectImportant(inputs, length, update, global, mask, momentum);
         if (verb == nameof(SelectImportant) && mask != null && length == 4099)
@@ -68,7 +72,9 @@ internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
         return selected;
     }
 
-    public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance) =>
+    public void Importance(
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid,
+        double* updateImportance, double* globalImportance) =>
         _right.Importance(inputs, length, update, global, sigmoid != (verb == nameof(Importance)), updateImportance, globalImportance);
 
     public long Pack(TensorPanel source, int length, byte* mask, void* packed)

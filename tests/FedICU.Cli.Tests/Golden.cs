@@ -2,12 +2,12 @@ using System.Text.Json;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The golden rounds beside the checkout (shared/golden), where present.</summary>
+/// <summary>The golden rounds in shared/golden, beside the checkout, if they are present.</summary>
 internal static class Golden
 {
     public static readonly string[] Rounds = ["f32", "bf16", "f16-one-client"];
 
-    private static readonly string? Folder = Locate();
+    private static readonly string? Folder = Ancestors.Find(System.IO.Path.Combine("shared", "golden"));
 
     public static string Path(string round, string file)
     {
@@ -16,17 +16,24 @@ internal static class Golden
         return System.IO.Path.Combine(Folder!, round, file);
     }
 
-    /// <summary>The round's clients as the command line takes them.</summary>
-    public static IEnumerable<string> Clients(string round) =>
-        Directory.GetFiles(System.IO.Path.GetDirectoryName(Path(round, "global.safetensors"))!, "client-*.safetensors").SelectMany(path => new[] { "--client", path });
+    /// <summary>Lists the round's clients as options of the command line.</summary>
+    public static IEnumerable<string> Clients(string round)
+    {
+        string folder = System.IO.Path.GetDirectoryName(Path(round, "global.safetensors"))!;
+        return Directory.GetFiles(folder, "client-*.safetensors").SelectMany(path => new[] { "--client", path });
+    }
 
     public static JsonElement Expected(string round) => JsonDocument.Parse(File.ReadAllText(Path(round, "expected.json"))).RootElement;
 
-    /// <summary>The model holds the expected file's values as golden/README.md says; exactly where asked.</summary>
+    /// <summary>
+    /// Asserts that a model has the expected file's values, within the bounds of golden/README.md or exactly.
+    /// </summary>
     public static void AssertAgrees(string actualPath, string expectedPath, bool exactly = false)
     {
         using TensorSource actual = TensorSource.Open(actualPath), expected = TensorSource.Open(expectedPath);
-        Assert.That(actual.Tensors.Select(tensor => (tensor.Name, tensor.Shape)), Is.EquivalentTo(expected.Tensors.Select(tensor => (tensor.Name, tensor.Shape))));
+        Assert.That(
+            actual.Tensors.Select(tensor => (tensor.Name, tensor.Shape)),
+            Is.EquivalentTo(expected.Tensors.Select(tensor => (tensor.Name, tensor.Shape))));
         foreach (TensorInfo tensor in actual.Tensors)
         {
             double[] found = Values(actual, tensor), wanted = Values(expected, expected.Find(tensor.Name)!);
@@ -40,9 +47,12 @@ internal static class Golden
             };
             for (int i = 0; i < found.Length; i++)
             {
-                // the expected value is itself a float64 computation's, so its own bound comes on top of the rounding
-                double allowed = exactly ? 0 : exact + (tensor.DType == DType.F64 ? 0 : Math.Max(Math.Abs(wanted[i]) * Math.ScaleB(1, -digits), least));
-                Assert.That(Math.Abs(found[i] - wanted[i]), Is.LessThanOrEqualTo(allowed), $"{tensor.Name}[{i}]: {found[i]:R} where {wanted[i]:R} was expected");
+                // the expected value is computed in float64, so its own error bound is added to the rounding's
+                double rounding = tensor.DType == DType.F64 ? 0 : Math.Max(Math.Abs(wanted[i]) * Math.ScaleB(1, -digits), least);
+                double allowed = exactly ? 0 : exact + rounding;
+                Assert.That(
+                    Math.Abs(found[i] - wanted[i]), Is.LessThanOrEqualTo(allowed),
+                    $"{tensor.Name}[{i}] is {found[i]:R}; {wanted[i]:R} was expected");
             }
         }
     }
@@ -58,17 +68,5 @@ internal static class Golden
             DType.F16 => (double)BitConverter.ToHalf(data, i * size),
             _ => BitConverter.Int32BitsToSingle(BitConverter.ToUInt16(data, i * size) << 16),
         })];
-    }
-
-    private static string? Locate()
-    {
-        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            string golden = System.IO.Path.Combine(folder.FullName, "shared", "golden");
-            if (Directory.Exists(golden))
-                return golden;
-        }
-
-        return null;
     }
 }

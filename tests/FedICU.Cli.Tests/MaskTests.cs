@@ -10,14 +10,17 @@ public sealed class MaskTests
         _place = new Place();
         var random = new Random(5);
         foreach (string name in (string[])["received", "trained"])
-            _place.Write(name + ".safetensors", new MemoryModel { { "w", [40, 25], Enumerable.Range(0, 1000).Select(_ => (float)random.NextDouble() - 0.5f).ToArray() } });
+        {
+            float[] values = [.. Enumerable.Range(0, 1000).Select(_ => (float)random.NextDouble() - 0.5f)];
+            _place.Write(name + ".safetensors", new MemoryModel { { "w", [40, 25], values } });
+        }
     }
 
     [TearDown]
     public void TearDown() => _place.Dispose();
 
     [Test]
-    public void SaysShareAndSavingOfEachTensor()
+    public void PrintsShareAndSavingsOfEachTensor()
     {
         Run run = Mask("update.safetensors", "--mask", "top=0.1");
         // 100 values of 4 bytes and 1000 bits
@@ -26,12 +29,13 @@ public sealed class MaskTests
     }
 
     [Test]
-    public void DenseIsThePackedUpdateUnpacked([Values("hard", "soft", "top=0.25", "noise=0.01")] string mask)
+    public void TheDenseOutputEqualsTheUnpackedUpdate([Values("hard", "soft", "top=0.25", "noise=0.01")] string mask)
     {
         Mask("update.safetensors", "--mask", mask);
         Mask("dense.safetensors", "--mask", mask, "--dense");
         Tool.Run(
-            "aggregate", "--strategy", "fedavg", "--global", _place["received.safetensors"], "--client", _place["update.safetensors"], "--output", _place["whole.safetensors"]).Succeeded();
+            "aggregate", "--strategy", "fedavg", "--global", _place["received.safetensors"], "--client", _place["update.safetensors"],
+            "--output", _place["whole.safetensors"]).Succeeded();
         Assert.That(Place.Read<float>(_place["whole.safetensors"], "w"), Is.EqualTo(Place.Read<float>(_place["dense.safetensors"], "w")));
     }
 
@@ -40,14 +44,14 @@ public sealed class MaskTests
     {
         Mask("first.safetensors", "--momentum-out", _place["m.safetensors"]);
         float[] first = Place.Read<float>(_place["m.safetensors"], "w");
-        // the file is read and replaced in one run
+        // one run reads and replaces the file
         Mask("second.safetensors", "--momentum", _place["m.safetensors"], "--momentum-out", _place["m.safetensors"], "--set", "beta=0.5");
-        // the same update again: the average of equal ones is that one
+        // the update is the same, so the average does not change
         Assert.That(Place.Read<float>(_place["m.safetensors"], "w"), Is.EqualTo(first).Within(1e-7));
     }
 
     [Test]
-    public void TheSeedDecidesTheNoise()
+    public void TheSeedDeterminesTheNoise()
     {
         Mask("one.safetensors", "--mask", "noise=0.5", "--set", "seed=1");
         Mask("same.safetensors", "--mask", "noise=0.5", "--set", "seed=1", "--threads", "3");
@@ -57,7 +61,7 @@ public sealed class MaskTests
     }
 
     [Test]
-    public void TheMaskMayBeSetByName()
+    public void TheMaskCanBeGivenWithSet()
     {
         Mask("flag.safetensors", "--mask", "top=0.2");
         Mask("set.safetensors", "--set", "mask=top=0.2");
@@ -65,11 +69,11 @@ public sealed class MaskTests
     }
 
     [Test]
-    public void AnAdaptersPackedUpdateIsOneFile()
+    public void ThePackedUpdateOfAnAdapterIsOneFile()
     {
         string global = _place.WriteAdapter("base", 1), local = _place.WriteAdapter("trained", 2);
         string[] line = ["mask", "--global", global, "--local", local, "--output"];
-        // PEFT would find none of its tensors in the folder
+        // PEFT could not load the packed tensors from an adapter folder
         Tool.Run([.. line, _place["update"]]).Failed(1, "--output", "adapter", ".safetensors", "--dense");
         Assert.That(Directory.Exists(_place["update"]), Is.False);
         Tool.Run([.. line, _place["update.safetensors"], "--momentum-out", _place["momentum"]]).Succeeded();
@@ -78,13 +82,15 @@ public sealed class MaskTests
         Tool.Run([.. line, _place["filled"], "--set", "fill=zero"]).Succeeded();
         foreach (string adapter in (string[])["dense", "noise", "filled"])
             Assert.That(Tool.Run("inspect", _place[adapter]).Succeeded().Output, Does.Contain("LORA adapter").And.Not.Contain("#"));
-        Tool.Run("aggregate", "--strategy", "fedicu", "--global", global, "--client", _place["update.safetensors"], "--output", _place["next"]).Succeeded();
+        Tool.Run(
+            "aggregate", "--strategy", "fedicu", "--global", global, "--client", _place["update.safetensors"],
+            "--output", _place["next"]).Succeeded();
         using TensorSource next = TensorSource.Open(_place["next"]);
         Assert.That(next, Is.TypeOf<PeftAdapter>());
     }
 
     [Test]
-    public void APackedUpdateOfAShardedModelIsOneFile()
+    public void ThePackedUpdateOfAShardedModelIsOneFile()
     {
         _place.Write("big/one.safetensors", new MemoryModel { { "w", [40, 25], Place.Read<float>(_place["received.safetensors"], "w") } });
         string index = _place.Write("big/model.safetensors.index.json", """{"weight_map":{"w":"one.safetensors"}}""");
@@ -92,15 +98,20 @@ public sealed class MaskTests
         Tool.Run([.. line, _place["update"]]).Failed(1, "--output", ".safetensors");
         Tool.Run([.. line, _place["update.safetensors"]]).Succeeded();
         Tool.Run([.. line, _place["dense"], "--dense"]).Succeeded();
-        Tool.Run("aggregate", "--strategy", "fedavg", "--global", index, "--client", _place["update.safetensors"], "--output", _place["next"]).Succeeded();
+        Tool.Run(
+            "aggregate", "--strategy", "fedavg", "--global", index, "--client", _place["update.safetensors"],
+            "--output", _place["next"]).Succeeded();
         Assert.That(Place.Read<float>(_place["next"], "w"), Is.EqualTo(Place.Read<float>(_place["dense"], "w")));
     }
 
-    private Run Mask(string output, params string[] rest) => Tool.Run(
-        ["mask", "--global", _place["received.safetensors"], "--local", _place["trained.safetensors"], "--output", _place[output], .. rest]).Succeeded();
+    private Run Mask(string output, params string[] rest)
+    {
+        string global = _place["received.safetensors"], local = _place["trained.safetensors"];
+        return Tool.Run(["mask", "--global", global, "--local", local, "--output", _place[output], .. rest]).Succeeded();
+    }
 
     [Test]
-    public void APackedUpdateDoesNotTakeAnAdaptersFile()
+    public void APackedUpdateDoesNotReplaceAnAdaptersFile()
     {
         Directory.CreateDirectory(_place["adapter"]);
         File.WriteAllText(_place["adapter/adapter_config.json"], """{"peft_type":"LORA"}""");

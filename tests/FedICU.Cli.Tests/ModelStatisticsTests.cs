@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The library's figures that <c>inspect</c> and <c>diff</c> show.</summary>
+/// <summary>Tests the library's statistics that <c>inspect</c> and <c>diff</c> show.</summary>
 public sealed class ModelStatisticsTests
 {
     [Test]
@@ -14,26 +14,31 @@ public sealed class ModelStatisticsTests
     }
 
     [Test]
-    public void LeavesOutWhatIsNotFinite()
+    public void LeavesOutValuesThatAreNotFinite()
     {
         TensorStatistics statistics = Measure([float.NaN, 6, float.PositiveInfinity, 8, float.NegativeInfinity]);
-        Assert.That((statistics.Norm, statistics.Minimum, statistics.Maximum, statistics.Mean, statistics.NonFinite), Is.EqualTo((10.0, 6.0, 8.0, 7.0, 3L)));
+        Assert.That(
+            (statistics.Norm, statistics.Minimum, statistics.Maximum, statistics.Mean, statistics.NonFinite),
+            Is.EqualTo((10.0, 6.0, 8.0, 7.0, 3L)));
     }
 
     [Test]
-    public void HasNoFiguresOfNothing()
+    public void HasNoFiguresWithoutFiniteValues()
     {
         foreach (float[] values in (float[][])[[], [float.NaN]])
         {
             TensorStatistics statistics = Measure(values);
-            Assert.That((statistics.Norm, statistics.Minimum, statistics.Maximum, statistics.Mean, statistics.NonFinite), Is.EqualTo((0.0, (double?)null, (double?)null, (double?)null, values.Length)));
+            Assert.That(
+                (statistics.Norm, statistics.Minimum, statistics.Maximum, statistics.Mean, statistics.NonFinite),
+                Is.EqualTo((0.0, (double?)null, (double?)null, (double?)null, values.Length)));
         }
     }
 
     [TestCase(double.MaxValue, double.MaxValue, double.MaxValue)]
     [TestCase(-double.MaxValue, double.MaxValue, 0)]
     [TestCase(1.5e308, 0.5e308, 1e308)]
-    public void AMeanThatFitsIsGiven(double a, double b, double mean) => Assert.That(Measure([a, b]).Mean, Is.EqualTo(mean).Within(1).Ulps);
+    public void AMeanThatFitsFloat64DoesNotOverflow(double a, double b, double mean) =>
+        Assert.That(Measure([a, b]).Mean, Is.EqualTo(mean).Within(1).Ulps);
 
     [TestCase(3e300, 4e300, 5e300)]
     [TestCase(3e-300, 4e-300, 5e-300)]
@@ -41,10 +46,11 @@ public sealed class ModelStatisticsTests
     [TestCase(double.MaxValue, 0, double.MaxValue)]
     [TestCase(double.Epsilon, 0, double.Epsilon)]
     [TestCase(3, 4, 5)]
-    public void ANormNeitherOverflowsNorVanishes(double a, double b, double norm) => Assert.That(Measure([a, b]).Norm, Is.EqualTo(norm).Within(1).Ulps);
+    public void ANormNeitherOverflowsNorUnderflows(double a, double b, double norm) =>
+        Assert.That(Measure([a, b]).Norm, Is.EqualTo(norm).Within(1).Ulps);
 
     [Test]
-    public void ANormAcrossAThresholdIsOne()
+    public void ANormAcrossAScalingThresholdIsCorrect()
     {
         foreach (int exponent in (int[])[480, -480])
         {
@@ -82,7 +88,9 @@ public sealed class ModelStatisticsTests
     public void ComparesNumbers()
     {
         TensorDifference difference = Compare([1f, 2f, -3f, 0f], [1f, 2.5f, 3f, -0f]);
-        Assert.That((difference.Elements, difference.DifferentElements, difference.MaxAbsolute, difference.MaxRelative), Is.EqualTo((4L, 2L, 6.0, 2.0)));
+        Assert.That(
+            (difference.Elements, difference.DifferentElements, difference.MaxAbsolute, difference.MaxRelative),
+            Is.EqualTo((4L, 2L, 6.0, 2.0)));
     }
 
     [Test]
@@ -92,7 +100,9 @@ public sealed class ModelStatisticsTests
         foreach (float other in (float[])[1, float.NaN])
         {
             TensorDifference difference = Compare([float.PositiveInfinity, 1], [other, 1f]);
-            Assert.That((difference.DifferentElements, difference.MaxAbsolute, difference.MaxRelative), Is.EqualTo((1L, double.PositiveInfinity, double.PositiveInfinity)));
+            Assert.That(
+                (difference.DifferentElements, difference.MaxAbsolute, difference.MaxRelative),
+                Is.EqualTo((1L, double.PositiveInfinity, double.PositiveInfinity)));
         }
     }
 
@@ -106,7 +116,7 @@ public sealed class ModelStatisticsTests
     }
 
     [Test]
-    public void TheLargestDistanceOverflowsAndItsQuotientDoesNot()
+    public void TheLargestDifferenceOverflowsButItsRatioDoesNot()
     {
         TensorDifference difference = Compare([double.MaxValue], [-double.MaxValue]);
         Assert.That((difference.MaxAbsolute, difference.MaxRelative), Is.EqualTo((double.PositiveInfinity, 2.0)));
@@ -137,13 +147,21 @@ public sealed class ModelStatisticsTests
     }
 
     [Test]
-    public void RefusesWhatCannotBeCompared()
+    public void RefusesModelsThatCannotBeCompared()
     {
         MemoryModel model = Of<float>([1]);
-        Assert.That(() => ModelStatistics.Compare(model, new MemoryModel(), "t"), Throws.TypeOf<InvalidModelException>().With.Message.Contains("'t' is missing"));
-        Assert.That(() => ModelStatistics.Compare(new MemoryModel(), model, "t"), Throws.TypeOf<InvalidModelException>().With.Message.Contains("'t' is missing"));
-        Assert.That(() => ModelStatistics.Compare(model, Of<float>([1, 2]), "t"), Throws.TypeOf<InvalidModelException>().With.Message.Contains("[2]").And.Message.Contains("[1]"));
-        Assert.That(() => ModelStatistics.Compare(model, Of([1]), "t"), Throws.TypeOf<InvalidModelException>().With.Message.Contains("I32").And.Message.Contains("F32"));
+        AssertRefused(model, new MemoryModel(), "'t' is missing");
+        AssertRefused(new MemoryModel(), model, "'t' is missing");
+        AssertRefused(model, Of<float>([1, 2]), "[2]", "[1]");
+        AssertRefused(model, Of([1]), "I32", "F32");
+
+        static void AssertRefused(MemoryModel first, MemoryModel second, params string[] parts)
+        {
+            InvalidModelException refusal =
+                Assert.Throws<InvalidModelException>(() => ModelStatistics.Compare(first, second, "t"))!;
+            foreach (string part in parts)
+                Assert.That(refusal.Message, Does.Contain(part));
+        }
     }
 
     private static TensorStatistics Measure<T>(T[] values) where T : unmanaged
@@ -152,7 +170,8 @@ public sealed class ModelStatisticsTests
         return ModelStatistics.Measure(model, model.Tensors[0]);
     }
 
-    private static TensorDifference Compare<TA, TB>(TA[] a, TB[] b) where TA : unmanaged where TB : unmanaged => ModelStatistics.Compare(Of(a), Of(b), "t");
+    private static TensorDifference Compare<TA, TB>(TA[] a, TB[] b) where TA : unmanaged where TB : unmanaged =>
+        ModelStatistics.Compare(Of(a), Of(b), "t");
 
     private static MemoryModel Of<T>(T[] values) where T : unmanaged => new() { { "t", [values.Length], values } };
 }

@@ -3,7 +3,9 @@ using System.Net.Sockets;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>Outputs on links, pipes, sockets and devices: nothing is turned into a file that was none.</summary>
+/// <summary>
+/// Writes outputs to links, pipes, sockets and devices. None of them may be replaced by a regular file.
+/// </summary>
 [Platform(Exclude = "Win", Reason = "links, pipes and devices of Unix")]
 public sealed class OutputPlaceTests
 {
@@ -16,7 +18,7 @@ public sealed class OutputPlaceTests
     public void TearDown() => _place.Dispose();
 
     [Test]
-    public void AModelOntoAPipeIsRefused()
+    public void AModelCannotBeWrittenToAPipe()
     {
         string pipe = Pipe("p.safetensors");
         Tool.Run(Round(pipe)).Failed(1, $"--output '{pipe}' is not a regular file");
@@ -32,7 +34,7 @@ public sealed class OutputPlaceTests
     }
 
     [Test]
-    public void AModelOntoASocketIsRefused()
+    public void AModelCannotBeWrittenToASocket()
     {
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         socket.Bind(new UnixDomainSocketEndPoint(_place["s.safetensors"]));
@@ -40,7 +42,7 @@ public sealed class OutputPlaceTests
     }
 
     [Test]
-    public void AReportGoesStraightIntoAPipe()
+    public void AReportIsWrittenDirectlyToAPipe()
     {
         string pipe = Pipe("p");
         string report = Read(pipe, () => Tool.Run([.. Round(_place["out.safetensors"]), "--report", pipe]).Succeeded());
@@ -50,26 +52,22 @@ public sealed class OutputPlaceTests
     }
 
     [Test]
-    public void APipeThatNobodyReadsCanBeGivenUp()
+    public void WaitingForAPipesReaderCanBeCancelled()
     {
         using var cancellation = new CancellationTokenSource(TimeSpan.FromMilliseconds(200));
         string pipe = Pipe("p");
         Tool.Run(cancellation.Token, [.. Round(_place["out.safetensors"]), "--report", pipe]).Failed(130, "Cancelled");
         Assert.That(File.Exists(_place["out.safetensors"]), Is.False);
-        // frees the thread that waits for a reader
+        // releases the thread that still waits for a reader
         File.OpenHandle(pipe, FileMode.Open, FileAccess.Read, FileShare.ReadWrite).Dispose();
     }
 
     [Test]
-    public void AReportOnTheStandardOutput([Values] bool toFile)
+    public void AReportCanGoToTheStandardOutput([Values] bool toFile)
     {
         string target = toFile ? " > " + _place["shown"] : "";
         string[] line = [.. Round(_place["out.safetensors"]), "--report", "/dev/stdout"];
-        using Process process = Process.Start(new ProcessStartInfo("sh", ["-c", $"dotnet {Path.Combine(AppContext.BaseDirectory, "fedicu.dll")} {string.Join(' ', line)}{target}"])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
+        using Process process = Tool.Start("sh", ["-c", $"dotnet {Tool.Assembly} {string.Join(' ', line)}{target}"]);
         Run run = Tool.End(process).Succeeded();
         string shown = toFile ? File.ReadAllText(_place["shown"]) : run.Output;
         Assert.That(shown, Does.StartWith("{").And.Contain("wrote"), "the report, then the table");
@@ -79,7 +77,7 @@ public sealed class OutputPlaceTests
     }
 
     [Test]
-    public void ALinkIsReplacedOrFollowedAsAsked([Values] bool follow)
+    public void ALinkIsReplacedOrFollowedAsRequested([Values] bool follow)
     {
         _place.Write("store/old.safetensors", Place.Like());
         _place.Write("store/old.json", "{}");
@@ -92,14 +90,15 @@ public sealed class OutputPlaceTests
         Assert.That(new FileInfo(_place["chain.safetensors"]).LinkTarget, Is.Not.Null);
         foreach (string link in (string[])["out.safetensors", "r.json"])
             Assert.That(new FileInfo(_place[link]).LinkTarget, follow ? Is.Not.Null : Is.Null, link);
-        Assert.That(File.ReadAllBytes(_place["store/old.safetensors"]), follow ? Is.EqualTo(File.ReadAllBytes(_place["out.safetensors"])) : Is.EqualTo(old));
-        Assert.That(File.ReadAllText(_place["store/old.json"]), follow ? Is.EqualTo(File.ReadAllText(_place["r.json"])) : Is.EqualTo("{}"));
+        Assert.That(
+            File.ReadAllBytes(_place["store/old.safetensors"]), Is.EqualTo(follow ? File.ReadAllBytes(_place["out.safetensors"]) : old));
+        Assert.That(File.ReadAllText(_place["store/old.json"]), Is.EqualTo(follow ? File.ReadAllText(_place["r.json"]) : "{}"));
         Assert.That(RoundReport.FromJson(File.ReadAllText(_place["r.json"])).Clients, Has.Count.EqualTo(1));
         Assert.That(Directory.GetFiles(_place["store"]), Has.Length.EqualTo(2));
     }
 
     [Test]
-    public void ALinkToAnInputIsThatInput()
+    public void ALinkToAnInputCountsAsTheInput()
     {
         File.CreateSymbolicLink(_place["link.safetensors"], "a.safetensors");
         Directory.CreateSymbolicLink(_place["here"], ".");
@@ -111,7 +110,7 @@ public sealed class OutputPlaceTests
     }
 
     [Test]
-    public void TheShardsOfAModelAreItsFiles()
+    public void AModelsShardsCountAsItsFiles()
     {
         foreach (string folder in (string[])["big", "k"])
         {
@@ -119,25 +118,29 @@ public sealed class OutputPlaceTests
             _place.Write(folder + "/model.safetensors.index.json", """{"weight_map":{"x":"one.safetensors"}}""");
         }
 
-        string[] line = ["aggregate", "--strategy", "fedavg", "--global", _place["big"], "--client"];
-        Tool.Run([.. line, "k=" + _place["k"], "--output", _place["k/one.safetensors"]]).Failed(1, "the update of client 'k' itself");
-        Tool.Run([.. line, "k=" + _place["k/model.safetensors.index.json"], "--output", _place["k/one.safetensors"]]).Failed(1, "the update of client 'k' itself");
-        Tool.Run([.. line, "k=" + _place["k/one.safetensors"], "--output", _place["k"]]).Failed(1, "the update of client 'k' itself");
-        // without an index it is no shard, and the output's shards have names of their own
-        File.Delete(_place["k/model.safetensors.index.json"]);
-        Tool.Run([.. line, "k=" + _place["k/one.safetensors"], "--output", _place["k"]]).Succeeded();
+        const string Index = "k/model.safetensors.index.json", Shard = "k/one.safetensors";
+        Aggregate("k", Shard).Failed(1, "the update of client 'k' itself");
+        Aggregate(Index, Shard).Failed(1, "the update of client 'k' itself");
+        Aggregate(Shard, "k").Failed(1, "the update of client 'k' itself");
+        // without the index the file is no shard, and the output's shards have other names
+        File.Delete(_place[Index]);
+        Aggregate(Shard, "k").Succeeded();
         Assert.That(Directory.GetFiles(_place["k"]), Has.Length.EqualTo(3).And.One.EndsWith("/one.safetensors"));
+
+        Run Aggregate(string client, string output) => Tool.Run(
+            "aggregate", "--strategy", "fedavg", "--global", _place["big"], "--client", "k=" + _place[client], "--output", _place[output]);
     }
 
     [Test]
-    public void AFullStandardOutputIsNamed()
+    public void AFullStandardOutputIsReported()
     {
         using var error = new StringWriter();
         int code = Program.RunAsync(["inspect", _place.A], new FullWriter(), error).GetAwaiter().GetResult();
-        Assert.That((code, error.ToString()), Is.EqualTo((1, $"fedicu: The standard output cannot be written: the disk is full.{Environment.NewLine}")));
+        string message = $"fedicu: The standard output cannot be written: the disk is full.{Environment.NewLine}";
+        Assert.That((code, error.ToString()), Is.EqualTo((1, message)));
     }
 
-    private string[] Round(string output) => ["aggregate", "--strategy", "fedavg", "--global", _place.Global, "--client", _place.A, "--output", output];
+    private string[] Round(string output) => _place.RoundLine([_place.A], output, strategy: "fedavg");
 
     private string Pipe(string name)
     {
@@ -147,7 +150,7 @@ public sealed class OutputPlaceTests
         return _place[name];
     }
 
-    /// <summary>What comes out of a pipe while something writes to it.</summary>
+    /// <summary>Reads from a pipe while an action writes to it.</summary>
     private static string Read(string pipe, Action write)
     {
         Task<string> read = Task.Run(() => File.ReadAllText(pipe));

@@ -3,7 +3,8 @@ using System.Diagnostics;
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Outputs that could be torn, shadowed, or written through a link (docs/adr/0015): remade bug reports, and the same inputs made here.
+/// Writes outputs that could be incomplete, hidden by another file, or written through a link (docs/adr/0015). The
+/// inputs are those of public bug reports, from shared/cases or created here.
 /// </summary>
 public sealed class PublishingTests
 {
@@ -37,7 +38,7 @@ public sealed class PublishingTests
 
     [Test]
     [CancelAfter(300_000)]
-    public void KilledAtAnyMomentTheFolderOpensAsOneRoundOrTheOther()
+    public void AfterAKillTheFolderHoldsTheOldOrTheNewRound()
     {
         PutRound(remade: false, "", "diffusion_pytorch_model.safetensors.index.json");
         string[] digests = [Digest("g"), ""];
@@ -57,7 +58,7 @@ public sealed class PublishingTests
         }
 
         Tool.Run(Round("a", "g")).Succeeded();
-        Assert.That(Directory.GetFileSystemEntries(_place["g"]), Has.Length.EqualTo(3), "what killed runs left is gone");
+        Assert.That(Directory.GetFileSystemEntries(_place["g"]), Has.Length.EqualTo(3), "the files of killed runs are gone");
     }
 
     [Test]
@@ -72,7 +73,7 @@ public sealed class PublishingTests
         Tool.Run([.. Round("g", "out"), "--replace"]).Succeeded();
         Assert.That(Directory.GetFileSystemEntries(_place["out"]), Has.Length.EqualTo(3).And.None.EndsWith("/model.safetensors"));
 
-        // the other way round
+        // and a single file over an index
         Tool.Run(Plain("out")).Failed(1, "holds model.safetensors.index.json", "--replace");
         Tool.Run([.. Plain("out"), "--replace"]).Succeeded();
         Assert.That(Directory.GetFileSystemEntries(_place["out"]).Select(Path.GetFileName), Is.EqualTo((string[])["model.safetensors"]));
@@ -80,7 +81,7 @@ public sealed class PublishingTests
 
     [Test]
     [Platform(Exclude = "Win", Reason = "links need a privilege there")]
-    public void ABlobOfACacheIsNeverWrittenThroughItsLink([Values] bool remade, [Values] bool asFolder)
+    public void ACachedBlobIsNotWrittenThroughItsLink([Values] bool remade, [Values] bool asFolder)
     {
         const string Hub = "hub/models--org--tiny/";
         if (remade)
@@ -110,7 +111,7 @@ public sealed class PublishingTests
         foreach (var (path, bytes) in blobs)
             Assert.That(File.ReadAllBytes(path), Is.EqualTo(bytes), path);
 
-        // asked for, a link is followed
+        // with --follow-links the link is followed
         string link = _place[Hub + "snapshots/bbbb/model.safetensors"];
         string[] follow = ["aggregate", "--strategy", "fedavg", "--global", link, "--client", _place["a.safetensors"], "--output", link];
         Tool.Run([.. follow, "--follow-links"]).Succeeded();
@@ -119,7 +120,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void AnotherRunsOutputIsRefused()
+    public void AnOutputOfAnotherRunIsRefused()
     {
         using (new FileStream(_place[".out.fedicu-lock"], FileMode.Create, FileAccess.ReadWrite, FileShare.None))
         {
@@ -138,7 +139,7 @@ public sealed class PublishingTests
     [TestCase(":", "<&- 1>&- 2>&-", 1, "")]
     [TestCase(":", "2>/dev/full", 0, "")]
     [Platform("Linux", Reason = "limits and streams of a POSIX shell")]
-    public void LimitsAndClosedStreamsAreSentences(string before, string after, int code, string sentence)
+    public void LimitsAndClosedStreamsGiveOneMessage(string before, string after, int code, string sentence)
     {
         _place.WriteZeros("zero.safetensors", 64, 64);
         string[] names = _place.Names();
@@ -152,7 +153,7 @@ public sealed class PublishingTests
 
     [Test]
     [Platform("Linux", Reason = "limits of a POSIX shell")]
-    public void AFileSizeLimitMetByAReportIsASentence()
+    public void AReportThatExceedsTheFileSizeLimitGivesOneMessage()
     {
         // the model fits, the report does not: the write itself meets the limit
         IEnumerable<string> clients = Enumerable.Range(0, 40)
@@ -173,27 +174,15 @@ public sealed class PublishingTests
     private string[] Plain(string output) =>
         ["aggregate", "--strategy", "fedavg", "--global", _place.Global, "--client", _place.A, "--output", _place[output]];
 
-    /// <summary>Starts a round from a shell, after a command of it.</summary>
-    private static Process StartShell(string before, string line)
-    {
-        string tool = Path.Combine(AppContext.BaseDirectory, "fedicu.dll");
-        var start = new ProcessStartInfo("sh", ["-c", $"{before}; dotnet {tool} aggregate --strategy fedavg {line}"])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        // below 2 GiB of file size .NET itself needs this to start
-        start.Environment["DOTNET_EnableWriteXorExecute"] = "0";
-        return Process.Start(start)!;
-    }
+    /// <summary>Starts a round in a shell after another shell command.</summary>
+    private static Process StartShell(string before, string line) => Tool.Start(
+        "sh", ["-c", $"{before}; dotnet {Tool.Assembly} aggregate --strategy fedavg {line}"],
+        // .NET itself needs this to start under a file size limit below 2 GiB
+        start => start.Environment["DOTNET_EnableWriteXorExecute"] = "0");
 
-    private string Digest(string path)
-    {
-        using TensorSource model = TensorSource.Open(_place[path]);
-        return ModelDigest.Compute(model);
-    }
+    private string Digest(string path) => Place.Digest(_place[path]);
 
-    /// <summary>A sharded global model g and clients a and b.</summary>
+    /// <summary>Creates a sharded global model g and clients a and b.</summary>
     private void PutRound(bool remade, string name, string index)
     {
         if (remade)

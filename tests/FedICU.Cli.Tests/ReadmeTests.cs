@@ -2,18 +2,21 @@ using System.Diagnostics;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The commands that the README shows run as they stand there, one after the other in a folder with the files they name.</summary>
+/// <summary>
+/// Runs the commands of the README, one after the other, in a folder that contains the files they name.
+/// </summary>
 public sealed class ReadmeTests
 {
     [Test]
     public void TheCommandsOfTheReadmeRun()
     {
-        if (Readme() is not { } readme)
+        if (Ancestors.Find("FedICU.Core.sln") is not { } solution)
         {
             Assert.Ignore("the README is not here");
             return;
         }
 
+        string readme = Path.Combine(Path.GetDirectoryName(solution)!, "README.md");
         string[] commands = [.. Commands(File.ReadAllText(readme).ReplaceLineEndings("\n"))];
         Assert.That(commands, Has.Length.GreaterThanOrEqualTo(4));
         using var place = new Place();
@@ -21,12 +24,8 @@ public sealed class ReadmeTests
         foreach (string command in commands)
         {
             string[] words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-            using Process process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "fedicu.dll"), .. words[1..]])
-            {
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-                WorkingDirectory = Path.GetDirectoryName(place.Global)!,
-            })!;
+            using Process process = Tool.Start(
+                "dotnet", [Tool.Assembly, .. words[1..]], start => start.WorkingDirectory = Path.GetDirectoryName(place.Global)!);
             Run run = Tool.End(process);
             Assert.That((run.Code, run.Error), Is.EqualTo((0, "")), command);
             Assert.That(run.Output, Is.Not.Empty, command);
@@ -35,18 +34,10 @@ public sealed class ReadmeTests
         Assert.That(place.Names(), Does.Contain("next.safetensors").And.Contain("round.json"));
     }
 
-    private static string? Readme()
-    {
-        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "FedICU.Core.sln")))
-                return Path.Combine(folder.FullName, "README.md");
-        }
-
-        return null;
-    }
-
-    /// <summary>The lines of shell blocks that begin with the tool's name; a backslash at a line's end joins the next.</summary>
+    /// <summary>
+    /// Finds the lines of shell blocks that begin with the tool's name. A backslash at the end of a line joins it with
+    /// the next line.
+    /// </summary>
     private static IEnumerable<string> Commands(string readme) =>
         from block in readme.Split("```sh\n")[1..]
         from line in block.Split("```")[0].Replace("\\\n", " ").Split('\n')

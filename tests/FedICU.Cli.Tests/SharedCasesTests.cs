@@ -1,16 +1,18 @@
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// The small inputs from public bug reports (shared/cases), as their README says. Those about outputs are in <see cref="PublishingTests"/>.
+/// Runs the small inputs from public bug reports (shared/cases), as their README describes.
+/// <see cref="PublishingTests"/> has those about outputs.
 /// </summary>
 internal sealed class SharedCasesTests
 {
-    private static readonly string[] DropAll =
+    private static readonly string[] Faults =
     [
-        .. new[] { "nonfinite", "missing", "extra", "shape", "dtype", "base", "unreadable", "weight", "config", "quantized", "changed", "stale" }
-            .SelectMany(fault => new[] { "--set", $"on-{fault}=drop-client" }),
-        "--set", "quorum=1",
+        "nonfinite", "missing", "extra", "shape", "dtype", "base", "unreadable", "weight", "config", "quantized", "changed", "stale",
     ];
+
+    private static readonly string[] DropAll =
+        [.. Faults.SelectMany(fault => new[] { "--set", $"on-{fault}=drop-client" }), "--set", "quorum=1"];
 
     private Place _place = null!;
 
@@ -26,27 +28,27 @@ internal sealed class SharedCasesTests
         string cases = Case("fused-experts-balance");
         Run plain = Aggregate(cases, "plain").Succeeded();
         Run balanced = Aggregate(cases, "balanced", "--set", "balance=true", "--report", _place["report.json"]).Succeeded();
-        Assert.That(Digest(_place["balanced"]), Is.EqualTo(Digest(_place["plain"])));
+        Assert.That(Place.Digest(_place["balanced"]), Is.EqualTo(Place.Digest(_place["plain"])));
         Assert.That(balanced.Output, Does.Contain("target_parameters").And.Contain("experts"));
         Assert.That(RoundReport.FromJson(File.ReadAllText(_place["report.json"])).LoraPairs, Is.Empty);
         Assert.That(plain.Output, Does.Not.Contain("cross-term"));
     }
 
     [Test]
-    public void CodesOfFourBitsAreRefusedOrKept()
+    public void FourBitCodesAreRefusedOrKept()
     {
         string cases = Case("nf4-codes"), global = Path.Combine(cases, "global-bnb.safetensors"), output = _place["next.safetensors"];
         string[] line =
         [
-            "aggregate", "--strategy", "fedavg", "--global", global, "--client", Path.Combine(cases, "a-bnb.safetensors"), "--client", Path.Combine(cases, "b-bnb.safetensors"),
-            "--output", output,
+            "aggregate", "--strategy", "fedavg", "--global", global, "--client", Path.Combine(cases, "a-bnb.safetensors"),
+            "--client", Path.Combine(cases, "b-bnb.safetensors"), "--output", output,
         ];
         Tool.Run(line).Failed(1, "is quantized", "bitsandbytes 4-bit", "on-quantized=keep");
         Assert.That(File.Exists(output), Is.False);
         Tool.Run([.. line, "--set", "on-quantized=drop-client", "--set", "quorum=1"]).Failed(1, "bitsandbytes 4-bit");
         Run kept = Tool.Run([.. line, "--set", "on-quantized=keep"]).Succeeded();
         Assert.That(kept.Output, Does.Contain("bitsandbytes 4-bit"));
-        Assert.That(Digest(output), Is.EqualTo(Digest(global)), "there is nothing else in it");
+        Assert.That(Place.Digest(output), Is.EqualTo(Place.Digest(global)), "the model has no other tensors");
     }
 
     [Test]
@@ -59,7 +61,7 @@ internal sealed class SharedCasesTests
     }
 
     [Test]
-    public void AnotherAlphaOfLoHaIsRefused()
+    public void DifferentLoHaAlphasAreRefused()
     {
         string cases = Case("loha-alpha");
         Aggregate(cases, "next").Failed(1, "adapter_config.json", "alpha", "8", "32");
@@ -67,7 +69,7 @@ internal sealed class SharedCasesTests
     }
 
     [Test]
-    public void PathsOfOneBaseModelAreAnOption()
+    public void PathsOfTheSameBaseModelCanBeIgnored()
     {
         string cases = Case("base-model-path");
         Aggregate(cases, "next").Failed(1, "base_model_name_or_path");
@@ -75,14 +77,14 @@ internal sealed class SharedCasesTests
     }
 
     [Test]
-    public void ClientsOfWrongWeightsAreDropped()
+    public void ClientsWithWrongWeightsAreDropped()
     {
         string cases = Case("metadata-weights");
         string[] clients = [.. Directory.GetFiles(cases, "m*.safetensors").Order(StringComparer.Ordinal)];
         string[] line =
         [
-            "aggregate", "--strategy", "fedavg", "--global", Path.Combine(cases, "g.safetensors"), .. clients.SelectMany(path => new[] { "--client", path }),
-            "--output", _place["next.safetensors"], "--report", _place["report.json"],
+            .. _place.RoundLine(clients, _place["next.safetensors"], Path.Combine(cases, "g.safetensors"), "fedavg"),
+            "--report", _place["report.json"],
         ];
         Tool.Run(line).Failed(1, "has the weight -5");
         Tool.Run([.. line, .. DropAll]).Succeeded();
@@ -91,19 +93,20 @@ internal sealed class SharedCasesTests
         {
             using TensorSource update = TensorSource.Open(client.Id);
             string stated = update.Metadata.GetValueOrDefault("num_examples", "none");
-            bool isGood = double.TryParse(stated, System.Globalization.CultureInfo.InvariantCulture, out double weight) && weight > 0 && double.IsFinite(weight);
-            Assert.That(client.Included, Is.EqualTo(isGood), $"{client.Id} states {stated}: {client.Reason}");
+            bool isValid = double.TryParse(stated, System.Globalization.CultureInfo.InvariantCulture, out double weight)
+                && weight > 0 && double.IsFinite(weight);
+            Assert.That(client.Included, Is.EqualTo(isValid), $"{client.Id} states {stated}: {client.Reason}");
         }
 
         Assert.That(report.Clients.Count(client => client.Included), Is.GreaterThan(0));
     }
 
     [Test]
-    public void AMeanThatFitsIsGiven()
+    public void AMeanThatFitsFloat64DoesNotOverflow()
     {
         string cases = Case("float64-minimum"), output = _place["next.safetensors"];
         string[] clients = [Path.Combine(cases, "min64_a.safetensors"), Path.Combine(cases, "min64_b.safetensors")];
-        Tool.Run("aggregate", "--strategy", "fedavg", "--global", Path.Combine(cases, "min64_g.safetensors"), "--client", clients[0], "--client", clients[1], "--output", output).Succeeded();
+        Tool.Run(_place.RoundLine(clients, output, Path.Combine(cases, "min64_g.safetensors"), "fedavg")).Succeeded();
         using TensorSource next = TensorSource.Open(output), a = TensorSource.Open(clients[0]), b = TensorSource.Open(clients[1]);
         foreach (TensorInfo tensor in next.Tensors)
         {
@@ -114,10 +117,12 @@ internal sealed class SharedCasesTests
     }
 
     [Test]
-    public void ATensorOfOneElementThatChangedIsSent()
+    public void AChangedOneElementTensorIsSent()
     {
         string cases = Case("one-element-mask"), local = Path.Combine(cases, "local.safetensors");
-        Tool.Run("mask", "--global", Path.Combine(cases, "global.safetensors"), "--local", local, "--output", _place["update.safetensors"], "--dense").Succeeded();
+        Tool.Run(
+            "mask", "--global", Path.Combine(cases, "global.safetensors"), "--local", local, "--output", _place["update.safetensors"],
+            "--dense").Succeeded();
         using TensorSource sent = TensorSource.Open(_place["update.safetensors"]), trained = TensorSource.Open(local);
         foreach (TensorInfo tensor in trained.Tensors.Where(tensor => tensor.ElementCount == 1))
             Assert.That(Place.Data(sent, sent.Find(tensor.Name)!), Is.EqualTo(Place.Data(trained, tensor)), tensor.Name);
@@ -129,16 +134,10 @@ internal sealed class SharedCasesTests
         return _place["case"];
     }
 
-    private Run Aggregate(string cases, string output, params string[] more) => Tool.Run(
-    [
-        "aggregate", "--strategy", "fedavg", "--global", Path.Combine(cases, "global"), "--client", Path.Combine(cases, "a"), "--client", Path.Combine(cases, "b"),
-        "--output", _place[output], .. more,
-    ]);
-
-    private static string Digest(string path)
+    private Run Aggregate(string cases, string output, params string[] more)
     {
-        using TensorSource model = TensorSource.Open(path);
-        return ModelDigest.Compute(model);
+        string[] clients = [Path.Combine(cases, "a"), Path.Combine(cases, "b")];
+        return Tool.Run([.. _place.RoundLine(clients, _place[output], Path.Combine(cases, "global"), "fedavg"), .. more]);
     }
 
     private static double[] Values(TensorSource model, TensorInfo tensor)

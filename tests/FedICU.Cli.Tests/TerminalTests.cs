@@ -3,7 +3,9 @@ using FedICU.Tests;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The tool at a person's terminal, which util-linux's script plays: boxes, colours and a bar; and only there.</summary>
+/// <summary>
+/// Runs the tool on a terminal, which util-linux's script simulates. Boxes, colours and bars appear only there.
+/// </summary>
 public sealed class TerminalTests
 {
     private const char Escape = '\u001b';
@@ -13,7 +15,7 @@ public sealed class TerminalTests
     [SetUp]
     public void SetUp()
     {
-        // not `script --version`: other systems have another script
+        // tests more than `script --version`, because other systems have another program of that name
         if (!OperatingSystem.IsLinux() || Tools.TryRun("script", ["-qec", "true", "/dev/null"], out _) != 0)
             Tools.Missing("script (util-linux)");
         _place = new Place();
@@ -27,25 +29,32 @@ public sealed class TerminalTests
     {
         string shown = AtTerminal(Aggregate);
         Assert.That(shown, Does.Contain("aggregate " + Escape).And.Contain("100%"), "the bar");
-        Assert.That(shown, Does.Contain("╭─").And.Contain(Escape + "[1mclient"), "a table in a box, its head bold");
-        Assert.That(shown, Does.Match(Escape + @"\[38;5;2mfedicu: 2 of 2 clients[^\r\n]*wrote [^\r\n]*" + Escape + @"\[0m"), "green for good news");
+        Assert.That(shown, Does.Contain("╭─").And.Contain(Escape + "[1mclient"), "a table in a box, with a bold header");
+        Assert.That(
+            shown, Does.Match(Escape + @"\[38;5;2mfedicu: 2 of 2 clients[^\r\n]*wrote [^\r\n]*" + Escape + @"\[0m"), "green for good news");
         Assert.That(File.Exists(_place["out.safetensors"]));
     }
 
     [Test]
-    public void BadNewsAreRed() =>
-        Assert.That(AtTerminal($"diff {_place.A} {_place.B}"), Does.Match(Escape + @"\[38;5;\d+mthe models differ in 3 of 3 tensors" + Escape + @"\[0m"));
+    public void BadNewsIsRed() =>
+        Assert.That(
+            AtTerminal($"diff {_place.A} {_place.B}"),
+            Does.Match(Escape + @"\[38;5;\d+mthe models differ in 3 of 3 tensors" + Escape + @"\[0m"));
 
     [Test]
-    public void AFailureIsOneSentenceHereToo()
+    public void AFailureIsOneSentenceOnATerminalToo()
     {
-        string shown = AtTerminal($"aggregate --strategy fedicu --global {_place.Global} --client {_place["nowhere.safetensors"]} --output {_place["out.safetensors"]}", code: 1);
-        Assert.That(shown.Split('\n').Select(line => line.TrimEnd('\r')).Count(line => line.Contains("fedicu: ", StringComparison.Ordinal) && line.EndsWith("does not exist.", StringComparison.Ordinal)), Is.EqualTo(1));
-        Assert.That(shown, Does.Not.Contain("   at "), "no stack");
+        string line = string.Join(' ', _place.RoundLine([_place["nowhere.safetensors"]]));
+        string shown = AtTerminal(line, code: 1);
+        Assert.That(shown.Split('\n').Select(text => text.TrimEnd('\r')).Count(IsRefusal), Is.EqualTo(1));
+        Assert.That(shown, Does.Not.Contain("   at "), "no stack trace");
+
+        static bool IsRefusal(string text) =>
+            text.Contains("fedicu: ", StringComparison.Ordinal) && text.EndsWith("does not exist.", StringComparison.Ordinal);
     }
 
     [Test]
-    public void WhatGoesToAFileIsPlainThoughTheRestIsAtATerminal()
+    public void OutputToAFileIsPlainEvenBesideATerminal()
     {
         AtTerminal($"{Aggregate} > {_place["output"]}");
         Assert.That(File.ReadAllText(_place["output"]), Does.Not.Contain(Escape).And.Contain("wrote").And.Contain("client"));
@@ -55,23 +64,25 @@ public sealed class TerminalTests
     }
 
     [Test]
-    public void ATerminalWithoutColoursIsLeftAlone()
+    public void ATerminalWithoutColoursGetsNone()
     {
         Assert.That(AtTerminal(Aggregate, terminal: "dumb"), Does.Not.Contain(Escape + "[38").And.Contain("wrote"));
     }
 
-    private string Aggregate => $"aggregate --strategy fedicu --global {_place.Global} --client {_place.A} --client {_place.B} --output {_place["out.safetensors"]}";
+    private string Aggregate => string.Join(' ', _place.RoundLine([_place.A, _place.B]));
 
-    /// <summary>What the terminal was sent by a line of the tool, which the shell takes apart.</summary>
+    /// <summary>
+    /// Runs a command line of the tool, which the shell parses, and returns everything that the terminal received.
+    /// </summary>
     private static string AtTerminal(string line, int code = 0, string terminal = "xterm-256color")
     {
-        var start = new ProcessStartInfo("script", ["-qec", $"dotnet {Path.Combine(AppContext.BaseDirectory, "fedicu.dll")} {line}", "/dev/null"])
+        var start = new ProcessStartInfo("script", ["-qec", $"dotnet {Tool.Assembly} {line}", "/dev/null"])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
         };
-        // a build server's own variables would make this its terminal
-        foreach (string name in start.Environment.Keys.Where(name => !name.StartsWith("DOTNET", StringComparison.Ordinal) && name is not ("PATH" or "HOME" or "TMPDIR")).ToList())
+        // the variables of a build server would change how Spectre.Console sees the terminal
+        foreach (string name in start.Environment.Keys.Where(name => !IsKept(name)).ToList())
             start.Environment.Remove(name);
         start.Environment["TERM"] = terminal;
         using Process process = Process.Start(start)!;
@@ -85,5 +96,7 @@ public sealed class TerminalTests
 
         Assert.That(process.ExitCode, Is.EqualTo(code), output.Result);
         return output.Result;
+
+        static bool IsKept(string name) => name.StartsWith("DOTNET", StringComparison.Ordinal) || name is "PATH" or "HOME" or "TMPDIR";
     }
 }

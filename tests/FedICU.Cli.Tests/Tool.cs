@@ -2,37 +2,15 @@ using System.Diagnostics;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>What a run of the tool left behind.</summary>
-internal sealed record Run(int Code, string Output, string Error)
-{
-    /// <summary>It did what it was asked, and had nothing to say to the error stream.</summary>
-    public Run Succeeded()
-    {
-        Assert.That((Code, Error), Is.EqualTo((0, "")));
-        return this;
-    }
-
-    /// <summary>It ended with that code and one sentence that holds all the parts; nothing else was printed.</summary>
-    public Run Failed(int code, params string[] parts)
-    {
-        Assert.That(Error, Does.StartWith("fedicu: ").And.EndWith(Environment.NewLine));
-        Assert.That(Error.TrimEnd(), Does.Not.Contain('\n').And.Not.Contain("should not have happened"));
-        foreach (string part in parts)
-            Assert.That(Error, Does.Contain(part));
-        Assert.That((Code, Output), Is.EqualTo((code, "")));
-        return this;
-    }
-
-    public string[] Lines => Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-
-    /// <summary>The cells of the line that begins so.</summary>
-    public string[] Cells(string first) =>
-        Lines.First(line => line.StartsWith(first, StringComparison.Ordinal)).Split("  ", StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-}
-
-/// <summary>Runs the tool: within this process, or as one of its own.</summary>
+/// <summary>Runs the tool, in this process or in a separate one.</summary>
 internal static class Tool
 {
+    // far longer than any run of the tests takes; chosen
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(2);
+
+    /// <summary>The tool's assembly, which <c>dotnet</c> runs.</summary>
+    public static string Assembly { get; } = Path.Combine(AppContext.BaseDirectory, "fedicu.dll");
+
     public static Run Run(params string[] args) => Run(CancellationToken.None, args);
 
     public static Run Run(CancellationToken cancellationToken, params string[] args)
@@ -42,8 +20,16 @@ internal static class Tool
         return new Run(code, output.ToString(), error.ToString());
     }
 
-    public static Process Start(params string[] args) => Process.Start(
-        new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "fedicu.dll"), .. args]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+    /// <summary>Starts the tool in a separate process.</summary>
+    public static Process Start(params string[] args) => Start("dotnet", [Assembly, .. args]);
+
+    /// <summary>Starts a program with redirected output.</summary>
+    public static Process Start(string program, string[] args, Action<ProcessStartInfo>? configure = null)
+    {
+        var start = new ProcessStartInfo(program, args) { RedirectStandardOutput = true, RedirectStandardError = true };
+        configure?.Invoke(start);
+        return Process.Start(start)!;
+    }
 
     public static Run RunProcess(params string[] args)
     {
@@ -51,11 +37,12 @@ internal static class Tool
         return End(process);
     }
 
+    /// <summary>Waits for a process that has redirected output.</summary>
     public static Run End(Process process)
     {
         Task<string> error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
-        if (!process.WaitForExit(TimeSpan.FromMinutes(2)))
+        if (!process.WaitForExit(Timeout))
         {
             process.Kill();
             Assert.Fail("the tool did not end");

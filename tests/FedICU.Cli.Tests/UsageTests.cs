@@ -1,9 +1,16 @@
 namespace FedICU.Cli.Tests;
 
-/// <summary>Lines that cannot be understood: exit code 2, one sentence that quotes what was typed, nothing opened or written.</summary>
+/// <summary>
+/// Runs command lines that cannot be understood. They end with exit code 2 and one sentence that quotes what was typed,
+/// and neither open nor write a file.
+/// </summary>
 public sealed class UsageTests
 {
     private static readonly string[] Round = ["--global", "g", "--client", "a"];
+
+    private static readonly string[] Aggregate = ["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors"];
+
+    private static readonly string[] Mask = ["mask", "--global", "g", "--local", "l", "--output", "o.safetensors"];
 
     private static IEnumerable<TestCaseData> Lines()
     {
@@ -13,31 +20,35 @@ public sealed class UsageTests
         yield return Line(["--global", "g"], "'--global'");
         yield return Line(["-x"], "'-x'");
         yield return Line(["--version", "verify"], "--version");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--frobnicate"], "'--frobnicate'", "aggregate");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--frobnicate=3"], "'--frobnicate'");
+        yield return Line([.. Aggregate, "--frobnicate"], "'--frobnicate'", "aggregate");
+        yield return Line([.. Aggregate, "--frobnicate=3"], "'--frobnicate'");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "--frobnicate"], "'--frobnicate'");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "-x"], "'-x'");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "b", "--output", "o.safetensors"], "'b' was not expected by 'fedicu aggregate'");
-        yield return Line(["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "fedavg, fedprox, fedicu");
+        yield return Line([.. Aggregate, "-x"], "'-x'");
+        yield return Line([.. Aggregate, "b"], "'b' was not expected by 'fedicu aggregate'");
+        yield return Line(
+            ["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "fedavg, fedprox, fedicu");
         yield return Line(["aggregate", "--strategy", "FedAvg", .. Round, "--output", "o.safetensors"], "'FedAvg'");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--backend", "gpux"], "'gpux'", "auto, cuda, opencl, simd, reference");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "f12"], "'f12'", "bf16");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--dtype", "i64"], "'i64'");
+        yield return Line([.. Aggregate, "--backend", "gpux"], "'gpux'", "auto, cuda, opencl, simd, reference");
+        yield return Line([.. Aggregate, "--dtype", "f12"], "'f12'", "bf16");
+        yield return Line([.. Aggregate, "--dtype", "i64"], "'i64'");
         yield return Line(["aggregate", .. Round, "--output", "o.safetensors"], "'--strategy'", "required by 'fedicu aggregate'");
         yield return Line(["aggregate", "--strategy", "fedavg", "--client", "a", "--output", "o.safetensors"], "'--global'", "required");
         yield return Line(["aggregate", "--strategy", "fedavg", "--global", "g", "--output", "o.safetensors"], "'--client'", "required");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round], "'--output'", "required");
         yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output"], "'--output'", "value");
-        yield return Line(["aggregate", "--strategy", "fedavg", .. Round, "--output", "o.safetensors", "--weights"], "'--weights'", "value");
-        yield return Line(["aggregate", "--strategy", "fedavg", "--global", "g", .. Round, "--output", "o.safetensors"], "'--global'", "more than once");
-        // what cannot be understood comes before what is refused
-        yield return Line(["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors", "--weights", "x", "--set", "tau=x"], "'fedmagic'");
-        yield return Line(["aggregate", "--strategy", "fedicu", .. Round, "--output", "o.safetensors", "--set", "tau=x", "--dtype", "f12"], "'f12'");
+        yield return Line([.. Aggregate, "--weights"], "'--weights'", "value");
+        yield return Line([.. Aggregate, "--global", "g"], "'--global'", "more than once");
+        // usage errors are reported before refusals
+        yield return Line(
+            ["aggregate", "--strategy", "fedmagic", .. Round, "--output", "o.safetensors", "--weights", "x", "--set", "tau=x"],
+            "'fedmagic'");
+        yield return Line(
+            ["aggregate", "--strategy", "fedicu", .. Round, "--output", "o.safetensors", "--set", "tau=x", "--dtype", "f12"], "'f12'");
         yield return Line(["mask", "--local", "l", "--output", "o.safetensors"], "'--global'", "required");
         yield return Line(["mask", "--global", "g", "--output", "o.safetensors"], "'--local'", "required");
         yield return Line(["mask", "--global", "g", "--local", "l"], "'--output'", "required");
-        yield return Line(["mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--mask", "fuzzy"], "'fuzzy'", "hard, soft");
-        yield return Line(["mask", "--global", "g", "--local", "l", "--output", "o.safetensors", "--client", "c"], "'--client'", "mask");
+        yield return Line([.. Mask, "--mask", "fuzzy"], "'fuzzy'", "hard, soft");
+        yield return Line([.. Mask, "--client", "c"], "'--client'", "mask");
         yield return Line(["explain", "--global", "g"], "'--client'", "required");
         yield return Line(["explain", .. Round, "--strategy", "median"], "'median'");
         yield return Line(["inspect"], "MODEL");
@@ -49,11 +60,12 @@ public sealed class UsageTests
         yield return Line(["verify", "--backend", "tpu"], "'tpu'");
         yield return Line(["help", "bogus"], "'bogus'", "aggregate, mask");
 
-        static TestCaseData Line(string[] args, params string[] parts) => new TestCaseData(args, parts).SetArgDisplayNames(string.Join(" ", args));
+        static TestCaseData Line(string[] args, params string[] parts) =>
+            new TestCaseData(args, parts).SetArgDisplayNames(string.Join(" ", args));
     }
 
     [TestCaseSource(nameof(Lines))]
-    public void EndsWith2(string[] args, string[] parts)
+    public void UsageErrorsExitWith2(string[] args, string[] parts)
     {
         Tool.Run(args).Failed(2, parts);
         Assert.That(File.Exists("o.safetensors"), Is.False);
@@ -67,7 +79,7 @@ public sealed class UsageTests
     }
 
     [Test]
-    public void AVeryLongWordIsCutInTheMessage([Values("command", "option")] string kind)
+    public void AVeryLongWordIsTruncatedInTheMessage([Values("command", "option")] string kind)
     {
         string word = new('x', 5000);
         Run run = Tool.Run(kind == "command" ? word : "--" + word).Failed(2, "is unknown");
@@ -75,21 +87,25 @@ public sealed class UsageTests
     }
 
     [Test]
-    public void HelpIsACommandToo()
+    public void HelpIsAlsoACommand()
     {
         Assert.That(Tool.Run("help").Succeeded().Output, Is.EqualTo(Tool.Run("--help").Succeeded().Output));
         Assert.That(Tool.Run("help", "mask").Succeeded().Output, Is.EqualTo(Tool.Run("mask", "--help").Succeeded().Output));
     }
 
     [Test]
-    public void HelpNamesEveryKindOfModel()
+    public void HelpListsEveryKindOfModel()
     {
         foreach (string command in (string[])["", "inspect"])
-            Assert.That(Tool.Run([.. command.Length > 0 ? [command] : Array.Empty<string>(), "--help"]).Succeeded().Output.ReplaceLineEndings(" "), Does.Contain("index.json").And.Contain("adapter").And.Contain("or a model.safetensors"));
+        {
+            string[] line = command.Length > 0 ? [command, "--help"] : ["--help"];
+            string help = Tool.Run(line).Succeeded().Output.ReplaceLineEndings(" ");
+            Assert.That(help, Does.Contain("index.json").And.Contain("adapter").And.Contain("or a model.safetensors"));
+        }
     }
 
     [Test]
-    public void HelpNamesEveryCommand()
+    public void HelpListsEveryCommand()
     {
         Run run = Tool.Run("--help").Succeeded();
         foreach (string command in (string[])["aggregate", "mask", "explain", "inspect", "diff", "verify"])

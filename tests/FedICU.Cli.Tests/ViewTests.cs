@@ -2,7 +2,7 @@ using FedICU.Compute;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>The commands that look and write nothing: explain, inspect, diff, verify.</summary>
+/// <summary>Tests the commands that write no files: explain, inspect, diff, verify.</summary>
 public sealed class ViewTests
 {
     private Place _place = null!;
@@ -14,33 +14,37 @@ public sealed class ViewTests
     public void TearDown() => _place.Dispose();
 
     [Test]
-    public void ExplainShowsWhoPullsWhere()
+    public void ExplainShowsEachClientsInfluence()
     {
         string[] before = _place.Names();
-        Run run = Tool.Run("explain", "--global", _place.Global, "--client", "a=" + _place.A, "--client", "b=" + _place.B, "--client", "c=" + _place.C, "--weights", "1,1,2").Succeeded();
+        Run run = Tool.Run(
+            "explain", "--global", _place.Global, "--client", "a=" + _place.A, "--client", "b=" + _place.B, "--client", "c=" + _place.C,
+            "--weights", "1,1,2").Succeeded();
         Assert.That(_place.Names(), Is.EqualTo(before));
         Assert.That(run.Lines, Has.Some.StartsWith("layer.weight  F32 [3, 2]  fedicu"));
         string[] cells = run.Cells("a  ");
         Assert.That(cells, Has.Length.GreaterThanOrEqualTo(7));
         Assert.That(run.Output, Does.Contain("w_k").And.Contain("s_k").And.Contain("cosine").And.Contain("leads"));
-        // c's matrix turns away from the others
+        // c's update points away from the others'
         Assert.That(run.Output, Does.Contain("against"));
     }
 
     [Test]
-    public void WeightsThatAreTheSameButForRoundingHaveNoLeader()
+    public void WeightsThatDifferOnlyByRoundingHaveNoLeader()
     {
-        // of two clients the pairwise similarity is one and the same number
+        // two clients have the same pairwise similarity
         Run run = Tool.Run("explain", "--global", _place.Global, "--client", "a=" + _place.A, "--client", "b=" + _place.B).Succeeded();
-        Assert.That(run.Lines.SkipWhile(line => !line.StartsWith("client  leads", StringComparison.Ordinal)).Skip(1).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)), Has.All.Matches<string[]>(
-            cells => cells[1] == "0" && cells[3] == "2"), "no client leads any of the two tensors of floats");
-        Assert.That(ExplainCommand.Leader(Weighed(0.25, 0.1 + 0.2, 0.3), "fedicu"), Is.Null);
-        Assert.That(ExplainCommand.Leader(Weighed(0.25, 0.3001, 0.3), "fedicu")!.Id, Is.EqualTo("1"));
-        Assert.That(ExplainCommand.Leader(Weighed(-0.25, -0.5), "fedicu")!.Id, Is.EqualTo("0"));
-        Assert.That(ExplainCommand.Leader(Weighed(0.25, 0.75), "fedavg"), Is.Null, "another rule made it");
-        Assert.That(ExplainCommand.Leader(Weighed([null]), "fedicu"), Is.Null);
+        IEnumerable<string[]> rows = run.Lines.SkipWhile(line => !line.StartsWith("client  leads", StringComparison.Ordinal)).Skip(1)
+            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        Assert.That(
+            rows, Has.All.Matches<string[]>(cells => cells[1] == "0" && cells[3] == "2"), "no client leads in a float tensor");
+        Assert.That(ExplainCommand.Leader(Weighted(0.25, 0.1 + 0.2, 0.3), "fedicu"), Is.Null);
+        Assert.That(ExplainCommand.Leader(Weighted(0.25, 0.3001, 0.3), "fedicu")!.Id, Is.EqualTo("1"));
+        Assert.That(ExplainCommand.Leader(Weighted(-0.25, -0.5), "fedicu")!.Id, Is.EqualTo("0"));
+        Assert.That(ExplainCommand.Leader(Weighted(0.25, 0.75), "fedavg"), Is.Null, "another rule computed the tensor");
+        Assert.That(ExplainCommand.Leader(Weighted([null]), "fedicu"), Is.Null);
 
-        static TensorReport Weighed(params double?[] weights) => new()
+        static TensorReport Weighted(params double?[] weights) => new()
         {
             Name = "w",
             DType = "F32",
@@ -54,23 +58,25 @@ public sealed class ViewTests
     public void ExplainShowsTheCrossTermsOfAdapters()
     {
         Run run = Tool.Run(
-            "explain", "--global", _place.WriteAdapter("base", 1), "--client", _place.WriteAdapter("first", 2), "--client", _place.WriteAdapter("second", 3), "--strategy", "fedavg").Succeeded();
+            "explain", "--global", _place.WriteAdapter("base", 1), "--client", _place.WriteAdapter("first", 2),
+            "--client", _place.WriteAdapter("second", 3), "--strategy", "fedavg").Succeeded();
         Assert.That(double.Parse(run.Cells("base.q_proj  ")[1]), Is.GreaterThan(0));
     }
 
     [Test]
-    public void InspectShowsWhatThereIs()
+    public void InspectShowsTensorsMetadataAndDigest()
     {
         string model = _place.Write("m.safetensors", Place.Like(("num_examples", "12"), ("round", "3")));
         Run run = Tool.Run("inspect", model).Succeeded();
         Assert.That(run.Cells(Place.Weight), Is.EqualTo(new[] { "layer.weight", "F32", "[3, 2]", "6", "24" }));
-        Assert.That(run.Output, Does.Contain("metadata num_examples: 12").And.Contain("metadata round: 3").And.Contain("3 tensors, 9 elements, 40 bytes"));
+        Assert.That(run.Output, Does.Contain("metadata num_examples: 12").And.Contain("metadata round: 3"));
+        Assert.That(run.Output, Does.Contain("3 tensors, 9 elements, 40 bytes"));
         using TensorSource source = TensorSource.Open(model);
         Assert.That(run.Output, Does.Contain("digest " + ModelDigest.Compute(source)));
     }
 
     [Test]
-    public void InspectMeasures()
+    public void InspectShowsStatistics()
     {
         string model = _place.Write("m.safetensors", Place.Model([3, -4, 0, 0, 0, float.NaN], [1, 2], 7));
         Run run = Tool.Run("inspect", model, "--stats").Succeeded();
@@ -80,7 +86,7 @@ public sealed class ViewTests
     }
 
     [Test]
-    public void InspectTakesNoMaskForNumbers()
+    public void InspectDoesNotMeasureMasks()
     {
         string update = _place["update.safetensors"];
         Tool.Run("mask", "--global", _place.Global, "--local", _place.A, "--mask", "top=0.1", "--output", update).Succeeded();
@@ -90,11 +96,14 @@ public sealed class ViewTests
     }
 
     [Test]
-    public void InspectKnowsAdapters() =>
-        Assert.That(Tool.Run("inspect", _place.WriteAdapter("adapter", 1)).Succeeded().Output, Does.Contain("LORA adapter, r 2, lora_alpha 16").And.Contain("q_proj").And.Contain("tiny"));
+    public void InspectDescribesAdapters()
+    {
+        Run run = Tool.Run("inspect", _place.WriteAdapter("adapter", 1)).Succeeded();
+        Assert.That(run.Output, Does.Contain("LORA adapter, r 2, lora_alpha 16").And.Contain("q_proj").And.Contain("tiny"));
+    }
 
     [Test]
-    public void DiffMeasuresAndSaysThatTheyDiffer()
+    public void DiffMeasuresTheDifferences()
     {
         Run run = Tool.Run("diff", _place.Global, _place.A).Succeeded();
         Assert.That(run.Cells(Place.Weight), Is.EqualTo(new[] { "layer.weight", "F32", "6", "3", "1", "0.500000" }));
@@ -103,7 +112,7 @@ public sealed class ViewTests
     }
 
     [Test]
-    public void DiffSaysHowManyValuesAreNotFinite()
+    public void DiffCountsValuesThatAreNotFinite()
     {
         string other = _place.Write("m.safetensors", Place.Model([3, float.NaN, 0, float.PositiveInfinity, 0, 1], [1, 2], 7));
         Run run = Tool.Run("diff", _place.A, other).Succeeded();
@@ -113,11 +122,11 @@ public sealed class ViewTests
     }
 
     [Test]
-    public void DiffSaysThatTheyAreTheSame()
+    public void DiffRecognizesEqualModels()
     {
         Assert.That(Tool.Run("diff", _place.A, _place.A).Succeeded().Output, Does.Contain("the models are identical"));
         string wide = _place["wide.safetensors"];
-        Tool.Run("aggregate", "--strategy", "fedavg", "--global", _place.Global, "--client", _place.A, "--dtype", "f64", "--output", wide).Succeeded();
+        Tool.Run([.. _place.RoundLine([_place.A], wide, strategy: "fedavg"), "--dtype", "f64"]).Succeeded();
         Run run = Tool.Run("diff", _place.A, wide).Succeeded();
         Assert.That(run.Output, Does.Contain("same values").And.Contain("F32 and F64"));
     }
@@ -132,11 +141,13 @@ public sealed class ViewTests
     }
 
     [Test]
-    public void VerifySaysWhatFails()
+    public void VerifyNamesTheFailingVerb()
     {
         using StringWriter output = new(), error = new();
-        Assert.That(VerifyCommand.Verify([new FaultyBackend("AddSquares")], new Terminal(output, error), CancellationToken.None), Is.False);
-        string[] lines = output.ToString().Split('\n');
-        Assert.That(lines.Where(line => line.TrimEnd().EndsWith("FAIL", StringComparison.Ordinal)), Has.Exactly(4).Contains("AddSquares").And.Exactly(1).Contains("backend faulty"));
+        var terminal = new Terminal(output, error);
+        Assert.That(VerifyCommand.Verify([new FaultyBackend("AddSquares")], terminal, CancellationToken.None), Is.False);
+        IEnumerable<string> failures = output.ToString().Split('\n')
+            .Where(line => line.TrimEnd().EndsWith("FAIL", StringComparison.Ordinal));
+        Assert.That(failures, Has.Exactly(4).Contains("AddSquares").And.Exactly(1).Contains("backend faulty"));
     }
 }

@@ -3,7 +3,10 @@ using System.Text;
 
 namespace FedICU.Cli.Tests;
 
-/// <summary>Wrong files and numbers of every kind, beside those of <see cref="RefusalTests"/>: one sentence, the right code, and the folder as it was before.</summary>
+/// <summary>
+/// Runs command lines with more kinds of wrong files and numbers than <see cref="RefusalTests"/>: one sentence, the
+/// documented exit code, and no file changes.
+/// </summary>
 public sealed class WrongInputTests
 {
     private Place _place = null!;
@@ -24,7 +27,7 @@ public sealed class WrongInputTests
     [TestCase("aggregate", "--strategy", "", "--global", "g", "--client", "a", "--output", "o.safetensors")]
     [TestCase("diff", "a", "b", "--set", "tau=1")]
     [TestCase("verify", "--client", "a")]
-    public void LinesThatCannotBeUnderstood(params string[] args) => Tool.Run(args).Failed(2);
+    public void WrongCommandLinesExitWith2(params string[] args) => Tool.Run(args).Failed(2);
 
     [TestCase("inf,1", "'inf'")]
     [TestCase("1,nan", "'nan'", "b.safetensors")]
@@ -34,7 +37,8 @@ public sealed class WrongInputTests
     [TestCase("", "''")]
     [TestCase("1.5.2,1", "'1.5.2'")]
     [TestCase("1e308,1e308", "above max-weight")]
-    public void Weights(string weights, params string[] parts) => Refused([.. Round(_place.A, _place.B), "--weights", weights], parts);
+    public void WrongWeightsAreRefused(string weights, params string[] parts) =>
+        Refused([.. Round(_place.A, _place.B), "--weights", weights], parts);
 
     [TestCase("Tau=1", "'Tau'")]
     [TestCase("eps=-1", "eps is -1")]
@@ -52,18 +56,23 @@ public sealed class WrongInputTests
     [TestCase("tau=0,1", "'0,1'")]
     [TestCase("tau=", "'tau'")]
     [TestCase("beta=0.5", "'beta'", "unknown")]
-    public void Settings(string setting, params string[] parts) => Refused([.. Round(_place.A, _place.B), "--set", setting], parts);
+    public void WrongSettingsAreRefused(string setting, params string[] parts) =>
+        Refused([.. Round(_place.A, _place.B), "--set", setting], parts);
 
     [TestCase("-1")]
     [TestCase("Infinity")]
     [TestCase("1e999")]
     [TestCase("")]
     [TestCase("12 examples")]
-    public void ExamplesOfAFile(string examples) =>
-        Refused(Round("k=" + _place.Write("bad.safetensors", Place.Like(("num_examples", examples)))), "'k'", examples == "1e999" ? "Infinity" : examples);
+    public void WrongNumExamplesAreRefused(string examples)
+    {
+        string bad = _place.Write("bad.safetensors", Place.Like(("num_examples", examples)));
+        Refused(Round("k=" + bad), "'k'", examples == "1e999" ? "Infinity" : examples);
+    }
 
     [Test]
-    public void NoExamplesAtAll() => Refused(Round("k=" + _place.Write("none.safetensors", Place.Like(("num_examples", "0")))), "No client remains", "'k'");
+    public void NoExamplesAtAllIsRefused() =>
+        Refused(Round("k=" + _place.Write("none.safetensors", Place.Like(("num_examples", "0")))), "No client remains", "'k'");
 
     private static IEnumerable<TestCaseData> Malformed()
     {
@@ -89,9 +98,9 @@ public sealed class WrongInputTests
     }
 
     [TestCaseSource(nameof(Malformed))]
-    public void AMalformedFile(string header, int data)
+    public void AMalformedFileIsRefused(string header, int data)
     {
-        // Latin-1, so that a byte of the header may be no UTF-8
+        // Latin-1, so that the header can contain a byte that is not UTF-8
         byte[] text = Encoding.Latin1.GetBytes(header);
         string bad = _place.Write("bad.safetensors", [.. BitConverter.GetBytes((long)text.Length), .. text, .. new byte[data]]);
         RefusedAsAnyInput(bad);
@@ -102,10 +111,11 @@ public sealed class WrongInputTests
     [TestCase(100_000_001L)]
     [TestCase(long.MaxValue)]
     [TestCase(1000L)]
-    public void AnImpossibleHeaderLength(long length) => RefusedAsAnyInput(_place.Write("bad.safetensors", [.. BitConverter.GetBytes(length), .. new byte[100]]));
+    public void AnImpossibleHeaderLengthIsRefused(long length) =>
+        RefusedAsAnyInput(_place.Write("bad.safetensors", [.. BitConverter.GetBytes(length), .. new byte[100]]));
 
     [Test]
-    public void ATruncatedFileInEveryRole()
+    public void ATruncatedFileIsRefusedInEveryRole()
     {
         byte[] whole = File.ReadAllBytes(_place.B);
         foreach (int length in (int[])[0, 7, 8, 9, whole.Length / 2, whole.Length - 1])
@@ -113,23 +123,28 @@ public sealed class WrongInputTests
     }
 
     [Test]
-    public void AFileThatCannotBeRead()
+    public void AFileThatCannotBeReadIsRefused()
     {
         if (OperatingSystem.IsWindows())
             Assert.Ignore("links and devices of Unix");
         File.CreateSymbolicLink(_place["dangling.safetensors"], _place["nowhere"]);
         File.CreateSymbolicLink(_place["loop.safetensors"], _place["loop.safetensors"]);
-        foreach (string path in (string[])[_place["dangling.safetensors"], _place["loop.safetensors"], "/dev/null", _place["a.safetensors/b.safetensors"], _place[new string('n', 300)]])
+        string[] paths =
+        [
+            _place["dangling.safetensors"], _place["loop.safetensors"], "/dev/null", _place["a.safetensors/b.safetensors"],
+            _place[new string('n', 300)],
+        ];
+        foreach (string path in paths)
             RefusedAsAnyInput(path);
     }
 
     [Test]
     [Platform(Exclude = "Win", Reason = "file modes")]
     [UnsupportedOSPlatform("windows")]
-    public void AFileOrFolderWithoutPermission()
+    public void AFileOrFolderWithoutPermissionIsRefused()
     {
         if (Environment.IsPrivilegedProcess)
-            Assert.Ignore("the superuser reads and writes everything");
+            Assert.Ignore("root may read and write everything");
         File.SetUnixFileMode(_place.B, UnixFileMode.None);
         Tool.Run(Round(_place.A, "k=" + _place.B)).Failed(1, "'k'", "b.safetensors", "denied");
         Directory.CreateDirectory(_place["closed"], UnixFileMode.None);
@@ -143,7 +158,7 @@ public sealed class WrongInputTests
     }
 
     [Test]
-    public void AnIntegerWhereTheGlobalHasAFloatAndTheOtherWay()
+    public void AnotherTypeOfAnIntegerTensorIsRefused()
     {
         Refused(Round("k=" + Model("steps-float", steps: [1f])), "'k'", "'steps'", "F32", "I64");
         Refused(Round("k=" + Model("steps-narrow", steps: [(int)1])), "'k'", "'steps'", "I32", "I64");
@@ -151,94 +166,116 @@ public sealed class WrongInputTests
     }
 
     [Test]
-    public void AModelWithoutTensors() => Refused(Round("k=" + _place.Write("empty.safetensors", new MemoryModel())), "'k'", "'layer.weight'", "missing");
+    public void AModelWithoutTensorsIsRefused() =>
+        Refused(Round("k=" + _place.Write("empty.safetensors", new MemoryModel())), "'k'", "'layer.weight'", "missing");
 
     [Test]
-    public void AnotherRank()
+    public void AnotherRankIsRefused()
     {
-        var model = new MemoryModel { { Place.Weight, [6], new float[6] }, { Place.Bias, [2], new float[2] }, { Place.Steps, [], new long[1] } };
-        Refused(Round("k=" + _place.Write("flat.safetensors", model)), "'k'", "'layer.weight'", "[6]", "[3, 2]");
-        model = new MemoryModel { { Place.Weight, [3, 2], new float[6] }, { Place.Bias, [2], new float[2] }, { Place.Steps, [1], new long[1] } };
-        Refused(Round("k=" + _place.Write("one.safetensors", model)), "'k'", "'steps'", "[1]", "[]");
+        Refused(Round("k=" + Write("flat", [6], [])), "'k'", "'layer.weight'", "[6]", "[3, 2]");
+        Refused(Round("k=" + Write("one", [3, 2], [1])), "'k'", "'steps'", "[1]", "[]");
+
+        string Write(string name, long[] weight, long[] steps)
+        {
+            var model = new MemoryModel
+            {
+                { Place.Weight, weight, new float[6] }, { Place.Bias, [2], new float[2] }, { Place.Steps, steps, new long[1] },
+            };
+            return _place.Write(name + ".safetensors", model);
+        }
     }
 
     [TestCase("fedicu.update", "weights", "'weights'", "full, delta or sparse")]
     [TestCase("fedicu.update", "sparse", "sparse", "fedicu.base")]
     [TestCase("fedicu.base", "sha256:00", "sha256:00")]
     [TestCase("fedicu.base", "", "'k'", "sha256:")]
-    public void MetadataOfAnUpdate(string key, string value, params string[] parts) => Refused(Round("k=" + _place.Write("bad.safetensors", Place.Like((key, value)))), parts);
+    public void WrongMetadataOfAnUpdateAreRefused(string key, string value, params string[] parts) =>
+        Refused(Round("k=" + _place.Write("bad.safetensors", Place.Like((key, value)))), parts);
 
     [Test]
-    public void ASparseUpdateThatDoesNotFitItsMask()
+    public void ASparseUpdateThatDoesNotFitItsMaskIsRefused()
     {
-        string digest;
-        using (TensorSource global = TensorSource.Open(_place.Global))
-            digest = ModelDigest.Compute(global);
-        foreach ((float[] values, byte[] mask, string shape) in ((float[], byte[], string)[])
-            [([1, 2], [0b111], "[3, 2]"), ([1, 2, 3], [0b11], "[3, 2]"), ([1, 2], [0b11, 0], "[3, 2]"), ([1], [0b1000_0000], "[3, 2]"), ([1, 2], [0b11], "[3"), ([1, 2], [0b11], "[2, 3]"), ([1, 2], [0b11], "[-3, -2]")])
+        (float[], byte[], string)[] updates =
+        [
+            ([1, 2], [0b111], "[3, 2]"), ([1, 2, 3], [0b11], "[3, 2]"), ([1, 2], [0b11, 0], "[3, 2]"), ([1], [0b1000_0000], "[3, 2]"),
+            ([1, 2], [0b11], "[3"), ([1, 2], [0b11], "[2, 3]"), ([1, 2], [0b11], "[-3, -2]"),
+        ];
+        foreach ((float[] values, byte[] mask, string shape) in updates)
         {
-            var model = new MemoryModel(new Dictionary<string, string> { ["fedicu.update"] = "sparse", ["fedicu.base"] = digest, ["fedicu.shape.layer.weight"] = shape })
+            var metadata = new Dictionary<string, string>
             {
-                { Place.Weight + "#values", [values.Length], values }, { Place.Weight + "#mask", [mask.Length], mask }, { Place.Bias, [2], new float[2] }, { Place.Steps, [], new long[1] },
+                ["fedicu.update"] = "sparse",
+                ["fedicu.base"] = Place.Digest(_place.Global),
+                ["fedicu.shape.layer.weight"] = shape,
+            };
+            var model = new MemoryModel(metadata)
+            {
+                { Place.Weight + "#values", [values.Length], values },
+                { Place.Weight + "#mask", [mask.Length], mask },
+                { Place.Bias, [2], new float[2] },
+                { Place.Steps, [], new long[1] },
             };
             Refused(Round("k=" + _place.Write("sparse.safetensors", model)), "'k'", "layer.weight");
         }
     }
 
     [Test]
-    public void AGlobalModelThatIsNotFinite()
+    public void AGlobalModelThatIsNotFiniteIsRefused()
     {
         string bad = _place.Write("bad.safetensors", Place.Model([1, float.NaN, 1, 1, 1, 1], [1, 1], 1));
-        Refused(["aggregate", "--strategy", "fedicu", "--set", "target=delta", "--global", bad, "--client", _place.A, "--client", _place.B, "--output", _place["out.safetensors"]], "'layer.weight'");
+        Refused([.. _place.RoundLine([_place.A, _place.B], global: bad), "--set", "target=delta"], "'layer.weight'");
         Refused(["mask", "--global", bad, "--local", _place.A, "--output", _place["out.safetensors"]], "'layer.weight'");
     }
 
     [Test]
-    public void AnOutputInAPlaceOfTheSystem()
+    public void AnOutputInASystemFolderIsRefused()
     {
         if (!OperatingSystem.IsLinux())
             Assert.Ignore("/proc");
-        Refused(RoundTo("/proc/out.safetensors", _place.A), "/proc/out.safetensors", "cannot be written");
-        Refused(RoundTo("/proc/fedicu-out", _place.A), "/proc/fedicu-out");
-        Refused(RoundTo("/dev/null", _place.A), "/dev/null");
-        Refused(RoundTo(_place[new string('n', 300) + ".safetensors"], _place.A), "cannot be written");
+        Refused(_place.RoundLine([_place.A], "/proc/out.safetensors"), "/proc/out.safetensors", "cannot be written");
+        Refused(_place.RoundLine([_place.A], "/proc/fedicu-out"), "/proc/fedicu-out");
+        Refused(_place.RoundLine([_place.A], "/dev/null"), "/dev/null");
+        Refused(_place.RoundLine([_place.A], _place[new string('n', 300) + ".safetensors"]), "cannot be written");
     }
 
     [Test]
-    public void AnOutputThatIsAnInput()
+    public void AnOutputThatIsAnInputIsRefused()
     {
-        Refused(RoundTo(_place["./a.safetensors"], _place.A), "'" + _place.A + "'");
-        Refused(RoundTo(_place["x/../a.safetensors"], "k=" + _place.A), "'k'");
+        Refused(_place.RoundLine([_place.A], _place["./a.safetensors"]), "'" + _place.A + "'");
+        Refused(_place.RoundLine(["k=" + _place.A], _place["x/../a.safetensors"]), "'k'");
         Refused(["mask", "--global", _place.Global, "--local", _place.A, "--output", _place["./a.safetensors"]], "--output");
         string global = _place.WriteAdapter("base", 1), client = _place.WriteAdapter("first", 2);
-        Refused(["aggregate", "--strategy", "fedicu", "--global", global, "--client", "k=" + client, "--output", client + "/"], "'k'");
+        Refused(_place.RoundLine(["k=" + client], client + "/", global), "'k'");
     }
 
     [Test]
-    public void TheSameClientInSpellingsOfAFolder()
+    public void TheSameFolderInTwoSpellingsIsRefused()
     {
         string global = _place.WriteAdapter("base", 1), client = _place.WriteAdapter("first", 2);
-        Refused(["aggregate", "--strategy", "fedicu", "--global", global, "--client", "k=" + client, "--client", "l=" + client + "/", "--output", _place["next"]], "'k'", "'l'", "same path");
+        Refused(_place.RoundLine(["k=" + client, "l=" + client + "/"], _place["next"], global), "'k'", "'l'", "same path");
     }
 
     [TestCase("adapter_config.json", "{")]
     [TestCase("adapter_config.json", "{\"r\": 0}")]
     [TestCase("adapter_config.json", "[]")]
     [TestCase("adapter_model.safetensors", "text instead of tensors")]
-    public void AMalformedAdapter(string file, string text)
+    public void AMalformedAdapterIsRefused(string file, string text)
     {
         string global = _place.WriteAdapter("base", 1), client = _place.WriteAdapter("first", 2);
         _place.Write("first/" + file, text);
-        Refused(["aggregate", "--strategy", "fedicu", "--global", global, "--client", "k=" + client, "--output", _place["next"]], "'k'", file);
-        Refused(["aggregate", "--strategy", "fedicu", "--global", client, "--client", "k=" + global, "--output", _place["next"]], "--global", file);
+        Refused(_place.RoundLine(["k=" + client], _place["next"], global), "'k'", file);
+        Refused(_place.RoundLine(["k=" + global], _place["next"], client), "--global", file);
     }
 
     [Test]
-    public void AMalformedIndex()
+    public void AMalformedIndexIsRefused()
     {
-        foreach (string text in (string[])["{", "{}", "{\"weight_map\":{\"x\":\"../a.safetensors\"}}", "{\"weight_map\":{\"x\":\"a.safetensors\"}}"])
+        string[] texts =
+            ["{", "{}", "{\"weight_map\":{\"x\":\"../a.safetensors\"}}", "{\"weight_map\":{\"x\":\"a.safetensors\"}}"];
+        foreach (string text in texts)
             RefusedAsAnyInput(_place.Write("model.safetensors.index.json", text));
-        RefusedAsAnyInput(_place.Write("model.safetensors.index.json", "{\"weight_map\":{\"x\":\"nowhere.safetensors\"}}"), "nowhere.safetensors");
+        string missing = _place.Write("model.safetensors.index.json", "{\"weight_map\":{\"x\":\"nowhere.safetensors\"}}");
+        RefusedAsAnyInput(missing, "nowhere.safetensors");
     }
 
     private string Model<T>(string name, T[] steps) where T : unmanaged
@@ -248,31 +285,21 @@ public sealed class WrongInputTests
         return _place.Write(name + ".safetensors", model);
     }
 
-    /// <summary>As a client, among others or alone, as the global model, as a trained one, and to be looked at.</summary>
+    /// <summary>
+    /// Asserts that a path is refused as a client, a global model, a trained model, and by inspect, diff and explain.
+    /// </summary>
     private void RefusedAsAnyInput(string path, string? named = null)
     {
         string name = named ?? Path.GetFileName(path);
         Refused(Round(_place.A, "k=" + path), "'k'", name);
-        Refused(["aggregate", "--strategy", "fedavg", "--global", path, "--client", _place.A, "--output", _place["out.safetensors"]], "--global", name);
+        Refused(_place.RoundLine([_place.A], global: path, strategy: "fedavg"), "--global", name);
         Refused(["mask", "--global", _place.Global, "--local", path, "--output", _place["out.safetensors"]], "--local", name);
         Refused(["inspect", path], name);
         Refused(["diff", _place.A, path], name);
         Refused(["explain", "--global", _place.Global, "--client", "k=" + path], "'k'", name);
     }
 
-    private string[] Round(params string[] clients) => RoundTo(_place["out.safetensors"], clients);
+    private string[] Round(params string[] clients) => _place.RoundLine(clients);
 
-    private string[] RoundTo(string output, params string[] clients) =>
-        ["aggregate", "--strategy", "fedicu", "--global", _place.Global, .. clients.SelectMany(client => new[] { "--client", client }), "--output", output];
-
-    private void Refused(string[] args, params string[] parts)
-    {
-        string[] before = _place.Names();
-        byte[][] bytes = [.. Contents()];
-        Tool.Run(args).Failed(1, parts);
-        Assert.That(_place.Names(), Is.EqualTo(before));
-        Assert.That(Contents(), Is.EqualTo(bytes), "no file was changed");
-
-        IEnumerable<byte[]> Contents() => _place.Names().Select(name => new FileInfo(_place[name])).Where(file => file is { Exists: true, LinkTarget: null }).Select(file => File.ReadAllBytes(file.FullName));
-    }
+    private void Refused(string[] args, params string[] parts) => _place.AssertRefused(args, parts);
 }

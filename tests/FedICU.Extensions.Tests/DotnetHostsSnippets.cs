@@ -7,21 +7,21 @@ using Microsoft.Extensions.Hosting;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>Runs what docs/plugging-in/dotnet-hosts.md shows, with the configuration that it shows.</summary>
+/// <summary>Runs the code of docs/plugging-in/dotnet-hosts.md with the configuration that the document shows.</summary>
 [NonParallelizable]
 internal sealed partial class DotnetHostsSnippets
 {
-    private const string Place = "docs/plugging-in/dotnet-hosts.md";
+    private const string Page = "docs/plugging-in/dotnet-hosts.md";
 
-    /// <summary>The document; null where the tests run away from the repository.</summary>
-    public static string? Text => Documents.Root is null ? null : Documents.Read(Place);
+    /// <summary>Gets the page's text, or null if the tests run outside of the repository.</summary>
+    public static string? Text => Documents.Root is null ? null : Documents.Read(Page);
 
     [Test]
-    public async Task TheExample()
+    public async Task TheExampleRuns()
     {
         if (Documents.Root is null)
             Assert.Ignore("the documents are not here");
-        string json = Documents.Split(Place).Fences.First(fence => fence.Language == "json").Text;
+        string json = Documents.Split(Page).Fences.First(fence => fence.Language == "json").Text;
         using var folder = new TempFolder();
         string start = Environment.CurrentDirectory;
         Environment.CurrentDirectory = folder.FullName;
@@ -62,19 +62,20 @@ internal sealed partial class DotnetHostsSnippets
     }
 
     [Test]
-    public void WhatTheDocumentShowsIsWhatIsRun()
+    public void ThePageShowsTheCodeThatRuns()
     {
         if (Documents.Root is null)
             Assert.Ignore("the documents are not here");
-        string code = File.ReadAllText(Path.Combine(Documents.Root!, "tests", "FedICU.Extensions.Tests", "DotnetHostsSnippets.cs")).ReplaceLineEndings("\n");
-        var regions = RegionPattern().Matches(code).ToDictionary(match => match.Groups["name"].Value, match => Normal(match.Groups["body"].Value));
-        Fence[] shown = [.. Documents.Split(Place).Fences.Where(fence => fence.IsCSharp)];
+        string file = Path.Combine(Documents.Root!, "tests", "FedICU.Extensions.Tests", "DotnetHostsSnippets.cs");
+        MatchCollection matches = RegionPattern().Matches(File.ReadAllText(file).ReplaceLineEndings("\n"));
+        var regions = matches.ToDictionary(match => match.Groups["name"].Value, match => Normal(match.Groups["body"].Value));
+        Fence[] shown = [.. Documents.Split(Page).Fences.Where(fence => fence.IsCSharp)];
         Assert.That(shown.Select(fence => fence.Name), Is.EquivalentTo(regions.Keys));
         foreach (Fence fence in shown)
-            Assert.That(Normal(UsingPattern().Replace(fence.Text, "")), Is.EqualTo(regions[fence.Name]), fence.ToString());
+            Assert.That(Unindent(UsingPattern().Replace(fence.Text, "")), Is.EqualTo(regions[fence.Name]), fence.ToString());
     }
 
-    private static string Normal(string text)
+    private static string Unindent(string text)
     {
         string[] lines = text.Trim('\n').Split('\n');
         int indentation = lines.Where(line => line.Trim().Length > 0).Min(line => line.Length - line.TrimStart().Length);

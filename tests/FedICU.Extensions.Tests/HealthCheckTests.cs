@@ -12,7 +12,7 @@ internal sealed class HealthCheckTests
     [Test]
     public async Task ABackendThatKeepsTheContractIsHealthy()
     {
-        using IHost host = Rounds.Host(services => services
+        using IHost host = Rounds.CreateHost(services => services
             .AddFedIcu(options => options.Strategy = "fedavg").AddFedIcu("lora", options => options.Strategy = "fedicu")
             .AddHealthChecks().AddFedIcu().AddFedIcu("lora", tags: ["startup"]));
         HealthReport report = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync();
@@ -24,23 +24,25 @@ internal sealed class HealthCheckTests
 
     [TestCase(null, HealthStatus.Unhealthy)]
     [TestCase(HealthStatus.Degraded, HealthStatus.Degraded)]
-    public async Task ABackendAtFaultIsNot(HealthStatus? failureStatus, HealthStatus expected)
+    public async Task AFaultyBackendIsNotHealthy(HealthStatus? failureStatus, HealthStatus expected)
     {
-        using IHost host = Rounds.Host(services => services
+        using IHost host = Rounds.CreateHost(services => services
             .AddFedIcu(options => options.Strategy = "fedavg")
             .AddSingleton<IComputeBackend>(new FaultyBackend(nameof(IComputeBackend.WeightedSum)))
             .AddHealthChecks().AddFedIcu(failureStatus: failureStatus));
         HealthReportEntry entry = (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries["fedicu"];
         Assert.That(entry.Status, Is.EqualTo(expected));
         Assert.That(entry.Description, Is.EqualTo(
-            "The backend 'faulty' breaks the contract in 4 of 44 trials: WeightedSum F64, WeightedSum F32, WeightedSum F16, WeightedSum BF16."));
+            "The backend 'faulty' breaks the contract in 4 of 44 trials: " +
+            "WeightedSum F64, WeightedSum F32, WeightedSum F16, WeightedSum BF16."));
     }
 
     [Test]
-    public async Task OptionsThatAreWrongAreUnhealthy()
+    public async Task WrongOptionsAreUnhealthy()
     {
-        // a host that was built and not started has not validated them
-        using IHost host = Rounds.Host(services => services.AddFedIcu(options => options.Strategy = "none").AddHealthChecks().AddFedIcu());
+        // only the start of a host validates the options
+        using IHost host = Rounds.CreateHost(services =>
+            services.AddFedIcu(options => options.Strategy = "none").AddHealthChecks().AddFedIcu());
         HealthReportEntry entry = (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries["fedicu"];
         Assert.That(entry.Status, Is.EqualTo(HealthStatus.Unhealthy));
         Assert.That(entry.Exception, Is.TypeOf<OptionsValidationException>());
@@ -48,15 +50,16 @@ internal sealed class HealthCheckTests
     }
 
     [Test]
-    public async Task ABackendIsTriedOnceAlsoWhereTheFirstToAskGivesUp()
+    public async Task ABackendIsVerifiedOnceEvenIfTheFirstCheckIsCancelled()
     {
-        using IHost host = Rounds.Host(services => services.AddFedIcu(options => options.Strategy = "fedavg").AddHealthChecks().AddFedIcu());
+        using IHost host = Rounds.CreateHost(services =>
+            services.AddFedIcu(options => options.Strategy = "fedavg").AddHealthChecks().AddFedIcu());
         var check = new BackendHealthCheck(host.Services, null);
         var context = new HealthCheckContext { Registration = new HealthCheckRegistration("fedicu", check, null, null) };
         Assert.CatchAsync<OperationCanceledException>(() => check.CheckHealthAsync(context, new CancellationToken(canceled: true)));
         var verdicts = host.Services.GetRequiredService<BackendVerdicts>();
-        Task<VerificationResult> first = verdicts.Of(host.Services.GetRequiredService<SimdBackend>());
+        Task<VerificationResult> first = verdicts.Get(host.Services.GetRequiredService<SimdBackend>());
         Assert.That((await check.CheckHealthAsync(context)).Status, Is.EqualTo(HealthStatus.Healthy));
-        Assert.That(verdicts.Of(host.Services.GetRequiredService<SimdBackend>()), Is.SameAs(first));
+        Assert.That(verdicts.Get(host.Services.GetRequiredService<SimdBackend>()), Is.SameAs(first));
     }
 }

@@ -14,9 +14,9 @@ namespace FedICU.Extensions.Tests;
 internal sealed class RegistrationTests
 {
     [Test]
-    public void AnAggregatorOfASection()
+    public void AnAggregatorIsConfiguredFromASection()
     {
-        using IHost host = Rounds.Host(services => services.AddFedIcu(Rounds.Configuration(
+        using IHost host = Rounds.CreateHost(services => services.AddFedIcu(Rounds.Configuration(
             ("strategy", "fedprox"), ("Settings:mu", "0.5"), ("Settings:quorum", "2"), ("Settings:on-nonfinite", "drop-client"),
             ("Threads", "3"), ("DType", "bf16"), ("Statistics", "true"))));
         RoundOptions options = host.Services.GetRequiredService<RoundOptions>();
@@ -29,19 +29,34 @@ internal sealed class RegistrationTests
     }
 
     [Test]
-    public void LiteralsOfJsonAreValues()
+    public void JsonLiteralsAreValues()
     {
-        byte[] json = Encoding.UTF8.GetBytes("""{"FedICU":{"Strategy":"fedicu","Settings":{"tau":0.2,"eps":1e-9,"times-share":true,"quorum":2},"Statistics":false,"Threads":1,"Backend":null}}""");
+        byte[] json = Encoding.UTF8.GetBytes(
+            """
+            {
+              "FedICU": {
+                "Strategy": "fedicu",
+                "Settings": { "tau": 0.2, "eps": 1e-9, "times-share": true, "quorum": 2 },
+                "Statistics": false,
+                "Threads": 1,
+                "Backend": null
+              }
+            }
+            """);
         IConfiguration configuration = new ConfigurationBuilder().AddJsonStream(new MemoryStream(json)).Build();
-        using IHost host = Rounds.Host(services => services.AddFedIcu(configuration.GetSection("FedICU")));
-        byte[] expected = Rounds.Aggregate(new FedIcuAggregator(new FedIcuOptions { Tau = .2, Epsilon = 1e-9, TimesShare = true }), new RoundOptions());
-        Assert.That(Rounds.Aggregate(host.Services.GetRequiredService<IAggregator>(), host.Services.GetRequiredService<RoundOptions>()), Is.EqualTo(expected));
+        using IHost host = Rounds.CreateHost(services => services.AddFedIcu(configuration.GetSection("FedICU")));
+        var direct = new FedIcuAggregator(new FedIcuOptions { Tau = .2, Epsilon = 1e-9, TimesShare = true });
+        byte[] expected = Rounds.Aggregate(direct, new RoundOptions());
+        Assert.That(
+            Rounds.Aggregate(host.Services.GetRequiredService<IAggregator>(), host.Services.GetRequiredService<RoundOptions>()),
+            Is.EqualTo(expected));
     }
 
     [Test]
-    public void KeyedAggregatorsGiveTheBitsOfTheLibrary([Values("fedavg", "fedprox", "fedicu")] string strategy, [Values(null, "simd", "reference")] string? backend)
+    public void KeyedAggregatorsGiveTheLibrarysBits(
+        [Values("fedavg", "fedprox", "fedicu")] string strategy, [Values(null, "simd", "reference")] string? backend)
     {
-        using IHost host = Rounds.Host(services => services
+        using IHost host = Rounds.CreateHost(services => services
             .AddFedIcu(options => options.Strategy = "fedavg")
             .AddFedIcu("lora", options =>
             {
@@ -58,35 +73,39 @@ internal sealed class RegistrationTests
             "fedprox" => new FedProxAggregator(),
             _ => new FedIcuAggregator(new FedIcuOptions { Tau = .3 }),
         };
-        IComputeBackend computes = backend == "reference" ? ReferenceBackend.Instance : new SimdBackend();
-        Assert.That((consumer.Aggregator.Name, consumer.Options.Quorum, consumer.Options.Backend!.Name), Is.EqualTo((strategy, 1, computes.Name)));
-        Assert.That(Rounds.Aggregate(consumer.Aggregator, consumer.Options), Is.EqualTo(Rounds.Aggregate(direct, new RoundOptions { Backend = computes })));
-        Assert.That(host.Services.GetRequiredService<RoundOptions>().Quorum, Is.Null, "the one without a name is another");
+        IComputeBackend expected = backend == "reference" ? ReferenceBackend.Instance : new SimdBackend();
+        Assert.That(
+            (consumer.Aggregator.Name, consumer.Options.Quorum, consumer.Options.Backend!.Name),
+            Is.EqualTo((strategy, 1, expected.Name)));
+        Assert.That(
+            Rounds.Aggregate(consumer.Aggregator, consumer.Options),
+            Is.EqualTo(Rounds.Aggregate(direct, new RoundOptions { Backend = expected })));
+        Assert.That(host.Services.GetRequiredService<RoundOptions>().Quorum, Is.Null, "the aggregator without a name has its own options");
     }
 
     [Test]
-    public void TheBackendIsTheContainersWhereItHasOne()
+    public void TheContainersBackendIsUsedIfThereIsOne()
     {
         var faulty = new FaultyBackend("none");
-        using IHost host = Rounds.Host(services => services
+        using IHost host = Rounds.CreateHost(services => services
             .AddFedIcu(options => options.Strategy = "fedavg")
-            .AddFedIcu("processor", options => (options.Strategy, options.Backend) = ("fedavg", "simd"))
+            .AddFedIcu("cpu", options => (options.Strategy, options.Backend) = ("fedavg", "simd"))
             .AddFedIcu("by-name", options => (options.Strategy, options.Backend) = ("fedavg", "faulty"))
             .AddFedIcu("by-key", options => (options.Strategy, options.Backend) = ("fedavg", "gpu"))
             .AddSingleton<IComputeBackend>(faulty)
             .AddKeyedSingleton<IComputeBackend>("gpu", (_, _) => ReferenceBackend.Instance));
         Assert.That(host.Services.GetRequiredService<RoundOptions>().Backend, Is.SameAs(faulty));
-        Assert.That(host.Services.GetRequiredKeyedService<RoundOptions>("processor").Backend, Is.InstanceOf<SimdBackend>());
+        Assert.That(host.Services.GetRequiredKeyedService<RoundOptions>("cpu").Backend, Is.InstanceOf<SimdBackend>());
         Assert.That(host.Services.GetRequiredKeyedService<RoundOptions>("by-name").Backend, Is.SameAs(faulty));
         Assert.That(host.Services.GetRequiredKeyedService<RoundOptions>("by-key").Backend, Is.SameAs(ReferenceBackend.Instance));
     }
 
     [Test]
-    public void ABackendThatIsNotAskedForIsNotMade()
+    public void AnUnusedBackendIsNotCreated()
     {
-        using IHost host = Rounds.Host(services => services
+        using IHost host = Rounds.CreateHost(services => services
             .AddFedIcu(options => (options.Strategy, options.Backend) = ("fedavg", "simd"))
-            .AddSingleton<IComputeBackend>(_ => throw new InvalidOperationException("was made")));
+            .AddSingleton<IComputeBackend>(_ => throw new InvalidOperationException("was created")));
         Assert.That(host.Services.GetRequiredService<RoundOptions>().Backend, Is.InstanceOf<SimdBackend>());
     }
 
@@ -94,28 +113,32 @@ internal sealed class RegistrationTests
     [TestCase("Strategy", null, "The strategy is missing; fedavg, fedprox, fedicu are known.")]
     [TestCase("Settings:tau", "warm", "Option 'tau' is 'warm'; a number was expected.")]
     [TestCase("Settings:on-shape", "dropClient", "Option 'on-shape' is 'dropClient'; reject or drop-client or drop-tensor was expected.")]
-    [TestCase("Settings:on-base", "drop-tensor", "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.")]
+    [TestCase("Settings:on-base", "drop-tensor",
+        "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.")]
     [TestCase("Settings:quorum", "0", "quorum is 0; at least 1 was expected.")]
     [TestCase("Settings:tau:value", "1", "Option 'Settings:tau' is a section; a value was expected.")]
     [TestCase("Settings", "tau=1", "Option 'Settings' is 'tau=1'; a section of names and values was expected.")]
     [TestCase("Quorum", "2", "Option 'Quorum' is unknown; Strategy, Settings, Backend, Threads, DType, Statistics are known here.")]
-    [TestCase("Backend", "cuda", "The backend 'cuda' is unknown; simd, reference and the IComputeBackend services of the container are known.")]
+    [TestCase("Backend", "cuda",
+        "The backend 'cuda' is unknown; simd, reference and the IComputeBackend services of the container are known.")]
     [TestCase("Threads", "many", "Option 'Threads' is 'many'; a whole number was expected.")]
     [TestCase("Threads", "-1", "threads is -1; 0 (one for each processor) or more was expected.")]
     [TestCase("DType", "int8", "The dtype 'int8' is unknown; f32, f16, bf16 or f64 was expected.")]
     [TestCase("Statistics", "yes", "Option 'Statistics' is 'yes'; false or true was expected.")]
-    public void WrongOptionsEndTheStartWithASentence(string name, string? value, string sentence)
+    public void WrongOptionsFailTheStartWithAMessage(string name, string? value, string sentence)
     {
-        using IHost host = Rounds.Host(services => services.AddFedIcu(Rounds.Configuration(("Strategy", "fedicu"), (name, value))));
+        using IHost host = Rounds.CreateHost(services => services.AddFedIcu(Rounds.Configuration(("Strategy", "fedicu"), (name, value))));
         OptionsValidationException refusal = Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync())!;
         Assert.That(refusal.Failures, Is.EqualTo(new[] { sentence }));
-        Assert.That(() => host.Services.GetRequiredService<IAggregator>(), Throws.TypeOf<OptionsValidationException>(), "nor is there an aggregator for who does not start the host");
+        Assert.That(
+            () => host.Services.GetRequiredService<IAggregator>(), Throws.TypeOf<OptionsValidationException>(),
+            "a host that is not started gives no aggregator either");
     }
 
     [Test]
-    public void AllErrorsAreToldAtOnceAndWhoseTheyAre()
+    public void AllErrorsAreReportedTogetherWithTheirAggregator()
     {
-        using IHost host = Rounds.Host(services => services.AddFedIcu("lora", Rounds.Configuration(
+        using IHost host = Rounds.CreateHost(services => services.AddFedIcu("lora", Rounds.Configuration(
             ("Strategy", "fedprox"), ("Settings:mu", "-1"), ("Settings:tau", "1"), ("DType", "x"), ("Retries", "3"))));
         OptionsValidationException refusal = Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync())!;
         Assert.That(refusal.Failures.Count(), Is.EqualTo(4), refusal.Message);
@@ -124,25 +147,25 @@ internal sealed class RegistrationTests
     }
 
     [Test]
-    public void ADeviceThatIsNotThereEndsTheStartWithItsSentence()
+    public void AMissingDeviceFailsTheStartWithItsMessage()
     {
-        using IHost host = Rounds.Host(services => services
+        using IHost host = Rounds.CreateHost(services => services
             .AddFedIcu(options => (options.Strategy, options.Backend) = ("fedavg", "gpu"))
             .AddKeyedSingleton<IComputeBackend>("gpu", (_, _) => throw new FedIcuException("There is no GPU.")));
         Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo("There is no GPU."));
     }
 
     [Test]
-    public async Task ABackendThatCannotBeMadeIsASentenceAtTheStartAndInTheHealthCheck()
+    public async Task TheStartAndTheHealthCheckReportABackendThatCannotBeCreated()
     {
-        const string Sentence = "The backend 'gpu' cannot be made (DllNotFoundException): There is no driver.";
-        using IHost host = Rounds.Host(services => services
+        const string Message = "The backend 'gpu' cannot be created (DllNotFoundException): There is no driver.";
+        using IHost host = Rounds.CreateHost(services => services
             .AddFedIcu(options => (options.Strategy, options.Backend) = ("fedavg", "gpu"))
             .AddKeyedSingleton<IComputeBackend>("gpu", (_, _) => throw new DllNotFoundException("There is no driver."))
             .AddHealthChecks().AddFedIcu());
-        Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo(Sentence));
+        Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo(Message));
         HealthReport report = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync();
-        Assert.That((report.Status, report.Entries["fedicu"].Description), Is.EqualTo((HealthStatus.Unhealthy, Sentence)));
+        Assert.That((report.Status, report.Entries["fedicu"].Description), Is.EqualTo((HealthStatus.Unhealthy, Message)));
     }
 
     [Test]
@@ -156,9 +179,9 @@ internal sealed class RegistrationTests
     }
 
     [Test]
-    public void RoundsTellWhatTheDocumentNames()
+    public void RoundsEmitTheDocumentedTelemetry()
     {
-        var heard = new HashSet<string>();
+        var emitted = new HashSet<string>();
         using var meter = new MeterListener
         {
             InstrumentPublished = (instrument, listener) =>
@@ -167,28 +190,32 @@ internal sealed class RegistrationTests
                     listener.EnableMeasurementEvents(instrument);
             },
         };
-        meter.SetMeasurementEventCallback<double>((instrument, _, _, _) => Hear(instrument.Name));
-        meter.SetMeasurementEventCallback<long>((instrument, _, _, _) => Hear(instrument.Name));
+        meter.SetMeasurementEventCallback<double>((instrument, _, _, _) => Record(instrument.Name));
+        meter.SetMeasurementEventCallback<long>((instrument, _, _, _) => Record(instrument.Name));
         meter.Start();
         using var spans = new ActivityListener
         {
             ShouldListenTo = source => source.Name == FedIcuTelemetry.ActivitySourceName,
             Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData,
-            ActivityStopped = span => Hear([span.OperationName, .. span.TagObjects.Select(tag => tag.Key)]),
+            ActivityStopped = span => Record([span.OperationName, .. span.TagObjects.Select(tag => tag.Key)]),
         };
         ActivitySource.AddActivityListener(spans);
-        using IHost host = Rounds.Host(services => services.AddFedIcu(options => options.Strategy = "fedavg"));
+        using IHost host = Rounds.CreateHost(services => services.AddFedIcu(options => options.Strategy = "fedavg"));
         Rounds.Aggregate(host.Services.GetRequiredService<IAggregator>(), host.Services.GetRequiredService<RoundOptions>());
 
-        string[] named = ["fedicu.round", "fedicu.round.duration", "fedicu.round.clients", "fedicu.round.received", "fedicu.strategy", "fedicu.clients", "fedicu.tensors", "fedicu.outcome"];
-        Assert.That(heard, Is.SupersetOf(named));
+        string[] names =
+        [
+            "fedicu.round", "fedicu.round.duration", "fedicu.round.clients", "fedicu.round.received", "fedicu.strategy", "fedicu.clients",
+            "fedicu.tensors", "fedicu.outcome",
+        ];
+        Assert.That(emitted, Is.SupersetOf(names));
         if (DotnetHostsSnippets.Text is { } document)
-            Assert.That(named.Where(name => !document.Contains($"`{name}`", StringComparison.Ordinal)), Is.Empty, "names that the document does not tell");
+            Assert.That(names.Where(name => !document.Contains($"`{name}`", StringComparison.Ordinal)), Is.Empty, "undocumented names");
 
-        void Hear(params string[] names)
+        void Record(params string[] items)
         {
-            lock (heard)
-                heard.UnionWith(names);
+            lock (emitted)
+                emitted.UnionWith(items);
         }
     }
 

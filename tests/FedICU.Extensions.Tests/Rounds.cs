@@ -4,22 +4,29 @@ using Microsoft.Extensions.Hosting;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>Small hosts, models and rounds.</summary>
+/// <summary>Creates small hosts, models and rounds.</summary>
 internal static class Rounds
 {
-    /// <summary>A configuration of values, of which a later one takes the place of an earlier one.</summary>
-    public static IConfiguration Configuration(params (string Name, string? Value)[] values) =>
-        new ConfigurationBuilder().AddInMemoryCollection(values.Reverse().DistinctBy(pair => pair.Name).Select(pair => KeyValuePair.Create(pair.Name, pair.Value))).Build();
+    /// <summary>Creates a configuration. Of several values with the same name, the last one counts.</summary>
+    public static IConfiguration Configuration(params (string Name, string? Value)[] values)
+    {
+        IEnumerable<(string Name, string? Value)> last = values.Reverse().DistinctBy(pair => pair.Name);
+        return new ConfigurationBuilder()
+            .AddInMemoryCollection(last.Select(pair => KeyValuePair.Create(pair.Name, pair.Value)))
+            .Build();
+    }
 
-    /// <summary>A container of what is added, without the files and variables that a host reads by itself.</summary>
-    public static IHost Host(Action<IServiceCollection> add)
+    /// <summary>
+    /// Creates a host with the given services, which reads no configuration files and no environment variables.
+    /// </summary>
+    public static IHost CreateHost(Action<IServiceCollection> add)
     {
         var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         add(builder.Services);
         return builder.Build();
     }
 
-    /// <summary>A model of a matrix and a vector, the same for the same seed.</summary>
+    /// <summary>Creates a model of a matrix and a vector, which are the same for the same seed.</summary>
     public static MemoryModel Model(int seed, params (string Key, string Value)[] metadata)
     {
         var random = new Random(seed);
@@ -32,7 +39,7 @@ internal static class Rounds
         float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - .5f)];
     }
 
-    /// <summary>The bytes of the next model that an aggregator makes of three clients in memory.</summary>
+    /// <summary>Aggregates three clients in memory and returns the bytes of the new model.</summary>
     public static byte[] Aggregate(IAggregator aggregator, RoundOptions options)
     {
         var round = new AggregationRound(Model(0), options);

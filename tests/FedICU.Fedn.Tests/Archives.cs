@@ -6,10 +6,10 @@ using FedICU.Fedn.Npz;
 
 namespace FedICU.Fedn.Tests;
 
-/// <summary>npz archives as numpy writes them, and as it does not.</summary>
+/// <summary>Makes npz archives, valid and invalid.</summary>
 internal static class Archives
 {
-    /// <summary>An archive of the entries given, deflated as numpy.savez_compressed does it.</summary>
+    /// <summary>Makes an archive of the given entries, deflated like numpy.savez_compressed.</summary>
     public static byte[] Zip(params ReadOnlySpan<(string Name, byte[] Bytes)> entries)
     {
         using var memory = new MemoryStream();
@@ -18,7 +18,7 @@ internal static class Archives
             foreach ((string name, byte[] bytes) in entries)
             {
                 ZipArchiveEntry entry = archive.CreateEntry(name);
-                // equal models are equal archives
+                // a fixed date, so that equal models make equal archives
                 entry.LastWriteTime = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
                 using Stream stream = entry.Open();
                 stream.Write(bytes);
@@ -28,7 +28,7 @@ internal static class Archives
         return memory.ToArray();
     }
 
-    /// <summary>A .npy file of the header and bytes given.</summary>
+    /// <summary>Makes a .npy file of the given header and bytes.</summary>
     public static byte[] Npy(string header, ReadOnlySpan<byte> data, byte version = 1)
     {
         byte[] text = Encoding.UTF8.GetBytes(header + "\n");
@@ -40,10 +40,11 @@ internal static class Archives
         return [0x93, .. "NUMPY"u8, version, 0, .. length, .. text, .. data];
     }
 
-    /// <summary>An archive of one array of two numbers with a header of one's own.</summary>
+    /// <summary>Makes an archive with one array, whose header and number of bytes may contradict each other.</summary>
     public static byte[] OneArray(string type = "'<f4'", string order = "False", string shape = "(2,)", byte version = 1, int bytes = 8) =>
         Zip(("0.npy", Npy($"{{'descr': {type}, 'fortran_order': {order}, 'shape': {shape}, }}", new byte[bytes], version)));
 
+    /// <summary>Makes an archive of a model.</summary>
     public static byte[] Of(TensorSource model)
     {
         var entries = new List<(string, byte[])>();
@@ -68,6 +69,7 @@ internal static class Archives
         return entries;
     }
 
+    /// <summary>Reads a tensor.</summary>
     public static byte[] Bytes(TensorSource model, TensorInfo tensor)
     {
         byte[] bytes = new byte[tensor.ByteLength];
@@ -75,7 +77,10 @@ internal static class Archives
         return bytes;
     }
 
-    /// <summary>A model of several types and shapes, named as FEDn names weights; more than ten, so that the order of names is not that of numbers.</summary>
+    /// <summary>
+    /// Makes a model of several types and shapes, with FEDn's names. It has more than ten tensors, so that the order of
+    /// the names is not the order of the numbers.
+    /// </summary>
     public static MemoryModel Model(int seed)
     {
         var random = new Random(seed);

@@ -6,10 +6,11 @@ using Grpc.Net.Client;
 
 namespace FedICU.Fedn.Tests;
 
-/// <summary>FEDn's combiner, call for call: what it sends, in which order, with which deadlines.</summary>
+/// <summary>Makes the calls of FEDn's combiner, in its order and with deadlines.</summary>
 internal sealed class FednCombiner(GrpcChannel channel, params string[] authorizations) : IDisposable
 {
-    public const int Chunk = 1024 * 1024;
+    /// <summary>The bytes of FEDn's chunks.</summary>
+    public const int ChunkLength = 1024 * 1024;
 
     public FunctionService.FunctionServiceClient Client { get; } = new(channel.Intercept(headers =>
     {
@@ -20,7 +21,7 @@ internal sealed class FednCombiner(GrpcChannel channel, params string[] authoriz
 
     public GrpcChannel Channel => channel;
 
-    /// <summary>A round: which functions are provided, the global model, each client's metadata and model, the aggregation.</summary>
+    /// <summary>Runs a round and returns the new model.</summary>
     public async Task<byte[]> RoundAsync(byte[] global, params (string Id, double Examples, byte[] Model)[] clients)
     {
         await BeginAsync();
@@ -30,35 +31,48 @@ internal sealed class FednCombiner(GrpcChannel channel, params string[] authoriz
         return await AggregateAsync();
     }
 
-    public async Task BeginAsync() =>
-        await Client.HandleProvidedFunctionsAsync(new ProvidedFunctionsRequest { FunctionCode = ByteString.CopyFromUtf8("class ServerFunctions: pass") }, deadline: Deadline());
+    public async Task BeginAsync()
+    {
+        var request = new ProvidedFunctionsRequest { FunctionCode = ByteString.CopyFromUtf8("class ServerFunctions: pass") };
+        await Client.HandleProvidedFunctionsAsync(request, deadline: Deadline());
+    }
 
-    /// <summary>A client's metadata and model; the second answer.</summary>
+    /// <summary>Sends a client's metadata and model. Returns the answer to the model.</summary>
     public async Task<string> UpdateAsync(string id, double examples, byte[] model)
     {
-        await MetadataAsync(id, FormattableString.Invariant($"{{\"num_examples\": {examples}, \"batch_size\": 32, \"round_id\": \"1\"}}"));
+        FormattableString metadata = $"{{\"num_examples\": {examples}, \"batch_size\": 32, \"round_id\": \"1\"}}";
+        await MetadataAsync(id, FormattableString.Invariant(metadata));
         return await StoreAsync(id, model);
     }
 
-    public async Task<string> MetadataAsync(string id, string metadata) =>
-        (await Client.HandleMetadataAsync(new ClientMetaRequest { Metadata = ByteString.CopyFromUtf8(metadata), ClientId = ByteString.CopyFromUtf8(id) }, deadline: Deadline())).Status;
+    public async Task<string> MetadataAsync(string id, string metadata)
+    {
+        var request = new ClientMetaRequest { Metadata = ByteString.CopyFromUtf8(metadata), ClientId = ByteString.CopyFromUtf8(id) };
+        return (await Client.HandleMetadataAsync(request, deadline: Deadline())).Status;
+    }
 
     public AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> BeginStore() => Client.HandleStoreModel(deadline: Deadline());
 
-    /// <summary>A model in chunks of 1 MiB and an empty one; null: a retry's, which was read to its end before.</summary>
+    /// <summary>
+    /// Sends a model in chunks of 1 MiB, then the empty message. Null sends only that, as on a retry.
+    /// </summary>
     public async Task<string> StoreAsync(string id, byte[]? model)
     {
         using AsyncClientStreamingCall<StoreModelRequest, StoreModelResponse> call = BeginStore();
         try
         {
-            for (int at = 0; at < (model?.Length ?? 0); at += Chunk)
-                await call.RequestStream.WriteAsync(new StoreModelRequest { Id = ByteString.CopyFromUtf8(id), Data = ByteString.CopyFrom(model.AsSpan(at, Math.Min(Chunk, model!.Length - at))) });
+            for (int at = 0; at < (model?.Length ?? 0); at += ChunkLength)
+            {
+                var data = ByteString.CopyFrom(model.AsSpan(at, Math.Min(ChunkLength, model!.Length - at)));
+                await call.RequestStream.WriteAsync(new StoreModelRequest { Id = ByteString.CopyFromUtf8(id), Data = data });
+            }
+
             await call.RequestStream.WriteAsync(new StoreModelRequest { Id = ByteString.CopyFromUtf8(id) });
             await call.RequestStream.CompleteAsync();
         }
         catch (Exception e) when (e is RpcException or InvalidOperationException)
         {
-            // answered before the last chunk: the answer says why
+            // the service answered before the last chunk; the answer gives the reason
         }
 
         return (await call).Status;
@@ -66,13 +80,14 @@ internal sealed class FednCombiner(GrpcChannel channel, params string[] authoriz
 
     public async Task<byte[]> AggregateAsync(double seconds = 600)
     {
-        using AsyncServerStreamingCall<AggregationResponse> call = Client.HandleAggregation(new AggregationRequest { Aggregate = "aggregate" }, deadline: Deadline(seconds));
+        var request = new AggregationRequest { Aggregate = "aggregate" };
+        using AsyncServerStreamingCall<AggregationResponse> call = Client.HandleAggregation(request, deadline: Deadline(seconds));
         using var model = new MemoryStream();
         bool ended = false;
         await foreach (AggregationResponse response in call.ResponseStream.ReadAllAsync())
         {
             Assert.That(ended, Is.False, "the empty message is the last");
-            Assert.That(response.Data.Length, Is.LessThanOrEqualTo(Chunk));
+            Assert.That(response.Data.Length, Is.LessThanOrEqualTo(ChunkLength));
             ended = response.Data.IsEmpty;
             response.Data.WriteTo(model);
         }
@@ -83,6 +98,6 @@ internal sealed class FednCombiner(GrpcChannel channel, params string[] authoriz
 
     public void Dispose() => channel.Dispose();
 
-    /// <summary>For every call, so that none waits for ever.</summary>
+    /// <summary>Returns a deadline. Every call has one, so that no test waits forever.</summary>
     public static DateTime Deadline(double seconds = 120) => DateTime.UtcNow.AddSeconds(seconds);
 }

@@ -6,7 +6,7 @@ using Grpc.Net.Client;
 
 namespace FedICU.Fedn.Tests;
 
-/// <summary>What the host reads of its configuration, and what it refuses at its start.</summary>
+/// <summary>Tests how the host reads its configuration, and what it refuses at the start.</summary>
 internal sealed class HostTests
 {
     [TestCase("The strategy 'fedavgg' is unknown; fedavg, fedprox, fedicu are known.", "Strategy=fedavgg")]
@@ -16,20 +16,23 @@ internal sealed class HostTests
     [TestCase("FedIcu:StoreTimeout is 00:00:00; more than 0 and at most 24 days was expected.", "Strategy=fedavg", "StoreTimeout=0")]
     [TestCase("FedIcu:Spool is 'a\ufffd'; a path in UTF-8 was expected.", "Strategy=fedavg", "Spool=a\ufffd")]
     [TestCase("FedIcu:TokenFile is '\ufffd'; a path in UTF-8 was expected.", "Strategy=fedavg", "TokenFile=\ufffd")]
-    public void AWrongConfigurationEndsTheProcessWithItsSentence(string sentence, params string[] options)
+    public void AWrongConfigurationEndsTheProcessWithAMessage(string message, params string[] options)
     {
         string[] args = [.. options.Select(option => $"--FedIcu:{option}")];
-        Assert.That(() => FednHost.Build(args), Throws.InstanceOf<FedIcuException>().With.Message.EqualTo(sentence));
-        Assert.That(RunProgram(args), Is.EqualTo((1, sentence)));
+        Assert.That(() => FednHost.Build(args), Throws.InstanceOf<FedIcuException>().With.Message.EqualTo(message));
+        Assert.That(RunProgram(args), Is.EqualTo((1, message)));
     }
 
     [TestCase("The host cannot start: Invalid url: 'nonsense'", "--Kestrel:Endpoints:Fedn:Url=nonsense")]
-    [TestCase("The host cannot start: The endpoint Other is missing the required 'Url' parameter.", "--Kestrel:Endpoints:Other:Protocols=Http2")]
+    [TestCase(
+        "The host cannot start: The endpoint Other is missing the required 'Url' parameter.", "--Kestrel:Endpoints:Other:Protocols=Http2")]
     [TestCase("The host cannot start: Configuration value 'Loud' is not supported.", "--Logging:LogLevel:Default=Loud")]
     public void AHostThatCannotStartSaysWhyInOneLine(string line, string setting)
     {
         string spool = Directory.CreateTempSubdirectory("fedicu-fedn-tests-").FullName;
-        Assert.That(RunProgram(["--FedIcu:Strategy=fedavg", $"--FedIcu:Spool={spool}", "--Kestrel:Endpoints:Fedn:Url=http://127.0.0.1:0", setting]), Is.EqualTo((1, line)));
+        string[] args =
+            ["--FedIcu:Strategy=fedavg", $"--FedIcu:Spool={spool}", "--Kestrel:Endpoints:Fedn:Url=http://127.0.0.1:0", setting];
+        Assert.That(RunProgram(args), Is.EqualTo((1, line)));
         Directory.Delete(spool, recursive: true);
     }
 
@@ -51,15 +54,20 @@ internal sealed class HostTests
     [Test]
     public void UnknownNamesAreRefused()
     {
-        Assert.That(() => FednHost.Build(["--FedIcu:Strategy=fedavg", "--FedIcu:Stratgy=fedicu"]), Throws.TypeOf<InvalidOptionsException>().With.Message.Contain("Stratgy"));
-        Assert.That(() => FednHost.Build(["--FedIcu:Strategy=fedavg", "--FedIcu:Settings:tau=1"]), Throws.TypeOf<InvalidOptionsException>().With.Message.Contain("Option 'tau' is unknown"));
+        Expect("Stratgy", "--FedIcu:Stratgy=fedicu");
+        Expect("Option 'tau' is unknown", "--FedIcu:Settings:tau=1");
+
+        static void Expect(string message, string setting) => Assert.That(
+            () => FednHost.Build(["--FedIcu:Strategy=fedavg", setting]),
+            Throws.TypeOf<InvalidOptionsException>().With.Message.Contain(message));
     }
 
     [Test]
-    public async Task WhatAnEndedProcessLeftIsRemovedAndWhatARunningOneUsesIsNot()
+    public async Task OnlyTheFoldersOfEndedProcessesAreRemoved()
     {
         await using FednServer running = await FednServer.StartAsync("fedavg");
-        string abandoned = Path.Combine(running.Spool, "process-0123456789abcdef"), own = Directory.GetDirectories(running.Spool).Single();
+        string abandoned = Path.Combine(running.Spool, "process-0123456789abcdef");
+        string own = Directory.GetDirectories(running.Spool).Single();
         Directory.CreateDirectory(abandoned);
         await File.WriteAllTextAsync(Path.Combine(abandoned, "lock"), "");
         using (new SessionStore(new FednOptions { Spool = running.Spool }))
@@ -72,20 +80,30 @@ internal sealed class HostTests
     }
 
     [Test]
-    public async Task TlsAndClientCertificatesAreKestrels()
+    public async Task KestrelsTlsAndClientCertificatesWork()
     {
         string folder = Directory.CreateTempSubdirectory("fedicu-tls-").FullName;
         try
         {
             using var key = RSA.Create(2048);
-            using X509Certificate2 certificate = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+            using X509Certificate2 certificate =
+                new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+                    .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
             await File.WriteAllTextAsync(Path.Combine(folder, "cert.pem"), certificate.ExportCertificatePem());
             await File.WriteAllTextAsync(Path.Combine(folder, "key.pem"), key.ExportPkcs8PrivateKeyPem());
-            string[] tls = ["--Kestrel:Endpoints:Fedn:Url=https://127.0.0.1:0", $"--Kestrel:Certificates:Default:Path={folder}/cert.pem", $"--Kestrel:Certificates:Default:KeyPath={folder}/key.pem"];
-            await using FednServer open = await FednServer.StartAsync("fedavg", tls), closed = await FednServer.StartAsync("fedavg", [.. tls, "--Kestrel:Endpoints:Fedn:ClientCertificateMode=RequireCertificate"]);
-            using FednCombiner welcome = Over(open, certificate), stranger = Over(closed, certificate);
-            Assert.That(await welcome.StoreAsync("global_model", Archives.Of(Archives.Model(1))), Is.EqualTo("Received model originating from global_model"));
-            Assert.That(Assert.ThrowsAsync<RpcException>(stranger.BeginAsync)!.StatusCode, Is.EqualTo(StatusCode.Unavailable).Or.EqualTo(StatusCode.Internal), "no certificate, no call");
+            string[] tls =
+            [
+                "--Kestrel:Endpoints:Fedn:Url=https://127.0.0.1:0", $"--Kestrel:Certificates:Default:Path={folder}/cert.pem",
+                $"--Kestrel:Certificates:Default:KeyPath={folder}/key.pem",
+            ];
+            const string RequireCertificate = "--Kestrel:Endpoints:Fedn:ClientCertificateMode=RequireCertificate";
+            await using FednServer open = await FednServer.StartAsync("fedavg", tls);
+            await using FednServer closed = await FednServer.StartAsync("fedavg", [.. tls, RequireCertificate]);
+            using FednCombiner welcome = Connect(open, certificate), stranger = Connect(closed, certificate);
+            string answer = await welcome.StoreAsync("global_model", Archives.Of(Archives.Model(1)));
+            Assert.That(answer, Is.EqualTo("Received model originating from global_model"));
+            StatusCode status = Assert.ThrowsAsync<RpcException>(stranger.BeginAsync)!.StatusCode;
+            Assert.That(status, Is.EqualTo(StatusCode.Unavailable).Or.EqualTo(StatusCode.Internal), "it has no client certificate");
         }
         finally
         {
@@ -93,12 +111,14 @@ internal sealed class HostTests
         }
     }
 
-    private static FednCombiner Over(FednServer server, X509Certificate2 trusted) => new(GrpcChannel.ForAddress(server.Urls[0], new GrpcChannelOptions
+    private static FednCombiner Connect(FednServer server, X509Certificate2 trusted)
     {
-        HttpHandler = new SocketsHttpHandler
+        var ssl = new SslClientAuthenticationOptions
         {
-            SslOptions = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.GetCertHashString() == trusted.GetCertHashString() },
-        },
-        DisposeHttpClient = true,
-    }));
+            RemoteCertificateValidationCallback =
+                (_, certificate, _, _) => certificate?.GetCertHashString() == trusted.GetCertHashString(),
+        };
+        var options = new GrpcChannelOptions { HttpHandler = new SocketsHttpHandler { SslOptions = ssl }, DisposeHttpClient = true };
+        return new FednCombiner(GrpcChannel.ForAddress(server.Urls[0], options));
+    }
 }

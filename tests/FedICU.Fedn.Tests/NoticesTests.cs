@@ -2,7 +2,7 @@ using FedICU.Tests;
 
 namespace FedICU.Fedn.Tests;
 
-/// <summary>The licenses of the libraries that the service ships.</summary>
+/// <summary>Tests that the notices name the libraries that the service ships.</summary>
 internal sealed class NoticesTests
 {
     [Test]

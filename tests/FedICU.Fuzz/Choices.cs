@@ -3,13 +3,12 @@ using System.Text;
 namespace FedICU.Fuzz;
 
 /// <summary>
-/// Where a generator takes its decisions from. The n-th number of a case is a function of seed, target, case and n alone, so that a case
-/// is the same on
-/// every machine; or the numbers are bytes that another fuzzer gives.
+/// The source of a generator's decisions. The n-th number of a case is a function of only seed, target, case and n, so
+/// that a case is the same on every machine. Alternatively the numbers come from bytes of another fuzzer.
 /// </summary>
 internal sealed class Choices
 {
-    // SplitMix64's increment: odd, from the golden ratio
+    // the increment of SplitMix64, derived from the golden ratio
     private const ulong Gamma = 0x9e3779b97f4a7c15;
 
     private readonly ulong _key;
@@ -17,7 +16,7 @@ internal sealed class Choices
     private ulong _drawn;
     private int _at;
 
-    /// <summary>The choices of one case.</summary>
+    /// <summary>Creates the choices of one case.</summary>
     public Choices(ulong seed, string target, long number)
     {
         ulong key = Mix(seed + Gamma);
@@ -26,10 +25,10 @@ internal sealed class Choices
         _key = Mix(key ^ (ulong)number);
     }
 
-    /// <summary>Choices that are read from bytes, zeros after their end.</summary>
+    /// <summary>Creates choices that read bytes, followed by zeros.</summary>
     public Choices(ReadOnlySpan<byte> bytes) => _bytes = bytes.ToArray();
 
-    /// <summary>64 bits.</summary>
+    /// <summary>Draws 64 bits.</summary>
     public ulong Next()
     {
         if (_bytes is null)
@@ -40,18 +39,18 @@ internal sealed class Choices
         return value;
     }
 
-    /// <summary>From 0 up to, but not, <paramref name="limit"/>.</summary>
+    /// <summary>Draws a number of at least 0 and less than <paramref name="limit"/>.</summary>
     public int Below(int limit) => (int)(Next() % (uint)limit);
 
-    /// <summary>From <paramref name="first"/> to <paramref name="last"/>.</summary>
+    /// <summary>Draws a number from <paramref name="first"/> to <paramref name="last"/>, both included.</summary>
     public int Between(int first, int last) => first + Below(last - first + 1);
 
-    /// <summary>True once in so many times.</summary>
+    /// <summary>Returns true with a probability of 1 / <paramref name="times"/>.</summary>
     public bool OneIn(int times) => Below(times) == 0;
 
     public T Of<T>(IReadOnlyList<T> values) => values[Below(values.Count)];
 
-    /// <summary>A number from -1 to 1 that float16 holds exactly.</summary>
+    /// <summary>Draws a number from -1 to 1 that float16 represents exactly.</summary>
     public double Value() => (Below(257) - 128) / 128.0;
 
     public byte[] Bytes(int count)

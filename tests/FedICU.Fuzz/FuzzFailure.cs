@@ -1,16 +1,16 @@
 namespace FedICU.Fuzz;
 
-/// <summary>What a check found to be wrong.</summary>
-/// <param name="message">What was expected and what came.</param>
-/// <param name="signature">The same for failures that are one fault: the rule and the place in the code.</param>
+/// <summary>Reports that a check failed.</summary>
+/// <param name="message">What was expected and what was found.</param>
+/// <param name="signature">The rule and the place in the code. It is the same for failures with one cause.</param>
 internal sealed class FuzzFailure(string message, string signature) : Exception(message)
 {
     public string Signature => signature;
 
-    /// <summary>Whether time or memory was measured: then the case is tried again before it counts.</summary>
+    /// <summary>Whether time or memory was exceeded. Such a case counts only if it fails repeatedly.</summary>
     public bool IsMeasured { get; init; }
 
-    /// <summary>Fails where a property does not hold.</summary>
+    /// <summary>Throws unless a property holds.</summary>
     public static void Unless(bool holds, string message, string? signature = null)
     {
         if (!holds)

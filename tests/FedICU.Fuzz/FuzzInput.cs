@@ -13,7 +13,7 @@ internal sealed record FuzzPart(string Name, byte[] Bytes)
     }
 }
 
-/// <summary>A case: all that a target is given, so that the saved input alone repeats it.</summary>
+/// <summary>A case: everything that a target gets, so that the saved input is enough to repeat it.</summary>
 internal sealed record FuzzInput(string Target, ulong Seed, long Case, IReadOnlyList<FuzzPart> Parts)
 {
     public long ByteLength => Parts.Sum(part => (long)part.Bytes.Length);
@@ -22,11 +22,11 @@ internal sealed record FuzzInput(string Target, ulong Seed, long Case, IReadOnly
 
     public string Text(string name) => Encoding.UTF8.GetString(this[name]);
 
-    /// <summary>Writes the case to a file that <see cref="Load"/> reads.</summary>
+    /// <summary>Saves the case to a file that <see cref="Load"/> reads.</summary>
     public void Save(string path) => File.WriteAllText(path, JsonSerializer.Serialize(this, Indented));
 
     public static FuzzInput Load(string path) =>
-        JsonSerializer.Deserialize<FuzzInput>(File.ReadAllText(path)) ?? throw new InvalidDataException($"'{path}' holds no case.");
+        JsonSerializer.Deserialize<FuzzInput>(File.ReadAllText(path)) ?? throw new InvalidDataException($"'{path}' contains no case.");
 
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 }

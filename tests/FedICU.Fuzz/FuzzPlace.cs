@@ -1,6 +1,6 @@
 namespace FedICU.Fuzz;
 
-/// <summary>A folder of one case, in memory where the system has such a place.</summary>
+/// <summary>A temporary folder for one case, in a memory file system if there is one.</summary>
 internal sealed class FuzzPlace : IDisposable
 {
     private readonly DirectoryInfo _folder;
@@ -15,7 +15,7 @@ internal sealed class FuzzPlace : IDisposable
 
     public string this[string name] => Path.Combine(FullName, name);
 
-    /// <summary>Writes a file, and the folders above it.</summary>
+    /// <summary>Writes a file and creates its folders.</summary>
     public string Put(string name, byte[] bytes)
     {
         string path = this[name];
@@ -24,14 +24,14 @@ internal sealed class FuzzPlace : IDisposable
         return path;
     }
 
-    /// <summary>Writes all of a case's files whose names begin so.</summary>
+    /// <summary>Writes all files of a case whose names begin with a prefix.</summary>
     public void PutAll(FuzzInput input, string prefix)
     {
         foreach (FuzzPart part in input.Parts.Where(part => part.Name.StartsWith(prefix, StringComparison.Ordinal)))
             Put(part.Name, part.Bytes);
     }
 
-    /// <summary>All files and their bytes, by relative name.</summary>
+    /// <summary>Reads all files, by relative name.</summary>
     public SortedDictionary<string, byte[]> Files()
     {
         var files = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
@@ -40,8 +40,8 @@ internal sealed class FuzzPlace : IDisposable
         return files;
     }
 
-    /// <summary>Fails unless the files are those given and no others.</summary>
-    public void HoldsOnly(SortedDictionary<string, byte[]> expected, string after)
+    /// <summary>Fails unless the folder contains exactly the expected files.</summary>
+    public void CheckFiles(SortedDictionary<string, byte[]> expected, string after)
     {
         SortedDictionary<string, byte[]> found = Files();
         foreach (string name in found.Keys.Union(expected.Keys))
@@ -55,7 +55,9 @@ internal sealed class FuzzPlace : IDisposable
         }
     }
 
-    /// <summary>Files of this folder that the process still has open; none where the system does not tell.</summary>
+    /// <summary>
+    /// Lists the files of this folder that the process still has open. The list is empty except on Linux.
+    /// </summary>
     public IEnumerable<string> OpenFiles()
     {
         if (!OperatingSystem.IsLinux())
@@ -75,7 +77,7 @@ internal sealed class FuzzPlace : IDisposable
         }
         catch (IOException)
         {
-            // closed since the folder was listed
+            // the handle was closed after the folder was listed
             return null;
         }
     }

@@ -3,34 +3,36 @@ using System.Globalization;
 
 namespace FedICU.Fuzz;
 
-/// <summary>A case that failed, with the sentence or exception.</summary>
+/// <summary>A failed case, with its message.</summary>
 internal sealed record FuzzFault(FuzzInput Input, string Message, string Signature);
 
-/// <summary>What a run of a target did. Of failures with one signature the first is kept, and the number of all.</summary>
+/// <summary>The result of a target's run: for each signature the first failure, and the number of failures.</summary>
 internal sealed record FuzzResult(string Target, long Cases, long Accepted, IReadOnlyList<(FuzzFault First, long Count)> Faults);
 
 /// <summary>Runs a target's cases in order, from the first.</summary>
-/// <param name="target">What is tried.</param>
-/// <param name="seed">Which cases.</param>
+/// <param name="target">The target.</param>
+/// <param name="seed">The seed of the cases.</param>
 internal sealed class Fuzzer(FuzzTarget target, ulong seed)
 {
-    // where a case does not return, the process cannot go on
+    // the time after which a case counts as hanging, which ends the process; chosen
     private static readonly TimeSpan Hang = TimeSpan.FromMinutes(2);
 
-    // a case that is over a budget of time or memory is tried again: the machine may have been busy, or code was compiled
+    // attempts before a case fails for its time or memory; chosen: the machine may have been busy, or code was compiled
     private const int Tries = 3;
 
-    // the process may grow by so much beyond its size at the start, native memory included
+    // bytes by which the process may grow between two checks, native memory included; chosen
     private const long MostGrowth = 512L << 20;
-    private const int CasesBetweenLooks = 256;
 
-    /// <summary>Called with a case that does not return.</summary>
+    // cases between two checks of the process's memory; chosen
+    private const int CasesBetweenMemoryChecks = 256;
+
+    /// <summary>Called with a case that hangs.</summary>
     public Action<FuzzInput>? OnHang { get; init; }
 
     /// <summary>Called before each case, with its number.</summary>
     public Action<long>? OnCase { get; init; }
 
-    /// <summary>Runs cases until the time is over, or so many.</summary>
+    /// <summary>Runs cases until the time is over or the number of cases is reached.</summary>
     public FuzzResult Run(TimeSpan time, long most = long.MaxValue)
     {
         var faults = new Dictionary<string, (FuzzFault First, long Count)>(StringComparer.Ordinal);
@@ -44,24 +46,27 @@ internal sealed class Fuzzer(FuzzTarget target, ulong seed)
             current = target.Make(seed, number);
             watchdog.Change(Hang, Timeout.InfiniteTimeSpan);
             FuzzFault? fault = Try(current, out Outcome outcome);
-            if (number % CasesBetweenLooks == 0 && PeakMemory() is var peak && peak - start > MostGrowth)
+            if (number % CasesBetweenMemoryChecks == 0 && PeakMemory() is var peak && peak - start > MostGrowth)
             {
-                fault ??= new FuzzFault(current, $"the process grew by {peak - start} bytes in the last {CasesBetweenLooks} cases",
-                    "memory of the process");
+                string message = $"the process grew by {peak - start} bytes in the last {CasesBetweenMemoryChecks} cases";
+                fault ??= new FuzzFault(current, message, "memory of the process");
                 start = peak;
             }
 
             if (fault is null)
+            {
                 accepted += outcome == Outcome.Accepted ? 1 : 0;
-            else
-                faults[fault.Signature] = faults.TryGetValue(fault.Signature, out (FuzzFault First, long Count) known)
-                    ? (known.First, known.Count + 1) : (fault, 1);
+                continue;
+            }
+
+            bool isKnown = faults.TryGetValue(fault.Signature, out (FuzzFault First, long Count) known);
+            faults[fault.Signature] = isKnown ? (known.First, known.Count + 1) : (fault, 1);
         }
 
         return new FuzzResult(target.Name, number, accepted, [.. faults.Values]);
     }
 
-    /// <summary>Runs one case; null where all holds.</summary>
+    /// <summary>Runs one case and returns its fault, or null.</summary>
     public FuzzFault? Try(FuzzInput input, out Outcome outcome)
     {
         for (int attempt = 1; ; attempt++)
@@ -82,7 +87,7 @@ internal sealed class Fuzzer(FuzzTarget target, ulong seed)
             {
                 return new FuzzFault(input, e.Message, e.Signature);
             }
-#pragma warning disable CA1031 // a check that fails by itself is a fault too, of the library or of the check
+#pragma warning disable CA1031 // an unexpected exception is a fault of the library or of the check
             catch (Exception e)
 #pragma warning restore CA1031
             {

@@ -4,12 +4,15 @@ using System.Security.Cryptography;
 namespace FedICU.Fuzz;
 
 /// <summary>
-/// <c>dotnet run -c Release --project tests/FedICU.Fuzz -- --seconds 60 --seed 1</c>: tries all targets in turn; exit code 1 where
-/// anything failed, and each
-/// failing case is saved. <c>--repro FILE</c> or <c>--target NAME --repro SEED:CASE</c> runs one case again.
+/// <c>dotnet run -c Release --project tests/FedICU.Fuzz -- --seconds 60 --seed 1</c> runs all targets in turn. The exit
+/// code is 1 if anything failed, and each failing case is saved. <c>--repro FILE</c> or <c>--target NAME --repro
+/// SEED:CASE</c> runs one case again.
 /// </summary>
 internal static class Program
 {
+    // bytes of the largest part that --repro prints; chosen
+    private const int MostShownBytes = 4000;
+
     private const string Usage =
         "[--seconds N] [--seed N|random] [--target NAME] [--cases N] [--out FOLDER] [--repro FILE|SEED:CASE] [--sharpfuzz TARGET] [--list]";
 
@@ -49,7 +52,7 @@ internal static class Program
                     repro = value;
                     break;
                 default:
-                    Console.Error.WriteLine($"'{args[i]}' is not understood; {Usage} was expected.");
+                    Console.Error.WriteLine($"The option '{args[i]}' is unknown or has a wrong value; {Usage} was expected.");
                     return 2;
             }
 
@@ -73,8 +76,8 @@ internal static class Program
         {
             var fuzzer = new Fuzzer(target, seed)
             {
-                OnHang = input => End(input, output),
-                OnCase = number => Note(output, target, seed, number),
+                OnHang = input => EndHungProcess(input, output),
+                OnCase = number => SaveCurrentCase(output, target, seed, number),
             };
             FuzzResult result = fuzzer.Run(TimeSpan.FromSeconds(seconds / targets.Length), cases);
             Console.WriteLine(
@@ -95,7 +98,7 @@ internal static class Program
     }
 
     /// <summary>
-    /// Runs as the other half of libFuzzer's driver, whose bytes make the generator's choices: what is covered guides them.
+    /// Runs under libFuzzer's driver, which is guided by coverage. Its bytes make the generator's choices.
     /// </summary>
     private static int RunGuided(FuzzTarget target)
     {
@@ -117,7 +120,7 @@ internal static class Program
         {
             if (targets.Length > 1)
             {
-                Console.Error.WriteLine("A case is of one target; --target NAME was expected.");
+                Console.Error.WriteLine("A case belongs to one target; --target NAME was expected.");
                 return 2;
             }
 
@@ -125,7 +128,7 @@ internal static class Program
         }
         else if (targets.Length == 1 && !repro.EndsWith(".json", StringComparison.Ordinal))
         {
-            // bytes that libFuzzer kept
+            // a file of bytes that libFuzzer saved
             input = new FuzzInput(targets[0].Name, 0, 0, targets[0].Generate(new Choices(File.ReadAllBytes(repro))));
         }
         else
@@ -135,13 +138,13 @@ internal static class Program
         }
 
         foreach (FuzzPart part in input.Parts)
-            Console.WriteLine($"{part.Name}: {(part.Bytes.Length <= 4000 ? Shown(part.Bytes) : $"{part.Bytes.Length} bytes")}");
+            Console.WriteLine($"{part.Name}: {(part.Bytes.Length <= MostShownBytes ? Escape(part.Bytes) : $"{part.Bytes.Length} bytes")}");
         FuzzFault? fault = new Fuzzer(targets[0], input.Seed).Try(input, out Outcome outcome);
         Console.WriteLine(fault is null ? $"no fault: {outcome}" : fault.Message);
         return fault is null ? 0 : 1;
     }
 
-    private static string Shown(byte[] bytes) =>
+    private static string Escape(byte[] bytes) =>
         string.Concat(bytes.Select(b => b is >= 0x20 and < 0x7f ? ((char)b).ToString() : $"\\x{b:x2}"));
 
     private static string Save(FuzzInput input, string folder)
@@ -152,8 +155,8 @@ internal static class Program
         return path;
     }
 
-    // what is left of a run that ended without a word: a stack overflow takes the process with it
-    private static void Note(string folder, FuzzTarget target, ulong seed, long number)
+    // if the process ends without a message, as by a stack overflow, this file tells which case did it
+    private static void SaveCurrentCase(string folder, FuzzTarget target, ulong seed, long number)
     {
         Directory.CreateDirectory(folder);
         File.WriteAllText(Current(folder), $"--target {target.Name} --repro {seed}:{number}\n");
@@ -161,9 +164,9 @@ internal static class Program
 
     private static string Current(string folder) => Path.Combine(folder, "current.txt");
 
-    private static void End(FuzzInput input, string folder)
+    private static void EndHungProcess(FuzzInput input, string folder)
     {
-        Console.WriteLine($"{input.Target} seed {input.Seed} case {input.Case} does not return; saved: {Save(input, folder)}");
+        Console.WriteLine($"{input.Target} seed {input.Seed} case {input.Case} hangs; saved: {Save(input, folder)}");
         Environment.Exit(1);
     }
 }

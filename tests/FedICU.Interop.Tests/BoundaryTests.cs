@@ -3,18 +3,23 @@ using FedICU.Tests;
 
 namespace FedICU.Interop.Tests;
 
-/// <summary>The exports through the boundaries that their users go through: a C compiler, python3 by the shared library and by hostfxr, function pointers.</summary>
+/// <summary>
+/// Uses the exports as their users do: from C, from python3 through the shared library and through hostfxr, and from
+/// function pointers.
+/// </summary>
 [Platform("Linux")]
 internal sealed class BoundaryTests
 {
     [Test]
-    public void TheSharedLibraryIsSmall() => Assert.That(new FileInfo(Builds.Native()).Length, Is.LessThan(7_000_000));
+    public void TheSharedLibraryHasLessThanSevenMegabytes() =>
+        Assert.That(new FileInfo(Builds.Native()).Length, Is.LessThan(7_000_000));
 
     [Test]
     public void ACProgramUsesEveryFunction([Values("alone", "AddressSanitizer", "valgrind")] string under)
     {
-        string published = Builds.Native(), folder = Directory.CreateTempSubdirectory("fedicu-c-").FullName, program = Path.Combine(folder, "test");
-        // without the symbols beside it, which valgrind cannot read
+        string published = Builds.Native();
+        string folder = Directory.CreateTempSubdirectory("fedicu-c-").FullName, program = Path.Combine(folder, "test");
+        // copied away from its debug symbols, which valgrind cannot read
         string library = Path.Combine(folder, "libfedicu.so");
         File.Copy(published, library);
         if (Tools.TryRun("cc", ["--version"], out _) != 0)
@@ -25,15 +30,19 @@ internal sealed class BoundaryTests
         {
             string[] arguments =
             [
-                "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-g", .. under == "AddressSanitizer" ? ["-fsanitize=address"] : Array.Empty<string>(),
-                "-I", Path.Combine(Builds.Root, "src", "FedICU.Interop", "include"), Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "c", "test.c"),
+                "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-g",
+                .. under == "AddressSanitizer" ? ["-fsanitize=address"] : Array.Empty<string>(),
+                "-I", Builds.Include, Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "c", "test.c"),
                 library, $"-Wl,-rpath,{folder}", "-lm", "-o", program,
             ];
             Assert.That(Tools.TryRun("cc", arguments, out string output), Is.Zero, output);
-            // the runtime's own memory is still there when a process ends, and it reserves more than valgrind lets it
+            // no leak checks: .NET does not free its own memory when a process ends; and a heap limit that valgrind can
+            // reserve
             string[] run =
             [
-                "ASAN_OPTIONS=detect_leaks=0", "DOTNET_GCHeapHardLimit=0x10000000", .. under == "valgrind" ? ["valgrind", "--error-exitcode=9", "--leak-check=no"] : Array.Empty<string>(), program, folder,
+                "ASAN_OPTIONS=detect_leaks=0", "DOTNET_GCHeapHardLimit=0x10000000",
+                .. under == "valgrind" ? ["valgrind", "--error-exitcode=9", "--leak-check=no"] : Array.Empty<string>(),
+                program, folder,
             ];
             Assert.That(Tools.TryRun("/usr/bin/env", run, out output), Is.Zero, output);
             Assert.That(output, Does.Contain("0 failures"));
@@ -45,28 +54,34 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void TheHeaderIsOneForCPlusPlus()
+    public void TheHeaderCompilesAsCPlusPlus()
     {
         if (Tools.TryRun("c++", ["--version"], out _) != 0)
             Tools.Missing("a C++ compiler");
-        string header = Path.Combine(Builds.Root, "src", "FedICU.Interop", "include", "fedicu.h");
-        Assert.That(Tools.TryRun("c++", ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++", header], out string output), Is.Zero, output);
+        string[] arguments =
+            ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++", Path.Combine(Builds.Include, "fedicu.h")];
+        Assert.That(Tools.TryRun("c++", arguments, out string output), Is.Zero, output);
     }
 
     [Test]
-    public void ThePagesCExampleRuns()
+    public void TheCExampleOfTheDocumentationRuns()
     {
         if (Tools.TryRun("cc", ["--version"], out _) != 0)
             Tools.Missing("a C compiler");
-        string library = Builds.Native(), folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, source = Path.Combine(folder, "round.c"), program = Path.Combine(folder, "round");
+        string library = Builds.Native(), folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName;
+        string source = Path.Combine(folder, "round.c"), program = Path.Combine(folder, "round");
         try
         {
             File.WriteAllText(source, Builds.PageExample("c.md", "c"));
             string[] arguments =
-                ["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", Path.Combine(Builds.Root, "src", "FedICU.Interop", "include"), source, library, $"-Wl,-rpath,{Path.GetDirectoryName(library)}", "-o", program];
+            [
+                "-std=c99", "-Wall", "-Wextra", "-Werror", "-I", Builds.Include, source, library,
+                $"-Wl,-rpath,{Path.GetDirectoryName(library)}", "-o", program,
+            ];
             Assert.That(Tools.TryRun("cc", arguments, out string output), Is.Zero, output);
             Assert.That(Tools.TryRun(program, [], out output), Is.Zero, output);
-            Assert.That(output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(double.Parse).Count(double.IsFinite), Is.EqualTo(6), output);
+            string[] numbers = output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            Assert.That(numbers.Select(double.Parse).Count(double.IsFinite), Is.EqualTo(6), output);
         }
         finally
         {
@@ -75,12 +90,13 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void ThePagesPythonExampleRuns()
+    public void ThePythonExampleOfTheDocumentationRuns()
     {
         string folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, script = Path.Combine(folder, "example.py");
         try
         {
-            File.WriteAllText(script, $"import os\nos.chdir({System.Text.Json.JsonSerializer.Serialize(folder)})\n{Builds.PageExample("python.md", "python")}");
+            string example = Builds.PageExample("python.md", "python");
+            File.WriteAllText(script, $"import os\nos.chdir({System.Text.Json.JsonSerializer.Serialize(folder)})\n{example}");
             Python(Builds.Managed, script);
         }
         finally
@@ -90,22 +106,51 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void PythonUsesThePackage(
+    public void TheReadmesPythonExamplePrintsWhatItShows()
+    {
+        string folder = Directory.CreateTempSubdirectory("fedicu-readme-").FullName, script = Path.Combine(folder, "example.py");
+        try
+        {
+            string readme = Path.Combine("..", "..", "README.md");
+            File.WriteAllText(script, Builds.PageExample(readme, "python"));
+            string[] arguments =
+            [
+                $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1",
+                $"FEDICU_LIBRARY={Builds.Managed}", Tools.PythonWithNumpy(), script,
+            ];
+            Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
+            string shown = File.ReadAllText(Path.Combine(Builds.Root, "README.md")).ReplaceLineEndings("\n");
+            Assert.That(shown, Does.Contain($"```text\n{output.ReplaceLineEndings("\n").Trim()}\n```"));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
+    public void ThePythonTestsPass(
         [Values("native", "hostfxr")] string build,
-        [Values("test_fedicu.py", "test_flower.py", "test_nvflare.py", "test_faults.py", "test_exports.py", "test_threads.py")] string tests) =>
-        Python(build == "native" ? Builds.Native() : Builds.Managed, Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
+        [Values(
+            "test_fedicu.py", "test_client.py", "test_flower.py", "test_flower_labels.py", "test_nvflare.py", "test_faults.py",
+            "test_exports.py", "test_threads.py")] string tests) =>
+        Python(
+            build == "native" ? Builds.Native() : Builds.Managed,
+            Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
 
     private static void Python(string library, string script)
     {
         string[] arguments =
         [
-            $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1", $"FEDICU_LIBRARY={library}", Tools.PythonWithNumpy(), "-X", "dev", "-W", "error", script,
+            $"PYTHONPATH={Path.Combine(Builds.Root, "src", "FedICU.Interop", "python")}", "PYTHONDONTWRITEBYTECODE=1",
+            $"FEDICU_LIBRARY={library}", Tools.PythonWithNumpy(), "-X", "dev", "-W", "error", script,
         ];
         Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
     }
 
     [Test]
-    public unsafe void ResultsAreTheLibrarysToTheBit([Values("fedavg", "fedprox", "fedicu")] string strategy, [Values("F32", "F16", "BF16", "F64")] string type)
+    public unsafe void ResultsEqualTheLibrarysBitForBit(
+        [Values("fedavg", "fedprox", "fedicu")] string strategy, [Values("F32", "F16", "BF16", "F64")] string type)
     {
         nint library = NativeLibrary.Load(Builds.Native());
         Assert.That(DTypeExtensions.TryParseSafetensorsName(type, out DType dtype));
@@ -158,7 +203,9 @@ internal sealed class BoundaryTests
         }
     }
 
-    // any bits whose exponent is neither all ones nor far from the others'
+    /// <summary>
+    /// Random values, with the top byte of each changed so that all are finite and of similar magnitude.
+    /// </summary>
     private static byte[] Fill(TensorInfo info, Random random)
     {
         byte[] bytes = new byte[info.ByteLength];
@@ -180,7 +227,7 @@ internal sealed class BoundaryTests
         public ulong ByteLength;
     }
 
-    /// <summary>fedicu_tensor of each tensor, until it is disposed of.</summary>
+    /// <summary>An array of fedicu_tensor, in pinned memory until it is disposed of.</summary>
     private sealed unsafe class Description : IDisposable
     {
         private readonly List<GCHandle> _pinned = [];

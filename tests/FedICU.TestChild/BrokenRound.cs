@@ -1,9 +1,12 @@
 namespace FedICU.TestChild;
 
-/// <summary>A round whose parent truncates a client's file in the middle.</summary>
+/// <summary>Runs a round while the parent process truncates a client's file.</summary>
 internal static class BrokenRound
 {
-    /// <summary>Says which tensor is done and waits for a line; prints the sentence that ends the round, and goes on living.</summary>
+    /// <summary>
+    /// Prints each finished tensor and waits for a line of input. Prints the message of the refusal, then shows that
+    /// the process survives.
+    /// </summary>
     public static async Task<int> UntilRefusedAsync(string output, string global, string[] clients)
     {
         using TensorSource model = TensorSource.Open(global);

@@ -6,8 +6,8 @@ using FedICU.Compute;
 namespace FedICU.TestChild;
 
 /// <summary>
-/// Hashes of the bits that each verb computes from seeded random panels. A process with fewer instructions must print
-/// the same hashes.
+/// Runs every verb over a seeded batch of panels and hashes the bits of its results. A process with fewer CPU
+/// instructions must print the same hashes.
 /// </summary>
 public static unsafe class ComputeHash
 {
@@ -16,7 +16,8 @@ public static unsafe class ComputeHash
     private static readonly int[] Counts = [1, 2, 3, 4, 5, 9];
 
     /// <summary>
-    /// Prints the hashes of verbs and of whole rounds on this process's backend, and the width of its registers.
+    /// Prints the hashes of the backend that this process selects, for verbs and for whole rounds, and the width of its
+    /// vector registers.
     /// </summary>
     public static int Print()
     {
@@ -29,7 +30,7 @@ public static unsafe class ComputeHash
     private static int Registers =>
         Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
 
-    /// <summary>Returns the hashes of a backend, one line for each verb.</summary>
+    /// <summary>Computes the hashes of a backend, one line a verb.</summary>
     public static IReadOnlyList<string> Lines(IClientBackend backend)
     {
         (string Name, Action<Batch> Run)[] verbs =
@@ -89,8 +90,8 @@ public static unsafe class ComputeHash
         double[] dots = new double[n];
         fixed (double* first = a, second = b)
         {
-            GroupValues scales = new(first, groups), coefficients = new(second, groups);
-            batch.Backend.AddProjections(batch.Inputs, batch.Geometry, scales, coefficients, dots);
+            batch.Backend.AddProjections(
+                batch.Inputs, batch.Geometry, new GroupValues(first, groups), new GroupValues(second, groups), dots);
         }
 
         batch.Add(dots);
@@ -104,8 +105,8 @@ public static unsafe class ComputeHash
         double[] scales = SamplePanels.Doubles(groups, batch.Random, Spread.Tame);
         fixed (double* first = coefficients, sums = squares, factors = scales)
         {
-            double* scale = groups % 2 == 0 ? factors : null;
-            batch.Add(batch.Backend.Combine(batch.Inputs, batch.Geometry, new GroupValues(first, groups), scale, output, sums));
+            batch.Add(batch.Backend.Combine(
+                batch.Inputs, batch.Geometry, new GroupValues(first, groups), groups % 2 == 0 ? factors : null, output, sums));
         }
 
         batch.Add(output, batch.Length);
@@ -147,8 +148,8 @@ public static unsafe class ComputeHash
         fixed (double* u = update, g = global)
         {
             batch.Backend.Importance(
-                batch.Importance(), batch.Length, new ImportanceScale(0.9, 1.3), new ImportanceScale(0.8, 1.7), batch.Random.Next(2) == 0,
-                u, g);
+                batch.Importance(), batch.Length, new ImportanceScale(0.9, 1.3), new ImportanceScale(0.8, 1.7),
+                batch.Random.Next(2) == 0, u, g);
         }
 
         batch.Add(update);
@@ -163,7 +164,7 @@ public static unsafe class ComputeHash
         batch.Add(gradient, batch.Length);
     }
 
-    // not a verb, but packing uses the CPU's instructions too
+    // not a verb, but packing also depends on the CPU's instructions
     private static void CreateUpdate(Batch batch)
     {
         foreach (DType dtype in Types)
@@ -175,8 +176,8 @@ public static unsafe class ComputeHash
             foreach (MaskRule mask in (ReadOnlySpan<MaskRule>)[MaskRule.Hard, MaskRule.TopRatio])
             {
                 using var sink = new MemorySink();
-                var client = new FedIcuClient(new FedIcuClientOptions { Mask = mask, TopRatio = 0.4 });
-                client.CreateUpdate(global, local, sink, dense: batch.Length % 3 == 0, backend: batch.Backend);
+                new FedIcuClient(new FedIcuClientOptions { Mask = mask, TopRatio = 0.4 })
+                    .CreateUpdate(global, local, sink, dense: batch.Length % 3 == 0, backend: batch.Backend);
                 foreach (TensorInfo tensor in sink.Model.Tensors)
                 {
                     byte[] bytes = new byte[tensor.ByteLength];
@@ -188,7 +189,7 @@ public static unsafe class ComputeHash
         }
     }
 
-    /// <summary>The panels of the current case, and the hash of all results.</summary>
+    /// <summary>The panels of one case after another, and the hash of their results.</summary>
     private sealed class Batch(IClientBackend backend) : IDisposable
     {
         private readonly List<nint> _allocated = [];
@@ -226,7 +227,7 @@ public static unsafe class ComputeHash
 
         public void Add(double[] values)
         {
-            // the bits of a NaN in a sum depend on the instruction; outputs have one NaN
+            // the bits of a NaN depend on the instruction; the library never writes them out
             foreach (double value in values)
                 Add(double.IsNaN(value) ? 0x7FF8_0000_0000_0000 : BitConverter.DoubleToInt64Bits(value));
         }

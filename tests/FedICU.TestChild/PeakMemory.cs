@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace FedICU.TestChild;
 
-/// <summary>Aggregates files and says how much memory the process had at its peak.</summary>
+/// <summary>Aggregates files and prints the process's peak memory.</summary>
 internal static class PeakMemory
 {
     public static async Task<int> AggregateAsync(string strategy, string output, string global, string[] clients)

@@ -1,6 +1,6 @@
 using FedICU.TestChild;
 
-// what a test cannot do in its own process, because it ends the process or might
+// work that a test cannot do in its own process, because it ends or may end the process
 return args switch
 {
     ["write-half", string path] => Writing.Half(path),
@@ -10,8 +10,11 @@ return args switch
     ["session-forever", string folder] => await Sessions.ForeverAsync(folder),
     ["collect-forever", string folder] => await Sessions.CollectForeverAsync(folder),
     ["compute-hash"] => ComputeHash.Print(),
-    ["aggregate-peak", string strategy, string output, string global, .. string[] clients] => await PeakMemory.AggregateAsync(strategy, output, global, clients),
-    ["aggregate-folder", string strategy, string output, string global, string folder] => await ManyClients.AggregateAsync(strategy, output, global, folder),
-    ["aggregate-while-truncated", string output, string global, .. string[] clients] => await BrokenRound.UntilRefusedAsync(output, global, clients),
+    ["aggregate-peak", string strategy, string output, string global, .. string[] clients] =>
+        await PeakMemory.AggregateAsync(strategy, output, global, clients),
+    ["aggregate-folder", string strategy, string output, string global, string folder] =>
+        await ManyClients.AggregateAsync(strategy, output, global, folder),
+    ["aggregate-while-truncated", string output, string global, .. string[] clients] =>
+        await BrokenRound.UntilRefusedAsync(output, global, clients),
     _ => 2,
 };

@@ -1,9 +1,11 @@
 namespace FedICU.TestChild;
 
-/// <summary>Reads a model that its parent truncates.</summary>
+/// <summary>Reads a model while the parent process truncates it.</summary>
 internal static class Reading
 {
-    /// <summary>Reads every tensor again and again; prints the sentence that ends it, and goes on living.</summary>
+    /// <summary>
+    /// Reads all tensors repeatedly. Prints the message of the failure, then shows that the process survives.
+    /// </summary>
     public static int UntilRefused(string path)
     {
         using TensorSource model = TensorSource.Open(path);

@@ -4,16 +4,30 @@ using FedICU.Compute;
 
 namespace FedICU.TestChild;
 
-/// <summary>The bits of whole rounds and of client updates, a hash each: what a process with fewer instructions must print just the same.</summary>
+/// <summary>
+/// Runs whole rounds and client updates and hashes the bits of each result. A process with fewer CPU instructions must
+/// print the same hashes.
+/// </summary>
 public static unsafe class RoundHash
 {
-    /// <summary>Values of the large tensor of all clients together: so many that the split looks at them once for all inner products.</summary>
+    /// <summary>
+    /// The values of all clients' large tensors together. They are enough that the split computes all inner products in
+    /// one pass.
+    /// </summary>
     public const long LargeValues = (long)LargeRows * LargeColumns * LargeClients;
 
-    private const int LargeRows = 1201, LargeColumns = 2333, LargeClients = 6;
+    // a prime, so that it is no multiple of a vector's length; chosen
+    private const int LargeRows = 1201;
+
+    // a prime, so that it is no multiple of a vector's length; chosen
+    private const int LargeColumns = 2333;
+
+    // clients of a large round; chosen
+    private const int LargeClients = 6;
+
     private static readonly DType[] Types = [DType.F32, DType.F64, DType.BF16, DType.F16];
 
-    /// <summary>The hashes of a backend.</summary>
+    /// <summary>Computes the hashes of a backend, one line a round or update.</summary>
     public static IReadOnlyList<string> Lines(IClientBackend backend)
     {
         var lines = new List<string>();
@@ -22,13 +36,14 @@ public static unsafe class RoundHash
         MemoryModel[] models = [.. Enumerable.Range(0, 6).Select(SmallModel)];
         foreach ((string name, IAggregator aggregator) in Aggregators())
             Add(name, HashOf(aggregator, backend, models, statistics: true));
-        foreach (string settings in (string[])["", "mask=soft", "mask=soft importance=minmax", "mask=top=0.3 importance=rank", "mask=noise=0.1 fill=zero"])
+        string[] masks = ["", "mask=soft", "mask=soft importance=minmax", "mask=top=0.3 importance=rank", "mask=noise=0.1 fill=zero"];
+        foreach (string settings in masks)
             Add("mask " + settings, HashOf(settings, backend, models));
 
         MemoryModel[] large = LargeModels();
+        var rows = new FedIcuOptions { Axis = NormAxis.Rows, Similarity = Similarity.PreviousDirection, Weights = WeightRule.Raw };
         Add("fedicu large", HashOf(new FedIcuAggregator(), backend, large, statistics: false));
-        Add("fedicu large rows", HashOf(
-            new FedIcuAggregator(new FedIcuOptions { Axis = NormAxis.Rows, Similarity = Similarity.PreviousDirection, Weights = WeightRule.Raw }), backend, large, statistics: false));
+        Add("fedicu large rows", HashOf(new FedIcuAggregator(rows), backend, large, statistics: false));
         return lines;
     }
 
@@ -38,17 +53,23 @@ public static unsafe class RoundHash
         foreach (NormAxis axis in Enum.GetValues<NormAxis>())
         {
             foreach (Similarity similarity in Enum.GetValues<Similarity>())
-                yield return ($"fedicu {axis} {similarity}", new FedIcuAggregator(new FedIcuOptions { Axis = axis, Similarity = similarity }));
+            {
+                var options = new FedIcuOptions { Axis = axis, Similarity = similarity };
+                yield return ($"fedicu {axis} {similarity}", new FedIcuAggregator(options));
+            }
         }
 
-        yield return ("fedicu model", new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model, Weights = WeightRule.Relu }));
-        yield return ("fedicu delta", new FedIcuAggregator(new FedIcuOptions { Target = SplitTarget.Delta, Consensus = ConsensusRule.Share, TimesShare = true }));
-        yield return ("fedicu raw", new FedIcuAggregator(new FedIcuOptions { Weights = WeightRule.Raw, Granularity = Granularity.Model }));
+        var model = new FedIcuOptions { Granularity = Granularity.Model, Weights = WeightRule.Relu };
+        var delta = new FedIcuOptions { Target = SplitTarget.Delta, Consensus = ConsensusRule.Share, TimesShare = true };
+        var raw = new FedIcuOptions { Weights = WeightRule.Raw, Granularity = Granularity.Model };
+        yield return ("fedicu model", new FedIcuAggregator(model));
+        yield return ("fedicu delta", new FedIcuAggregator(delta));
+        yield return ("fedicu raw", new FedIcuAggregator(raw));
     }
 
     private static ulong HashOf(IAggregator aggregator, IComputeBackend backend, MemoryModel[] models, bool statistics)
     {
-        var round = new AggregationRound(models[0]) { Options = new RoundOptions { Backend = backend, Statistics = statistics, Threads = 2 } };
+        var round = new AggregationRound(models[0], new RoundOptions { Backend = backend, Statistics = statistics, Threads = 2 });
         for (int k = 1; k < models.Length; k++)
             round.Add(ClientUpdate.FromTensors($"client-{k}", models[k], 10 + 7 * k));
         using var sink = new MemorySink();
@@ -80,7 +101,8 @@ public static unsafe class RoundHash
     {
         (string Name, long[] Shape)[] tensors =
         [
-            ("x.lora_A.weight", [8, 130]), ("x.lora_B.weight", [67, 8]), ("narrow", [1500, 3]), ("wide", [3, 2049]), ("vector", [777]), ("conv", [5, 3, 7]), ("scalar", []), ("one", [1, 1]),
+            ("x.lora_A.weight", [8, 130]), ("x.lora_B.weight", [67, 8]), ("narrow", [1500, 3]), ("wide", [3, 2049]), ("vector", [777]),
+            ("conv", [5, 3, 7]), ("scalar", []), ("one", [1, 1]),
         ];
         var model = new MemoryModel();
         for (int t = 0; t < tensors.Length; t++)
@@ -93,7 +115,10 @@ public static unsafe class RoundHash
         return model;
     }
 
-    /// <summary>Models of one tensor each; few values are drawn and repeated, at no multiple of a row.</summary>
+    /// <summary>
+    /// Creates models of one tensor each. To save time, a block of random values is repeated; its length is no multiple
+    /// of a row.
+    /// </summary>
     private static MemoryModel[] LargeModels()
     {
         var info = new TensorInfo("large", DType.F32, new TensorShape(LargeRows, LargeColumns));
@@ -114,7 +139,7 @@ public static unsafe class RoundHash
         return bytes;
     }
 
-    /// <summary>FNV, eight bytes at a time.</summary>
+    /// <summary>An FNV hash that takes eight bytes at a time.</summary>
     private sealed class Hash
     {
         public ulong Value { get; private set; } = 0xCBF2_9CE4_8422_2325;

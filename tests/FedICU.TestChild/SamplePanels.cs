@@ -2,21 +2,12 @@ using System.Runtime.CompilerServices;
 
 namespace FedICU.TestChild;
 
-/// <summary>How far apart the values of a sample lie.</summary>
-public enum Spread
-{
-    /// <summary>Magnitudes from 2^-6 to 2^6.</summary>
-    Tame,
-    /// <summary>All bit patterns, NaN, infinities, zeros and subnormals often; float64 no farther from 1 than 2^200, so that products stay finite.</summary>
-    Wild,
-    /// <summary>As wild, and any float64.</summary>
-    Extreme,
-}
-
-/// <summary>Panels of random bits, made without floating-point arithmetic: the same in every process.</summary>
+/// <summary>
+/// Creates panels of random bits. It uses no floating-point arithmetic, so that the bits are the same in every process.
+/// </summary>
 public static unsafe class SamplePanels
 {
-    /// <summary>Fills a panel.</summary>
+    /// <summary>Fills a panel with random values.</summary>
     public static void Fill(void* data, DType dtype, int count, Random random, Spread spread)
     {
         var (fractionBits, exponentBits) = dtype switch
@@ -39,7 +30,7 @@ public static unsafe class SamplePanels
         }
     }
 
-    /// <summary>Values of a sample as float64.</summary>
+    /// <summary>Creates an array of random float64 values.</summary>
     public static double[] Doubles(int count, Random random, Spread spread)
     {
         var values = new double[count];
@@ -61,7 +52,7 @@ public static unsafe class SamplePanels
             case 0 or 1: return sign;
             case 2: return sign | 1;
             case 3 or 4: return sign | fraction;                                        // subnormal
-            case 5: return sign | (1UL << fractionBits) - 1;                            // the largest of them
+            case 5: return sign | (1UL << fractionBits) - 1;                            // the largest subnormal
             case 6 when isDouble && spread == Spread.Wild: break;
             case 6: return sign | (special << fractionBits) - 1;                        // the largest finite
             case 7 when random.Next(8) == 0: return sign | special << fractionBits;

@@ -1,14 +1,13 @@
 namespace FedICU.TestChild;
 
-/// <summary>A session whose process is killed.</summary>
+/// <summary>Fills a session until the parent process kills this process.</summary>
 public static class Sessions
 {
     public static readonly MemoryModel Global = Model(0);
 
     /// <summary>
-    /// Adds clients from three threads, each to the end of time, beginning after those that are there; retracts every third. Says
-    /// <c>+id</c> when a client was added and
-    /// <c>-id</c> when it was retracted.
+    /// Adds clients from three threads without end, starting after the clients that the session contains. Retracts
+    /// every third client. Prints <c>+id</c> after adding a client and <c>-id</c> after retracting it.
     /// </summary>
     public static async Task<int> ForeverAsync(string folder)
     {
@@ -34,8 +33,8 @@ public static class Sessions
     public const int Expected = 9;
 
     /// <summary>
-    /// Adds clients from three threads to a collector over the session, to the end of time, and says of each whether it was in time:
-    /// <c>True 3</c>.
+    /// Adds clients from three threads without end to a collector over the session. Prints for each client whether it
+    /// was in time, such as <c>True 3</c>.
     /// </summary>
     public static async Task<int> CollectForeverAsync(string folder)
     {
@@ -47,7 +46,7 @@ public static class Sessions
         {
             while (true)
             {
-                // descending, so that the ordinal order is not that of arrival
+                // descending, so that the ordinal order differs from the order of arrival
                 int number = 1000 - Interlocked.Increment(ref next);
                 bool inTime = await collector.AddAsync(ClientUpdate.FromTensors($"{number}", Model(number), number));
                 Console.WriteLine($"{inTime} {number}");
@@ -56,7 +55,11 @@ public static class Sessions
         return 0;
     }
 
-    /// <summary>The client of that number; 0 is the global model.</summary>
+    /// <summary>Creates the model of a client by its number; 0 is the global model.</summary>
     public static MemoryModel Model(int number) =>
-        new() { { "first", [300, 20], [.. Enumerable.Range(0, 6000).Select(i => MathF.Sin(i + number))] }, { "second", [7], new float[7] } };
+        new()
+        {
+            { "first", [300, 20], [.. Enumerable.Range(0, 6000).Select(i => MathF.Sin(i + number))] },
+            { "second", [7], new float[7] },
+        };
 }

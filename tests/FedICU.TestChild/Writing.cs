@@ -2,7 +2,7 @@ using System.Text;
 
 namespace FedICU.TestChild;
 
-/// <summary>Writes models until killed.</summary>
+/// <summary>Writes models until the parent process kills this process.</summary>
 internal static class Writing
 {
     private static readonly TensorInfo[] Tensors =
@@ -11,7 +11,7 @@ internal static class Writing
         new("second", DType.U8, new TensorShape(700, 1000)),
     ];
 
-    /// <summary>Writes half of a model, says so, and waits.</summary>
+    /// <summary>Writes half of a model, prints a line, and waits.</summary>
     public static int Half(string path)
     {
         TensorSink sink = TensorSink.ToFile(path);
@@ -22,7 +22,10 @@ internal static class Writing
         return 0;
     }
 
-    /// <summary>Writes model after model over the same file; in the model of number n every byte is n modulo 251, and so says its metadata.</summary>
+    /// <summary>
+    /// Writes model after model to the same file. In model n every byte is n modulo 251, and the metadata contain this
+    /// value.
+    /// </summary>
     public static int Forever(string path)
     {
         TensorSink sink = TensorSink.ToFile(path);
@@ -34,9 +37,14 @@ internal static class Writing
     }
 
     /// <summary>
-    /// Writes model after model into the same folder, numbered as in <see cref="Forever"/>: an adapter of one config, or of a config that changes with each
-    /// (r = value + 1), or the shards of the model that is there; or each adapter into a new folder, which has its number for a name.
+    /// Writes model after model to the same folder, with the values of <see cref="Forever"/>.
     /// </summary>
+    /// <param name="kind">
+    /// "shards" writes the shards of the model in the folder; "adapter-changing" writes adapters whose config changes
+    /// each time (r = value + 1); "new" writes each adapter to a new subfolder, named by its number; any other kind
+    /// writes adapters of one config.
+    /// </param>
+    /// <param name="folder">The folder.</param>
     public static int FolderForever(string kind, string folder)
     {
         using ShardedModel? layout = kind == "shards" ? (ShardedModel)TensorSource.Open(folder) : null;
@@ -44,11 +52,12 @@ internal static class Writing
         for (int n = 0; ; n++)
         {
             byte value = (byte)(n % 251);
+            string config = $$"""{"r": {{(kind == "adapter-changing" ? value + 1 : 8)}}}""";
             TensorSink sink = layout is not null
                 ? TensorSink.ToShardedFolder(folder, layout)
                 : TensorSink.ToAdapterFolder(
                     kind == "new" ? Path.Combine(folder, $"{n}") : folder,
-                    PeftAdapterConfig.Parse(Encoding.UTF8.GetBytes($$"""{"r": {{(kind == "adapter-changing" ? value + 1 : 8)}}}"""), "memory"));
+                    PeftAdapterConfig.Parse(Encoding.UTF8.GetBytes(config), "memory"));
             WriteValue(sink, tensors, value);
             Console.WriteLine(n);
         }

@@ -6,6 +6,7 @@ using static TorchSharp.torch.nn;
 
 namespace FedICU.TorchSharp.Tests;
 
+/// <summary>State dicts as models, in rounds and as results.</summary>
 internal sealed class StateDictTests
 {
     [OneTimeSetUp]
@@ -22,14 +23,14 @@ internal sealed class StateDictTests
     }
 
     [Test]
-    public void AModuleIsFederated([Values("fedavg", "fedicu")] string strategy)
+    public void StateDictsAggregateLikeCopiesInArrays([Values("fedavg", "fedicu")] string strategy)
     {
         using DisposeScope scope = NewDisposeScope();
         random.manual_seed(3);
         using Module<Tensor, Tensor> global = Net();
         Module<Tensor, Tensor>[] clients = [.. Enumerable.Range(0, 3).Select(_ => Train(global))];
 
-        // the thirty lines of a user
+        // what a user writes
         using var received = new StateDictModel(global.state_dict());
         var round = new AggregationRound(received.Model);
         List<StateDictModel> updates = [.. clients.Select(client => new StateDictModel(client.state_dict()))];
@@ -39,7 +40,7 @@ internal sealed class StateDictTests
         AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
         updates.ForEach(update => update.Dispose());
 
-        // the same round of copies in arrays
+        // the same round with copies in arrays
         var copies = new AggregationRound(Copy(global));
         for (int k = 0; k < clients.Length; k++)
             copies.Add(ClientUpdate.FromTensors($"client-{k}", Copy(clients[k]), examples: 10 * (k + 1)));
@@ -57,7 +58,10 @@ internal sealed class StateDictTests
     }
 
     [Test]
-    public unsafe void MemoryIsBorrowedWhereItCanBe([Values(ScalarType.Float32, ScalarType.Float64, ScalarType.Float16, ScalarType.BFloat16, ScalarType.Int64, ScalarType.Bool)] ScalarType type)
+    public unsafe void ContiguousTensorsAreBorrowed(
+        [Values(
+            ScalarType.Float32, ScalarType.Float64, ScalarType.Float16, ScalarType.BFloat16, ScalarType.Int64, ScalarType.Bool)]
+        ScalarType type)
     {
         using Tensor tensor = ones(6, 5).to(type), turned = tensor.t();
         using var model = new StateDictModel(new Dictionary<string, Tensor> { ["w"] = tensor, ["t"] = turned });
@@ -68,14 +72,16 @@ internal sealed class StateDictTests
     }
 
     [Test]
-    public void ATypeWithoutACounterpartIsRefusedByName()
+    public void ATypeThatSafetensorsDoesNotHaveIsRefusedByName()
     {
         using Tensor tensor = zeros(2, ScalarType.ComplexFloat64);
-        Assert.That(() => new StateDictModel(new Dictionary<string, Tensor> { ["w"] = tensor }), Throws.ArgumentException.With.Message.StartsWith("Tensor 'w' is ComplexFloat64"));
+        Assert.That(
+            () => new StateDictModel(new Dictionary<string, Tensor> { ["w"] = tensor }),
+            Throws.ArgumentException.With.Message.StartsWith("Tensor 'w' is ComplexFloat64"));
     }
 
     [Test]
-    public void RefusedRoundsLeaveNoTensors()
+    public void RefusedRoundsLeakNoTensors()
     {
         using Tensor right = ones(6, 5), wrong = ones(6, 4);
         using var received = new StateDictModel([new("w", right)]);
@@ -84,7 +90,8 @@ internal sealed class StateDictTests
         {
             using var update = new StateDictModel([new("w", wrong)]);
             var round = new AggregationRound(received.Model) { ClientUpdate.FromTensors("a", update.Model) };
-            Assert.Throws<RoundRejectedException>(() => new FedAvgAggregator().AggregateAsync(round, new StateDictSink([new("w", right)])).GetAwaiter().GetResult());
+            var sink = new StateDictSink([new("w", right)]);
+            Assert.Throws<RoundRejectedException>(() => new FedAvgAggregator().AggregateAsync(round, sink).GetAwaiter().GetResult());
         }
 
         Assert.That(Tensor.TotalCount, Is.LessThanOrEqualTo(before));
@@ -111,7 +118,11 @@ internal sealed class StateDictTests
     {
         var model = new MemoryModel();
         foreach ((string name, Tensor tensor) in module.state_dict())
-            model.Add(new TensorInfo(name, tensor.dtype == ScalarType.Int64 ? DType.I64 : DType.F32, new TensorShape(tensor.shape)), tensor.bytes.ToArray());
+        {
+            DType dtype = tensor.dtype == ScalarType.Int64 ? DType.I64 : DType.F32;
+            model.Add(new TensorInfo(name, dtype, new TensorShape(tensor.shape)), tensor.bytes.ToArray());
+        }
+
         return model;
     }
 }

@@ -6,23 +6,23 @@ using FedICU.Text;
 
 namespace FedICU.Fedn.Npz;
 
-/// <summary>What a .npy header says.</summary>
-/// <param name="Tensor">The tensor, as it is once it is little-endian.</param>
-/// <param name="HeaderLength">The bytes before the data.</param>
-/// <param name="SwappedWidth">The bytes of each number whose order must be reversed; 0 where the data are little-endian.</param>
-internal readonly record struct NpyArray(TensorInfo Tensor, long HeaderLength, int SwappedWidth);
-
-/// <summary>The header of a .npy file, formats 1 to 3: magic, version, length, and a Python dictionary of type, order and shape.</summary>
+/// <summary>
+/// The header of a .npy file, formats 1 to 3: magic bytes, version, length, and a Python dictionary of type, order and
+/// shape.
+/// </summary>
 internal static class NpyHeader
 {
-    /// <summary>Magic, version, and the length of version 1.</summary>
+    /// <summary>The bytes of the magic, the version, and the header's length in version 1.</summary>
     public const int PrefixLength = 10;
 
-    // numpy's own limit for files that are not trusted
+    // bytes; numpy's own limit for files that are not trusted
     private const int MaxLength = 10_000;
 
-    // numpy's since 2.0
+    // dimensions; numpy's limit since version 2.0
     private const int MaxRank = 64;
+
+    // bytes; numpy pads headers so that the data start at a multiple of this
+    private const int Alignment = 64;
 
     private static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
 
@@ -33,7 +33,8 @@ internal static class NpyHeader
         ("<u8", DType.U64), ("<u4", DType.U32), ("<u2", DType.U16), ("|u1", DType.U8),
     ];
 
-    private static readonly FrozenDictionary<string, (DType DType, int SwappedWidth)> Types = Table.Select(entry => (entry.Name, (entry.DType, 0)))
+    private static readonly FrozenDictionary<string, (DType DType, int SwappedWidth)> Types = Table
+        .Select(entry => (entry.Name, (entry.DType, 0)))
         .Concat(Table.Where(entry => entry.Name[0] == '<').Select(entry => ('>' + entry.Name[1..], (entry.DType, Width(entry.DType)))))
         .ToFrozenDictionary(entry => entry.Item1, entry => entry.Item2, StringComparer.Ordinal);
 
@@ -42,13 +43,16 @@ internal static class NpyHeader
     /// <summary>Reads a header from the start of a stream.</summary>
     /// <param name="stream">The file.</param>
     /// <param name="tensor">The tensor's name.</param>
-    /// <exception cref="InvalidModelException">It is no header of an array of numbers; the message is the end of a sentence that begins with the model's name.</exception>
+    /// <exception cref="InvalidModelException">
+    /// It is not the header of an array of numbers. The message is the end of a sentence that begins with the model's
+    /// name.
+    /// </exception>
     public static NpyArray Read(Stream stream, string tensor)
     {
         Span<byte> prefix = stackalloc byte[PrefixLength + 2];
         int read = stream.ReadAtLeast(prefix[..PrefixLength], PrefixLength, throwOnEndOfStream: false);
         if (read < PrefixLength || !prefix.StartsWith(Magic))
-            throw Wrong(tensor, "does not begin as a .npy file does");
+            throw Wrong(tensor, "does not begin with a .npy header");
         int version = prefix[6], size = BinaryPrimitives.ReadUInt16LittleEndian(prefix[8..]);
         int length = PrefixLength;
         if (version is < 1 or > 3)
@@ -71,16 +75,21 @@ internal static class NpyHeader
         return new NpyArray(info, length + size, swappedWidth);
     }
 
-    /// <summary>The header of version 1 for a tensor, padded as numpy pads it, so that the data start at a multiple of 64.</summary>
+    /// <summary>Makes a header of version 1 for a tensor, padded like numpy's.</summary>
     /// <exception cref="FedIcuException">numpy has no such type.</exception>
     public static byte[] Write(TensorInfo tensor)
     {
         if (!Names.TryGetValue(tensor.DType, out string? type))
-            throw new FedIcuException($"Tensor {Sentence.Quote(tensor.Name)} is of {tensor.DType.SafetensorsName}, for which numpy has no type.");
-        string[] dimensions = [.. tensor.Shape.Dimensions.ToArray().Select(dimension => dimension.ToString(CultureInfo.InvariantCulture))];
+        {
+            throw new FedIcuException(
+                $"Tensor {Sentence.Quote(tensor.Name)} has the type {tensor.DType.SafetensorsName}; numpy has no such type.");
+        }
+
+        string[] dimensions =
+            [.. tensor.Shape.Dimensions.ToArray().Select(dimension => dimension.ToString(CultureInfo.InvariantCulture))];
         string shape = dimensions.Length == 1 ? dimensions[0] + "," : string.Join(", ", dimensions);
         string text = $"{{'descr': '{type}', 'fortran_order': False, 'shape': ({shape}), }}";
-        int length = (PrefixLength + text.Length + 1 + 63) / 64 * 64;
+        int length = (PrefixLength + text.Length + 1 + Alignment - 1) / Alignment * Alignment;
         byte[] header = new byte[length];
         Encoding.Latin1.GetBytes(text.PadRight(length - PrefixLength - 1) + "\n", header.AsSpan(PrefixLength));
         Magic.CopyTo(header);
@@ -89,7 +98,7 @@ internal static class NpyHeader
         return header;
     }
 
-    /// <summary>The bytes of one number; a complex element is two numbers.</summary>
+    /// <summary>Returns the bytes of one number; a complex element is two numbers.</summary>
     private static int Width(DType dtype) => dtype == DType.C64 ? 4 : dtype.BitSize / 8;
 
     private static (TensorInfo Tensor, int SwappedWidth) Parse(Reader reader)
@@ -98,37 +107,39 @@ internal static class NpyHeader
         bool? fortran = null;
         long[]? shape = null;
         reader.Expect('{');
-        while (!reader.Try('}'))
+        while (!reader.TryRead('}'))
         {
-            string key = reader.Text();
+            string key = reader.ReadText();
             reader.Expect(':');
             switch (key)
             {
                 case "descr" when dtype is null:
-                    dtype = reader.Type();
+                    dtype = reader.ReadType();
                     break;
                 case "fortran_order" when fortran is null:
-                    fortran = reader.Flag();
+                    fortran = reader.ReadFlag();
                     break;
                 case "shape" when shape is null:
-                    shape = reader.Shape();
+                    shape = reader.ReadShape();
                     break;
                 default:
-                    throw Wrong(reader.Tensor, $"has a .npy header with {Sentence.Quote(key)}; descr, fortran_order and shape, once each, were expected");
+                    throw Wrong(
+                        reader.Tensor,
+                        $"has a .npy header with {Sentence.Quote(key)}; descr, fortran_order and shape, once each, were expected");
             }
 
-            if (!reader.Try(','))
+            if (!reader.TryRead(','))
             {
                 reader.Expect('}');
                 break;
             }
         }
 
-        reader.End();
+        reader.ExpectEnd();
         if (dtype is not { } type || fortran is not { } transposed || shape is null)
             throw Wrong(reader.Tensor, "has a .npy header without descr, fortran_order or shape");
         if (transposed && shape.Length > 1)
-            throw Wrong(reader.Tensor, "is in Fortran order; rows first was expected, as numpy.ascontiguousarray makes them");
+            throw Wrong(reader.Tensor, "is in Fortran order; C order was expected, as numpy.ascontiguousarray makes it");
         try
         {
             var info = new TensorInfo(reader.Tensor, type.DType, new TensorShape(shape));
@@ -143,16 +154,16 @@ internal static class NpyHeader
 
     private static InvalidModelException Wrong(string tensor, string what) => new($"tensor {Sentence.Quote(tensor)} {what}.");
 
-    /// <summary>Reads the one kind of Python literal that numpy writes.</summary>
+    /// <summary>Reads the Python dictionary that numpy writes.</summary>
     private sealed class Reader(string text, string tensor)
     {
         private int _at;
 
         public string Tensor => tensor;
 
-        public bool Try(char expected)
+        public bool TryRead(char expected)
         {
-            Skip();
+            SkipWhiteSpace();
             if (_at >= text.Length || text[_at] != expected)
                 return false;
             _at++;
@@ -161,20 +172,20 @@ internal static class NpyHeader
 
         public void Expect(char expected)
         {
-            if (!Try(expected))
+            if (!TryRead(expected))
                 throw Malformed();
         }
 
-        public void End()
+        public void ExpectEnd()
         {
-            Skip();
+            SkipWhiteSpace();
             if (_at < text.Length)
                 throw Malformed();
         }
 
-        public string Text()
+        public string ReadText()
         {
-            char quote = Try('\'') ? '\'' : '"';
+            char quote = TryRead('\'') ? '\'' : '"';
             if (quote == '"')
                 Expect('"');
             int end = text.IndexOf(quote, _at);
@@ -185,20 +196,21 @@ internal static class NpyHeader
             return value;
         }
 
-        public (DType DType, int SwappedWidth) Type()
+        public (DType DType, int SwappedWidth) ReadType()
         {
-            Skip();
+            SkipWhiteSpace();
             if (_at < text.Length && text[_at] is '[' or '(')
                 throw Wrong(tensor, "is an array of records; numbers were expected");
-            string name = Text();
+            string name = ReadText();
             return Types.TryGetValue(name, out (DType, int) type) ? type : throw Wrong(
                 tensor, name is "|O" or "O" ? "is an array of objects; numbers were expected"
-                    : $"has the numpy type {Sentence.Quote(name)}; {string.Join(", ", Table.Select(entry => entry.Name))}, little-endian or big-endian, are known");
+                    : $"has the numpy type {Sentence.Quote(name)}; " +
+                        $"{string.Join(", ", Table.Select(entry => entry.Name))}, little-endian or big-endian, are known");
         }
 
-        public bool Flag()
+        public bool ReadFlag()
         {
-            Skip();
+            SkipWhiteSpace();
             bool value = text.AsSpan(_at).StartsWith("True");
             if (!value && !text.AsSpan(_at).StartsWith("False"))
                 throw Malformed();
@@ -206,13 +218,13 @@ internal static class NpyHeader
             return value;
         }
 
-        public long[] Shape()
+        public long[] ReadShape()
         {
             List<long> shape = [];
             Expect('(');
-            while (!Try(')'))
+            while (!TryRead(')'))
             {
-                Skip();
+                SkipWhiteSpace();
                 if (_at < text.Length && text[_at] == '-')
                     throw Wrong(tensor, "has a negative dimension");
                 int start = _at;
@@ -225,7 +237,7 @@ internal static class NpyHeader
                 shape.Add(dimension);
                 if (shape.Count > MaxRank)
                     throw Wrong(tensor, $"has more than {MaxRank} dimensions");
-                if (!Try(','))
+                if (!TryRead(','))
                 {
                     Expect(')');
                     break;
@@ -235,7 +247,7 @@ internal static class NpyHeader
             return [.. shape];
         }
 
-        private void Skip()
+        private void SkipWhiteSpace()
         {
             while (_at < text.Length && text[_at] is ' ' or '\n' or '\t' or '\r')
                 _at++;

@@ -7,25 +7,32 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Fedn.Npz;
 
-/// <summary>Reads npz archives of numpy, piece by piece: what is in memory does not grow with the model.</summary>
+/// <summary>
+/// Reads numpy's npz archives piece by piece, so that the memory it needs does not grow with the model.
+/// </summary>
 internal static class NpzReader
 {
-    // bytes of a piece; a multiple of 8, so that no number is in two pieces
-    private const int Piece = 1 << 20;
+    // bytes; chosen; must stay a multiple of 8, so that no number is split between two pieces
+    private const int PieceLength = 1 << 20;
 
-    // bytes of the header that a safetensors file with these tensors would have; the format's own limit is 100,000,000
+    // bytes of the header of a safetensors file with these tensors; chosen below the format's own limit of 100,000,000
     private const long MaxHeaderBytes = 90_000_000;
 
+    // The most bytes that JSON may need: for a character as an escape, for a dimension with its comma, and for a
+    // tensor's keys.
+    private const long CharacterBytes = 6, DimensionBytes = 21, TensorBytes = 128;
+
     /// <summary>
-    /// Copies an archive's arrays to a sink, little-endian and in the archive's order; the tensor of the entry <c>0.npy</c> is named
-    /// <c>0</c>.
+    /// Copies an archive's arrays to a sink, little-endian and in the archive's order. The entry <c>0.npy</c> becomes
+    /// the tensor <c>0</c>.
     /// </summary>
     /// <param name="path">The archive.</param>
-    /// <param name="sink">Where the tensors go; committed at the end, or left as it was.</param>
-    /// <param name="limits">What is accepted.</param>
+    /// <param name="sink">The sink that takes the tensors. It is committed at the end, or aborted on a failure.</param>
+    /// <param name="limits">The limits for the archive.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <exception cref="InvalidModelException">
-    /// It is no archive of arrays of numbers, or exceeds a limit; the message is the end of a sentence that begins with the model's name.
+    /// The file is not an archive of arrays of numbers, or it exceeds a limit. The message is the end of a sentence
+    /// that begins with the model's name.
     /// </exception>
     public static void Copy(string path, TensorSink sink, NpzLimits limits, CancellationToken cancellationToken = default)
     {
@@ -59,8 +66,11 @@ internal static class NpzReader
     private static NpyArray ReadHeader(SafeFileHandle file, ZipEntry entry)
     {
         if (!entry.Name.EndsWith(".npy", StringComparison.Ordinal) || entry.Name.Length == ".npy".Length)
+        {
             throw new InvalidModelException(
-                $"the archive's entry {Sentence.Quote(entry.Name)} is no array; names that end in .npy were expected.");
+                $"the archive's entry {Sentence.Quote(entry.Name)} is not an array; names that end in .npy were expected.");
+        }
+
         if (entry.Name is "__metadata__.npy")
             throw new InvalidModelException("the name of tensor '__metadata__' is reserved.");
         using Stream stream = ZipDirectory.Open(file, entry);
@@ -68,24 +78,28 @@ internal static class NpzReader
         TensorInfo tensor = array.Tensor;
         long bytes = entry.Unpacked - array.HeaderLength;
         return bytes == tensor.ByteLength ? array : throw new InvalidModelException(
-            $"tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(bytes, "byte")}; {Sentence.Clean(tensor.ToString())} takes {tensor.ByteLength}.");
+            $"tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(bytes, "byte")}; " +
+            $"{Sentence.Clean(tensor.ToString())} takes {tensor.ByteLength}.");
     }
 
     /// <summary>Refuses names and shapes that the header of a safetensors file cannot hold.</summary>
     private static void CheckHeader(NpyArray[] arrays)
     {
-        // JSON writes a character as 6 bytes at most, a number as 20 digits and a comma; 128 bytes hold the keys
-        long bytes = arrays.Sum(array => 6L * array.Tensor.Name.Length + 21L * array.Tensor.Shape.Rank + 128);
+        long bytes = arrays.Sum(array =>
+            CharacterBytes * array.Tensor.Name.Length + DimensionBytes * array.Tensor.Shape.Rank + TensorBytes);
         if (bytes > MaxHeaderBytes)
+        {
             throw new InvalidModelException(
                 $"the names and shapes of its tensors may take {bytes} bytes in a header; at most {MaxHeaderBytes} were expected.");
+        }
     }
 
-    private static void CopyEntry(SafeFileHandle file, ZipEntry entry, NpyArray array, TensorSink sink, CancellationToken cancellationToken)
+    private static void CopyEntry(
+        SafeFileHandle file, ZipEntry entry, NpyArray array, TensorSink sink, CancellationToken cancellationToken)
     {
         TensorInfo tensor = array.Tensor;
         using Stream stream = ZipDirectory.Open(file, entry);
-        byte[] bytes = ArrayPool<byte>.Shared.Rent(Piece);
+        byte[] bytes = ArrayPool<byte>.Shared.Rent(PieceLength);
         try
         {
             var crc = new Crc32();
@@ -93,7 +107,7 @@ internal static class NpzReader
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 bool isData = done >= array.HeaderLength;
-                Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, (isData ? entry.Unpacked : array.HeaderLength) - done));
+                Span<byte> part = bytes.AsSpan(0, (int)Math.Min(PieceLength, (isData ? entry.Unpacked : array.HeaderLength) - done));
                 if (stream.ReadAtLeast(part, part.Length, throwOnEndOfStream: false) < part.Length)
                     throw Damaged($"ends before its {Sentence.Count(tensor.ByteLength, "byte")}");
                 crc.Append(part);
@@ -107,7 +121,7 @@ internal static class NpzReader
             }
 
             if (stream.ReadByte() >= 0)
-                throw Damaged($"goes on after its {Sentence.Count(tensor.ByteLength, "byte")}");
+                throw Damaged($"continues after its {Sentence.Count(tensor.ByteLength, "byte")}");
             if (crc.GetCurrentHashAsUInt32() != entry.Crc)
                 throw Damaged("does not have the checksum that the archive states");
         }
@@ -119,7 +133,7 @@ internal static class NpzReader
         InvalidModelException Damaged(string how) => new($"tensor {Sentence.Quote(tensor.Name)} {how}.");
     }
 
-    /// <summary>Reverses the bytes of each number of a width; a width of 0 leaves them.</summary>
+    /// <summary>Reverses the bytes of each number of the given width; a width of 0 changes nothing.</summary>
     private static void ReverseBytes(Span<byte> numbers, int width)
     {
         if (width == 2)

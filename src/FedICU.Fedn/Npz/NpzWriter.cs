@@ -3,21 +3,25 @@ using System.IO.Compression;
 
 namespace FedICU.Fedn.Npz;
 
-/// <summary>Writes a model as an npz archive that numpy loads: one .npy entry for each tensor, in the model's order, not compressed.</summary>
+/// <summary>
+/// Writes a model as an npz archive that numpy loads: one uncompressed .npy entry for each tensor, in the model's
+/// order.
+/// </summary>
 internal static class NpzWriter
 {
-    private const int Piece = 1 << 20;
+    // bytes; chosen
+    private const int PieceLength = 1 << 20;
 
-    // the format's first day: equal models are equal files
+    // a fixed date, so that equal models make equal files: the earliest that zip can hold
     private static readonly DateTimeOffset Epoch = new(1980, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
     /// <summary>Writes all tensors.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="path">The archive; replaced.</param>
+    /// <param name="path">The archive. An existing file is replaced.</param>
     /// <param name="cancellationToken">Ends the writing.</param>
     public static void Write(TensorSource model, string path, CancellationToken cancellationToken)
     {
-        byte[] bytes = ArrayPool<byte>.Shared.Rent(Piece);
+        byte[] bytes = ArrayPool<byte>.Shared.Rent(PieceLength);
         try
         {
             using FileStream file = File.Create(path);
@@ -28,10 +32,10 @@ internal static class NpzWriter
                 entry.LastWriteTime = Epoch;
                 using Stream data = entry.Open();
                 data.Write(NpyHeader.Write(tensor));
-                for (long offset = 0; offset < tensor.ByteLength; offset += Piece)
+                for (long offset = 0; offset < tensor.ByteLength; offset += PieceLength)
                 {
                     cancellationToken.ThrowIfCancellationRequested();
-                    Span<byte> part = bytes.AsSpan(0, (int)Math.Min(Piece, tensor.ByteLength - offset));
+                    Span<byte> part = bytes.AsSpan(0, (int)Math.Min(PieceLength, tensor.ByteLength - offset));
                     model.Read(tensor, offset, part);
                     data.Write(part);
                 }

@@ -6,31 +6,36 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Fedn.Npz;
 
-/// <summary>What an npz archive may take at most.</summary>
-/// <param name="MaxTensors">Entries of the archive.</param>
-/// <param name="MaxBytes">Bytes of all entries, unpacked.</param>
-/// <param name="MaxExpansion">How many times its own size an archive may unpack to.</param>
-internal sealed record NpzLimits(int MaxTensors, long MaxBytes, double MaxExpansion);
-
-/// <summary>An entry of a zip archive.</summary>
-internal readonly record struct ZipEntry(string Name, bool IsDeflated, long Packed, long Unpacked, uint Crc, long Header);
-
 /// <summary>
-/// The central directory of a zip archive, read with every claim held against the limits before anything is unpacked. Of the format what numpy writes: stored and
-/// deflated entries, zip64; no encryption, no volumes.
+/// Reads the central directory of a zip archive and checks every size in it against the limits before anything is
+/// unpacked. It supports what numpy writes: stored and deflated entries, and zip64, but no encryption and no volumes.
 /// </summary>
 internal static class ZipDirectory
 {
-    private const int EndLength = 22, LocatorLength = 20, End64Length = 56, RecordLength = 46, LocalLength = 30, LongestComment = 65_535;
+    // bytes; the fixed parts of the zip format's records
+    private const int EndLength = 22, LocatorLength = 20, End64Length = 56, RecordLength = 46, LocalLength = 30;
+
+    // bytes; the zip format's limit for the comment at the end
+    private const int LongestComment = 65_535;
+
+    // bytes; chosen
     private const long LongestDirectory = 64 << 20;
 
-    // small archives may unpack to any multiple: a model that begins at zero packs a thousandfold
-    private const long FreeBytes = 64 << 20;
+    // unpacked bytes up to which the expansion is not limited; chosen, because a model of zeros packs a thousandfold
+    private const long UnlimitedBytes = 64 << 20;
 
-    private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
+    // the signatures of the zip format's records
+    private const long LocalSignature = 0x04034b50, RecordSignature = 0x02014b50, EndSignature = 0x06054b50;
+    private const long LocatorSignature = 0x07064b50, End64Signature = 0x06064b50;
+
+    // values that the zip format reserves: the real value is in a zip64 field
+    private const int Zip64Half = 0xffff;
+    private const long Zip64Word = 0xffffffff;
+
+    private static readonly UTF8Encoding StrictUtf8 = new(false, throwOnInvalidBytes: true);
 
     /// <summary>Reads the entries in the archive's order.</summary>
-    /// <exception cref="InvalidModelException">It is no such archive, or goes beyond a limit.</exception>
+    /// <exception cref="InvalidModelException">The file is not such an archive, or it exceeds a limit.</exception>
     public static List<ZipEntry> Read(SafeFileHandle file, NpzLimits limits)
     {
         long length = RandomAccess.GetLength(file);
@@ -38,8 +43,8 @@ internal static class ZipDirectory
         if (count > limits.MaxTensors)
             throw new InvalidModelException($"the archive has {count} entries; at most {limits.MaxTensors} were expected.");
         if (size < 0 || start < 0 || size > LongestDirectory || size > length || start > length - size || size < count * RecordLength)
-            throw Malformed("its directory does not lie in it");
-        byte[] directory = Bytes(file, start, (int)size);
+            throw Malformed("its directory is outside the file");
+        byte[] directory = ReadBytes(file, start, (int)size);
         var entries = new List<ZipEntry>((int)count);
         var names = new HashSet<string>(StringComparer.Ordinal);
         Int128 packed = 0, unpacked = 0;
@@ -50,30 +55,34 @@ internal static class ZipDirectory
             if (!names.Add(entry.Name))
                 throw new InvalidModelException($"the archive has two entries {Sentence.Quote(entry.Name)}.");
             if (entry.Header > start - LocalLength || entry.Packed > start - LocalLength - entry.Header)
-                throw Malformed($"its entry {Sentence.Quote(entry.Name)} does not lie in it");
+                throw Malformed($"its entry {Sentence.Quote(entry.Name)} is outside the file");
             entries.Add(entry);
             (packed, unpacked) = (packed + entry.Packed, unpacked + entry.Unpacked);
         }
 
-        // entries that share their bytes are the other kind of bomb
+        // entries that share their bytes are a second kind of zip bomb
         if (packed > length)
             throw Malformed("its entries overlap");
         if (unpacked > limits.MaxBytes)
             throw new InvalidModelException($"the archive unpacks to {unpacked} bytes; at most {limits.MaxBytes} were expected.");
-        if (unpacked > FreeBytes && (double)unpacked > limits.MaxExpansion * length)
-            throw new InvalidModelException($"the archive of {length} bytes unpacks to {unpacked}; at most {limits.MaxExpansion} times as many were expected.");
+        if (unpacked > UnlimitedBytes && (double)unpacked > limits.MaxExpansion * length)
+        {
+            throw new InvalidModelException(
+                $"the archive of {length} bytes unpacks to {unpacked}; at most {limits.MaxExpansion} times as many were expected.");
+        }
+
         return entries;
     }
 
     /// <summary>Opens an entry's unpacked bytes.</summary>
     public static Stream Open(SafeFileHandle file, ZipEntry entry)
     {
-        byte[] local = Bytes(file, entry.Header, LocalLength);
-        if (Word(local, 0) != 0x04034b50)
+        byte[] local = ReadBytes(file, entry.Header, LocalLength);
+        if (ReadUInt32(local, 0) != LocalSignature)
             throw Malformed($"its entry {Sentence.Quote(entry.Name)} has no header");
-        long start = entry.Header + LocalLength + Half(local, 26) + Half(local, 28);
+        long start = entry.Header + LocalLength + ReadUInt16(local, 26) + ReadUInt16(local, 28);
         if (start > RandomAccess.GetLength(file) - entry.Packed)
-            throw Malformed($"its entry {Sentence.Quote(entry.Name)} does not lie in it");
+            throw Malformed($"its entry {Sentence.Quote(entry.Name)} is outside the file");
         var packed = new FilePart(file, start, entry.Packed);
         return entry.IsDeflated ? new DeflateStream(packed, CompressionMode.Decompress) : packed;
     }
@@ -81,82 +90,87 @@ internal static class ZipDirectory
     private static (long Count, long Size, long Start) FindDirectory(SafeFileHandle file, long length)
     {
         int tailLength = (int)Math.Min(length, EndLength + LongestComment);
-        byte[] tail = Bytes(file, length - tailLength, tailLength);
+        byte[] tail = ReadBytes(file, length - tailLength, tailLength);
         int at = tailLength - EndLength;
-        while (at >= 0 && !(Word(tail, at) == 0x06054b50 && at + EndLength + Half(tail, at + 20) == tailLength))
+        while (at >= 0 && !(ReadUInt32(tail, at) == EndSignature && at + EndLength + ReadUInt16(tail, at + 20) == tailLength))
             at--;
         if (at < 0)
             throw Malformed("it has no directory at its end; it may be truncated");
-        (long count, long size, long start) = (Half(tail, at + 10), Word(tail, at + 12), Word(tail, at + 16));
-        bool volumes = Half(tail, at + 4) is not (0 or 0xffff) || Half(tail, at + 6) is not (0 or 0xffff);
-        if (count == 0xffff || size == 0xffffffff || start == 0xffffffff)
+        (long count, long size, long start) = (ReadUInt16(tail, at + 10), ReadUInt32(tail, at + 12), ReadUInt32(tail, at + 16));
+        bool hasVolumes = ReadUInt16(tail, at + 4) is not (0 or Zip64Half) || ReadUInt16(tail, at + 6) is not (0 or Zip64Half);
+        if (count == Zip64Half || size == Zip64Word || start == Zip64Word)
         {
             long locator = length - tailLength + at - LocatorLength;
-            byte[] place = locator < 0 ? [] : Bytes(file, locator, LocatorLength);
-            if (place.Length == 0 || Word(place, 0) != 0x07064b50)
+            byte[] bytes = locator < 0 ? [] : ReadBytes(file, locator, LocatorLength);
+            if (bytes.Length == 0 || ReadUInt32(bytes, 0) != LocatorSignature)
                 throw Malformed("its zip64 directory is missing");
-            long end = Long(place, 8);
+            long end = ReadInt64(bytes, 8);
             if (end < 0 || end > locator - End64Length)
-                throw Malformed("its zip64 directory does not lie in it");
-            byte[] end64 = Bytes(file, end, End64Length);
-            if (Word(end64, 0) != 0x06064b50)
+                throw Malformed("its zip64 directory is outside the file");
+            byte[] end64 = ReadBytes(file, end, End64Length);
+            if (ReadUInt32(end64, 0) != End64Signature)
                 throw Malformed("its zip64 directory is missing");
-            volumes |= Word(end64, 16) != 0 || Word(end64, 20) != 0;
-            (count, size, start) = (Long(end64, 32), Long(end64, 40), Long(end64, 48));
+            hasVolumes |= ReadUInt32(end64, 16) != 0 || ReadUInt32(end64, 20) != 0;
+            (count, size, start) = (ReadInt64(end64, 32), ReadInt64(end64, 40), ReadInt64(end64, 48));
         }
 
-        if (volumes)
+        if (hasVolumes)
             throw Malformed("it is one of several volumes");
         if (count < 0)
-            throw Malformed("its count of entries is negative");
+            throw Malformed("its number of entries is negative");
         return (count, size, start);
     }
 
     private static ZipEntry ReadRecord(ref ReadOnlySpan<byte> rest)
     {
-        if (rest.Length < RecordLength || Word(rest, 0) != 0x02014b50)
+        if (rest.Length < RecordLength || ReadUInt32(rest, 0) != RecordSignature)
             throw Malformed("its directory is broken");
-        int nameLength = Half(rest, 28), extraLength = Half(rest, 30), total = RecordLength + nameLength + extraLength + Half(rest, 32);
+        int nameLength = ReadUInt16(rest, 28), extraLength = ReadUInt16(rest, 30);
+        int total = RecordLength + nameLength + extraLength + ReadUInt16(rest, 32);
         if (rest.Length < total)
             throw Malformed("its directory is broken");
-        string name = Name(rest.Slice(RecordLength, nameLength));
-        (long packed, long unpacked, long header) = (Word(rest, 20), Word(rest, 24), Word(rest, 42));
-        ReadOnlySpan<byte> wide = Zip64(rest.Slice(RecordLength + nameLength, extraLength));
+        string name = DecodeName(rest.Slice(RecordLength, nameLength));
+        (long packed, long unpacked, long header) = (ReadUInt32(rest, 20), ReadUInt32(rest, 24), ReadUInt32(rest, 42));
+        ReadOnlySpan<byte> wide = FindZip64Field(rest.Slice(RecordLength + nameLength, extraLength));
         unpacked = Widen(unpacked, ref wide);
         packed = Widen(packed, ref wide);
         header = Widen(header, ref wide);
-        int flags = Half(rest, 8), method = Half(rest, 10);
-        uint crc = (uint)Word(rest, 16);
+        int flags = ReadUInt16(rest, 8), method = ReadUInt16(rest, 10);
+        uint crc = (uint)ReadUInt32(rest, 16);
         rest = rest[total..];
         if (packed < 0 || unpacked < 0 || header < 0)
             throw Malformed($"its entry {Sentence.Quote(name)} has a negative size");
         if ((flags & 1) != 0)
             throw new InvalidModelException($"the archive's entry {Sentence.Quote(name)} is encrypted.");
         if (method is not (0 or 8))
-            throw new InvalidModelException($"the archive's entry {Sentence.Quote(name)} is packed by method {method}; 0 (stored) or 8 (deflated) was expected.");
+        {
+            throw new InvalidModelException(
+                $"the archive's entry {Sentence.Quote(name)} is packed by method {method}; 0 (stored) or 8 (deflated) was expected.");
+        }
+
         if (method == 0 && packed != unpacked)
-            throw Malformed($"its entry {Sentence.Quote(name)} is stored in {packed} bytes and said to have {unpacked}");
+            throw Malformed($"its entry {Sentence.Quote(name)} is stored in {packed} bytes but states {unpacked}");
         return new ZipEntry(name, method == 8, packed, unpacked, crc, header);
     }
 
-    private static string Name(ReadOnlySpan<byte> name)
+    private static string DecodeName(ReadOnlySpan<byte> name)
     {
         try
         {
-            return Strict.GetString(name);
+            return StrictUtf8.GetString(name);
         }
         catch (DecoderFallbackException)
         {
-            throw Malformed("it has an entry whose name is no text");
+            throw Malformed("it has an entry whose name is not text in UTF-8");
         }
     }
 
-    /// <summary>The content of the zip64 field, empty where there is none.</summary>
-    private static ReadOnlySpan<byte> Zip64(ReadOnlySpan<byte> extra)
+    /// <summary>Finds the content of the zip64 field; empty if there is none.</summary>
+    private static ReadOnlySpan<byte> FindZip64Field(ReadOnlySpan<byte> extra)
     {
         while (extra.Length >= 4)
         {
-            int id = Half(extra, 0), size = Math.Min(Half(extra, 2), extra.Length - 4);
+            int id = ReadUInt16(extra, 0), size = Math.Min(ReadUInt16(extra, 2), extra.Length - 4);
             if (id == 1)
                 return extra.Slice(4, size);
             extra = extra[(4 + size)..];
@@ -165,16 +179,17 @@ internal static class ZipDirectory
         return [];
     }
 
+    /// <summary>Returns a value, or the next one of the zip64 field if the value is reserved for that.</summary>
     private static long Widen(long value, ref ReadOnlySpan<byte> wide)
     {
-        if (value != 0xffffffff || wide.Length < 8)
+        if (value != Zip64Word || wide.Length < 8)
             return value;
-        value = Long(wide, 0);
+        value = ReadInt64(wide, 0);
         wide = wide[8..];
         return value;
     }
 
-    private static byte[] Bytes(SafeFileHandle file, long offset, int count)
+    private static byte[] ReadBytes(SafeFileHandle file, long offset, int count)
     {
         byte[] bytes = new byte[count];
         for (int done = 0; done < count;)
@@ -188,36 +203,11 @@ internal static class ZipDirectory
         return bytes;
     }
 
-    private static int Half(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[at..]);
+    private static int ReadUInt16(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[at..]);
 
-    private static long Word(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt32LittleEndian(bytes[at..]);
+    private static long ReadUInt32(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt32LittleEndian(bytes[at..]);
 
-    private static long Long(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadInt64LittleEndian(bytes[at..]);
+    private static long ReadInt64(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadInt64LittleEndian(bytes[at..]);
 
-    private static InvalidModelException Malformed(string why) => new($"the archive is no npz file: {why}.");
-
-    /// <summary>A part of a file as a stream of its own position.</summary>
-    private sealed class FilePart(SafeFileHandle file, long start, long length) : Stream
-    {
-        private long _done;
-
-        public override bool CanRead => true;
-        public override bool CanSeek => false;
-        public override bool CanWrite => false;
-        public override long Length => throw new NotSupportedException();
-        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-        public override int Read(Span<byte> buffer)
-        {
-            int read = RandomAccess.Read(file, buffer[..(int)Math.Min(buffer.Length, length - _done)], start + _done);
-            _done += read;
-            return read;
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
-        public override void Flush() { }
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-        public override void SetLength(long value) => throw new NotSupportedException();
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-    }
+    private static InvalidModelException Malformed(string why) => new($"the archive is not an npz file: {why}.");
 }

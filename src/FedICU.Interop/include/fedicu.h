@@ -1,9 +1,13 @@
 /*
- * FedICU.Core's C interface: federated-learning aggregators for programs in any language. Version 1.
+ * The C interface of FedICU.Core: federated-learning aggregators for programs in any language. Version 1.
  *
- * Every function returns a status and lets no exception through. fedicu_last_error gives the sentence of the last failure on the calling thread.
- * Strings are UTF-8 and end in a zero byte; what is passed in is borrowed for the call, unless a function says otherwise. Handles may be used from
- * several threads; calls on one handle wait for each other, but for fedicu_abort, which ends a fedicu_finish under way.
+ * Every function returns a status and throws no exception, except fedicu_abi_version, fedicu_last_error and
+ * fedicu_live_handles, which return their value and cannot fail. fedicu_last_error returns the message of the calling
+ * thread's last failure.
+ *
+ * Strings are UTF-8 and end with a zero byte. Arguments are borrowed for the call, unless a function says otherwise.
+ * Several threads may use a handle: calls on it wait for each other, except fedicu_abort, which ends a running
+ * fedicu_finish.
  */
 #ifndef FEDICU_H
 #define FEDICU_H
@@ -19,116 +23,151 @@ extern "C" {
 
 typedef enum fedicu_status {
     FEDICU_OK = 0,
-    FEDICU_INVALID_ARGUMENT = 1, /* a null pointer, an unknown handle, a tensor whose numbers contradict each other */
+    FEDICU_INVALID_ARGUMENT = 1, /* a null pointer, an unknown handle, or a tensor whose fields contradict each other */
     FEDICU_INVALID_OPTIONS = 2,  /* an unknown strategy, setting or value */
-    FEDICU_INVALID_MODEL = 3,    /* a model's file or tensors are not as they should be */
-    FEDICU_ROUND_REJECTED = 4,   /* the policies refuse the round; it stays as it was, and may be finished again with more clients */
-    FEDICU_WRONG_STATE = 5,      /* no round was begun, or there is no result yet */
+    FEDICU_INVALID_MODEL = 3,    /* a model's file or tensors are invalid */
+    FEDICU_ROUND_REJECTED = 4,   /* refused by the policies; the round is kept and may get more clients */
+    FEDICU_WRONG_STATE = 5,      /* no round has begun, or there is no result yet */
     FEDICU_IO = 6,               /* a file cannot be read or written */
     FEDICU_OUT_OF_MEMORY = 7,
-    FEDICU_ABORTED = 8,          /* by fedicu_abort */
-    FEDICU_BUFFER_TOO_SMALL = 9, /* the length wanted was stored */
-    FEDICU_INTERNAL = 99         /* a fault of the library's own */
+    FEDICU_ABORTED = 8,          /* fedicu_abort was called */
+    FEDICU_BUFFER_TOO_SMALL = 9, /* the required length was stored */
+    FEDICU_INTERNAL = 99         /* a bug in the library */
 } fedicu_status;
 
 /* A tensor in the caller's memory: little-endian, row-major, without gaps. */
 typedef struct fedicu_tensor {
     const char *name;
-    const char *dtype;    /* safetensors' name: "F32", "F16", "BF16", "F64", "I64", ... */
+    const char *dtype;    /* a safetensors type: "F32", "F16", "BF16", "F64", "I64", ... */
     int32_t rank;
-    const int64_t *shape; /* rank lengths; may be null where rank is 0 */
-    void *data;           /* nbytes bytes, aligned to the element's size; only what takes results is written to */
+    const int64_t *shape; /* rank lengths; may be null if rank is 0 */
+    void *data;           /* nbytes bytes, aligned to the element; only results are written to */
     uint64_t nbytes;
 } fedicu_tensor;
 
 /* Flags of fedicu_set_global, fedicu_add and fedicu_add_update. */
-#define FEDICU_COPY 0u   /* tensors are copied: the memory is the caller's again after the call */
-#define FEDICU_BORROW 1u /* the memory stays valid and unchanged until the round is finished, begun anew or aborted, or the handle destroyed; names and shapes are copied */
-#define FEDICU_DELTA 2u  /* fedicu_add: the tensors are y - x, what training changed, and not parameters y */
 
-typedef int64_t fedicu_handle; /* 0 is none */
+/* The tensors are copied. The caller may reuse the memory after the call. */
+#define FEDICU_COPY 0u
+/*
+ * The tensors are borrowed. Their memory must stay valid and unchanged until the round is finished or aborted, another
+ * round begins, or the handle is destroyed. Names and shapes are copied.
+ */
+#define FEDICU_BORROW 1u
+/* For fedicu_add: the tensors are y - x, the change by training, and not the parameters y. */
+#define FEDICU_DELTA 2u
 
-/* What may be wrong with a client's update before there are tensors, for fedicu_add_fault. */
+typedef int64_t fedicu_handle; /* 0 is no handle */
+
+/* For fedicu_add_fault: what is wrong with a client whose update cannot be added. */
 typedef enum fedicu_fault {
-    FEDICU_FAULT_UNREADABLE = 1, /* its bytes are no tensors: on-unreadable decides */
-    FEDICU_FAULT_WEIGHT = 2      /* its weight is no number: on-weight decides */
+    FEDICU_FAULT_UNREADABLE = 1, /* its update cannot be decoded: the policy on-unreadable applies */
+    FEDICU_FAULT_WEIGHT = 2      /* its weight is not a number: the policy on-weight applies */
 } fedicu_fault;
 
 int32_t fedicu_abi_version(void);
 
-/* The sentence of the last failure on this thread; "" where there was none. Valid until the thread's next call. */
+/* The message of this thread's last failure; "" if there was none. Valid until the thread's next call. */
 const char *fedicu_last_error(void);
 
-/* Handles of both kinds that were created and not destroyed. */
+/* The number of handles, of aggregators and of updates, that were created and not destroyed. */
 int64_t fedicu_live_handles(void);
 
 /*
- * Creates an aggregator. Options in JSON: {"strategy": "fedicu", "settings": {"tau": "0.5"}, "threads": 0, "backend": "simd", "statistics": false};
- * all may be left out but the strategy. Strategies, settings and values are those of the command line. Free with fedicu_destroy.
+ * Creates an aggregator. Free it with fedicu_destroy. The options are JSON:
+ * {"strategy": "fedicu", "settings": {"tau": "0.5"}, "threads": 0, "backend": "simd", "statistics": false}.
+ * Only the strategy is required. Strategies, settings and values are those of the command line.
  */
 int32_t fedicu_create(const char *options_json, fedicu_handle *handle);
 
-/* Frees an aggregator and what it borrowed or copied; waits for a fedicu_finish under way. 0 does nothing. */
+/* Frees an aggregator and its copies, after a running fedicu_finish has ended. 0 does nothing. */
 int32_t fedicu_destroy(fedicu_handle handle);
 
-/* Begins a round; what a round before had and did not finish is dropped. Its number (-1: none) is kept with the result's metadata. */
+/* Begins a round and drops an unfinished one. The round's number (-1: none) is stored in the result's metadata. */
 int32_t fedicu_begin_round(fedicu_handle handle, int64_t round);
 
-/* The model that the clients trained, in memory or a file or folder of safetensors: names, types and shapes that updates are held against. */
+/*
+ * Sets the model that the clients trained, in memory or as a file or folder of safetensors. Updates must have its
+ * names, types and shapes.
+ */
 int32_t fedicu_set_global(fedicu_handle handle, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
 int32_t fedicu_set_global_file(fedicu_handle handle, const char *path);
 
 /*
- * Adds a client's update. Its weight is the number of its examples; what cannot be a weight (NaN, negative, infinite) falls under on-weight while finishing. A tensor whose
- * dtype is none of safetensors' falls under on-dtype; of its other fields only the name is read. Of files, a weight of NaN takes what the metadata say, otherwise 1.
- * Files are read while finishing.
+ * Adds a client's update. The weight is the client's number of examples. The policies apply while the round finishes:
+ * - on-weight, if the weight is NaN, negative or infinite;
+ * - on-dtype, if a tensor's dtype is unknown. Of the tensor's other fields only the name is read.
+ * For files a weight of NaN means the num_examples of the file's metadata, or 1 without it. Files are read while the
+ * round finishes.
  */
-int32_t fedicu_add(fedicu_handle handle, const char *client, double weight, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
+int32_t fedicu_add(fedicu_handle handle, const char *client, double weight, int64_t count, const fedicu_tensor *tensors,
+                   uint32_t flags);
 int32_t fedicu_add_file(fedicu_handle handle, const char *client, double weight, const char *path);
 
-/* Adds an update as fedicu_mask makes it: its tensors, and in JSON the metadata that go with them. NaN takes the metadata's num_examples, otherwise 1. */
-int32_t fedicu_add_update(fedicu_handle handle, const char *client, double weight, const char *metadata_json, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
+/*
+ * Adds an update made by fedicu_mask: its tensors and its metadata in JSON. A weight of NaN means the num_examples of
+ * the metadata, or 1 without it.
+ */
+int32_t fedicu_add_update(fedicu_handle handle, const char *client, double weight, const char *metadata_json, int64_t count,
+                          const fedicu_tensor *tensors, uint32_t flags);
 
-/* Adds a client of which nothing can be added, for a reason (a sentence that begins after the client's name), so that the round's policies, quorum and report know of it. */
+/*
+ * Adds a client whose update cannot be added, so that the round's policies, quorum and report include it. The reason is
+ * the end of a sentence that begins with the client's name.
+ */
 int32_t fedicu_add_fault(fedicu_handle handle, const char *client, int32_t fault, const char *reason);
 
 /*
- * Aggregates into tensors that the caller allocated, those of the global model in any order, or into a file or folder of safetensors, which appears whole or not at
- * all. Tensors may hold anything after a failure. On success the round is over; on FEDICU_ROUND_REJECTED it stays.
+ * Aggregates the round. fedicu_finish writes into tensors that the caller allocated: those of the global model, in any
+ * order. After a failure they may hold anything. fedicu_finish_file writes a file or folder of safetensors, which
+ * appears whole or not at all. Success ends the round. FEDICU_ROUND_REJECTED keeps it.
  */
 int32_t fedicu_finish(fedicu_handle handle, int64_t count, const fedicu_tensor *tensors);
 int32_t fedicu_finish_file(fedicu_handle handle, const char *path);
 
-/* Drops the round; a fedicu_finish under way on another thread ends with FEDICU_ABORTED. */
+/* Drops the round. A fedicu_finish that runs on another thread ends with FEDICU_ABORTED. */
 int32_t fedicu_abort(fedicu_handle handle);
 
-/* The last result's report in JSON: with its zero byte `length` bytes, of which the buffer must have room; a null buffer asks for the length. */
+/*
+ * Copies the report of the last result, in JSON. length receives the number of bytes, including the zero byte, which
+ * the buffer must hold. With a null buffer only the length is stored.
+ */
 int32_t fedicu_report_json(fedicu_handle handle, char *buffer, uint64_t capacity, uint64_t *length);
 
-/* What the aggregator must remember from round to round, in JSON, as fedicu_report_json gives it; import refuses another strategy's or version's. */
+/*
+ * Copies what the aggregator must keep from round to round, in JSON, like fedicu_report_json. Import refuses the state
+ * of another strategy or version.
+ */
 int32_t fedicu_export_state(fedicu_handle handle, char *buffer, uint64_t capacity, uint64_t *length);
 int32_t fedicu_import_state(fedicu_handle handle, const char *state_json);
 
 /*
- * The client's side: makes a sparse update of what training changed more than the received model's importance says. Options in JSON: {"settings": {"mask": "top=0.1"},
- * "threads": 0, "round": 3, "dense": false}. momentum: that of the round before, or null; momentum_out: takes the new one, F32 tensors (F64 for F64) of the model's names
- * and shapes, or null; it may be the same memory. Of tensors that are not trained (integers) nothing is read or written in both. The update is read with the functions
- * below and freed with fedicu_update_destroy.
+ * For clients: makes a sparse update of the trained values that are more important than the received ones. The server
+ * keeps the received values of the others. The options are JSON:
+ * {"settings": {"mask": "top=0.1"}, "threads": 0, "round": 3, "dense": false}.
+ * momentum is the momentum of the previous round, or null. momentum_out receives the new momentum, or is null: tensors
+ * with the model's names and shapes, of type F32 (F64 for F64). Both may be the same memory. For tensors that are not
+ * trained (integers) nothing is read or written in either. Read the update with the functions below and free it with
+ * fedicu_update_destroy.
  */
-int32_t fedicu_mask(const char *options_json, int64_t count, const fedicu_tensor *global, const fedicu_tensor *local, const fedicu_tensor *momentum,
-                    const fedicu_tensor *momentum_out, fedicu_handle *update);
+int32_t fedicu_mask(const char *options_json, int64_t count, const fedicu_tensor *global, const fedicu_tensor *local,
+                    const fedicu_tensor *momentum, const fedicu_tensor *momentum_out, fedicu_handle *update);
 int32_t fedicu_update_count(fedicu_handle update, int64_t *count);
 
-/* Tensor i: name, shape and data are the update's, valid until it is destroyed. */
+/* Describes tensor i. Name, shape and data belong to the update and are valid until it is destroyed. */
 int32_t fedicu_update_tensor(fedicu_handle update, int64_t i, fedicu_tensor *tensor);
 
-/* What goes with the tensors: a JSON object of strings, safetensors' metadata. */
+/* Copies the update's metadata, like fedicu_report_json: a JSON object of strings, as safetensors has it. */
 int32_t fedicu_update_metadata_json(fedicu_handle update, char *buffer, uint64_t capacity, uint64_t *length);
 int32_t fedicu_update_save(fedicu_handle update, const char *path);
 int32_t fedicu_update_destroy(fedicu_handle update);
 
-/* FedProx: value = mu / 2 ||local - global||^2; where gradient is not null, gradient += mu (local - global). All of one type of floating point and one shape. */
-int32_t fedicu_proximal(double mu, const fedicu_tensor *local, const fedicu_tensor *global, const fedicu_tensor *gradient, double *value);
+/*
+ * FedProx: value = mu / 2 ||local - global||^2. Unless gradient is null, gradient += mu (local - global). All tensors
+ * must have the same floating-point type and the same shape.
+ */
+int32_t fedicu_proximal(double mu, const fedicu_tensor *local, const fedicu_tensor *global, const fedicu_tensor *gradient,
+                        double *value);
 
 #ifdef __cplusplus
 }

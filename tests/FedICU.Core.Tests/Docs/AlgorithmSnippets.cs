@@ -20,11 +20,15 @@ internal sealed class AlgorithmSnippets : SnippetFixture
     }
 
     [Test]
-    public async Task ScoresOfOnesOwn()
+    public async Task ScoresOfYourOwn()
     {
         PutRound();
         using TensorSource global = TensorSource.Open("global.safetensors");
-        var round = new AggregationRound(global) { ClientUpdate.FromFile("a", "a.safetensors"), ClientUpdate.FromFile("b", "b.safetensors") };
+        var round = new AggregationRound(global)
+        {
+            ClientUpdate.FromFile("a", "a.safetensors"),
+            ClientUpdate.FromFile("b", "b.safetensors"),
+        };
 
         #region scores
         var validationLoss = new Dictionary<string, double> { ["a"] = 1.9, ["b"] = 1.2 };
@@ -42,7 +46,11 @@ internal sealed class AlgorithmSnippets : SnippetFixture
     {
         PutRound();
         using TensorSource global = TensorSource.Open("global.safetensors");
-        var round = new AggregationRound(global) { ClientUpdate.FromFile("a", "a.safetensors"), ClientUpdate.FromFile("b", "b.safetensors") };
+        var round = new AggregationRound(global)
+        {
+            ClientUpdate.FromFile("a", "a.safetensors"),
+            ClientUpdate.FromFile("b", "b.safetensors"),
+        };
 
         #region options
         var aggregator = new FedIcuAggregator(new FedIcuOptions
@@ -84,7 +92,8 @@ internal sealed class AlgorithmSnippets : SnippetFixture
         var round = new AggregationRound(global) { Options = new RoundOptions { BalanceLora = true } };
         #endregion
 
-        Assert.That((server.Options, round.Options), Is.EqualTo((FedIcuOptions.Balanced, AggregatorCatalog.Create("fedicu", [new("preset", "balanced")]).Options)));
+        ConfiguredRound preset = AggregatorCatalog.Create("fedicu", [new("preset", "balanced")]);
+        Assert.That((server.Options, round.Options), Is.EqualTo((FedIcuOptions.Balanced, preset.Options)));
         foreach ((int k, double[] values) in new double[][] { [2, 0, 0, 2], [1, 1, 1, 2], [-1, 0, 0, 3] }.Index())
             round.Add(ClientUpdate.FromTensors($"{k}", new MemoryModel { { "w", [2, 2], values } }));
 

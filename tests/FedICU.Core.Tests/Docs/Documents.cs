@@ -5,13 +5,13 @@ namespace FedICU.Tests.Docs;
 /// <summary>A fenced block of a document.</summary>
 /// <param name="Document">The document's path from the repository's root.</param>
 /// <param name="Line">The line of the opening fence.</param>
-/// <param name="Info">What stands behind the opening fence: <c>csharp name</c>.</param>
+/// <param name="Info">The text after the opening fence: <c>csharp name</c>.</param>
 /// <param name="Text">The lines between the fences.</param>
 internal sealed record Fence(string Document, int Line, string Info, string Text)
 {
     public string Language => Info.Split(' ')[0];
 
-    /// <summary>The name of the region, or of the file, whose text the block shows.</summary>
+    /// <summary>Gets the name of the region or file whose text the block shows.</summary>
     public string Name => Info[Language.Length..].Trim();
 
     public bool IsCSharp => Language.ToLowerInvariant() is "csharp" or "cs" or "c#";
@@ -19,23 +19,25 @@ internal sealed record Fence(string Document, int Line, string Info, string Text
     public override string ToString() => $"{Document}:{Line} {Info}";
 }
 
-/// <summary>The repository's documents, and the code that they show.</summary>
+/// <summary>Reads the repository's documents and the code blocks in them.</summary>
 internal static class Documents
 {
-    /// <summary>The repository's root; null where the tests run away from it.</summary>
+    /// <summary>Gets the repository's root, or null if the tests run outside of it.</summary>
     public static string? Root { get; } = Locate();
 
-    /// <summary>README.md and docs/*.md, whose C# is compiled and run. The decisions in docs/adr show none.</summary>
+    /// <summary>
+    /// Gets README.md and docs/*.md, whose C# is compiled and run. The decisions in docs/adr show no code.
+    /// </summary>
     public static IEnumerable<string> WithCode =>
         Root is null ? [] : [.. Existing("README.md"), .. Under("docs", SearchOption.TopDirectoryOnly)];
 
-    /// <summary>Every document: those at the root, and all under docs.</summary>
+    /// <summary>Gets every document: those at the root, and all under docs.</summary>
     public static IEnumerable<string> All =>
         Root is null ? [] : [.. Directory.EnumerateFiles(Root, "*.md").Select(Relative), .. Under("docs", SearchOption.AllDirectories)];
 
     public static string Read(string document) => File.ReadAllText(Path.Combine(Root!, document)).ReplaceLineEndings("\n");
 
-    /// <summary>The fenced blocks of a document, and the document without them.</summary>
+    /// <summary>Splits a document into its fenced blocks and the text without them.</summary>
     public static (List<Fence> Fences, string Prose) Split(string document)
     {
         List<Fence> fences = [];

@@ -27,8 +27,10 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         Console.WriteLine(result.Report);
         #endregion
 
-        Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(new[] { 1.29591174, .67316738, .69688164, 2.31618198 }).Within(1e-6));
-        Assert.That(result.Report.ToString().ReplaceLineEndings("\n"), Is.EqualTo(TextAfter("first-round")), "the output that the document shows");
+        // the known answer of docs/algorithms.md
+        double[] expected = [1.29591174, .67316738, .69688164, 2.31618198];
+        Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(expected).Within(1e-6));
+        Assert.That(result.Report.ToString().ReplaceLineEndings("\n"), Is.EqualTo(OutputOf("first-round")));
     }
 
     [Test]
@@ -69,12 +71,13 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         (_, MemorySink sink) = Models.Run(new FedAvgAggregator(), Models.Of("layer.weight", [2, 2], 0, 0, 0, 0), [update]);
         using (sink)
             Assert.That(sink.Model.ToArray<float>("layer.weight"), Is.EqualTo(new float[] { 1, 0, 0, 2 }));
-        Assert.That(tensors.TryPin(tensors.Tensors[0], out var pinned) && (nint)pinned.Pointer == address, "nothing is copied");
+        bool isSameMemory = tensors.TryPin(tensors.Tensors[0], out var pinned) && (nint)pinned.Pointer == address;
+        Assert.That(isSameMemory, "nothing is copied");
         NativeMemory.Free(memory);
     }
 
     [Test]
-    public async Task AnUpdateThatIsADifference()
+    public async Task AnUpdateAsADelta()
     {
         PutRound();
         using TensorSource global = TensorSource.Open("global.safetensors");
@@ -99,14 +102,16 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         Models.Of("layer.weight", [64, 64], received).SaveTo(TensorSink.ToFile("global.safetensors"));
         for (int number = 0; number < 2; number++)
         {
-            Models.Of("layer.weight", [64, 64], [.. received.Select(value => value + (random.NextSingle() - .5f) / 8)]).SaveTo(TensorSink.ToFile("trained.safetensors"));
+            float[] trained = [.. received.Select(value => value + (random.NextSingle() - .5f) / 8)];
+            Models.Of("layer.weight", [64, 64], trained).SaveTo(TensorSink.ToFile("trained.safetensors"));
             RunClient();
             using TensorSource update = TensorSource.Open("update.safetensors"), momentum = TensorSource.Open("momentum.safetensors");
             Assert.That(update.Tensors.Select(tensor => tensor.Name), Is.EqualTo(new[] { "layer.weight#values", "layer.weight#mask" }));
             Assert.That(update.Metadata[MetadataKeys.Update], Is.EqualTo("sparse"));
             Assert.That(momentum.Tensors, Has.Count.EqualTo(1));
             using TensorSource global = TensorSource.Open("global.safetensors");
-            (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(), global, [ClientUpdate.FromFile("a", "update.safetensors")]);
+            (RoundReport report, MemorySink sink) =
+                Models.Run(new FedIcuAggregator(), global, [ClientUpdate.FromFile("a", "update.safetensors")]);
             sink.Dispose();
             Assert.That(report.Clients[0].BytesSent, Is.LessThan(report.Clients[0].BytesFull));
         }
@@ -125,7 +130,8 @@ internal sealed class GettingStartedSnippets : SnippetFixture
             Assert.That(mask.BytesSent, Is.LessThan(mask.BytesFull));
             #region momentum
             using TensorSource? momentum = File.Exists("momentum.safetensors") ? TensorSource.Open("momentum.safetensors") : null;
-            client.CreateUpdate(global, trained, TensorSink.ToFile("update.safetensors"), momentum, TensorSink.ToFile("momentum.safetensors"));
+            TensorSink update = TensorSink.ToFile("update.safetensors"), newMomentum = TensorSink.ToFile("momentum.safetensors");
+            client.CreateUpdate(global, trained, update, momentum, newMomentum);
             #endregion
         }
     }
@@ -155,11 +161,12 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         #endregion
 
         Assert.That(result.Report.Clients.Select(client => client.Included), Is.EqualTo(new[] { true, true, true, false, false }));
-        Assert.That(string.Join('\n', result.Report.Clients.Select(client => client.Reason).Where(reason => reason is not null)), Is.EqualTo(TextAfter("policies")));
+        IEnumerable<string?> reasons = result.Report.Clients.Select(client => client.Reason).Where(reason => reason is not null);
+        Assert.That(string.Join('\n', reasons), Is.EqualTo(OutputOf("policies")));
     }
 
     [Test]
-    public async Task ARoundThatIsCollected()
+    public async Task ACollectedRound()
     {
         PutRound();
         using TensorSource global = TensorSource.Open("global.safetensors");
@@ -226,7 +233,8 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         Assert.That(step, Is.EqualTo(new RoundProgress("aggregate", "layer.weight", 16, 16)));
         stop.Cancel();
         Assert.That(
-            async () => await new FedAvgAggregator().AggregateAsync(round, TensorSink.ToFile("other.safetensors"), stop.Token), Throws.InstanceOf<OperationCanceledException>());
+            async () => await new FedAvgAggregator().AggregateAsync(round, TensorSink.ToFile("other.safetensors"), stop.Token),
+            Throws.InstanceOf<OperationCanceledException>());
         Assert.That(File.Exists("other.safetensors"), Is.False);
     }
 
@@ -259,7 +267,9 @@ internal sealed class GettingStartedSnippets : SnippetFixture
     {
         Directory.CreateDirectory("base");
         Put("base/model-00001-of-00001.safetensors", 1, 0, 0, 2);
-        File.WriteAllText("base/model.safetensors.index.json", """{"metadata":{"total_size":16},"weight_map":{"layer.weight":"model-00001-of-00001.safetensors"}}""");
+        File.WriteAllText(
+            "base/model.safetensors.index.json",
+            """{"metadata":{"total_size":16},"weight_map":{"layer.weight":"model-00001-of-00001.safetensors"}}""");
         PutRound();
 
         #region sharded
@@ -285,15 +295,19 @@ internal sealed class GettingStartedSnippets : SnippetFixture
     }
 
     [Test]
-    public async Task WhatCanBeCaught()
+    public async Task ARefusedRoundIsCaught()
     {
         PutRound();
         Models.Of("layer.weight", [4], 1, 2, 3, 4).SaveTo(TensorSink.ToFile("b.safetensors"));
         using TensorSource global = TensorSource.Open("global.safetensors");
-        var round = new AggregationRound(global) { ClientUpdate.FromFile("a", "a.safetensors"), ClientUpdate.FromFile("b", "b.safetensors") };
-        var said = new StringWriter();
-        TextWriter before = Console.Out;
-        Console.SetOut(said);
+        var round = new AggregationRound(global)
+        {
+            ClientUpdate.FromFile("a", "a.safetensors"),
+            ClientUpdate.FromFile("b", "b.safetensors"),
+        };
+        var printed = new StringWriter();
+        TextWriter console = Console.Out;
+        Console.SetOut(printed);
         try
         {
             #region errors
@@ -313,10 +327,10 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         }
         finally
         {
-            Console.SetOut(before);
+            Console.SetOut(console);
         }
 
-        Assert.That(said.ToString().TrimEnd(), Is.EqualTo(TextAfter("errors")));
+        Assert.That(printed.ToString().TrimEnd(), Is.EqualTo(OutputOf("errors")));
         Assert.That(File.Exists("next.safetensors"), Is.False);
     }
 
@@ -342,7 +356,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
     }
 
     [Test]
-    public async Task FilesOneVouchesFor()
+    public async Task MappedFiles()
     {
         PutRound();
 
@@ -378,7 +392,8 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         session.Delete();
         #endregion
 
-        Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(new[] { (2 * 1200 - 500) / 1700.0, 0, 0, (2 * 1200 + 3 * 500) / 1700.0 }).Within(1e-6));
+        double[] expected = [(2 * 1200 - 500) / 1700.0, 0, 0, (2 * 1200 + 3 * 500) / 1700.0];
+        Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(expected).Within(1e-6));
         Assert.That(Directory.Exists("round-7"), Is.False);
     }
 
@@ -436,8 +451,9 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         #endregion
 
         Assert.That(session.Updates, Is.Empty);
-        RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(() => session.AddAsync(ClientUpdate.FromFile("a", "a.safetensors")))!;
-        Assert.That($"{refused.Fault}: {refused.Message}", Is.EqualTo(TextAfter("session-options")), "the output that the document shows");
+        RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(
+            () => session.AddAsync(ClientUpdate.FromFile("a", "a.safetensors")))!;
+        Assert.That($"{refused.Fault}: {refused.Message}", Is.EqualTo(OutputOf("session-options")));
     }
 
     [Test]
@@ -447,7 +463,8 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         using TensorSource global = TensorSource.Open("global.safetensors");
 
         #region by-name
-        ConfiguredRound configured = AggregatorCatalog.Create("fedicu", [new("tau", "0.2"), new("on-nonfinite", "drop-client"), new("quorum", "2")]);
+        ConfiguredRound configured = AggregatorCatalog.Create(
+            "fedicu", [new("tau", "0.2"), new("on-nonfinite", "drop-client"), new("quorum", "2")]);
         var round = new AggregationRound(global, configured.Options);
         foreach (string id in (string[])["a", "b", "c"])
             round.Add(ClientUpdate.FromFile(id, id + ".safetensors"));
@@ -458,12 +475,5 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         Assert.That(ValuesOf("next.safetensors"), Has.Length.EqualTo(4));
     }
 
-    /// <summary>The first block of plain text behind a C# block of docs/getting-started.md: what it prints.</summary>
-    private static string TextAfter(string name)
-    {
-        List<Fence> fences = Documents.Split("docs/getting-started.md").Fences;
-        int at = fences.FindIndex(fence => fence.Name == name);
-        Assert.That(fences[at + 1].Info, Is.EqualTo("text"), $"what '{name}' prints stands behind it");
-        return fences[at + 1].Text;
-    }
+    private static string OutputOf(string name) => OutputOf("docs/getting-started.md", name);
 }

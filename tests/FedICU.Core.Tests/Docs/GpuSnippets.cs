@@ -3,7 +3,7 @@ using FedICU.Gpu;
 
 namespace FedICU.Tests.Docs;
 
-/// <summary>What docs/gpu.md shows.</summary>
+/// <summary>Runs what docs/gpu.md shows.</summary>
 internal sealed class GpuSnippets : SnippetFixture
 {
     [Test]
@@ -26,11 +26,12 @@ internal sealed class GpuSnippets : SnippetFixture
     public async Task TensorsOnTheDevice()
     {
         var info = new TensorInfo("w", DType.F32, new TensorShape(2, 2));
-        // what is shown is compiled, and ends in the reason; where there is a device, its pointers are not
+        // without a CUDA device the example ends by printing the reason; with one it would need pointers to device
+        // memory
         if (GpuBackend.TryCreate(GpuKind.Cuda, null, out GpuBackend? there, out _))
         {
             there.Dispose();
-            Assert.Ignore("a CUDA device is here, and no pointers to it");
+            Assert.Ignore("there is a CUDA device, and this test has no pointers to its memory");
         }
 
         nint pointerToGlobal = 0, pointerToClient = 0;
@@ -52,7 +53,8 @@ internal sealed class GpuSnippets : SnippetFixture
                 using var trained = new DeviceTensors(cuda);
                 trained.Add(info, pointerToClient);
                 using var next = new DeviceSink(cuda);
-                var round = new AggregationRound(received, new RoundOptions { Backend = cuda }) { ClientUpdate.FromTensors("a", trained, examples: 120) };
+                var options = new RoundOptions { Backend = cuda };
+                var round = new AggregationRound(received, options) { ClientUpdate.FromTensors("a", trained, examples: 120) };
                 await new FedIcuAggregator().AggregateAsync(round, next);
                 Console.WriteLine(next.Model.AddressOf(info));
             }

@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace FedICU.Tests.Docs;
 
-/// <summary>Links inside the repository lead somewhere.</summary>
+/// <summary>Checks that links inside the repository lead to files and headings that exist.</summary>
 internal sealed partial class LinkTests
 {
     private static IEnumerable<string> AllDocuments => Documents.All;
@@ -15,7 +15,7 @@ internal sealed partial class LinkTests
         foreach (Match match in LinkPattern().Matches(Documents.Split(document).Prose))
         {
             string target = match.Groups["target"].Value;
-            if (!IsElsewhere(target) && !Leads(document, target))
+            if (!IsExternal(target) && !Exists(document, target))
                 dead.Add(target);
         }
 
@@ -23,15 +23,17 @@ internal sealed partial class LinkTests
     }
 
     [TestCaseSource(nameof(AllDocuments))]
-    public void CodeNamedBesideALinkIsInThatFile(string document)
+    public void ALinkedFileDeclaresTheTypeThatTheLinkNames(string document)
     {
         List<string> wrong = [];
         foreach (Match match in CodeLinkPattern().Matches(Documents.Split(document).Prose))
         {
-            string file = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(Path.Combine(Documents.Root!, document))!, match.Groups["target"].Value));
+            string file = Resolve(document, match.Groups["target"].Value);
             string code = File.Exists(file) ? File.ReadAllText(file) : "";
             string type = match.Groups["type"].Value, member = match.Groups["member"].Value;
-            if (!Regex.IsMatch(code, $@"\b(class|struct|record|interface|enum)\s+{type}\b") || member.Length > 0 && !Regex.IsMatch(code, $@"\b{member}\b"))
+            bool declaresType = Regex.IsMatch(code, $@"\b(class|struct|record|interface|enum)\s+{type}\b");
+            bool namesMember = member.Length == 0 || Regex.IsMatch(code, $@"\b{member}\b");
+            if (!declaresType || !namesMember)
                 wrong.Add(match.Value);
         }
 
@@ -39,7 +41,7 @@ internal sealed partial class LinkTests
     }
 
     [Test]
-    public void CommentsCiteDocumentsThatAreHere()
+    public void CommentsCiteDocumentsThatExist()
     {
         if (Documents.Root is not { } root)
         {
@@ -53,9 +55,9 @@ internal sealed partial class LinkTests
             foreach (Match match in CitationPattern().Matches(File.ReadAllText(file)))
             {
                 string cited = match.Value;
-                bool here = File.Exists(Path.Combine(root, cited)) || cited.StartsWith("docs/adr/", StringComparison.Ordinal) &&
+                bool exists = File.Exists(Path.Combine(root, cited)) || cited.StartsWith("docs/adr/", StringComparison.Ordinal) &&
                     Directory.EnumerateFiles(Path.Combine(root, "docs", "adr"), Path.GetFileName(cited) + "*").Any();
-                if (!here)
+                if (!exists)
                     unknown.Add($"{Path.GetRelativePath(root, file)}: {cited}");
             }
         }
@@ -63,22 +65,28 @@ internal sealed partial class LinkTests
         Assert.That(unknown, Is.Empty);
     }
 
-    private static bool IsElsewhere(string target) => target.Contains("://", StringComparison.Ordinal) || target.StartsWith("mailto:", StringComparison.Ordinal);
+    private static bool IsExternal(string target) =>
+        target.Contains("://", StringComparison.Ordinal) || target.StartsWith("mailto:", StringComparison.Ordinal);
 
-    private static bool Leads(string document, string target)
+    /// <summary>Gets the full path of a link's target.</summary>
+    private static string Resolve(string document, string target) =>
+        Path.GetFullPath(Path.Combine(Path.GetDirectoryName(Path.Combine(Documents.Root!, document))!, target));
+
+    private static bool Exists(string document, string target)
     {
         string[] parts = target.Split('#', 2);
-        string from = Path.Combine(Documents.Root!, document);
-        string to = parts[0].Length == 0 ? from : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(from)!, parts[0]));
+        string to = parts[0].Length == 0 ? Path.Combine(Documents.Root!, document) : Resolve(document, parts[0]);
         if (!to.StartsWith(Documents.Root!, StringComparison.Ordinal) || !(File.Exists(to) || Directory.Exists(to)))
             return false;
-        return parts.Length == 1 || !to.EndsWith(".md", StringComparison.Ordinal) || Anchors(Path.GetRelativePath(Documents.Root!, to)).Contains(parts[1]);
+        if (parts.Length == 1 || !to.EndsWith(".md", StringComparison.Ordinal))
+            return true;
+        return Anchors(Path.GetRelativePath(Documents.Root!, to)).Contains(parts[1]);
     }
 
     private static IEnumerable<string> Anchors(string document) => Documents.Split(document).Prose.Split('\n')
         .Where(line => line.StartsWith('#')).Select(line => Anchor(line.TrimStart('#').Trim()));
 
-    // as GitHub makes them of headings
+    // the anchor that GitHub makes of a heading
     private static string Anchor(string heading)
     {
         var anchor = new StringBuilder();

@@ -2,19 +2,21 @@ using FedICU;
 
 namespace MyFederation;
 
-/// <summary>The coordinate-wise median: each output element is the median of the clients' elements, whatever they weigh.</summary>
+/// <summary>
+/// The coordinate-wise median: each output element is the median of the clients' elements. Weights do not count.
+/// </summary>
 public sealed class MedianAggregator : TensorAggregator, ITensorRule
 {
-    // the name in reports
+    // the name that reports show
     public override string Name => "median";
 
-    // no state of the round, so the strategy is its own rule
+    // the rule keeps no state of a round, so the strategy itself is the rule
     protected override ITensorRule Begin(ModelContext model) => this;
 
-    // called for one tensor after the other; exactly one verb that writes the output
+    // called for one tensor after the other; calls exactly one verb, which writes the output
     public void Aggregate(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, Median);
 
-    // called from several threads; the values are this call's own and may be overwritten
+    // called from several threads; the values belong to this call and may be overwritten
     private static double Median(Span<double> values)
     {
         values.Sort();

@@ -2,11 +2,14 @@ using MyFederation;
 
 namespace FedICU.Tests.Docs;
 
-/// <summary>The strategies of docs/writing-an-aggregator.md are right, and bad input ends in the sentences that the library's own strategies have.</summary>
+/// <summary>
+/// Runs the strategies of docs/writing-an-aggregator.md. Their results are right, and bad input ends in the same
+/// sentences as with the library's own strategies.
+/// </summary>
 internal sealed class OwnAggregatorTests : SnippetFixture
 {
     [Test]
-    public async Task TheMedianRunsAsShown()
+    public async Task TheMedianOfTheDocumentRuns()
     {
         PutRound();
         using TensorSource global = TensorSource.Open("global.safetensors");
@@ -25,7 +28,7 @@ internal sealed class OwnAggregatorTests : SnippetFixture
     }
 
     [Test]
-    public async Task StaleClientsCountLess()
+    public async Task LateClientsCountLess()
     {
         PutRound();
         using TensorSource global = TensorSource.Open("global.safetensors");
@@ -41,7 +44,7 @@ internal sealed class OwnAggregatorTests : SnippetFixture
         AggregationResult result = await aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
         #endregion
 
-        // 100 and 1200 / 4: shares of a quarter and three quarters
+        // the weights are 100 and 1200 / 4: shares of a quarter and three quarters
         Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(new[] { 1.25, .75, .75, 2 }));
         Assert.That(result.Report.Tensors[0].Clients.Select(client => client.Weight), Is.EqualTo(new[] { .25, .75 }));
     }
@@ -62,9 +65,13 @@ internal sealed class OwnAggregatorTests : SnippetFixture
     }
 
     [Test]
-    public void ANaNIsRefusedByName()
+    public void ANaNIsRefusedWithTheClientsName()
     {
-        var round = new AggregationRound(Model(0, 0)) { ClientUpdate.FromTensors("a", Model(1, float.NaN)), ClientUpdate.FromTensors("b", Model(2, 6)) };
+        var round = new AggregationRound(Model(0, 0))
+        {
+            ClientUpdate.FromTensors("a", Model(1, float.NaN)),
+            ClientUpdate.FromTensors("b", Model(2, 6)),
+        };
         using var next = new MemorySink();
         Assert.That(
             async () => await new MedianAggregator().AggregateAsync(round, next),
@@ -107,38 +114,50 @@ internal sealed class OwnAggregatorTests : SnippetFixture
     }
 
     [Test]
-    public void TheMedianOfUpdatesIsThatOfParameters()
+    public void DeltasGiveTheMedianOfTheParameters()
     {
         MemoryModel global = Models.Of("w", [3], 1, 2, 3);
         MemoryModel[] deltas = [Models.Of("w", [3], 1, -1, 4), Models.Of("w", [3], 2, 0, 5), Models.Of("w", [3], -7, 9, 6)];
-        (_, MemorySink sink) = Models.Run(
-            new MedianAggregator(), global, deltas.Select((delta, k) => ClientUpdate.FromTensors($"client-{k}", delta, 1, UpdateKind.Delta)));
+        IEnumerable<ClientUpdate> updates =
+            deltas.Select((delta, k) => ClientUpdate.FromTensors($"client-{k}", delta, 1, UpdateKind.Delta));
+        (_, MemorySink sink) = Models.Run(new MedianAggregator(), global, updates);
         using (sink)
             Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 2, 2, 8 }));
     }
 
     [Test]
-    public void WrongInputIsTheUsualSentence()
+    public void BadInputEndsInTheUsualSentence()
     {
         MemoryModel global = Models.Of("w", [2], 1, 2);
         foreach (IAggregator aggregator in (IAggregator[])[new MedianAggregator(), new StalenessAggregator(_ => 0), new FedAvgAggregator()])
         {
             Refused(RoundFault.Shape, Models.Of("w", [1, 2], 1, 2), "Client 'b': tensor 'w' has the shape [1, 2]; [2] was expected.");
             Refused(RoundFault.Missing, Models.Of("v", [2], 1, 2), "Client 'b': tensor 'w' is missing; F32 [2] was expected.");
-            Refused(RoundFault.NonFinite, Models.Of("w", [2], float.NaN, 2), "Client 'b': tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
-            Refused(RoundFault.NonFinite, Models.Of("w", [2], 1, float.PositiveInfinity), "Client 'b': tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
+            const string NonFinite = "Client 'b': tensor 'w' has 1 value that is NaN or infinite; finite values were expected.";
+            Refused(RoundFault.NonFinite, Models.Of("w", [2], float.NaN, 2), NonFinite);
+            Refused(RoundFault.NonFinite, Models.Of("w", [2], 1, float.PositiveInfinity), NonFinite);
 
-            void Refused(RoundFault fault, MemoryModel update, string sentence) => Assert.That(
-                () => Models.Run(aggregator, global, [ClientUpdate.FromTensors("a", global), ClientUpdate.FromTensors("b", update), ClientUpdate.FromTensors("c", global)]),
-                Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(sentence).And.Property(nameof(RoundRejectedException.Fault)).EqualTo(fault), aggregator.Name);
+            void Refused(RoundFault fault, MemoryModel update, string sentence)
+            {
+                ClientUpdate[] updates =
+                [
+                    ClientUpdate.FromTensors("a", global),
+                    ClientUpdate.FromTensors("b", update),
+                    ClientUpdate.FromTensors("c", global),
+                ];
+                RoundRejectedException refusal =
+                    Assert.Throws<RoundRejectedException>(() => Models.Run(aggregator, global, updates), aggregator.Name)!;
+                Assert.That((refusal.Fault, refusal.Message), Is.EqualTo((fault, sentence)), aggregator.Name);
+            }
         }
     }
 
     [Test]
-    public void ADroppedClientIsOutOfTheMedian()
+    public void ADroppedClientDoesNotCountInTheMedian()
     {
         MemoryModel global = Models.Of("w", [1], 0f);
-        ClientUpdate[] updates = [.. new[] { 1, 2, float.NaN, 4 }.Select((value, k) => ClientUpdate.FromTensors($"client-{k}", Models.Of("w", [1], value)))];
+        float[] values = [1, 2, float.NaN, 4];
+        ClientUpdate[] updates = [.. values.Select((value, k) => ClientUpdate.FromTensors($"client-{k}", Models.Of("w", [1], value)))];
         (RoundReport report, MemorySink sink) = Models.Run(
             new MedianAggregator(), global, updates, new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 3 });
         using (sink)

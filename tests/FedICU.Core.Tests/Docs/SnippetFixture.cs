@@ -2,7 +2,10 @@ using FedICU.Tests.Files;
 
 namespace FedICU.Tests.Docs;
 
-/// <summary>The base of fixtures that run what the documents show: each test works in a folder of its own, with the files that the documents name.</summary>
+/// <summary>
+/// Runs each test in an empty temporary folder. The fixtures that derive from it run what the documents show, on the
+/// files that the documents name.
+/// </summary>
 [NonParallelizable]
 internal abstract class SnippetFixture
 {
@@ -24,7 +27,10 @@ internal abstract class SnippetFixture
         _folder.Dispose();
     }
 
-    /// <summary>global.safetensors and the clients a, b and c, of one 2 x 2 matrix each: the round of the known answer (docs/algorithms.md).</summary>
+    /// <summary>
+    /// Writes global.safetensors and the clients' a, b and c.safetensors, one 2 x 2 matrix each. It is the round whose
+    /// answer docs/algorithms.md gives.
+    /// </summary>
     protected static void PutRound()
     {
         Put("global.safetensors", 1, 0, 0, 2);
@@ -34,12 +40,25 @@ internal abstract class SnippetFixture
     }
 
     /// <summary>Writes a model of one 2 x 2 matrix, <c>layer.weight</c>.</summary>
-    protected static void Put(string path, params float[] values) => Models.Of("layer.weight", [2, 2], values).SaveTo(TensorSink.ToFile(path));
+    protected static void Put(string path, params float[] values) =>
+        Models.Of("layer.weight", [2, 2], values).SaveTo(TensorSink.ToFile(path));
 
-    /// <summary>A client's update in memory.</summary>
+    /// <summary>Makes a client's update in memory: one 2 x 2 matrix, <c>layer.weight</c>.</summary>
     protected static ClientUpdate Client(string id, double? examples, params float[] values) =>
         ClientUpdate.FromTensors(id, Models.Of("layer.weight", [2, 2], values), examples);
 
+    /// <summary>
+    /// Gets the output that a document shows: the text block that follows the C# block <paramref name="name"/>.
+    /// </summary>
+    protected static string OutputOf(string document, string name)
+    {
+        List<Fence> fences = Documents.Split(document).Fences;
+        int at = fences.FindIndex(fence => fence.Name == name);
+        Assert.That(fences[at + 1].Info, Is.EqualTo("text"), $"{document}: a text block with the output follows '{name}'");
+        return fences[at + 1].Text;
+    }
+
+    /// <summary>Reads <c>layer.weight</c> of a model.</summary>
     protected static double[] ValuesOf(string path)
     {
         using TensorSource model = TensorSource.Open(path);

@@ -3,16 +3,22 @@ using System.Text.RegularExpressions;
 namespace FedICU.Tests.Docs;
 
 /// <summary>
-/// What the documents show is what is compiled and run: each C# block of README.md and docs/*.md has a name, <c>```csharp name</c>, and is the text
-/// of <c>#region name</c> in a file of this folder (or, where the name ends in .cs, the whole of that file). A region stands inside a test that runs
-/// it on real files; using directives at a block's head cannot, and are only looked up.
+/// Compares the C# blocks of README.md and docs/*.md with the code of this folder. Each block has a name,
+/// <c>```csharp name</c>, and is the text of <c>#region name</c> in one of the files. If the name ends in .cs, the
+/// block is the whole file. A region is inside a test that runs it on real files. Using directives at the start of a
+/// block cannot be inside a region: the tests only check that such a namespace exists.
 /// </summary>
 internal sealed partial class SnippetTests
 {
-    private static IEnumerable<Fence> CSharpFences => Documents.WithCode.SelectMany(document => Documents.Split(document).Fences).Where(fence => fence.IsCSharp);
+    private static IEnumerable<Fence> CSharpFences =>
+        Documents.WithCode.SelectMany(document => Documents.Split(document).Fences).Where(fence => fence.IsCSharp);
+
+    private static IEnumerable<string?> PublicNamespaces =>
+        new[] { typeof(IAggregator).Assembly, typeof(Gpu.ComputeBackends).Assembly }
+            .SelectMany(assembly => assembly.GetExportedTypes()).Select(type => type.Namespace);
 
     [TestCaseSource(nameof(CSharpFences))]
-    public void WhatADocumentShowsIsCompiled(Fence fence)
+    public void ACodeBlockIsTheTextOfACompiledRegion(Fence fence)
     {
         Assert.That(fence.Language, Is.EqualTo("csharp"), $"{fence}: C# blocks are marked csharp");
         Assert.That(fence.Name, Is.Not.Empty, $"{fence}: a C# block needs the name of its region");
@@ -28,12 +34,12 @@ internal sealed partial class SnippetTests
         Assert.That(regions.Keys, Does.Contain(fence.Name), $"{fence}: there is no such region in the Docs folder of the tests");
         Match head = UsingsPattern().Match(fence.Text);
         foreach (Capture name in head.Groups["name"].Captures)
-            Assert.That(typeof(IAggregator).Assembly.GetExportedTypes().Concat(typeof(Gpu.ComputeBackends).Assembly.GetExportedTypes()).Select(type => type.Namespace), Does.Contain(name.Value), fence.ToString());
+            Assert.That(PublicNamespaces, Does.Contain(name.Value), fence.ToString());
         Assert.That(Normal(fence.Text[head.Length..]), Is.EqualTo(regions[fence.Name]), fence.ToString());
     }
 
     [Test]
-    public void RegionsHaveNamesOfTheirOwn()
+    public void RegionsHaveUniqueNames()
     {
         if (Documents.Root is null)
             Assert.Ignore("the documents are not here");
@@ -48,17 +54,21 @@ internal sealed partial class SnippetTests
         foreach (string file in Directory.EnumerateFiles(Folder, "*.cs"))
         {
             foreach (Match match in RegionPattern().Matches(File.ReadAllText(file).ReplaceLineEndings("\n")))
-                Assert.That(regions.TryAdd(match.Groups["name"].Value, Normal(match.Groups["body"].Value)), $"the region '{match.Groups["name"].Value}' stands twice");
+            {
+                string name = match.Groups["name"].Value;
+                Assert.That(regions.TryAdd(name, Normal(match.Groups["body"].Value)), $"there are two regions '{name}'");
+            }
         }
 
         return regions;
     }
 
-    /// <summary>The text without its common indentation, trailing blanks, and blank lines around it.</summary>
+    /// <summary>Removes the common indentation, trailing blanks, and blank lines at both ends.</summary>
     private static string Normal(string text)
     {
         string[] lines = [.. text.ReplaceLineEndings("\n").Split('\n').Select(line => line.TrimEnd())];
-        int indentation = lines.Where(line => line.Length > 0).Select(line => line.Length - line.TrimStart(' ').Length).DefaultIfEmpty().Min();
+        IEnumerable<string> texts = lines.Where(line => line.Length > 0);
+        int indentation = texts.Select(line => line.Length - line.TrimStart(' ').Length).DefaultIfEmpty().Min();
         return string.Join('\n', lines.Select(line => line.Length > 0 ? line[indentation..] : line)).Trim('\n');
     }
 

@@ -2,12 +2,14 @@ using FedICU;
 
 namespace MyFederation;
 
-/// <summary>A weighted mean in which late updates count less: w_k = n_k / (1 + a_k), a_k the rounds that client k is behind.</summary>
+/// <summary>
+/// A weighted mean in which late updates count less: w_k = n_k / (1 + a_k). Client k is a_k rounds behind.
+/// </summary>
 public sealed class StalenessAggregator(Func<string, int> roundsBehind) : TensorAggregator
 {
     public override string Name => "staleness";
 
-    // asked once for a round; where a policy drops a client, the round starts over and this is asked again
+    // called once a round, and again if a policy drops a client and the round starts over
     protected override ITensorRule Begin(ModelContext model) =>
         new Rule([.. model.Clients.Select(client => client.Weight / (1 + roundsBehind(client.Id)))]);
 

@@ -5,20 +5,22 @@ using FedICU.Fuzz.Oracle;
 namespace FedICU.Fuzz.Generation;
 
 /// <summary>
-/// JSON as a tree of literals, which can also hold what JSON does not allow: a name twice, half of a surrogate pair, a number of any
-/// digits.
+/// A tree of JSON literals, which can also contain invalid JSON: duplicate names, unpaired surrogates, numbers with any
+/// number of digits.
 /// </summary>
 internal sealed class Json
 {
     private Json(char kind, string literal) => (Kind, Literal) = (kind, literal);
 
-    /// <summary>An object's brace, an array's bracket, or <c>v</c> for a value.</summary>
+    /// <summary><c>{</c> for an object, <c>[</c> for an array, <c>v</c> for a value.</summary>
     public char Kind { get; set; }
 
-    /// <summary>A value as it is written, with its quotes.</summary>
+    /// <summary>The literal of a value, with its quotes.</summary>
     public string Literal { get; set; }
 
-    /// <summary>An object's members or an array's items, whose keys are empty; keys are literals, with their quotes.</summary>
+    /// <summary>
+    /// The members of an object, whose keys are literals with quotes, or the items of an array, whose keys are empty.
+    /// </summary>
     public List<(string Key, Json Value)> Children { get; private set; } = [];
 
     public static Json Value(string literal) => new('v', literal);
@@ -37,7 +39,7 @@ internal sealed class Json
 
     public static Json Array(params IEnumerable<Json> items) => new('[', "") { Children = [.. items.Select(item => ("", item))] };
 
-    /// <summary>A valid text as a tree; an empty object where it is not valid.</summary>
+    /// <summary>Parses a text; an invalid text gives an empty object.</summary>
     public static Json Parse(string text)
     {
         return StrictJson.Parse(Encoding.UTF8.GetBytes(text), trailing: " \t\r\n") is { } value ? From(value) : Object();
@@ -51,7 +53,7 @@ internal sealed class Json
         };
     }
 
-    /// <summary>The member of a plain key.</summary>
+    /// <summary>Finds the member with a key that needs no escapes.</summary>
     public Json? this[string key] => Children.Find(child => child.Key == Quote(key)).Value;
 
     public Json Add(string key, Json value)
@@ -62,7 +64,7 @@ internal sealed class Json
 
     public Json Clone() => new(Kind, Literal) { Children = [.. Children.Select(child => (child.Key, child.Value.Clone()))] };
 
-    /// <summary>This node and all below it.</summary>
+    /// <summary>Lists this node and all its descendants.</summary>
     public IEnumerable<Json> All() => Children.SelectMany(child => child.Value.All()).Prepend(this);
 
     public byte[] ToBytes() => Encoding.UTF8.GetBytes(ToString());
@@ -74,7 +76,7 @@ internal sealed class Json
         return text.ToString();
     }
 
-    /// <summary>A text as JSON writes it; characters that must be escaped are, no others.</summary>
+    /// <summary>Writes a text as a JSON string; escapes only the characters that must be escaped.</summary>
     public static string Quote(string text)
     {
         var quoted = new StringBuilder("\"");

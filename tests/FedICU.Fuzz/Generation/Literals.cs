@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace FedICU.Fuzz.Generation;
 
-/// <summary>Values at the limits of what readers take.</summary>
+/// <summary>Values at the limits of what readers accept.</summary>
 internal static class Literals
 {
-    /// <summary>Numbers as they are written.</summary>
+    /// <summary>Literals of numbers.</summary>
     public static readonly string[] Numbers =
     [
         "0", "1", "2", "7", "8", "-1", "-0", "00", "1.0", "1e2", "0.5", "1e400", "-1e400", "1e-400", "2147483647", "2147483648",
@@ -14,7 +14,7 @@ internal static class Literals
         "18446744073709551615", "18446744073709551616", "3037000500", "123456789012345678901234567890", "NaN", "Infinity",
     ];
 
-    /// <summary>Texts that readers and messages stumble over.</summary>
+    /// <summary>Texts that are difficult for readers and messages.</summary>
     public static readonly string[] Texts =
     [
         "", " ", "a", "weight", "__metadata__", "F32", "\ud800", "\udc00x", "a\ud83d", "\ud83d\ude00", "a\0b", "a\nb", "\u001b[31mred",
@@ -24,7 +24,7 @@ internal static class Literals
         "full", "delta", "sparse", "momentum", "LORA", new string('x', 300), new string('\u4e2d', 3000),
     ];
 
-    /// <summary>Any value in place of another.</summary>
+    /// <summary>Draws any value, to replace another.</summary>
     public static Json Any(Choices choices) => choices.Below(9) switch
     {
         0 => Json.Value("null"),

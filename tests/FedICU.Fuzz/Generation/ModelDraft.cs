@@ -3,13 +3,13 @@ using System.Globalization;
 
 namespace FedICU.Fuzz.Generation;
 
-/// <summary>A tensor to be written.</summary>
+/// <summary>A tensor to write.</summary>
 internal sealed record TensorDraft(string Name, string DType, long[] Shape, byte[] Data);
 
-/// <summary>A safetensors file in the making, written without the library.</summary>
+/// <summary>Builds a safetensors file without the library.</summary>
 internal sealed class ModelDraft
 {
-    /// <summary>Types by name with their bits.</summary>
+    /// <summary>The names of the types and their bits.</summary>
     public static readonly (string Name, int Bits)[] Types =
     [
         ("F64", 64), ("F32", 32), ("F16", 16), ("BF16", 16), ("I64", 64), ("I32", 32), ("I16", 16), ("I8", 8), ("U64", 64), ("U32", 32),
@@ -18,12 +18,12 @@ internal sealed class ModelDraft
         ("C64", 64),
     ];
 
-    /// <summary>In the order of their data.</summary>
+    /// <summary>The tensors in the order of their data.</summary>
     public List<TensorDraft> Tensors { get; init; } = [];
 
     public List<(string Key, string Value)> Metadata { get; init; } = [];
 
-    /// <summary>A model of a few tensors of any types.</summary>
+    /// <summary>Creates a model of a few tensors of any types.</summary>
     public static ModelDraft Random(Choices choices)
     {
         var draft = new ModelDraft();
@@ -52,7 +52,7 @@ internal sealed class ModelDraft
         return draft;
     }
 
-    /// <summary>The header as a tree.</summary>
+    /// <summary>Creates the header, optionally in a shuffled order.</summary>
     public Json Header(Choices? shuffle = null)
     {
         var members = new List<(string, Json)>();
@@ -83,7 +83,7 @@ internal sealed class ModelDraft
 
     public byte[] Data => [.. Tensors.SelectMany(tensor => tensor.Data)];
 
-    /// <summary>The file.</summary>
+    /// <summary>Creates the file.</summary>
     public byte[] ToBytes() => File(Header().ToBytes(), Data);
 
     public static byte[] File(byte[] header, byte[] data)
@@ -93,7 +93,7 @@ internal sealed class ModelDraft
         return [.. length, .. header, .. data];
     }
 
-    /// <summary>A tensor of numbers.</summary>
+    /// <summary>Creates a tensor of numbers.</summary>
     public static TensorDraft Tensor(string name, string type, long[] shape, Func<int, double> value)
     {
         int count = (int)shape.Aggregate(1L, (product, dimension) => product * dimension);
@@ -141,7 +141,7 @@ internal sealed class ModelDraft
                 BinaryPrimitives.WriteInt32LittleEndian(data, (int)value);
                 break;
             default:
-                throw new ArgumentException($"No numbers are written as {type}.", nameof(type));
+                throw new ArgumentException($"Numbers cannot be written as {type}.", nameof(type));
         }
     }
 }

@@ -2,10 +2,10 @@ using System.Buffers.Binary;
 
 namespace FedICU.Fuzz.Generation;
 
-/// <summary>Changes to a valid input, at the level of its structure.</summary>
+/// <summary>Changes the structure or the bytes of a valid input.</summary>
 internal static class Mutations
 {
-    /// <summary>How many changes a case gets: none for a third of them, few as a rule.</summary>
+    /// <summary>Draws the number of changes of a case: few, and none in two of seven cases.</summary>
     public static int Count(Choices choices) => choices.Of([0, 0, 1, 1, 1, 2, 3]);
 
     /// <summary>Changes one node of a tree.</summary>
@@ -37,12 +37,13 @@ internal static class Mutations
                 parent.Children[at] = (Json.Quote(Literals.Text(choices)), child);
                 break;
             case 4 when parent.Kind == '{':
-                // the same name written with an escape is the same name
+                // a name written with an escape is still the same name
                 parent.Children[at] = (Escaped(key), child);
                 break;
             case 5:
                 int other = choices.Below(parent.Children.Count);
-                (parent.Children[at], parent.Children[other]) = ((key, parent.Children[other].Value), (parent.Children[other].Key, child));
+                (parent.Children[at], parent.Children[other]) =
+                    ((key, parent.Children[other].Value), (parent.Children[other].Key, child));
                 break;
             case 6:
                 parent.Children.Add((parent.Kind == '{' ? Json.Quote(Literals.Text(choices)) : "", Literals.Any(choices)));
@@ -77,7 +78,7 @@ internal static class Mutations
             case 4:
                 return [.. file[..at], .. choices.Bytes(length), .. file[at..]];
             case 5:
-                // two slices in each other's place
+                // exchanges two slices
                 int other = choices.Below(file.Length), count = Math.Min(length, file.Length - Math.Max(at, other));
                 file.AsSpan(at, count).CopyTo(changed.AsSpan(other));
                 file.AsSpan(other, count).CopyTo(changed.AsSpan(at));

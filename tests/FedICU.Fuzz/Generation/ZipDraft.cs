@@ -5,7 +5,7 @@ using System.Text;
 
 namespace FedICU.Fuzz.Generation;
 
-/// <summary>An entry of an archive in the making; its fields are those of the format and may contradict each other.</summary>
+/// <summary>An entry of a zip archive, whose fields may contradict each other.</summary>
 internal sealed class ZipEntryDraft
 {
     public required byte[] Name { get; set; }
@@ -14,18 +14,18 @@ internal sealed class ZipEntryDraft
 
     public bool Deflated { get; set; }
 
-    /// <summary>Fields of the directory by their place in the record, in place of the right ones.</summary>
+    /// <summary>Wrong fields of the directory record, by their offset in the record.</summary>
     public Dictionary<int, ulong> Wrong { get; } = [];
 
     public byte[] Extra { get; set; } = [];
 }
 
-/// <summary>A zip archive written by hand, so that each field can be another than the right one.</summary>
+/// <summary>Builds a zip archive field by field, so that each field can be wrong.</summary>
 internal sealed class ZipDraft
 {
     public List<ZipEntryDraft> Entries { get; } = [];
 
-    /// <summary>Fields of the end record by their place, in place of the right ones.</summary>
+    /// <summary>Wrong fields of the end record, by their offset in the record.</summary>
     public Dictionary<int, ulong> WrongEnd { get; } = [];
 
     public byte[] ToBytes()
@@ -68,7 +68,7 @@ internal sealed class ZipDraft
         return [.. file, .. directory, .. end];
     }
 
-    /// <summary>A .npy file.</summary>
+    /// <summary>Creates a .npy file.</summary>
     public static byte[] Npy(string header, byte[] data, byte version = 1)
     {
         byte[] text = Encoding.UTF8.GetBytes(header + "\n"), length = new byte[version == 1 ? 2 : 4];

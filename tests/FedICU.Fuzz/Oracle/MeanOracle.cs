@@ -5,22 +5,23 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Oracle;
 
 /// <summary>
-/// The weighted mean of a round of three, computed from the update's bytes without the library: what an accepted update must lead to.
+/// Computes the weighted mean of a round from the updates' bytes, without the library, and checks the library's result
+/// against it.
 /// </summary>
 internal static class MeanOracle
 {
-    /// <summary>An update as its file gives it: the weight, and the parameters of each float tensor of the global model.</summary>
+    /// <summary>The weight of an update and its parameters for each float tensor of the global model.</summary>
     public sealed record Update(double Weight, IReadOnlyDictionary<string, double[]> Parameters);
 
-    /// <summary>Reads an update that the library took.</summary>
-    /// <param name="file">The file, valid by the format's rules.</param>
-    /// <param name="global">The model it was made against.</param>
+    /// <summary>Reads an update that the library accepted.</summary>
+    /// <param name="file">The file, which is valid by the format's rules.</param>
+    /// <param name="global">The global model that the update refers to.</param>
     public static Update Read(byte[] file, ModelDraft global)
     {
         Verdict verdict = SafetensorsOracle.Judge(file);
         int data = file.Length - (int)verdict.Tensors.Select(tensor => tensor.End).DefaultIfEmpty().Max();
-        IReadOnlyDictionary<string, string> said = verdict.Metadata;
-        string kind = said.GetValueOrDefault("fedicu.update") ?? "full";
+        IReadOnlyDictionary<string, string> metadata = verdict.Metadata;
+        string kind = metadata.GetValueOrDefault("fedicu.update") ?? "full";
         var parameters = new Dictionary<string, double[]>(StringComparer.Ordinal);
         foreach (TensorDraft tensor in global.Tensors.Where(tensor => tensor.DType.Contains('F')))
         {
@@ -34,7 +35,7 @@ internal static class MeanOracle
             };
         }
 
-        return new Update(double.Parse(said["num_examples"], NumberStyles.Float, CultureInfo.InvariantCulture), parameters);
+        return new Update(double.Parse(metadata["num_examples"], NumberStyles.Float, CultureInfo.InvariantCulture), parameters);
 
         ReadOnlySpan<byte> Bytes(string name)
         {
@@ -45,7 +46,7 @@ internal static class MeanOracle
         double[] Values(string name) => Decode(verdict.Tensors.First(tensor => tensor.Name == name).DType, Bytes(name));
     }
 
-    /// <summary>The elements of a float type.</summary>
+    /// <summary>Decodes the elements of a float type.</summary>
     public static double[] Decode(string type, ReadOnlySpan<byte> data)
     {
         int size = ModelDraft.Types.First(known => known.Name == type).Bits / 8;
@@ -67,7 +68,8 @@ internal static class MeanOracle
     }
 
     /// <summary>
-    /// Fails unless an output's float tensors are the weighted means of the clients', within one unit in the last place of each type.
+    /// Fails unless the output's float tensors equal the weighted means of the clients' within one unit in the last
+    /// place of their type.
     /// </summary>
     public static void Check(byte[] output, ModelDraft global, IReadOnlyList<Update> clients)
     {
@@ -84,7 +86,8 @@ internal static class MeanOracle
             {
                 double mean = clients.Sum(client => client.Weight / sum * client.Parameters[tensor.Name][i]);
                 double scale = clients.Max(client => Math.Abs(client.Parameters[tensor.Name][i]));
-                // the rounding of the output, and that of the sum in float64, which is relative to the largest summand
+                // the rounding of the output, and the rounding of the float64 sum, which is relative to the largest
+                // summand
                 double allowed = Math.Max(Math.Abs(mean), Smallest(tensor.DType)) * Unit(tensor.DType) + scale * Math.ScaleB(1, -48);
                 if (!(Math.Abs(found[i] - mean) <= allowed))
                 {
@@ -109,7 +112,7 @@ internal static class MeanOracle
         return whole;
     }
 
-    /// <summary>One unit in the last place, relative.</summary>
+    /// <summary>The relative size of one unit in the last place.</summary>
     private static double Unit(string type) => type switch
     {
         "F64" => Math.ScaleB(1, -52),
@@ -118,7 +121,7 @@ internal static class MeanOracle
         _ => Math.ScaleB(1, -7),
     };
 
-    /// <summary>The smallest normal number: below it the unit is absolute.</summary>
+    /// <summary>The smallest normal number, below which the unit in the last place is constant.</summary>
     private static double Smallest(string type) => type switch
     {
         "F64" => Math.ScaleB(1, -1022),

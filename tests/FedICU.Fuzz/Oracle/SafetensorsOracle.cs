@@ -7,14 +7,14 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Oracle;
 
-/// <summary>A tensor as the rules of the format give it.</summary>
+/// <summary>A tensor as the oracle reads it.</summary>
 internal sealed record OracleTensor(string Name, string DType, BigInteger[] Shape, long Start, long End);
 
-/// <summary>What the rules of the format say of a file.</summary>
-/// <param name="Refusal">The first broken rule, null where there is none.</param>
-/// <param name="Stricter">A documented limit of the library that the file goes beyond, null where there is none.</param>
-/// <param name="Tensors">In the order of their data.</param>
-/// <param name="Metadata">Key to value.</param>
+/// <summary>The oracle's verdict on a file.</summary>
+/// <param name="Refusal">The first broken rule of the format, or null.</param>
+/// <param name="Stricter">A documented limit of the library that the file exceeds, or null.</param>
+/// <param name="Tensors">The tensors in the order of their data.</param>
+/// <param name="Metadata">The metadata.</param>
 internal sealed record Verdict(
     string? Refusal, string? Stricter, IReadOnlyList<OracleTensor> Tensors, IReadOnlyDictionary<string, string> Metadata)
 {
@@ -23,15 +23,15 @@ internal sealed record Verdict(
 }
 
 /// <summary>
-/// The rules of the safetensors format, as its documentation states them, in a straightforward form that shares no code with the library.
-/// Where the library is
-/// stricter than the format, docs/security.md says so.
+/// Implements the documented rules of the safetensors format in a simple form that shares no code with the library.
+/// docs/security.md lists where the library is stricter than the format.
 /// </summary>
 internal static class SafetensorsOracle
 {
+    // bytes of the longest header; the format's limit
     private const int LongestHeader = 100_000_000;
 
-    // docs/security.md, Limits
+    // dimensions of a shape; the library's limit (docs/security.md, Limits)
     private const int MostDimensions = 64;
 
     private static readonly Dictionary<string, string> None = [];
@@ -71,7 +71,7 @@ internal static class SafetensorsOracle
                 tensors.Add(Tensor(name, value, ref stricter));
         }
 
-        // equal offsets are those of tensors without elements: they keep the header's order
+        // only tensors without elements have equal offsets; they keep the header's order
         OracleTensor[] ordered = [.. tensors.OrderBy(tensor => tensor.Start).ThenBy(tensor => tensor.End)];
         long at = 0;
         foreach (OracleTensor tensor in ordered)
@@ -125,7 +125,7 @@ internal static class SafetensorsOracle
 
     private static void Unique(JsonValue value) =>
         Rule(value.Children.Select(child => child.Key).Distinct(StringComparer.Ordinal).Count() == value.Children.Count,
-            "a name stands once");
+            "a name occurs once");
 
     private static void Rule(bool holds, string rule)
     {
@@ -134,8 +134,8 @@ internal static class SafetensorsOracle
     }
 
     /// <summary>
-    /// The digest as contracts define it: sha256 over names, types, shapes and the hashes of the data, in the ordinal order of the names
-    /// in UTF-8.
+    /// Computes a model's digest as the library's contract defines it: SHA-256 over names, types, shapes and the hashes
+    /// of the data, in the ordinal order of the names in UTF-8.
     /// </summary>
     public static string Digest(byte[] file, Verdict verdict)
     {

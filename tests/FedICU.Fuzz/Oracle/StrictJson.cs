@@ -3,11 +3,12 @@ using System.Text;
 
 namespace FedICU.Fuzz.Oracle;
 
-/// <summary>A JSON value: an object, an array, a string, or the literal of anything else.</summary>
+/// <summary>A JSON value: an object, an array, a string, or the literal of another value.</summary>
 internal sealed record JsonValue(char Kind, string Text, List<(string Key, JsonValue Value)> Children);
 
 /// <summary>
-/// RFC 8259 read by hand, for checks that must not share code with what they check. Text that is not valid Unicode is refused.
+/// Parses JSON by RFC 8259 without a library, so that checks share no code with what they check. It refuses text that
+/// is not valid Unicode.
 /// </summary>
 internal sealed class StrictJson
 {
@@ -16,10 +17,10 @@ internal sealed class StrictJson
 
     private StrictJson(string text) => _text = text;
 
-    /// <summary>Reads a text.</summary>
-    /// <param name="bytes">UTF-8.</param>
-    /// <param name="trailing">Characters that may follow the value.</param>
-    /// <returns>Null where it is not valid.</returns>
+    /// <summary>Parses a text.</summary>
+    /// <param name="bytes">The text in UTF-8.</param>
+    /// <param name="trailing">The characters that may follow the value.</param>
+    /// <returns>The value, or null if the text is not valid.</returns>
     public static JsonValue? Parse(ReadOnlySpan<byte> bytes, string trailing)
     {
         try

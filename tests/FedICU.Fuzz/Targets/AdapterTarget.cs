@@ -2,10 +2,12 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>An adapter of any PEFT type among three: its configuration alone, its folder, and a round in which it is one client.</summary>
+/// <summary>
+/// Tests an adapter of any PEFT type: its configuration, its folder, and a round with it among three clients.
+/// </summary>
 internal sealed class AdapterTarget : FuzzTarget
 {
-    /// <summary>Each type with fields that PEFT writes for it.</summary>
+    /// <summary>PEFT's types, each with fields that PEFT writes for it.</summary>
     private static readonly (string Type, (string Name, string Literal)[] Fields)[] Types =
     [
         ("LORA", [("r", "2"), ("lora_alpha", "8"), ("use_rslora", "false"), ("use_dora", "false"), ("rank_pattern", "{}"),
@@ -60,7 +62,7 @@ internal sealed class AdapterTarget : FuzzTarget
         }
 
         using TensorSource? global = library.Get("TensorSource.Open", () => TensorSource.Open(place["global"]), out Exception? invalid);
-        FuzzFailure.Unless(global is not null, $"a configuration in order was refused: {invalid?.Message}",
+        FuzzFailure.Unless(global is not null, $"a valid configuration was refused: {invalid?.Message}",
             $"refuses a valid configuration: {invalid?.Message.Split('\'').Last()}");
         Exception? refusal = CheckConfig(input, library);
         CheckRound(input, place, library, global!);
@@ -74,12 +76,12 @@ internal sealed class AdapterTarget : FuzzTarget
             PeftAdapterConfig.Parse(input["b/adapter_config.json"], "b"), out Exception? refusal);
         if (config is null)
             return refusal;
-        FuzzFailure.Unless(config.RawJson.Span.SequenceEqual(input["b/adapter_config.json"]), "the configuration's bytes are others");
+        FuzzFailure.Unless(config.RawJson.Span.SequenceEqual(input["b/adapter_config.json"]), "the configuration's bytes have changed");
         string? own = library.Get("DescribeDisagreement", () => config.DescribeDisagreement(config), out _);
         string? mine = library.Get("DescribeDisagreement", () => config.DescribeDisagreement(valid), out _);
         string? theirs = library.Get("DescribeDisagreement", () => valid.DescribeDisagreement(config), out _);
         FuzzFailure.Unless(own is null, $"a configuration disagrees with itself: {own}", "a configuration disagrees with itself");
-        FuzzFailure.Unless(mine is null == theirs is null, "one of two configurations disagrees with the other, which agrees with it");
+        FuzzFailure.Unless(mine is null == theirs is null, "the agreement of two configurations depends on their order");
         if (mine is not null)
             Caller.CheckSentence(mine + ".", "DescribeDisagreement", "DescribeDisagreement");
         return null;
@@ -90,12 +92,12 @@ internal sealed class AdapterTarget : FuzzTarget
         ClientUpdate[] updates = [.. ((string[])["a", "b", "c"]).Select(id => ClientUpdate.FromFile(id, place[id], examples: 1))];
         using var sink = new MemorySink();
         Exception? refusal = Rounds.Run(library, new RoundOptions { Threads = 1 }, sink, updates, out _, global: global);
-        FuzzFailure.Unless(refusal is null || input.Text("changes") != "none", $"adapters in order were refused: {refusal?.Message}",
+        FuzzFailure.Unless(refusal is null || input.Text("changes") != "none", $"valid adapters were refused: {refusal?.Message}",
             "refuses valid adapters");
         using var others = new MemorySink();
         refusal = Rounds.Run(library, Rounds.WithDropClient(new RoundOptions { Quorum = 1, Threads = 1 }), others, updates, out _,
             global: global);
-        FuzzFailure.Unless(refusal is null, $"one client's configuration ends a round that drops it: {refusal?.Message}",
+        FuzzFailure.Unless(refusal is null, $"a round that drops faulty clients was refused: {refusal?.Message}",
             "one configuration ends the round");
     }
 

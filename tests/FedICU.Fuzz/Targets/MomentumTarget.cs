@@ -2,7 +2,7 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>A client's state from the round before, and the model that it trained.</summary>
+/// <summary>Tests a client's momentum of the previous round, and its trained model.</summary>
 internal sealed class MomentumTarget : FuzzTarget
 {
     public override string Name => "momentum";
@@ -47,7 +47,7 @@ internal sealed class MomentumTarget : FuzzTarget
             return Outcome.Refused;
         }
 
-        // what a client makes, a round takes; or its values overflow, and it says so
+        // a round accepts the update of a client, or refuses it because its values overflow
         using var sink = new MemorySink();
         Rounds.Run(library, Rounds.DropEverything, sink, [Rounds.GoodUpdate("a"), ClientUpdate.FromTensors("b", update.Model, examples: 1)],
             out _);
@@ -67,7 +67,9 @@ internal sealed class MomentumTarget : FuzzTarget
         }
     }
 
-    /// <summary>The momentum of the global model's computed tensors: F32, of F64 tensors F64.</summary>
+    /// <summary>
+    /// Creates the momentum of the global model's computed tensors: F64 for F64 tensors, F32 for all others.
+    /// </summary>
     private static ModelDraft Momentum(int seed)
     {
         var choices = new Choices((ulong)seed, "momentum", 0);

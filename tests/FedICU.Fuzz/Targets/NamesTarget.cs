@@ -2,7 +2,7 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>Names that come from outside, of clients and tensors, in a round, its report and a session.</summary>
+/// <summary>Tests untrusted names of clients and tensors in a round, its report and a session.</summary>
 internal sealed class NamesTarget : FuzzTarget
 {
     public override string Name => "names";
@@ -43,14 +43,15 @@ internal sealed class NamesTarget : FuzzTarget
         string path = place["next.safetensors"];
         Exception? refusal = Rounds.Run(library, new RoundOptions { Threads = 1 }, TensorSink.ToFile(path), updates,
             out RoundReport? report, global: global);
-        FuzzFailure.Unless(refusal is null == File.Exists(path), "a round that was refused left an output, or one that was not left none");
+        FuzzFailure.Unless(refusal is null == File.Exists(path), "a refused round left an output, or an accepted round left none");
         if (report is null)
             return Outcome.Refused;
         string? text = library.Get("RoundReport.ToString", report.ToString, out _);
         string? json = library.Get("RoundReport.ToJson", report.ToJson, out _);
         FuzzFailure.Unless(
-            text!.Split('\n').All(line => Caller.FindUnfit(line.TrimEnd('\r')) is null),
-            $"the report's text holds U+{(int)(Caller.FindUnfit(text.ReplaceLineEndings("")) ?? ' '):X4}", "unfit character in the report");
+            text!.Split('\n').All(line => Caller.FindUnsafe(line.TrimEnd('\r')) is null),
+            $"the report's text holds U+{(int)(Caller.FindUnsafe(text.ReplaceLineEndings("")) ?? ' '):X4}",
+            "unsafe character in the report");
         library.Get("RoundReport.FromJson", () => RoundReport.FromJson(json!), out refusal);
         FuzzFailure.Unless(refusal is null, $"the report cannot be read again: {refusal?.Message}", "a report that cannot be read again");
         return Outcome.Accepted;
@@ -58,7 +59,7 @@ internal sealed class NamesTarget : FuzzTarget
 
     private static void CheckSession(Caller library, MemoryModel global, ClientUpdate update, FuzzPlace place)
     {
-        // a tensor's name that cannot be written is refused where it is written
+        // refused if the tensor's name cannot be written to a file
         AggregationSession? session = library.Get("AggregationSession.Create", () =>
             AggregationSession.Create(place["session"], global, new RoundOptions { Threads = 1 }), out _);
         if (session is null)

@@ -5,7 +5,7 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>An archive of numpy's, as a client of the FEDn bridge sends it.</summary>
+/// <summary>Tests a numpy archive, as a client of the FEDn bridge sends it.</summary>
 internal sealed class NpzTarget : FuzzTarget
 {
     private static readonly (string Numpy, string DType, int Size)[] Types =
@@ -14,7 +14,7 @@ internal sealed class NpzTarget : FuzzTarget
         ("<i2", "I16", 2), ("|i1", "I8", 1), ("<u8", "U64", 8), ("|u1", "U8", 1),
     ];
 
-    // small, so that the limits themselves are tried
+    // small, so that the cases reach the limits
     private static readonly NpzLimits Limits = new(MaxTensors: 16, MaxBytes: 1 << 20, MaxExpansion: 100);
 
     public override string Name => "npz";
@@ -47,15 +47,15 @@ internal sealed class NpzTarget : FuzzTarget
         Exception? refusal = library.Try("NpzReader.Copy", () => NpzReader.Copy(archive, TensorSink.ToFile(output), Limits));
         if (refusal is not null)
         {
-            FuzzFailure.Unless(input.Text("valid") != "yes", $"an archive in order was refused: {refusal.Message}",
-                "refuses a valid archive");
-            FuzzFailure.Unless(refusal is InvalidModelException, $"refused with {refusal.GetType().Name}: {refusal.Message}", "another exception");
-            place.HoldsOnly(new(StringComparer.Ordinal) { ["model.npz"] = input["model.npz"] }, "a refusal");
+            FuzzFailure.Unless(input.Text("valid") != "yes", $"a valid archive was refused: {refusal.Message}", "refuses a valid archive");
+            FuzzFailure.Unless(
+                refusal is InvalidModelException, $"refused with {refusal.GetType().Name}: {refusal.Message}", "another exception");
+            place.CheckFiles(new(StringComparer.Ordinal) { ["model.npz"] = input["model.npz"] }, "a refusal");
             return Outcome.Refused;
         }
 
         Oracle.Verdict verdict = Oracle.SafetensorsOracle.Judge(File.ReadAllBytes(output));
-        FuzzFailure.Unless(verdict.Accepts, $"what was written breaks the rule '{verdict.Refusal ?? verdict.Stricter}'",
+        FuzzFailure.Unless(verdict.Accepts, $"the written file breaks the rule '{verdict.Refusal ?? verdict.Stricter}'",
             "an invalid file was written");
         long bytes = new FileInfo(output).Length;
         FuzzFailure.Unless(bytes < 2 * Limits.MaxBytes, $"{bytes} bytes were written from an archive that may unpack to {Limits.MaxBytes}");
@@ -111,7 +111,7 @@ internal sealed class NpzTarget : FuzzTarget
                 archive.Entries.Add(entry);
                 break;
             case 3:
-                // a bomb: little that unpacks to much
+                // a zip bomb: a small entry that unpacks to much data
                 entry.Content = [.. entry.Content, .. new byte[choices.Of([1, 1 << 16, 1 << 21])]];
                 entry.Deflated = true;
                 break;

@@ -2,7 +2,7 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>A round's report as JSON: what is read can be shown and written again.</summary>
+/// <summary>Tests a round's report as JSON. A report that can be read can also be shown and written again.</summary>
 internal sealed class ReportTarget : FuzzTarget
 {
     public override string Name => "report";
@@ -23,12 +23,12 @@ internal sealed class ReportTarget : FuzzTarget
         if (report is null)
             return Outcome.Refused;
         library.Get("RoundReport.ToString", report.ToString, out _);
-        // what is infinite is written as null, and left out where that is allowed: the second writing is the last
+        // infinite values are written as null or left out, so only the second written text must stay the same
         string? first = library.Get("RoundReport.ToJson", report.ToJson, out _);
         string? second = library.Get("RoundReport.FromJson", () => RoundReport.FromJson(first!).ToJson(), out Exception? refusal);
-        FuzzFailure.Unless(second is not null, $"a report that was written is refused: {refusal?.Message}", "a written report is refused");
+        FuzzFailure.Unless(second is not null, $"a written report is refused: {refusal?.Message}", "a written report is refused");
         string? third = library.Get("RoundReport.FromJson", () => RoundReport.FromJson(second!).ToJson(), out _);
-        FuzzFailure.Unless(third == second, "a report that was written is read as another");
+        FuzzFailure.Unless(third == second, "a written report changes when it is read");
         return Outcome.Accepted;
     }
 

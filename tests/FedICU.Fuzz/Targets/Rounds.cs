@@ -4,10 +4,10 @@ using FedICU.Fuzz.Oracle;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>A round of three: a global model, two good clients, and room for a third.</summary>
+/// <summary>Creates and runs rounds of three: a global model, two valid clients, and a client under test.</summary>
 internal static class Rounds
 {
-    /// <summary>The model before the round.</summary>
+    /// <summary>The global model before the round.</summary>
     public static ModelDraft GlobalDraft { get; } = Draft(1);
 
     public static MemoryModel Global { get; } = ToModel(GlobalDraft);
@@ -15,17 +15,18 @@ internal static class Rounds
     public static string GlobalDigest { get; } = ModelDigest.Compute(Global);
 
     /// <summary>
-    /// Every fault of a client drops the client, one client is enough: what such a round may not do is fail for one client's sake.
+    /// The options by which every fault of a client drops the client, and one client is enough. Such a round must not
+    /// fail because of one client.
     /// </summary>
     public static RoundOptions DropEverything { get; } = WithDropClient(new RoundOptions { Quorum = 1, Round = 7, Threads = 1 });
 
-    /// <summary>The mean of the two good clients.</summary>
+    /// <summary>The mean of the two valid clients.</summary>
     public static byte[] MeanOfTwo { get; } = Mean();
 
-    /// <summary>A client's model that is in order.</summary>
+    /// <summary>Creates a client's valid model.</summary>
     public static MemoryModel Good(string id) => ToModel(Draft(id[0]), ("num_examples", Examples(id)), ("round", "7"));
 
-    /// <summary>What the oracle of means takes for that client.</summary>
+    /// <summary>Reads the valid client's parameters for the oracle.</summary>
     public static MeanOracle.Update GoodParameters(string id)
     {
         ModelDraft draft = Draft(id[0]);
@@ -35,7 +36,7 @@ internal static class Rounds
 
     public static ClientUpdate GoodUpdate(string id) => ClientUpdate.FromTensors(id, Good(id));
 
-    /// <summary>A model of the global's layout with other values.</summary>
+    /// <summary>Creates a model with the global model's layout and other values.</summary>
     public static ModelDraft Draft(int seed)
     {
         var choices = new Choices((ulong)seed, "model", 0);
@@ -53,8 +54,8 @@ internal static class Rounds
         };
     }
 
-    /// <summary>Aggregates.</summary>
-    /// <returns>The documented refusal, null where there was none.</returns>
+    /// <summary>Runs a round.</summary>
+    /// <returns>The documented refusal, or null.</returns>
     public static Exception? Run(
         Caller library, RoundOptions options, TensorSink output, IEnumerable<ClientUpdate> updates, out RoundReport? report,
         IAggregator? aggregator = null, TensorSource? global = null)
@@ -91,7 +92,10 @@ internal static class Rounds
         return model;
     }
 
-    /// <summary>The same options with every policy that can drop a client doing so, those that later versions add included.</summary>
+    /// <summary>
+    /// Copies the options and sets every policy that can drop a client to do so, including policies that later versions
+    /// add.
+    /// </summary>
     public static RoundOptions WithDropClient(RoundOptions options)
     {
         RoundOptions copy = options with { };

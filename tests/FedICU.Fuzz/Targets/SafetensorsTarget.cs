@@ -3,14 +3,17 @@ using FedICU.Fuzz.Oracle;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>One safetensors file: opened where the rules of the format allow it, and only there; read, written and opened again.</summary>
+/// <summary>
+/// Tests a safetensors file. It must open exactly if the format's rules allow it, and must be the same after writing it
+/// again.
+/// </summary>
 internal sealed class SafetensorsTarget : FuzzTarget
 {
     public override string Name => "safetensors";
 
     public override IReadOnlyList<FuzzPart> Generate(Choices choices) => [new("model.safetensors", Make(choices))];
 
-    /// <summary>A valid file with some changes, or none.</summary>
+    /// <summary>Creates a valid file with some changes, or none.</summary>
     public static byte[] Make(Choices choices)
     {
         ModelDraft draft = ModelDraft.Random(choices);
@@ -35,34 +38,34 @@ internal sealed class SafetensorsTarget : FuzzTarget
         {
             using SafetensorsFile? model = library.Get("SafetensorsFile.Open", () =>
                 SafetensorsFile.Open(path, access), out Exception? refusal);
-            Agrees(verdict, refusal);
+            CheckVerdict(verdict, refusal);
             if (model is not null)
-                Holds(model, file, verdict, library);
+                CheckContents(model, file, verdict, library);
         }
 
         if (!verdict.Accepts)
         {
-            place.HoldsOnly(new(StringComparer.Ordinal) { ["model.safetensors"] = file }, "a refusal");
+            place.CheckFiles(new(StringComparer.Ordinal) { ["model.safetensors"] = file }, "a refusal");
             return Outcome.Refused;
         }
 
         RoundTrip(path, place["copy.safetensors"], verdict, library);
         File.Delete(place["copy.safetensors"]);
-        place.HoldsOnly(new(StringComparer.Ordinal) { ["model.safetensors"] = file }, "a copy");
+        place.CheckFiles(new(StringComparer.Ordinal) { ["model.safetensors"] = file }, "a copy");
         return Outcome.Accepted;
     }
 
-    /// <summary>Fails where the library and the rules decide differently.</summary>
-    public static void Agrees(Verdict verdict, Exception? refusal)
+    /// <summary>Fails if the library and the rules decide differently.</summary>
+    private static void CheckVerdict(Verdict verdict, Exception? refusal)
     {
-        FuzzFailure.Unless(!verdict.Accepts || refusal is null, $"the format's rules accept what was refused: {refusal?.Message}",
+        FuzzFailure.Unless(!verdict.Accepts || refusal is null, $"a file that the format's rules accept was refused: {refusal?.Message}",
             "refuses a valid file");
         FuzzFailure.Unless(verdict.Accepts || refusal is not null,
             $"the rule '{verdict.Refusal ?? verdict.Stricter}' is broken, and the file was opened", "opens an invalid file");
     }
 
-    /// <summary>Fails unless an opened model is what the rules say that its file holds.</summary>
-    public static void Holds(TensorSource model, byte[] file, Verdict verdict, Caller library)
+    /// <summary>Fails unless an opened model has the tensors and metadata of its file.</summary>
+    private static void CheckContents(TensorSource model, byte[] file, Verdict verdict, Caller library)
     {
         int data = file.Length - (int)verdict.Tensors.Select(tensor => tensor.End).DefaultIfEmpty().Max();
         FuzzFailure.Unless(model.Tensors.Count == verdict.Tensors.Count,
@@ -92,7 +95,7 @@ internal sealed class SafetensorsTarget : FuzzTarget
         FuzzFailure.Unless(refusal is null, $"an opened model cannot be written: {refusal?.Message}", "an opened model cannot be written");
         byte[] written = File.ReadAllBytes(copy);
         Verdict again = SafetensorsOracle.Judge(written);
-        FuzzFailure.Unless(again.Accepts, $"what was written breaks the rule '{again.Refusal ?? again.Stricter}'",
+        FuzzFailure.Unless(again.Accepts, $"the written file breaks the rule '{again.Refusal ?? again.Stricter}'",
             "an invalid file was written");
         string? digest = library.Get("ModelDigest.Compute", () => ModelDigest.Compute(model), out _);
         string expected = SafetensorsOracle.Digest(File.ReadAllBytes(path), verdict), found = SafetensorsOracle.Digest(written, again);

@@ -6,7 +6,8 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// A session's folder after a restart: lines of the journal that are sealed and say something else, damaged lines, and damaged files.
+/// Tests a session's folder after a restart: changed lines of the journal with valid seals, damaged lines, and damaged
+/// files.
 /// </summary>
 internal sealed partial class SessionTarget : FuzzTarget
 {
@@ -15,8 +16,8 @@ internal sealed partial class SessionTarget : FuzzTarget
     private static readonly string[] FileNames =
         ["../update-1", "update-1/../../x", "/update-1", "update-", "session.journal", "update-\0", "update-..", "UPDATE-1"];
 
-    /// <summary>A session with three updates as the library leaves it, made once.</summary>
-    private static readonly Lazy<SortedDictionary<string, byte[]>> Valid = new(MakeSession);
+    /// <summary>The files of a session to which the library added three updates, created once.</summary>
+    private static readonly Lazy<SortedDictionary<string, byte[]>> Valid = new(CreateSession);
 
     public override string Name => "session";
 
@@ -28,7 +29,7 @@ internal sealed partial class SessionTarget : FuzzTarget
         int changes = Mutations.Count(choices);
         for (int i = 0; i < changes; i++)
             Change(lines, files, choices);
-        byte[] journal = Sealed(lines);
+        byte[] journal = Seal(lines);
         files["session.journal"] = choices.OneIn(6) ? Mutations.Mutate(journal, choices) : journal;
         return [.. files.Select(file => new FuzzPart("in/" + file.Key, file.Value))
             .Append(new FuzzPart("policy", choices.OneIn(2) ? "drop" : "reject"))];
@@ -43,7 +44,7 @@ internal sealed partial class SessionTarget : FuzzTarget
             AggregationSession.Open(place["in"], Rounds.Global, options), out _);
         if (session is null)
         {
-            place.HoldsOnly(before, "a session that did not open");
+            place.CheckFiles(before, "a session that did not open");
             return Outcome.Refused;
         }
 
@@ -56,16 +57,16 @@ internal sealed partial class SessionTarget : FuzzTarget
             refusal = Rounds.Run(library, session.Options, sink, session.Updates, out RoundReport? report);
             FuzzFailure.Unless(refusal is not null || report!.Clients.Select(client => client.Id).SequenceEqual(ids),
                 "other clients than the session's");
-            // a session that opened goes on: it takes another client, and gives one back
+            // a session that opened can continue: it accepts another client and retracts one
             ClientUpdate? added = library.Get("AddAsync", () =>
                 session.AddAsync(ClientUpdate.FromTensors("new", Rounds.Good("a"))).GetAwaiter().GetResult(), out refusal);
-            FuzzFailure.Unless(added is not null || ids.Contains("new") ||
-                refusal is RoundRejectedException, $"a session that opened takes no update: {refusal?.Message}", "takes no update");
+            FuzzFailure.Unless(added is not null || ids.Contains("new") || refusal is RoundRejectedException,
+                $"a session that opened accepts no update: {refusal?.Message}", "accepts no update");
             if (ids.Length > 0)
                 library.Try("Retract", () => session.Retract(ids[0]));
         }
 
-        // what is not the session's must not be touched, and what it names must be there still
+        // the session must not remove its own journal
         FuzzFailure.Unless(File.Exists(place["in/session.journal"]), "the journal is gone");
         return Outcome.Accepted;
     }
@@ -99,7 +100,7 @@ internal sealed partial class SessionTarget : FuzzTarget
             default:
                 if (lines.Count == 0)
                     break;
-                // a line as a tree: its values at their limits, the sealed line says so
+                // changes values within a line, which then gets a valid seal
                 Json line = Json.Parse(lines[at]);
                 if (choices.OneIn(3) && line["file"] is { } file)
                     file.Literal = Json.Quote(choices.Of(FileNames));
@@ -110,8 +111,8 @@ internal sealed partial class SessionTarget : FuzzTarget
         }
     }
 
-    /// <summary>Lines with their seals: the SHA-256 of the seal before and the line.</summary>
-    private static byte[] Sealed(IEnumerable<string> lines)
+    /// <summary>Adds the seals to the lines. A seal is the SHA-256 of the previous seal and the line.</summary>
+    private static byte[] Seal(IEnumerable<string> lines)
     {
         byte[] seal = [];
         var journal = new List<byte>();
@@ -128,7 +129,7 @@ internal sealed partial class SessionTarget : FuzzTarget
     [GeneratedRegex("update-[0-9a-f]{16}\\.safetensors")]
     private static partial Regex RandomName();
 
-    private static SortedDictionary<string, byte[]> MakeSession()
+    private static SortedDictionary<string, byte[]> CreateSession()
     {
         using var place = new FuzzPlace("session-template");
         using (AggregationSession session = AggregationSession.Create(place["in"], Rounds.Global,
@@ -139,7 +140,7 @@ internal sealed partial class SessionTarget : FuzzTarget
             session.Retract("b");
         }
 
-        // the library's names are random; a case must be the same everywhere
+        // replaces the library's random file names, because a case must be the same everywhere
         SortedDictionary<string, byte[]> found = place.Files(), files = new(StringComparer.Ordinal);
         string journal = Encoding.UTF8.GetString(found[Journal]);
         foreach ((string path, byte[] bytes) in found.Where(file => file.Key != Journal).OrderBy(file =>
@@ -150,7 +151,7 @@ internal sealed partial class SessionTarget : FuzzTarget
             journal = journal.Replace(Path.GetFileName(path), name, StringComparison.Ordinal);
         }
 
-        // that of the retracted client is gone
+        // the file of the retracted client does not exist any more
         const string Gone = "update-ffffffffffffffff.safetensors";
         journal = RandomName().Replace(journal, match => files.ContainsKey(match.Value) ? match.Value : Gone);
         files.Add("session.journal", Encoding.UTF8.GetBytes(journal));

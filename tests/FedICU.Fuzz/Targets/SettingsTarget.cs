@@ -2,7 +2,9 @@ using FedICU.Fuzz.Generation;
 
 namespace FedICU.Fuzz.Targets;
 
-/// <summary>Options by name, as <c>--set</c> and configuration files give them: what is taken also runs.</summary>
+/// <summary>
+/// Tests options by name, as from <c>--set</c> and configuration files. Accepted options must also run.
+/// </summary>
 internal sealed class SettingsTarget : FuzzTarget
 {
     private static readonly string[] Names =
@@ -28,7 +30,7 @@ internal sealed class SettingsTarget : FuzzTarget
 
     public override IReadOnlyList<FuzzPart> Generate(Choices choices)
     {
-        // values of the right kind for a name are rare by chance: few settings a case, so that some cases pass
+        // few settings a case, because random values rarely fit a name and some cases should be accepted
         string strategy = choices.OneIn(12) ? Literals.Text(choices) : choices.Of(["fedavg", "fedprox", "fedicu", "client"]);
         var parts = new List<FuzzPart> { new("strategy", strategy) };
         for (int n = choices.Between(0, 3); n > 0; n--)
@@ -71,7 +73,7 @@ internal sealed class SettingsTarget : FuzzTarget
         return Outcome.Accepted;
     }
 
-    // settings come as .NET's strings: halves of surrogate pairs too, which UTF-8 has no bytes for
+    // settings are .NET strings, which can contain unpaired surrogates; UTF-8 cannot encode those
     public static byte[] Utf16(string text)
     {
         byte[] bytes = new byte[2 * text.Length];

@@ -4,8 +4,8 @@ using FedICU.Fuzz.Oracle;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// An index and its shards. What opens is what the rules say of the shards; what was not changed opens; what opened can be written and
-/// opened again.
+/// Tests an index and its shards. An unchanged model must open, an opened model must have exactly the shards' contents,
+/// and it can be written and opened again.
 /// </summary>
 internal sealed class ShardedTarget : FuzzTarget
 {
@@ -67,9 +67,9 @@ internal sealed class ShardedTarget : FuzzTarget
         using TensorSource? model = library.Get("TensorSource.Open", () => TensorSource.Open(place["in"]), out Exception? refusal);
         if (model is null)
         {
-            FuzzFailure.Unless(input.Text("changes") != "none", $"an index and shards in order were refused: {refusal!.Message}",
+            FuzzFailure.Unless(input.Text("changes") != "none", $"a valid sharded model was refused: {refusal!.Message}",
                 "refuses a valid sharded model");
-            place.HoldsOnly(before, "a refusal");
+            place.CheckFiles(before, "a refusal");
             return Outcome.Refused;
         }
 
@@ -79,7 +79,10 @@ internal sealed class ShardedTarget : FuzzTarget
         return Outcome.Accepted;
     }
 
-    /// <summary>Every shard that is named follows the rules, and all tensors of all shards are the model's.</summary>
+    /// <summary>
+    /// Checks that every shard of the index follows the format's rules, and that the model has all tensors of all
+    /// shards.
+    /// </summary>
     private static void CheckShards(ShardedModel model, FuzzInput input, Caller library)
     {
         JsonValue? index = StrictJson.Parse(input[Index], trailing: " \t\r\n");
@@ -112,7 +115,8 @@ internal sealed class ShardedTarget : FuzzTarget
         FuzzFailure.Unless(refusal is null, $"an opened model cannot be written: {refusal?.Message}",
             "an opened sharded model cannot be written");
         using TensorSource? again = library.Get("TensorSource.Open", () => TensorSource.Open(place["out"]), out refusal);
-        FuzzFailure.Unless(again is not null, $"what was written is refused: {refusal?.Message}", "a written sharded model is refused");
+        FuzzFailure.Unless(
+            again is not null, $"a written sharded model is refused: {refusal?.Message}", "a written sharded model is refused");
         FuzzFailure.Unless(ModelDigest.Compute(model) == ModelDigest.Compute(again!), "the copy has another digest");
         FuzzFailure.Unless(
             !Directory.EnumerateFileSystemEntries(place["out"]).Any(entry =>

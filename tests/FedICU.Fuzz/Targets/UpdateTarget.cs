@@ -5,9 +5,9 @@ using FedICU.Fuzz.Generation;
 namespace FedICU.Fuzz.Targets;
 
 /// <summary>
-/// One client of three: full, delta or sparse, with the metadata that say so. Whatever it sends, a round whose policies drop it ends with
-/// the mean of the
-/// two others or with it included, and a round that rejects leaves the old output.
+/// Tests one of three clients, which sends a full, delta or sparse update with metadata. Whatever it sends, a round
+/// whose policies drop faulty clients gives the mean with or without this client, and a round that is rejected keeps
+/// the old output.
 /// </summary>
 internal sealed class UpdateTarget : FuzzTarget
 {
@@ -40,9 +40,9 @@ internal sealed class UpdateTarget : FuzzTarget
         Json header = draft.Header(choices);
         for (int i = Mutations.Count(choices); i > 0; i--)
         {
-            // mostly what the update says of itself: the format has a target of its own
-            if (choices.OneIn(2) && header["__metadata__"] is { Children.Count: > 0 } said)
-                Mutations.Mutate(said, choices);
+            // mostly changes the metadata, because another target tests the format
+            if (choices.OneIn(2) && header["__metadata__"] is { Children.Count: > 0 } metadataNode)
+                Mutations.Mutate(metadataNode, choices);
             else if (choices.OneIn(3) && draft.Tensors.Count > 0)
                 draft.Tensors.RemoveAt(choices.Below(draft.Tensors.Count));
             else
@@ -68,7 +68,7 @@ internal sealed class UpdateTarget : FuzzTarget
             place.Put("next.safetensors", old);
             if (Rounds.Run(library, new RoundOptions { Round = 7, Threads = 1 }, TensorSink.ToFile(output), updates,
                 out RoundReport? report) is not null)
-                place.HoldsOnly(new(StringComparer.Ordinal) { ["b.safetensors"] = input["b.safetensors"], ["next.safetensors"] = old },
+                place.CheckFiles(new(StringComparer.Ordinal) { ["b.safetensors"] = input["b.safetensors"], ["next.safetensors"] = old },
                     "a refused round");
             else
                 (rejecting, takesPart) = (Read(output), TakesPart(report!));
@@ -80,20 +80,20 @@ internal sealed class UpdateTarget : FuzzTarget
                 (rejecting, takesPart) = (Rounds.Bytes(sink.Model), TakesPart(report!));
         }
 
-        return Dropping(library, updates, rejecting, takesPart, input["b.safetensors"]);
+        return CheckDropping(library, updates, rejecting, takesPart, input["b.safetensors"]);
     }
 
-    private static Outcome Dropping(Caller library, ClientUpdate[] updates, byte[]? rejecting, bool tookPart, byte[] file)
+    private static Outcome CheckDropping(Caller library, ClientUpdate[] updates, byte[]? rejecting, bool tookPart, byte[] file)
     {
         using var sink = new MemorySink();
         Exception? refusal = Rounds.Run(library, Rounds.DropEverything, sink, updates, out RoundReport? report);
-        FuzzFailure.Unless(refusal is null, $"one client ends a round that drops it: {refusal?.Message}",
+        FuzzFailure.Unless(refusal is null, $"a round that drops faulty clients was refused: {refusal?.Message}",
             $"one client ends the round: {Words(refusal?.Message)}");
         byte[] mean = Rounds.Bytes(sink.Model);
         if (TakesPart(report!))
         {
-            FuzzFailure.Unless(rejecting is not null && tookPart, "a round that rejects refused a client that another one takes");
-            FuzzFailure.Unless(mean.AsSpan().SequenceEqual(rejecting), "the policies change the result of a client that is in order");
+            FuzzFailure.Unless(rejecting is not null && tookPart, "a round with reject policies refused a client that another accepts");
+            FuzzFailure.Unless(mean.AsSpan().SequenceEqual(rejecting), "the policies change the result of valid clients");
             Oracle.MeanOracle.Check(
                 mean, Rounds.GlobalDraft, [Rounds.GoodParameters("a"), Oracle.MeanOracle.Read(file, Rounds.GlobalDraft),
                     Rounds.GoodParameters("c")]);
@@ -103,7 +103,7 @@ internal sealed class UpdateTarget : FuzzTarget
         ClientReport dropped = report!.Clients.Single(client => client.Id == "b");
         FuzzFailure.Unless(dropped.Reason is not null, "a client was left out without a reason");
         FuzzFailure.Unless(mean.AsSpan().SequenceEqual(Rounds.MeanOfTwo),
-            $"without the client the mean is not that of the others; it was left out as: {dropped.Reason}", "not the others' mean");
+            $"the result without the client is not the mean of the others; the reason was: {dropped.Reason}", "not the others' mean");
         return Outcome.Refused;
     }
 
@@ -115,11 +115,11 @@ internal sealed class UpdateTarget : FuzzTarget
         return Rounds.Bytes(model);
     }
 
-    /// <summary>A sentence without what differs from case to case.</summary>
+    /// <summary>Removes from a sentence what differs from case to case.</summary>
     private static string Words(string? sentence) => string.Join(' ', (sentence ?? "").Split(' ').Where(word =>
         word.All(c => char.IsAsciiLetter(c) || c is ',' or '.' or ';')).Take(14));
 
-    /// <summary>A tensor of another float type, with values that the global model's type may not hold.</summary>
+    /// <summary>Replaces a tensor by one of another type, whose values may not fit the global model's type.</summary>
     private static void Retype(ModelDraft draft, Choices choices)
     {
         int at = choices.Below(draft.Tensors.Count);
@@ -129,7 +129,7 @@ internal sealed class UpdateTarget : FuzzTarget
             choices.Value() * scale);
     }
 
-    /// <summary>Bytes of any value: NaN and infinities too.</summary>
+    /// <summary>Replaces a tensor's bytes by arbitrary ones, which include NaN and infinities.</summary>
     private static void Spoil(ModelDraft draft, Choices choices)
     {
         int at = choices.Below(draft.Tensors.Count);
@@ -138,7 +138,7 @@ internal sealed class UpdateTarget : FuzzTarget
         draft.Tensors[at] = tensor with { Data = choices.OneIn(2) ? choices.Bytes(length) : [.. Enumerable.Repeat((byte)0xff, length)] };
     }
 
-    /// <summary>Packs some of the float tensors: values, mask, and the shape in the metadata.</summary>
+    /// <summary>Packs some of the float tensors into values, a mask, and a shape in the metadata.</summary>
     private static ModelDraft Pack(ModelDraft draft, List<(string Key, string Value)> metadata, Choices choices)
     {
         var packed = new ModelDraft();

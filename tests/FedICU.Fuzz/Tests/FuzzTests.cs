@@ -1,21 +1,22 @@
 namespace FedICU.Fuzz.Tests;
 
-/// <summary>Every target for a moment, from a fixed seed; the gate in .ci/run tries each for longer.</summary>
+/// <summary>Runs every target for a second from a fixed seed. The gate in .ci/run runs each for longer.</summary>
 [NonParallelizable]
 internal sealed class FuzzTests
 {
-    // the cases themselves do not depend on it: only how many are tried
+    // the time for each target; chosen: it limits the number of cases and does not change the cases
     private static readonly TimeSpan Time = TimeSpan.FromSeconds(1);
 
+    // chosen
     private const ulong Seed = 20;
 
-    // as many are tried however slow the machine is: the fewest with which both outcomes are seen
+    // cases that run even on a slow machine; chosen: enough to see both outcomes for every target
     private const int Fewest = 40;
 
     private static IEnumerable<string> Targets => FuzzTarget.All.Select(target => target.Name);
 
     [TestCaseSource(nameof(Targets))]
-    public void NoCaseBreaksAPromise(string name)
+    public void NoCaseBreaksARule(string name)
     {
         FuzzTarget target = FuzzTarget.All.Single(known => known.Name == name);
         var fuzzer = new Fuzzer(target, Seed);
@@ -24,11 +25,11 @@ internal sealed class FuzzTests
         Assert.That(first.Faults.Concat(result.Faults).Select(fault =>
             $"--target {name} --repro {fault.First.Input.Seed}:{fault.First.Input.Case}: {fault.First.Message}"), Is.Empty);
         Assert.That(first.Accepted, Is.InRange(1, Fewest - 1),
-            "some inputs must pass whole and some must not, or nothing but the first check is tried");
+            "some inputs must be accepted and some refused, otherwise only the first check runs");
     }
 
     [TestCaseSource(nameof(Targets))]
-    public void ACaseIsAFunctionOfSeedAndNumber(string name)
+    public void ACaseDependsOnlyOnSeedAndNumber(string name)
     {
         FuzzTarget target = FuzzTarget.All.Single(known => known.Name == name);
         string[] once = [.. Enumerable.Range(0, 30).Select(number => Text(target.Make(Seed, number)))];

@@ -2,23 +2,23 @@ using FedICU.Fuzz.Targets;
 
 namespace FedICU.Fuzz.Tests;
 
-/// <summary>The fuzzer finds what it looks for: targets that are wrong on purpose are reported, with the case that shows it.</summary>
+/// <summary>Tests that the fuzzer reports targets with deliberate faults, together with the failing case.</summary>
 [NonParallelizable]
 internal sealed class FuzzerTests
 {
-    // wrong from this case on, right before
-    private const long Wrong = 3;
+    // the first case that fails; chosen
+    private const long FirstWrong = 3;
 
     private static IEnumerable<TestCaseData> Faults()
     {
         yield return Case("AnUndocumentedException", (_, _) =>
             throw new InvalidCastException("oops"), "undocumented System.InvalidCastException: oops");
-        // the library's own exceptions cut and escape their messages
+        // checked directly, because the library's own exceptions truncate and escape their messages
         yield return Sentence("ALongSentence", new string('x', 1000) + ".", "a sentence of 1001 characters");
         yield return Sentence("ABidirectionalMark", "The 'a\u202eb' is wrong.", "a sentence with U+202E");
         yield return Sentence("HalfOfASurrogatePair", "The 'a\ud800' is wrong.", "a sentence with U+D800");
         yield return Sentence("ALineEnd", "The 'a\n' is wrong.", "a sentence with U+000A");
-        yield return Case("NoFullStop", (_, _) => throw new FedIcuException("wrong"), "a sentence without an end");
+        yield return Case("NoFullStop", (_, _) => throw new FedIcuException("wrong"), "a sentence without a full stop");
         yield return Case("Memory", (_, _) => GC.KeepAlive(new byte[4 << 20]), "allocated");
         yield return Case("Time", (_, _) => Thread.Sleep(2200), " s for ");
         yield return Case("AFileLeftOpen", (place, kept) => kept.Add(File.Create(place["open"])), "is still open");
@@ -34,22 +34,22 @@ internal sealed class FuzzerTests
     public void AFaultIsReported(Action<FuzzPlace, List<IDisposable>> call, string expected)
     {
         if (expected == "is still open" && !OperatingSystem.IsLinux())
-            Assert.Ignore("the system does not tell which files are open");
+            Assert.Ignore("only Linux lists the open files");
         List<IDisposable> kept = [];
         var target = new OwnTarget((input, place, library) => library.Try("the call", () =>
         {
-            if (input.Case >= Wrong)
+            if (input.Case >= FirstWrong)
                 call(place, kept);
         }));
-        FuzzResult result = new Fuzzer(target, 1).Run(TimeSpan.MaxValue, most: Wrong + 1);
+        FuzzResult result = new Fuzzer(target, 1).Run(TimeSpan.MaxValue, most: FirstWrong + 1);
         kept.ForEach(open => open.Dispose());
         Assert.That(result.Faults, Has.Count.EqualTo(1));
         Assert.That(result.Faults[0].First.Message, Does.Contain(expected));
-        Assert.That(result.Faults[0].First.Input.Case, Is.EqualTo(Wrong));
+        Assert.That(result.Faults[0].First.Input.Case, Is.EqualTo(FirstWrong));
     }
 
     [Test]
-    public void ACheckThatEndsByItselfIsReported()
+    public void ACheckThatThrowsIsReported()
     {
         var target = new OwnTarget((input, _, _) => _ = Array.Empty<int>()[input.Case]);
         FuzzResult result = new Fuzzer(target, 1).Run(TimeSpan.MaxValue, most: 5);
@@ -58,25 +58,25 @@ internal sealed class FuzzerTests
     }
 
     [Test]
-    public void FilesThatAreLeftChangedOrGoneAreReported()
+    public void ExtraChangedAndMissingFilesAreReported()
     {
-        using var place = new FuzzPlace(nameof(FilesThatAreLeftChangedOrGoneAreReported));
+        using var place = new FuzzPlace(nameof(ExtraChangedAndMissingFilesAreReported));
         place.Put("a", [1]);
         SortedDictionary<string, byte[]> before = place.Files();
-        place.HoldsOnly(before, "nothing");
+        place.CheckFiles(before, "nothing");
         place.Put("folder/b", [2]);
-        Assert.That(() => place.HoldsOnly(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("left over"));
+        Assert.That(() => place.CheckFiles(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("left over"));
         File.Delete(place["folder/b"]);
         place.Put("a", [2]);
-        Assert.That(() => place.HoldsOnly(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("other bytes"));
+        Assert.That(() => place.CheckFiles(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("other bytes"));
         File.Delete(place["a"]);
-        Assert.That(() => place.HoldsOnly(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("gone"));
+        Assert.That(() => place.CheckFiles(before, "a test"), Throws.InstanceOf<FuzzFailure>().With.Message.Contains("gone"));
     }
 
     [Test]
-    public void ASavedCaseIsTheSameWhenItIsLoaded()
+    public void ALoadedCaseEqualsTheSavedCase()
     {
-        using var place = new FuzzPlace(nameof(ASavedCaseIsTheSameWhenItIsLoaded));
+        using var place = new FuzzPlace(nameof(ALoadedCaseEqualsTheSavedCase));
         FuzzInput input = new SettingsTarget().Make(5, 12);
         input.Save(place["case.json"]);
         FuzzInput loaded = FuzzInput.Load(place["case.json"]);
@@ -96,7 +96,7 @@ internal sealed class FuzzerTests
         return Program.Main([.. args, "--out", place["out"]]);
     }
 
-    /// <summary>A target of a test's own.</summary>
+    /// <summary>A target with a check that the test defines.</summary>
     private sealed class OwnTarget(Action<FuzzInput, FuzzPlace, Caller> check) : FuzzTarget
     {
         public override string Name => "own";

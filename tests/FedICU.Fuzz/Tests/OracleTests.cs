@@ -5,7 +5,9 @@ using FedICU.Tests;
 
 namespace FedICU.Fuzz.Tests;
 
-/// <summary>The oracle knows the format's rules: it takes files that others wrote, and names the rule that a broken one breaks.</summary>
+/// <summary>
+/// Tests that the oracle accepts files of other writers, and names the rule that an invalid file breaks.
+/// </summary>
 internal sealed class OracleTests
 {
     private const string Tensor = """{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}""";
@@ -32,7 +34,7 @@ internal sealed class OracleTests
     [TestCase("""{"__metadata__":{"k":"\ud83d\ude00\n"},"a":{"shape":[],"data_offsets":[0,1],"\u0064type":"U8"}}""", 1)]
     [TestCase("""{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}""", 2)]
     [TestCase("""{"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"e":{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}""", 1)]
-    public void IsAccepted(string header, int dataLength) => Assert.That(Judge(header, dataLength), Is.Null);
+    public void AValidHeaderIsAccepted(string header, int dataLength) => Assert.That(Judge(header, dataLength), Is.Null);
 
     [TestCase("[]", 0, "brace")]
     [TestCase(" {}", 0, "brace")]
@@ -60,10 +62,11 @@ internal sealed class OracleTests
         "once")]
     [TestCase("""{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1],"more":1}}""", 1, "no fields but")]
     [TestCase("""{"a":{"dtype":"U8","shape":[0,9223372036854775808],"data_offsets":[0,0]}}""", 0, "product below")]
-    public void IsRefusedFor(string header, int dataLength, string rule) => Assert.That(Judge(header, dataLength), Does.Contain(rule));
+    public void AnInvalidHeaderIsRefusedForItsRule(string header, int dataLength, string rule) =>
+        Assert.That(Judge(header, dataLength), Does.Contain(rule));
 
     [Test]
-    public void MoreThan64DimensionsAreBeyondTheLibrarysLimit()
+    public void MoreThan64DimensionsExceedTheLibrarysLimit()
     {
         string Header(int rank) =>
             """{"a":{"dtype":"U8","shape":[SHAPE],"data_offsets":[0,1]}}""".Replace("SHAPE", string.Join(',', Enumerable.Repeat(1, rank)));
@@ -76,7 +79,7 @@ internal sealed class OracleTests
     [TestCase("05000000000000007b7d", ExpectedResult = "holds the header")]
     [TestCase("ffffffffffffffff7b7d", ExpectedResult = "100 MB")]
     [TestCase("03000000000000007bff7d", ExpectedResult = "JSON")]
-    public string? BytesThatAreNoHeaderAreRefusedFor(string hex)
+    public string? BytesThatAreNoHeaderAreRefused(string hex)
     {
         string? refusal = SafetensorsOracle.Judge(Convert.FromHexString(hex)).Refusal;
         return ((string[])["8 bytes", "brace", "holds the header", "100 MB", "JSON"]).FirstOrDefault(words =>
@@ -103,7 +106,7 @@ internal sealed class OracleTests
     [TestCase("\"", false)]
     [TestCase("[", false)]
     [TestCase("", false)]
-    public void JsonIsReadAsTheStandardHasIt(string text, bool isValid) =>
+    public void JsonIsReadByTheStandard(string text, bool isValid) =>
         Assert.That(StrictJson.Parse(Encoding.UTF8.GetBytes(text), trailing: "") is not null, Is.EqualTo(isValid));
 
     private static string? Judge(string header, int dataLength)

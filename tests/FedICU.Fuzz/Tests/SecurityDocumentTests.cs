@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 
 namespace FedICU.Fuzz.Tests;
 
-/// <summary>The limits in docs/security.md are those of the code.</summary>
+/// <summary>Tests that the limits in docs/security.md equal those of the code.</summary>
 internal sealed partial class SecurityDocumentTests
 {
     private static readonly Assembly[] Assemblies = [typeof(RoundOptions).Assembly, typeof(Fedn.Npz.NpzReader).Assembly,
@@ -15,14 +15,14 @@ internal sealed partial class SecurityDocumentTests
             .SetName($"TheLimitIs{row.Groups["type"].Value}{row.Groups["member"].Value}"));
 
     [TestCaseSource(nameof(Limits))]
-    public void TheLimitIs(string type, string member, string value)
+    public void TheDocumentedLimitIsTheCodesLimit(string type, string member, string value)
     {
         double expected = double.Parse(value.Replace(",", "", StringComparison.Ordinal), CultureInfo.InvariantCulture);
         Assert.That(Value(type, member), Is.EqualTo(expected));
     }
 
     [Test]
-    public void TheTableIsRead() => Assert.That(Rows().Count(), Is.GreaterThan(15));
+    public void TheTableOfLimitsIsFound() => Assert.That(Rows().Count(), Is.GreaterThan(15));
 
     private static double Value(string type, string member)
     {

@@ -1,4 +1,4 @@
-/* The C interface as a C program has it: every function, the wrong uses of each, and 10,000 refusals that leave nothing behind. */
+/* Calls every function of the C interface, correctly and wrongly, and checks that 10,000 refusals leak no handles. */
 #include <fedicu.h>
 
 #include <math.h>
@@ -47,7 +47,7 @@ static void fill(float *values, int count, unsigned seed)
     }
 }
 
-static char *text(int32_t (*get)(fedicu_handle, char *, uint64_t, uint64_t *), fedicu_handle handle)
+static char *copy_text(int32_t (*get)(fedicu_handle, char *, uint64_t, uint64_t *), fedicu_handle handle)
 {
     uint64_t length = 0;
     char *buffer;
@@ -59,7 +59,7 @@ static char *text(int32_t (*get)(fedicu_handle, char *, uint64_t, uint64_t *), f
     return buffer;
 }
 
-static void rounds(const char *folder)
+static void test_rounds(const char *folder)
 {
     float w[4][COUNT], b[4][3];
     fedicu_tensor global[2], first[2], second[2], result[2], turned[2];
@@ -83,7 +83,7 @@ static void rounds(const char *folder)
     CHECK(fedicu_set_global(handle, 2, global, FEDICU_COPY) == FEDICU_WRONG_STATE);
     CHECK(fedicu_finish(handle, 2, result) == FEDICU_ROUND_REJECTED);
     CHECK(fedicu_add(handle, "a", 3, 2, first, FEDICU_COPY) == FEDICU_OK);
-    /* copied: what comes after the call does not matter */
+    /* the tensors were copied, so changes after the call do not matter */
     memset(w[1], 0xFF, sizeof w[1]);
     CHECK(fedicu_add(handle, "a", 3, 2, second, FEDICU_COPY) == FEDICU_INVALID_ARGUMENT);
     CHECK(strstr(fedicu_last_error(), "Client 'a' was added already.") != NULL);
@@ -97,16 +97,16 @@ static void rounds(const char *folder)
     for (i = 0; i < COUNT; i++)
         CHECK(w[3][i] == (float)((3 * (double)w[1][i] + (double)w[2][i]) / 4));
     CHECK(fedicu_finish(handle, 2, result) == FEDICU_WRONG_STATE);
-    report = text(fedicu_report_json, handle);
+    report = copy_text(fedicu_report_json, handle);
     CHECK(strstr(report, "\"round\":4") != NULL || strstr(report, "\"round\": 4") != NULL);
-    state = text(fedicu_export_state, handle);
+    state = copy_text(fedicu_export_state, handle);
     CHECK(fedicu_import_state(handle, state) == FEDICU_OK);
     CHECK(fedicu_import_state(handle, "{\"version\": 1, \"strategy\": \"fedprox\", \"round\": null}") == FEDICU_INVALID_OPTIONS);
     CHECK(fedicu_import_state(handle, "{") == FEDICU_INVALID_OPTIONS);
     free(report);
     free(state);
 
-    /* to a file, and from it */
+    /* write to a file and read it */
     snprintf(path, sizeof path, "%s/next.safetensors", folder);
     CHECK(fedicu_begin_round(handle, -1) == FEDICU_OK);
     CHECK(fedicu_set_global(handle, 2, global, FEDICU_COPY) == FEDICU_OK);
@@ -119,12 +119,12 @@ static void rounds(const char *folder)
     CHECK(fedicu_finish(handle, 2, result) == FEDICU_OK);
     CHECK(memcmp(w[3], w[2], sizeof w[2]) == 0 && memcmp(b[3], b[2], sizeof b[2]) == 0);
 
-    /* a client that is at fault is left out where the policies say so */
+    /* the policies leave out clients at fault, or refuse the round */
     turned[0] = second[0];
     turned[0].dtype = "complex128";
     turned[1] = second[1];
-    CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"settings\": {\"on-unreadable\": \"drop-client\", \"on-weight\": \"drop-client\", \"on-dtype\": "
-                        "\"drop-client\", \"quorum\": 1}}", &strict) == FEDICU_OK);
+    CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"settings\": {\"on-unreadable\": \"drop-client\", "
+                        "\"on-weight\": \"drop-client\", \"on-dtype\": \"drop-client\", \"quorum\": 1}}", &strict) == FEDICU_OK);
     for (i = 0; i < 2; i++) {
         fedicu_handle own = i == 0 ? strict : handle;
         CHECK(fedicu_begin_round(own, 7) == FEDICU_OK);
@@ -141,12 +141,13 @@ static void rounds(const char *folder)
     }
     CHECK(strcmp(fedicu_last_error(), "Client 'b': its archive is broken.") == 0);
     CHECK(memcmp(w[3], w[2], sizeof w[2]) == 0 && memcmp(b[3], b[2], sizeof b[2]) == 0);
-    report = text(fedicu_report_json, strict);
-    CHECK(strstr(report, "Client 'c': its weight is a word.") != NULL || strstr(report, "Client \\u0027c\\u0027: its weight is a word.") != NULL);
+    report = copy_text(fedicu_report_json, strict);
+    CHECK(strstr(report, "Client 'c': its weight is a word.") != NULL ||
+          strstr(report, "Client \\u0027c\\u0027: its weight is a word.") != NULL);
     free(report);
     CHECK(fedicu_destroy(strict) == FEDICU_OK);
 
-    /* a round that is dropped lets go of what it borrowed */
+    /* an aborted round is over */
     CHECK(fedicu_begin_round(handle, 6) == FEDICU_OK);
     CHECK(fedicu_set_global(handle, 2, global, FEDICU_BORROW) == FEDICU_OK);
     CHECK(fedicu_abort(handle) == FEDICU_OK);
@@ -156,7 +157,7 @@ static void rounds(const char *folder)
     CHECK(fedicu_destroy(0) == FEDICU_OK);
 }
 
-static void wrong_uses(void)
+static void test_wrong_uses(void)
 {
     float w[COUNT], b[3];
     fedicu_tensor tensors[2], broken;
@@ -203,12 +204,13 @@ static void wrong_uses(void)
     CHECK(fedicu_destroy(handle) == FEDICU_OK);
 }
 
-static void client(void)
+static void test_client(void)
 {
     float w[4][COUNT], b[4][3];
     double y[4] = {1, 2, 3, 4}, x[4] = {0, 2, 5, 4}, g[4] = {1, 1, 1, 1}, value;
     int64_t four[1] = {4}, count, i;
-    fedicu_tensor global[2], local[2], momentum[2], result[2], tensor, *sent, ty = {"y", "F64", 1, NULL, NULL, 32}, tx, tg;
+    fedicu_tensor global[2], local[2], momentum[2], result[2], tensor, *sent;
+    fedicu_tensor ty = {"y", "F64", 1, NULL, NULL, 32}, tx, tg;
     fedicu_handle update, server;
     char *metadata;
     for (i = 0; i < 2; i++) {
@@ -230,10 +232,10 @@ static void client(void)
     for (i = 0; i < COUNT; i++)
         CHECK(w[2][i] == (float)((double)w[1][i] - (double)w[0][i]));
     CHECK(fedicu_update_tensor(update, count, &tensor) == FEDICU_INVALID_ARGUMENT);
-    metadata = text(fedicu_update_metadata_json, update);
+    metadata = copy_text(fedicu_update_metadata_json, update);
     CHECK(strstr(metadata, "\"fedicu.update\":\"sparse\"") != NULL);
 
-    /* what was not sent is as it was received */
+    /* values that are not sent keep the received ones */
     sent = malloc((size_t)count * sizeof *sent);
     for (i = 0; i < count; i++)
         CHECK(fedicu_update_tensor(update, i, &sent[i]) == FEDICU_OK);
@@ -257,7 +259,7 @@ static void client(void)
     free(sent);
     free(metadata);
     CHECK(fedicu_update_destroy(update) == FEDICU_OK);
-    /* the momentum of the round before, in the memory that takes the new one */
+    /* the previous and the new momentum may be in the same memory */
     CHECK(fedicu_mask("{}", 2, global, local, momentum, momentum, &update) == FEDICU_OK);
     CHECK(fedicu_update_destroy(update) == FEDICU_OK);
     CHECK(fedicu_mask("{\"settings\": {\"mask\": \"most\"}}", 2, global, local, NULL, NULL, &update) == FEDICU_INVALID_OPTIONS && update == 0);
@@ -273,7 +275,7 @@ static void client(void)
     CHECK(fedicu_proximal(0.5, &ty, &tx, NULL, &value) == FEDICU_INVALID_ARGUMENT);
 }
 
-static void ten_thousand_refusals(void)
+static void test_ten_thousand_refusals(void)
 {
     float w[2][COUNT], b[2][3];
     fedicu_tensor global[2], broken[2];
@@ -300,10 +302,10 @@ int main(int argc, char **argv)
 {
     CHECK(fedicu_abi_version() == FEDICU_ABI_VERSION);
     CHECK(strcmp(fedicu_last_error(), "") == 0);
-    rounds(argc > 1 ? argv[1] : ".");
-    wrong_uses();
-    client();
-    ten_thousand_refusals();
+    test_rounds(argc > 1 ? argv[1] : ".");
+    test_wrong_uses();
+    test_client();
+    test_ten_thousand_refusals();
     CHECK(fedicu_live_handles() == 0);
     printf("%d failures\n", failures);
     return failures == 0 ? 0 : 1;

@@ -1,6 +1,7 @@
-"""A federation in one process by Flower's own code, of both its APIs, with FedAvg replaced by ours; run by hand where flwr can be imported.
+"""A federation in one process with Flower's own code, for both of its APIs. Run by hand if flwr can be imported.
 
-Clients fit a linear model to data of their own. FedICU.Core's FedAvg must give what Flower's gives up to rounding, FedICU the library's bits, and the mod smaller replies of the same rounds.
+Each client fits a linear model to its own data. FedICU.Core's FedAvg must equal Flower's up to rounding. FedICU must equal
+the library bit for bit, with the mod and without.
 """
 
 import pathlib
@@ -55,7 +56,7 @@ def client_app(mods):
 
 
 class LocalGrid(Grid):
-    """Flower's messages, handed to client apps in the same process."""
+    """Passes Flower's messages to client apps in the same process."""
 
     def __init__(self, mods, app=None):
         self.app = app or client_app(mods)
@@ -102,13 +103,13 @@ def zeros(*shape):
 
 
 class FederationTests(unittest.TestCase):
-    def test_flowers_fedavg_and_ours_agree(self):
+    def test_fedavg_equals_flowers_up_to_rounding(self):
         theirs, _ = federate(FedAvg(fraction_evaluate=0.0, min_train_nodes=CLIENTS))
         ours, _ = federate(FedICU(fraction_evaluate=0.0, min_train_nodes=CLIENTS, aggregator="fedavg"))
         for name in theirs:
             np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-5, atol=2e-6)
 
-    def test_fedicu_has_the_librarys_bits_with_and_without_the_mod(self):
+    def test_fedicu_equals_the_librarys_bit_for_bit_with_and_without_the_mod(self):
         for mods in ((), (FedICUMod(keep_momentum=True, mask="top=0.25", beta=0.5),)):
             ours, grid = federate(FedICU(fraction_evaluate=0.0, min_train_nodes=CLIENTS), mods)
             model = {"w": np.zeros((30, 4), np.float32), "b": np.zeros(4, np.float32)}
@@ -119,7 +120,8 @@ class FederationTests(unittest.TestCase):
                     w, b, examples = fit(k, model["w"], model["b"])
                     update = {"w": w, "b": b}
                     if mods:
-                        update = fedicu.mask(model, update, momenta.get(k), keep_momentum=True, round=server_round, mask="top=0.25", beta=0.5)
+                        update = fedicu.mask(
+                            model, update, momenta.get(k), keep_momentum=True, round=server_round, mask="top=0.25", beta=0.5)
                         momenta[k] = update.momentum
                     updates.append((str(k), examples, update))
                 model = plain.aggregate(model, updates, round=server_round)
@@ -127,22 +129,22 @@ class FederationTests(unittest.TestCase):
                 np.testing.assert_array_equal(ours[name], model[name])
             print(f"{ROUNDS} rounds of {CLIENTS} clients, {'masked' if mods else 'whole'}: {grid.uploaded} bytes uploaded")
 
-    def test_the_older_api(self):
+    def test_fedavg_of_the_older_api_equals_flowers_up_to_rounding(self):
         results = []
         for strategy in (LegacyFedAvg, LegacyFedICU):
             manager = SimpleClientManager()
             for k in range(CLIENTS):
                 manager.register(Proxy(str(k)))
             more = {"aggregator": "fedavg"} if strategy is LegacyFedICU else {}
-            server = Server(client_manager=manager, strategy=strategy(
-                fraction_evaluate=0.0, min_fit_clients=CLIENTS, initial_parameters=ndarrays_to_parameters([np.zeros((30, 4), np.float32), np.zeros(4, np.float32)]), **more))
+            start = ndarrays_to_parameters([np.zeros((30, 4), np.float32), np.zeros(4, np.float32)])
+            own = strategy(fraction_evaluate=0.0, min_fit_clients=CLIENTS, initial_parameters=start, **more)
+            server = Server(client_manager=manager, strategy=own)
             server.fit(num_rounds=ROUNDS, timeout=None)
             results.append(parameters_to_ndarrays(server.parameters))
         for theirs, ours in zip(*results):
             np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
 
-
-    def test_the_pages_apps_federate(self):
+    def test_the_apps_of_the_documentation_federate(self):
         page = (pathlib.Path(__file__).resolve().parents[3] / "docs" / "plugging-in" / "flower.md").read_text()
         server, client = ({} for _ in range(2))
         blocks = [block.split("```")[0] for block in page.split("```python\n")[1:]]
@@ -151,7 +153,7 @@ class FederationTests(unittest.TestCase):
         grid = LocalGrid([], client["app"])
         server["app"](grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
         losses = [np.mean([reply.content["metrics"]["loss"] for reply in replies]) for replies in grid.seen if replies]
-        print("losses of the page's apps:", losses)
+        print("losses of the documentation's apps:", losses)
         self.assertLess(losses[-1], losses[0])
 
 

@@ -1,4 +1,7 @@
-"""The job of docs/plugging-in/nvflare.md in NVFlare's own simulator, against the same rounds by the library; run by hand where nvflare can be imported."""
+"""Runs the job of docs/plugging-in/nvflare.md in NVFlare's own simulator and compares it with the library's rounds.
+
+Run by hand if nvflare can be imported.
+"""
 
 import os
 import pathlib

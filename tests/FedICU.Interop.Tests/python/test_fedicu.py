@@ -1,4 +1,4 @@
-"""The package against what the formulas say, through the library that FEDICU_LIBRARY names."""
+"""The aggregators of the package against the formulas, through the library that FEDICU_LIBRARY names."""
 
 import gc
 import json
@@ -10,6 +10,8 @@ import unittest
 
 import numpy as np
 
+from arrays import forms, models
+
 import fedicu
 
 try:
@@ -18,29 +20,7 @@ except ImportError:
     torch = None
 
 
-def models(clients, seed=1, dtype=np.float32):
-    random = np.random.default_rng(seed)
-    return [{"w": random.standard_normal((30, 20)).astype(dtype), "b": random.standard_normal(7).astype(dtype)} for _ in range(clients + 1)]
-
-
-def forms(array):
-    """The same values in memory of other forms."""
-    swapped = array.astype(array.dtype.newbyteorder("S"))
-    shifted = np.frombuffer(b"\0" + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape) if array.size else array
-    room = np.zeros(tuple(2 * length for length in array.shape), array.dtype)
-    stepped = room[tuple(slice(None, None, 2) for _ in array.shape)] if array.ndim else room[...]
-    stepped[...] = array
-    turned = np.flip(np.flip(array).copy()) if array.ndim else array
-    frozen = array.copy()
-    frozen.flags.writeable = False
-    made = {"as it is": array, "the other byte order": swapped, "unaligned": shifted, "read-only": frozen}
-    if array.size > 1:
-        made.update({"with gaps": stepped, "backwards": turned, "by columns": np.asfortranarray(array)} if array.ndim > 1 else {"with gaps": stepped, "backwards": turned})
-    made["the other order with gaps"] = made.get("with gaps", array).astype(swapped.dtype)
-    return made
-
-
-def resident():
+def resident_bytes():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
@@ -58,7 +38,7 @@ class AggregatorTests(unittest.TestCase):
             self.assertEqual(aggregator.report["round"], 7)
             self.assertEqual(json.loads(aggregator.state)["round"], 7)
 
-    def test_one_client_is_the_result(self):
+    def test_with_one_client_the_result_is_its_model(self):
         received, trained = models(1)
         result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)])
         for name in received:
@@ -79,71 +59,55 @@ class AggregatorTests(unittest.TestCase):
                 for name in received:
                     np.testing.assert_array_equal(here[name], again[name])
 
-    def test_deltas_come_to_the_same(self):
+    def test_deltas_give_the_same_result(self):
         received, *trained = models(2, dtype=np.float64)
         deltas = [{name: model[name] - received[name] for name in model} for model in trained]
         full = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained[0]), ("b", 2, trained[1])])
-        by_delta = fedicu.Aggregator("fedavg").aggregate(received, [fedicu.Update("a", 1, deltas[0], delta=True), fedicu.Update("b", 2, deltas[1], delta=True)])
+        updates = [fedicu.Update("a", 1, deltas[0], delta=True), fedicu.Update("b", 2, deltas[1], delta=True)]
+        by_delta = fedicu.Aggregator("fedavg").aggregate(received, updates)
         for name in received:
             np.testing.assert_allclose(by_delta[name], full[name], rtol=1e-14, atol=1e-14)
 
-    def test_results_go_where_they_are_asked_for(self):
+    def test_results_are_written_to_the_given_tensors(self):
         received, trained = models(1)
         places = {name: np.empty_like(value) for name, value in received.items()}
         result = fedicu.Aggregator("fedicu", tau="0.5").aggregate(received, [("a", 1, trained)], out=places)
         self.assertIs(result, places)
-        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "is memory that client 'a' lies in"):
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "overlaps memory of client 'a'"):
             fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)], out=trained)
 
-    def test_strides_are_copied(self):
+    def test_strided_arrays_are_read(self):
         received, trained = models(1)
         turned = {"w": np.asfortranarray(trained["w"]), "b": trained["b"][::-1].copy()[::-1]}
         result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, turned)])
         np.testing.assert_array_equal(result["w"], trained["w"])
         np.testing.assert_array_equal(result["b"], trained["b"])
 
-    def test_every_form_of_memory_is_converted_exactly(self):
+    def test_every_memory_layout_is_converted_exactly(self):
         for dtype in ("f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8"):
             for shape in ((), (1,), (0,), (3, 0, 2), (4, 5), (2, 3, 4)):
                 whole = np.arange(1, 1 + int(np.prod(shape)), dtype=dtype).reshape(shape)
                 for name, array in forms(whole).items():
                     with self.subTest(name, dtype=dtype, shape=shape):
                         np.testing.assert_array_equal(array, whole)
-                        made = fedicu.Aggregator("fedavg").aggregate({"x": np.zeros_like(whole)}, [("a", 2, {"x": array})])["x"]
-                        self.assertEqual((made.shape, made.dtype), (whole.shape, whole.dtype))
-                        np.testing.assert_array_equal(made, whole)
-                        made = fedicu.Aggregator("fedavg").aggregate({"x": array}, [("a", 2, {"x": whole})])["x"]
-                        self.assertEqual((made.shape, made.dtype), (whole.shape, whole.dtype))
-                        np.testing.assert_array_equal(made, whole)
+                        for received, sent in ((np.zeros_like(whole), array), (array, whole)):
+                            made = fedicu.Aggregator("fedavg").aggregate({"x": received}, [("a", 2, {"x": sent})])["x"]
+                            self.assertEqual((made.shape, made.dtype), (whole.shape, whole.dtype))
+                            np.testing.assert_array_equal(made, whole)
 
-    def test_unusual_memory_of_the_client_is_read_too(self):
-        for shape in ((), (0,), (4, 5)):
-            x, y = np.zeros(shape, np.float32), np.arange(1, 1 + int(np.prod(shape)), dtype=np.float32).reshape(shape)
-            expected, gradient = fedicu.mask({"x": x}, {"x": y}, {"x": x}, mask="hard"), np.ones(shape, np.float32)
-            value = fedicu.proximal(0.5, {"x": y}, {"x": x}, {"x": gradient})
-            for (name, global_model), local, momentum in zip(forms(x).items(), forms(y).values(), forms(x).values()):
-                with self.subTest(name, shape=shape):
-                    made = fedicu.mask({"x": global_model}, {"x": local}, {"x": momentum}, mask="hard")
-                    self.assertEqual(made.metadata, expected.metadata)
-                    for key, array in expected.tensors.items():
-                        np.testing.assert_array_equal(made.tensors[key], array)
-                    np.testing.assert_array_equal(made.momentum["x"], expected.momentum["x"])
-                    own = np.ones(shape, np.float32)
-                    self.assertEqual(fedicu.proximal(0.5, {"x": local}, {"x": global_model}, {"x": own}), value)
-                    np.testing.assert_array_equal(own, gradient)
-
-    def test_results_go_to_memory_that_takes_them(self):
+    def test_results_are_not_written_to_other_memory_layouts(self):
         received, trained = models(1)
         for name, place in forms(np.empty_like(received["w"])).items():
-            if name == "as it is":
+            if name == "unchanged":
                 continue
             with self.assertRaisesRegex(fedicu.InvalidArgumentError, "^The result: tensor 'w' is"):
                 fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)], out={**received, "w": place})
 
-    def test_what_a_masked_array_hides_is_not_averaged(self):
+    def test_masked_arrays_are_refused(self):
         received, trained = models(1)
         with self.assertRaisesRegex(fedicu.RoundRejectedError, "Client 'a': tensor 'w' is a masked array"):
-            fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {**trained, "w": np.ma.masked_less(trained["w"], 0)})])
+            masked = np.ma.masked_less(trained["w"], 0)
+            fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {**trained, "w": masked})])
 
     @unittest.skipIf(torch is None, "torch is missing")
     def test_torchs_views_are_read_as_torch_reads_them(self):
@@ -163,7 +127,7 @@ class AggregatorTests(unittest.TestCase):
             fedicu.Aggregator("fedavg").aggregate({"x": whole}, [("a", 2, {"x": quantized})])
 
     @unittest.skipIf(torch is None, "torch is missing")
-    def test_torch_tensors_are_taken_where_they_lie(self):
+    def test_torch_tensors_are_averaged(self):
         for dtype in (torch.float32, torch.float16, torch.bfloat16):
             received = {"w": torch.randn(20, 30).to(dtype)}
             trained = [{"w": torch.randn(20, 30).to(dtype)} for _ in range(2)]
@@ -172,7 +136,7 @@ class AggregatorTests(unittest.TestCase):
             exact = (trained[0]["w"].double() + trained[1]["w"].double()) / 2
             self.assertTrue(torch.equal(result["w"], exact.to(dtype)))
 
-    def test_tensors_of_files_are_taken_by_name(self):
+    def test_tensors_of_files_are_read_by_name(self):
         received, trained = models(1)
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model.safetensors")
@@ -183,21 +147,24 @@ class AggregatorTests(unittest.TestCase):
                 np.testing.assert_array_equal(result[name], trained[name])
             for wrong in ("nothing", os.path.join(folder, "nowhere")):
                 with self.assertRaisesRegex(fedicu.RoundRejectedError, f"^Client 'a': .*{wrong}"):
-                    fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {**named, "w": fedicu.FileTensor(path if wrong == "nothing" else wrong, wrong)})])
+                    tensor = fedicu.FileTensor(path if wrong == "nothing" else wrong, wrong)
+                    fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {**named, "w": tensor})])
             whole = pathlib.Path(path).read_bytes()
             for cut in (0, 7, 20, len(whole) - 1):
                 with open(os.path.join(folder, "cut"), "wb") as file:
                     file.write(whole[:cut])
                 with self.assertRaisesRegex(fedicu.RoundRejectedError, "^Client 'a': .*cut': tensor '[wb]'"):
-                    fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, {name: fedicu.FileTensor(os.path.join(folder, "cut"), name) for name in received})])
-            with self.assertRaisesRegex(fedicu.InvalidArgumentError, "The result: tensor 'w' is one of a file"):
+                    tensors = {name: fedicu.FileTensor(os.path.join(folder, "cut"), name) for name in received}
+                    fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, tensors)])
+            with self.assertRaisesRegex(fedicu.InvalidArgumentError, "The result: tensor 'w' is in a file"):
                 fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)], out=named)
-            self.assertEqual(fedicu.mask(named, received, mask="top=0.25").metadata, fedicu.mask(trained, received, mask="top=0.25").metadata)
+            in_files, in_memory = (fedicu.mask(model, received, mask="top=0.25") for model in (named, trained))
+            self.assertEqual(in_files.metadata, in_memory.metadata)
             with self.assertRaisesRegex(fedicu.InvalidArgumentError, "out is missing"):
                 fedicu.Aggregator("fedavg").aggregate(named, [("a", 1, trained)])
 
-    @unittest.skipUnless(os.environ.get("FEDICU_LIBRARY", "").endswith(".dll"), "the shared library has no devices")
-    def test_a_device_computes_through_the_assembly(self):
+    @unittest.skipUnless(os.environ.get("FEDICU_LIBRARY", "").endswith(".dll"), "the shared library has no GPU backend")
+    def test_a_gpu_gives_the_same_bits(self):
         try:
             device = fedicu.Aggregator("fedavg", backend="opencl")
         except fedicu.FedIcuError as error:
@@ -205,9 +172,10 @@ class AggregatorTests(unittest.TestCase):
         random = np.random.default_rng(3)
         received, *trained = [{"w": random.standard_normal((900, 700)).astype(np.float32)} for _ in range(4)]
         updates = [(f"c{k}", k + 1, trained[k]) for k in range(3)]
-        np.testing.assert_array_equal(device.aggregate(received, updates)["w"], fedicu.Aggregator("fedavg").aggregate(received, updates)["w"])
+        expected = fedicu.Aggregator("fedavg").aggregate(received, updates)
+        np.testing.assert_array_equal(device.aggregate(received, updates)["w"], expected["w"])
 
-    def test_refusals_are_exceptions_with_the_sentence(self):
+    def test_refusals_are_exceptions_with_the_librarys_message(self):
         received, trained = models(1)
         with self.assertRaisesRegex(fedicu.InvalidOptionsError, "'fedsgd'"):
             fedicu.Aggregator("fedsgd")
@@ -220,7 +188,7 @@ class AggregatorTests(unittest.TestCase):
             aggregator.aggregate(received, [("a", 1, {**trained, "w": trained["w"][:3]})])
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "added already"):
             aggregator.aggregate(received, [("a", 1, trained), ("a", 1, trained)])
-        for arguments, sentence in (
+        for arguments, message in (
             (dict(updates=[(1, 3, trained)]), "A client's name is 1"),
             (dict(updates=[("", 3, trained)]), "A client's name is ''"),
             (dict(updates=[("a\0b", 3, trained)]), "zero character"),
@@ -231,7 +199,7 @@ class AggregatorTests(unittest.TestCase):
             (dict(updates=[("a", 3, trained)], out=[]), "out is a list"),
             (dict(updates=[("a", 3, trained)], out="a\0b"), "zero character"),
         ):
-            with self.assertRaisesRegex(fedicu.InvalidArgumentError, sentence):
+            with self.assertRaisesRegex(fedicu.InvalidArgumentError, message):
                 aggregator.aggregate(received, **arguments)
         for wrong in (np.datetime64("2026"), None, "text", {}, [[1.0], []]):
             with self.assertRaisesRegex(fedicu.InvalidArgumentError, "^The global model: tensor 'w' is"):
@@ -255,7 +223,7 @@ class AggregatorTests(unittest.TestCase):
         before = None
         for i in range(10_000):
             if i == 2_000:
-                before = resident()
+                before = resident_bytes()
             with fedicu.Aggregator("fedavg") as aggregator:
                 try:
                     aggregator.aggregate(received, [("a", 1, broken)])
@@ -264,55 +232,7 @@ class AggregatorTests(unittest.TestCase):
                     pass
         gc.collect()
         self.assertEqual(fedicu.live_handles(), 0)
-        self.assertLess(resident() - before, 64 << 20)
-
-
-class ClientTests(unittest.TestCase):
-    def test_a_masked_update_is_what_the_server_takes(self):
-        received, trained = models(1)
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "update.safetensors")
-            self.assertEqual(fedicu.mask(received, trained, mask="top=0.25").momentum, {})
-            update = fedicu.mask(received, trained, keep_momentum=True, mask="top=0.25", path=path, round=3)
-            self.assertEqual(update.tensors["w#values"].shape, (150,))
-            self.assertEqual(update.dtypes["w#mask"], "U8")
-            self.assertEqual(update.metadata["round"], "3")
-            result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, path)])
-            sent = result["w"] != received["w"]
-            self.assertEqual(int(sent.sum()), 150)
-            np.testing.assert_array_equal(result["w"][sent], trained["w"][sent])
-            for name in received:
-                np.testing.assert_array_equal(update.momentum[name], (trained[name].astype(np.float64) - received[name]).astype(np.float32))
-            again = fedicu.mask(received, trained, update.momentum, mask="top=0.25")
-            self.assertEqual(again.momentum["w"].dtype, np.float32)
-
-    def test_a_masked_update_goes_from_memory_to_memory(self):
-        received, *trained = models(2)
-        kinds = [lambda model: model]
-        if torch is not None:
-            kinds.append(lambda model: {name: torch.from_numpy(array).bfloat16() for name, array in model.items()})
-        for kind in kinds:
-            model, clients = kind(received), [kind(each) for each in trained]
-            with tempfile.TemporaryDirectory() as folder, fedicu.Aggregator("fedicu") as aggregator:
-                paths = [os.path.join(folder, f"{k}.safetensors") for k in range(2)]
-                updates = [fedicu.mask(model, clients[k], mask="top=0.25", path=paths[k]) for k in range(2)]
-                here = aggregator.aggregate(model, [(f"c{k}", k + 1, updates[k]) for k in range(2)])
-                there = aggregator.aggregate(model, [(f"c{k}", k + 1, paths[k]) for k in range(2)])
-                for name in received:
-                    self.assertTrue(bool((here[name] == there[name]).all()))
-                with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient 'c0'.*'w'.*no shape"):
-                    metadata = {key: value for key, value in updates[0].metadata.items() if "shape" not in key}
-                    aggregator.aggregate(model, [("c0", 1, fedicu.MaskedUpdate(updates[0].tensors, updates[0].dtypes, metadata))])
-                with self.assertRaisesRegex(fedicu.RoundRejectedError, "Client 'c0': its metadata's 'fedicu.shape.w' is None"):
-                    aggregator.aggregate(model, [("c0", 1, fedicu.MaskedUpdate(updates[0].tensors, updates[0].dtypes, {**metadata, "fedicu.shape.w": None}))])
-
-    def test_the_proximal_term_and_its_gradient(self):
-        received, trained = models(1, dtype=np.float64)
-        gradients = {name: np.ones_like(value) for name, value in received.items()}
-        value = fedicu.proximal(0.3, trained, received, gradients)
-        self.assertAlmostEqual(value, 0.15 * sum(((trained[name] - received[name]) ** 2).sum() for name in received), places=10)
-        for name in received:
-            np.testing.assert_allclose(gradients[name], 1 + 0.3 * (trained[name] - received[name]), rtol=1e-14)
+        self.assertLess(resident_bytes() - before, 64 << 20)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""The aggregator against stand-ins of NVFlare's classes."""
+"""The NVFlare aggregator, workflow and filter, against stand-ins for NVFlare's classes."""
 
-import enum
 import os
-import sys
 import tempfile
 import types
 import unittest
 
 import numpy as np
+
+from standin_nvflare import Context, FLModel, ParamsType, sent
+
+import fedicu
+from fedicu.nvflare import FedICU, FedICUFilter, FedICUModelAggregator
 
 try:
     import torch
@@ -15,106 +18,9 @@ except ImportError:
     torch = None
 
 
-class ParamsType(str, enum.Enum):
-    FULL = "FULL"
-    DIFF = "DIFF"
-
-
-class FLModel:
-    def __init__(self, params_type=None, params=None, metrics=None, current_round=None, meta=None):
-        self.params_type, self.params, self.metrics, self.current_round, self.meta = params_type, params, metrics, current_round, meta
-
-
-class ModelAggregator:
-    def __init__(self):
-        self.fl_ctx = None
-
-    def accept(self, shareable, fl_ctx):
-        self.fl_ctx = fl_ctx
-        self.accept_model(shareable)
-        return True
-
-
-class FedAvg:
-    def __init__(self, *, num_rounds, aggregator):
-        self.num_rounds, self.aggregator = num_rounds, aggregator
-
-    def send_model(self, task_name, data, callback):
-        for model in self.clients(data):
-            callback(model)
-
-    def _get_aggregated_result(self):
-        made = self.aggregator.aggregate_model()
-        made.meta["nr_aggregated"] = len(self.clients(made))
-        return made
-
-    def run(self, model):
-        for _ in range(self.num_rounds):
-            self.aggregator.reset_stats()
-            self.send_model(task_name="train", data=model, callback=self.aggregator.accept_model)
-            model.params = self.aggregator.aggregate_model().params
-        return model.params
-
-
-class WeightedAggregationHelper:
-    def __init__(self):
-        self.data = []
-
-    def add(self, data, weight, contributor_name, contribution_round):
-        self.data.append((data, weight))
-
-    def get_result(self):
-        return {name: sum(data[name] * weight for data, weight in self.data) / sum(weight for _, weight in self.data) for name in self.data[0][0]}
-
-
-class DXOFilter:
-    def __init__(self, supported_data_kinds, data_kinds_to_filter):
-        self.data_kinds = data_kinds_to_filter
-
-    def set_prop(self, key, value):
-        setattr(self, key, value)
-
-    def get_prop(self, key, default=None):
-        return getattr(self, key, default)
-
-
-class DataKind:
-    WEIGHTS, WEIGHT_DIFF = "WEIGHTS", "WEIGHT_DIFF"
-
-
-def install():
-    names = ["nvflare", "nvflare.app_common", "nvflare.app_common.abstract", "nvflare.app_common.abstract.fl_model", "nvflare.app_common.aggregators",
-             "nvflare.app_common.aggregators.model_aggregator", "nvflare.apis", "nvflare.apis.dxo", "nvflare.apis.dxo_filter",
-             "nvflare.app_common.aggregators.weighted_aggregation_helper", "nvflare.app_common.workflows", "nvflare.app_common.workflows.fedavg"]
-    modules = {name: types.ModuleType(name) for name in names}
-    modules[names[3]].FLModel, modules[names[3]].ParamsType, modules[names[5]].ModelAggregator = FLModel, ParamsType, ModelAggregator
-    modules[names[7]].DataKind, modules[names[8]].DXOFilter = DataKind, DXOFilter
-    modules[names[4]].weighted_aggregation_helper = modules[names[9]]
-    modules[names[9]].WeightedAggregationHelper, modules[names[11]].FedAvg = WeightedAggregationHelper, FedAvg
-    sys.modules.update(modules)
-
-
-# NVFlare's own code is what federate_nvflare.py runs on
-install()
-
-import fedicu  # noqa: E402
-from fedicu.nvflare import FedICU, FedICUFilter, FedICUModelAggregator  # noqa: E402
-
-
-class Context(dict):
-    get_prop = dict.get
-
-    def set_prop(self, key, value, private, sticky):
-        self[key] = value
-
-
 def models(count):
     random = np.random.default_rng(6)
     return [{"w": random.standard_normal((20, 30)).astype(np.float32), "b": random.standard_normal(5)} for _ in range(count)]
-
-
-def sent(k, params, kind=ParamsType.FULL):
-    return FLModel(kind, params, current_round=4, meta={"client_name": f"site-{k}", "NUM_STEPS_CURRENT_ROUND": 10 * k})
 
 
 class NvflareTests(unittest.TestCase):
@@ -122,29 +28,31 @@ class NvflareTests(unittest.TestCase):
         aggregator = FedICUModelAggregator(strategy)
         context = Context() if received is None else Context(global_model={"weights": received, "meta": {}})
         for model in models:
-            # what ScatterAndGather hands over names its sender
-            model.get_peer_prop = lambda key, default, name=model.meta.pop("client_name", None): name if key == "__identity_name__" else default
+            # ScatterAndGather's results have their sender as a property
+            name = model.meta.pop("client_name", None)
+            model.get_peer_prop = lambda key, default, name=name: name if key == "__identity_name__" else default
             aggregator.accept(model, context)
         return aggregator.aggregate_model()
 
-    def test_the_workflow_tells_each_rounds_model(self):
+    def test_the_workflow_gives_the_aggregator_each_rounds_model(self):
         received, *trained = models(3)
 
         class Workflow(FedICU):
             def clients(self, model):
                 return [sent(k, {name: trained[k - 1][name] + model.params[name] for name in received}) for k in (1, 2)]
 
-        # as NVFlare's jobs hand settings over
+        # NVFlare's jobs pass the settings in a dict
         aggregator = FedICUModelAggregator("fedicu", {"tau": 0.5})
         self.assertEqual((aggregator.strategy, aggregator.settings), ("fedicu", {"tau": 0.5}))
         made = Workflow(num_rounds=3, aggregator=aggregator).run(FLModel(ParamsType.FULL, received))
         model, plain = received, fedicu.Aggregator("fedicu", tau=0.5)
         for _ in range(3):
-            model = plain.aggregate(model, [(f"site-{k}", 10 * k, {name: trained[k - 1][name] + model[name] for name in model}) for k in (1, 2)])
+            clients = [{name: trained[k][name] + model[name] for name in model} for k in range(2)]
+            model = plain.aggregate(model, [(f"site-{k}", 10 * k, clients[k - 1]) for k in (1, 2)])
         for name in received:
             np.testing.assert_array_equal(made[name], model[name])
 
-    def test_metrics_are_nvflares_mean(self):
+    def test_metrics_are_nvflares_weighted_mean(self):
         received, *trained = models(4)
         clients = [sent(k, trained[k - 1]) for k in (1, 3)]
         self.assertIsNone(self.round("fedavg", received, clients).metrics)
@@ -152,20 +60,21 @@ class NvflareTests(unittest.TestCase):
             model.metrics = {"loss": np.float32(loss), "name": "text"}
         self.assertEqual(self.round("fedavg", received, clients).metrics, {"loss": 0.75})
 
-    def test_a_first_models_context_is_not_taken_for_every_rounds(self):
+    def test_a_context_with_the_first_rounds_model_is_not_used_for_later_rounds(self):
         received, trained = models(2)
         aggregator = FedICUModelAggregator("fedicu")
         aggregator.fl_ctx = Context(global_model={"weights": received, "meta": {}})
         aggregator.accept_model(sent(1, trained))
-        with self.assertRaisesRegex(fedicu.WrongStateError, "the workflow fedicu.nvflare.FedICU tells it"):
+        with self.assertRaisesRegex(fedicu.WrongStateError, "the workflow fedicu.nvflare.FedICU provides it"):
             aggregator.aggregate_model()
 
-    def test_full_parameters_and_differences_have_the_librarys_bits(self):
+    def test_full_parameters_and_differences_equal_the_librarys_bit_for_bit(self):
         received, *trained = models(4)
         for strategy in ("fedavg", "fedicu"):
             for kind in ParamsType:
-                expected = fedicu.Aggregator(strategy).aggregate(
-                    received, [fedicu.Update(f"site-{k}", 10 * k, trained[k - 1], delta=kind == ParamsType.DIFF) for k in (1, 2, 3)])
+                is_delta = kind == ParamsType.DIFF
+                updates = [fedicu.Update(f"site-{k}", 10 * k, trained[k - 1], delta=is_delta) for k in (1, 2, 3)]
+                expected = fedicu.Aggregator(strategy).aggregate(received, updates)
                 result = self.round(strategy, received, [sent(k, trained[k - 1], kind) for k in (1, 2, 3)])
                 self.assertEqual((result.params_type, result.current_round), (ParamsType.FULL, 4))
                 for name in received:
@@ -177,10 +86,10 @@ class NvflareTests(unittest.TestCase):
         result = self.round("fedavg", None, [sent(1, first, ParamsType.DIFF), sent(3, second, ParamsType.DIFF)])
         self.assertEqual(result.params_type, ParamsType.DIFF)
         np.testing.assert_allclose(result.params["b"], (10 * first["b"] + 30 * second["b"]) / 40, rtol=1e-15)
-        with self.assertRaisesRegex(fedicu.WrongStateError, "'fedicu' wants it"):
+        with self.assertRaisesRegex(fedicu.WrongStateError, "'fedicu' needs it"):
             self.round("fedicu", None, [sent(1, first, ParamsType.DIFF)])
 
-    def test_files_are_taken_by_path(self):
+    def test_files_are_read_by_path(self):
         received, trained = models(2)
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "site.safetensors")
@@ -189,7 +98,7 @@ class NvflareTests(unittest.TestCase):
         for name in received:
             np.testing.assert_array_equal(result.params[name], trained[name])
 
-    def test_tensors_on_disk_are_mapped_where_they_lie(self):
+    def test_tensors_on_disk_are_mapped_and_not_loaded(self):
         received, *trained = models(3)
         with tempfile.TemporaryDirectory() as folder:
             def on_disk(k, name):
@@ -202,11 +111,12 @@ class NvflareTests(unittest.TestCase):
         for name in received:
             np.testing.assert_array_equal(result.params[name], expected[name])
 
-    def test_clients_send_what_their_mask_keeps(self):
+    def test_what_the_filter_sends_aggregates_like_fedicu_masks_updates(self):
         for keeps in (False, True):
-            self.masked_rounds(keeps, {"mask": "top=0.25", "beta": 0.5})
+            with self.subTest(keeps_momentum=keeps):
+                self.run_masked_rounds(keeps, {"mask": "top=0.25", "beta": 0.5})
 
-    def masked_rounds(self, keeps, settings):
+    def run_masked_rounds(self, keeps, settings):
         received, *trained = models(3)
         data, result = (FedICUFilter(settings, keep_momentum=keeps) for _ in range(2))
         data.set_prop("__chain_type", "task_data")
@@ -217,7 +127,7 @@ class NvflareTests(unittest.TestCase):
             shareable = types.SimpleNamespace(get_header={"current_round": k}.get)
             self.assertIsNone(data.process_dxo(task, shareable, context))
             for array in task.data.values():
-                array.fill(0)  # trainers train in place
+                array.fill(0)  # like a trainer that trains in place
             dxo = result.process_dxo(types.SimpleNamespace(data_kind="WEIGHTS", data=model), shareable, context)
             self.assertLess(dxo.data["w"].nbytes, 0.4 * model["w"].nbytes)
             update = fedicu.mask(received, model, momentum, keep_momentum=keeps, round=k, **settings)
@@ -232,7 +142,7 @@ class NvflareTests(unittest.TestCase):
         with self.assertRaisesRegex(fedicu.WrongStateError, "chain of the task's data"):
             result.process_dxo(types.SimpleNamespace(data_kind="WEIGHTS", data=model), shareable, Context())
 
-    def test_what_is_wrong_is_refused_by_name(self):
+    def test_refusals_name_the_client(self):
         received, trained = models(2)
         aggregator = FedICUModelAggregator("fedavg")
         with self.assertRaisesRegex(fedicu.WrongStateError, "No client's model"):
@@ -249,13 +159,13 @@ class NvflareTests(unittest.TestCase):
         with self.assertRaisesRegex(fedicu.RoundRejectedError, "[Cc]lient 'site-1'.*'w'"):
             self.round("fedavg", received, [sent(1, {**trained, "w": trained["w"][:2]})])
 
-    def test_full_parameters_and_differences_go_together_where_the_model_is_known(self):
+    def test_full_parameters_and_differences_can_be_mixed_if_the_model_is_known(self):
         received, trained = models(2)
         zeros = {name: np.zeros_like(array) for name, array in received.items()}
         made = self.round("fedavg", received, [sent(1, trained), sent(3, zeros, ParamsType.DIFF)])
         np.testing.assert_allclose(made.params["b"], (10 * trained["b"] + 30 * received["b"]) / 40, rtol=1e-15)
 
-    def test_the_rounds_number_is_the_servers(self):
+    def test_the_servers_round_number_has_precedence(self):
         received, trained = models(2)
         for stated, number in ((4, 4), ("seven", None), (-1, None), (2**70, None)):
             model = sent(1, trained)
@@ -266,7 +176,7 @@ class NvflareTests(unittest.TestCase):
             aggregator.accept_model(model)
             self.assertEqual(aggregator.aggregate_model().current_round, 9)
 
-    def test_the_workflow_counts_the_clients_that_take_part(self):
+    def test_the_workflow_counts_the_included_clients(self):
         received, trained = models(2)
 
         class Workflow(FedICU):
@@ -278,11 +188,12 @@ class NvflareTests(unittest.TestCase):
                 self.send_model(task_name="train", data=model, callback=self.aggregator.accept_model)
                 return self._get_aggregated_result()
 
-        made = Workflow(num_rounds=1, aggregator=FedICUModelAggregator("fedavg", quorum=1, on_nonfinite="drop-client")).run(FLModel(ParamsType.FULL, received))
+        aggregator = FedICUModelAggregator("fedavg", quorum=1, on_nonfinite="drop-client")
+        made = Workflow(num_rounds=1, aggregator=aggregator).run(FLModel(ParamsType.FULL, received))
         self.assertEqual(made.meta["nr_aggregated"], 1)
 
     @unittest.skipIf(torch is None, "torch is missing")
-    def test_uint16_of_a_bfloat16_model_is_its_bits(self):
+    def test_uint16_in_a_bfloat16_model_is_read_as_bfloat16(self):
         received = {"w": torch.zeros(3, 4, dtype=torch.bfloat16)}
         trained = torch.randn(3, 4).bfloat16()
         bits = trained.view(torch.int16).numpy().view(np.uint16)

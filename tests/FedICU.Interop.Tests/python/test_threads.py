@@ -1,4 +1,4 @@
-"""Several threads on one library: aggregators of their own, one between them, and a round that another thread aborts."""
+"""Several threads use the library: each with its own aggregator, and one that aborts another's round."""
 
 import threading
 import time
@@ -15,10 +15,9 @@ def models(count, size=64):
 
 
 class ThreadTests(unittest.TestCase):
-    def test_threads_get_the_same_bits(self):
+    def test_all_threads_get_the_same_bits(self):
         received, *trained = models(4)
-        shared = fedicu.Aggregator("fedicu", threads=2)
-        expected = shared.aggregate(received, [(f"c{k}", k + 1, trained[k]) for k in range(3)])["w"]
+        expected = fedicu.Aggregator("fedicu", threads=2).aggregate(received, [(f"c{k}", k + 1, trained[k]) for k in range(3)])["w"]
         wrong = []
 
         def work(own):
@@ -34,7 +33,7 @@ class ThreadTests(unittest.TestCase):
             thread.join()
         self.assertEqual(wrong, [])
 
-    def test_an_abort_ends_a_round_under_way(self):
+    def test_an_abort_ends_a_running_round(self):
         received, *trained = models(9, size=2048)
         aggregator = fedicu.Aggregator("fedicu", threads=1)
         ended = []
@@ -52,7 +51,7 @@ class ThreadTests(unittest.TestCase):
             time.sleep(0.02)
             aggregator.abort()
         thread.join()
-        # between two calls of a round it finds that no round was begun
+        # after an abort between two calls of a round, the second call finds no round
         self.assertIn(ended[0], (fedicu.AbortedError, fedicu.WrongStateError))
 
 

@@ -1,4 +1,4 @@
-"""The C interface (fedicu.h) by ctypes, of the shared library or, where there is none, of the assembly loaded through hostfxr."""
+"""The C interface (fedicu.h) through ctypes: of the shared library, or of the .NET assembly loaded through hostfxr."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import os
 import pathlib
 import shutil
 import sys
+import threading
 from typing import Any, Callable
 
+# FEDICU_ABI_VERSION
 ABI_VERSION = 1
-COPY, BORROW, DELTA = 0, 1, 2
+# FEDICU_BORROW, FEDICU_DELTA
+BORROW, DELTA = 1, 2
+# FEDICU_FAULT_UNREADABLE, FEDICU_FAULT_WEIGHT
 UNREADABLE, WEIGHT = 1, 2
 
 
 class FedIcuError(Exception):
-    """What the library refuses, in its own sentence."""
+    """The library refuses a call. The message is the library's."""
 
 
 class InvalidArgumentError(FedIcuError, ValueError):
-    """A call is wrong: a global model that cannot be read, a client added twice, a place for a result missing."""
+    """An argument is wrong: a global model that cannot be read, a client added twice, a missing output tensor."""
 
 
 class InvalidOptionsError(FedIcuError, ValueError):
@@ -28,15 +32,15 @@ class InvalidOptionsError(FedIcuError, ValueError):
 
 
 class InvalidModelError(FedIcuError, ValueError):
-    """A model's file or tensors are not as they should be."""
+    """A model's file or tensors are invalid."""
 
 
 class RoundRejectedError(FedIcuError):
-    """The policies refuse the round, as a client's update is at fault; the old model stays."""
+    """The policies refuse the round because of a client's update. The old model stays."""
 
 
 class WrongStateError(FedIcuError, RuntimeError):
-    """A call came before the one that it needs."""
+    """A call was made before another one that it needs."""
 
 
 class AbortedError(FedIcuError):
@@ -99,15 +103,14 @@ _SIGNATURES: dict[str, list[Any]] = {
 
 
 class Library:
-    """The functions; a status other than 0 becomes an exception with the library's sentence."""
+    """The functions of the C interface. A status other than 0 becomes an exception with the library's message."""
 
-    def __init__(self, find: Callable[[str, Any, list[Any]], Any], place: str) -> None:
-        self.place = place
+    def __init__(self, find: Callable[[str, Any, list[Any]], Any], path: str) -> None:
         self._abi_version = find("abi_version", ctypes.c_int32, [])
         self._last_error = find("last_error", ctypes.c_char_p, [])
         self.live_handles = find("live_handles", ctypes.c_int64, [])
         if (found := self._abi_version()) != ABI_VERSION:
-            raise ImportError(f"{place} has version {found} of the C interface; {ABI_VERSION} was expected.")
+            raise ImportError(f"{path} has version {found} of the C interface; {ABI_VERSION} was expected.")
         self._functions = {name: find(name, ctypes.c_int32, arguments) for name, arguments in _SIGNATURES.items()}
 
     def call(self, name: str, *arguments: Any) -> None:
@@ -116,6 +119,7 @@ class Library:
             raise _ERRORS.get(status, FedIcuError)(self._last_error().decode())
 
     def text(self, name: str, handle: int) -> str:
+        """Calls a function that copies a text into a buffer."""
         length = ctypes.c_uint64()
         self.call(name, handle, None, 0, ctypes.byref(length))
         buffer = ctypes.create_string_buffer(length.value)
@@ -123,18 +127,21 @@ class Library:
         return buffer.value.decode()
 
     def new(self, name: str, *arguments: Any) -> int:
+        """Calls a function that creates a handle."""
         handle = ctypes.c_int64()
         self.call(name, *arguments, ctypes.byref(handle))
         return handle.value
 
 
-def _shared(path: pathlib.Path) -> Library:
+def _load_shared(path: pathlib.Path) -> Library:
     if path.suffix == ".dll" and sys.platform != "win32":
-        raise ImportError(f"{path} has no {path.with_suffix('.runtimeconfig.json').name} beside it, with which .NET loads it; 'dotnet build' leaves both in artifacts/bin/FedICU.Interop/release.")
+        raise ImportError(
+            f"{path} has no {path.with_suffix('.runtimeconfig.json').name} beside it, which .NET needs to load it; "
+            "'dotnet build' makes both in artifacts/bin/FedICU.Interop/release.")
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise ImportError(f"{path} is no library that can be loaded here: {error}.") from error
+        raise ImportError(f"{path} cannot be loaded as a library here: {error}.") from error
 
     def find(name: str, result: Any, arguments: list[Any]) -> Any:
         function = getattr(library, f"fedicu_{name}")
@@ -144,33 +151,39 @@ def _shared(path: pathlib.Path) -> Library:
     return Library(find, str(path))
 
 
-def _managed(path: pathlib.Path) -> Library:
-    """Starts .NET in this process and takes the functions of the assembly."""
+def _load_managed(path: pathlib.Path) -> Library:
+    """Starts .NET in this process and loads the functions of the assembly."""
     text = ctypes.c_wchar_p if sys.platform == "win32" else ctypes.c_char_p
     encode: Callable[[str], Any] = (lambda value: value) if sys.platform == "win32" else str.encode
-    hostfxr = ctypes.CDLL(str(_hostfxr()))
+    hostfxr = ctypes.CDLL(str(_find_hostfxr()))
     initialize = hostfxr.hostfxr_initialize_for_runtime_config
     initialize.argtypes = [text, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]
     get_delegate = hostfxr.hostfxr_get_runtime_delegate
     get_delegate.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_void_p)]
     hostfxr.hostfxr_close.argtypes = [ctypes.c_void_p]
     context, loader = ctypes.c_void_p(), ctypes.c_void_p()
-    # 1 and 2: .NET runs in this process already
+    # 1 and 2 mean that .NET runs in this process already
     status = initialize(encode(str(path.with_suffix(".runtimeconfig.json"))), None, ctypes.byref(context))
     if status not in (0, 1, 2):
         raise ImportError(f".NET could not be started for {path}: hostfxr says 0x{status & 0xFFFFFFFF:08X}.")
+    # hdt_load_assembly_and_get_function_pointer of coreclr_delegates.h
     load_assembly_and_get_function_pointer = 5
     status = get_delegate(context, load_assembly_and_get_function_pointer, ctypes.byref(loader))
     hostfxr.hostfxr_close(context)
     if status != 0:
         raise ImportError(f".NET could not be started for {path}: hostfxr says 0x{status & 0xFFFFFFFF:08X}.")
-    load = ctypes.CFUNCTYPE(ctypes.c_int32, text, text, text, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))(loader.value)
+    load_type = ctypes.CFUNCTYPE(
+        ctypes.c_int32, text, text, text, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
+    load = load_type(loader.value)
+    # UNMANAGEDCALLERSONLY_METHOD of coreclr_delegates.h
     unmanaged_callers_only = ctypes.c_void_p(-1)
 
     def find(name: str, result: Any, arguments: list[Any]) -> Any:
         method = "".join(part.capitalize() for part in name.split("_"))
         function = ctypes.c_void_p()
-        status = load(encode(str(path)), encode("FedICU.Interop.Exports, libfedicu"), encode(method), unmanaged_callers_only, None, ctypes.byref(function))
+        status = load(
+            encode(str(path)), encode("FedICU.Interop.Exports, libfedicu"), encode(method), unmanaged_callers_only, None,
+            ctypes.byref(function))
         if status != 0:
             raise ImportError(f"{path} has no function {method}: hostfxr says 0x{status & 0xFFFFFFFF:08X}.")
         return ctypes.CFUNCTYPE(result, *arguments)(function.value)
@@ -178,27 +191,47 @@ def _managed(path: pathlib.Path) -> Library:
     return Library(find, str(path))
 
 
-def _hostfxr() -> pathlib.Path:
+def _find_hostfxr() -> pathlib.Path:
     name = {"win32": "hostfxr.dll", "darwin": "libhostfxr.dylib"}.get(sys.platform, "libhostfxr.so")
     dotnet = shutil.which("dotnet")
-    roots = [os.environ.get("DOTNET_ROOT"), dotnet and os.path.dirname(os.path.realpath(dotnet)), "/usr/share/dotnet", "/usr/lib/dotnet"]
-    for root in filter(None, roots):
-        found = sorted(pathlib.Path(root, "host", "fxr").glob(f"*/{name}"), key=lambda path: [int(part) for part in path.parent.name.split("-")[0].split(".")])
+    beside = dotnet and os.path.dirname(os.path.realpath(dotnet))
+
+    def version(path: pathlib.Path) -> list[int]:
+        return [int(part) for part in path.parent.name.split("-")[0].split(".")]
+
+    for root in filter(None, [os.environ.get("DOTNET_ROOT"), beside, "/usr/share/dotnet", "/usr/lib/dotnet"]):
+        found = sorted(pathlib.Path(root, "host", "fxr").glob(f"*/{name}"), key=version)
         if found:
             return found[-1]
-    raise ImportError("No .NET runtime was found to load FedICU's assembly with; DOTNET_ROOT names one.")
+    raise ImportError("No .NET runtime was found to load FedICU's assembly; set DOTNET_ROOT to one.")
 
 
-def load() -> Library:
-    """FEDICU_LIBRARY names a library (.so, .dylib, .dll of machine code) or an assembly (libfedicu.dll beside its runtimeconfig.json); otherwise what lies in the package."""
+_lock = threading.Lock()
+_library: Library | None = None
+
+
+def library() -> Library:
+    """Returns the library, which is loaded at the first call."""
+    global _library
+    with _lock:
+        _library = _library or _load()
+        return _library
+
+
+def _load() -> Library:
+    """Loads the library that FEDICU_LIBRARY names, or the one in the package.
+
+    It is a shared library (.so, .dylib, or .dll of machine code) or an assembly (libfedicu.dll beside its runtimeconfig.json).
+    """
     named = os.environ.get("FEDICU_LIBRARY")
     here = pathlib.Path(__file__).resolve().parent
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
     for path in [pathlib.Path(named)] if named else [here / f"libfedicu{suffix}", here / "libfedicu.dll"]:
         if path.exists():
-            return _managed(path) if path.with_suffix(".runtimeconfig.json").exists() else _shared(path)
-    raise ImportError(f"FedICU's library was not found{f' at {named}' if named else ''}; FEDICU_LIBRARY names one.")
+            return _load_managed(path) if path.with_suffix(".runtimeconfig.json").exists() else _load_shared(path)
+    raise ImportError(f"FedICU's library was not found{f' at {named}' if named else ''}; set FEDICU_LIBRARY to its path.")
 
 
-def settings_json(**values: Any) -> bytes:
+def options_json(**values: Any) -> bytes:
+    """Makes a function's JSON options; those that are None are left out."""
     return json.dumps({key: value for key, value in values.items() if value is not None}).encode()

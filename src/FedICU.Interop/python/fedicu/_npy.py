@@ -1,0 +1,89 @@
+"""Arrays in the bytes of numpy's save, as Flower sends them, and Flower's labels on them."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+from ._tensors import Bits, native_order
+from ._text import InvalidInput, show, show_error
+
+# Flower's name of the serialization
+STYPE = "numpy.ndarray"
+# the label of a type that numpy does not have
+BFLOAT16 = "bfloat16"
+
+
+def view(which: str, stype: Any, data: Any) -> np.ndarray:
+    """Returns the array in the bytes of numpy's save, without a copy. Raises :class:`InvalidInput`."""
+    if stype != STYPE:
+        raise InvalidInput(f"{which} is serialized as {show(stype)}; '{STYPE}' was expected.")
+    if not isinstance(data, (bytes, bytearray)):
+        raise InvalidInput(f"{which} is a {type(data).__name__}; the bytes of an array were expected.")
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise ValueError(f"its format's version is {version}")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"its shape is {shape}")
+        count = math.prod(shape)
+        more = len(data) - file.tell() - count * dtype.itemsize
+        if more > 0:
+            raise ValueError(f"{more} bytes follow the array")
+        return np.frombuffer(data, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+    except Exception as error:  # numpy's parser raises many kinds of errors for bytes that are not a header
+        raise InvalidInput(f"{which}: its {len(data)} bytes are not an array as numpy saves it: {show_error(error)}.") from error
+
+
+def view_labelled(name: str, array: Any) -> np.ndarray | Bits:
+    """Returns the array in one of Flower's Arrays. Its label must match its bytes. Raises :class:`InvalidInput`.
+
+    numpy has no bfloat16, so that label goes with elements of 16 bits: uint16, or the raw type that numpy saves for
+    arrays of ml_dtypes. Arrays made from numbered parameters have no label.
+    """
+    which = f"tensor {show(name)}"
+    read = view(which, array.stype, array.data)
+    shape, label = tuple(array.shape), str(array.dtype).removeprefix("torch.")
+    if not label and not shape:
+        return read
+    if shape != read.shape:
+        raise InvalidInput(f"{which} is labelled with the shape {show(shape)}; its bytes have {read.shape}.")
+    if label == BFLOAT16 and (native_order(read.dtype) == np.uint16 or read.dtype == np.dtype("V2")):
+        return Bits(read, "BF16")
+    if label and label not in (read.dtype.name, str(read.dtype)) and not _is_name_of(label, read.dtype):
+        raise InvalidInput(f"{which} is labelled {show(array.dtype)}; its bytes are {read.dtype.name}.")
+    return read
+
+
+def _is_name_of(label: str, dtype: np.dtype) -> bool:
+    """Returns whether a label is another of numpy's names for a type, such as '<f4' or 'double'."""
+    try:
+        named = np.dtype(label)
+    except Exception:  # numpy's parser of type names raises several kinds of errors
+        return False
+    return named == dtype if label[:1] in "<>" else native_order(named) == native_order(dtype)
+
+
+def allocate(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
+    """Allocates an array inside the bytes of numpy's save. Returns the bytes and the array."""
+    dtype = native_order(like.dtype)
+    header = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": like.shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    data = bytearray(header.tell() + like.size * dtype.itemsize)
+    data[: header.tell()] = header.getvalue()
+    return data, np.frombuffer(data, dtype, like.size, header.tell()).reshape(like.shape)
+
+
+def save(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()

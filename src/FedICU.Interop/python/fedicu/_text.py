@@ -1,0 +1,63 @@
+"""Messages: values and errors shown in one short line, and text for the C interface."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, Iterator
+
+from ._native import InvalidArgumentError
+
+# characters; chosen
+_LONGEST_VALUE, _LONGEST_ERROR = 60, 200
+
+
+class InvalidInput(ValueError):
+    """Why the library cannot read an input, as the end of a sentence that begins with its owner's name."""
+
+
+@contextlib.contextmanager
+def owned_by(owner: str) -> Iterator[None]:
+    """Raises :class:`InvalidInput` as :class:`InvalidArgumentError` that begins with the owner.
+
+    For models that do not belong to a client, so that no policy applies to them.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidArgumentError(f"{owner}: {error}") from error
+
+
+def show(value: Any, longest: int = _LONGEST_VALUE) -> str:
+    """Formats any value for a message, shortened."""
+    try:
+        text = repr(value)
+    except Exception:  # integers of thousands of digits, and objects of other libraries
+        text = f"a {type(value).__name__}"
+    return _shorten(text, longest)
+
+
+def show_error(error: Exception) -> str:
+    """Formats another library's error on one line, shortened."""
+    return _shorten(" ".join(str(error).split()).rstrip("."), _LONGEST_ERROR)
+
+
+def _shorten(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest // 2] + "..." + text[-longest // 2:]
+
+
+def encode_text(text: Any, what: str) -> bytes:
+    """Encodes text for the C interface."""
+    if not isinstance(text, str):
+        raise InvalidInput(f"{what} is {show(text)}; text was expected.")
+    if "\0" in text:
+        raise InvalidInput(f"{what} {show(text)} has a zero character; text without one was expected.")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{what} {show(text)} is not Unicode; text that UTF-8 can hold was expected.") from None
+
+
+def encode_path(path: str | os.PathLike[str]) -> bytes:
+    """Encodes a path for the C interface."""
+    return encode_text(os.fsdecode(path), "its path")

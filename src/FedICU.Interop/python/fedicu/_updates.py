@@ -1,0 +1,55 @@
+"""What clients send."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Mapping, Union
+
+import numpy as np
+
+Tensors = Mapping[str, Any]
+Model = Union[Tensors, str, "os.PathLike[str]"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedUpdate:
+    """A client's sparse update.
+
+    tensors: packed values and masks; bf16 as uint16.
+    dtypes: the tensors' safetensors types.
+    metadata: the metadata that belong to the tensors.
+    momentum: the new momentum, which stays with the client.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    dtypes: Mapping[str, str]
+    metadata: Mapping[str, str]
+    momentum: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """Stands for a client's model that cannot be decoded, so that the policy on_unreadable applies.
+
+    reason: the end of a sentence that begins with the client's name.
+    """
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """One client's update. The round's policies apply to whatever is wrong with it.
+
+    client: the client's name, unique in its round.
+    weight: the number of its examples. None: from the metadata of a file or a masked update, otherwise 1.
+    model: tensors, a masked update, a path, or :class:`Unreadable`.
+    delta: whether the tensors are y - x, the change by training, and not the parameters y. Files and masked updates
+        state this themselves.
+    """
+
+    client: str
+    weight: float | None
+    model: Model | MaskedUpdate | Unreadable
+    delta: bool = False
