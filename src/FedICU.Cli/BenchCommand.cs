@@ -40,7 +40,7 @@ internal sealed class BenchCommand : FedIcuCommand
     {
         string? backendName = line.GetValue(_backend);
         using GpuBackend? device = OpenDevice(backendName);
-        IComputeBackend backend = device ?? Flags.ReadBackend(backendName is null or "auto" ? "simd" : backendName, Terminal, []);
+        IClientBackend backend = device ?? Flags.ReadBackend(backendName is null or "auto" ? "simd" : backendName, Terminal, []);
         var table = new ResultTable("backend", "what", "where", "matrix", "type", ">clients", ">ms", ">GB/s", ">of copying");
         // a copy within one memory reads and writes each byte; a copy over the bus moves it once
         double hostCopySpeed = AddCopy("on the host, all threads", 2, MeasureHostCopy());

@@ -88,7 +88,7 @@ internal static class Flags
     /// <param name="text">The option's value.</param>
     /// <param name="terminal">The terminal that shows warnings.</param>
     /// <param name="models">The models that the command reads. If they are small, <c>auto</c> starts no device.</param>
-    public static IComputeBackend ReadBackend(string? text, Terminal terminal, IEnumerable<string> models)
+    public static IClientBackend ReadBackend(string? text, Terminal terminal, IEnumerable<string> models)
     {
         bool required = Environment.GetEnvironmentVariable(RequireGpu) == "1";
         long workBytes = required ? long.MaxValue : models.Sum(Paths.Bytes);
@@ -96,7 +96,7 @@ internal static class Flags
     }
 
     /// <summary>Creates the backend with the command's own device options.</summary>
-    public static IComputeBackend ReadBackend(string? text, GpuOptions options, long workBytes = long.MaxValue)
+    public static IClientBackend ReadBackend(string? text, GpuOptions options, long workBytes = long.MaxValue)
     {
         try
         {

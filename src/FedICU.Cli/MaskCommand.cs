@@ -56,7 +56,7 @@ internal sealed class MaskCommand : FedIcuCommand
     private async Task<int> MaskAsync(ParseResult line, CancellationToken cancellationToken)
     {
         string globalPath = line.GetRequiredValue(_global), localPath = line.GetRequiredValue(_local);
-        IComputeBackend backend = Flags.ReadBackend(line.GetValue(_backend), Terminal, [globalPath, localPath]);
+        IClientBackend backend = Flags.ReadBackend(line.GetValue(_backend), Terminal, [globalPath, localPath]);
         using var device = backend as IDisposable;
         string? mask = Flags.ReadMask(line.GetValue(_mask));
         List<KeyValuePair<string, string>> settings = Flags.ReadSettings(line.GetValue(_settings));

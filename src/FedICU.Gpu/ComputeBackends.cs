@@ -23,7 +23,7 @@ public static class ComputeBackends
     /// <see cref="GpuOptions.LeastWorkBytes"/>.
     /// </param>
     /// <returns>The backend. The caller disposes it if it is <see cref="IDisposable"/>.</returns>
-    public static IComputeBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
+    public static IClientBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
         if (workBytes < options.LeastWorkBytes)
@@ -52,7 +52,7 @@ public static class ComputeBackends
     /// <exception cref="GpuException">
     /// The device was not found or was refused, and <see cref="GpuOptions.Fallback"/> is false.
     /// </exception>
-    public static IComputeBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
+    public static IClientBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
         string? variable = name is null ? Environment.GetEnvironmentVariable(Variable) : null;
@@ -70,7 +70,7 @@ public static class ComputeBackends
         };
     }
 
-    private static IComputeBackend CreateForDevice(GpuKind kind, GpuOptions options)
+    private static IClientBackend CreateForDevice(GpuKind kind, GpuOptions options)
     {
         if (GpuDevices.TryCreate(kind, options, gpusOnly: false, out string? reason, out _) is { } backend)
             return new GuardedBackend(backend, backend.Description, options);

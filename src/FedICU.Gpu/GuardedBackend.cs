@@ -8,7 +8,7 @@ namespace FedICU.Gpu;
 /// the device. If the device fails, the CPU computes the failed verb again and every verb after it. This is possible
 /// because a failed verb has not added to or overwritten anything.
 /// </summary>
-internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, IDisposable
+internal sealed unsafe class GuardedBackend : IClientBackend, IRoutingBackend, IDisposable
 {
     private readonly IComputeBackend _device, _cpu;
     private readonly string _description;
@@ -19,7 +19,7 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
     /// <param name="device">The device's backend, which is disposed with this one.</param>
     /// <param name="description">The device's name in messages.</param>
     /// <param name="options">Which verbs go to the device, and what happens if it fails.</param>
-    public GuardedBackend(IComputeBackend device, string description, GpuOptions options)
+    public GuardedBackend(IClientBackend device, string description, GpuOptions options)
         : this(device, new SimdBackend(), description, options, new Guard())
     {
     }
@@ -125,28 +125,28 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
 
     public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
     {
-        IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local], length);
+        IClientBackend selected = SelectClientBackend([inputs.Global, inputs.Local], length);
         try
         {
             selected.AddMoments(inputs, length, ref update, ref global);
         }
         catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
-            Fail(e).AddMoments(inputs, length, ref update, ref global);
+            ((IClientBackend)Fail(e)).AddMoments(inputs, length, ref update, ref global);
         }
     }
 
     public long SelectImportant(
         in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
-        IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local, inputs.Momentum], length, momentum);
+        IClientBackend selected = SelectClientBackend([inputs.Global, inputs.Local, inputs.Momentum], length, momentum);
         try
         {
             return selected.SelectImportant(inputs, length, update, global, mask, momentum);
         }
         catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
-            return Fail(e).SelectImportant(inputs, length, update, global, mask, momentum);
+            return ((IClientBackend)Fail(e)).SelectImportant(inputs, length, update, global, mask, momentum);
         }
     }
 
@@ -154,40 +154,40 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
         in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance,
         double* globalImportance)
     {
-        IComputeBackend selected = SelectBackend([inputs.Global, inputs.Local], length);
+        IClientBackend selected = SelectClientBackend([inputs.Global, inputs.Local], length);
         try
         {
             selected.Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
         }
         catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
-            Fail(e).Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
+            ((IClientBackend)Fail(e)).Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
         }
     }
 
     public long Pack(TensorPanel source, int length, byte* mask, void* packed)
     {
-        IComputeBackend selected = SelectBackend([source], length);
+        IClientBackend selected = SelectClientBackend([source], length);
         try
         {
             return selected.Pack(source, length, mask, packed);
         }
         catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
-            return Fail(e).Pack(source, length, mask, packed);
+            return ((IClientBackend)Fail(e)).Pack(source, length, mask, packed);
         }
     }
 
     public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient)
     {
-        IComputeBackend selected = SelectBackend([local, global], length);
+        IClientBackend selected = SelectClientBackend([local, global], length);
         try
         {
             return selected.AddProximal(local, global, mu, length, gradient);
         }
         catch (Exception e) when (selected == _device && DeviceFailure.Is(e))
         {
-            return Fail(e).AddProximal(local, global, mu, length, gradient);
+            return ((IClientBackend)Fail(e)).AddProximal(local, global, mu, length, gradient);
         }
     }
 
@@ -216,6 +216,10 @@ internal sealed unsafe class GuardedBackend : IComputeBackend, IRoutingBackend, 
         _guard.HoldsTensors = true;
         return _device;
     }
+
+    /// <summary>Selects the backend of a client's verb. Rounds use counted copies, which have no such verbs.</summary>
+    private IClientBackend SelectClientBackend(ReadOnlySpan<TensorPanel> inputs, int length, TensorPanel output = default) =>
+        (IClientBackend)SelectBackend(inputs, length, output);
 
     private IComputeBackend Fail(Exception e)
     {

@@ -3,7 +3,7 @@ using FedICU.Compute;
 namespace FedICU.Cli.Tests;
 
 /// <summary>The reference backend with a small fault in one verb, which a verification must find.</summary>
-internal sealed unsafe class FaultyBackend(string verb) : IComputeBackend
+internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
 {
     private readonly ReferenceBackend _right = new();
 

@@ -115,7 +115,7 @@ internal sealed unsafe class GuardedBackendTests
         });
     }
 
-    private static GuardedBackend Guard(IComputeBackend device, GpuOptions options) => new(device, "fake: a device", options);
+    private static GuardedBackend Guard(IClientBackend device, GpuOptions options) => new(device, "fake: a device", options);
 
     private static RoundReport Round(IComputeBackend backend, int clients, params int[] lengths) =>
         Round(backend, new FedAvgAggregator(), clients, lengths);
@@ -168,9 +168,9 @@ internal sealed unsafe class GuardedBackendTests
     /// <param name="failure">The exception; null for wrong counts.</param>
     /// <param name="after">The number of verbs that succeed.</param>
     /// <param name="other">The backend that computes; null for the CPU's.</param>
-    internal sealed class FakeBackend(Exception? failure, int after, IComputeBackend? other = null) : IComputeBackend
+    internal sealed class FakeBackend(Exception? failure, int after, IClientBackend? other = null) : IClientBackend
     {
-        private readonly IComputeBackend _other = other ?? new SimdBackend();
+        private readonly IClientBackend _other = other ?? new SimdBackend();
         private int _calls;
         private long _read;
 
@@ -223,7 +223,7 @@ internal sealed unsafe class GuardedBackendTests
         public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) =>
             Next().AddProximal(local, global, mu, length, gradient);
 
-        private IComputeBackend Next(long elements = 0)
+        private IClientBackend Next(long elements = 0)
         {
             Interlocked.Add(ref _read, elements);
             return failure is not null && Interlocked.Increment(ref _calls) > after ? throw failure : _other;

@@ -31,7 +31,7 @@ public static unsafe class ComputeHash
         Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
 
     /// <summary>Computes the hashes of a backend, one line a verb.</summary>
-    public static IReadOnlyList<string> Lines(IComputeBackend backend)
+    public static IReadOnlyList<string> Lines(IClientBackend backend)
     {
         (string Name, Action<Batch> Run)[] verbs =
         [
@@ -190,11 +190,11 @@ public static unsafe class ComputeHash
     }
 
     /// <summary>The panels of one case after another, and the hash of their results.</summary>
-    private sealed class Batch(IComputeBackend backend) : IDisposable
+    private sealed class Batch(IClientBackend backend) : IDisposable
     {
         private readonly List<nint> _allocated = [];
 
-        public IComputeBackend Backend { get; } = backend;
+        public IClientBackend Backend { get; } = backend;
         public Random Random { get; private set; } = new(0);
         public int Length { get; private set; }
         public TensorPanel[] Inputs { get; private set; } = [];

@@ -28,7 +28,7 @@ public static unsafe class RoundHash
     private static readonly DType[] Types = [DType.F32, DType.F64, DType.BF16, DType.F16];
 
     /// <summary>Computes the hashes of a backend, one line a round or update.</summary>
-    public static IReadOnlyList<string> Lines(IComputeBackend backend)
+    public static IReadOnlyList<string> Lines(IClientBackend backend)
     {
         var lines = new List<string>();
         void Add(string name, ulong hash) => lines.Add(string.Create(CultureInfo.InvariantCulture, $"{name} {hash:x16}"));
@@ -80,7 +80,7 @@ public static unsafe class RoundHash
         return hash.Value;
     }
 
-    private static ulong HashOf(string settings, IComputeBackend backend, MemoryModel[] models)
+    private static ulong HashOf(string settings, IClientBackend backend, MemoryModel[] models)
     {
         IEnumerable<string[]> pairs = settings.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(pair => pair.Split('=', 2));
         FedIcuClientOptions options = FedIcuClientOptions.FromSettings(pairs.Select(pair => KeyValuePair.Create(pair[0], pair[1])));

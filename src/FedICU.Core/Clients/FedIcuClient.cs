@@ -42,7 +42,7 @@ public sealed class FedIcuClient
     /// <exception cref="FedIcuException">The models do not fit each other, or hold values that are not finite; one sentence.</exception>
     public MaskReport CreateUpdate(
         TensorSource global, TensorSource local, TensorSink output, TensorSource? momentum = null, TensorSink? momentumOutput = null, bool dense = false,
-        IComputeBackend? backend = null, CancellationToken cancellationToken = default)
+        IClientBackend? backend = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(global);
         ArgumentNullException.ThrowIfNull(local);

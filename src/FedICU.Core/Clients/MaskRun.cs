@@ -6,7 +6,7 @@ namespace FedICU.Clients;
 
 /// <summary>What is fixed for one update: the models, the rules, what computes; and how much of what is sent is kept between deciding and writing it.</summary>
 internal sealed unsafe record MaskRun(
-    FedIcuClientOptions Options, TensorSource Global, TensorSource Local, TensorSource? Momentum, TensorSink? MomentumOutput, bool Dense, IComputeBackend Backend)
+    FedIcuClientOptions Options, TensorSource Global, TensorSource Local, TensorSource? Momentum, TensorSink? MomentumOutput, bool Dense, IClientBackend Backend)
 {
     /// <summary>Up to so many bytes, values that are sent are kept, so that the trained model is not read again for them.</summary>
     private const long KeptBytes = 64 << 20;

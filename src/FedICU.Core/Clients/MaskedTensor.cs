@@ -300,7 +300,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         double[] sums = new double[_panels.Count];
         ForEachPanel(workers, (piece, panel, in inputs, scratch) =>
         {
-            byte* values = keeps && run.Keeps ? scratch.Take((long)panel.Length * _size + IComputeBackend.PackSlack) : null;
+            byte* values = keeps && run.Keeps ? scratch.Take((long)panel.Length * _size + IClientBackend.PackSlack) : null;
             long count = 0;
             double sum = 0;
             ImportanceInputs all = inputs;
@@ -431,7 +431,7 @@ internal sealed unsafe class MaskedTensor(MaskRun run, TensorInfo info) : IDispo
         if (_kept?[piece] is { } kept)
             return kept.Pointer;
         Grouping.Panel panel = _panels[piece];
-        byte* values = scratch.Take((long)panel.Length * _size + IComputeBackend.PackSlack);
+        byte* values = scratch.Take((long)panel.Length * _size + IClientBackend.PackSlack);
         TensorPanel source;
         if (IsSoft)
         {

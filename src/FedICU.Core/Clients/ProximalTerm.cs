@@ -11,13 +11,13 @@ namespace FedICU;
 /// </summary>
 public sealed class ProximalTerm
 {
-    private readonly IComputeBackend _backend;
+    private readonly IClientBackend _backend;
 
     /// <summary>Makes the term.</summary>
     /// <param name="mu">Its strength, finite and at least 0.</param>
     /// <param name="backend">What computes; null: SIMD.</param>
     /// <exception cref="InvalidOptionsException">mu is negative or not finite.</exception>
-    public ProximalTerm(double mu, IComputeBackend? backend = null)
+    public ProximalTerm(double mu, IClientBackend? backend = null)
     {
         new FedProxOptions { Mu = mu }.Validate();
         (Mu, _backend) = (mu, backend ?? new SimdBackend());

@@ -1,6 +1,6 @@
 namespace FedICU.Compute;
 
-/// <summary>Another backend, which counts the bytes of the inputs of each verb that it has finished.</summary>
+/// <summary>Wraps a backend for one round: counts the bytes of the inputs of each verb that has finished.</summary>
 internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork work) : IComputeBackend
 {
     public string Name => backend.Name;
@@ -11,7 +11,8 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
 
     public IDisposable? AllocateOnDevice(long bytes, out nint address) => backend.AllocateOnDevice(bytes, out address);
 
-    public long WeightedSum(ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
+    public long WeightedSum(
+        ReadOnlySpan<TensorPanel> inputs, ReadOnlySpan<double> weights, double divisor, int length, TensorPanel output)
     {
         long nonFinite = backend.WeightedSum(inputs, weights, divisor, length, output);
         Count(inputs, length);
@@ -37,7 +38,8 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
     }
 
     public long Combine(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+        double* squares)
     {
         long nonFinite = backend.Combine(inputs, geometry, coefficients, scales, output, squares);
         Count(inputs, geometry.Length);
@@ -50,44 +52,6 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
         Count([input], length);
         return nonFinite;
     }
-
-    public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
-    {
-        backend.AddMoments(inputs, length, ref update, ref global);
-        Count(inputs, length);
-    }
-
-    public long SelectImportant(
-        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
-    {
-        long selected = backend.SelectImportant(inputs, length, update, global, mask, momentum);
-        Count(inputs, length);
-        return selected;
-    }
-
-    public void Importance(
-        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance,
-        double* globalImportance)
-    {
-        backend.Importance(inputs, length, update, global, sigmoid, updateImportance, globalImportance);
-        Count(inputs, length);
-    }
-
-    public long Pack(TensorPanel source, int length, byte* mask, void* packed)
-    {
-        long count = backend.Pack(source, length, mask, packed);
-        Count([source], length);
-        return count;
-    }
-
-    public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient)
-    {
-        double square = backend.AddProximal(local, global, mu, length, gradient);
-        Count([local, global, gradient], length);
-        return square;
-    }
-
-    private void Count(in ImportanceInputs inputs, int length) => Count([inputs.Global, inputs.Local, inputs.Momentum], length);
 
     private void Count(ReadOnlySpan<TensorPanel> inputs, int length) => work.Add(backend.Name, RoundWork.BytesOf(inputs, length));
 }

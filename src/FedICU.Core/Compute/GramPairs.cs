@@ -1,11 +1,14 @@
 namespace FedICU.Compute;
 
-/// <summary>The order of the pairs (j, k), j &lt;= k, of N inputs: the pairs of a further input come after all others.</summary>
+/// <summary>The order of the pairs (j, k), j &lt;= k, of N inputs: by k, then by j.</summary>
 public static class GramPairs
 {
-    /// <summary>How many pairs there are.</summary>
+    /// <summary>Returns the number of pairs.</summary>
+    /// <param name="inputs">N.</param>
     public static int Count(int inputs) => inputs * (inputs + 1) / 2;
 
-    /// <summary>The place of a pair, j &lt;= k.</summary>
+    /// <summary>Returns the index of a pair.</summary>
+    /// <param name="j">The first input; at most k.</param>
+    /// <param name="k">The second input.</param>
     public static int Index(int j, int k) => Count(k) + j;
 }

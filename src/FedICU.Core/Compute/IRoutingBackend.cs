@@ -1,10 +1,11 @@
 namespace FedICU.Compute;
 
-/// <summary>A backend that hands each verb to one of several others.</summary>
+/// <summary>A backend that passes each verb to one of several others.</summary>
 internal interface IRoutingBackend
 {
     /// <summary>
-    /// The same backend for one round: it adds to <paramref name="work"/> which of the others computed with how many bytes.
+    /// Returns a copy of the backend for one round. It adds to <paramref name="work"/> the bytes that each of the
+    /// others computed with.
     /// </summary>
     IComputeBackend Counted(RoundWork work);
 }

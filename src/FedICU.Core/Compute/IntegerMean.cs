@@ -2,15 +2,24 @@ using System.Numerics;
 
 namespace FedICU.Compute;
 
-/// <summary>The weighted mean of integers, exact, halves to even (docs/algorithms.md, Integers and other types): no float enters it.</summary>
+/// <summary>
+/// Computes weighted means of integers exactly, without floating-point arithmetic; halves are rounded to even
+/// (docs/algorithms.md, Integers and other types).
+/// </summary>
 internal sealed class IntegerMean
 {
+    /// <summary>
+    /// The largest number of bits of a total for which Int128 is enough. Derived: a 64-bit value times the total must
+    /// fit, a delta doubles the value, and rounding doubles the remainder.
+    /// </summary>
+    private const int MaxSmallBits = 60;
+
     private readonly BigInteger[] _weights;
     private readonly BigInteger _total;
     private readonly Int128[]? _small;
     private readonly Int128 _smallTotal;
 
-    /// <summary>Takes the weights as the exact binary fractions that doubles are, brought to one scale.</summary>
+    /// <summary>Converts the weights to integers of one scale: every double is an exact binary fraction.</summary>
     public IntegerMean(IEnumerable<double> weights)
     {
         (long Mantissa, int Exponent)[] parts = [.. weights.Select(Decompose)];
@@ -19,12 +28,11 @@ internal sealed class IntegerMean
         BigInteger divisor = _weights.Aggregate(BigInteger.Zero, BigInteger.GreatestCommonDivisor);
         _weights = [.. _weights.Select(weight => weight / divisor)];
         _total = _weights.Aggregate(BigInteger.Zero, BigInteger.Add);
-        // a 64-bit value times the total must fit; a delta doubles it, and rounding doubles the remainder
-        if (_total.GetBitLength() <= 60)
+        if (_total.GetBitLength() <= MaxSmallBits)
             (_small, _smallTotal) = ([.. _weights.Select(weight => (Int128)weight)], (Int128)_total);
     }
 
-    /// <summary>The mean of values, one for each weight.</summary>
+    /// <summary>Computes the mean of values, one for each weight.</summary>
     public Int128 Of(ReadOnlySpan<Int128> values)
     {
         if (_small is null)
@@ -51,6 +59,7 @@ internal sealed class IntegerMean
         return (Int128)(half > 0 || half == 0 && !floor.IsEven ? floor + 1 : floor);
     }
 
+    /// <summary>Reads an element.</summary>
     public static unsafe Int128 Read(TensorPanel panel, long i) => panel.DType switch
     {
         DType.I64 => ((long*)panel.Data)[i],
@@ -64,7 +73,7 @@ internal sealed class IntegerMean
         _ => throw new ArgumentOutOfRangeException(nameof(panel), panel.DType, "An integer type was expected."),
     };
 
-    /// <summary>Writes a value; false where it does not fit the type.</summary>
+    /// <summary>Writes an element; returns false if the value does not fit the type.</summary>
     public static unsafe bool TryWrite(TensorPanel panel, long i, Int128 value)
     {
         (Int128 least, Int128 most) = panel.DType switch

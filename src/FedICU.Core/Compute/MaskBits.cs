@@ -6,18 +6,21 @@ using System.Runtime.Intrinsics.X86;
 namespace FedICU.Compute;
 
 /// <summary>
-/// Moves the elements that a bit mask names, eight a byte, least significant bit first. Nothing is computed: elements of 2, 4 and 8 bytes are moved as
-/// they are, with the same result whatever the processor has.
+/// Moves the elements that a bit mask selects: eight bits to a byte, the least significant first. Elements of 2, 4 and
+/// 8 bytes are copied unchanged, so the result is the same on every CPU.
 /// </summary>
 internal static unsafe class MaskBits
 {
-    /// <summary>Bytes that <see cref="Pack(void*, int, int, byte*, void*)"/> may write past the last element it packs.</summary>
+    /// <summary>
+    /// The bytes that <see cref="Pack(void*, int, int, byte*, void*)"/> may write past the last element it packs.
+    /// Derived: a vector of eight elements of 8 bytes.
+    /// </summary>
     public const int Slack = 64;
 
-    // for each byte of a mask, the places of its bits one after the other, a byte each
-    private static readonly ulong[] Places = [.. Enumerable.Range(0, 256).Select(PlacesOf)];
+    // for each byte of a mask, the indices of its set bits, one byte each
+    private static readonly ulong[] SetBits = [.. Enumerable.Range(0, 256).Select(FindSetBits)];
 
-    /// <summary>How many bits are set.</summary>
+    /// <summary>Counts the set bits.</summary>
     public static long Count(ReadOnlySpan<byte> mask)
     {
         long count = 0;
@@ -32,12 +35,12 @@ internal static unsafe class MaskBits
         return count;
     }
 
-    /// <summary>Moves the selected elements together, in order.</summary>
+    /// <summary>Copies the selected elements one after the other, in order.</summary>
     /// <param name="source">The elements.</param>
-    /// <param name="size">Bytes of an element: 2, 4 or 8.</param>
-    /// <param name="length">How many elements there are.</param>
-    /// <param name="mask">Their bits; those beyond the last element are zero.</param>
-    /// <param name="packed">Takes the selected elements, and up to <see cref="Slack"/> bytes after them.</param>
+    /// <param name="size">The bytes of an element: 2, 4 or 8.</param>
+    /// <param name="length">The number of elements.</param>
+    /// <param name="mask">Their bits; bits past the last element are zero.</param>
+    /// <param name="packed">Receives the selected elements, and up to <see cref="Slack"/> bytes after them.</param>
     public static void Pack(void* source, int size, int length, byte* mask, void* packed)
     {
         switch (size)
@@ -48,13 +51,13 @@ internal static unsafe class MaskBits
         }
     }
 
-    /// <summary>target[i] = selected[i] where the bit is set, else others[i].</summary>
-    /// <param name="selected">Elements whose bit is set.</param>
-    /// <param name="others">Elements whose bit is not; null: zeros.</param>
-    /// <param name="size">Bytes of an element: 2, 4 or 8.</param>
-    /// <param name="length">How many elements there are.</param>
+    /// <summary>Computes target[i] = selected[i] if the bit is set, otherwise others[i].</summary>
+    /// <param name="selected">The elements to take if the bit is set.</param>
+    /// <param name="others">The elements to take otherwise; null: zeros.</param>
+    /// <param name="size">The bytes of an element: 2, 4 or 8.</param>
+    /// <param name="length">The number of elements.</param>
     /// <param name="mask">Their bits.</param>
-    /// <param name="target">Takes length elements.</param>
+    /// <param name="target">Receives the elements.</param>
     public static void Blend(void* selected, void* others, int size, int length, byte* mask, void* target)
     {
         switch (size)
@@ -75,11 +78,12 @@ internal static unsafe class MaskBits
             if (sizeof(T) == sizeof(ushort) && Avx512Vbmi2.VL.IsSupported)
                 Avx512Vbmi2.VL.Compress(Vector128<ushort>.Zero, Words(bits), Vector128.Load((ushort*)(source + i))).Store((ushort*)packed);
             else if (sizeof(T) == sizeof(ushort) && Ssse3.IsSupported)
-                Vector128.Shuffle(Vector128.Load((ushort*)(source + i)), Vector128.WidenLower(PlacesIn(bits))).Store((ushort*)packed);
+                Vector128.Shuffle(Vector128.Load((ushort*)(source + i)), Vector128.WidenLower(LoadSetBits(bits))).Store((ushort*)packed);
             else if (sizeof(T) == sizeof(uint) && Avx512F.VL.IsSupported)
                 Avx512F.VL.Compress(Vector256<uint>.Zero, Singles(bits), Vector256.Load((uint*)(source + i))).Store((uint*)packed);
             else if (sizeof(T) == sizeof(uint) && Avx2.IsSupported)
-                Avx2.PermuteVar8x32(Vector256.Load((int*)(source + i)), Avx2.ConvertToVector256Int32(PlacesIn(bits))).Store((int*)packed);
+                Avx2.PermuteVar8x32(Vector256.Load((int*)(source + i)), Avx2.ConvertToVector256Int32(LoadSetBits(bits)))
+                    .Store((int*)packed);
             else if (sizeof(T) == sizeof(ulong) && Avx512F.IsSupported)
                 Avx512F.Compress(Vector512<ulong>.Zero, Doubles(bits), Vector512.Load((ulong*)(source + i))).Store((ulong*)packed);
             else
@@ -94,7 +98,9 @@ internal static unsafe class MaskBits
         }
     }
 
-    /// <summary>Each is written, and overwritten by the next where it is not selected: no branch to foretell.</summary>
+    /// <summary>
+    /// Writes every element, and overwrites it with the next if it is not selected: there is no branch to mispredict.
+    /// </summary>
     private static void PackEight<T>(T* source, uint bits, T* packed) where T : unmanaged
     {
         for (int j = 0; j < 8; j++, bits >>= 1)
@@ -154,19 +160,19 @@ internal static unsafe class MaskBits
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<byte> PlacesIn(byte bits) => Vector128.CreateScalarUnsafe(Places[bits]).AsByte();
+    private static Vector128<byte> LoadSetBits(byte bits) => Vector128.CreateScalarUnsafe(SetBits[bits]).AsByte();
 
-    private static ulong PlacesOf(int bits)
+    private static ulong FindSetBits(int bits)
     {
-        ulong places = 0;
-        for (int place = 0, shift = 0; place < 8; place++)
+        ulong indices = 0;
+        for (int index = 0, shift = 0; index < 8; index++)
         {
-            if ((bits >> place & 1) == 0)
+            if ((bits >> index & 1) == 0)
                 continue;
-            places |= (ulong)place << shift;
+            indices |= (ulong)index << shift;
             shift += 8;
         }
 
-        return places;
+        return indices;
     }
 }

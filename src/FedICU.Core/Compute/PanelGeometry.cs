@@ -1,20 +1,25 @@
 namespace FedICU.Compute;
 
-/// <summary>How a panel's elements form groups: a row-major matrix whose columns, or whose rows, are the groups.</summary>
-/// <param name="Rows">Rows of the panel.</param>
-/// <param name="Columns">Columns of the panel; elements of a row lie side by side.</param>
-/// <param name="GroupsAreColumns">True: group = column index; false: group = row index.</param>
+/// <summary>The groups of a panel's elements: the columns, or the rows, of a row-major matrix.</summary>
+/// <param name="Rows">The rows of the panel.</param>
+/// <param name="Columns">The columns of the panel; the elements of a row are contiguous.</param>
+/// <param name="GroupsAreColumns">True if the group is the column index, false if it is the row index.</param>
 public readonly record struct PanelGeometry(int Rows, int Columns, bool GroupsAreColumns)
 {
-    /// <summary>Columns of a block in <see cref="IComputeBackend.AddProjections"/>; a part of the fixed reduction shape.</summary>
+    /// <summary>
+    /// The columns of a block in <see cref="IComputeBackend.AddProjections"/>. Part of the fixed reduction shape.
+    /// </summary>
     public const int ProjectionBlock = 256;
 
-    /// <summary>Rows of a block there, where columns are groups; rows that are left over are blocks of one.</summary>
+    /// <summary>
+    /// The rows of a block in <see cref="IComputeBackend.AddProjections"/> if columns are groups; each remaining row is
+    /// a block of its own. Part of the fixed reduction shape.
+    /// </summary>
     public const int RowsAbreast = 4;
 
-    /// <summary>Rows x columns.</summary>
+    /// <summary>Gets the number of elements: rows x columns.</summary>
     public int Length => Rows * Columns;
 
-    /// <summary>How many groups there are.</summary>
+    /// <summary>Gets the number of groups.</summary>
     public int Groups => GroupsAreColumns ? Columns : Rows;
 }

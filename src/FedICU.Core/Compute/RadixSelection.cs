@@ -1,33 +1,37 @@
 namespace FedICU.Compute;
 
 /// <summary>
-/// Finds the k-th largest of many numbers exactly, by histograms of their bits from the top: all numbers are looked at once for each digit, in parts of any
-/// size and order, so that they need not be in one place.
+/// Finds the k-th largest of many numbers exactly, with histograms of their bits, from the highest digit down. Each
+/// digit takes one pass over all numbers. They may be passed in parts of any size and order, so that they need not be
+/// in memory together.
 /// </summary>
-/// <param name="count">k, 1 .. the number of keys.</param>
+/// <param name="count">k, from 1 to the number of keys.</param>
 internal sealed class RadixSelection(long count)
 {
-    /// <summary>The length of a histogram.</summary>
+    /// <summary>The length of a histogram: the number of values of a digit.</summary>
     public const int Digits = 1 << DigitBits;
 
+    /// <summary>The bits of a digit. Chosen: four passes, and histograms of 512 KiB.</summary>
     private const int DigitBits = 16;
 
     private ulong _prefix;
     private int _shift = 64 - DigitBits;
 
-    /// <summary>False while another look at all keys is needed.</summary>
+    /// <summary>Gets whether the threshold is known; if not, another pass over all keys is needed.</summary>
     public bool IsDone => _shift < 0;
 
-    /// <summary>The k-th largest key, once done.</summary>
+    /// <summary>Gets the k-th largest key, once <see cref="IsDone"/>.</summary>
     public double Threshold => Value(_prefix);
 
-    /// <summary>How many keys are larger than the threshold: fewer than k.</summary>
+    /// <summary>Gets the number of keys larger than the threshold: fewer than k.</summary>
     public long Above { get; private set; }
 
-    /// <summary>How many keys equal the threshold.</summary>
+    /// <summary>Gets the number of keys equal to the threshold.</summary>
     public long Ties { get; private set; }
 
-    /// <summary>Adds keys to a histogram of the next digit. Thread-safe for histograms of one's own.</summary>
+    /// <summary>
+    /// Adds keys to a histogram of the current digit. Thread-safe if each thread has its own histogram.
+    /// </summary>
     /// <param name="keys">Finite numbers.</param>
     /// <param name="histogram"><see cref="Digits"/> counts, added to.</param>
     public void Add(ReadOnlySpan<double> keys, long[] histogram)
@@ -35,13 +39,13 @@ internal sealed class RadixSelection(long count)
         foreach (double key in keys)
         {
             ulong bits = Order(key);
-            // the digits above this one are already decided
+            // only keys that share the higher digits found so far count
             if (_shift == 64 - DigitBits || bits >> (_shift + DigitBits) == _prefix)
                 histogram[(int)(bits >> _shift & (Digits - 1))]++;
         }
     }
 
-    /// <summary>Decides the digit, from the histograms of all keys.</summary>
+    /// <summary>Determines the current digit from the histograms of all keys, and moves to the next.</summary>
     public void Narrow(IReadOnlyCollection<long[]> histograms)
     {
         int digit = Digits - 1;
@@ -55,7 +59,7 @@ internal sealed class RadixSelection(long count)
         _shift -= DigitBits;
     }
 
-    // bits in the order of the numbers: negative ones reversed below the others; the two zeros are one
+    // maps numbers to integers of the same order: negative numbers are reversed and come first; both zeros are the same
     private static ulong Order(double key)
     {
         ulong bits = BitConverter.DoubleToUInt64Bits(key + 0.0);

@@ -1,12 +1,13 @@
 namespace FedICU.Compute;
 
 /// <summary>
-/// One element at a time: exact widening to float64, and one correct rounding (ties to even, overflow to infinity) back. Every NaN is written as the
-/// positive quiet NaN without payload, so that outputs have the same bits whatever instruction made it.
+/// Converts single elements: widens them exactly to float64, and rounds float64 correctly, once (ties to even, overflow
+/// to infinity). Every NaN is written as the positive quiet NaN without payload, so that outputs have the same bits
+/// whichever instruction computed it.
 /// </summary>
 internal static unsafe class Rounding
 {
-    /// <summary>The element as float64, exactly.</summary>
+    /// <summary>Reads an element and widens it exactly to float64.</summary>
     public static double Read(void* data, DType dtype, long index) => dtype switch
     {
         DType.F64 => ((double*)data)[index],
@@ -16,7 +17,7 @@ internal static unsafe class Rounding
         _ => throw NotComputed(dtype),
     };
 
-    /// <summary>Writes the value, rounded once to the type.</summary>
+    /// <summary>Writes a value, rounded once to the type.</summary>
     public static void Write(void* data, DType dtype, long index, double value)
     {
         switch (dtype)
@@ -29,7 +30,7 @@ internal static unsafe class Rounding
         }
     }
 
-    /// <summary>The value as the type holds it: rounded to it and widened again.</summary>
+    /// <summary>Rounds a value to a type and widens it again.</summary>
     public static double Round(DType dtype, double value)
     {
         double element = 0;
@@ -37,7 +38,7 @@ internal static unsafe class Rounding
         return Read(&element, dtype, 0);
     }
 
-    /// <summary>binary16 to float64, exactly; subnormals, infinities and NaNs included.</summary>
+    /// <summary>Converts binary16 to float64, exactly; includes subnormals, infinities and NaNs.</summary>
     public static double FromHalf(ushort bits)
     {
         int exponent = bits >> 10 & 0x1F, fraction = bits & 0x3FF;
@@ -50,16 +51,16 @@ internal static unsafe class Rounding
         return (bits & 0x8000) == 0 ? magnitude : -magnitude;
     }
 
-    /// <summary>bfloat16 to float64, exactly.</summary>
+    /// <summary>Converts bfloat16 to float64, exactly.</summary>
     public static double FromBFloat16(ushort bits) => BitConverter.Int32BitsToSingle(bits << 16);
 
-    /// <summary>float64 with every NaN made the same.</summary>
+    /// <summary>Replaces every NaN by the same one.</summary>
     public static double ToDouble(double value) => double.IsNaN(value) ? BitConverter.Int64BitsToDouble(0x7FF8_0000_0000_0000) : value;
 
-    /// <summary>float64 to binary32.</summary>
+    /// <summary>Rounds float64 to binary32.</summary>
     public static float ToSingle(double value) => double.IsNaN(value) ? BitConverter.Int32BitsToSingle(0x7FC0_0000) : (float)value;
 
-    /// <summary>float64 to bfloat16.</summary>
+    /// <summary>Rounds float64 to bfloat16.</summary>
     public static ushort ToBFloat16(double value)
     {
         if (double.IsNaN(value))
@@ -68,7 +69,7 @@ internal static unsafe class Rounding
         return (ushort)(bits + 0x7FFF + (bits >> 16 & 1) >> 16);
     }
 
-    /// <summary>float64 to binary16.</summary>
+    /// <summary>Rounds float64 to binary16.</summary>
     public static ushort ToHalf(double value)
     {
         if (double.IsNaN(value))
@@ -79,20 +80,21 @@ internal static unsafe class Rounding
         int exponent = (int)(magnitude >> 23) - 127;
         if (exponent < -26)
             return (ushort)sign;
-        // the significand as an integer, of which the lowest bits are dropped: 13 of a normal number, more of a subnormal one
+        // the lowest bits of the significand are dropped: 13 of a normal number, more of a subnormal one
         uint significand = magnitude & 0x7F_FFFF | 0x80_0000;
         int dropped = 13 + Math.Max(0, -14 - exponent);
         uint kept = significand >> dropped, rest = significand & (1u << dropped) - 1, half = 1u << dropped - 1;
         if (rest > half || rest == half && (kept & 1) != 0)
             kept++;
-        // a carry out of the fraction goes into the exponent, as it should: up to infinity
+        // a carry out of the fraction goes into the exponent, up to infinity
         uint biased = exponent < -14 ? 0 : (uint)(exponent + 14) << 10;
         return (ushort)(sign | biased + kept);
     }
 
     /// <summary>
-    /// The bits of the value as binary32 rounded to odd: exact where it fits, else the neighbour whose last bit is one. Rounding that to a type of at
-    /// least two bits less is the same as rounding the value itself (Boldo and Melquiond 2008).
+    /// Rounds a value to binary32 "to odd" and returns its bits: exact if it fits, otherwise the neighbor whose last
+    /// bit is one. Rounding that to a type with at least two bits less is the same as rounding the value itself (Boldo
+    /// and Melquiond 2008).
     /// </summary>
     private static uint ToOdd(double value)
     {
@@ -101,10 +103,10 @@ internal static unsafe class Rounding
         if (nearest == value)
             return bits;
         if (Math.Abs((double)nearest) > Math.Abs(value))
-            bits--;                                             // toward zero; from infinity to the largest finite
+            bits--;                                             // toward zero; from infinity to the largest finite value
         return bits | 1;
     }
 
-    /// <summary>What a verb says of a panel of a type that is not computed.</summary>
+    /// <summary>Creates the exception for a panel whose type is not computed with.</summary>
     public static ArgumentException NotComputed(DType dtype) => new($"{dtype} is not a type to compute with: F64, F32, F16 and BF16 are.");
 }

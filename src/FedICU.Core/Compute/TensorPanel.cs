@@ -1,17 +1,19 @@
 namespace FedICU.Compute;
 
-/// <summary>The address and type of a contiguous run of elements. Its length is the verb's argument.</summary>
-/// <param name="data">The first element; null for a panel that is left out.</param>
+/// <summary>The address and type of contiguous elements. Their number is an argument of the verb.</summary>
+/// <param name="data">The address of the first element; null for a panel that is left out.</param>
 /// <param name="dtype">f64, f32, f16 or bf16.</param>
-/// <param name="onDevice">Whether the address is one of the backend's device, not of host memory.</param>
+/// <param name="onDevice">Whether the address is in the memory of the backend's device, not of the host.</param>
 public readonly unsafe struct TensorPanel(void* data, DType dtype, bool onDevice = false)
 {
-    /// <summary>The first element; null for a panel that is left out.</summary>
+    /// <summary>Gets the address of the first element; null for a panel that is left out.</summary>
     public void* Data { get; } = data;
 
-    /// <summary>The type of the elements.</summary>
+    /// <summary>Gets the type of the elements.</summary>
     public DType DType { get; } = dtype;
 
-    /// <summary>Whether the address is one of <see cref="IComputeBackend.Device"/>, not of host memory.</summary>
+    /// <summary>
+    /// Gets whether the address is in the memory of <see cref="IComputeBackend.Device"/>, not of the host.
+    /// </summary>
     public bool OnDevice { get; } = onDevice;
 }

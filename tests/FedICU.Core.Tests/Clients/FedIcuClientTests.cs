@@ -30,7 +30,7 @@ internal sealed class FedIcuClientTests
     public void UnpackedEqualsDenseForAnyNumberOfThreadsAndBackend(FedIcuClientOptions options)
     {
         byte[]? expected = null;
-        foreach ((int threads, IComputeBackend backend) in new (int, IComputeBackend)[] { (1, new SimdBackend()), (7, new SimdBackend()), (2, new ReferenceBackend()) })
+        foreach ((int threads, IClientBackend backend) in new (int, IClientBackend)[] { (1, new SimdBackend()), (7, new SimdBackend()), (2, new ReferenceBackend()) })
         {
             using var dense = new MemorySink();
             using var packed = new MemorySink();

@@ -1,16 +1,25 @@
 using System.Runtime.InteropServices;
-using FedICU.Compute;
 
 namespace FedICU.Tests.Compute;
 
 /// <summary>
-/// Memory between two pages that nobody may touch (on Linux; elsewhere plain memory). What is placed in it lies against the one page or the other, and
-/// all the rest is filled with a pattern that must still be there afterwards.
+/// Memory between two pages that cannot be accessed (on Linux; elsewhere plain memory). A block is placed against the
+/// one page or the other. The rest is filled with a pattern that must not change.
 /// </summary>
 internal sealed unsafe partial class GuardedMemory : IDisposable
 {
+    /// <summary>The pattern. Chosen: differs from zeros, and not NaN in any type.</summary>
     private const byte Canary = 0xA5;
+
+    /// <summary>Bytes of a page.</summary>
     private const int Page = 4096;
+
+    /// <summary>PROT_READ | PROT_WRITE.</summary>
+    private const int ReadWrite = 3;
+
+    /// <summary>MAP_PRIVATE | MAP_ANONYMOUS on Linux.</summary>
+    private const int PrivateAnonymous = 0x22;
+
     private readonly byte* _map;
     private readonly byte* _start;
     private readonly int _capacity;
@@ -24,7 +33,7 @@ internal sealed unsafe partial class GuardedMemory : IDisposable
         {
             _map = (byte*)mmap(null, (nuint)_capacity + 2 * Page, ReadWrite, PrivateAnonymous, -1, 0);
             if ((nint)_map == -1 || mprotect(_map, Page, 0) != 0 || mprotect(_map + Page + _capacity, Page, 0) != 0)
-                throw new InvalidOperationException("no guarded memory");
+                throw new InvalidOperationException("The system provided no guarded memory.");
         }
         else
         {
@@ -34,7 +43,7 @@ internal sealed unsafe partial class GuardedMemory : IDisposable
         _start = _map + Page;
     }
 
-    /// <summary>Takes a place for some bytes, all around it the pattern.</summary>
+    /// <summary>Places a block of bytes and fills the rest with the pattern.</summary>
     public byte* Place(int bytes, bool atEnd)
     {
         Assert.That(bytes, Is.LessThanOrEqualTo(_capacity));
@@ -46,7 +55,7 @@ internal sealed unsafe partial class GuardedMemory : IDisposable
 
     public int Capacity => _capacity;
 
-    /// <summary>Whether the pattern is whole.</summary>
+    /// <summary>Returns whether the pattern is unchanged.</summary>
     public bool IsIntact()
     {
         int before = (int)(_placed - _start);
@@ -62,8 +71,6 @@ internal sealed unsafe partial class GuardedMemory : IDisposable
             NativeMemory.Free(_map);
     }
 
-    private const int ReadWrite = 3, PrivateAnonymous = 0x22;
-
     [LibraryImport("libc")]
     private static partial void* mmap(void* address, nuint length, int protection, int flags, int file, nint offset);
 
@@ -72,56 +79,4 @@ internal sealed unsafe partial class GuardedMemory : IDisposable
 
     [LibraryImport("libc")]
     private static partial int munmap(void* address, nuint length);
-}
-
-/// <summary>Guarded places for the panels of one case; used again for the next.</summary>
-internal sealed unsafe class GuardedPanels : IDisposable
-{
-    private readonly List<GuardedMemory> _free = [], _used = [];
-
-    /// <summary>Forgets the panels of the case before.</summary>
-    public void Begin()
-    {
-        _free.AddRange(_used);
-        _used.Clear();
-    }
-
-    /// <summary>A panel of a type.</summary>
-    public TensorPanel Panel(DType dtype, int count, bool atEnd) => new(Bytes(count * dtype.BitSize / 8, atEnd), dtype);
-
-    /// <summary>A copy of float64 values.</summary>
-    public double* Doubles(ReadOnlySpan<double> values, bool atEnd)
-    {
-        var data = (double*)Bytes(values.Length * sizeof(double), atEnd);
-        values.CopyTo(new Span<double>(data, values.Length));
-        return data;
-    }
-
-    public byte* Bytes(int count, bool atEnd)
-    {
-        int index = _free.FindIndex(memory => memory.Capacity >= count && memory.Capacity <= 8 * count + (1 << 14));
-        GuardedMemory memory;
-        if (index < 0)
-        {
-            memory = new GuardedMemory(Math.Max(count, 1 << 14));
-        }
-        else
-        {
-            memory = _free[index];
-            _free.RemoveAt(index);
-        }
-
-        _used.Add(memory);
-        return memory.Place(count, atEnd);
-    }
-
-    /// <summary>Whether nothing was written outside of the places taken.</summary>
-    public bool AreIntact() => _used.TrueForAll(memory => memory.IsIntact());
-
-    public void Dispose()
-    {
-        Begin();
-        _free.ForEach(memory => memory.Dispose());
-        _free.Clear();
-    }
 }

@@ -2,19 +2,23 @@ using FedICU.Compute;
 
 namespace FedICU.Tests.Compute;
 
-/// <summary>Packing and blending by masks, against the obvious, at the edges of the memory. What other processors do is tried in a child process (SimdBackendTests).</summary>
+/// <summary>
+/// Packing and blending by masks, compared with simple loops, at the edges of the memory. SimdBackendTests runs the
+/// code for other CPUs in a child process.
+/// </summary>
 internal sealed unsafe class MaskBitsTests
 {
     [Test]
-    public void PacksAndBlendsAsTheBitsSay([Values(2, 4, 8)] int size)
+    public void PackAndBlendFollowTheBits([Values(2, 4, 8)] int size)
     {
         using var memory = new GuardedPanels();
         var random = new Random(size);
         for (int length = 0; length < 300; length++)
         {
             memory.Begin();
-            // nothing is read past the end of what the masks name, and nothing written past the slack
-            byte* selected = memory.Bytes(length * size, atEnd: true), others = memory.Bytes(length * size, atEnd: true), mask = memory.Bytes((length + 7) / 8, atEnd: true);
+            // nothing is read past the last element, and nothing is written past the slack
+            byte* selected = memory.Bytes(length * size, atEnd: true), others = memory.Bytes(length * size, atEnd: true);
+            byte* mask = memory.Bytes((length + 7) / 8, atEnd: true);
             byte* target = memory.Bytes(length * size, atEnd: true), zeros = memory.Bytes(length * size, atEnd: true);
             random.NextBytes(new Span<byte>(selected, length * size));
             random.NextBytes(new Span<byte>(others, length * size));

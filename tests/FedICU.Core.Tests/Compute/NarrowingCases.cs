@@ -3,8 +3,10 @@ using FedICU.Compute;
 namespace FedICU.Tests.Compute;
 
 /// <summary>
-/// For every two neighbours of a 16-bit type: themselves, the point halfway, and points beside it by one unit of float64, by a little more, and by about one unit of float32; with both
-/// signs; and the bits each must be rounded to. All of them side by side, and then each kind by itself: kernels take whole groups of elements by a shorter way.
+/// For every two neighbors of a 16-bit type, with both signs: the values themselves, the point halfway, and points
+/// beside it at a distance of one unit of float64, of a little more, and of about one unit of float32; and the bits
+/// that each is rounded to. The cases come once mixed and once kind by kind, because kernels take a shorter way if it
+/// serves a whole group of elements.
 /// </summary>
 internal static class NarrowingCases
 {
@@ -25,7 +27,8 @@ internal static class NarrowingCases
         void AddKind(int bits, int kind)
         {
             double low = Widen(dtype, bits), high = bits + 1 == infinity ? past : Widen(dtype, bits + 1);
-            double half = (low + high) / 2, little = (high - low) * Math.ScaleB(1, -25), single = (high - low) * Math.ScaleB(1, dtype == DType.F16 ? -13 : -16);
+            double half = (low + high) / 2, little = (high - low) * Math.ScaleB(1, -25);
+            double single = (high - low) * Math.ScaleB(1, dtype == DType.F16 ? -13 : -16);
             (double value, int rounded) = kind switch
             {
                 0 => (low, bits),

@@ -5,20 +5,21 @@ namespace FedICU.Tests.Compute;
 public sealed unsafe class RoundingTests
 {
     [Test]
-    public void Every_value_of_16_bits_is_widened_exactly()
+    public void EveryValueOf16BitsIsWidenedExactly()
     {
         for (int bits = 0; bits <= ushort.MaxValue; bits++)
         {
             ushort element = (ushort)bits;
             double half = (double)BitConverter.UInt16BitsToHalf(element), brain = BitConverter.Int32BitsToSingle(bits << 16);
-            Assert.That(Rounding.Read(&element, DType.F16, 0).Equals(half) && Rounding.Read(&element, DType.BF16, 0).Equals(brain), () => $"{bits:x4}");
+            double readHalf = Rounding.Read(&element, DType.F16, 0), readBrain = Rounding.Read(&element, DType.BF16, 0);
+            Assert.That(readHalf.Equals(half) && readBrain.Equals(brain), () => $"{bits:x4}");
             if (bits is 0 or 0x8000)
                 Assert.That(double.IsNegative(Rounding.Read(&element, DType.F16, 0)), Is.EqualTo(bits != 0));
         }
     }
 
     [Test]
-    public void Every_halfway_case_is_rounded_once([Values(DType.F16, DType.BF16)] DType dtype)
+    public void EveryHalfwayCaseIsRoundedOnce([Values(DType.F16, DType.BF16)] DType dtype)
     {
         (double[] values, ushort[] expected) = NarrowingCases.All(dtype);
         ushort element;
@@ -31,10 +32,11 @@ public sealed unsafe class RoundingTests
     }
 
     [Test]
-    public void NaN_is_written_without_sign_and_payload()
+    public void NaNIsWrittenWithoutSignAndPayload()
     {
         double nan = BitConverter.Int64BitsToDouble(-3), element = 0;
-        foreach ((DType dtype, long bits) in ((DType, long)[])[(DType.F64, 0x7FF8L << 48), (DType.F32, 0x7FC0_0000), (DType.F16, 0x7E00), (DType.BF16, 0x7FC0)])
+        (DType, long)[] expected = [(DType.F64, 0x7FF8L << 48), (DType.F32, 0x7FC0_0000), (DType.F16, 0x7E00), (DType.BF16, 0x7FC0)];
+        foreach ((DType dtype, long bits) in expected)
         {
             element = 0;
             Rounding.Write(&element, dtype, 0, nan);
@@ -43,7 +45,7 @@ public sealed unsafe class RoundingTests
     }
 
     [Test]
-    public void Round_is_what_is_read_back()
+    public void RoundReturnsWhatIsReadBack()
     {
         Assert.That(Rounding.Round(DType.F16, 0.1), Is.EqualTo((double)(Half)0.1));
         Assert.That(Rounding.Round(DType.F32, 0.1), Is.EqualTo((double)0.1f));

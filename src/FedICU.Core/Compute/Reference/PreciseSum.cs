@@ -1,14 +1,14 @@
 namespace FedICU.Compute.Reference;
 
 /// <summary>
-/// A sum kept as float64 and a correction of float64: as if it were computed in twice the precision and rounded once (Neumaier 1974;
-/// Ogita, Rump, Oishi 2005).
+/// A sum of a float64 and a float64 correction, as precise as if it were computed in twice the precision and rounded
+/// once (Neumaier 1974; Ogita, Rump, Oishi 2005).
 /// </summary>
 internal struct PreciseSum
 {
     private double _sum, _correction;
 
-    /// <summary>The sum so far.</summary>
+    /// <summary>Gets the sum.</summary>
     public readonly double Value => double.IsFinite(_sum) ? _sum + _correction : _sum;
 
     /// <summary>Adds a number.</summary>
@@ -19,7 +19,7 @@ internal struct PreciseSum
         _sum = total;
     }
 
-    /// <summary>Adds a product, with what its rounding loses.</summary>
+    /// <summary>Adds a product, including its rounding error.</summary>
     public void AddProduct(double x, double y)
     {
         double product = x * y;

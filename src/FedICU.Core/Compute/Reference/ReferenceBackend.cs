@@ -3,12 +3,13 @@ using FedICU.Compute.Reference;
 namespace FedICU.Compute;
 
 /// <summary>
-/// What the verbs mean, in scalar float64 loops: slow and obvious. <see cref="WeightedSum"/> and all values of single elements have the bits that
-/// every backend gives; sums over elements are more precise than a backend's, and others are held against them within a bound.
+/// Computes the verbs in scalar float64 loops, which are slow and simple: it defines what they mean.
+/// <see cref="WeightedSum"/> and all values of single elements have the bits that every backend must have. Sums over
+/// elements are more precise than those of other backends, which are compared with them within a bound.
 /// </summary>
-public sealed unsafe class ReferenceBackend : IComputeBackend
+public sealed unsafe class ReferenceBackend : IClientBackend
 {
-    /// <summary>The only one: it has no state.</summary>
+    /// <summary>Gets a shared instance; the backend has no state.</summary>
     public static ReferenceBackend Instance { get; } = new();
 
     /// <inheritdoc/>
@@ -84,7 +85,9 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
     }
 
     /// <inheritdoc/>
-    public long Combine(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output, double* squares)
+    public long Combine(
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
+        double* squares)
     {
         ScalarMath.CheckInputs(inputs.Length, inputs.Length);
         long nonFinite = 0;
@@ -152,7 +155,8 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
     }
 
     /// <inheritdoc/>
-    public long SelectImportant(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
+    public long SelectImportant(
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask, TensorPanel momentum)
     {
         if (mask != null)
             new Span<byte>(mask, (length + 7) / 8).Clear();
@@ -174,7 +178,7 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
 
     private static bool IsImportant(double u, double g, ImportanceScale update, ImportanceScale global)
     {
-        // equal magnitudes say nothing about importance: all of them are sent, unless they are 0
+        // equal magnitudes say nothing about importance: all elements are sent, unless they are 0
         if (update.Spread == 0)
             return Math.Abs(u) > 0;
         if (global.Spread == 0)
@@ -185,7 +189,9 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
     }
 
     /// <inheritdoc/>
-    public void Importance(in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance, double* globalImportance)
+    public void Importance(
+        in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance,
+        double* globalImportance)
     {
         for (int i = 0; i < length; i++)
         {
@@ -226,8 +232,10 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
         long count = 0;
         for (int i = 0; i < length; i++)
         {
-            if ((mask[i / 8] >> i % 8 & 1) != 0)
-                new ReadOnlySpan<byte>((byte*)source.Data + (long)i * size, size).CopyTo(new Span<byte>((byte*)packed + count++ * size, size));
+            if ((mask[i / 8] >> i % 8 & 1) == 0)
+                continue;
+            var element = new ReadOnlySpan<byte>((byte*)source.Data + (long)i * size, size);
+            element.CopyTo(new Span<byte>((byte*)packed + count++ * size, size));
         }
 
         return count;
@@ -235,14 +243,14 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
 
     private static double At(TensorPanel panel, long i) => Rounding.Read(panel.Data, panel.DType, i);
 
-    /// <summary>Writes an element; 1 where what is written is not finite.</summary>
+    /// <summary>Writes an element; returns 1 if the written value is not finite, otherwise 0.</summary>
     private static int Put(TensorPanel panel, long i, double value)
     {
         Rounding.Write(panel.Data, panel.DType, i, value);
         return double.IsFinite(At(panel, i)) ? 0 : 1;
     }
 
-    /// <summary>Sum over k of c[k, group] * x_k[i]: the first product plain, then fused.</summary>
+    /// <summary>Computes the sum over k of c[k, group] * x_k[i]: the first product plain, then fused.</summary>
     private static double Combination(ReadOnlySpan<TensorPanel> inputs, GroupValues coefficients, int group, long i)
     {
         double sum = coefficients.Row(0)[group] * At(inputs[0], i);
@@ -260,7 +268,7 @@ public sealed unsafe class ReferenceBackend : IComputeBackend
         _ => throw new ArgumentOutOfRangeException(nameof(inputs), inputs.Rule, "no such rule"),
     };
 
-    /// <summary>The flat indices of a group, in ascending order.</summary>
+    /// <summary>Returns the flat indices of a group, in ascending order.</summary>
     private static IEnumerable<long> Elements(PanelGeometry geometry, int group)
     {
         int count = geometry.GroupsAreColumns ? geometry.Rows : geometry.Columns;

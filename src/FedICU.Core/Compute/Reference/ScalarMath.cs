@@ -1,15 +1,19 @@
 namespace FedICU.Compute.Reference;
 
-/// <summary>Formulas of single elements that every backend computes with the same scalar code, and the checks every backend makes.</summary>
+/// <summary>
+/// The formulas of single elements that every backend computes with the same scalar code, and the checks of arguments.
+/// </summary>
 internal static class ScalarMath
 {
-    /// <summary>A tie of two z-scores, relative to 1 + |z_g| (docs/algorithms.md, Ties).</summary>
+    /// <summary>
+    /// The largest difference of two z-scores that is a tie, relative to 1 + |z_g|. Chosen (docs/algorithms.md, Ties).
+    /// </summary>
     public const double Tie = 1e-12;
 
-    /// <summary>1 / (1 + exp(-z)).</summary>
+    /// <summary>Computes 1 / (1 + exp(-z)).</summary>
     public static double Sigmoid(double z) => 1 / (1 + Math.Exp(-z));
 
-    /// <summary>Refuses a sum of no inputs and weights of another number.</summary>
+    /// <summary>Throws if there are no inputs, or if the number of weights differs.</summary>
     public static void CheckInputs(int inputs, int weights)
     {
         if (inputs == 0)
@@ -18,7 +22,7 @@ internal static class ScalarMath
             throw new ArgumentException($"There are {inputs} inputs but {weights} weights.", nameof(weights));
     }
 
-    /// <summary>Refuses fewer sums than inputs.</summary>
+    /// <summary>Throws if there are fewer sums than inputs.</summary>
     public static void CheckSums(int inputs, int sums)
     {
         if (sums < inputs)

@@ -2,18 +2,18 @@ using System.Runtime.CompilerServices;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>What eight elements of one input are multiplied by.</summary>
+/// <summary>The coefficients that the elements of one input are multiplied by.</summary>
 internal unsafe interface ICoefficients<TSelf, L>
     where TSelf : struct, ICoefficients<TSelf, L>
     where L : unmanaged, ILanes<L>
 {
-    /// <summary>From the address of the first element's coefficient.</summary>
+    /// <summary>Creates the coefficients from the address of the first element's one.</summary>
     static abstract TSelf From(double* first);
 
-    /// <summary>Those of elements i to i + 7.</summary>
+    /// <summary>Returns the coefficients of elements i to i + 7.</summary>
     L At(nint i);
 
-    /// <summary>Those of elements i to i + count - 1; the lanes after them are of no account.</summary>
+    /// <summary>Returns the coefficients of elements i to i + count - 1; the lanes after them are undefined.</summary>
     L Rest(nint i, int count);
 }
 
@@ -36,7 +36,7 @@ internal readonly unsafe struct RowCoefficient<L> : ICoefficients<RowCoefficient
     public L Rest(nint i, int count) => _value;
 }
 
-/// <summary>A coefficient for each column.</summary>
+/// <summary>One coefficient for each column.</summary>
 internal readonly unsafe struct ColumnCoefficients<L> : ICoefficients<ColumnCoefficients<L>, L>
     where L : unmanaged, ILanes<L>
 {

@@ -3,29 +3,37 @@ using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>An element type that is computed with: how eight of them are widened exactly to float64 and how float64 is rounded to them.</summary>
+/// <summary>
+/// An element type of the kernels: widens eight elements exactly to float64, and rounds float64 to eight elements.
+/// </summary>
 internal unsafe interface IElement
 {
-    /// <summary>Bytes.</summary>
+    /// <summary>Gets the bytes of an element.</summary>
     static abstract int Size { get; }
 
-    /// <summary>Bytes ahead of those being read for which the cache is asked, as measured; 0 where the processor does better by itself.</summary>
-    static abstract int Ahead { get; }
+    /// <summary>
+    /// Gets the distance in bytes from what is read to what is prefetched, as measured; 0 if the hardware prefetcher
+    /// does better.
+    /// </summary>
+    static abstract int PrefetchDistance { get; }
 
-    /// <summary>A float64 rounds to a finite element where its magnitude is less than this.</summary>
+    /// <summary>Gets the limit below which a magnitude rounds to a finite element.</summary>
     static abstract double Limit { get; }
 
-    /// <summary>Eight elements, widened.</summary>
+    /// <summary>Loads eight elements and widens them.</summary>
     static abstract L Load<L>(byte* source) where L : unmanaged, ILanes<L>;
 
-    /// <summary>Eight elements, each rounded once, ties to even; NaN without payload.</summary>
+    /// <summary>Stores eight elements, each rounded once, ties to even; NaN without payload.</summary>
     static abstract void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 
-    /// <summary>The same for magnitudes that are all less than <see cref="Limit"/>.</summary>
+    /// <summary>Does the same for magnitudes that are all less than <see cref="Limit"/>.</summary>
     static abstract void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 
-    /// <summary>The same by the shortest way, by binary32; gives bits in the lanes that it does not serve: what is not finite or too large, and what such a way would round twice.</summary>
-    static abstract Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
+    /// <summary>
+    /// Does the same in the fewest steps, through binary32. Returns bits in the lanes that must be stored in another
+    /// way: values that are not finite or too large, and values that binary32 may have rounded onto a tie.
+    /// </summary>
+    static abstract Vector256<uint> StoreFast<L>(L value, byte* target) where L : unmanaged, ILanes<L>;
 }
 
 /// <summary>IEEE 754 binary64.</summary>
@@ -33,7 +41,7 @@ internal readonly unsafe struct F64 : IElement
 {
     public static int Size => sizeof(double);
 
-    public static int Ahead => 0;
+    public static int PrefetchDistance => 0;
 
     public static double Limit => double.PositiveInfinity;
 
@@ -47,7 +55,7 @@ internal readonly unsafe struct F64 : IElement
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Store(value, (double*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L>
+    public static Vector256<uint> StoreFast<L>(L value, byte* target) where L : unmanaged, ILanes<L>
     {
         StoreFinite(value, target);
         return HalfBits.Above(L.Narrow(value), float.MaxValue);
@@ -59,9 +67,9 @@ internal readonly unsafe struct F32 : IElement
 {
     public static int Size => sizeof(float);
 
-    public static int Ahead => 256;
+    public static int PrefetchDistance => 256;
 
-    // the largest float32 and half a unit of its last place: 2^128 - 2^103
+    // the largest float32 plus half a unit in the last place: 2^128 - 2^103
     public static double Limit => Rounder.TwoTo128 - 1.0141204801825835e+31;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -74,7 +82,7 @@ internal readonly unsafe struct F32 : IElement
     public static void StoreFinite<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Narrow(value).Store((float*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L>
+    public static Vector256<uint> StoreFast<L>(L value, byte* target) where L : unmanaged, ILanes<L>
     {
         Vector256<float> single = L.Narrow(value);
         single.Store((float*)target);
@@ -87,9 +95,9 @@ internal readonly unsafe struct F16 : IElement
 {
     public static int Size => sizeof(ushort);
 
-    public static int Ahead => 1024;
+    public static int PrefetchDistance => 1024;
 
-    // 65504 and half a unit of its last place
+    // the largest binary16, 65504, plus half a unit in the last place
     public static double Limit => 65520;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -104,10 +112,12 @@ internal readonly unsafe struct F16 : IElement
         StoreExact(Rounder.RoundFinite(value, Rounder.TwoToMinus14, 10), target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.StoreHalf(L.Narrow(value), (ushort*)target);
+    public static Vector256<uint> StoreFast<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
+        HalfBits.StoreHalf(L.Narrow(value), (ushort*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void StoreExact<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.Store(HalfBits.Encode(L.Narrow(value)), (ushort*)target);
+    private static void StoreExact<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
+        HalfBits.Store(HalfBits.Encode(L.Narrow(value)), (ushort*)target);
 }
 
 /// <summary>bfloat16: the upper half of a binary32.</summary>
@@ -115,9 +125,9 @@ internal readonly unsafe struct BF16 : IElement
 {
     public static int Size => sizeof(ushort);
 
-    public static int Ahead => 1024;
+    public static int PrefetchDistance => 1024;
 
-    // 2^128 - 2^120 and half a unit of its last place: 2^128 - 2^119
+    // the largest bfloat16, 2^128 - 2^120, plus half a unit in the last place: 2^128 - 2^119
     public static double Limit => Rounder.TwoTo128 - 6.64613997892458e+35;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -132,23 +142,33 @@ internal readonly unsafe struct BF16 : IElement
         StoreExact(Rounder.RoundFinite(value, Rounder.TwoToMinus126, 7), target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<uint> StoreShort<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.StoreBFloat16(L.Narrow(value), (ushort*)target);
+    public static Vector256<uint> StoreFast<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
+        HalfBits.StoreBFloat16(L.Narrow(value), (ushort*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void StoreExact<L>(L value, byte* target) where L : unmanaged, ILanes<L> => HalfBits.Store(L.Narrow(value).AsUInt32() >>> 16, (ushort*)target);
+    private static void StoreExact<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
+        HalfBits.Store(L.Narrow(value).AsUInt32() >>> 16, (ushort*)target);
 }
 
-/// <summary>One rounding of float64 to a type of fewer bits, the result still a float64.</summary>
+/// <summary>Rounds float64 once to a type of fewer bits; the result is still a float64.</summary>
 internal static class Rounder
 {
-    public const double TwoTo128 = 3.402823669209385e+38, TwoToMinus14 = 6.103515625e-05, TwoToMinus126 = 1.1754943508222875e-38;
+    /// <summary>The power of two above the largest finite binary32 and bfloat16.</summary>
+    public const double TwoTo128 = 3.402823669209385e+38;
+
+    /// <summary>The smallest normal binary16.</summary>
+    public const double TwoToMinus14 = 6.103515625e-05;
+
+    /// <summary>The smallest normal binary32 and bfloat16.</summary>
+    public const double TwoToMinus126 = 1.1754943508222875e-38;
 
     /// <summary>
-    /// Adds a power of two so large that the sum's last bit is the type's, and takes it away again: the addition rounds, ties to even, the
-    /// subtraction is exact. The power follows the value's exponent, not below the smallest normal number's, so that subnormals round as they should.
-    /// Values past the largest finite one come out as <paramref name="overflow"/> or more.
+    /// Rounds by adding a power of two and subtracting it again. The power is so large that the sum's last bit is the
+    /// type's last bit: the addition rounds, ties to even, and the subtraction is exact. The power follows the value's
+    /// exponent, but stays at that of the smallest normal number for smaller values, so that subnormals round
+    /// correctly. Values past the largest finite one become <paramref name="overflow"/> or more.
     /// </summary>
-    /// <param name="value">What is rounded.</param>
+    /// <param name="value">The values to round.</param>
     /// <param name="smallestNormal">The type's smallest normal number.</param>
     /// <param name="overflow">The power of two above the type's largest finite number.</param>
     /// <param name="fractionBits">The type's bits after the leading one.</param>
@@ -159,12 +179,12 @@ internal static class Rounder
         return Round(value, power, fractionBits);
     }
 
-    /// <summary>The same for values that round to a finite one.</summary>
+    /// <summary>Does the same for values that round to a finite one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L RoundFinite<L>(L value, double smallestNormal, int fractionBits) where L : unmanaged, ILanes<L> =>
         Round(value, Power(value, smallestNormal), fractionBits);
 
-    /// <summary>The power of two at or below the magnitude, or the smallest normal number.</summary>
+    /// <summary>Returns the power of two at or below the magnitude, but at least the smallest normal number.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static L Power<L>(L value, double smallestNormal) where L : unmanaged, ILanes<L> =>
         L.Maximum(L.And(value, L.Broadcast(double.PositiveInfinity)), L.Broadcast(smallestNormal));

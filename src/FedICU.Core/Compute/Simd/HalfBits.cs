@@ -4,17 +4,28 @@ using System.Runtime.Intrinsics.X86;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>binary16 in registers: to binary32 exactly, and from the binary32 that it represents exactly.</summary>
+/// <summary>Converts binary16 and bfloat16 in vector registers.</summary>
 internal static unsafe class HalfBits
 {
-    /// <summary>The positive quiet NaN without payload (double.NaN is negative).</summary>
+    /// <summary>The bits of the positive quiet NaN without payload (double.NaN is negative).</summary>
     public const ulong PlainNaN = 0x7FF8_0000_0000_0000;
 
-    private const uint Infinity = 0x7C00;               // binary16
-    private const uint Rebias = (127 - 15) << 23;       // from binary16's exponent to binary32's
-    private const float SmallestNormal = 1f / (1 << 14), LargestHalf = 65504, LargestBFloat16 = (float)(Rounder.TwoTo128 - 1.329227995784916e+36);
+    /// <summary>The bits of infinity in binary16.</summary>
+    private const uint Infinity = 0x7C00;
 
-    /// <summary>Eight elements of 16 bits, each in a lane of 32.</summary>
+    /// <summary>Added to bits of binary32, converts the exponent of binary16 to that of binary32.</summary>
+    private const uint Rebias = (127 - 15) << 23;
+
+    /// <summary>The smallest normal binary16, 2^-14.</summary>
+    private const float SmallestNormal = 1f / (1 << 14);
+
+    /// <summary>The largest finite binary16.</summary>
+    private const float LargestHalf = 65504;
+
+    /// <summary>The largest finite bfloat16, 2^128 - 2^120.</summary>
+    private const float LargestBFloat16 = (float)(Rounder.TwoTo128 - 1.329227995784916e+36);
+
+    /// <summary>Loads eight elements of 16 bits, each into a lane of 32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> Load256(ushort* source)
     {
@@ -24,7 +35,7 @@ internal static unsafe class HalfBits
             : Vector256.Create(Vector128.WidenLower(eight), Vector128.WidenUpper(eight));
     }
 
-    /// <summary>Stores the lower 16 bits of each lane, the upper being zero.</summary>
+    /// <summary>Stores the lower 16 bits of each lane; the upper ones must be zero.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector256<uint> eight, ushort* target)
     {
@@ -34,7 +45,7 @@ internal static unsafe class HalfBits
         narrow.Store(target);
     }
 
-    /// <summary>Whether one is zero, subnormal, infinite or NaN: few numbers of a model are.</summary>
+    /// <summary>Returns whether any element is zero, subnormal, infinite or NaN. Few numbers of a model are.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool AnySpecial(Vector128<short> eight)
     {
@@ -42,12 +53,15 @@ internal static unsafe class HalfBits
         return Vector128.GreaterThanOrEqualAny(exponents - Vector128.Create((ushort)0x400), Vector128.Create((ushort)(Infinity - 0x400)));
     }
 
-    /// <summary>Normal numbers, the sign extended, straight to binary64: half the steps of <see cref="Decode(Vector256{uint})"/> and a conversion.</summary>
+    /// <summary>
+    /// Converts normal numbers, whose sign is extended to 64 bits, to binary64. This takes half the steps of
+    /// <see cref="Decode(Vector256{uint})"/> and a conversion.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<double> DecodeNormal(Vector512<long> bits)
     {
         const int Fraction = 52 - 10;
-        // of the sign's copies only the first stays
+        // of the copies of the sign, only the first is kept
         const long Mask = unchecked((long)0x81FF_FFFF_FFFF_FFFF);
         return ((bits << Fraction & Vector512.Create(Mask)) + Vector512.Create((1023L - 15) << 52)).AsDouble();
     }
@@ -61,14 +75,15 @@ internal static unsafe class HalfBits
         return ((bits << Fraction & Vector256.Create(Mask)) + Vector256.Create((1023L - 15) << 52)).AsDouble();
     }
 
-    /// <summary>Lanes whose magnitude is larger, infinite or NaN.</summary>
+    /// <summary>Sets the lanes whose magnitude is larger than <paramref name="largest"/>, infinite or NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> Above(Vector256<float> eight, float largest) =>
         Vector256.GreaterThan(Vector256.Abs(eight).AsInt32(), Vector256.Create(largest).AsInt32()).AsUInt32();
 
     /// <summary>
-    /// Rounds binary32 to bfloat16 and stores it; gives bits in lanes that are not finite or halfway between two. Lanes that binary64 was rounded to may have become so, and only then is rounding
-    /// twice another thing than rounding once: else both are on the same side of the middle.
+    /// Rounds binary32 to bfloat16 and stores it. Returns bits in the lanes that are not finite, or halfway between two
+    /// bfloat16 values. The rounding from binary64 to binary32 may have moved a value to such a tie; only then do two
+    /// roundings differ from one.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> StoreBFloat16(Vector256<float> eight, ushort* target)
@@ -78,7 +93,7 @@ internal static unsafe class HalfBits
         return Vector256.Equals(bits << 16, Vector256.Create(0x8000_0000u)) | Above(eight, LargestBFloat16);
     }
 
-    /// <summary>The same for binary16; subnormals are not served.</summary>
+    /// <summary>Does the same for binary16; also returns bits in the lanes that are subnormal.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> StoreHalf(Vector256<float> eight, ushort* target)
     {
@@ -91,8 +106,9 @@ internal static unsafe class HalfBits
     }
 
     /// <summary>
-    /// The exponent is moved by an addition: once for a number, twice for infinity and NaN. A subnormal is given the exponent of the smallest
-    /// normal number, which is then subtracted: exact, and no subnormal operand for the processor to stumble over.
+    /// Converts binary16 to binary32. An addition changes the exponent: once for a number, twice for infinity and NaN.
+    /// A subnormal gets the exponent of the smallest normal number, which is then subtracted. This is exact, and avoids
+    /// subnormal operands, which are slow on some CPUs.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Decode(Vector256<uint> bits)
@@ -121,14 +137,14 @@ internal static unsafe class HalfBits
         return (value | (bits ^ magnitude) << 16).AsSingle();
     }
 
-    /// <summary>Lanes that binary16 represents; 65536 and more becomes infinity.</summary>
+    /// <summary>Converts values that binary16 represents exactly; 65536 and more becomes infinity.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<uint> Encode(Vector256<float> value)
     {
         Vector256<float> magnitude = Vector256.Abs(value);
         Vector256<uint> sign = value.AsUInt32() >>> 16 & Vector256.Create(0x8000u);
         Vector256<uint> normal = Vector256.MinNative(magnitude, Vector256.Create(65536f)).AsUInt32() - Vector256.Create(Rebias) >>> 13;
-        // 0.5's last bit counts 2^-24, as a subnormal's does
+        // the last bit of 0.5 is worth 2^-24, like that of a subnormal binary16
         Vector256<uint> subnormal = (magnitude + Vector256.Create(0.5f)).AsUInt32() - Vector256.Create(0.5f).AsUInt32();
         Vector256<uint> small = Vector256.LessThan(magnitude, Vector256.Create(SmallestNormal)).AsUInt32();
         Vector256<uint> number = Vector256.Equals(value, value).AsUInt32();

@@ -3,13 +3,14 @@ using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>Eight lanes in four registers of 128 bits: a holds lanes 0 and 1, b 2 and 3, c 4 and 5, d 6 and 7.</summary>
+/// <summary>Eight lanes in four registers of 128 bits: a has lanes 0 and 1, b 2 and 3, c 4 and 5, d 6 and 7.</summary>
 internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
 {
     private readonly Vector128<double> _a, _b, _c, _d;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private Lanes128(Vector128<double> a, Vector128<double> b, Vector128<double> c, Vector128<double> d) => (_a, _b, _c, _d) = (a, b, c, d);
+    private Lanes128(Vector128<double> a, Vector128<double> b, Vector128<double> c, Vector128<double> d) =>
+        (_a, _b, _c, _d) = (a, b, c, d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 Broadcast(double value)
@@ -25,7 +26,8 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Load(double* source) => new(Vector128.Load(source), Vector128.Load(source + 2), Vector128.Load(source + 4), Vector128.Load(source + 6));
+    public static Lanes128 Load(double* source) =>
+        new(Vector128.Load(source), Vector128.Load(source + 2), Vector128.Load(source + 4), Vector128.Load(source + 6));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 LoadSingle(float* source) => Widen(Vector128.Load(source), Vector128.Load(source + 4));
@@ -54,19 +56,24 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Narrow(Lanes128 value) => Vector256.Create(Vector128.Narrow(value._a, value._b), Vector128.Narrow(value._c, value._d));
+    public static Vector256<float> Narrow(Lanes128 value) =>
+        Vector256.Create(Vector128.Narrow(value._a, value._b), Vector128.Narrow(value._c, value._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Add(Lanes128 left, Lanes128 right) => new(left._a + right._a, left._b + right._b, left._c + right._c, left._d + right._d);
+    public static Lanes128 Add(Lanes128 left, Lanes128 right) =>
+        new(left._a + right._a, left._b + right._b, left._c + right._c, left._d + right._d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Subtract(Lanes128 left, Lanes128 right) => new(left._a - right._a, left._b - right._b, left._c - right._c, left._d - right._d);
+    public static Lanes128 Subtract(Lanes128 left, Lanes128 right) =>
+        new(left._a - right._a, left._b - right._b, left._c - right._c, left._d - right._d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Multiply(Lanes128 left, Lanes128 right) => new(left._a * right._a, left._b * right._b, left._c * right._c, left._d * right._d);
+    public static Lanes128 Multiply(Lanes128 left, Lanes128 right) =>
+        new(left._a * right._a, left._b * right._b, left._c * right._c, left._d * right._d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Divide(Lanes128 left, Lanes128 right) => new(left._a / right._a, left._b / right._b, left._c / right._c, left._d / right._d);
+    public static Lanes128 Divide(Lanes128 left, Lanes128 right) =>
+        new(left._a / right._a, left._b / right._b, left._c / right._c, left._d / right._d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 FusedMultiplyAdd(Lanes128 x, Lanes128 y, Lanes128 z) => new(
@@ -90,13 +97,16 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
         Vector128.MaxNative(left._d, right._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Abs(Lanes128 value) => new(Vector128.Abs(value._a), Vector128.Abs(value._b), Vector128.Abs(value._c), Vector128.Abs(value._d));
+    public static Lanes128 Abs(Lanes128 value) =>
+        new(Vector128.Abs(value._a), Vector128.Abs(value._b), Vector128.Abs(value._c), Vector128.Abs(value._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 And(Lanes128 left, Lanes128 right) => new(left._a & right._a, left._b & right._b, left._c & right._c, left._d & right._d);
+    public static Lanes128 And(Lanes128 left, Lanes128 right) =>
+        new(left._a & right._a, left._b & right._b, left._c & right._c, left._d & right._d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 Or(Lanes128 left, Lanes128 right) => new(left._a | right._a, left._b | right._b, left._c | right._c, left._d | right._d);
+    public static Lanes128 Or(Lanes128 left, Lanes128 right) =>
+        new(left._a | right._a, left._b | right._b, left._c | right._c, left._d | right._d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 LessThan(Lanes128 left, Lanes128 right) => new(
@@ -113,7 +123,8 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
         Vector128.LessThan(left._d, right._d).ExtractMostSignificantBits() << 6;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 PlainNaN(Lanes128 value) => new(PlainNaN(value._a), PlainNaN(value._b), PlainNaN(value._c), PlainNaN(value._d));
+    public static Lanes128 PlainNaN(Lanes128 value) =>
+        new(PlainNaN(value._a), PlainNaN(value._b), PlainNaN(value._c), PlainNaN(value._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static double Sum(Lanes128 value)

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>Eight lanes in two registers of 256 bits: a holds lanes 0 to 3, b 4 to 7.</summary>
+/// <summary>Eight lanes in two registers of 256 bits: a has lanes 0 to 3, b lanes 4 to 7.</summary>
 internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
 {
     private readonly Vector256<double> _a, _b;
@@ -32,14 +32,17 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
     {
         if (!Avx2.IsSupported || HalfBits.AnySpecial(Vector128.Load((short*)source)))
             return Widen(HalfBits.Decode(HalfBits.Load256(source)));
-        return new(HalfBits.DecodeNormal(Avx2.ConvertToVector256Int64((short*)source)), HalfBits.DecodeNormal(Avx2.ConvertToVector256Int64((short*)source + 4)));
+        return new(
+            HalfBits.DecodeNormal(Avx2.ConvertToVector256Int64((short*)source)),
+            HalfBits.DecodeNormal(Avx2.ConvertToVector256Int64((short*)source + 4)));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 LoadBFloat16(ushort* source)
     {
         Vector128<ushort> eight = Vector128.Load(source), zero = Vector128<ushort>.Zero;
-        // a zero before each is a binary32: one step, where widening and shifting are two and halves have to be taken apart
+        // a bfloat16 with 16 zero bits below it is a binary32: interleaving with zeros takes one step, widening and
+        // shifting would take two
         return Sse2.IsSupported
             ? new(Widen(Sse2.UnpackLow(zero, eight).AsSingle()), Widen(Sse2.UnpackHigh(zero, eight).AsSingle()))
             : Widen((HalfBits.Load256(source) << 16).AsSingle());

@@ -76,7 +76,8 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
     public static Lanes512 LessThan(Lanes512 left, Lanes512 right) => new(Vector512.LessThan(left._v, right._v));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint LessThanBits(Lanes512 left, Lanes512 right) => (uint)Vector512.LessThan(left._v, right._v).ExtractMostSignificantBits();
+    public static uint LessThanBits(Lanes512 left, Lanes512 right) =>
+        (uint)Vector512.LessThan(left._v, right._v).ExtractMostSignificantBits();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 PlainNaN(Lanes512 value) =>

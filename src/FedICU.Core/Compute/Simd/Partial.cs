@@ -2,7 +2,9 @@ using System.Runtime.CompilerServices;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>The last elements of a run, fewer than eight: nothing is read or written past them.</summary>
+/// <summary>
+/// Loads and stores the last elements of a run, fewer than eight: nothing is read or written past them.
+/// </summary>
 internal static unsafe class Partial<L>
     where L : unmanaged, ILanes<L>
 {
@@ -11,7 +13,7 @@ internal static unsafe class Partial<L>
         public fixed byte Bytes[64];
     }
 
-    /// <summary>The elements, and zeros after them.</summary>
+    /// <summary>Loads the elements, and zeros after them.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static L Load<E>(byte* source, int count) where E : struct, IElement
     {
@@ -20,7 +22,7 @@ internal static unsafe class Partial<L>
         return E.Load<L>(buffer.Bytes);
     }
 
-    /// <summary>Stores the first lanes.</summary>
+    /// <summary>Stores the first lanes as elements.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static void Store<E>(L value, byte* target, int count) where E : struct, IElement
     {
@@ -29,7 +31,7 @@ internal static unsafe class Partial<L>
         Unsafe.CopyBlockUnaligned(target, buffer.Bytes, (uint)(count * E.Size));
     }
 
-    /// <summary>The lanes before count; zeros after them, whatever is there.</summary>
+    /// <summary>Keeps the lanes before count, and sets the others to zero.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L First(L value, int count) => L.And(value, L.LessThan(L.Indices, L.Broadcast(count)));
 }

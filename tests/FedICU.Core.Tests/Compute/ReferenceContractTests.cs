@@ -1,0 +1,6 @@
+using FedICU.Compute;
+
+namespace FedICU.Tests.Compute;
+
+/// <summary>The contract of the reference, in particular its known answers.</summary>
+public sealed class ReferenceContractTests() : BackendContractTests(() => ReferenceBackend.Instance);
