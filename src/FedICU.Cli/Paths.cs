@@ -1,4 +1,3 @@
-using System.Text.Json;
 using FedICU.Files;
 
 namespace FedICU.Cli;
@@ -6,9 +5,6 @@ namespace FedICU.Cli;
 /// <summary>Paths as people type them.</summary>
 internal static class Paths
 {
-    private static readonly string[] ModelFiles =
-        [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.ShardIndex, ModelFolder.SingleFile];
-
     /// <summary>One spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
     public static string Normal(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
 
@@ -79,47 +75,7 @@ internal static class Paths
 
     private static bool IsIndex(string model) => model.EndsWith(".index.json", StringComparison.Ordinal);
 
-    /// <summary>The place, and where the files of a model are if it is a folder or an index.</summary>
-    private static IEnumerable<string> Files(string path)
-    {
-        string folder = IsIndex(path) ? Path.GetDirectoryName(path)! : path;
-        string[] indexes = IsIndex(path) ? [path] : [.. ModelFolder.Indexes(path).Select(name => Path.Combine(path, name))];
-        return ModelFiles.Select(name => Path.Combine(path, name)).Prepend(path).Concat(indexes)
-            .Concat(indexes.SelectMany(Shards).Select(name => Path.Combine(folder, name))).Select(FilePlace.Real);
-    }
-
-    /// <summary>The shards that an index names; none where it cannot be read: opening it says why.</summary>
-    private static HashSet<string> Shards(string index)
-    {
-        var names = new HashSet<string>(StringComparer.Ordinal);
-        try
-        {
-            // pipes have length 0
-            if (new FileInfo(index) is not { Exists: true, Length: > 0 and <= int.MaxValue })
-                return names;
-            var reader = new Utf8JsonReader(File.ReadAllBytes(index));
-            reader.Read();
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-            {
-                bool isMap = reader.ValueTextEquals("weight_map");
-                reader.Read();
-                if (!isMap)
-                    reader.Skip();
-                while (isMap && reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-                {
-                    reader.Read();
-                    if (reader.TokenType == JsonTokenType.String)
-                        names.Add(reader.GetString()!);
-                    reader.Skip();
-                }
-            }
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or InvalidOperationException)
-        {
-            // what is wrong with it is said where it is opened
-        }
-
-        names.RemoveWhere(name => name.Contains('\0'));
-        return names;
-    }
+    /// <summary>Returns the resolved paths of a file or folder and of the files of a model there.</summary>
+    private static IEnumerable<string> Files(string path) =>
+        ModelFolder.FilesAt(path).Concat(IsIndex(path) ? ModelFolder.FilesOfIndex(path) : []).Select(FilePlace.Real);
 }

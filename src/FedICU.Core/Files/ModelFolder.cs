@@ -1,6 +1,8 @@
 namespace FedICU.Files;
 
-/// <summary>The names that files have in model folders, and which of them decides what a folder is.</summary>
+/// <summary>
+/// The file names used in model folders, and the rule for which of them determines the kind of a folder.
+/// </summary>
 internal static class ModelFolder
 {
     public const string AdapterConfig = "adapter_config.json";
@@ -9,18 +11,20 @@ internal static class ModelFolder
     public const string SingleFile = "model.safetensors";
 
     /// <summary>
-    /// How the names of indexes end; some libraries use other stems than <c>model</c>, as in
+    /// The ending of index names. Some libraries use another stem than <c>model</c>, for example
     /// <c>diffusion_pytorch_model.safetensors.index.json</c>.
     /// </summary>
     public const string IndexEnding = ".safetensors.index.json";
 
     /// <summary>
-    /// Whether a name is one by which a folder is opened as a sharded model. Hidden files are not the user's: macOS leaves some beside each
-    /// file.
+    /// Determines whether a file with this name makes its folder a sharded model. Hidden files do not count: macOS
+    /// creates some beside the user's files.
     /// </summary>
     public static bool IsIndex(string name) => name.EndsWith(IndexEnding, StringComparison.Ordinal) && !name.StartsWith('.');
 
-    /// <summary>The names of a folder's indexes in ordinal order; none where it cannot be listed.</summary>
+    /// <summary>
+    /// Returns the names of a folder's indexes in ordinal order, or none if the folder cannot be listed.
+    /// </summary>
     public static string[] Indexes(string folder)
     {
         if (!Directory.Exists(folder))
@@ -36,9 +40,27 @@ internal static class ModelFolder
         }
     }
 
+    /// <summary>Returns the full paths of a file or folder and of the files of a model in it.</summary>
+    public static IEnumerable<string> FilesAt(string path)
+    {
+        if (path.Length == 0 || path.Contains('\0'))
+            return [];
+        string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        string[] names = [AdapterConfig, AdapterModel, SingleFile, ShardIndex];
+        IEnumerable<string> ofIndexes = Indexes(folder).SelectMany(index => FilesOfIndex(Path.Combine(folder, index)));
+        return names.Select(name => Path.Combine(folder, name)).Prepend(folder).Concat(ofIndexes);
+    }
+
+    /// <summary>Returns the paths of an index and of its shards, or only that of the index if it cannot be read.</summary>
+    public static IEnumerable<string> FilesOfIndex(string index)
+    {
+        string folder = Path.GetDirectoryName(index) ?? "";
+        return (FedICU.Files.ShardIndex.TryReadShardNames(index) ?? []).Select(shard => Path.Combine(folder, shard)).Prepend(index);
+    }
+
     /// <summary>
-    /// The names of the files that decide how a folder is read, in the order of their precedence. The first counts; two indexes are a
-    /// contradiction.
+    /// Returns the names of the files that determine how a folder is read, the first of which counts. Two indexes are
+    /// an error.
     /// </summary>
     public static IEnumerable<string> Markers(string folder)
     {

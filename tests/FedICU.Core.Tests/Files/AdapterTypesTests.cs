@@ -146,9 +146,9 @@ internal sealed class AdapterTypesTests
     {
         var files = new RoundFiles();
         byte[] one = """{"r": 4}"""u8.ToArray(), other = """{"r": 5}"""u8.ToArray();
-        PeftAdapterConfig first = files.Config(one, "a");
-        Assert.That(files.Config([.. one], "b"), Is.SameAs(first));
-        Assert.That(files.Config(other, "c").Rank, Is.EqualTo(5));
+        PeftAdapterConfig first = files.ShareConfig(one, "a");
+        Assert.That(files.ShareConfig([.. one], "b"), Is.SameAs(first));
+        Assert.That(files.ShareConfig(other, "c").Rank, Is.EqualTo(5));
     }
 
     private static PeftAdapterConfig Parse(string type, string fields) =>

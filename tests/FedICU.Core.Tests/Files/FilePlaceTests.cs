@@ -117,11 +117,11 @@ public sealed class FilePlaceTests
         yield return new(new IOException("No space left on device : '/x/.m.tmp'", 28), "the disk is full");
         yield return new(new IOException("There is not enough space on the disk. : 'x'", unchecked((int)0x80070070)), "the disk is full");
         yield return new(new IOException("Read-only file system : '/x/.m.tmp'", 30), "the file system is read-only");
-        yield return new(new IOException("Broken pipe", 32), "its reader has closed it");
+        yield return new(new IOException("Broken pipe", 32), "the reader closed the pipe");
         yield return new(new DirectoryNotFoundException("Could not find a part of the path '/x'."), "there is no such file or folder");
         yield return new(new PathTooLongException(), "the name is too long");
-        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"), "files may not be that large here (ulimit -f, or the file system)");
-        yield return new(new IOException("File too large : '/x/.m.tmp'", 27), "files may not be that large here (ulimit -f, or the file system)");
+        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"), "the file is too large for the process or the file system (ulimit -f)");
+        yield return new(new IOException("File too large : '/x/.m.tmp'", 27), "the file is too large for the process or the file system (ulimit -f)");
         yield return new(new IOException("Too many open files : '/x/.m.tmp'", 24), "too many files are open (ulimit -n)");
         yield return new(new IOException("Text file busy : '/x/.m.tmp'", 26), "text file busy");
         yield return new(new IOException("The process cannot access the file '/x' because it is being used by another process.", 11), "the process cannot access the file because it is being used by another process");

@@ -84,15 +84,15 @@ public sealed class FileSinkTests
         string path = folder["m.safetensors"];
         TensorInfo good = Model.Tensors[0];
         AssertRefused([new TensorInfo("__metadata__", DType.U8, default)], "tensor '__metadata__': the name is reserved.");
-        AssertRefused([good, good], "tensor 'a': the name is there already.");
-        AssertRefused([new TensorInfo("x\ud800", DType.U8, default)], "tensor 'x\\ud800': half of a surrogate pair is no valid name.");
-        AssertRefused([new TensorInfo("f", DType.F4, new TensorShape(3))], "tensor 'f': F4 [3] takes no whole bytes.");
+        AssertRefused([good, good], "tensor 'a': the name is already used.");
+        AssertRefused([new TensorInfo("x\ud800", DType.U8, default)], "tensor 'x\\ud800': it contains an unpaired surrogate.");
+        AssertRefused([new TensorInfo("f", DType.F4, new TensorShape(3))], "tensor 'f': F4 [3] does not take a whole number of bytes.");
         AssertRefused([new TensorInfo("r", DType.U8, new TensorShape(new long[65]))], "tensor 'r': it has more than 64 dimensions.");
-        AssertRefused([good, new TensorInfo("h", DType.U8, new TensorShape(long.MaxValue))], $"tensor 'h' of {long.MaxValue} bytes beside the others.");
+        AssertRefused([good, new TensorInfo("h", DType.U8, new TensorShape(long.MaxValue))], $"tensor 'h' of {long.MaxValue} bytes in addition to the others.");
 
         TensorSink sink = TensorSink.ToFile(path);
         var refusal = Assert.Throws<FedIcuException>(() => sink.Begin([good], new Dictionary<string, string> { ["k"] = "\udc00" }))!;
-        Assert.That(refusal.Message, Is.EqualTo($"'{path}' cannot hold the metadata 'k': half of a surrogate pair is no valid text."));
+        Assert.That(refusal.Message, Is.EqualTo($"'{path}' cannot hold the metadata 'k': it contains an unpaired surrogate."));
         Assert.That(folder.Names(), Is.Empty);
 
         void AssertRefused(TensorInfo[] tensors, string what)
@@ -160,7 +160,7 @@ public sealed class FileSinkTests
         using var folder = new TempFolder();
         Write(Model, TensorSink.ToAdapterFolder(folder["out"], Config));
         var refusal = Assert.Throws<FedIcuException>(() => TensorSink.To(folder["out"], Model).Begin(Model.Tensors, NoMetadata))!;
-        Assert.That(refusal.Message, Is.EqualTo($"The folder '{folder["out"]}' holds adapter_config.json, which readers would take in place of the new model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace)."));
+        Assert.That(refusal.Message, Is.EqualTo($"The folder '{folder["out"]}' holds adapter_config.json, which readers would open instead of the new model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace)."));
         Assert.That(Directory.GetFiles(folder["out"]), Has.Length.EqualTo(2));
     }
 

@@ -14,7 +14,7 @@ public sealed class MalformedFileTests
     private const string NumberRule = "expected whole numbers from 0 to 9223372036854775807";
 
     private static readonly (string Json, string Words)[] Values =
-        [("null", "null"), ("true", "a truth value"), ("12", "12"), ("\"s\"", "a string"), ("[]", "an array"), ("{}", "an object")];
+        [("null", "null"), ("true", "a boolean"), ("12", "12"), ("\"s\"", "a string"), ("[]", "an array"), ("{}", "an object")];
 
     public static IEnumerable<TestCaseData> Cases()
     {
@@ -97,7 +97,7 @@ public sealed class MalformedFileTests
     private static IEnumerable<Case> Lengths()
     {
         for (int length = 0; length < 8; length++)
-            yield return new(new byte[length], $" has {(length == 1 ? "1 byte" : $"{length} bytes")}, fewer than the 8 of a header's length.");
+            yield return new(new byte[length], $" has {(length == 1 ? "1 byte" : $"{length} bytes")}, fewer than the 8 bytes of the header length.");
         yield return new(new byte[8], " has a header of 0 bytes.");
         yield return new([.. new byte[8], (byte)'{', (byte)'}'], " has a header of 0 bytes.");
         foreach (ulong length in (ulong[])[100_000_001, uint.MaxValue, 1ul << 32, long.MaxValue, 1ul << 63, ulong.MaxValue - 7, ulong.MaxValue])
@@ -154,11 +154,11 @@ public sealed class MalformedFileTests
     {
         foreach (string half in (string[])[@"\ud800", @"\udc00", @"\udfff", @"\ud800\ud800", @"\udc00\ud800", @"\ud83dx", @"\ud83d\n"])
         {
-            yield return With($$$"""{"{{{half}}}":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}""", 1, ": the header holds half of a surrogate pair at byte 1, in a tensor's name.");
-            yield return With($$$"""{"__metadata__":{"{{{half}}}":"v"}}""", 0, ": the header holds half of a surrogate pair at byte 17, in a key of __metadata__.");
-            yield return With($$$"""{"__metadata__":{"k":"{{{half}}}"}}""", 0, ": the header holds half of a surrogate pair at byte 21, in 'k' of __metadata__.");
-            yield return With($$$"""{"w":{"dtype":"{{{half}}}"}}""", 0, ": the header holds half of a surrogate pair at byte 14, in dtype, in the entry of tensor 'w'.");
-            yield return With($$$"""{"w":{"{{{half}}}":1}}""", 0, ": the header holds half of a surrogate pair at byte 6, in a field's name, in the entry of tensor 'w'.");
+            yield return With($$$"""{"{{{half}}}":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}""", 1, ": the header holds an unpaired surrogate at byte 1, in a tensor's name.");
+            yield return With($$$"""{"__metadata__":{"{{{half}}}":"v"}}""", 0, ": the header holds an unpaired surrogate at byte 17, in a key of __metadata__.");
+            yield return With($$$"""{"__metadata__":{"k":"{{{half}}}"}}""", 0, ": the header holds an unpaired surrogate at byte 21, in 'k' of __metadata__.");
+            yield return With($$$"""{"w":{"dtype":"{{{half}}}"}}""", 0, ": the header holds an unpaired surrogate at byte 14, in dtype, in the entry of tensor 'w'.");
+            yield return With($$$"""{"w":{"{{{half}}}":1}}""", 0, ": the header holds an unpaired surrogate at byte 6, in a field's name, in the entry of tensor 'w'.");
         }
     }
 
@@ -202,7 +202,7 @@ public sealed class MalformedFileTests
     private static readonly string[] NoWholeNumbers =
         ["-1", "-0", "1.0", "0.0", "1.5", "1e0", "1E2", "1e-1", "9223372036854775808", "18446744073709551615", "18446744073709551616", "1e400", "-9223372036854775808"];
 
-    private static readonly (string Json, string Words)[] NoNumbers = [("null", "null"), ("true", "a truth value"), ("false", "a truth value"), ("\"2\"", "a string"), ("[2]", "an array"), ("{}", "an object")];
+    private static readonly (string Json, string Words)[] NoNumbers = [("null", "null"), ("true", "a boolean"), ("false", "a boolean"), ("\"2\"", "a string"), ("[2]", "an array"), ("{}", "an object")];
 
     private static IEnumerable<Case> Shapes()
     {
@@ -250,7 +250,7 @@ public sealed class MalformedFileTests
         foreach (var (dtype, elements) in ((string, int)[])[("F4", 1), ("F4", 3), ("F4", 7), ("F6_E2M3", 1), ("F6_E2M3", 2), ("F6_E2M3", 3), ("F6_E3M2", 2), ("F6_E3M2", 5)])
         {
             int bits = elements * (dtype == "F4" ? 4 : 6);
-            yield return Tensor($""" "dtype":"{dtype}","shape":[{elements}],"data_offsets":[0,{(bits + 7) / 8}]""", (bits + 7) / 8, $"is {dtype} [{elements}] of {bits} bits, which are no whole bytes");
+            yield return Tensor($""" "dtype":"{dtype}","shape":[{elements}],"data_offsets":[0,{(bits + 7) / 8}]""", (bits + 7) / 8, $"is {dtype} [{elements}] of {bits} bits, which is not a whole number of bytes");
         }
 
         // more bytes than 64 bits can count

@@ -106,7 +106,7 @@ public sealed class PeftAdapterTests
     [TestCase("{\"r\": 1.5}", "'{c}' has '1.5' for r, expected a whole number from 1.")]
     [TestCase("{\"r\": \"8\"}", "'{c}' has '8' for r, expected a whole number from 1.")]
     [TestCase("{\"r\": 99999999999}", "'{c}' has '99999999999' for r, expected a whole number from 1.")]
-    [TestCase("{\"lora_alpha\": true}", "'{c}' has a truth value for lora_alpha, expected a finite number.")]
+    [TestCase("{\"lora_alpha\": true}", "'{c}' has a boolean for lora_alpha, expected a finite number.")]
     [TestCase("{\"lora_alpha\": 1e999}", "'{c}' has '1e999' for lora_alpha, expected a finite number.")]
     [TestCase("{\"use_dora\": 1}", "'{c}' has '1' for use_dora, expected true or false.")]
     [TestCase("{\"target_modules\": 1}", "'{c}' has '1' for target_modules, expected a list of names or a string.")]

@@ -58,7 +58,7 @@ public sealed class PublishingTests
         Write(Model, TensorSink.ToFile(_folder["model-1.safetensors"]));
         string file = _folder["model.safetensors"];
         Assert.That(() => Write(Model, TensorSink.ToFile(file)), Throws.TypeOf<FedIcuException>().With.Message.StartsWith(
-            $"'{file}' would lie beside 'model.safetensors.index.json'"));
+            $"'{file}' would be beside 'model.safetensors.index.json'"));
         Assert.That(File.Exists(file), Is.False);
         Write(Model, TensorSink.ToFile(_folder["other.safetensors"]));
         Assert.That(File.Exists(index));
@@ -162,7 +162,7 @@ public sealed class PublishingTests
         File.WriteAllBytes(shard, Encoding.Latin1.GetBytes(text.Replace(stamp, changed)));
         var refusal = Assert.Throws<InvalidModelException>(() => TensorSource.Open(_folder["out"]))!;
         Assert.That(refusal.Message, Is.EqualTo(
-            $"'{shard}' {(other is null ? "states no generation" : $"is of generation '{other}'")}, " +
+            $"'{shard}' {(other is null ? "states no generation" : $"states generation '{other}'")}, " +
             $"expected '{written.Generation}', the generation of the index '{index}'."));
     }
 
@@ -175,7 +175,7 @@ public sealed class PublishingTests
         var refusal = Assert.Throws<InvalidModelException>(() => TensorSource.Open(_folder["out"]))!;
         Assert.That(refusal.Message, Is.EqualTo(
             $"The folder '{_folder["out"]}' holds two indexes, 'b.safetensors.index.json' and 'model.safetensors.index.json': " +
-            "give the path of the one that is meant."));
+            "give the path of the one to open."));
         using (TensorSource named = TensorSource.Open(_folder["out/b.safetensors.index.json"]))
             Assert.That(named.Tensors, Has.Count.EqualTo(2));
         File.Delete(_folder["out/b.safetensors.index.json"]);
@@ -207,7 +207,7 @@ public sealed class PublishingTests
         using TensorSource global = index.Length > 0 ? TensorSource.Open(_folder["global"]) : Model;
         var refusal = Assert.Throws<FedIcuException>(() => Write(global, TensorSink.To(_folder["out"], global)))!;
         Assert.That(refusal.Message, Is.EqualTo(
-            $"The folder '{_folder["out"]}' holds {shadow}, which readers would take in place of the new model: " +
+            $"The folder '{_folder["out"]}' holds {shadow}, which readers would open instead of the new model: " +
             "remove it, choose another folder, or replace it (--replace, OutputOptions.Replace)."));
         Assert.That(Directory.GetFileSystemEntries(_folder["out"]).Order(StringComparer.Ordinal), Is.EqualTo(before));
 
@@ -262,9 +262,9 @@ public sealed class PublishingTests
         File.WriteAllText(_folder["out/adapter_config.json"], """{"r": 5}""");
         var refusal = Assert.Throws<InvalidModelException>(() => TensorSource.Open(_folder["out"]))!;
         Assert.That(refusal.Message, Is.EqualTo(
-            $"'{_folder["out/adapter_model.safetensors"]}' belongs to another configuration: its metadata " +
+            $"'{_folder["out/adapter_model.safetensors"]}' belongs to a different configuration: its metadata " +
             $"'fedicu.config' is '{PeftAdapter.ChecksumOf("""{"r": 4}"""u8)}', " +
-            $"but that of '{_folder["out/adapter_config.json"]}' is '{PeftAdapter.ChecksumOf("""{"r": 5}"""u8)}'."));
+            $"but the checksum of '{_folder["out/adapter_config.json"]}' is '{PeftAdapter.ChecksumOf("""{"r": 5}"""u8)}'."));
         Assert.That(PeftAdapter.ChecksumOf("{}"u8), Is.EqualTo("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"));
     }
 

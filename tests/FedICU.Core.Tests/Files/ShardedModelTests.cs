@@ -122,7 +122,7 @@ public sealed class ShardedModelTests
         yield return Case("""{"weight_map": {"a": 1}}""", "'{i}' has a number for tensor 'a', expected the name of a shard.");
         yield return Case($$$"""{"weight_map": {"embed": "{{{One}}}", "embed": "{{{One}}}", {{{Rest}}}}}""", "'{i}' lists tensor 'embed' twice.");
         yield return Case($$$"""{"weight_map": {"embed": "{{{Two}}}", {{{Rest}}}}}""", "'{d}/" + One + "' holds tensor 'embed', which the index '{i}' puts into '" + Two + "'.");
-        yield return Case($$$"""{"weight_map": { {{{Rest}}}}}""", "'{d}/" + One + "' holds tensor 'embed', which the index '{i}' does not name.");
+        yield return Case($$$"""{"weight_map": { {{{Rest}}}}}""", "'{d}/" + One + "' holds tensor 'embed', which the index '{i}' does not list.");
         yield return Case($$$"""{"weight_map": {"embed": "{{{One}}}", "more": "{{{Two}}}", {{{Rest}}}}}""", "'{d}/" + Two + "' lacks tensor 'more', which the index '{i}' puts there.");
         yield return Case("""{"weight_map": {"a": "gone.safetensors"}}""", "'{d}/gone.safetensors' does not exist.");
         foreach (string name in (string[])["", ".", "..", "../a.safetensors", "a/b.safetensors", "/etc/a.safetensors", @"..\\a.safetensors", "C:a.safetensors", @"\u0000.safetensors", "a.safetensors/..",

@@ -5,13 +5,14 @@ using FedICU.Text;
 namespace FedICU.Files.Adapters;
 
 /// <summary>
-/// Typed access to the fields of a JSON object; a field of another type is refused in one sentence. A null is an absent field.
+/// Typed access to the fields of a JSON object. A field of another type is rejected with one sentence; a null counts as
+/// an absent field.
 /// </summary>
 internal sealed class ConfigFields(JsonElement root, string location)
 {
     public string? Text(string name) => Find(name) is { } value ? AsText(value, name) : null;
 
-    /// <summary>The text, null where the field is absent or of another type.</summary>
+    /// <summary>Returns the text, or null if the field is absent or has another type.</summary>
     public string? TextOrNull(string name) => Find(name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
 
     public int Integer(string name, int absent) => Find(name) is { } value ? AsInteger(value, name) : absent;
@@ -26,25 +27,25 @@ internal sealed class ConfigFields(JsonElement root, string location)
             ? number
             : absent;
 
-    public bool Truth(string name) => Find(name) is { } value &&
+    public bool Boolean(string name) => Find(name) is { } value &&
         (value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : throw Wrong(name, "true or false", value));
 
-    /// <summary>Whether a switch or an object of options is given: neither absent nor false nor empty.</summary>
+    /// <summary>Determines whether a switch or an object of options is set: neither absent, false nor empty.</summary>
     public bool IsOn(string name) => Find(name) is { } value && value.ValueKind != JsonValueKind.False && !ConfigValue.IsEmpty(value);
 
-    /// <summary>A list of names, or one string, which is a pattern.</summary>
+    /// <summary>Reads a list of names, or a single string, which is a pattern.</summary>
     public ImmutableSortedSet<string> Names(string name) =>
         Find(name) is null or { ValueKind: JsonValueKind.String or JsonValueKind.Array }
             ? Names(name, Find(name))
             : throw Wrong(name, "a list of names or a string", Find(name)!.Value);
 
-    /// <summary>The same; none where the field has another form.</summary>
+    /// <summary>Reads a list of names or a single string; returns no names if the field has another form.</summary>
     public ImmutableSortedSet<string> NamesOrNone(string name) =>
         Find(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.String)
             ? Names(name, null)
             : Names(name, Find(name));
 
-    /// <summary>An object that gives modules values of their own, in the order of the file.</summary>
+    /// <summary>Reads an object that gives values for single modules, in the order of the file.</summary>
     public List<KeyValuePair<string, T>> Pattern<T>(string name, Func<JsonElement, string, T> read) => Find(name) switch
     {
         null => [],

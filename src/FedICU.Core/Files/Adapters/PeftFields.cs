@@ -4,15 +4,20 @@ using System.Text.Json;
 namespace FedICU.Files.Adapters;
 
 /// <summary>
-/// The fields of adapter_config.json that decide whether adapters can be averaged, for each type of adapter, with PEFT's defaults (its
-/// configuration classes, as of
-/// August 2026). Fields of training alone (dropouts, schedules, seeds of an initialisation that the files carry) do not decide.
+/// For each type of adapter, the fields of adapter_config.json that decide whether adapters can be averaged, with
+/// PEFT's defaults (from its configuration classes, August 2026). Fields that only affect training do not decide:
+/// dropouts, schedules, and seeds of an initialization that the files contain.
 /// </summary>
 internal static class PeftFields
 {
-    public const string Type = "peft_type", BaseModel = "base_model_name_or_path", InitialWeights = "init_lora_weights";
+    public const string Type = "peft_type";
+    public const string BaseModel = "base_model_name_or_path";
+    public const string InitialWeights = "init_lora_weights";
 
-    // fields that every type may have, compared after its own
+    /// <summary>The type of a LoRA adapter, and of a configuration that states no type.</summary>
+    public const string Lora = "LORA";
+
+    // Fields that every type may have. They are compared after the type's own fields.
     private const string Common = """
         {"target_modules": null, "base_model_name_or_path": null, "exclude_modules": null, "modules_to_save": null,
             "layers_to_transform": null, "layers_pattern": null,
@@ -23,7 +28,7 @@ internal static class PeftFields
         "num_virtual_tokens": null, "token_dim": null, "num_transformer_submodules": null, "num_attention_heads": null, "num_layers": null
         """;
 
-    private const string Own = $$$"""
+    private const string ByType = $$$"""
         {
         "LORA": {"r": 8, "lora_alpha": 8, "use_rslora": false, "use_dora": false, "target_parameters": null, "rank_pattern": {},
             "alpha_pattern": {}, "lora_bias": false,
@@ -90,24 +95,27 @@ internal static class PeftFields
         }
         """;
 
-    // of a type that is not known: what names a place, a version or a use says nothing of the tensors
-    private static readonly FrozenSet<string> Undecided = FrozenSet.Create(
+    // For unknown types: fields that give a location, a version or a use say nothing about the tensors.
+    private static readonly FrozenSet<string> NotDeciding = FrozenSet.Create(
         StringComparer.Ordinal, Type, BaseModel, "task_type", "inference_mode", "auto_mapping", "peft_version", "runtime_config");
 
     private static readonly FrozenDictionary<string, (string Name, JsonElement Default)[]> Known = ReadKnown();
 
-    /// <summary>The deciding fields of a type with their defaults, its own first; null where the type is not known.</summary>
+    /// <summary>
+    /// Returns the deciding fields of a type with their defaults, the type's own fields first; null if the type is
+    /// unknown.
+    /// </summary>
     public static IReadOnlyList<(string Name, JsonElement Default)>? Of(string type) => Known.GetValueOrDefault(type);
 
-    /// <summary>Whether a field of a type that is not known decides.</summary>
+    /// <summary>Determines whether a field decides for an unknown type.</summary>
     public static bool Decides(string field) =>
-        !Undecided.Contains(field) &&
+        !NotDeciding.Contains(field) &&
         !field.EndsWith("_path", StringComparison.Ordinal) && !field.EndsWith("_paths", StringComparison.Ordinal) &&
         !field.EndsWith("revision", StringComparison.Ordinal);
 
     private static FrozenDictionary<string, (string Name, JsonElement Default)[]> ReadKnown()
     {
-        using JsonDocument common = JsonDocument.Parse(Common), own = JsonDocument.Parse(Own);
+        using JsonDocument common = JsonDocument.Parse(Common), own = JsonDocument.Parse(ByType);
         return own.RootElement.EnumerateObject().ToFrozenDictionary(
             type => type.Name,
             type => type.Value.EnumerateObject().Concat(common.RootElement.EnumerateObject())
