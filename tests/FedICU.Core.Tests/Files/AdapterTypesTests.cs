@@ -4,8 +4,8 @@ using FedICU.Files;
 namespace FedICU.Tests.Files;
 
 /// <summary>
-/// Configurations of all types of adapters: which fields decide, and what LoRA's rules leave to others (docs/algorithms.md, adapter
-/// configurations).
+/// Configurations of all adapter types: the fields that decide for each type, and the rules that apply to LoRA only
+/// (docs/algorithms.md, Adapter configurations).
 /// </summary>
 internal sealed class AdapterTypesTests
 {
@@ -57,11 +57,11 @@ internal sealed class AdapterTypesTests
     [TestCase("LORA", "\"lora_bias\": true", "", "lora_bias true against false")]
     [TestCase("LORA", "\"exclude_modules\": \"x\"", "", "exclude_modules 'x' against null")]
     [TestCase("LORA", "\"trainable_token_indices\": {\"embed\": [1]}", "", "trainable_token_indices {'embed': [1]} against null")]
-    // PiSSA changes the base model's weights, that B A is added to; these do not
+    // PiSSA changes the base model's weights, which B A is added to; the other initializations do not.
     [TestCase("LORA", "\"init_lora_weights\": \"pissa\"", "", "init_lora_weights 'pissa' against true")]
     [TestCase("LORA", "\"init_lora_weights\": \"gaussian\"", "\"init_lora_weights\": false", null)]
     [TestCase("LORA", "\"lora_dropout\": 0.1", "\"task_type\": \"CAUSAL_LM\", \"peft_version\": \"0.17\"", null)]
-    public void EachTypesOwnFieldsDecide(string type, string mine, string theirs, string? expected)
+    public void TheFieldsOfEachTypeDecide(string type, string mine, string theirs, string? expected)
     {
         Assert.That(Parse(type, mine).DescribeDisagreement(Parse(type, theirs)), Is.EqualTo(expected));
         Assert.That(Parse(type, mine).DecidingKey() == Parse(type, theirs).DecidingKey(), Is.EqualTo(expected is null));
@@ -79,14 +79,14 @@ internal sealed class AdapterTypesTests
     [TestCase("\"revision\": \"a\", \"cache_path\": \"x\", \"peft_version\": \"1\"", "\"revision\": \"b\", \"cache_path\": \"y\", \"peft_version\": \"2\"", null)]
     [TestCase("\"base_model_name_or_path\": \"a\"", "\"base_model_name_or_path\": \"b\"", "base_model_name_or_path 'a' against 'b'")]
     [TestCase("\"base_model_name_or_path\": \"a/\"", "\"base_model_name_or_path\": \"a\"", null)]
-    public void OfTypesThatAreNotKnownEveryFieldDecides(string mine, string theirs, string? expected)
+    public void EveryFieldOfAnUnknownTypeDecides(string mine, string theirs, string? expected)
     {
         Assert.That(Parse("NEWEST", mine).DescribeDisagreement(Parse("NEWEST", theirs)), Is.EqualTo(expected));
         Assert.That(Parse("NEWEST", mine).DecidingKey() == Parse("NEWEST", theirs).DecidingKey(), Is.EqualTo(expected is null));
     }
 
     [Test]
-    public void TheTypeComesFirst()
+    public void TheTypeIsComparedFirst()
     {
         Assert.That(Parse("LOHA", "\"r\": 4").DescribeDisagreement(Parse("LORA", "\"r\": 8")), Is.EqualTo("peft_type 'LOHA' against 'LORA'"));
         Assert.That(PeftAdapterConfig.Parse("{}"u8, "x").DescribeDisagreement(Parse("LORA", "")), Is.Null, "without a type it is read as LoRA's");
@@ -94,7 +94,7 @@ internal sealed class AdapterTypesTests
     }
 
     [Test]
-    public void TheBaseModelsNameIsLeftOutWhereAsked()
+    public void TheBaseModelsNameIsIgnoredOnRequest()
     {
         PeftAdapterConfig mine = Parse("LORA", "\"base_model_name_or_path\": \"/home/one/base\""), theirs = Parse("LORA", "\"base_model_name_or_path\": \"C:\\\\base\"");
         Assert.That(mine.DescribeDisagreement(theirs), Is.EqualTo("base_model_name_or_path '/home/one/base' against 'C:\\\\base'"));
@@ -106,7 +106,7 @@ internal sealed class AdapterTypesTests
     [TestCase("ADALORA", "\"r\": 8, \"rank_pattern\": {\"x.lora_E\": [true, false]}, \"alpha_pattern\": {}")]
     [TestCase("OSF", "\"rank_pattern\": {\"x\": 0.5}")]
     [TestCase("LYCORIS", "\"target_modules\": {\"a\": 1}, \"modules_to_save\": [1], \"lora_alpha\": \"auto\", \"r\": 1e400, \"use_dora\": 3")]
-    public void LorasRulesOfValuesAreItsOwn(string type, string fields)
+    public void TheValueRulesOfLoraDoNotApplyToOtherTypes(string type, string fields)
     {
         PeftAdapterConfig config = Parse(type, fields);
         Assert.That((config.PeftType, config.RankPattern.Count, config.AlphaPattern.Count, config.UseDora), Is.EqualTo((type, 0, 0, false)));
@@ -119,10 +119,10 @@ internal sealed class AdapterTypesTests
     [TestCase("LOHA", "\"r\": 4, \"alpha\": 8, \"target_modules\": [\"q\"]", "LOHA adapter, r 4, alpha 8, target_modules q, base not stated")]
     [TestCase("ADALORA", "\"r\": 8, \"target_r\": 4, \"init_r\": 6, \"lora_alpha\": 16", "ADALORA adapter, init_r 6, target_r 4, lora_alpha 16, base not stated")]
     [TestCase("PROMPT_TUNING", "\"num_virtual_tokens\": 20", "PROMPT_TUNING adapter, num_virtual_tokens 20, base not stated")]
-    public void ItSaysWhatMatters(string type, string fields, string expected) => Assert.That(Parse(type, fields).ToString(), Is.EqualTo(expected));
+    public void ToStringGivesTheMainFacts(string type, string fields, string expected) => Assert.That(Parse(type, fields).ToString(), Is.EqualTo(expected));
 
     [Test]
-    public void DeepLongAndDoubledConfigurationsAreSentences()
+    public void DeepLongAndDuplicateConfigurationsGiveMessages()
     {
         string deep = $"{{\"peft_type\": \"X\", \"a\": {new string('[', 100_000)}{new string(']', 100_000)}}}";
         string doubled = """{"peft_type": "X", "a": {"b": 1, "b": 2}}""";
@@ -133,7 +133,7 @@ internal sealed class AdapterTypesTests
     }
 
     [Test]
-    public void AFileOfTenMegabytesIsRefusedUnread()
+    public void AFileOfTenMegabytesIsRejectedUnread()
     {
         using var folder = new TempFolder();
         File.WriteAllText(folder["adapter_config.json"], "{\"a\": \"" + new string('x', 10_000_000) + "\"}");
@@ -142,7 +142,7 @@ internal sealed class AdapterTypesTests
     }
 
     [Test]
-    public void EqualConfigurationsOfARoundAreOne()
+    public void EqualConfigurationsOfARoundAreShared()
     {
         var files = new RoundFiles();
         byte[] one = """{"r": 4}"""u8.ToArray(), other = """{"r": 5}"""u8.ToArray();

@@ -3,7 +3,7 @@ using FedICU.Files;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Files of other formats that are given as models: the refusal says what they are.</summary>
+/// <summary>If a file of another format is given as a model, the message names the format.</summary>
 internal sealed class FileHintTests
 {
     private const string Lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
@@ -40,7 +40,7 @@ internal sealed class FileHintTests
     public void RemoveFolder() => Directory.Delete(_folder, recursive: true);
 
     [TestCaseSource(nameof(Files))]
-    public void AFileOfAnotherFormatIsNamedInEveryPlaceOfAModel(byte[] bytes, string hint)
+    public void AnotherFormatIsNamedInEveryPlaceOfAModel(byte[] bytes, string hint)
     {
         string model = Write(ModelFolder.SingleFile), index = Write(ModelFolder.ShardIndex), config = Write(Path.Combine("adapter", ModelFolder.AdapterConfig));
         Assert.That(Refusal(model), Does.Match($"^'{model}' (is not a safetensors file|has )").And.EndsWith(hint));
@@ -59,7 +59,7 @@ internal sealed class FileHintTests
     [TestCase("<html>", "has 6 bytes, fewer than the 8 bytes of the header length" + PageHint)]
     [TestCase("{\"error\": \"Repository not found\"}", "above the limit of 100000000; it looks like JSON, such as an index or a server's error message.")]
     [TestCase("no format at all", "above the limit of 100000000.")]
-    public void AModelIsToldFromJsonAndFromNothingKnown(string text, string end)
+    public void JsonIsRecognizedAndUnknownBytesGiveNoHint(string text, string end)
     {
         string path = Path.Combine(_folder, "a.safetensors");
         File.WriteAllText(path, text);
@@ -67,7 +67,7 @@ internal sealed class FileHintTests
     }
 
     [Test]
-    public void JsonThatIsBrokenGetsNoHint()
+    public void MalformedJsonGetsNoHint()
     {
         string path = Path.Combine(_folder, ModelFolder.ShardIndex);
         File.WriteAllText(path, "{\"weight_map\": ");

@@ -4,14 +4,14 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Where models go when the place is a link or no file, and what the file system's failures are called.</summary>
+/// <summary>Outputs at links, pipes and other special places, and the descriptions of file system failures.</summary>
 public sealed class FilePlaceTests
 {
     private static readonly ArrayModel Model = new([Tensor("a", DType.F32, 4)], NoMetadata);
 
     [Test]
     [Platform(Exclude = "Win", Reason = "pipes of Unix")]
-    public void A_pipe_is_refused()
+    public void APipeIsRejected()
     {
         using var folder = new TempFolder();
         string pipe = folder["m.safetensors"];
@@ -33,7 +33,7 @@ public sealed class FilePlaceTests
 
     [Test]
     [Platform(Exclude = "Win", Reason = "links need a privilege there")]
-    public void A_link_is_replaced_or_followed_as_asked([Values] bool follow)
+    public void ALinkIsReplacedOrFollowedAsRequested([Values] bool follow)
     {
         using TempFolder folder = new(), store = new();
         File.CreateSymbolicLink(folder["m.safetensors"], store.Put("old.safetensors", [1]));
@@ -61,7 +61,7 @@ public sealed class FilePlaceTests
 
     [Test]
     [Platform(Exclude = "Win", Reason = "links need a privilege there")]
-    public void Links_inside_an_adapter_folder_are_replaced_or_followed([Values] bool follow)
+    public void LinksInAnAdapterFolderAreReplacedOrFollowed([Values] bool follow)
     {
         using TempFolder folder = new(), store = new();
         var config = PeftAdapterConfig.Parse("""{"r": 4}"""u8, "memory");
@@ -85,7 +85,7 @@ public sealed class FilePlaceTests
     }
 
     [Test]
-    public void A_file_in_the_way_is_named()
+    public void AFileInPlaceOfAFolderIsNamed()
     {
         using var folder = new TempFolder();
         string file = folder.Put("file", [1]);
@@ -98,7 +98,7 @@ public sealed class FilePlaceTests
     }
 
     [Test]
-    public void A_full_disk_names_no_temporary()
+    public void TheMessageAboutAFullDiskHasNoTemporaryName()
     {
         using var folder = new TempFolder();
         var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["m.safetensors"]).Begin([new TensorInfo("h", DType.U8, new TensorShape(1L << 60))], NoMetadata))!;
@@ -108,7 +108,7 @@ public sealed class FilePlaceTests
     [TestCase("{\"r\": NaN}", "the fault is at byte 7 of line 1.")]
     [TestCase("{\"r\":\n 1,,", "the fault is at byte 4 of line 2.")]
     [TestCase("{\"r\": 1, \"r\": 2}", "an object holds a name twice.")]
-    public void A_broken_config_says_where(string json, string where) => Assert.That(
+    public void AMalformedConfigurationGivesThePositionOfTheFault(string json, string where) => Assert.That(
         Assert.Throws<InvalidModelException>(() => PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(json), "c"))!.Message, Is.EqualTo("'c' is not valid JSON: " + where));
 
     private static IEnumerable<TestCaseData> Failures()
@@ -128,5 +128,5 @@ public sealed class FilePlaceTests
     }
 
     [TestCaseSource(nameof(Failures))]
-    public void Failures_are_words_without_paths(Exception failure, string words) => Assert.That(FileFailure.Describe(failure), Is.EqualTo(words));
+    public void FailuresAreDescribedWithoutPaths(Exception failure, string words) => Assert.That(FileFailure.Describe(failure), Is.EqualTo(words));
 }

@@ -10,7 +10,7 @@ public sealed class FileSinkTests
     private static readonly PeftAdapterConfig Config = PeftAdapterConfig.Parse("""{"r": 4}"""u8, "memory");
 
     [Test]
-    public void A_file_is_replaced_on_commit_only()
+    public void AFileIsReplacedOnlyByCommit()
     {
         using var folder = new TempFolder();
         string path = folder.Put("m.safetensors", "old"u8);
@@ -27,7 +27,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void Abort_leaves_the_old_file_and_nothing_else()
+    public void AbortLeavesOnlyTheOldFile()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder.Put("m.safetensors", "old"u8));
@@ -39,7 +39,7 @@ public sealed class FileSinkTests
         Assert.That(folder.Names(), Is.EqualTo((string[])["m.safetensors"]));
         Assert.That(File.ReadAllText(folder["m.safetensors"]), Is.EqualTo("old"));
 
-        // and may begin again, after commits too
+        // The sink can be used again, also after a commit.
         Write(Model, sink);
         Write(Model, sink);
         sink.Abort();
@@ -48,7 +48,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_model_with_missing_bytes_is_not_committed()
+    public void AModelWithMissingBytesIsNotCommitted()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
@@ -63,7 +63,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void Misuse_is_refused()
+    public void MisuseIsRejected()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
@@ -78,7 +78,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void What_the_format_cannot_hold_is_refused_before_anything_is_written()
+    public void WhatTheFormatCannotHoldIsRejectedBeforeAnythingIsWritten()
     {
         using var folder = new TempFolder();
         string path = folder["m.safetensors"];
@@ -103,7 +103,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_place_that_cannot_be_written_is_a_sentence()
+    public void APlaceThatCannotBeWrittenGivesAMessage()
     {
         using var folder = new TempFolder();
         folder.Put("file", [1]);
@@ -122,7 +122,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_full_disk_is_found_before_the_work()
+    public void AFullDiskIsDetectedBeforeTheWork()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
@@ -132,7 +132,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void The_kind_of_the_global_model_decides_what_a_folder_becomes()
+    public void TheGlobalModelDecidesTheKindOfTheOutputFolder()
     {
         using var folder = new TempFolder();
         TensorSink plain = TensorSink.To(folder["out"], Model);
@@ -155,7 +155,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_folder_that_would_be_read_as_another_model_is_refused()
+    public void AFolderThatWouldBeReadAsAnotherModelIsRejected()
     {
         using var folder = new TempFolder();
         Write(Model, TensorSink.ToAdapterFolder(folder["out"], Config));
@@ -165,7 +165,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void An_adapter_is_replaced_with_its_config()
+    public void AnAdapterIsReplacedTogetherWithItsConfiguration()
     {
         using var folder = new TempFolder();
         foreach (string json in (string[])["""{"r": 4}""", """{"r": 4}""", """{"r": 8}"""])
@@ -177,7 +177,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void An_old_config_that_cannot_be_read_is_replaced([Values("", "{\"r\": 9}", "huge", "locked")] string old)
+    public void AnOldConfigurationThatCannotBeReadIsReplaced([Values("", "{\"r\": 9}", "huge", "locked")] string old)
     {
         using var folder = new TempFolder();
         Directory.CreateDirectory(folder["out"]);
@@ -185,7 +185,7 @@ public sealed class FileSinkTests
         using (FileStream file = new(config, FileMode.Create, FileAccess.ReadWrite, FileShare.None))
         {
             file.Write(old is "huge" or "locked" ? Config.RawJson.Span : Encoding.UTF8.GetBytes(old));
-            // sparse: it takes no place on the disk
+            // Sparse: the file takes no space on the disk.
             if (old == "huge")
                 file.SetLength(3L << 30);
             if (old == "locked" && !OperatingSystem.IsWindows())
@@ -200,7 +200,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void An_aborted_model_takes_the_folders_made_for_it_and_no_others()
+    public void AbortRemovesOnlyTheFoldersCreatedForTheModel()
     {
         using var folder = new TempFolder();
         Directory.CreateDirectory(folder["there"]);
@@ -216,7 +216,7 @@ public sealed class FileSinkTests
         sink.Abort();
         Assert.That(Directory.GetFileSystemEntries(folder["there/new"]).Select(Path.GetFileName), Is.EqualTo(new[] { "another's" }));
 
-        // what a committed model lies in stays, whatever comes after
+        // The folders of a committed model stay, whatever follows.
         Write(Model, sink);
         sink.Begin(Model.Tensors, NoMetadata);
         sink.Abort();
@@ -226,7 +226,7 @@ public sealed class FileSinkTests
     [Test]
     [Platform(Exclude = "Win", Reason = "file modes")]
     [UnsupportedOSPlatform("windows")]
-    public void A_private_file_stays_private()
+    public void APrivateFileStaysPrivate()
     {
         using var folder = new TempFolder();
         string path = folder.Put("m.safetensors", [1]);
@@ -236,7 +236,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_model_may_be_written_over_itself_while_it_is_read([Values] FileAccessMode mode)
+    public void AModelMayBeWrittenOverItselfWhileItIsRead([Values] FileAccessMode mode)
     {
         if (OperatingSystem.IsWindows() && mode == FileAccessMode.Mapped)
             Assert.Ignore("Windows keeps mapped files");
@@ -253,7 +253,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void The_longest_file_name_is_written()
+    public void TheLongestFileNameCanBeWritten()
     {
         using var folder = new TempFolder();
         string path = folder[new string('n', 243) + ".safetensors"];

@@ -7,8 +7,8 @@ using FedICU.Rounds;
 namespace FedICU.Tests.Files;
 
 /// <summary>
-/// What the headers of files keep in memory, whatever they say: less than four times their bytes, and the tensors' part once where layouts
-/// are equal.
+/// The memory that file headers occupy, whatever their content: less than four times their length. Files with equal
+/// layouts share the memory of their tensor lists.
 /// </summary>
 [NonParallelizable]
 internal sealed class HeaderMemoryTests
@@ -46,7 +46,7 @@ internal sealed class HeaderMemoryTests
     private static string Entry(int number, string shape) => $"\"{number:x}\":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[0,0]}}";
 
     [TestCaseSource(nameof(Headers))]
-    public void IsBelowFourTimesTheHeader(string header)
+    public void AHeaderTakesLessThanFourTimesItsLength(string header)
     {
         string path = _folder.Put("m.safetensors", TestModels.FileOf(header, 0));
         long before = GC.GetTotalMemory(forceFullCollection: true);
@@ -57,7 +57,7 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
-    public void SoIsAPackedUpdate([Values(false, true)] bool known)
+    public void APackedUpdateTakesLessThanFourTimesItsHeader([Values(false, true)] bool known)
     {
         var tensors = new StringBuilder("{\"__metadata__\":{\"fedicu.update\":\"sparse\",\"fedicu.base\":\"sha256:00\"");
         string[] names = [.. Enumerable.Range(0, Bytes / 400).Select(i => $"base_model.model.model.layers.{i}.self_attn.q_proj.lora_A.weight")];
@@ -90,7 +90,7 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
-    public void SoAreShards()
+    public void ShardsTakeLessThanFourTimesTheirHeaders()
     {
         string metadata = string.Join(',', Enumerable.Range(0, Bytes / 10).Select(i => $"\"{i:x}\":\"\""));
         string header = $"{{\"__metadata__\":{{{metadata}}}}}";
@@ -121,7 +121,7 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
-    public void ADroppedClientKeepsNothing()
+    public void ADroppedClientOccupiesNoMemory()
     {
         string header = $$$"""{"__metadata__":{"a":"{{{new string('x', Bytes)}}}"}}""";
         _folder.Put("bad.safetensors", TestModels.FileOf(header, 0));
@@ -134,7 +134,7 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
-    public void PackedMetadataAreADictionary()
+    public void PackedMetadataBehavesLikeADictionary()
     {
         string header = """{"__metadata__":{"b":"2","a":"\u00e91","":"empty key","\uD83D\uDE00":"pair"}}""";
         using SafetensorsFile file = SafetensorsFile.Open(_folder.Put("m.safetensors", TestModels.FileOf(header, 0)));

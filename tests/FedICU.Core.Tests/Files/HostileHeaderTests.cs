@@ -5,10 +5,14 @@ using FedICU.Files;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Headers made to hurt: they end in a sentence or a model, soon, and in memory a small multiple of their size.</summary>
+/// <summary>
+/// Mutated and huge headers. Parsing one gives a message or a model, quickly, and allocates a small multiple of its
+/// length.
+/// </summary>
 public sealed class HostileHeaderTests
 {
-    // what reading a header may allocate: the exception and its sentence, and a multiple of the file
+    // Bytes that parsing a header may allocate: for the exception and its message, plus a multiple of the file's
+    // length.
     private const int FixedBytes = 32 << 10;
     private const int PerByte = 32;
 
@@ -28,7 +32,7 @@ public sealed class HostileHeaderTests
     ];
 
     [Test]
-    public void A_hundred_thousand_mutations_end_in_a_sentence_or_a_whole_model()
+    public void AHundredThousandMutatedHeadersGiveAMessageOrAWholeModel()
     {
         var random = new Random(20240607);
         (byte[] Header, int DataLength)[] seeds = [.. Seeds.Select(seed => (Encoding.UTF8.GetBytes(seed.Header), seed.DataLength))];
@@ -66,7 +70,7 @@ public sealed class HostileHeaderTests
     }
 
     [Test]
-    public void Mutated_indexes_and_adapter_configs_end_in_a_sentence_or_are_understood()
+    public void MutatedIndexesAndAdapterConfigurationsGiveAMessageOrAreUnderstood()
     {
         var random = new Random(20240608);
         byte[] index = Encoding.UTF8.GetBytes("""{"metadata":{"total_size":12,"a":["\u00e4",null]},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}""");
@@ -102,7 +106,7 @@ public sealed class HostileHeaderTests
     }
 
     [Test]
-    public void A_million_small_tensors_are_read_in_seconds()
+    public void AMillionSmallTensorsAreReadInSeconds()
     {
         var header = new StringBuilder("{");
         for (int i = 0; i < 1_000_000; i++)
@@ -120,7 +124,7 @@ public sealed class HostileHeaderTests
     [TestCase("unknown fields")]
     [TestCase("spaces")]
     [TestCase("same offsets")]
-    public void Ten_megabytes_are_refused_cheaply(string kind)
+    public void TenMegabytesAreRejectedCheaply(string kind)
     {
         const int Length = 10_000_000;
         var (header, sentence) = kind switch

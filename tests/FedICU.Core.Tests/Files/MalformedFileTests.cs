@@ -5,10 +5,10 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Files that break a rule of the format, each with the sentence that refuses it.</summary>
+/// <summary>Files that violate a rule of the format, each with its error message.</summary>
 public sealed class MalformedFileTests
 {
-    // the file's name in the expected sentences
+    // The file's name in the expected messages.
     private const string Here = "x.safetensors";
 
     private const string NumberRule = "expected whole numbers from 0 to 9223372036854775807";
@@ -26,20 +26,20 @@ public sealed class MalformedFileTests
     }
 
     [TestCaseSource(nameof(Cases))]
-    public void Is_refused_in_one_sentence(byte[] file, string sentence)
+    public void AMalformedFileIsRejectedWithOneSentence(byte[] file, string sentence)
     {
         Assert.That(Parse(file), Is.EqualTo(sentence));
     }
 
     [Test]
-    public void There_are_at_least_200_and_no_two_alike()
+    public void ThereAreAtLeast200DistinctCases()
     {
         Case[] cases = [.. new[] { Lengths(), Starts(), Encodings(), Syntax(), Surrogates(), Entries(), DTypeCases(), Shapes(), Offsets(), Sizes(), Coverage(), MetadataCases() }.SelectMany(c => c)];
         Assert.That(cases.Select(c => Convert.ToHexString(c.File)).Distinct().Count(), Is.EqualTo(cases.Length).And.AtLeast(200));
     }
 
     [Test]
-    public void All_are_refused_the_same_from_the_disk()
+    public void FilesOnDiskAreRejectedWithTheSameSentences()
     {
         using var folder = new TempFolder();
         foreach (TestCaseData c in Cases())
@@ -51,13 +51,13 @@ public sealed class MalformedFileTests
             Assert.That(refusal.Message, Is.EqualTo(expected));
         }
 
-        // a refused file is closed: where handles leaked, /proc would show them
+        // A rejected file is closed: /proc would show a leaked handle.
         if (OperatingSystem.IsLinux())
             Assert.That(Directory.EnumerateFileSystemEntries("/proc/self/fd").Select(fd => new FileInfo(fd).LinkTarget), Has.None.StartsWith(folder.FullName));
     }
 
     [Test]
-    public void A_header_cut_anywhere_is_no_JSON()
+    public void ATruncatedHeaderIsNotValidJson()
     {
         const string Header = """{"__metadata__":{"k":"v"},"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}""";
         Assert.That(Parse(FileOf(Header, 2)), Is.Null);
@@ -66,7 +66,7 @@ public sealed class MalformedFileTests
     }
 
     [Test]
-    public void Spaces_after_the_header_and_white_space_inside_are_fine()
+    public void SpacesAfterTheHeaderAndWhiteSpaceInsideAreAccepted()
     {
         Assert.That(Parse(FileOf("{ \"a\" :\n{\"dtype\"\t: \"U8\", \"shape\": [ 2 ] ,\r\n\"data_offsets\": [0,2]} }   ", 2)), Is.Null);
         Assert.That(Parse(FileOf("{}", 0)), Is.Null);
@@ -91,7 +91,7 @@ public sealed class MalformedFileTests
 
     private static Case With(string header, int dataLength, string sentence) => new(FileOf(header, dataLength), sentence);
 
-    // a file whose only tensor has these fields
+    // A file with a single tensor that has these fields.
     private static Case Tensor(string fields, int dataLength, string what) => With($$$"""{"w":{{{{fields}}}}}""", dataLength, $": tensor 'w' {what}.");
 
     private static IEnumerable<Case> Lengths()
@@ -186,7 +186,7 @@ public sealed class MalformedFileTests
         yield return With($$$"""{"w":{{{Good}}},"v":{"dtype":"U8","shape":[],"data_offsets":[1,2]},"w":[]}""", 2, ": tensor 'w' is listed twice.");
         yield return With($$"""{"":{{Good}},"":{{Good}}}""", 1, ": tensor '' is listed twice.");
 
-        // names in messages: cut, and without control characters
+        // Names in messages are cut and have no control characters.
         yield return With($$"""{"{{new string('n', 300)}}":1}""", 0, $": tensor '{new string('n', 98)}...{new string('n', 98)}' is 1, expected an object.");
         yield return With("""{"\u001b[31m":1}""", 0, @": tensor '\u001b[31m' is 1, expected an object.");
     }
@@ -242,7 +242,7 @@ public sealed class MalformedFileTests
     {
         foreach (DType dtype in DTypes)
         {
-            int bytes = dtype.BitSize; // of 8 elements
+            int bytes = dtype.BitSize; // for 8 elements
             foreach (int found in (int[])[0, bytes - 1, bytes + 1])
                 yield return Tensor($""" "dtype":"{dtype.SafetensorsName}","shape":[8],"data_offsets":[0,{found}]""", found, $"is {dtype.SafetensorsName} [8] of {bytes} bytes, but its data_offsets [0, {found}] hold {found}");
         }
@@ -253,7 +253,7 @@ public sealed class MalformedFileTests
             yield return Tensor($""" "dtype":"{dtype}","shape":[{elements}],"data_offsets":[0,{(bits + 7) / 8}]""", (bits + 7) / 8, $"is {dtype} [{elements}] of {bits} bits, which is not a whole number of bytes");
         }
 
-        // more bytes than 64 bits can count
+        // More bytes than 64 bits can count.
         yield return Tensor(""" "dtype":"F64","shape":[9223372036854775807],"data_offsets":[0,8]""", 8, "is F64 [9223372036854775807] of 73786976294838206456 bytes, but its data_offsets [0, 8] hold 8");
         yield return Tensor(""" "dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]""", 0, "is F32 [4611686018427387904] of 18446744073709551616 bytes, but its data_offsets [0, 0] hold 0");
         yield return Tensor(""" "dtype":"F32","shape":[],"data_offsets":[0,0]""", 0, "is F32 [] of 4 bytes, but its data_offsets [0, 0] hold 0");

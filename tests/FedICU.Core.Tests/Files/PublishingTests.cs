@@ -4,7 +4,7 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>How models take their place (docs/adr/0015): locks, generations, what is removed and what is not.</summary>
+/// <summary>How new models replace old ones (docs/adr/0015): locks, generations, and which files are removed.</summary>
 public sealed class PublishingTests
 {
     private static readonly ArrayModel Model =
@@ -22,7 +22,7 @@ public sealed class PublishingTests
     public void TearDown() => _folder.Dispose();
 
     [Test]
-    public void ASecondWriterIsRefusedUntilTheFirstHasEnded([Values("m.safetensors", "new", "there", "adapter")] string name)
+    public void ASecondWriterIsRejectedUntilTheFirstHasEnded([Values("m.safetensors", "new", "there", "adapter")] string name)
     {
         if (name == "there")
             Directory.CreateDirectory(_folder[name]);
@@ -41,18 +41,18 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void WritersInAFolderThatIsMountedTwiceExcludeEachOther()
+    public void WritersExcludeEachOtherInAFolderThatIsMountedTwice()
     {
         Directory.CreateDirectory(_folder["out"]);
         TensorSink first = TensorSink.To(_folder["out"], Model);
         first.Begin(Model.Tensors, Model.Metadata);
-        File.Delete(_folder[".out.fedicu-lock"]); // another mount has other neighbours
+        File.Delete(_folder[".out.fedicu-lock"]); // another mount has another parent
         Assert.Throws<FedIcuException>(() => TensorSink.To(_folder["out"], Model).Begin(Model.Tensors, Model.Metadata));
         first.Abort();
     }
 
     [Test]
-    public void AFileBesideAnIndexOfItsStemIsRefusedOrReplacesTheShards()
+    public void AFileBesideAnIndexOfItsStemIsRejectedOrReplacesTheShards()
     {
         string index = _folder.Put("model.safetensors.index.json", """{"weight_map":{"a":"model-1.safetensors","b":"model-1.safetensors"}}"""u8);
         Write(Model, TensorSink.ToFile(_folder["model-1.safetensors"]));
@@ -67,7 +67,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void ALockFileThatWasLeftRefusesNobody()
+    public void ALeftoverLockFileBlocksNobody()
     {
         _folder.Put(".m.safetensors.fedicu-lock", []);
         Write(Model, TensorSink.ToFile(_folder["m.safetensors"]));
@@ -75,7 +75,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void WhatAKilledRunLeftGoesAndNothingElse()
+    public void OnlyTheLeftoversOfAKilledRunAreRemoved()
     {
         PutShards("out", "model.safetensors.index.json");
         const string Left = "0123456789ab", Old = "ba9876543210";
@@ -103,7 +103,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void TheShardsThatAKilledRunWasAboutToRemoveGo()
+    public void TheShardsThatAKilledRunWasAboutToRemoveAreRemoved()
     {
         PutShards("out", "model.safetensors.index.json");
         using (TensorSource model = TensorSource.Open(_folder["out"]))
@@ -121,7 +121,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void RoundAfterRoundTheStemsTheMetadataAndTheDigestStay()
+    public void StemsMetadataAndDigestStayTheSameOverRounds()
     {
         PutShards("out", "diffusion_pytorch_model.safetensors.index.json");
         string digest = DigestOf("out");
@@ -138,7 +138,7 @@ public sealed class PublishingTests
             Assert.That(Directory.GetFileSystemEntries(_folder["out"]), Has.Length.EqualTo(3));
         }
 
-        // into one file and an adapter, and back
+        // The generation does not survive a copy into a single file or an adapter.
         using (TensorSource model = TensorSource.Open(_folder["out"]))
             model.SaveTo(TensorSink.ToAdapterFolder(_folder["adapter"], Config));
         using (TensorSource adapter = TensorSource.Open(_folder["adapter"]))
@@ -148,7 +148,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void AShardOfAnotherGenerationIsRefused([Values(null, "ffffffffffff")] string? other)
+    public void AShardOfAnotherGenerationIsRejected([Values(null, "ffffffffffff")] string? other)
     {
         PutShards("out", "model.safetensors.index.json");
         using (TensorSource model = TensorSource.Open(_folder["out"]))
@@ -156,7 +156,7 @@ public sealed class PublishingTests
         using var written = (ShardedModel)TensorSource.Open(_folder["out"]);
         string shard = Path.Combine(_folder["out"], written.ShardNames[0]), index = written.Location;
         byte[] bytes = File.ReadAllBytes(shard);
-        // as long, so that the header stays one
+        // The same length, so that the header's length stays right.
         string text = Encoding.Latin1.GetString(bytes), stamp = $"\"fedicu.generation\":\"{written.Generation}\"";
         string changed = other is null ? stamp.Replace("fedicu", "fedics") : $"\"fedicu.generation\":\"{other}\"";
         File.WriteAllBytes(shard, Encoding.Latin1.GetBytes(text.Replace(stamp, changed)));
@@ -167,7 +167,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void TwoIndexesAreRefused()
+    public void TwoIndexesAreRejected()
     {
         PutShards("out", "model.safetensors.index.json");
         File.Copy(_folder["out/model.safetensors.index.json"], _folder["out/b.safetensors.index.json"]);
@@ -189,7 +189,7 @@ public sealed class PublishingTests
     [TestCase("", "model.safetensors.index.json")]
     [TestCase("", "b.safetensors.index.json")]
     [TestCase("", "adapter_config.json")]
-    public void WhatWouldShadowTheModelIsRefusedOrRemoved(string index, string shadow)
+    public void AFileThatWouldHideTheModelIsRejectedOrRemoved(string index, string shadow)
     {
         PutShards("global", index.Length > 0 ? index : "model.safetensors.index.json");
         if (shadow.EndsWith("index.json", StringComparison.Ordinal))
@@ -222,7 +222,7 @@ public sealed class PublishingTests
 
     [Test]
     [Platform("Linux", Reason = "two folders change places in one step there")]
-    public void AnAdapterWithAnotherConfigurationTakesTheOtherFilesAlong()
+    public void AnAdapterWithAnotherConfigurationKeepsTheOtherFiles()
     {
         Write(Model, TensorSink.ToAdapterFolder(_folder["out"], Config));
         Directory.CreateDirectory(_folder["out/sub/deep"]);
@@ -256,7 +256,7 @@ public sealed class PublishingTests
     }
 
     [Test]
-    public void WeightsOfAnotherConfigurationAreRefused()
+    public void WeightsOfAnotherConfigurationAreRejected()
     {
         Write(Model, TensorSink.ToAdapterFolder(_folder["out"], Config));
         File.WriteAllText(_folder["out/adapter_config.json"], """{"r": 5}""");
@@ -279,7 +279,7 @@ public sealed class PublishingTests
             sink.Begin(model.Tensors, model.Metadata);
             foreach (TensorInfo tensor in model.Tensors)
                 sink.Write(tensor, 0, Data(model, tensor));
-            // the staged index is gone when it is to be renamed
+            // The staged index is missing when it is to be renamed.
             string stage = Directory.GetDirectories(_folder["out"], ".fedicu.*").Single();
             File.Delete(Path.Combine(stage, "model.safetensors.index.json"));
             Assert.Throws<FedIcuException>(sink.Commit);
@@ -343,7 +343,7 @@ public sealed class PublishingTests
         File.WriteAllBytes(_folder[name], FileOf(header, 1));
     }
 
-    /// <summary>A model of two tensors in two shards.</summary>
+    /// <summary>Writes a model with two tensors in two shards.</summary>
     private void PutShards(string folder, string index)
     {
         Directory.CreateDirectory(_folder[folder]);

@@ -4,11 +4,13 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>What the library writes is read by another reader, in Python, that shares no code with it.</summary>
+/// <summary>
+/// A separate reader in Python, which shares no code with the library, reads what the library writes.
+/// </summary>
 public sealed class ReferenceReaderTests
 {
     [Test]
-    public void Every_dtype_and_odd_names_are_read_by_another_reader()
+    public void AnotherReaderReadsEveryTypeAndUnusualNames()
     {
         var model = new ArrayModel(
             [.. DTypes.Select(dtype => Tensor(dtype.SafetensorsName, dtype, 4, 2)), Tensor("\"\\\n\u00e4\u2028\ud83d\ude00", DType.U8, 3), Tensor("none", DType.F32, 0, 3), Tensor("one", DType.I64)],
@@ -24,7 +26,7 @@ public sealed class ReferenceReaderTests
     }
 
     [Test]
-    public void Values_arrive_as_they_were_meant()
+    public void AnotherReaderReadsTheSameValues()
     {
         var model = new ArrayModel(
         [
@@ -40,7 +42,7 @@ public sealed class ReferenceReaderTests
     }
 
     [Test]
-    public void The_digest_is_the_same_in_Python() =>
+    public void TheDigestIsTheSameInPython() =>
         Assert.That(ReadWithPython(ModelDigestTests.Known).GetProperty("digest").GetString(), Is.EqualTo(ModelDigest.Compute(ModelDigestTests.Known)));
 
     private static DType Parse(string name) => DTypeExtensions.TryParseSafetensorsName(name, out DType dtype) ? dtype : throw new AssertionException(name);

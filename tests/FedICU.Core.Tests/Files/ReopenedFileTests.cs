@@ -3,7 +3,10 @@ using FedICU.Files;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Files that a round cannot keep open are opened for each read: the same bytes, and another file in their place is noticed.</summary>
+/// <summary>
+/// Files that are opened again for each read, because a round has too many: they give the same bytes, and a replaced
+/// file is detected.
+/// </summary>
 internal sealed class ReopenedFileTests
 {
     private const int Values = 100_000;
@@ -23,7 +26,7 @@ internal sealed class ReopenedFileTests
     [Test]
     public void TheSameBytesAreRead([Values(1, 3000)] int others)
     {
-        // with many others its block is smaller than the reads
+        // With many other files, the block that a file reads at once is smaller than the reads.
         var round = new RoundFiles(0);
         for (int i = 1; i < others; i++)
             round.TryKeepOpen();
@@ -38,7 +41,7 @@ internal sealed class ReopenedFileTests
     }
 
     [Test]
-    public void AnotherFileInItsPlaceIsNamed()
+    public void AReplacedFileIsDetected()
     {
         string path = _folder["m.safetensors"];
         using SafetensorsFile reopened = SafetensorsFile.Open(path, FileAccessMode.Read, new RoundFiles(0));
@@ -48,7 +51,7 @@ internal sealed class ReopenedFileTests
     }
 
     [Test]
-    public void AsManyStayOpenAsTheRoundHasRoomFor()
+    public void OnlyTheAllowedNumberOfFilesStaysOpen()
     {
         var round = new RoundFiles(1);
         string path = _folder["m.safetensors"];

@@ -11,7 +11,7 @@ public sealed class RoundTripTests
     private static readonly FileAccessMode[] Modes = [FileAccessMode.Read, FileAccessMode.Mapped];
 
     [Test]
-    public void Every_dtype_and_rank_comes_back([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void EveryTypeAndRankIsReadBack([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         long[][] shapes = [[4], [4, 3], [2, 2, 5], [1, 1, 1, 1, 8], [0], [3, 0]];
         var content = DTypes.SelectMany(_ => shapes, (dtype, shape) => Tensor($"{dtype} {string.Join('x', shape)}", dtype, shape))
@@ -20,10 +20,10 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void An_empty_model_comes_back([ValueSource(nameof(Modes))] FileAccessMode mode) => RoundTrip(new ArrayModel([]), mode);
+    public void AnEmptyModelIsReadBack([ValueSource(nameof(Modes))] FileAccessMode mode) => RoundTrip(new ArrayModel([]), mode);
 
     [Test]
-    public void A_model_of_metadata_alone_comes_back([ValueSource(nameof(Modes))] FileAccessMode mode) =>
+    public void AModelWithOnlyMetadataIsReadBack([ValueSource(nameof(Modes))] FileAccessMode mode) =>
         RoundTrip(new ArrayModel([], new Dictionary<string, string> { ["format"] = "pt" }), mode);
 
     [TestCase("")]
@@ -32,11 +32,11 @@ public sealed class RoundTripTests
     [TestCase("Gewicht \u00e4\u00f6\u00fc \u4e2d\u6587 \u2028 \ud83d\ude00 \uffff")]
     [TestCase("a.b/c#values<>&'+")]
     [TestCase("__metadata")]
-    public void Odd_names_come_back(string name) =>
+    public void UnusualNamesAreReadBack(string name) =>
         RoundTrip(new ArrayModel([Tensor(name, DType.F32, 3)], new Dictionary<string, string> { [name] = name }), FileAccessMode.Read);
 
     [Test]
-    public void Random_models_come_back()
+    public void RandomModelsAreReadBack()
     {
         Gen<(DType DType, long[] Shape)> tensor = Gen.Select(Gen.Enum<DType>(), Gen.Long[0, 5].Array[0, 4])
             .Where((dtype, shape) => shape.Aggregate(1L, (n, d) => n * d) * dtype.BitSize % 8 == 0);
@@ -50,7 +50,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void The_file_is_laid_out_as_the_format_says()
+    public void TheFileHasTheLayoutOfTheFormat()
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("b", DType.U8, 3), Tensor("a", DType.F32, 2)], new Dictionary<string, string> { ["z"] = "1", ["k"] = "2" });
@@ -70,7 +70,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void Data_order_decides_not_header_order()
+    public void TensorsComeInTheOrderOfTheirData()
     {
         using var folder = new TempFolder();
         byte[] file = FileOf(
@@ -82,7 +82,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void Threads_write_and_read_pieces_in_any_order()
+    public void ThreadsWriteAndReadPiecesInAnyOrder()
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("a", DType.F32, 1000, 100), Tensor("b", DType.BF16, 77, 1001)]);
@@ -107,7 +107,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public unsafe void A_mapped_file_lends_aligned_tensors_only()
+    public unsafe void AMappedFileLendsOnlyAlignedTensors()
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("even", DType.F32, 5), Tensor("byte", DType.U8, 1), Tensor("odd", DType.F32, 5)]);
@@ -123,7 +123,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void A_disposed_file_is_refused([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void ADisposedFileThrows([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("a", DType.F32, 5)]);
@@ -136,7 +136,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void Bytes_outside_a_tensor_are_refused([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void BytesOutsideATensorAreRejected([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("a", DType.F32, 5), Tensor("b", DType.F32, 5)]);
@@ -150,13 +150,13 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void A_tensor_beyond_4_GiB_is_read_at_its_end([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void TheEndOfATensorBeyond4GiBIsRead([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         const long Length = 5L << 30;
         using (FileStream stream = new(folder["m.safetensors"], FileMode.CreateNew))
         {
-            // sparse: takes no room on the disk
+            // Sparse: the file takes no space on the disk.
             byte[] head = FileOf($$$"""{"a":{"dtype":"U8","shape":[{{{Length}}}],"data_offsets":[0,{{{Length}}}]}}""", 0);
             stream.Write(head);
             stream.SetLength(head.Length + Length);
@@ -171,7 +171,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void The_golden_files_are_read_and_written_again()
+    public void TheGoldenFilesAreReadAndWritten()
     {
         using var folder = new TempFolder();
         foreach (string path in Directory.EnumerateFiles(Golden.RoundFolder("bf16"), "*.safetensors"))

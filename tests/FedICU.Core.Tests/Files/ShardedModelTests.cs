@@ -16,7 +16,7 @@ public sealed class ShardedModelTests
         $$$"""{"metadata": {"total_size": 186, "by": "a\u00e4"}, "weight_map": {"head": "{{{Two}}}", "embed": "{{{One}}}", "norm": "{{{One}}}"}}""";
 
     [Test]
-    public void Shards_are_one_model([Values] FileAccessMode mode)
+    public void ShardsFormOneModel([Values] FileAccessMode mode)
     {
         using var folder = Folder(GoodIndex);
         using var model = ShardedModel.Open(folder[Index], mode);
@@ -41,7 +41,7 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void The_same_layout_is_written_again()
+    public void TheSameLayoutIsWritten()
     {
         using var folder = Folder(GoodIndex);
         using var model = ShardedModel.Open(folder[Index]);
@@ -74,7 +74,7 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void A_sharded_model_is_replaced_in_its_own_folder()
+    public void AShardedModelIsReplacedInItsOwnFolder()
     {
         using var folder = Folder(GoodIndex);
         using (var model = ShardedModel.Open(folder[Index]))
@@ -93,7 +93,7 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void A_tensor_without_a_shard_is_refused()
+    public void ATensorWithoutAShardIsRejected()
     {
         using var folder = Folder(GoodIndex);
         using var model = ShardedModel.Open(folder[Index]);
@@ -133,7 +133,7 @@ public sealed class ShardedModelTests
     }
 
     [TestCaseSource(nameof(BadIndexes))]
-    public void A_bad_index_is_refused_in_one_sentence(string index, string sentence)
+    public void AMalformedIndexIsRejectedWithOneSentence(string index, string sentence)
     {
         using var folder = Folder(index);
         var refusal = Assert.Throws<InvalidModelException>(() => ShardedModel.Open(folder[Index]))!;
@@ -141,7 +141,7 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void A_malformed_shard_is_named()
+    public void AMalformedShardIsNamed()
     {
         using var folder = Folder(GoodIndex);
         folder.Put(Two, FileOf("{}", 1));
@@ -161,7 +161,7 @@ public sealed class ShardedModelTests
     private static Dictionary<string, string> Meta(params (string Key, string Value)[] entries) => entries.ToDictionary(entry => entry.Key, entry => entry.Value);
 
     [TestCase("""{"weight_map":{},"a\\ud83d":null}"""), TestCase("""{"weight_map":{},"a":{"b":["\\ud83d"]}}"""), TestCase("""{"metadata":{"\\ud83d":1},"weight_map":{}}""")]
-    public void HalfASurrogatePairAnywhereInAnIndexIsRefused(string index)
+    public void AnUnpairedSurrogateAnywhereInAnIndexIsRejected(string index)
     {
         using var folder = new TempFolder();
         string path = folder.Put("model.safetensors.index.json", System.Text.Encoding.UTF8.GetBytes(index.Replace("\\\\", "\\", StringComparison.Ordinal)));
