@@ -77,5 +77,5 @@ internal static class Paths
 
     /// <summary>Returns the resolved paths of a file or folder and of the files of a model there.</summary>
     private static IEnumerable<string> Files(string path) =>
-        ModelFolder.FilesAt(path).Concat(IsIndex(path) ? ModelFolder.FilesOfIndex(path) : []).Select(FilePlace.Real);
+        ModelFolder.ListFiles(path).Concat(IsIndex(path) ? ModelFolder.ListIndexFiles(path) : []).Select(FilePlace.Real);
 }

@@ -74,13 +74,15 @@ internal static class Models
     public static byte[] AllBytes(TensorSource model) => [.. model.Tensors.SelectMany(tensor => Bytes(model, tensor.Name))];
 
     /// <summary>Returns a model of several shapes with bell-shaped values that depend only on the seed.</summary>
-    public static MemoryModel Random(int seed, DType dtype = DType.F32, double scale = 1, IReadOnlyDictionary<string, string>? metadata = null, bool large = false)
+    public static MemoryModel Random(
+        int seed, DType dtype = DType.F32, double scale = 1, IReadOnlyDictionary<string, string>? metadata = null, bool large = false)
     {
         var random = new Random(seed);
         var model = new MemoryModel(metadata);
         foreach ((string name, long[] shape) in Shapes(large))
         {
-            (TensorInfo info, byte[] bytes) = Tensor(name, dtype, shape, _ => scale * (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5));
+            (TensorInfo info, byte[] bytes) = Tensor(name, dtype, shape,
+                _ => scale * (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5));
             model.Add(info, bytes);
         }
 

@@ -27,7 +27,8 @@ internal static class ThirdPartyNotices
         [
             .. document.RootElement.GetProperty("targets").EnumerateObject().SelectMany(target => target.Value.EnumerateObject())
                 .Where(library => libraries.GetProperty(library.Name).GetProperty("type").GetString() == "package")
-                .Where(library => library.Value.TryGetProperty("runtime", out _) || library.Value.TryGetProperty("runtimeTargets", out _) || library.Value.TryGetProperty("native", out _))
+                .Where(library => library.Value.TryGetProperty("runtime", out _) || library.Value.TryGetProperty("runtimeTargets", out _)
+                    || library.Value.TryGetProperty("native", out _))
                 .Select(library => library.Name.Split('/')[0]),
         ];
     }

@@ -9,10 +9,10 @@ namespace FedICU.Files;
 /// </summary>
 internal static partial class FileAdvice
 {
-    // Bytes. The page cache keeps blocks (folios) of up to 2 MiB and drops only blocks that lie wholly inside the
-    // advised range. Starting one such block earlier also drops a block that the previous call covered in part. Chosen
-    // as twice the largest block.
-    private const int LargestFolio = 4 << 20;
+    // Bytes before the advised range that are advised again. The page cache drops only blocks (folios, up to 2 MiB)
+    // that lie wholly inside the range, so this drops a block that the previous call covered in part. Chosen as twice
+    // the largest block.
+    private const int Overlap = 4 << 20;
 
     // POSIX_FADV_DONTNEED
     private const int DropFromCache = 4;
@@ -37,7 +37,7 @@ internal static partial class FileAdvice
     /// <summary>Tells the kernel that these bytes, and those shortly before them, will not be read again.</summary>
     public static void Forget(SafeFileHandle file, long offset, long length)
     {
-        long from = Math.Max(offset - LargestFolio, 0);
+        long from = Math.Max(offset - Overlap, 0);
         TryCall(() => Advise(file, from, offset + length - from, DropFromCache));
     }
 

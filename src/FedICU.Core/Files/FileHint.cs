@@ -40,8 +40,9 @@ internal static class FileHint
                 return $"; it looks like {hint}";
         }
 
-        // a longer start is cut: only its first characters after white space count
-        string text = Encoding.Latin1.GetString(start[..Math.Min(start.Length, 64)].TrimStart(" \t\r\n"u8));
+        // bytes of the start to look at; chosen to leave room for white space
+        const int LongestStart = 64;
+        string text = Encoding.Latin1.GetString(start[..Math.Min(start.Length, LongestStart)].TrimStart(" \t\r\n"u8));
         if (Array.Exists(Pages, page => text.StartsWith(page, StringComparison.OrdinalIgnoreCase)))
             return "; it looks like a web page, which servers send instead of a file: download it again";
         return text.StartsWith('{') && !expectsJson ? "; it looks like JSON, such as an index or a server's error message" : "";

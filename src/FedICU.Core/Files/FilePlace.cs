@@ -29,7 +29,7 @@ internal static class FilePlace
         string real = Real(path);
         if (Target(real) is not null)
             return true;
-        // Links in /proc to pipes and sockets have targets that are no paths.
+        // Links in /proc to pipes and sockets do not lead to paths.
         if (!Path.Exists(real))
             return real.StartsWith("/proc/", StringComparison.Ordinal) && real != Path.GetFullPath(path);
         // Devices and pipes have length 0.

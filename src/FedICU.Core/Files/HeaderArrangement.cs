@@ -8,9 +8,7 @@ internal readonly record struct HeaderEntry(TensorInfo Tensor, long Start, long 
 /// <summary>Sorts the entries of a header by their data, which must fill the data section exactly.</summary>
 internal static class HeaderArrangement
 {
-    /// <summary>
-    /// Checks that the tensors' data follow each other without overlap or gap, up to the last byte.
-    /// </summary>
+    /// <summary>Checks that the tensors' data follow each other without overlap or gap, up to the last byte.</summary>
     /// <param name="entries">The entries in the header's order; sorted in place.</param>
     /// <param name="index">The place of each tensor in the header; overwritten with its place in the data.</param>
     /// <param name="metadata">The file's metadata.</param>

@@ -12,7 +12,7 @@ namespace FedICU.Files;
 /// </summary>
 internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, string location)
 {
-    // shapes; chosen as a multiple of what models have
+    // shapes; chosen: models have fewer distinct ones
     private const int CachedShapes = 64;
 
     // characters of a number shown in a message; chosen

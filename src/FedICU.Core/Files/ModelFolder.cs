@@ -25,7 +25,7 @@ internal static class ModelFolder
     /// <summary>
     /// Returns the names of a folder's indexes in ordinal order, or none if the folder cannot be listed.
     /// </summary>
-    public static string[] Indexes(string folder)
+    public static string[] ListIndexes(string folder)
     {
         if (!Directory.Exists(folder))
             return [];
@@ -41,18 +41,20 @@ internal static class ModelFolder
     }
 
     /// <summary>Returns the full paths of a file or folder and of the files of a model in it.</summary>
-    public static IEnumerable<string> FilesAt(string path)
+    public static IEnumerable<string> ListFiles(string path)
     {
         if (path.Length == 0 || path.Contains('\0'))
             return [];
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         string[] names = [AdapterConfig, AdapterModel, SingleFile, ShardIndex];
-        IEnumerable<string> ofIndexes = Indexes(folder).SelectMany(index => FilesOfIndex(Path.Combine(folder, index)));
+        IEnumerable<string> ofIndexes = ListIndexes(folder).SelectMany(index => ListIndexFiles(Path.Combine(folder, index)));
         return names.Select(name => Path.Combine(folder, name)).Prepend(folder).Concat(ofIndexes);
     }
 
-    /// <summary>Returns the paths of an index and of its shards, or only that of the index if it cannot be read.</summary>
-    public static IEnumerable<string> FilesOfIndex(string index)
+    /// <summary>
+    /// Returns the paths of an index and of its shards, or only that of the index if it cannot be read.
+    /// </summary>
+    public static IEnumerable<string> ListIndexFiles(string index)
     {
         string folder = Path.GetDirectoryName(index) ?? "";
         return (FedICU.Files.ShardIndex.TryReadShardNames(index) ?? []).Select(shard => Path.Combine(folder, shard)).Prepend(index);
@@ -62,11 +64,11 @@ internal static class ModelFolder
     /// Returns the names of the files that determine how a folder is read, the first of which counts. Two indexes are
     /// an error.
     /// </summary>
-    public static IEnumerable<string> Markers(string folder)
+    public static IEnumerable<string> ListMarkers(string folder)
     {
         if (File.Exists(Path.Combine(folder, AdapterConfig)))
             yield return AdapterConfig;
-        foreach (string index in Indexes(folder))
+        foreach (string index in ListIndexes(folder))
             yield return index;
         if (File.Exists(Path.Combine(folder, SingleFile)))
             yield return SingleFile;

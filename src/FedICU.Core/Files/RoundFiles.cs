@@ -40,8 +40,9 @@ internal sealed class RoundFiles(int? mostOpen = null)
     public int BlockBytes => Math.Min(CachedBytes / Math.Max(_reopened, 1), LargestBlock);
 
     /// <summary>
-    /// Reserves a place for one more open file, to be freed with <see cref="ReleaseOpen"/>. The first files are kept open:
-    /// clients are read in turn, so closing the least recently used file would close each one just before its next use.
+    /// Reserves a place for one more open file, to be freed with <see cref="ReleaseOpen"/>. The first files are kept
+    /// open: clients are read in turn, so closing the least recently used file would close each one just before its
+    /// next use.
     /// </summary>
     public bool TryKeepOpen()
     {

@@ -76,8 +76,8 @@ public sealed class SafetensorsFile : TensorSource
     public override IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <summary>
-    /// Gets the metadata including the keys that describe the file itself (<see cref="MetadataKeys.Generation"/>, <see
-    /// cref="MetadataKeys.Config"/>).
+    /// Gets the metadata including the keys that describe the file itself (<see cref="MetadataKeys.Generation"/>,
+    /// <see cref="MetadataKeys.Config"/>).
     /// </summary>
     internal IReadOnlyDictionary<string, string> OwnMetadata => _header.Metadata;
 

@@ -13,7 +13,7 @@ internal sealed class ShardIndex
     // Bytes. An index lists each tensor once, as a header does, so the same limit is used.
     private const int MaxLength = SafetensorsHeader.MaxLength;
 
-    // bytes; the limit of common file systems
+    // characters; common file systems allow at most 255 bytes
     private const int LongestName = 255;
 
     private const string Suffix = ".safetensors";

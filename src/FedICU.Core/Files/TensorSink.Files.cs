@@ -78,7 +78,7 @@ public abstract partial class TensorSink
     /// Returns the full paths of what <see cref="Commit"/> may replace or remove: the sink's file or folder and the
     /// files of a model there.
     /// </summary>
-    internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? ModelFolder.FilesAt(place.Path) : []];
+    internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? ModelFolder.ListFiles(place.Path) : []];
 
     private static ModelFileSink ToFolder(string folder, OutputOptions? options, Func<IReadOnlyList<TensorInfo>, FolderLayout> layout) =>
         new(folder, isFolder: true, tensors => new FolderPublication(folder, layout(tensors), options ?? OutputOptions.Default));

@@ -33,15 +33,15 @@ public abstract partial class TensorSource
                 : SafetensorsFile.Open(path, access, round);
         }
 
-        string[] markers = [.. ModelFolder.Markers(path)];
+        string[] markers = [.. ModelFolder.ListMarkers(path)];
         try
         {
             return OpenFolder(path, markers, access, round);
         }
-        catch (InvalidModelException) when (ModelFolder.Markers(path).ToArray() is { } now && !now.SequenceEqual(markers))
+        catch (InvalidModelException) when (ModelFolder.ListMarkers(path).ToArray() is { } now && !now.SequenceEqual(markers))
         {
             // A writer has meanwhile turned the folder into a model of another kind.
-            return OpenFolder(path, [.. ModelFolder.Markers(path)], access, round);
+            return OpenFolder(path, [.. ModelFolder.ListMarkers(path)], access, round);
         }
     }
 

@@ -40,7 +40,8 @@ internal sealed unsafe class Scratch : IDisposable
     }
 
     /// <summary>
-    /// Allocates memory in advance for pieces that will be taken. Does nothing if a piece has been taken since the last reset.
+    /// Allocates memory in advance for pieces that will be taken. Does nothing if a piece has been taken since the last
+    /// reset.
     /// </summary>
     public void Reserve(long bytes)
     {

@@ -3,8 +3,8 @@ using FedICU.Text;
 namespace FedICU.Model;
 
 /// <summary>
-/// Compares tensor names without the prefixes that wrappers add to all of them (<see
-/// cref="RoundOptions.StripPrefixes"/>).
+/// Compares tensor names without the prefixes that wrappers add to all of them
+/// (<see cref="RoundOptions.StripPrefixes"/>).
 /// </summary>
 internal sealed class TensorNames(IReadOnlyList<string> prefixes)
 {

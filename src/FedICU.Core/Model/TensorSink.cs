@@ -41,8 +41,8 @@ public abstract partial class TensorSink
     public abstract void Commit();
 
     /// <summary>
-    /// Discards everything written since <see cref="Begin"/> and keeps the previous model. Does nothing after <see
-    /// cref="Commit"/>.
+    /// Discards everything written since <see cref="Begin"/> and keeps the previous model. Does nothing after
+    /// <see cref="Commit"/>.
     /// </summary>
     public abstract void Abort();
 

@@ -17,7 +17,8 @@ public sealed class CrashTests
         {
             Assert.That(child.StandardOutput.ReadLine(), Is.EqualTo("half"));
             var refusal = Assert.Throws<FedIcuException>(() => Write(old, TensorSink.ToFile(folder["m.safetensors"])))!;
-            Assert.That(refusal.Message, Is.EqualTo($"'{folder["m.safetensors"]}' is being written by another run; wait until it has ended."));
+            Assert.That(refusal.Message,
+                Is.EqualTo($"'{folder["m.safetensors"]}' is being written by another run; wait until it has ended."));
             child.Kill();
             child.WaitForExit();
         }
@@ -61,7 +62,8 @@ public sealed class CrashTests
     public void AFileTruncatedDuringAReadGivesAMessageAndTheProcessSurvives()
     {
         using var folder = new TempFolder();
-        Write(new ArrayModel([Tensor("first", DType.U8, 1 << 20), Tensor("second", DType.U8, 1 << 20)]), TensorSink.ToFile(folder["m.safetensors"]));
+        Write(new ArrayModel([Tensor("first", DType.U8, 1 << 20), Tensor("second", DType.U8, 1 << 20)]),
+            TensorSink.ToFile(folder["m.safetensors"]));
         long length = new FileInfo(folder["m.safetensors"]).Length;
         using Process child = Start("read-while-truncated", folder["m.safetensors"]);
         Assert.That(child.StandardOutput.ReadLine(), Is.EqualTo("open"));
@@ -71,7 +73,9 @@ public sealed class CrashTests
 
         string output = child.StandardOutput.ReadToEnd();
         child.WaitForExit();
-        Assert.That(output, Does.Match($@"^'{folder["m.safetensors"]}' was truncated while it was read: tensor 'second' needs bytes \d+ to \d+ of the file, which now has {length - (1 << 18)}\.\s+alive\s+$"));
+        Assert.That(output, Does.Match(
+            $@"^'{folder["m.safetensors"]}' was truncated while it was read: tensor 'second' needs bytes \d+ to \d+ of the file, " +
+            $@"which now has {length - (1 << 18)}\.\s+alive\s+$"));
         Assert.That(child.ExitCode, Is.Zero);
     }
 

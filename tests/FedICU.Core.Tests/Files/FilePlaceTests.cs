@@ -53,9 +53,11 @@ public sealed class FilePlaceTests
         Assert.That(File.ReadAllBytes(store["old.safetensors"]), follow ? Has.Length.GreaterThan(1) : Is.EqualTo(new byte[] { 1 }));
         Assert.That(new FileInfo(folder["m.safetensors"]).LinkTarget, follow ? Is.Not.Null : Is.Null);
         Assert.That(new DirectoryInfo(folder["out"]).LinkTarget, Is.EqualTo(store["out"]), "a link in the place of a folder stays");
-        Assert.That(store.Names(), Is.EqualTo(follow ? (string[])["new.safetensors", "old.safetensors", "out"] : ["old.safetensors", "out"]));
+        Assert.That(store.Names(),
+            Is.EqualTo(follow ? (string[])["new.safetensors", "old.safetensors", "out"] : ["old.safetensors", "out"]));
         Assert.That(folder.Names(), Is.EqualTo((string[])["loop.safetensors", "m.safetensors", "new.safetensors", "out"]));
-        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["loop.safetensors"], options).Begin(Model.Tensors, NoMetadata))!;
+        var refusal = Assert.Throws<FedIcuException>(
+            () => TensorSink.ToFile(folder["loop.safetensors"], options).Begin(Model.Tensors, NoMetadata))!;
         Assert.That(refusal.Message, Is.EqualTo($"'{folder["loop.safetensors"]}' is not a regular file."));
     }
 
@@ -77,7 +79,8 @@ public sealed class FilePlaceTests
         Assert.That(new FileInfo(folder["adapter_config.json"]).LinkTarget, follow ? Is.EqualTo(store["config.json"]) : Is.Null);
         File.CreateSymbolicLink(folder["dangling.safetensors"], "no/such/folder/m.safetensors");
         if (follow)
-            Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["dangling.safetensors"], options).Begin(Model.Tensors, NoMetadata));
+            Assert.Throws<FedIcuException>(
+                () => TensorSink.ToFile(folder["dangling.safetensors"], options).Begin(Model.Tensors, NoMetadata));
         else
             Write(Model, TensorSink.ToFile(folder["dangling.safetensors"], options));
         File.Delete(folder["dangling.safetensors"]);
@@ -90,7 +93,8 @@ public sealed class FilePlaceTests
         using var folder = new TempFolder();
         string file = folder.Put("file", [1]);
         Assert.That(
-            Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["file/deep/m.safetensors"]).Begin(Model.Tensors, NoMetadata))!.Message,
+            Assert.Throws<FedIcuException>(
+                () => TensorSink.ToFile(folder["file/deep/m.safetensors"]).Begin(Model.Tensors, NoMetadata))!.Message,
             Is.EqualTo($"'{folder["file/deep/m.safetensors"]}' cannot be written: '{file}' is a file, expected a folder."));
         Assert.That(
             Assert.Throws<FedIcuException>(() => TensorSink.To(folder["file/deep"], Model).Begin(Model.Tensors, NoMetadata))!.Message,
@@ -101,7 +105,8 @@ public sealed class FilePlaceTests
     public void TheMessageAboutAFullDiskHasNoTemporaryName()
     {
         using var folder = new TempFolder();
-        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["m.safetensors"]).Begin([new TensorInfo("h", DType.U8, new TensorShape(1L << 60))], NoMetadata))!;
+        var huge = new TensorInfo("h", DType.U8, new TensorShape(1L << 60));
+        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["m.safetensors"]).Begin([huge], NoMetadata))!;
         Assert.That(refusal.Message, Does.Match(@"^'[^']*/m\.safetensors' cannot be written: the disk has no room for \d+ bytes\.$"));
     }
 
@@ -109,7 +114,8 @@ public sealed class FilePlaceTests
     [TestCase("{\"r\":\n 1,,", "the fault is at byte 4 of line 2.")]
     [TestCase("{\"r\": 1, \"r\": 2}", "an object holds a name twice.")]
     public void AMalformedConfigurationGivesThePositionOfTheFault(string json, string where) => Assert.That(
-        Assert.Throws<InvalidModelException>(() => PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(json), "c"))!.Message, Is.EqualTo("'c' is not valid JSON: " + where));
+        Assert.Throws<InvalidModelException>(() => PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(json), "c"))!.Message,
+            Is.EqualTo("'c' is not valid JSON: " + where));
 
     private static IEnumerable<TestCaseData> Failures()
     {
@@ -120,13 +126,17 @@ public sealed class FilePlaceTests
         yield return new(new IOException("Broken pipe", 32), "the reader closed the pipe");
         yield return new(new DirectoryNotFoundException("Could not find a part of the path '/x'."), "there is no such file or folder");
         yield return new(new PathTooLongException(), "the name is too long");
-        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"), "the file is too large for the process or the file system (ulimit -f)");
-        yield return new(new IOException("File too large : '/x/.m.tmp'", 27), "the file is too large for the process or the file system (ulimit -f)");
+        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"),
+            "the file is too large for the process or the file system (ulimit -f)");
+        yield return new(new IOException("File too large : '/x/.m.tmp'", 27),
+            "the file is too large for the process or the file system (ulimit -f)");
         yield return new(new IOException("Too many open files : '/x/.m.tmp'", 24), "too many files are open (ulimit -n)");
         yield return new(new IOException("Text file busy : '/x/.m.tmp'", 26), "text file busy");
-        yield return new(new IOException("The process cannot access the file '/x' because it is being used by another process.", 11), "the process cannot access the file because it is being used by another process");
+        yield return new(new IOException("The process cannot access the file '/x' because it is being used by another process.", 11),
+            "the process cannot access the file because it is being used by another process");
     }
 
     [TestCaseSource(nameof(Failures))]
-    public void FailuresAreDescribedWithoutPaths(Exception failure, string words) => Assert.That(FileFailure.Describe(failure), Is.EqualTo(words));
+    public void FailuresAreDescribedWithoutPaths(Exception failure, string words) =>
+        Assert.That(FileFailure.Describe(failure), Is.EqualTo(words));
 }

@@ -6,7 +6,9 @@ namespace FedICU.Tests.Files;
 
 public sealed class FileSinkTests
 {
-    private static readonly ArrayModel Model = new([Tensor("a", DType.F32, 4), Tensor("b", DType.U8, 3)], new Dictionary<string, string> { ["k"] = "v" });
+    private static readonly ArrayModel Model = new(
+        [Tensor("a", DType.F32, 4), Tensor("b", DType.U8, 3)], new Dictionary<string, string> { ["k"] = "v" });
+
     private static readonly PeftAdapterConfig Config = PeftAdapterConfig.Parse("""{"r": 4}"""u8, "memory");
 
     [Test]
@@ -19,7 +21,8 @@ public sealed class FileSinkTests
         sink.Write(Model.Tensors[0], 0, Model.DataOf("a"));
         sink.Write(Model.Tensors[1], 0, Model.DataOf("b"));
         Assert.That(File.ReadAllText(path), Is.EqualTo("old"));
-        Assert.That(folder.Names(), Has.Length.EqualTo(3).And.One.Match(@"^\.m\.safetensors\.[0-9a-f]{16}\.tmp$").And.One.EqualTo(".m.safetensors.fedicu-lock"));
+        Assert.That(folder.Names(),
+            Has.Length.EqualTo(3).And.One.Match(@"^\.m\.safetensors\.[0-9a-f]{16}\.tmp$").And.One.EqualTo(".m.safetensors.fedicu-lock"));
         sink.Commit();
         using var written = SafetensorsFile.Open(path);
         AssertSame(written, Model);
@@ -55,7 +58,8 @@ public sealed class FileSinkTests
         sink.Begin(Model.Tensors, Model.Metadata);
         sink.Write(Model.Tensors[0], 4, new byte[12]);
         sink.Write(Model.Tensors[1], 0, new byte[3]);
-        Assert.That(Assert.Throws<InvalidOperationException>(sink.Commit)!.Message, Is.EqualTo($"'{folder["m.safetensors"]}': tensor 'a' was given 12 bytes, expected 16."));
+        Assert.That(Assert.Throws<InvalidOperationException>(sink.Commit)!.Message,
+            Is.EqualTo($"'{folder["m.safetensors"]}': tensor 'a' was given 12 bytes, expected 16."));
         sink.Write(Model.Tensors[0], 0, new byte[8]);
         Assert.That(Assert.Throws<InvalidOperationException>(sink.Commit)!.Message, Does.EndWith("was given 20 bytes, expected 16."));
         sink.Abort();
@@ -88,7 +92,8 @@ public sealed class FileSinkTests
         AssertRefused([new TensorInfo("x\ud800", DType.U8, default)], "tensor 'x\\ud800': it contains an unpaired surrogate.");
         AssertRefused([new TensorInfo("f", DType.F4, new TensorShape(3))], "tensor 'f': F4 [3] does not take a whole number of bytes.");
         AssertRefused([new TensorInfo("r", DType.U8, new TensorShape(new long[65]))], "tensor 'r': it has more than 64 dimensions.");
-        AssertRefused([good, new TensorInfo("h", DType.U8, new TensorShape(long.MaxValue))], $"tensor 'h' of {long.MaxValue} bytes in addition to the others.");
+        AssertRefused([good, new TensorInfo("h", DType.U8, new TensorShape(long.MaxValue))],
+            $"tensor 'h' of {long.MaxValue} bytes in addition to the others.");
 
         TensorSink sink = TensorSink.ToFile(path);
         var refusal = Assert.Throws<FedIcuException>(() => sink.Begin([good], new Dictionary<string, string> { ["k"] = "\udc00" }))!;
@@ -98,7 +103,8 @@ public sealed class FileSinkTests
         void AssertRefused(TensorInfo[] tensors, string what)
         {
             TensorSink sink = TensorSink.ToFile(path);
-            Assert.That(Assert.Throws<FedIcuException>(() => sink.Begin(tensors, NoMetadata))!.Message, Is.EqualTo($"'{path}' cannot hold {what}"));
+            Assert.That(Assert.Throws<FedIcuException>(() => sink.Begin(tensors, NoMetadata))!.Message,
+                Is.EqualTo($"'{path}' cannot hold {what}"));
         }
     }
 
@@ -108,7 +114,8 @@ public sealed class FileSinkTests
         using var folder = new TempFolder();
         folder.Put("file", [1]);
         AssertRefused(TensorSink.ToFile(folder.FullName), $"'{folder.FullName}' is a folder, expected a file.");
-        AssertRefused(TensorSink.ToFile(folder["no/m.safetensors"]), $"'{folder["no/m.safetensors"]}' cannot be written: the folder '{folder["no"]}' does not exist.");
+        AssertRefused(TensorSink.ToFile(folder["no/m.safetensors"]),
+            $"'{folder["no/m.safetensors"]}' cannot be written: the folder '{folder["no"]}' does not exist.");
         AssertRefused(TensorSink.ToAdapterFolder(folder["file"], Config), $"'{folder["file"]}' is a file, expected a folder.");
         AssertRefused(TensorSink.ToAdapterFolder(folder["file/sub"], Config), null);
         Assert.That(folder.Names(), Is.EqualTo((string[])["file"]));
@@ -126,7 +133,8 @@ public sealed class FileSinkTests
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
-        var refusal = Assert.Throws<FedIcuException>(() => sink.Begin([new TensorInfo("h", DType.U8, new TensorShape(1L << 60))], NoMetadata))!;
+        var refusal = Assert.Throws<FedIcuException>(
+            () => sink.Begin([new TensorInfo("h", DType.U8, new TensorShape(1L << 60))], NoMetadata))!;
         Assert.That(refusal.Message, Does.StartWith($"'{folder["m.safetensors"]}' cannot be written: "));
         Assert.That(folder.Names(), Is.Empty);
     }
@@ -160,7 +168,9 @@ public sealed class FileSinkTests
         using var folder = new TempFolder();
         Write(Model, TensorSink.ToAdapterFolder(folder["out"], Config));
         var refusal = Assert.Throws<FedIcuException>(() => TensorSink.To(folder["out"], Model).Begin(Model.Tensors, NoMetadata))!;
-        Assert.That(refusal.Message, Is.EqualTo($"The folder '{folder["out"]}' holds adapter_config.json, which readers would open instead of the new model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace)."));
+        Assert.That(refusal.Message, Is.EqualTo(
+            $"The folder '{folder["out"]}' holds adapter_config.json, which readers would open instead of the new model: remove it, " +
+            "choose another folder, or replace it (--replace, OutputOptions.Replace)."));
         Assert.That(Directory.GetFiles(folder["out"]), Has.Length.EqualTo(2));
     }
 

@@ -21,11 +21,18 @@ public sealed class HostileFileTests
     [
         FileOf("{}", 0),
         FileOf("""{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}""", 16),
-        FileOf("""{"__metadata__":{"fedicu.update":"sparse","num_examples":"12"},"w#values":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]},"w#mask":{"dtype":"U8","shape":[1],"data_offsets":[6,7]}}   """, 7),
-        FileOf("""{"z":{"dtype":"I64","shape":[],"data_offsets":[4,12]},"b":{"dtype":"BOOL","shape":[4],"data_offsets":[0,4]},"e":{"dtype":"F64","shape":[0],"data_offsets":[12,12]}}""", 12),
+        FileOf(
+            """{"__metadata__":{"fedicu.update":"sparse","num_examples":"12"},"w#values":{"dtype":"BF16","shape":""" +
+            """[3],"data_offsets":[0,6]},"w#mask":{"dtype":"U8","shape":[1],"data_offsets":[6,7]}}   """,
+            7),
+        FileOf(
+            """{"z":{"dtype":"I64","shape":[],"data_offsets":[4,12]},"b":{"dtype":"BOOL","shape":[4],"data_offsets":""" +
+            """[0,4]},"e":{"dtype":"F64","shape":[0],"data_offsets":[12,12]}}""",
+            12),
     ];
 
-    private static readonly ulong[] Lengths = [0, 1, 2, 7, 8, 100_000_000, 100_000_001, int.MaxValue, 1UL << 31, uint.MaxValue, 1UL << 32, long.MaxValue, 1UL << 63, ulong.MaxValue];
+    private static readonly ulong[] Lengths = [0, 1, 2, 7, 8, 100_000_000, 100_000_001, int.MaxValue, 1UL << 31, uint.MaxValue, 1UL << 32,
+        long.MaxValue, 1UL << 63, ulong.MaxValue];
 
     [Test]
     public void TwentyThousandMutatedFilesGiveAMessageOrAWholeModel()
@@ -69,7 +76,8 @@ public sealed class HostileFileTests
             }
             catch (InvalidModelException e)
             {
-                if (!e.Message.StartsWith($"'{path}'", StringComparison.Ordinal) || !e.Message.EndsWith('.') || e.Message.Length > 1000 || e.Message.Contains('\n'))
+                if (!e.Message.StartsWith($"'{path}'", StringComparison.Ordinal) || !e.Message.EndsWith('.') || e.Message.Length > 1000
+                    || e.Message.Contains('\n'))
                     return $"{e.Message} for {Convert.ToHexString(bytes)}";
             }
 #pragma warning disable CA1031 // any other exception is a failure of this test
@@ -118,7 +126,8 @@ public sealed class HostileFileTests
                     break;
                 case 7 when at >= 8:
                     // Inserts a piece into the header and adjusts the length.
-                    file.InsertRange(at, Encoding.UTF8.GetBytes(((string[])[" ", ",", "[", "0", "\"a\":{}", "\u4e2d", "\\u0000"])[random.Next(7)]));
+                    file.InsertRange(at,
+                        Encoding.UTF8.GetBytes(((string[])[" ", ",", "[", "0", "\"a\":{}", "\u4e2d", "\\u0000"])[random.Next(7)]));
                     SetLength(file, BinaryPrimitives.ReadUInt64LittleEndian(seed) + (ulong)(file.Count - seed.Length));
                     break;
                 default:

@@ -35,7 +35,8 @@ public sealed class ModelDigestTests
     {
         using var folder = new TempFolder();
         (TensorInfo, byte[])[] content = [.. Known.Tensors.Select(tensor => (tensor, Known.DataOf(tensor.Name)))];
-        Write(new ArrayModel([.. content.Reverse()], new Dictionary<string, string> { ["round"] = "3" }), TensorSink.ToFile(folder["reversed.safetensors"]));
+        Write(new ArrayModel([.. content.Reverse()], new Dictionary<string, string> { ["round"] = "3" }),
+            TensorSink.ToFile(folder["reversed.safetensors"]));
         AssertKnown(folder["reversed.safetensors"]);
 
         Write(new ArrayModel(content[..3]), TensorSink.ToFile(folder["1.safetensors"]));
@@ -77,7 +78,11 @@ public sealed class ModelDigestTests
         var model = new ArrayModel([Tensor("big", DType.U8, (3 << 20) + 17), Tensor("small", DType.F32, 1)]);
         Write(model, TensorSink.ToFile(folder["m.safetensors"]));
         using var file = SafetensorsFile.Open(folder["m.safetensors"], mode);
-        byte[] flat = [.. Head("big", DType.U8, (3 << 20) + 17), .. Hash(model.DataOf("big")), .. Head("small", DType.F32, 1), .. Hash(model.DataOf("small"))];
+        byte[] flat =
+        [
+            .. Head("big", DType.U8, (3 << 20) + 17), .. Hash(model.DataOf("big")),
+            .. Head("small", DType.F32, 1), .. Hash(model.DataOf("small")),
+        ];
         Assert.That(ModelDigest.Compute(file), Is.EqualTo("sha256:" + Convert.ToHexStringLower(Hash(flat))));
 
         static byte[] Hash(byte[] bytes) => System.Security.Cryptography.SHA256.HashData(bytes);
@@ -111,7 +116,8 @@ public sealed class ModelDigestTests
         using var file = SafetensorsFile.Open(folder["m.safetensors"]);
         using (FileStream stream = new(folder["m.safetensors"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             stream.SetLength(8);
-        Assert.That(Assert.Catch<InvalidModelException>(() => ModelDigest.Compute(file))!.Message, Does.StartWith($"'{folder["m.safetensors"]}' was truncated while it was read: tensor '"));
+        Assert.That(Assert.Catch<InvalidModelException>(() => ModelDigest.Compute(file))!.Message,
+            Does.StartWith($"'{folder["m.safetensors"]}' was truncated while it was read: tensor '"));
     }
 
     /// <summary>Sixteen tensors of zeros with slow reads. Counts the largest number of concurrent reads.</summary>
@@ -122,7 +128,8 @@ public sealed class ModelDigestTests
 
         public int AtOnce { get; private set; }
 
-        public override IReadOnlyList<TensorInfo> Tensors { get; } = [.. Enumerable.Range(0, 16).Select(i => new TensorInfo($"t{i}", DType.U8, new TensorShape(1)))];
+        public override IReadOnlyList<TensorInfo> Tensors { get; } =
+            [.. Enumerable.Range(0, 16).Select(i => new TensorInfo($"t{i}", DType.U8, new TensorShape(1)))];
 
         public override string Location => "memory";
 

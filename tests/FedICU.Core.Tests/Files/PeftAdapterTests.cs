@@ -13,7 +13,8 @@ public sealed class PeftAdapterTests
         }
         """;
 
-    private static readonly ArrayModel Weights = new([Tensor("m.q_proj.lora_A.weight", DType.F32, 16, 4), Tensor("m.q_proj.lora_B.weight", DType.F32, 4, 16)]);
+    private static readonly ArrayModel Weights = new(
+        [Tensor("m.q_proj.lora_A.weight", DType.F32, 16, 4), Tensor("m.q_proj.lora_B.weight", DType.F32, 4, 16)]);
 
     [Test]
     public void AnAdapterIsReadAndWritten([Values] FileAccessMode mode)
@@ -59,7 +60,10 @@ public sealed class PeftAdapterTests
             Assert.That(config.LoraAlpha, Is.EqualTo(8));
             Assert.That(config.TargetModules, Is.Empty);
             Assert.That(config.BaseModel, Is.Null);
-            Assert.That(config.DescribeDisagreement(Parse("""{"r": 8, "lora_alpha": 8.0, "modules_to_save": [], "rank_pattern": null, "use_dora": false}""")), Is.Null);
+            Assert.That(
+                config.DescribeDisagreement(Parse(
+                    """{"r": 8, "lora_alpha": 8.0, "modules_to_save": [], "rank_pattern": null, "use_dora": false}""")),
+                Is.Null);
         });
     }
 

@@ -41,9 +41,14 @@ public sealed class RoundTripTests
         Gen<(DType DType, long[] Shape)> tensor = Gen.Select(Gen.Enum<DType>(), Gen.Long[0, 5].Array[0, 4])
             .Where((dtype, shape) => shape.Aggregate(1L, (n, d) => n * d) * dtype.BitSize % 8 == 0);
         Gen<Dictionary<string, (DType DType, long[] Shape)>> models = Gen.Dictionary(Gen.String.Where(IsUnicode), tensor)[0, 8];
-        Gen.Select(models, Gen.Dictionary(Gen.String.Where(IsUnicode), Gen.String.Where(IsUnicode))[0, 3]).Sample(
-            (model, metadata) => RoundTrip(
-                new ArrayModel([.. model.Where(entry => entry.Key != "__metadata__").Select(entry => Tensor(entry.Key, entry.Value.DType, entry.Value.Shape))], metadata),
+        Gen<Dictionary<string, string>> metadata =
+            Gen.Dictionary(Gen.String.Where(IsUnicode), Gen.String.Where(IsUnicode))[0, 3];
+        Gen.Select(models, metadata).Sample(
+            (model, entries) => RoundTrip(
+                new ArrayModel(
+                    [.. model.Where(entry => entry.Key != "__metadata__")
+                        .Select(entry => Tensor(entry.Key, entry.Value.DType, entry.Value.Shape))],
+                    entries),
                 FileAccessMode.Read),
             iter: 200,
             threads: 1);
@@ -53,10 +58,13 @@ public sealed class RoundTripTests
     public void TheFileHasTheLayoutOfTheFormat()
     {
         using var folder = new TempFolder();
-        var model = new ArrayModel([Tensor("b", DType.U8, 3), Tensor("a", DType.F32, 2)], new Dictionary<string, string> { ["z"] = "1", ["k"] = "2" });
+        var model = new ArrayModel(
+            [Tensor("b", DType.U8, 3), Tensor("a", DType.F32, 2)], new Dictionary<string, string> { ["z"] = "1", ["k"] = "2" });
         Write(model, TensorSink.ToFile(folder["m.safetensors"]));
 
-        const string Header = """{"__metadata__":{"k":"2","z":"1"},"b":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"a":{"dtype":"F32","shape":[2],"data_offsets":[3,11]}}""";
+        const string Header =
+            """{"__metadata__":{"k":"2","z":"1"},"b":{"dtype":"U8","shape":[3],"data_offsets":""" +
+            """[0,3]},"a":{"dtype":"F32","shape":[2],"data_offsets":[3,11]}}""";
         byte[] file = File.ReadAllBytes(folder["m.safetensors"]);
         int length = BitConverter.ToInt32(file);
         Assert.Multiple(() =>
@@ -74,7 +82,9 @@ public sealed class RoundTripTests
     {
         using var folder = new TempFolder();
         byte[] file = FileOf(
-            """{"b":{"data_offsets":[2,3],"shape":[1],"dtype":"U8"},"e":{"dtype":"U8","shape":[0],"data_offsets":[2,2]},"a":{"dtype":"\u00558","shape":[2],"data_offsets":[0,2]}}""", 3);
+            """{"b":{"data_offsets":[2,3],"shape":[1],"dtype":"U8"},"e":{"dtype":"U8","shape":[0],"data_offsets":""" +
+            """[2,2]},"a":{"dtype":"\u00558","shape":[2],"data_offsets":[0,2]}}""",
+            3);
         file[^1] = 42;
         using var model = SafetensorsFile.Open(folder.Put("m.safetensors", file));
         Assert.That(model.Tensors.Select(tensor => tensor.Name), Is.EqualTo((string[])["a", "e", "b"]));
@@ -89,9 +99,14 @@ public sealed class RoundTripTests
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
         sink.Begin(model.Tensors, NoMetadata);
         const int Piece = 4099;
-        var pieces = model.Tensors.SelectMany(tensor => Enumerable.Range(0, (int)(tensor.ByteLength + Piece - 1) / Piece).Select(i => (Tensor: tensor, At: i * Piece))).Reverse().ToArray();
+        (TensorInfo Tensor, int At)[] pieces =
+        [
+            .. model.Tensors.SelectMany(tensor =>
+                Enumerable.Range(0, (int)(tensor.ByteLength + Piece - 1) / Piece).Select(i => (tensor, i * Piece))).Reverse(),
+        ];
         Parallel.ForEach(pieces, piece =>
-            sink.Write(piece.Tensor, piece.At, model.DataOf(piece.Tensor.Name).AsSpan(piece.At, (int)Math.Min(Piece, piece.Tensor.ByteLength - piece.At))));
+            sink.Write(piece.Tensor, piece.At,
+                model.DataOf(piece.Tensor.Name).AsSpan(piece.At, (int)Math.Min(Piece, piece.Tensor.ByteLength - piece.At))));
         sink.Commit();
 
         foreach (FileAccessMode mode in Modes)

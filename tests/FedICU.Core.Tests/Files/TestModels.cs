@@ -4,7 +4,8 @@ using System.Text;
 namespace FedICU.Tests.Files;
 
 /// <summary>A model in arrays, the simplest source.</summary>
-internal sealed class ArrayModel(IReadOnlyList<(TensorInfo Tensor, byte[] Data)> content, IReadOnlyDictionary<string, string>? metadata = null) : TensorSource
+internal sealed class ArrayModel(
+    IReadOnlyList<(TensorInfo Tensor, byte[] Data)> content, IReadOnlyDictionary<string, string>? metadata = null) : TensorSource
 {
     public override IReadOnlyList<TensorInfo> Tensors { get; } = [.. content.Select(entry => entry.Tensor)];
 

@@ -167,7 +167,8 @@ internal sealed class MemoryTests
         using var sink = new MemorySink();
         var source = new Reading((3 << 20) + 1, () => cancellation.Cancel());
         var round = new AggregationRound(source) { ClientUpdate.FromTensors("a", source, 1) };
-        Assert.That(async () => await new FedAvgAggregator().AggregateAsync(round, sink, cancellation.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(async () => await new FedAvgAggregator().AggregateAsync(round, sink, cancellation.Token),
+            Throws.InstanceOf<OperationCanceledException>());
         Assert.That(source.Reads, Is.EqualTo(1));
     }
 

@@ -21,30 +21,31 @@ public sealed class PeftAdapterConfig
 
     // Entries, chosen: each module is matched against every pattern in turn.
     private const int MaxPatterns = 1 << 16;
-    // Fields shown in <see cref="ToString"/>, chosen so that a line stays short; known types have fewer.
+    // Fields that ToString shows, chosen so that a line stays short; known types have fewer.
     private const int MaxFacts = 40;
 
     private PeftAdapterConfig(byte[] json, JsonElement root, string location)
     {
         RawJson = json;
         var fields = new ConfigFields(root, location);
-        PeftType = fields.Text(PeftFields.Type);
-        BaseModel = fields.Text(PeftFields.BaseModel);
+        PeftType = fields.ReadText(PeftFields.Type);
+        BaseModel = fields.ReadText(PeftFields.BaseModel);
         if (!IsLora)
         {
             // Other types define their fields themselves, so unusual values are accepted.
-            Rank = fields.IntegerOrDefault("r", Default("r"));
-            LoraAlpha = fields.NumberOrDefault("lora_alpha", Default("lora_alpha"));
+            Rank = fields.ReadIntegerOrDefault("r", Default("r"));
+            LoraAlpha = fields.ReadNumberOrDefault("lora_alpha", Default("lora_alpha"));
             return;
         }
 
-        Rank = fields.Integer("r", absent: 8);
-        LoraAlpha = fields.Number("lora_alpha", absent: 8);
-        UseRsLora = fields.Boolean("use_rslora");
-        UseDora = fields.Boolean("use_dora");
-        fields.Names("target_modules");
-        fields.Names("modules_to_save");
-        int patterns = fields.Pattern("rank_pattern", fields.AsInteger).Count + fields.Pattern("alpha_pattern", fields.AsNumber).Count;
+        Rank = fields.ReadInteger("r", absent: 8);
+        LoraAlpha = fields.ReadNumber("lora_alpha", absent: 8);
+        UseRsLora = fields.ReadBoolean("use_rslora");
+        UseDora = fields.ReadBoolean("use_dora");
+        fields.ReadNames("target_modules");
+        fields.ReadNames("modules_to_save");
+        int patterns =
+            fields.ReadPattern("rank_pattern", fields.ToInteger).Count + fields.ReadPattern("alpha_pattern", fields.ToNumber).Count;
         if (patterns > MaxPatterns)
         {
             throw new InvalidModelException(
@@ -98,8 +99,8 @@ public sealed class PeftAdapterConfig
     public int Rank { get; }
 
     /// <summary>
-    /// Gets lora_alpha, 8 if absent. LoRA scales its product by alpha / r, or by alpha / sqrt(r) with <see
-    /// cref="UseRsLora"/>. For other types it is the file's value or the type's default; 0 if the type has none.
+    /// Gets lora_alpha, 8 if absent. LoRA scales its product by alpha / r, or by alpha / sqrt(r) with
+    /// <see cref="UseRsLora"/>. For other types it is the file's value or the type's default; 0 if the type has none.
     /// </summary>
     public double LoraAlpha { get; }
 
@@ -113,7 +114,7 @@ public sealed class PeftAdapterConfig
     /// Gets target_modules: the names in ordinal order, or a single pattern if the file has a string. Empty if the
     /// field is absent or has another form.
     /// </summary>
-    public ImmutableSortedSet<string> TargetModules => Read(fields => fields.NamesOrNone("target_modules"));
+    public ImmutableSortedSet<string> TargetModules => Read(fields => fields.ReadNamesOrNone("target_modules"));
 
     /// <summary>Gets base_model_name_or_path; null if absent.</summary>
     public string? BaseModel { get; }
@@ -134,7 +135,7 @@ public sealed class PeftAdapterConfig
     /// Gets modules_to_save: the modules that are trained and stored as a whole, in ordinal order. Empty if the field
     /// is absent or has another form.
     /// </summary>
-    public ImmutableSortedSet<string> ModulesToSave => Read(fields => fields.NamesOrNone("modules_to_save"));
+    public ImmutableSortedSet<string> ModulesToSave => Read(fields => fields.ReadNamesOrNone("modules_to_save"));
 
     /// <summary>
     /// Describes the first field that prevents averaging this adapter with another, with both values: <c>lora_alpha 16
@@ -209,22 +210,22 @@ public sealed class PeftAdapterConfig
         : fields.IsOn("use_qalora") ? "QA-LoRA"
         : fields.IsOn("monteclora_config") ? "MonteCLoRA"
         : fields.IsOn("arrow_config") ? "Arrow"
-        : string.Equals(fields.TextOrNull(PeftFields.InitialWeights), "mica", StringComparison.OrdinalIgnoreCase) ? "MiCA"
+        : string.Equals(fields.ReadTextOrNull(PeftFields.InitialWeights), "mica", StringComparison.OrdinalIgnoreCase) ? "MiCA"
         : null);
 
     /// <summary>
     /// Returns target_parameters: the parameters that LoRA changes directly, without a module. They often cover several
     /// experts at once.
     /// </summary>
-    internal ImmutableSortedSet<string> TargetParameters() => Read(fields => fields.NamesOrNone("target_parameters"));
+    internal ImmutableSortedSet<string> TargetParameters() => Read(fields => fields.ReadNamesOrNone("target_parameters"));
 
     /// <summary>Returns rank_pattern in the order of the file, in which PEFT tries the patterns.</summary>
     internal List<KeyValuePair<string, int>> RanksAsWritten() =>
-        !IsLora ? [] : Read(fields => fields.Pattern("rank_pattern", fields.AsInteger));
+        !IsLora ? [] : Read(fields => fields.ReadPattern("rank_pattern", fields.ToInteger));
 
     /// <summary>Returns alpha_pattern in the order of the file, in which PEFT tries the patterns.</summary>
     internal List<KeyValuePair<string, double>> AlphasAsWritten() =>
-        !IsLora ? [] : Read(fields => fields.Pattern("alpha_pattern", fields.AsNumber));
+        !IsLora ? [] : Read(fields => fields.ReadPattern("alpha_pattern", fields.ToNumber));
 
     private double Default(string field) =>
         PeftFields.Of(PeftType!)?.FirstOrDefault(known => known.Name == field).Default is { ValueKind: JsonValueKind.Number } value

@@ -1,6 +1,8 @@
 namespace FedICU.Files.Publishing;
 
-/// <summary>The parent folders that were created for an output, so that they can be removed if nothing is written.</summary>
+/// <summary>
+/// The parent folders that were created for an output, so that they can be removed if nothing is written.
+/// </summary>
 internal sealed class CreatedFolders
 {
     // innermost first

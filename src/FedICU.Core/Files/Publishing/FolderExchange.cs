@@ -41,9 +41,7 @@ internal static class FolderExchange
             throw new IOException("The system did not swap the folders.");
     }
 
-    /// <summary>
-    /// Moves files that were added to the old folder after <see cref="Swap"/> had listed it.
-    /// </summary>
+    /// <summary>Moves files that were added to the old folder after <see cref="Swap"/> had listed it.</summary>
     /// <param name="stage">The staging folder, which is the old folder now.</param>
     /// <param name="folder">The folder with the new adapter.</param>
     public static void MoveLateFiles(string stage, string folder)

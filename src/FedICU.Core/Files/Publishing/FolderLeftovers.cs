@@ -36,7 +36,8 @@ internal static class FolderLeftovers
                 .Where(path => FolderLayout.GenerationIn(Path.GetFileName(path)) is not null)];
             if (stages.Length == 0 && shards.Length == 0)
                 return;
-            string[]?[] named = [.. ModelFolder.Indexes(folder).Select(index => ShardIndex.TryReadShardNames(Path.Combine(folder, index)))];
+            string[]?[] named =
+                [.. ModelFolder.ListIndexes(folder).Select(index => ShardIndex.TryReadShardNames(Path.Combine(folder, index)))];
             // an index that cannot be read may list any of the shards
             if (named.Any(names => names is null))
                 return;

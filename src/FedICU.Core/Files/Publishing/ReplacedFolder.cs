@@ -45,7 +45,7 @@ internal sealed class ReplacedFolder
     {
         if (_layout.DecidingName == ModelFolder.AdapterConfig)
             return [];
-        IEnumerable<string> others = ModelFolder.Markers(_folder).Where(name => name != _layout.DecidingName);
+        IEnumerable<string> others = ModelFolder.ListMarkers(_folder).Where(name => name != _layout.DecidingName);
         if (!_layout.IsSharded)
             return others;
         // transformers and diffusers open the single file that has the index's stem. This library's readers do not.
