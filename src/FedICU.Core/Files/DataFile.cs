@@ -117,8 +117,8 @@ internal sealed class DataFile : IDisposable
     /// Reads bytes ahead of their use so that the operating system caches them. Returns false if the file is opened
     /// again for each read.
     /// </summary>
-    public bool TryReadAhead(long offset, Span<byte> unused) =>
-        !_isReopened && !_handle.IsClosed && ModelFile.ReadAt(_handle, unused, offset, _path) > 0;
+    public bool TryReadAhead(long offset, Span<byte> buffer) =>
+        !_isReopened && !_handle.IsClosed && ModelFile.ReadAt(_handle, buffer, offset, _path) > 0;
 
     public void Dispose()
     {

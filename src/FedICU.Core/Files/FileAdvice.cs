@@ -10,8 +10,8 @@ namespace FedICU.Files;
 internal static partial class FileAdvice
 {
     // Bytes before the advised range that are advised again. The page cache drops only blocks (folios, up to 2 MiB)
-    // that lie wholly inside the range, so this drops a block that the previous call covered in part. Chosen as twice
-    // the largest block.
+    // that lie wholly inside the range. A block that two calls cover in part is therefore dropped by the second. Chosen
+    // as twice the largest block.
     private const int Overlap = 4 << 20;
 
     // POSIX_FADV_DONTNEED

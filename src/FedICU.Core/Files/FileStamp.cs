@@ -10,9 +10,9 @@ namespace FedICU.Files;
 /// </summary>
 /// <remarks>
 /// The status change time is available on Linux only; no program can set it. It also moves when a hard link to the file
-/// is created or removed, so it is compared only if the number of links is unchanged. A file that was replaced by a
-/// rename keeps its bytes for readers that have it open. Writes through a memory mapping become visible once the kernel
-/// has written them back.
+/// is created or removed. It is therefore compared only if the number of links is unchanged. A file that was replaced
+/// by a rename keeps its bytes for readers that have it open. Writes through a memory mapping become visible once the
+/// kernel has written them back.
 /// </remarks>
 internal readonly partial record struct FileStamp(
     long Length, DateTime Written, long ChangedSeconds = 0, uint ChangedNanoseconds = 0, ulong Inode = 0, uint Links = 0)

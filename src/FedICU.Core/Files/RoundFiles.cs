@@ -34,8 +34,8 @@ internal sealed class RoundFiles(int? mostOpen = null)
     private int _reopened;
 
     /// <summary>
-    /// Gets the number of bytes that a file reads at once each time it is opened again, so that it is not opened for
-    /// each small tensor.
+    /// Gets the number of bytes that a file reads at once each time it is opened again. Larger reads avoid opening it
+    /// for each small tensor.
     /// </summary>
     public int BlockBytes => Math.Min(CachedBytes / Math.Max(_reopened, 1), LargestBlock);
 

@@ -47,7 +47,8 @@ public sealed class SafetensorsFile : TensorSource
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file.</param>
     /// <param name="access">
-    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates meanwhile.
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
     /// </param>
     /// <exception cref="InvalidModelException">
     /// The file cannot be opened or violates a rule of the format. The message is one sentence.
@@ -139,8 +140,8 @@ public sealed class SafetensorsFile : TensorSource
     internal override void Forget(TensorInfo tensor, long offset, long length) =>
         _file.Forget(_dataStart + _header.Locate(tensor).Start + offset, length);
 
-    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) =>
-        _file.TryReadAhead(_dataStart + _header.Locate(tensor).Start + offset, unused);
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) =>
+        _file.TryReadAhead(_dataStart + _header.Locate(tensor).Start + offset, buffer);
 
     private protected override TensorInfo? Lookup(string name) => _header.Find(name);
 

@@ -47,7 +47,8 @@ public sealed class ShardedModel : TensorSource
     /// <summary>Opens an index and all its shards, and checks that they agree.</summary>
     /// <param name="indexPath">The index file. Its shards are in the same folder.</param>
     /// <param name="access">
-    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates meanwhile.
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
     /// </param>
     /// <exception cref="InvalidModelException">
     /// The index or a shard cannot be opened or is malformed; a shard's name is not a plain file name; a tensor is
@@ -127,8 +128,8 @@ public sealed class ShardedModel : TensorSource
 
     internal override void Forget(TensorInfo tensor, long offset, long length) => ShardOf(tensor).Forget(tensor, offset, length);
 
-    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) =>
-        ShardOf(tensor).TryReadAhead(tensor, offset, unused);
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) =>
+        ShardOf(tensor).TryReadAhead(tensor, offset, buffer);
 
     private protected override TensorInfo? Lookup(string name) =>
         _weightMap.TryGetValue(name, out string? shard) ? _shards[shard].Find(name) : null;

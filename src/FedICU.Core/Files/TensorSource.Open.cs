@@ -12,7 +12,8 @@ public abstract partial class TensorSource
     /// </summary>
     /// <param name="path">The file or folder.</param>
     /// <param name="access">
-    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates meanwhile.
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
     /// </param>
     /// <exception cref="InvalidModelException">
     /// There is no model at the path, or it is malformed. The message is one sentence.
@@ -20,8 +21,8 @@ public abstract partial class TensorSource
     public static TensorSource Open(string path, FileAccessMode access = FileAccessMode.Read) => Open(path, access, null);
 
     /// <summary>
-    /// Opens a model for a round. Its files stay open only while the round has handles for them, and share the memory
-    /// of their headers with other files that have the same layout.
+    /// Opens a model for a round. Its files stay open only while the round has handles for them. Files with the same
+    /// layout share the memory of their headers.
     /// </summary>
     internal static TensorSource Open(string path, FileAccessMode access, RoundFiles? round)
     {

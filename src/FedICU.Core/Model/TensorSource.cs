@@ -69,10 +69,10 @@ public abstract partial class TensorSource : IDisposable
     internal virtual void Forget(TensorInfo tensor, long offset, long length) { }
 
     /// <summary>
-    /// Reads bytes of an open file ahead of their use so that the operating system caches them. Returns false if that
-    /// would gain nothing.
+    /// Reads bytes of an open file into a buffer ahead of their use, so that the operating system caches them. The
+    /// content of the buffer is not used. Returns false if that would gain nothing.
     /// </summary>
-    internal virtual bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => false;
+    internal virtual bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) => false;
 
     /// <summary>
     /// Throws if a file was changed since it was opened. Called before anything computed from the data is published.
@@ -149,8 +149,8 @@ public abstract partial class TensorSource : IDisposable
     protected virtual void Dispose(bool disposing) { }
 
     /// <summary>
-    /// Describes why the tensors are not a whole model according to their metadata, in a sentence, or returns null if
-    /// the metadata does not say so.
+    /// Describes in a sentence why the tensors are not a whole model according to their metadata. Returns null if the
+    /// metadata does not say so.
     /// </summary>
     internal string? DescribeNoModel()
     {

@@ -24,7 +24,8 @@ public sealed class PeftAdapter : TensorSource
     /// <summary>Opens an adapter's folder.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="access">
-    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates meanwhile.
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
     /// </param>
     /// <exception cref="InvalidModelException">
     /// One of the two files cannot be opened or is malformed. The message is one sentence.
@@ -89,8 +90,8 @@ public sealed class PeftAdapter : TensorSource
 
     internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(tensor, offset, length);
 
-    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) =>
-        _file.TryReadAhead(tensor, offset, unused);
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) =>
+        _file.TryReadAhead(tensor, offset, buffer);
 
     private protected override TensorInfo? Lookup(string name) => _file.Find(name);
 

@@ -200,7 +200,7 @@ public sealed class PeftAdapterConfig
     /// </summary>
     /// <remarks>
     /// lora_bias is plain LoRA, because the bias is a separate tensor beside B A. So are the initializations (PiSSA,
-    /// LoftQ, OLoRA, EVA, CorDA) and aLoRA, which decide when or from which values B A is trained, not what it is. MiCA
+    /// LoftQ, OLoRA, EVA, CorDA) and aLoRA. They decide when or from which values B A is trained, not what it is. MiCA
     /// is not plain: its B is frozen and must not change.
     /// </remarks>
     internal string? WhyNotPlainLora() => !IsLora ? $"peft_type {Sentence.Clean(PeftType!)}" : Read(fields =>
