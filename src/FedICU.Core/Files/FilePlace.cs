@@ -8,7 +8,7 @@ namespace FedICU.Files;
 internal static class FilePlace
 {
     // Links followed in one path before it counts as a loop; the same limit as Linux's.
-    private const int MaxLinks = 40;
+    private const int MostLinks = 40;
 
     /// <summary>
     /// Returns the full path with all links followed, even if the last one points to nothing. A loop of links is
@@ -153,7 +153,7 @@ internal static class FilePlace
         if (Path.GetDirectoryName(full) is not { } parent)
             return full;
         string here = Path.Combine(Real(parent, ref links), Path.GetFileName(full));
-        return Target(here) is { } target && links++ < MaxLinks ? Real(target, ref links) : here;
+        return Target(here) is { } target && links++ < MostLinks ? Real(target, ref links) : here;
     }
 
     private static string? Target(string path)
