@@ -1,4 +1,3 @@
-using System.Text.Json;
 using FedICU.Files;
 
 namespace FedICU.Cli;
@@ -6,9 +5,6 @@ namespace FedICU.Cli;
 /// <summary>Checks and opens the paths of a command line.</summary>
 internal static class Paths
 {
-    private static readonly string[] ModelFiles =
-        [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.ShardIndex, ModelFolder.SingleFile];
-
     /// <summary>Gets one spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
     public static string Normal(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
 
@@ -94,49 +90,7 @@ internal static class Paths
 
     private static bool IsIndex(string model) => model.EndsWith(".index.json", StringComparison.Ordinal);
 
-    /// <summary>Lists the path itself and, if it is a folder or an index, the paths of its model's files.</summary>
-    private static IEnumerable<string> Files(string path)
-    {
-        string folder = IsIndex(path) ? Path.GetDirectoryName(path)! : path;
-        string[] indexes = IsIndex(path) ? [path] : [.. ModelFolder.Indexes(path).Select(name => Path.Combine(path, name))];
-        return ModelFiles.Select(name => Path.Combine(path, name)).Prepend(path).Concat(indexes)
-            .Concat(indexes.SelectMany(Shards).Select(name => Path.Combine(folder, name))).Select(FilePlace.Real);
-    }
-
-    /// <summary>
-    /// Lists the shards of an index. The list is empty if the index cannot be read: opening it reports why.
-    /// </summary>
-    private static HashSet<string> Shards(string index)
-    {
-        var names = new HashSet<string>(StringComparer.Ordinal);
-        try
-        {
-            // pipes have length 0
-            if (new FileInfo(index) is not { Exists: true, Length: > 0 and <= int.MaxValue })
-                return names;
-            var reader = new Utf8JsonReader(File.ReadAllBytes(index));
-            reader.Read();
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-            {
-                bool isMap = reader.ValueTextEquals("weight_map");
-                reader.Read();
-                if (!isMap)
-                    reader.Skip();
-                while (isMap && reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-                {
-                    reader.Read();
-                    if (reader.TokenType == JsonTokenType.String)
-                        names.Add(reader.GetString()!);
-                    reader.Skip();
-                }
-            }
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or InvalidOperationException)
-        {
-            // opening the model reports the error
-        }
-
-        names.RemoveWhere(name => name.Contains('\0'));
-        return names;
-    }
+    /// <summary>Returns the resolved paths of a file or folder and of the files of a model there.</summary>
+    private static IEnumerable<string> Files(string path) =>
+        ModelFolder.ListFiles(path).Concat(IsIndex(path) ? ModelFolder.ListIndexFiles(path) : []).Select(FilePlace.Real);
 }

@@ -1,6 +1,6 @@
 namespace FedICU.Tests;
 
-/// <summary>The golden rounds in ../shared/golden beside the checkout, where present.</summary>
+/// <summary>The golden rounds in ../shared/golden beside the checkout, if present.</summary>
 internal static class Golden
 {
     public static string? Folder { get; } = Locate();

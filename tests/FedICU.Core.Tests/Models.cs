@@ -9,7 +9,7 @@ internal static class Models
 
     public static MemoryModel Of64(string name, long[] shape, params double[] values) => new() { { name, shape, values } };
 
-    /// <summary>Aggregates in memory and hands the result over; the caller disposes the sink.</summary>
+    /// <summary>Aggregates in memory and returns the report and the sink, which the caller disposes.</summary>
     public static (RoundReport Report, MemorySink Sink) Run(
         IAggregator aggregator, TensorSource global, IEnumerable<ClientUpdate> updates, RoundOptions? options = null)
     {
@@ -49,7 +49,7 @@ internal static class Models
         return values;
     }
 
-    /// <summary>A tensor of the type asked for, of values rounded to it.</summary>
+    /// <summary>Returns a tensor of the given type with values rounded to it.</summary>
     public static unsafe (TensorInfo Info, byte[] Bytes) Tensor(string name, DType dtype, long[] shape, Func<int, double> value)
     {
         var info = new TensorInfo(name, dtype, new TensorShape(shape));
@@ -73,14 +73,16 @@ internal static class Models
 
     public static byte[] AllBytes(TensorSource model) => [.. model.Tensors.SelectMany(tensor => Bytes(model, tensor.Name))];
 
-    /// <summary>A model of several shapes with normal-looking values, the same for the same seed.</summary>
-    public static MemoryModel Random(int seed, DType dtype = DType.F32, double scale = 1, IReadOnlyDictionary<string, string>? metadata = null, bool large = false)
+    /// <summary>Returns a model of several shapes with bell-shaped values that depend only on the seed.</summary>
+    public static MemoryModel Random(
+        int seed, DType dtype = DType.F32, double scale = 1, IReadOnlyDictionary<string, string>? metadata = null, bool large = false)
     {
         var random = new Random(seed);
         var model = new MemoryModel(metadata);
         foreach ((string name, long[] shape) in Shapes(large))
         {
-            (TensorInfo info, byte[] bytes) = Tensor(name, dtype, shape, _ => scale * (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5));
+            (TensorInfo info, byte[] bytes) = Tensor(name, dtype, shape,
+                _ => scale * (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5));
             model.Add(info, bytes);
         }
 

@@ -2,10 +2,12 @@ using System.Text.Json;
 
 namespace FedICU.Tests;
 
-/// <summary>THIRD-PARTY-NOTICES.txt, which goes into each package and program that contains libraries of others.</summary>
+/// <summary>
+/// THIRD-PARTY-NOTICES.txt, which is part of each package and program that contains third-party libraries.
+/// </summary>
 internal static class ThirdPartyNotices
 {
-    /// <summary>The file's lines; libraries stand on lines of their own.</summary>
+    /// <summary>Returns the file's lines. Each library has a line of its own.</summary>
     public static string[] Lines()
     {
         DirectoryInfo? folder = new(AppContext.BaseDirectory);
@@ -14,7 +16,9 @@ internal static class ThirdPartyNotices
         return File.ReadAllLines(Path.Combine(folder!.FullName, "THIRD-PARTY-NOTICES.txt"));
     }
 
-    /// <summary>The packages whose assemblies a program ships, from the <c>.deps.json</c> beside the tests.</summary>
+    /// <summary>
+    /// Returns the packages whose assemblies a program ships, read from the <c>.deps.json</c> beside the tests.
+    /// </summary>
     public static string[] PackagesOf(string program)
     {
         using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, program + ".deps.json")));
@@ -23,7 +27,8 @@ internal static class ThirdPartyNotices
         [
             .. document.RootElement.GetProperty("targets").EnumerateObject().SelectMany(target => target.Value.EnumerateObject())
                 .Where(library => libraries.GetProperty(library.Name).GetProperty("type").GetString() == "package")
-                .Where(library => library.Value.TryGetProperty("runtime", out _) || library.Value.TryGetProperty("runtimeTargets", out _) || library.Value.TryGetProperty("native", out _))
+                .Where(library => library.Value.TryGetProperty("runtime", out _) || library.Value.TryGetProperty("runtimeTargets", out _)
+                    || library.Value.TryGetProperty("native", out _))
                 .Select(library => library.Name.Split('/')[0]),
         ];
     }

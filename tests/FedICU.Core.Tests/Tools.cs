@@ -2,12 +2,15 @@ using System.Diagnostics;
 
 namespace FedICU.Tests;
 
-/// <summary>Tools that some tests need beyond the SDK. Missing ones skip the test with a line that names them; FEDICU_REQUIRE_TOOLS=1 makes that a failure.</summary>
+/// <summary>
+/// Tools that some tests need in addition to the SDK. A missing tool skips the test with a message that names it; with
+/// FEDICU_REQUIRE_TOOLS=1 the test fails instead.
+/// </summary>
 internal static class Tools
 {
     public static bool Required => Environment.GetEnvironmentVariable("FEDICU_REQUIRE_TOOLS") == "1";
 
-    /// <summary>Ends the test: skipped where tools are optional, failed where they are required.</summary>
+    /// <summary>Ends the test: skips it if tools are optional, fails it if they are required.</summary>
     public static void Missing(string what)
     {
         if (Required)
@@ -15,7 +18,7 @@ internal static class Tools
         Assert.Ignore($"needs {what}");
     }
 
-    /// <summary>Debian's python3 with numpy; skips the test where it is missing.</summary>
+    /// <summary>Returns a python3 with numpy, preferably Debian's; skips the test if there is none.</summary>
     public static string PythonWithNumpy()
     {
         const string Debian = "/usr/bin/python3";
@@ -29,7 +32,7 @@ internal static class Tools
         return "";
     }
 
-    /// <summary>Runs a program to its end and returns its exit code with all it printed; -1 where it cannot be started.</summary>
+    /// <summary>Runs a program to its end. Returns its exit code and output; -1 if it cannot be started.</summary>
     public static int TryRun(string program, IEnumerable<string> arguments, out string output)
     {
         var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };

@@ -1,4 +1,4 @@
 namespace FedICU.Errors;
 
-/// <summary>A file that another program changed while it was read.</summary>
+/// <summary>The exception thrown if another program changed a file while it was read.</summary>
 internal sealed class ChangedModelException(string message) : InvalidModelException(message);

@@ -1,11 +1,13 @@
 namespace FedICU;
 
-/// <summary>A file or a set of tensors is not the model it claims to be: malformed, truncated, inconsistent.</summary>
+/// <summary>
+/// The exception thrown if a file or a set of tensors is not a valid model: malformed, truncated or inconsistent.
+/// </summary>
 public class InvalidModelException : FedIcuException
 {
-    /// <summary>Makes a refusal of the sentence given.</summary>
+    /// <summary>Creates an exception with the given message.</summary>
     public InvalidModelException(string message) : base(message) { }
 
-    /// <summary>Makes a refusal of the sentence given, with the exception that led to it.</summary>
+    /// <summary>Creates an exception with the given message and the exception that caused it.</summary>
     public InvalidModelException(string message, Exception innerException) : base(message, innerException) { }
 }

@@ -1,25 +1,27 @@
 namespace FedICU;
 
-/// <summary>What was wrong with an update; the name of the policy that decides what happens.</summary>
+/// <summary>The kinds of faults of a round or an update. Most have a policy that decides what happens.</summary>
 public enum RoundFault
 {
-    /// <summary>The round as a whole: no clients, fewer than the quorum, a duplicate id, a wrong weight.</summary>
+    /// <summary>
+    /// The round as a whole: no clients, fewer clients than the quorum, a duplicate id, an invalid weight.
+    /// </summary>
     Round,
     /// <summary>NaN or infinite values.</summary>
     NonFinite,
     /// <summary>A tensor of the global model is missing.</summary>
     Missing,
-    /// <summary>A tensor that the global model lacks.</summary>
+    /// <summary>A tensor that the global model does not have.</summary>
     Extra,
-    /// <summary>Another shape.</summary>
+    /// <summary>A different shape.</summary>
     Shape,
-    /// <summary>A type that cannot be combined with the global model's.</summary>
+    /// <summary>A type that cannot be combined with the global model's type.</summary>
     DType,
-    /// <summary>Made against another model.</summary>
+    /// <summary>The update was made against another model.</summary>
     Base,
     /// <summary>The update cannot be opened or read.</summary>
     Unreadable,
-    /// <summary>The weight that the client states cannot be used.</summary>
+    /// <summary>The weight that the client states is unusable.</summary>
     Weight,
     /// <summary>The adapter configuration disagrees with the others.</summary>
     Config,
@@ -27,6 +29,6 @@ public enum RoundFault
     Quantized,
     /// <summary>A file changed while the round read it.</summary>
     Changed,
-    /// <summary>The update states another round.</summary>
+    /// <summary>The update states another round number.</summary>
     Stale,
 }

@@ -3,31 +3,37 @@ using FedICU.Text;
 
 namespace FedICU;
 
-/// <summary>A round that was refused; the old model is untouched. The message names client, tensor, expected and found.</summary>
+/// <summary>
+/// The exception thrown if a round is rejected. The old model is not changed. The message gives the client, the tensor,
+/// and the expected and actual values.
+/// </summary>
 public sealed class RoundRejectedException : FedIcuException
 {
-    /// <summary>Makes a refusal.</summary>
-    /// <param name="fault">What was wrong.</param>
+    /// <summary>Creates an exception.</summary>
+    /// <param name="fault">The kind of fault.</param>
     /// <param name="message">One sentence.</param>
-    /// <param name="clientId">The client at fault, null where it is the round.</param>
-    /// <param name="tensor">The tensor at fault, null where it is the whole update.</param>
+    /// <param name="clientId">The client at fault; null if the fault is the round's.</param>
+    /// <param name="tensor">The tensor at fault; null if the fault is the whole update's.</param>
     public RoundRejectedException(RoundFault fault, string message, string? clientId = null, string? tensor = null) : base(message) =>
         (Fault, ClientId, Tensor) = (fault, clientId, tensor);
 
-    /// <summary>A client's update that could not be read, or was changed, while the round read it.</summary>
+    /// <summary>
+    /// Creates an exception for a client's update that could not be read, or was changed, while the round read it.
+    /// </summary>
     internal RoundRejectedException(string clientId, string? tensor, InvalidModelException broken)
-        : base($"Client {Sentence.Quote(clientId)}: {broken.Message}", broken) => (Fault, ClientId, Tensor) = (FaultOf(broken), clientId, tensor);
+        : base($"Client {Sentence.Quote(clientId)}: {broken.Message}", broken) =>
+        (Fault, ClientId, Tensor) = (FaultOf(broken), clientId, tensor);
 
-    /// <summary>Which policy decides about an update that cannot be read.</summary>
+    /// <summary>Returns the fault of an update that cannot be read.</summary>
     internal static RoundFault FaultOf(InvalidModelException broken) =>
         broken is ChangedModelException ? RoundFault.Changed : RoundFault.Unreadable;
 
-    /// <summary>What was wrong.</summary>
+    /// <summary>Gets the kind of fault.</summary>
     public RoundFault Fault { get; }
 
-    /// <summary>The client at fault, null where it is the round.</summary>
+    /// <summary>Gets the client at fault; null if the fault is the round's.</summary>
     public string? ClientId { get; }
 
-    /// <summary>The tensor at fault, null where it is the whole update.</summary>
+    /// <summary>Gets the tensor at fault; null if the fault is the whole update's.</summary>
     public string? Tensor { get; }
 }

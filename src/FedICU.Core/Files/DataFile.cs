@@ -5,9 +5,8 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Files;
 
 /// <summary>
-/// A file read by position. It stays open; or, where a round has more files than it may keep open, it is opened for each read, which takes
-/// a whole block,
-/// and must still be the file that was checked. Thread-safe.
+/// A file that is read by position. The file stays open if the round may keep another file open. Otherwise each read
+/// opens it again, reads one whole block, and checks that it is still the same file. Thread-safe.
 /// </summary>
 internal sealed class DataFile : IDisposable
 {
@@ -15,8 +14,9 @@ internal sealed class DataFile : IDisposable
     private readonly SafeFileHandle _handle;
     private readonly Lock _gate = new();
     private readonly FileStamp _stamp;
-    private RoundFiles? _keeper;
-    private RoundFiles? _reopens;
+    // null: the file stays open and does not count towards a round's open files
+    private RoundFiles? _round;
+    private bool _isReopened;
     private NativeBuffer? _block;
     private long _blockStart;
     private int _blockBytes, _disposed;
@@ -35,12 +35,12 @@ internal sealed class DataFile : IDisposable
         }
     }
 
-    /// <summary>The bytes it had when it was opened.</summary>
+    /// <summary>Gets the file's length in bytes when it was opened.</summary>
     public long Length => _stamp.Length;
 
     public bool IsDisposed => _disposed != 0;
 
-    /// <summary>Maps the whole file, which then needs no handle.</summary>
+    /// <summary>Maps the whole file into memory. The handle is closed, because a mapping does not need it.</summary>
     public FileMapping Map()
     {
         var mapping = new FileMapping(_handle, Length, _path);
@@ -48,28 +48,30 @@ internal sealed class DataFile : IDisposable
         return mapping;
     }
 
-    /// <summary>The file has been checked: from now on it is open only where the round has room for it.</summary>
+    /// <summary>
+    /// Decides, after the header has been checked, whether the file stays open for the rest of the round.
+    /// </summary>
     public void KeepOpenIn(RoundFiles files)
     {
         if (_handle.IsClosed)
             return;
-        if (files.TryKeepOpen())
-            _keeper = files;
-        else
+        (_round, _isReopened) = (files, !files.TryKeepOpen());
+        if (_isReopened)
             _handle.Dispose();
-        _reopens = _keeper is null ? files : null;
     }
 
-    /// <summary>Fills the destination; returns how many bytes there were.</summary>
+    /// <summary>
+    /// Fills the destination and returns the number of bytes read, which is smaller at the end of the file.
+    /// </summary>
     public int Read(Span<byte> destination, long offset)
     {
-        if (_reopens is null)
+        if (!_isReopened)
             return ModelFile.ReadAt(_handle, destination, offset, _path);
         int filled = 0;
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(IsDisposed, this);
-            _block ??= new NativeBuffer(_reopens.BlockBytes);
+            _block ??= new NativeBuffer(_round!.BlockBytes);
             if (destination.Length >= _block.ByteLength)
             {
                 using SafeFileHandle again = Reopen();
@@ -83,46 +85,56 @@ internal sealed class DataFile : IDisposable
         return filled;
     }
 
-    /// <summary>The bytes it has now.</summary>
-    public long LengthNow()
+    /// <summary>Gets the file's current length in bytes.</summary>
+    public long ReadCurrentLength()
     {
-        if (_reopens is null)
+        if (!_isReopened)
             return ModelFile.LengthOf(_handle, _path);
         using SafeFileHandle again = ModelFile.OpenRead(_path);
         return ModelFile.LengthOf(again, _path);
     }
 
-    /// <summary>Refuses a file that was changed since it was opened: what was read of it may be a mixture.</summary>
-    /// <exception cref="ChangedModelException">It was changed, replaced or removed.</exception>
+    /// <summary>
+    /// Throws if the file was changed since it was opened: the bytes read so far may be a mixture of two versions.
+    /// </summary>
+    /// <exception cref="ChangedModelException">The file was changed, replaced or removed.</exception>
     public void RequireUnchanged()
     {
-        if (_reopens is not null)
+        if (_isReopened)
             Reopen().Dispose();
         else if (!_handle.IsClosed && _stamp.DescribeChange(FileStamp.Of(_handle, _path), _path) is { } change)
             throw new ChangedModelException(change);
     }
 
-    /// <summary>Lets the system forget bytes that will not be read again.</summary>
+    /// <summary>Tells the operating system that these bytes will not be read again.</summary>
     public void Forget(long offset, long length)
     {
         if (!_handle.IsClosed)
             FileAdvice.Forget(_handle, offset, length);
     }
 
-    /// <summary>Reads what will be wanted soon, for the system to keep; false where the file is opened for each read.</summary>
-    public bool TryReadAhead(long offset, Span<byte> unused) => _reopens is null && !_handle.IsClosed && ModelFile.ReadAt(_handle, unused, offset, _path) > 0;
+    /// <summary>
+    /// Reads bytes ahead of their use so that the operating system caches them. Returns false if the file is opened
+    /// again for each read.
+    /// </summary>
+    public bool TryReadAhead(long offset, Span<byte> buffer) =>
+        !_isReopened && !_handle.IsClosed && ModelFile.ReadAt(_handle, buffer, offset, _path) > 0;
 
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
         _handle.Dispose();
-        _keeper?.Closed();
+        if (!_isReopened)
+            _round?.ReleaseOpen();
         lock (_gate)
             _block?.Dispose();
     }
 
-    /// <summary>Copies what the block around an offset has of it, after reading that block where it is not the last one read; 0 where the file has ended.</summary>
+    /// <summary>
+    /// Copies from the cached block that contains the offset, after reading that block if another one is cached.
+    /// Returns 0 at the end of the file.
+    /// </summary>
     private unsafe int CopyFromBlock(Span<byte> destination, long offset)
     {
         long start = offset - offset % _block!.ByteLength;
@@ -130,7 +142,8 @@ internal sealed class DataFile : IDisposable
         {
             _blockBytes = 0;
             using SafeFileHandle again = Reopen();
-            (_blockStart, _blockBytes) = (start, ModelFile.ReadAt(again, new Span<byte>(_block.Pointer, (int)_block.ByteLength), start, _path));
+            var block = new Span<byte>(_block.Pointer, (int)_block.ByteLength);
+            (_blockStart, _blockBytes) = (start, ModelFile.ReadAt(again, block, start, _path));
         }
 
         int skipped = (int)(offset - start), bytes = Math.Clamp(_blockBytes - skipped, 0, destination.Length);

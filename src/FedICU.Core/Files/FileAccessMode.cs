@@ -1,17 +1,19 @@
 namespace FedICU;
 
-/// <summary>How a model file's data are reached.</summary>
+/// <summary>Specifies how the data of a model file is read.</summary>
 public enum FileAccessMode
 {
     /// <summary>
-    /// Bounded positional reads into the caller's memory. The safe way for files that others may write: where another process truncates the file,
-    /// a read ends in an <see cref="InvalidModelException"/> that names the file and the tensor.
+    /// Reads bytes by position into the caller's memory. This is the safe mode for files that other processes may
+    /// write: if a file is truncated, a read throws an <see cref="InvalidModelException"/> that names the file and the
+    /// tensor.
     /// </summary>
     Read,
 
     /// <summary>
-    /// Memory-mapped: tensors are lent without a copy. Only for files the caller vouches for, because the operating system kills a process
-    /// that touches a mapped page beyond the end of a truncated file.
+    /// Maps the file into memory and lends tensors without a copy. Use it only for files that nobody truncates while
+    /// they are open: touching a mapped page beyond the end of a truncated file makes the operating system kill the
+    /// process.
     /// </summary>
     Mapped,
 }

@@ -3,52 +3,67 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Files;
 
-/// <summary>What the system is told of files, and asked. Where it does not listen nothing is lost but speed.</summary>
+/// <summary>
+/// Calls that advise the Linux kernel about file access, or query its limits. On other systems they do nothing; only
+/// speed is lost.
+/// </summary>
 internal static partial class FileAdvice
 {
-    // the system keeps pages in blocks of up to 2 MiB and drops only those that lie in the range whole: what a block's first part left is dropped with its last
-    private const int LargestFolio = 4 << 20;
+    // Bytes before the advised range that are advised again. The page cache drops only blocks (folios, up to 2 MiB)
+    // that lie wholly inside the range. A block that two calls cover in part is therefore dropped by the second. Chosen
+    // as twice the largest block.
+    private const int Overlap = 4 << 20;
 
-    private const int DontNeed = 4, StartWriteback = 2, FileSize = 1, OpenFiles = 7;
+    // POSIX_FADV_DONTNEED
+    private const int DropFromCache = 4;
 
-    // numbers and sizes are those of 64-bit Linux; some systems' C library has another name or no such call
-    private static bool _listens = OperatingSystem.IsLinux() && Environment.Is64BitProcess;
+    // SYNC_FILE_RANGE_WRITE
+    private const int StartWriteback = 2;
 
-    /// <summary>How many handles the process may have, null where that is not known.</summary>
+    // RLIMIT_FSIZE and RLIMIT_NOFILE
+    private const int FileSize = 1;
+    private const int OpenFiles = 7;
+
+    // The numbers and struct sizes below are those of 64-bit Linux. Some systems' C library has another name or lacks a
+    // call.
+    private static bool _isAvailable = OperatingSystem.IsLinux() && Environment.Is64BitProcess;
+
+    /// <summary>Gets the number of handles that the process may have open, or null if it is unknown.</summary>
     public static long? HandleLimit => Limit(OpenFiles) is { } limit ? Math.Min(limit, int.MaxValue) : null;
 
-    /// <summary>How many bytes a file may have that the process writes, null where that is not known.</summary>
+    /// <summary>Gets the largest file, in bytes, that the process may write, or null if it is unknown.</summary>
     public static long? LargestFile => Limit(FileSize);
 
-    /// <summary>The pages of these bytes may go: they will not be read again. So may what lies shortly before, which was read earlier.</summary>
+    /// <summary>Tells the kernel that these bytes, and those shortly before them, will not be read again.</summary>
     public static void Forget(SafeFileHandle file, long offset, long length)
     {
-        long from = Math.Max(offset - LargestFolio, 0);
-        Say(() => Advise(file, from, offset + length - from, DontNeed));
+        long from = Math.Max(offset - Overlap, 0);
+        TryCall(() => Advise(file, from, offset + length - from, DropFromCache));
     }
 
-    /// <summary>The disk may begin with these bytes, so that they need not be waited for at the end.</summary>
-    public static void BeginWriting(SafeFileHandle file, long offset, long length) => Say(() => SyncRange(file, offset, length, StartWriteback));
+    /// <summary>Starts writing these bytes to the disk, so that the final flush has less to wait for.</summary>
+    public static void BeginWriting(SafeFileHandle file, long offset, long length) =>
+        TryCall(() => SyncRange(file, offset, length, StartWriteback));
 
     private static long? Limit(int resource)
     {
         Limits limits = default;
-        return Say(() => GetLimits(resource, out limits)) == 0 ? (long)Math.Min(limits.Soft, long.MaxValue) : null;
+        return TryCall(() => GetLimits(resource, out limits)) == 0 ? (long)Math.Min(limits.Soft, long.MaxValue) : null;
     }
 
-    private static int Say(Func<int> call)
+    private static int TryCall(Func<int> call)
     {
         try
         {
-            return _listens ? call() : -1;
+            return _isAvailable ? call() : -1;
         }
         catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
         {
-            _listens = false;
+            _isAvailable = false;
         }
         catch (ObjectDisposedException)
         {
-            // another thread has closed the file: there is nothing to advise
+            // Another thread has closed the file, so there is nothing left to advise.
         }
 
         return -1;

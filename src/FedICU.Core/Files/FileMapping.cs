@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Files;
 
-/// <summary>A whole file mapped for reading.</summary>
+/// <summary>A whole file mapped into memory for reading.</summary>
 internal sealed unsafe class FileMapping : IDisposable
 {
     private readonly MemoryMappedViewAccessor _view;
@@ -15,7 +15,8 @@ internal sealed unsafe class FileMapping : IDisposable
         MemoryMappedFile? file = null;
         try
         {
-            file = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            file = MemoryMappedFile.CreateFromFile(
+                handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
             _view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
         }
         catch (Exception e) when (ModelFile.IsFileError(e) || e is ArgumentOutOfRangeException)
@@ -27,11 +28,11 @@ internal sealed unsafe class FileMapping : IDisposable
         byte* pointer = null;
         _view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
         _pointer = pointer + _view.PointerOffset;
-        // the view stands without the file it is of
+        // The view stays valid after the mapped file object is disposed.
         file.Dispose();
     }
 
-    /// <summary>The file's first byte; valid until disposed.</summary>
+    /// <summary>Gets the address of the file's first byte, valid until the mapping is disposed.</summary>
     public byte* Pointer
     {
         get
@@ -41,10 +42,10 @@ internal sealed unsafe class FileMapping : IDisposable
         }
     }
 
-    /// <summary>Copies bytes of the file.</summary>
+    /// <summary>Copies bytes from the mapped file.</summary>
     public void Copy(long position, Span<byte> destination)
     {
-        // holds the mapping while another thread disposes: a copy from unmapped memory would end the process
+        // Keeps the view mapped if another thread disposes it now: reading unmapped memory would kill the process.
         bool held = false;
         try
         {

@@ -4,34 +4,40 @@ using System.Text;
 
 namespace FedICU.Files;
 
-/// <summary>Where a path leads, and what stands there.</summary>
+/// <summary>Resolves paths and tells what kind of file is there.</summary>
 internal static class FilePlace
 {
-    // as many as Linux follows
+    // Links followed in one path before it counts as a loop; the same limit as Linux's.
     private const int MostLinks = 40;
 
-    /// <summary>The full path with all links followed, the last one too where nothing is behind it yet. A loop of links stays as it is.</summary>
+    /// <summary>
+    /// Returns the full path with all links followed, even if the last one points to nothing. A loop of links is
+    /// returned as it is.
+    /// </summary>
     public static string Real(string path)
     {
         int links = 0;
         return Real(Path.GetFullPath(path), ref links);
     }
 
-    /// <summary>Whether what stands there is none that a new file may replace: a device, a pipe, a socket, a loop of links. A folder is not meant.</summary>
+    /// <summary>
+    /// Determines whether a path leads to something that a new file must not replace: a device, a pipe, a socket or a
+    /// loop of links. A folder does not count.
+    /// </summary>
     public static bool IsSpecial(string path)
     {
         string real = Real(path);
         if (Target(real) is not null)
             return true;
-        // the links in /proc to pipes and sockets lead to no path
+        // Links in /proc to pipes and sockets do not lead to paths.
         if (!Path.Exists(real))
             return real.StartsWith("/proc/", StringComparison.Ordinal) && real != Path.GetFullPath(path);
-        // devices and pipes have length 0
+        // Devices and pipes have length 0.
         if (new FileInfo(real) is not { Exists: true, Length: 0 })
             return false;
         try
         {
-            // .NET tells a file's type to its tar writer alone, which opens none but regular files
+            // .NET exposes a file's type only through its tar writer, which opens regular files only.
             using var archive = new MemoryStream();
             using (var writer = new TarWriter(archive, TarEntryFormat.Gnu, leaveOpen: true))
                 writer.WriteEntry(real, "file");
@@ -45,12 +51,14 @@ internal static class FilePlace
         }
         catch (IOException)
         {
-            // sockets have no place in an archive
+            // A tar archive cannot contain a socket.
             return true;
         }
     }
 
-    /// <summary>The part of a path that is a file where a folder would be needed; null where there is none.</summary>
+    /// <summary>
+    /// Returns the parent of a path that is a file although a folder is needed, or null if there is none.
+    /// </summary>
     public static string? FileAbove(string path)
     {
         string? above = Path.GetDirectoryName(path);
@@ -59,9 +67,11 @@ internal static class FilePlace
         return string.IsNullOrEmpty(above) ? null : above;
     }
 
-    /// <summary>Why a file cannot lie at a path, in words; null where its folder is there.</summary>
+    /// <summary>Describes why a file cannot be created at a path, or returns null if its folder exists.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="followLinks">Whether the file lies where the path leads if it is a link, or takes the link's place.</param>
+    /// <param name="followLinks">
+    /// True to create the file where a link at the path leads; false to replace the link itself.
+    /// </param>
     public static string? Obstacle(string path, bool followLinks)
     {
         if (FileAbove(path) is { } file)
@@ -82,7 +92,10 @@ internal static class FilePlace
         }
     }
 
-    /// <summary>Where the file or link at a path itself lies: the full path with the links of its folders followed, not its own.</summary>
+    /// <summary>
+    /// Returns the full path of the file or link itself: links among its folders are followed, a link at its end is
+    /// not.
+    /// </summary>
     public static string Entry(string path)
     {
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
@@ -90,19 +103,23 @@ internal static class FilePlace
     }
 
     /// <summary>
-    /// A hidden neighbour of a file or folder: <c>.name</c> and an ending. Of a long name a part and a checksum stand there.
+    /// Returns the path of a hidden file beside another file or folder: <c>.name</c> and an ending. A long name is cut
+    /// and gets a checksum.
     /// </summary>
     public static string Hidden(string entry, string ending)
     {
-        // file names have at most 255 bytes; the longest ending takes 21
-        const int LongestName = 200, Kept = 40;
+        // Bytes. File names have at most 255 bytes and the longest ending takes 21, so a name of 200 leaves room.
+        const int LongestName = 200;
+
+        // characters of a long name that stay readable; chosen
+        const int KeptCharacters = 40;
         string name = Path.GetFileName(entry);
         if (Encoding.UTF8.GetByteCount(name) > LongestName)
-            name = $"{name[..Kept]}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)).AsSpan(0, 8))}";
+            name = $"{name[..KeptCharacters]}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)).AsSpan(0, 8))}";
         return Path.Combine(Path.GetDirectoryName(entry) ?? entry, $".{name}{ending}");
     }
 
-    /// <summary>Whether a text is lower-case hexadecimal digits alone.</summary>
+    /// <summary>Determines whether a text consists of lower-case hexadecimal digits.</summary>
     public static bool IsHex(ReadOnlySpan<char> text)
     {
         foreach (char digit in text)
@@ -114,7 +131,7 @@ internal static class FilePlace
         return true;
     }
 
-    /// <summary>Removes a file, a link, or a folder with all it holds; what cannot be removed stays.</summary>
+    /// <summary>Removes a file, a link, or a folder with its contents. Does nothing if it cannot be removed.</summary>
     public static void Remove(string path)
     {
         try
@@ -126,7 +143,7 @@ internal static class FilePlace
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // another user's, or still open on Windows
+            // It belongs to another user, or is still open on Windows.
         }
     }
 
@@ -147,7 +164,7 @@ internal static class FilePlace
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // nothing is there, or it is not ours to see
+            // Nothing is there, or this user may not see it.
             return null;
         }
     }

@@ -5,23 +5,28 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Files;
 
 /// <summary>
-/// What tells that a file was changed: its identity, length, and the times of its last modification and last change of status.
+/// The properties that reveal a change to a file: its identity, its length, and the times of its last modification and
+/// last status change.
 /// </summary>
 /// <remarks>
-/// The change time, which no program can set, is known on Linux only. It also moves when a link to the file is made or removed, so it
-/// counts only while
-/// the number of links stays: a file that was replaced by a rename still has its bytes for those that have it open. Writes through a memory
-/// mapping show once the system has written them back.
+/// The status change time is available on Linux only; no program can set it. It also moves when a hard link to the file
+/// is created or removed. It is therefore compared only if the number of links is unchanged. A file that was replaced
+/// by a rename keeps its bytes for readers that have it open. Writes through a memory mapping become visible once the
+/// kernel has written them back.
 /// </remarks>
 internal readonly partial record struct FileStamp(
     long Length, DateTime Written, long ChangedSeconds = 0, uint ChangedNanoseconds = 0, ulong Inode = 0, uint Links = 0)
 {
-    private const int EmptyPath = 0x1000, BasicStats = 0x7ff;
+    // AT_EMPTY_PATH: the status of the open file itself
+    private const int EmptyPath = 0x1000;
+
+    // STATX_BASIC_STATS
+    private const int BasicStats = 0x7ff;
 
     private static bool _hasStatx = OperatingSystem.IsLinux();
 
-    /// <summary>The stamp of an open file.</summary>
-    /// <exception cref="InvalidModelException">The system does not tell.</exception>
+    /// <summary>Reads the stamp of an open file.</summary>
+    /// <exception cref="InvalidModelException">The operating system cannot report the file's properties.</exception>
     public static FileStamp Of(SafeFileHandle handle, string path)
     {
         var stamp = new FileStamp(ModelFile.LengthOf(handle, path), ModelFile.WrittenAt(handle, path));
@@ -36,9 +41,11 @@ internal readonly partial record struct FileStamp(
         };
     }
 
-    /// <summary>Why a file with this stamp is not as it was, in a sentence; null where it is.</summary>
-    /// <param name="now">Its stamp now.</param>
-    /// <param name="path">What the sentence calls the file.</param>
+    /// <summary>
+    /// Describes how the file has changed since this stamp was taken, in a sentence, or returns null if it has not.
+    /// </summary>
+    /// <param name="now">The file's current stamp.</param>
+    /// <param name="path">The name of the file in the sentence.</param>
     public string? DescribeChange(FileStamp now, string path)
     {
         bool touched = (ChangedSeconds, ChangedNanoseconds) != (now.ChangedSeconds, now.ChangedNanoseconds) && Links == now.Links;
@@ -62,7 +69,7 @@ internal readonly partial record struct FileStamp(
         }
     }
 
-    // the kernel's struct statx, the same on every architecture
+    // The kernel's struct statx, which has the same layout on every architecture.
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     private struct Statx
     {

@@ -7,25 +7,28 @@ using FedICU.Text;
 namespace FedICU.Files;
 
 /// <summary>
-/// Reads a safetensors header and refuses it at the first broken rule. One pass over the JSON, then one sort by offsets: time n log n, memory a
-/// small multiple of the header, whatever it says.
+/// Parses a safetensors header and rejects it at the first violated rule. Takes time O(n log n) and memory proportional
+/// to the header's length, whatever its content.
 /// </summary>
 internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, string location)
 {
-    private const int ShapesKept = 64;
+    // shapes; chosen: models have fewer distinct ones
+    private const int CachedShapes = 64;
 
-    private static readonly byte[][] DTypeNames = [.. Enum.GetValues<DType>().Select(dtype => Encoding.UTF8.GetBytes(dtype.SafetensorsName))];
+    // characters of a number shown in a message; chosen
+    private const int LongestNumber = 40;
+
+    private static readonly byte[][] DTypeNames =
+        [.. Enum.GetValues<DType>().Select(dtype => Encoding.UTF8.GetBytes(dtype.SafetensorsName))];
 
     private readonly ReadOnlySpan<byte> _header = header;
-    private readonly List<Entry> _entries = [];
+    private readonly List<HeaderEntry> _entries = [];
     private readonly Dictionary<string, int> _index = new(StringComparer.Ordinal);
     private readonly long[] _dimensions = new long[TensorShape.MaxRank];
-    private readonly TensorShape[] _shapes = new TensorShape[ShapesKept];
+    private readonly TensorShape[] _shapes = new TensorShape[CachedShapes];
     private Utf8JsonReader _reader = new(header);
     private IReadOnlyDictionary<string, string>? _metadata;
-    private string? _tensor; // the one whose entry is being read, for messages
-
-    private readonly record struct Entry(TensorInfo Tensor, long Start, long End);
+    private string? _tensor; // the tensor whose entry is being read, for messages
 
     public SafetensorsHeader Parse()
     {
@@ -44,11 +47,12 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         }
 
         ReadOnlySpan<byte> rest = _header[(int)_reader.BytesConsumed..];
-        int garbage = rest.IndexOfAnyExcept((byte)' ');
-        if (garbage >= 0)
-            throw Fail($"the header holds {Byte(rest[garbage])} at byte {_reader.BytesConsumed + garbage}, " +
+        int excess = rest.IndexOfAnyExcept((byte)' ');
+        if (excess >= 0)
+            throw Fail($"the header holds {Byte(rest[excess])} at byte {_reader.BytesConsumed + excess}, " +
                 "expected nothing but spaces after its end");
-        return Arrange();
+        return HeaderArrangement.Arrange(
+            _entries, _index, _metadata ?? FrozenDictionary<string, string>.Empty, dataLength, location);
     }
 
     private void ReadRoot()
@@ -94,16 +98,16 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
     {
         try
         {
-            // unescaped, a string is never longer
+            // Unescaping never makes a string longer.
             metadata.Advance(_reader.CopyString(metadata.GetSpan(_reader.ValueSpan.Length)));
         }
         catch (InvalidOperationException e)
         {
-            throw HalfSurrogate(what, e);
+            throw UnpairedSurrogate(what, e);
         }
     }
 
-    private Entry ReadEntry(string name)
+    private HeaderEntry ReadEntry(string name)
     {
         if (Next() != JsonTokenType.StartObject)
             throw FailTensor($"is {Found()}, expected an object");
@@ -126,7 +130,7 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         var tensor = new TensorInfo(name, dtype ?? throw FailTensor("has no dtype"), shape ?? throw FailTensor("has no shape"));
         var (start, end) = offsets ?? throw FailTensor("has no data_offsets");
         CheckSize(tensor, start, end);
-        return new Entry(tensor, start, end);
+        return new HeaderEntry(tensor, start, end);
     }
 
     private readonly void SetOnce<T>(ref T? field, T value, string name) where T : struct
@@ -160,8 +164,8 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         ReadOnlySpan<long> dimensions = _dimensions.AsSpan(0, rank);
         try
         {
-            // a model has few shapes; without this each tensor would keep an array of its own
-            ref TensorShape known = ref _shapes[Hash(dimensions) % ShapesKept];
+            // A model has few distinct shapes; without this cache each tensor would keep its own array.
+            ref TensorShape known = ref _shapes[Hash(dimensions) % CachedShapes];
             if (!known.Dimensions.SequenceEqual(dimensions))
                 known = new TensorShape(dimensions);
             return known;
@@ -191,7 +195,7 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         return (numbers[0], numbers[1]);
     }
 
-    // how many numbers there are; one more than the destination takes where there are too many
+    // Returns the number of elements, or one more than the destination's length if there are too many.
     private int ReadNumbers(string field, scoped Span<long> destination)
     {
         if (Next() != JsonTokenType.StartArray)
@@ -202,7 +206,7 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
             if (count == destination.Length)
                 return count + 1;
 
-            // the reader would take 1.0 and 1e2 for integers in places; the format means digits
+            // TryGetInt64 may accept 1.0 and 1e2; the format allows only digits.
             if (_reader.TokenType != JsonTokenType.Number || _reader.ValueSpan.ContainsAnyExceptInRange((byte)'0', (byte)'9') ||
                 !_reader.TryGetInt64(out destination[count]))
                 throw FailTensor($"has {Found()} in its {field}, expected whole numbers from 0 to {long.MaxValue}");
@@ -215,63 +219,16 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
     {
         Int128 bits = (Int128)tensor.ElementCount * tensor.DType.BitSize;
         if (bits % 8 != 0)
-            throw FailTensor($"is {tensor} of {bits} bits, which are no whole bytes");
+            throw FailTensor($"is {tensor} of {bits} bits, which is not a whole number of bytes");
         if (bits / 8 != end - start)
             throw FailTensor($"is {tensor} of {bits / 8} bytes, but its data_offsets [{start}, {end}] hold {end - start}");
         if (end > dataLength)
             throw FailTensor($"has data_offsets [{start}, {end}], but the file ends after {dataLength} bytes of data");
     }
 
-    // data in order, without overlap or hole, to the last byte
-    private readonly SafetensorsHeader Arrange()
-    {
-        var tensors = new TensorInfo[_entries.Count];
-        var starts = new long[_entries.Count];
-        if (!IsInOrder())
-        {
-            // the sort is not stable: tensors without elements may share an offset, and keep the header's order
-            Dictionary<string, int> place = _index;
-            _entries.Sort((a, b) =>
-                a.Start != b.Start ? a.Start.CompareTo(b.Start) :
-                a.End != b.End ? a.End.CompareTo(b.End) : place[a.Tensor.Name].CompareTo(place[b.Tensor.Name]));
-        }
-
-        Entry previous = default;
-        for (int i = 0; i < _entries.Count; i++)
-        {
-            Entry entry = _entries[i];
-            if (entry.Start < previous.End)
-                throw Fail($"tensor {Sentence.Quote(entry.Tensor.Name)} at data_offsets [{entry.Start}, {entry.End}] overlaps tensor " +
-                    $"{Sentence.Quote(previous.Tensor.Name)} at [{previous.Start}, {previous.End}]");
-            if (entry.Start > previous.End)
-                throw Fail($"tensor {Sentence.Quote(entry.Tensor.Name)} starts at byte {entry.Start} of the data, expected {previous.End}: " +
-                    "the bytes between belong to no tensor");
-            tensors[i] = entry.Tensor;
-            starts[i] = entry.Start;
-            previous = entry;
-        }
-
-        if (previous.End != dataLength)
-            throw Fail($"the tensors take {previous.End} bytes, but the file holds {dataLength} bytes of data");
-        for (int i = 0; i < tensors.Length; i++)
-            _index[tensors[i].Name] = i;
-        return new SafetensorsHeader(tensors, starts, _index, _metadata ?? FrozenDictionary<string, string>.Empty);
-    }
-
-    private readonly bool IsInOrder()
-    {
-        for (int i = 1; i < _entries.Count; i++)
-        {
-            if ((_entries[i].Start, _entries[i].End).CompareTo((_entries[i - 1].Start, _entries[i - 1].End)) < 0)
-                return false;
-        }
-
-        return true;
-    }
-
     private JsonTokenType Next()
     {
-        // the text is complete, so the reader throws where it ends too early
+        // The text is complete, so the reader throws if it ends too early.
         _reader.Read();
         return _reader.TokenType;
     }
@@ -284,7 +241,7 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         }
         catch (InvalidOperationException e)
         {
-            throw HalfSurrogate(what, e);
+            throw UnpairedSurrogate(what, e);
         }
     }
 
@@ -296,21 +253,25 @@ internal ref struct HeaderParser(ReadOnlySpan<byte> header, long dataLength, str
         }
         catch (InvalidOperationException e)
         {
-            throw HalfSurrogate(what, e);
+            throw UnpairedSurrogate(what, e);
         }
     }
 
-    // the reader unescapes a string, and finds it broken, only when it is asked for its text
-    private readonly InvalidModelException HalfSurrogate(string what, Exception e) =>
-        Fail($"the header holds half of a surrogate pair at byte {_reader.TokenStartIndex}, in {what}", e);
+    // The reader unescapes a string, and finds an unpaired surrogate, only when the text is requested.
+    private readonly InvalidModelException UnpairedSurrogate(string what, Exception e) =>
+        Fail($"the header holds an unpaired surrogate at byte {_reader.TokenStartIndex}, in {what}", e);
 
-    private readonly string Found() => _reader.TokenType == JsonTokenType.Number
-        ? _reader.ValueSpan.Length <= 40 ? Encoding.UTF8.GetString(_reader.ValueSpan) : $"a number of {_reader.ValueSpan.Length} characters"
-        : Sentence.Kind(_reader.TokenType);
+    private readonly string Found()
+    {
+        if (_reader.TokenType != JsonTokenType.Number)
+            return Sentence.Kind(_reader.TokenType);
+        int length = _reader.ValueSpan.Length;
+        return length <= LongestNumber ? Encoding.UTF8.GetString(_reader.ValueSpan) : $"a number of {length} characters";
+    }
 
     private static string Byte(byte value) => value is > 0x20 and < 0x7f ? $"'{(char)value}'" : $"byte 0x{value:x2}";
 
-    // what: begins with a verb
+    // The predicate of the sentence; it begins with a verb.
     private readonly InvalidModelException FailTensor(string what, Exception? inner = null) =>
         new($"'{location}': tensor {Sentence.Quote(_tensor!)} {what}.", inner!);
 

@@ -6,18 +6,23 @@ using FedICU.Text;
 
 namespace FedICU.Files;
 
-/// <summary>Writes the header of a safetensors file for tensors whose data follow one another in the order given.</summary>
+/// <summary>Writes the header of a safetensors file whose tensors' data follow each other in the given order.</summary>
 internal static class HeaderWriter
 {
-    /// <summary>Escapes what JSON demands and leaves other characters as they are; nothing here is ever embedded in HTML.</summary>
+    /// <summary>Escapes only what JSON requires. This is safe because the text is never embedded in HTML.</summary>
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
 
-    /// <summary>The file's first bytes: the header's length and the header, padded with spaces so that the data start at a multiple of 8.</summary>
+    /// <summary>
+    /// Builds the start of the file: the header's length and the header, padded with spaces so that the data start at a
+    /// multiple of 8.
+    /// </summary>
     /// <param name="tensors">The tensors in the order of their data.</param>
-    /// <param name="metadata">The metadata; written in the ordinal order of its keys, so that equal models are equal files.</param>
-    /// <param name="location">The file, for messages.</param>
-    /// <param name="totalLength">The bytes of the whole file.</param>
-    /// <exception cref="FedIcuException">The format cannot hold the tensors or the metadata.</exception>
+    /// <param name="metadata">
+    /// The metadata, written in the ordinal order of its keys so that equal models give equal files.
+    /// </param>
+    /// <param name="location">The file's name in messages.</param>
+    /// <param name="totalLength">The length of the whole file in bytes.</param>
+    /// <exception cref="FedIcuException">The format cannot represent the tensors or the metadata.</exception>
     public static byte[] Write(
         IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata, string location, out long totalLength)
     {
@@ -34,7 +39,8 @@ internal static class HeaderWriter
                 CheckTensor(tensor, names, location);
                 if (tensor.ByteLength > long.MaxValue / 2 - dataLength)
                     throw new FedIcuException(
-                        $"'{location}' cannot hold tensor {Sentence.Quote(tensor.Name)} of {Sentence.Count(tensor.ByteLength, "byte")} beside the others.");
+                        $"'{location}' cannot hold tensor {Sentence.Quote(tensor.Name)} of " +
+                        $"{Sentence.Count(tensor.ByteLength, "byte")} in addition to the others.");
                 WriteTensor(writer, tensor, dataLength);
                 dataLength += tensor.ByteLength;
             }
@@ -63,7 +69,7 @@ internal static class HeaderWriter
         {
             if (!Sentence.IsUnicode(key) || !Sentence.IsUnicode(value))
                 throw new FedIcuException(
-                    $"'{location}' cannot hold the metadata {Sentence.Quote(key)}: half of a surrogate pair is no valid text.");
+                    $"'{location}' cannot hold the metadata {Sentence.Quote(key)}: it contains an unpaired surrogate.");
             writer.WriteString(key, value);
         }
 
@@ -85,15 +91,15 @@ internal static class HeaderWriter
         writer.WriteEndObject();
     }
 
-    // what our own reader, and the reference implementation, would refuse is not written
+    // Rejects what this library's reader, or the reference implementation, would not accept.
     private static void CheckTensor(TensorInfo tensor, HashSet<string> names, string location)
     {
         string? reason =
             tensor.Name == "__metadata__" ? "the name is reserved" :
-            !Sentence.IsUnicode(tensor.Name) ? "half of a surrogate pair is no valid name" :
-            !names.Add(tensor.Name) ? "the name is there already" :
+            !Sentence.IsUnicode(tensor.Name) ? "it contains an unpaired surrogate" :
+            !names.Add(tensor.Name) ? "the name is already used" :
             tensor.Shape.Rank > TensorShape.MaxRank ? $"it has more than {TensorShape.MaxRank} dimensions" :
-            (Int128)tensor.ElementCount * tensor.DType.BitSize % 8 != 0 ? $"{tensor} takes no whole bytes" :
+            (Int128)tensor.ElementCount * tensor.DType.BitSize % 8 != 0 ? $"{tensor} does not take a whole number of bytes" :
             null;
         if (reason is not null)
             throw new FedIcuException($"'{location}' cannot hold tensor {Sentence.Quote(tensor.Name)}: {reason}.");

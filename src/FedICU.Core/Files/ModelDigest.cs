@@ -8,47 +8,56 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// The fingerprint of a model's tensors. Names, types, shapes and data enter; metadata, the order in a file and the sharding do not.
+/// Computes the fingerprint of a model. It covers the tensors' names, types, shapes and data. It does not depend on the
+/// metadata, the order of the tensors in a file, or the sharding.
 /// </summary>
 public static class ModelDigest
 {
-    /// <summary>What stands for a digest that is not known yet: as long as every other.</summary>
+    /// <summary>Placeholder for a digest that is not known yet; it has the length of a real digest.</summary>
     internal static readonly string Unknown = Prefix + new string('0', 2 * SHA256.HashSizeInBytes);
 
     private const string Prefix = "sha256:";
+
+    // bytes read at once from a source that does not lend its memory; chosen
     private const int PanelBytes = 1 << 20;
 
-    // a lent tensor is hashed in place, in pieces that let a cancellation through
+    // Bytes hashed in place between two checks for cancellation; chosen.
     private const int PinnedPieceBytes = 1 << 26;
 
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     /// <summary>
-    /// SHA-256 over, for each tensor in the byte order of its UTF-8 name: u32 LE length of the name, the name, u8 length of the type's name in
-    /// safetensors, that name, u32 LE rank, u64 LE dimensions, the 32-byte SHA-256 of the raw little-endian data.
+    /// Computes a SHA-256 over the tensors in the byte order of their UTF-8 names. For each tensor it covers: u32 LE
+    /// length of the name, the name, u8 length of the type's safetensors name, that name, u32 LE rank, u64 LE
+    /// dimensions, and the 32-byte SHA-256 of the raw little-endian data.
     /// </summary>
-    /// <param name="model">The model; read once, several tensors at a time.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <param name="model">The model. It is read once, several tensors in parallel.</param>
+    /// <param name="cancellationToken">Cancels the computation.</param>
     /// <returns><c>sha256:</c> and 64 lower-case hexadecimal digits.</returns>
-    /// <exception cref="InvalidModelException">The data cannot be read, or a name is no valid Unicode.</exception>
-    public static string Compute(TensorSource model, CancellationToken cancellationToken = default) => Compute(model, threads: 0, cancellationToken);
+    /// <exception cref="InvalidModelException">The data cannot be read, or a name is not valid Unicode.</exception>
+    public static string Compute(TensorSource model, CancellationToken cancellationToken = default) =>
+        Compute(model, threads: 0, cancellationToken);
 
     /// <param name="model">The model.</param>
-    /// <param name="threads">How many threads read and hash at most; 0: one for each processor.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <param name="threads">The largest number of threads that read and hash; 0 uses one for each CPU core.</param>
+    /// <param name="cancellationToken">Cancels the computation.</param>
     /// <inheritdoc cref="Compute(TensorSource, CancellationToken)"/>
     internal static string Compute(TensorSource model, int threads, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(model);
         byte[][] dataHashes = new byte[model.Tensors.Count][];
+        var options = new ParallelOptions
+        {
+            CancellationToken = cancellationToken,
+            MaxDegreeOfParallelism = threads > 0 ? threads : Environment.ProcessorCount,
+        };
         try
         {
-            Parallel.For(0, dataHashes.Length, new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = threads > 0 ? threads : Environment.ProcessorCount },
-                i => dataHashes[i] = HashData(model, model.Tensors[i], cancellationToken));
+            Parallel.For(0, dataHashes.Length, options, i => dataHashes[i] = HashData(model, model.Tensors[i], cancellationToken));
         }
         catch (AggregateException e)
         {
-            // several threads may have met the same truncated file: one sentence is enough
+            // Several threads may have hit the same truncated file; one message is enough.
             ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
         }
 
@@ -56,7 +65,9 @@ public static class ModelDigest
         return Of(model, dataHashes);
     }
 
-    /// <summary>The digest of a model whose tensors' data were hashed before, in the order of its tensors.</summary>
+    /// <summary>
+    /// Computes the digest of a model from the hashes of its tensors' data, given in the order of its tensors.
+    /// </summary>
     internal static string Of(TensorSource model, byte[][] dataHashes)
     {
         IReadOnlyList<TensorInfo> tensors = model.Tensors;
@@ -75,14 +86,15 @@ public static class ModelDigest
         return Prefix + Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
-    /// <summary>Whether a text has a digest's form.</summary>
+    /// <summary>Determines whether a text has the form of a digest.</summary>
     internal static bool IsDigest(string text) =>
-        text.Length == Unknown.Length && text.StartsWith(Prefix, StringComparison.Ordinal) && text[Prefix.Length..].All(char.IsAsciiHexDigitLower);
+        text.Length == Unknown.Length && text.StartsWith(Prefix, StringComparison.Ordinal) &&
+        text[Prefix.Length..].All(char.IsAsciiHexDigitLower);
 
     private static byte[] NameOf(TensorInfo tensor, TensorSource model) => Sentence.IsUnicode(tensor.Name)
         ? Utf8.GetBytes(tensor.Name)
         : throw new InvalidModelException(
-            $"'{model.Location}': tensor {Sentence.Quote(tensor.Name)} has a name with half of a surrogate pair.");
+            $"'{model.Location}': tensor {Sentence.Quote(tensor.Name)} has an unpaired surrogate in its name.");
 
     private static void AppendHead(IncrementalHash hash, byte[] name, TensorInfo tensor)
     {
@@ -104,7 +116,7 @@ public static class ModelDigest
         }
     }
 
-    /// <summary>The SHA-256 of one tensor's data.</summary>
+    /// <summary>Computes the SHA-256 of one tensor's data.</summary>
     internal static unsafe byte[] HashData(TensorSource model, TensorInfo tensor, CancellationToken cancellationToken)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

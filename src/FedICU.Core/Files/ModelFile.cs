@@ -4,16 +4,18 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Files;
 
-/// <summary>Opening and reading files where every failure is a sentence that names the file.</summary>
+/// <summary>
+/// Opens and reads files. Every failure becomes an <see cref="InvalidModelException"/> that names the file.
+/// </summary>
 internal static class ModelFile
 {
-    /// <summary>Opens a file for positional reads.</summary>
+    /// <summary>Opens a file for reads by position.</summary>
     public static SafeFileHandle OpenRead(string path)
     {
         RequireFile(path);
         try
         {
-            // writers replace a model by renaming a new file over it: readers must not stand in their way
+            // Writers replace a model by renaming a new file over it; an open reader must not block them.
             return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         }
         catch (Exception e) when (IsFileError(e))
@@ -22,7 +24,7 @@ internal static class ModelFile
         }
     }
 
-    /// <summary>The length in bytes.</summary>
+    /// <summary>Gets the file's length in bytes.</summary>
     public static long LengthOf(SafeFileHandle handle, string path)
     {
         try
@@ -35,7 +37,7 @@ internal static class ModelFile
         }
     }
 
-    /// <summary>When it was written last, in universal time.</summary>
+    /// <summary>Gets the time of the file's last write, in UTC.</summary>
     public static DateTime WrittenAt(SafeFileHandle handle, string path)
     {
         try
@@ -48,7 +50,9 @@ internal static class ModelFile
         }
     }
 
-    /// <summary>Fills the destination; returns how many bytes there were.</summary>
+    /// <summary>
+    /// Fills the destination and returns the number of bytes read, which is smaller at the end of the file.
+    /// </summary>
     public static int ReadAt(SafeFileHandle handle, Span<byte> destination, long offset, string path)
     {
         int filled = 0;
@@ -70,7 +74,7 @@ internal static class ModelFile
         return filled;
     }
 
-    /// <summary>The whole of a small file.</summary>
+    /// <summary>Reads a small file as a whole.</summary>
     public static byte[] ReadAll(string path, int limit)
     {
         using SafeFileHandle handle = OpenRead(path);
@@ -84,12 +88,12 @@ internal static class ModelFile
         return read == bytes.Length ? bytes : bytes[..read];
     }
 
-    /// <summary>The failures of the file system; anything else is an error of the program.</summary>
+    /// <summary>Determines whether an exception reports a file system failure. Any other exception is a bug.</summary>
     public static bool IsFileError(Exception e) =>
         e is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException and not ArgumentOutOfRangeException ||
         FileFailure.IsTooLarge(e);
 
-    /// <summary>The sentence for a failed open or read.</summary>
+    /// <summary>Creates the exception for a file that could not be opened or read.</summary>
     public static InvalidModelException CannotRead(string path, Exception e) => e switch
     {
         FileNotFoundException or DirectoryNotFoundException => new($"'{path}' does not exist.", e),
@@ -105,7 +109,8 @@ internal static class ModelFile
         if (Directory.Exists(path))
             throw new InvalidModelException($"'{path}' is a folder, expected a file.");
 
-        // pipes and devices have length 0, and opening a pipe nobody writes to never returns; so nothing of length 0 is opened
+        // Opening a pipe that nobody writes to would block for ever. Pipes and devices report length 0, so files of
+        // length 0 are never opened.
         var file = new FileInfo(path);
         try
         {

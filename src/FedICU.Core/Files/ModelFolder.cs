@@ -1,6 +1,8 @@
 namespace FedICU.Files;
 
-/// <summary>The names that files have in model folders, and which of them decides what a folder is.</summary>
+/// <summary>
+/// The file names used in model folders, and the rule for which of them determines the kind of a folder.
+/// </summary>
 internal static class ModelFolder
 {
     public const string AdapterConfig = "adapter_config.json";
@@ -9,19 +11,21 @@ internal static class ModelFolder
     public const string SingleFile = "model.safetensors";
 
     /// <summary>
-    /// How the names of indexes end; some libraries use other stems than <c>model</c>, as in
+    /// The ending of index names. Some libraries use another stem than <c>model</c>, for example
     /// <c>diffusion_pytorch_model.safetensors.index.json</c>.
     /// </summary>
     public const string IndexEnding = ".safetensors.index.json";
 
     /// <summary>
-    /// Whether a name is one by which a folder is opened as a sharded model. Hidden files are not the user's: macOS leaves some beside each
-    /// file.
+    /// Determines whether a file with this name makes its folder a sharded model. Hidden files do not count: macOS
+    /// creates some beside the user's files.
     /// </summary>
     public static bool IsIndex(string name) => name.EndsWith(IndexEnding, StringComparison.Ordinal) && !name.StartsWith('.');
 
-    /// <summary>The names of a folder's indexes in ordinal order; none where it cannot be listed.</summary>
-    public static string[] Indexes(string folder)
+    /// <summary>
+    /// Returns the names of a folder's indexes in ordinal order, or none if the folder cannot be listed.
+    /// </summary>
+    public static string[] ListIndexes(string folder)
     {
         if (!Directory.Exists(folder))
             return [];
@@ -36,15 +40,35 @@ internal static class ModelFolder
         }
     }
 
+    /// <summary>Returns the full paths of a file or folder and of the files of a model in it.</summary>
+    public static IEnumerable<string> ListFiles(string path)
+    {
+        if (path.Length == 0 || path.Contains('\0'))
+            return [];
+        string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        string[] names = [AdapterConfig, AdapterModel, SingleFile, ShardIndex];
+        IEnumerable<string> ofIndexes = ListIndexes(folder).SelectMany(index => ListIndexFiles(Path.Combine(folder, index)));
+        return names.Select(name => Path.Combine(folder, name)).Prepend(folder).Concat(ofIndexes);
+    }
+
     /// <summary>
-    /// The names of the files that decide how a folder is read, in the order of their precedence. The first counts; two indexes are a
-    /// contradiction.
+    /// Returns the paths of an index and of its shards, or only that of the index if it cannot be read.
     /// </summary>
-    public static IEnumerable<string> Markers(string folder)
+    public static IEnumerable<string> ListIndexFiles(string index)
+    {
+        string folder = Path.GetDirectoryName(index) ?? "";
+        return (FedICU.Files.ShardIndex.TryReadShardNames(index) ?? []).Select(shard => Path.Combine(folder, shard)).Prepend(index);
+    }
+
+    /// <summary>
+    /// Returns the names of the files that determine how a folder is read, the first of which counts. Two indexes are
+    /// an error.
+    /// </summary>
+    public static IEnumerable<string> ListMarkers(string folder)
     {
         if (File.Exists(Path.Combine(folder, AdapterConfig)))
             yield return AdapterConfig;
-        foreach (string index in Indexes(folder))
+        foreach (string index in ListIndexes(folder))
             yield return index;
         if (File.Exists(Path.Combine(folder, SingleFile)))
             yield return SingleFile;

@@ -6,18 +6,18 @@ using FedICU.Text;
 namespace FedICU.Files;
 
 /// <summary>
-/// A file's metadata as UTF-8 in one array: a dictionary of strings would take ten times the memory of a header that is full of short ones.
-/// Entries come in
-/// the file's order; a key is found by binary search.
+/// A file's metadata, stored as UTF-8 in one array. For many short strings, a dictionary of strings would take ten
+/// times the memory. Entries are enumerated in the file's order and found by binary search.
 /// </summary>
 internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
 {
     private readonly byte[] _text;
-    // where each key and each value begins, in turn, and where the last one ends
+    // The start of each key and each value alternately, then the end of the last value.
     private readonly int[] _starts;
-    // the entries' numbers in the order of their keys' bytes
+    // The entries' numbers, sorted by the bytes of their keys.
     private readonly int[] _byKey;
 
+    // the numbers of entries that are not shown
     private readonly int[] _hidden;
 
     private PackedMetadata(byte[] text, int[] starts, int[] byKey, params int[] hidden) =>
@@ -32,9 +32,9 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
     private IEnumerable<int> Entries => Enumerable.Range(0, _byKey.Length).Where(i => !_hidden.Contains(i));
 
     public string this[string key] =>
-        TryGetValue(key, out string? value) ? value : throw new KeyNotFoundException($"The metadata hold no {Sentence.Quote(key)}.");
+        TryGetValue(key, out string? value) ? value : throw new KeyNotFoundException($"The metadata has no key {Sentence.Quote(key)}.");
 
-    /// <summary>The same metadata, in the same memory, without some keys.</summary>
+    /// <summary>Returns the same metadata, sharing its memory, without the given keys.</summary>
     public PackedMetadata Without(params ReadOnlySpan<string> keys)
     {
         var hidden = new List<int>(_hidden);
@@ -61,11 +61,12 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
 
     private ReadOnlySpan<byte> Key(int entry) => _text.AsSpan(_starts[2 * entry], _starts[2 * entry + 1] - _starts[2 * entry]);
 
-    private ReadOnlySpan<byte> Value(int entry) => _text.AsSpan(_starts[2 * entry + 1], _starts[2 * entry + 2] - _starts[2 * entry + 1]);
+    private ReadOnlySpan<byte> Value(int entry) =>
+        _text.AsSpan(_starts[2 * entry + 1], _starts[2 * entry + 2] - _starts[2 * entry + 1]);
 
     private bool TryFind(string key, out int entry)
     {
-        // half of a surrogate pair becomes a replacement character here, but no key of a file holds one
+        // An unpaired surrogate becomes a replacement character here, but no key of a file contains one.
         byte[] wanted = Encoding.UTF8.GetBytes(key);
         int first = 0, end = _byKey.Length;
         while (first < end)
@@ -84,18 +85,21 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
         return false;
     }
 
-    /// <summary>A file's metadata without the keys that describe the file and not the model.</summary>
-    public static IReadOnlyDictionary<string, string> OfTheModel(IReadOnlyDictionary<string, string> metadata) =>
+    /// <summary>Returns a file's metadata without the keys that describe the file instead of the model.</summary>
+    public static IReadOnlyDictionary<string, string> WithoutFileKeys(IReadOnlyDictionary<string, string> metadata) =>
         metadata is PackedMetadata packed ? packed.Without(MetadataKeys.Generation, MetadataKeys.Config) : metadata;
 
-    /// <summary>Takes the entries one after the other.</summary>
+    /// <summary>Collects the entries one after the other.</summary>
     public sealed class Builder
     {
         private readonly List<int> _starts = [0];
         private byte[] _text = new byte[256];
         private int _length;
 
-        /// <summary>Room for a text of at most <paramref name="bytes"/> bytes; what is written there counts once <see cref="Advance"/> is called.</summary>
+        /// <summary>
+        /// Returns room for a text of at most <paramref name="bytes"/> bytes. Call <see cref="Advance"/> after writing
+        /// to it.
+        /// </summary>
         public Span<byte> GetSpan(int bytes)
         {
             if (_text.Length - _length < bytes)
@@ -103,13 +107,13 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
             return _text.AsSpan(_length);
         }
 
-        /// <summary>Ends a key or a value of that many bytes.</summary>
+        /// <summary>Ends a key or a value that takes the given number of bytes.</summary>
         public void Advance(int bytes) => _starts.Add(_length += bytes);
 
-        /// <summary>The text that was added last.</summary>
+        /// <summary>Gets the text that was added last.</summary>
         public string Last => Encoding.UTF8.GetString(_text.AsSpan(_starts[^2].._starts[^1]));
 
-        /// <summary>The metadata, or null and the key that was added twice.</summary>
+        /// <summary>Returns the metadata, or null and the duplicate key.</summary>
         public PackedMetadata? Build(out string? twice)
         {
             int[] starts = [.. _starts], byKey = new int[starts.Length / 2];

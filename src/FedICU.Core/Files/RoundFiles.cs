@@ -2,61 +2,78 @@ using System.Collections.Concurrent;
 
 namespace FedICU.Files;
 
-/// <summary>What the files of one round share: how many of them stay open, and the layouts that several of them have. Thread-safe.</summary>
-/// <param name="mostOpen">So many files stay open. Those that come later are opened for each read.</param>
-internal sealed class RoundFiles(int mostOpen)
+/// <summary>
+/// The state that all files of a round share: the number of files that stay open, and the headers and configurations
+/// that several files have in common. Thread-safe.
+/// </summary>
+/// <param name="mostOpen">
+/// The number of files that stay open; null for a share of the process's limit. Files opened later are opened again for
+/// each read.
+/// </param>
+internal sealed class RoundFiles(int? mostOpen = null)
 {
-    // sockets, logs and other rounds of the process need handles too
-    private const int ShareOfLimit = 4, FewestOpen = 8, MostOpen = 8192, OpenWhereLimitIsUnknown = 512;
+    // A round takes one in four of the handles that the process may have: sockets, logs and other rounds need some too.
+    // Chosen.
+    private const int ShareOfHandles = 4;
 
-    // weak, so that the layout of a client that is dropped goes with it
-    private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), WeakReference<SafetensorsHeader>> _known = new();
+    // open files: the fewest and the most whatever the limit, and the number if the limit is unknown; chosen
+    private const int FewestOpen = 8;
+    private const int MostOpen = 8192;
+    private const int OpenIfLimitIsUnknown = 512;
+
+    // bytes that all files that are opened again for each read cache together; chosen
+    private const int CachedBytes = 256 << 20;
+
+    // bytes that one of these files caches at most; chosen
+    private const int LargestBlock = 1 << 16;
+
+    // Weak references, so that the header of a dropped client is collected with it.
+    private readonly ConcurrentDictionary<(string? First, int Tensors, long Bytes), WeakReference<SafetensorsHeader>> _headers = new();
     private readonly ConcurrentDictionary<int, WeakReference<PeftAdapterConfig>> _configs = new();
-    // what files that are opened for each read keep of the last one, together, and one at most
-    private const int KeptBytes = 256 << 20, MostKept = 1 << 16;
-    private int _left = mostOpen, _reopened;
-
-    /// <summary>So many bytes a file that is opened for a read takes at once, so that it is not opened for each of its small tensors.</summary>
-    public int BlockBytes => Math.Min(KeptBytes / Math.Max(_reopened, 1), MostKept);
-
-    /// <summary>A fourth of the handles that the process may have stay open.</summary>
-    public RoundFiles() : this((int)Math.Clamp((FileAdvice.HandleLimit ?? ShareOfLimit * OpenWhereLimitIsUnknown) / ShareOfLimit, FewestOpen, MostOpen))
-    {
-    }
+    private int _free = mostOpen ?? ShareOfLimit();
+    private int _reopened;
 
     /// <summary>
-    /// Whether one file more may stay open; then <see cref="Closed"/> is owed. First come, first kept: clients are read in turn, and to close the file unused for
-    /// longest would close each one just before it is wanted.
+    /// Gets the number of bytes that a file reads at once each time it is opened again. Larger reads avoid opening it
+    /// for each small tensor.
+    /// </summary>
+    public int BlockBytes => Math.Min(CachedBytes / Math.Max(_reopened, 1), LargestBlock);
+
+    /// <summary>
+    /// Reserves a place for one more open file, to be freed with <see cref="ReleaseOpen"/>. The first files are kept
+    /// open: clients are read in turn, so closing the least recently used file would close each one just before its
+    /// next use.
     /// </summary>
     public bool TryKeepOpen()
     {
-        if (Interlocked.Decrement(ref _left) >= 0)
+        if (Interlocked.Decrement(ref _free) >= 0)
             return true;
-        Interlocked.Increment(ref _left);
+        Interlocked.Increment(ref _free);
         Interlocked.Increment(ref _reopened);
         return false;
     }
 
-    public void Closed() => Interlocked.Increment(ref _left);
+    /// <summary>Frees the place of a file that stayed open.</summary>
+    public void ReleaseOpen() => Interlocked.Increment(ref _free);
 
     /// <summary>
-    /// The same header, with its names, types, shapes and places shared with an open file of the same layout. A round's clients have the
-    /// same, and those of
-    /// thousands of them would fill the memory.
+    /// Returns the header with its tensor list replaced by that of an open file with the same layout, if there is one.
+    /// All clients of a round usually have the same layout, and thousands of copies would fill the memory.
     /// </summary>
     public SafetensorsHeader Share(SafetensorsHeader header)
     {
         var key = (header.Tensors.FirstOrDefault()?.Name, header.Tensors.Length, header.Tensors.Sum(tensor => tensor.ByteLength));
-        WeakReference<SafetensorsHeader> known = _known.GetOrAdd(key, _ => new WeakReference<SafetensorsHeader>(header));
+        WeakReference<SafetensorsHeader> known = _headers.GetOrAdd(key, _ => new WeakReference<SafetensorsHeader>(header));
         if (known.TryGetTarget(out SafetensorsHeader? first) && header.SharingWith(first) is var shared && shared != header)
             return shared;
-        // the first, or one whose other client went, or had another layout of the same size
+        // This is the first file with this key, or the known one was collected, or has a different layout of the same
+        // size.
         known.SetTarget(header);
         return header;
     }
 
-    /// <summary>An adapter's configuration, which clients with the same bytes share.</summary>
-    public PeftAdapterConfig Config(byte[] json, string path)
+    /// <summary>Returns an adapter's configuration. Clients with the same bytes share one instance.</summary>
+    public PeftAdapterConfig ShareConfig(byte[] json, string path)
     {
         var hash = new HashCode();
         hash.AddBytes(json);
@@ -70,5 +87,11 @@ internal sealed class RoundFiles(int mostOpen)
         var config = PeftAdapterConfig.Parse(json, path);
         _configs[key] = new WeakReference<PeftAdapterConfig>(config);
         return config;
+    }
+
+    private static int ShareOfLimit()
+    {
+        long limit = FileAdvice.HandleLimit ?? ShareOfHandles * OpenIfLimitIsUnknown;
+        return (int)Math.Clamp(limit / ShareOfHandles, FewestOpen, MostOpen);
     }
 }

@@ -6,8 +6,8 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// A model in a safetensors file. Every rule of the format is checked when it is opened; the data are read on demand, so the file may be larger
-/// than memory. Reading is thread-safe.
+/// A model in a safetensors file. Opening it checks every rule of the format. The data is read on demand, so the file
+/// may be larger than memory. Reading is thread-safe.
 /// </summary>
 public sealed class SafetensorsFile : TensorSource
 {
@@ -27,14 +27,14 @@ public sealed class SafetensorsFile : TensorSource
         int headerLength = SafetensorsHeader.CheckLength(prefix, length, path);
         _dataStart = SafetensorsHeader.PrefixLength + headerLength;
 
-        // a private copy in both modes: what was checked cannot change afterwards
+        // A private copy in both modes, so that the checked header cannot change afterwards.
         byte[] header = GC.AllocateUninitializedArray<byte>(headerLength);
         int read = file.Read(header, SafetensorsHeader.PrefixLength);
         if (read < headerLength)
             throw new ChangedModelException(
-                $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, {read} {Sentence.Form(read, "is", "are")} there.");
+                $"'{path}' was truncated while it was read: the header takes {headerLength} bytes, but only {read} could be read.");
         _header = SafetensorsHeader.Parse(header, length - _dataStart, path);
-        Metadata = PackedMetadata.OfTheModel(_header.Metadata);
+        Metadata = PackedMetadata.WithoutFileKeys(_header.Metadata);
 
         if (access == FileAccessMode.Mapped)
             _mapping = file.Map();
@@ -46,8 +46,13 @@ public sealed class SafetensorsFile : TensorSource
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
-    /// <exception cref="InvalidModelException">The file cannot be opened, or breaks a rule of the format; the message is one sentence.</exception>
+    /// <param name="access">
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
+    /// </param>
+    /// <exception cref="InvalidModelException">
+    /// The file cannot be opened or violates a rule of the format. The message is one sentence.
+    /// </exception>
     public static new SafetensorsFile Open(string path, FileAccessMode access = FileAccessMode.Read) => Open(path, access, null);
 
     /// <inheritdoc cref="TensorSource.Open(string, FileAccessMode, RoundFiles?)"/>
@@ -65,18 +70,19 @@ public sealed class SafetensorsFile : TensorSource
         }
     }
 
-    /// <summary>The tensors in the order of their data.</summary>
+    /// <summary>Gets the tensors in the order of their data.</summary>
     public override IReadOnlyList<TensorInfo> Tensors => _header.Tensors;
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <summary>
-    /// The metadata with what they say of the file itself (<see cref="MetadataKeys.Generation"/>, <see cref="MetadataKeys.Config"/>).
+    /// Gets the metadata including the keys that describe the file itself (<see cref="MetadataKeys.Generation"/>,
+    /// <see cref="MetadataKeys.Config"/>).
     /// </summary>
     internal IReadOnlyDictionary<string, string> OwnMetadata => _header.Metadata;
 
-    /// <summary>The path as it was given.</summary>
+    /// <summary>Gets the path as it was given.</summary>
     public override string Location { get; }
 
     /// <inheritdoc/>
@@ -94,16 +100,19 @@ public sealed class SafetensorsFile : TensorSource
         }
 
         if (_file.Read(destination, position) < destination.Length)
-            throw new ChangedModelException($"'{Location}' was truncated while it was read: tensor {Sentence.Quote(tensor.Name)} needs bytes " +
-                $"{position} to {position + destination.Length} of the file, which now has {_file.LengthNow()}.");
+        {
+            throw new ChangedModelException(
+                $"'{Location}' was truncated while it was read: tensor {Sentence.Quote(tensor.Name)} needs bytes {position} to " +
+                $"{position + destination.Length} of the file, which now has {_file.ReadCurrentLength()}.");
+        }
     }
 
-    /// <summary>Lends the mapped memory; valid until the file is disposed.</summary>
+    /// <summary>Lends the mapped memory, which stays valid until the file is disposed.</summary>
     /// <param name="tensor">One of <see cref="Tensors"/>.</param>
     /// <param name="memory">The address of the first byte.</param>
     /// <returns>
-    /// False where the file is not mapped, and for a tensor whose data do not lie at a multiple of the element's size (the format allows that,
-    /// vector code and devices may not).
+    /// False if the file is not mapped, or if the tensor's data do not start at a multiple of the element size. The
+    /// format allows that; vector code and devices may not.
     /// </returns>
     public override unsafe bool TryPin(TensorInfo tensor, out MemoryHandle memory)
     {
@@ -128,9 +137,11 @@ public sealed class SafetensorsFile : TensorSource
 
     internal override void RequireUnchanged() => _file.RequireUnchanged();
 
-    internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(_dataStart + _header.Locate(tensor).Start + offset, length);
+    internal override void Forget(TensorInfo tensor, long offset, long length) =>
+        _file.Forget(_dataStart + _header.Locate(tensor).Start + offset, length);
 
-    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => _file.TryReadAhead(_dataStart + _header.Locate(tensor).Start + offset, unused);
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) =>
+        _file.TryReadAhead(_dataStart + _header.Locate(tensor).Start + offset, buffer);
 
     private protected override TensorInfo? Lookup(string name) => _header.Find(name);
 

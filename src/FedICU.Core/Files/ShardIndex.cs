@@ -5,11 +5,16 @@ using FedICU.Text;
 
 namespace FedICU.Files;
 
-/// <summary>The contents of a <c>model.safetensors.index.json</c>, checked as far as that is possible without the shards.</summary>
+/// <summary>
+/// The content of a <c>model.safetensors.index.json</c>, checked as far as possible without the shards.
+/// </summary>
 internal sealed class ShardIndex
 {
-    // an index names each tensor once, as a header does
+    // Bytes. An index lists each tensor once, as a header does, so the same limit is used.
     private const int MaxLength = SafetensorsHeader.MaxLength;
+
+    // characters; common file systems allow at most 255 bytes
+    private const int LongestName = 255;
 
     private const string Suffix = ".safetensors";
 
@@ -20,25 +25,36 @@ internal sealed class ShardIndex
         Generation = generation;
     }
 
-    /// <summary>Tensor to shard, in the file's order.</summary>
+    /// <summary>Gets the shard of each tensor, in the file's order.</summary>
     public OrderedDictionary<string, string> WeightMap { get; }
 
-    /// <summary>The raw JSON of the index's own metadata; empty where it has none.</summary>
+    /// <summary>Gets the raw JSON of the index's own metadata; empty if it has none.</summary>
     public byte[] Metadata { get; }
 
-    /// <summary>The generation that its shards must have; null where it states none.</summary>
+    /// <summary>Gets the generation that its shards must have, or null if the index states none.</summary>
     public string? Generation { get; }
 
-    public static ShardIndex Read(string path) => Parse(ReadText(path), path);
+    /// <summary>Returns the shards that an index lists, or null if the index cannot be read.</summary>
+    public static string[]? TryReadShardNames(string path)
+    {
+        try
+        {
+            return [.. Parse(ReadText(path), path).WeightMap.Values.Distinct(StringComparer.Ordinal)];
+        }
+        catch (InvalidModelException)
+        {
+            return null;
+        }
+    }
 
-    /// <summary>The bytes of an index.</summary>
+    /// <summary>Reads the bytes of an index.</summary>
     public static byte[] ReadText(string path) => ModelFile.ReadAll(path, MaxLength);
 
     public static ShardIndex Parse(ReadOnlySpan<byte> json, string path)
     {
-        // the reader checks the text of no string that it skips
+        // The reader does not check the text of strings that it skips.
         if (!Utf8.IsValid(json))
-            throw new InvalidModelException($"'{path}' is not valid UTF-8{FileHint.After(json, expectsJson: true)}.");
+            throw new InvalidModelException($"'{path}' is not valid UTF-8{FileHint.Describe(json, expectsJson: true)}.");
         var reader = new Utf8JsonReader(json);
         try
         {
@@ -46,11 +62,12 @@ internal sealed class ShardIndex
         }
         catch (JsonException e)
         {
-            throw new InvalidModelException($"'{path}' is not valid JSON at byte {reader.BytesConsumed}{FileHint.After(json, expectsJson: true)}.", e);
+            string hint = FileHint.Describe(json, expectsJson: true);
+            throw new InvalidModelException($"'{path}' is not valid JSON at byte {reader.BytesConsumed}{hint}.", e);
         }
         catch (InvalidOperationException e)
         {
-            // the reader checks the text of a string only when it is asked for it
+            // The reader checks a string only when its text is requested.
             throw new InvalidModelException($"'{path}' holds a string that is not valid Unicode at byte {reader.TokenStartIndex}.", e);
         }
     }
@@ -83,22 +100,20 @@ internal sealed class ShardIndex
             }
             else
             {
-                // other fields say nothing about where tensors are
+                // Other fields say nothing about the location of tensors.
                 SkipField(ref reader);
             }
         }
 
         while (reader.Read())
         {
-            // reads to the end, where anything but white space is an error
+            // Reads to the end, so that anything but white space there is an error.
         }
 
         return new ShardIndex(weightMap ?? throw new InvalidModelException($"'{path}' has no weight_map."), metadata ?? [], generation);
     }
 
-    /// <summary>
-    /// Reads over the metadata, which are kept as they are: only their strings are checked, and the generation is returned.
-    /// </summary>
+    /// <summary>Skips the metadata, which is kept as raw JSON. Checks its strings and returns the generation.</summary>
     private static string? CheckMetadata(ref Utf8JsonReader reader, string path)
     {
         if (reader.TokenType != JsonTokenType.StartObject)
@@ -121,7 +136,7 @@ internal sealed class ShardIndex
         return generation;
     }
 
-    /// <summary>Reads over a field, of which only the strings are checked.</summary>
+    /// <summary>Skips a field, checking only its strings.</summary>
     private static void SkipField(ref Utf8JsonReader reader)
     {
         CheckText(ref reader);
@@ -134,7 +149,7 @@ internal sealed class ShardIndex
             CheckText(ref reader);
     }
 
-    // what cannot be written again, such as half of a surrogate pair, is refused; nothing is kept of the text
+    // Rejects text that could not be written again, such as an unpaired surrogate. The text itself is not kept.
     private static void CheckText(ref Utf8JsonReader reader)
     {
         if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.PropertyName))
@@ -157,7 +172,7 @@ internal sealed class ShardIndex
             throw new InvalidModelException($"'{path}' has {Sentence.Kind(reader.TokenType)} for its weight_map, expected an object.");
 
         var weightMap = new OrderedDictionary<string, string>(StringComparer.Ordinal);
-        // a shard's name is kept once, however often it is named
+        // Each shard's name is kept once, however many tensors refer to it.
         var shards = new HashSet<string>(StringComparer.Ordinal);
         string? last = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
@@ -185,10 +200,11 @@ internal sealed class ShardIndex
     }
 
     /// <summary>
-    /// Whether a name is a plain one: an index from elsewhere must not reach files outside its folder, in reading or in replacing.
+    /// Determines whether a name is a plain file name. An index from elsewhere must not make this library read or
+    /// replace files outside the index's folder.
     /// </summary>
     public static bool IsShardName(string shard) =>
-        shard.Length > Suffix.Length && shard.Length <= 255 && shard.EndsWith(Suffix, StringComparison.Ordinal) &&
+        shard.Length > Suffix.Length && shard.Length <= LongestName && shard.EndsWith(Suffix, StringComparison.Ordinal) &&
         !shard.AsSpan().ContainsAny(@"/\:") && !shard.AsSpan().ContainsAnyInRange('\0', '\u001f');
 
     private static void CheckShardName(string shard, string tensor, string path)
@@ -198,11 +214,13 @@ internal sealed class ShardIndex
                 "expected the plain name of a .safetensors file in the index's own folder.");
     }
 
-    /// <summary>The text of an index, in the layout that transformers writes.</summary>
-    /// <param name="weightMap">Tensor to shard, in the order to write.</param>
-    /// <param name="metadata">The raw JSON of the metadata to keep, copied byte for byte but for total_size and the generation.</param>
+    /// <summary>Writes the text of an index in the layout that transformers uses.</summary>
+    /// <param name="weightMap">The shard of each tensor, in the order to write.</param>
+    /// <param name="metadata">
+    /// The raw JSON of the metadata. It is copied byte for byte, except for total_size and the generation.
+    /// </param>
     /// <param name="generation">The generation of the shards.</param>
-    /// <param name="totalSize">The sum of all tensors' bytes.</param>
+    /// <param name="totalSize">The total length of all tensors' data in bytes.</param>
     public static ReadOnlyMemory<byte> Write(
         IEnumerable<KeyValuePair<string, string>> weightMap, ReadOnlyMemory<byte> metadata, string generation, long totalSize)
     {
@@ -213,7 +231,7 @@ internal sealed class ShardIndex
             writer.WriteStartObject("metadata");
             writer.WriteNumber("total_size", totalSize);
             writer.WriteString(MetadataKeys.Generation, generation);
-            CopyOthers(metadata.Span, writer);
+            CopyOtherFields(metadata.Span, writer);
             writer.WriteEndObject();
             writer.WriteStartObject("weight_map");
             foreach (var (tensor, shard) in weightMap)
@@ -226,7 +244,7 @@ internal sealed class ShardIndex
         return buffer.WrittenMemory;
     }
 
-    private static void CopyOthers(ReadOnlySpan<byte> metadata, Utf8JsonWriter writer)
+    private static void CopyOtherFields(ReadOnlySpan<byte> metadata, Utf8JsonWriter writer)
     {
         if (metadata.IsEmpty)
             return;

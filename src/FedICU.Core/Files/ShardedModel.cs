@@ -7,13 +7,14 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// A model in several safetensors files and an index (<c>model.safetensors.index.json</c>) that says which tensor is in which. Index and shards
-/// must agree on every tensor. Each shard is opened once and kept open.
+/// A model in several safetensors files (shards) with an index (<c>model.safetensors.index.json</c>) that gives the
+/// shard of each tensor. Index and shards must agree on every tensor. All shards stay open.
 /// </summary>
 public sealed class ShardedModel : TensorSource
 {
-    // a writer that replaces the model without a pause is met again and again; each time the index must have changed
-    private const int MostAttempts = 100;
+    // Opening is retried when a writer replaces the model meanwhile, and only if the index has changed. The limit,
+    // which is chosen, ends this if a writer never pauses.
+    private const int MaxAttempts = 100;
 
     private readonly Dictionary<string, SafetensorsFile> _shards = new(StringComparer.Ordinal);
     private readonly OrderedDictionary<string, string> _weightMap;
@@ -44,11 +45,15 @@ public sealed class ShardedModel : TensorSource
     }
 
     /// <summary>Opens an index and all its shards, and checks that they agree.</summary>
-    /// <param name="indexPath">The index file; its shards lie in the same folder.</param>
-    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
+    /// <param name="indexPath">The index file. Its shards are in the same folder.</param>
+    /// <param name="access">
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
+    /// </param>
     /// <exception cref="InvalidModelException">
-    /// The index or a shard cannot be opened or is malformed; a shard's name is no plain file name; a tensor is not in the shard the index
-    /// names, or in a shard but not in the index. The message is one sentence.
+    /// The index or a shard cannot be opened or is malformed; a shard's name is not a plain file name; a tensor is
+    /// missing from the shard that the index gives, or a shard has a tensor that the index does not list. The message
+    /// is one sentence.
     /// </exception>
     public static new ShardedModel Open(string indexPath, FileAccessMode access = FileAccessMode.Read) => Open(indexPath, access, null);
 
@@ -63,9 +68,9 @@ public sealed class ShardedModel : TensorSource
             {
                 return new ShardedModel(indexPath, ShardIndex.Parse(text, indexPath), access, round);
             }
-            catch (InvalidModelException) when (attempt < MostAttempts)
+            catch (InvalidModelException) when (attempt < MaxAttempts)
             {
-                // a writer may have replaced the model since the index was read, and removed the old shards
+                // A writer may have replaced the model, and removed the old shards, since the index was read.
                 text = ShardIndex.ReadText(indexPath);
                 if (SHA256.HashData(text).AsSpan().SequenceEqual(checksum))
                     throw;
@@ -73,25 +78,32 @@ public sealed class ShardedModel : TensorSource
         }
     }
 
-    /// <summary>The tensors, shard by shard in the ordinal order of the shards' names, each in the order of its data.</summary>
+    /// <summary>
+    /// Gets the tensors shard by shard, in the ordinal order of the shards' names, and within a shard in the order of
+    /// their data.
+    /// </summary>
     public override IReadOnlyList<TensorInfo> Tensors => _tensors;
 
-    /// <summary>The metadata on which the shards agree; entries that differ between shards describe a shard and are left out.</summary>
+    /// <summary>
+    /// Gets the metadata on which all shards agree. Entries that differ describe a single shard and are left out.
+    /// </summary>
     public override IReadOnlyDictionary<string, string> Metadata { get; }
 
-    /// <summary>The index's path as it was given.</summary>
+    /// <summary>Gets the index's path as it was given.</summary>
     public override string Location { get; }
 
-    /// <summary>The file names of the shards, in ordinal order.</summary>
+    /// <summary>Gets the file names of the shards in ordinal order.</summary>
     public IReadOnlyList<string> ShardNames { get; }
 
-    /// <summary>Which shard each tensor is in, in the index's order.</summary>
+    /// <summary>Gets the shard of each tensor, in the index's order.</summary>
     public IReadOnlyDictionary<string, string> WeightMap => _weightMap;
 
-    /// <summary>The raw JSON object of the index's own metadata (<c>total_size</c> and others); empty where it has none.</summary>
+    /// <summary>
+    /// Gets the raw JSON object of the index's own metadata (<c>total_size</c> and others); empty if it has none.
+    /// </summary>
     public ReadOnlyMemory<byte> IndexMetadata { get; }
 
-    /// <summary>The generation that index and shards state; null where the index states none.</summary>
+    /// <summary>Gets the generation that index and shards state, or null if the index states none.</summary>
     internal string? Generation { get; }
 
     /// <inheritdoc/>
@@ -116,16 +128,18 @@ public sealed class ShardedModel : TensorSource
 
     internal override void Forget(TensorInfo tensor, long offset, long length) => ShardOf(tensor).Forget(tensor, offset, length);
 
-    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => ShardOf(tensor).TryReadAhead(tensor, offset, unused);
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) =>
+        ShardOf(tensor).TryReadAhead(tensor, offset, buffer);
 
-    private protected override TensorInfo? Lookup(string name) => _weightMap.TryGetValue(name, out string? shard) ? _shards[shard].Find(name) : null;
+    private protected override TensorInfo? Lookup(string name) =>
+        _weightMap.TryGetValue(name, out string? shard) ? _shards[shard].Find(name) : null;
 
     private SafetensorsFile ShardOf(TensorInfo tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
         return _weightMap.TryGetValue(tensor.Name, out string? shard)
             ? _shards[shard]
-            : throw new ArgumentException($"There is no tensor {Sentence.Quote(tensor.Name)} here.", nameof(tensor));
+            : throw new ArgumentException($"The model has no tensor {Sentence.Quote(tensor.Name)}.", nameof(tensor));
     }
 
     private void CheckGeneration()
@@ -135,7 +149,7 @@ public sealed class ShardedModel : TensorSource
         foreach (SafetensorsFile shard in _shards.Values)
         {
             string? stated = shard.OwnMetadata.GetValueOrDefault(MetadataKeys.Generation);
-            string found = stated is null ? "states no generation" : $"is of generation {Sentence.Quote(stated)}";
+            string found = stated is null ? "states no generation" : $"states generation {Sentence.Quote(stated)}";
             if (stated != Generation)
                 throw new InvalidModelException($"'{shard.Location}' {found}, " +
                     $"expected {Sentence.Quote(Generation)}, the generation of the index '{Location}'.");
@@ -150,13 +164,16 @@ public sealed class ShardedModel : TensorSource
             foreach (TensorInfo tensor in _shards[shard].Tensors)
             {
                 if (!_weightMap.TryGetValue(tensor.Name, out string? home))
-                    throw new InvalidModelException($"'{path}' holds tensor {Sentence.Quote(tensor.Name)}, which the index '{Location}' does not name.");
+                    throw Misplaced("does not list");
                 if (home != shard)
-                    throw new InvalidModelException($"'{path}' holds tensor {Sentence.Quote(tensor.Name)}, which the index '{Location}' puts into '{home}'.");
+                    throw Misplaced($"puts into '{home}'");
+
+                InvalidModelException Misplaced(string predicate) =>
+                    new($"'{path}' holds tensor {Sentence.Quote(tensor.Name)}, which the index '{Location}' {predicate}.");
             }
         }
 
-        // each tensor found is in its place, so one too few is one that its shard lacks
+        // Each tensor found is in the right shard, so a smaller count means that a shard lacks one.
         if (_tensors.Length == _weightMap.Count)
             return;
         var found = _tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);

@@ -6,10 +6,11 @@ namespace FedICU;
 public abstract partial class TensorSink
 {
     /// <summary>
-    /// Writes a safetensors file, replaced whole on <see cref="Commit"/>: a crash leaves the old file or the new one. Its folder must exist.
+    /// Creates a sink that writes a safetensors file. <see cref="Commit"/> replaces the file as a whole, so a crash
+    /// leaves the old file or the new one. The file's folder must exist.
     /// </summary>
     /// <param name="path">The file.</param>
-    /// <param name="options">How it takes its place; null for the defaults.</param>
+    /// <param name="options">How existing files are replaced; null for the defaults.</param>
     public static TensorSink ToFile(string path, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -17,12 +18,12 @@ public abstract partial class TensorSink
     }
 
     /// <summary>
-    /// Writes a PEFT adapter: adapter_model.safetensors, and adapter_config.json byte for byte as given. PEFT loads the folder. A crash
-    /// leaves the old adapter or the new one.
+    /// Creates a sink that writes a PEFT adapter: adapter_model.safetensors, and adapter_config.json byte for byte as
+    /// given. PEFT can load the folder. A crash leaves the old adapter or the new one.
     /// </summary>
-    /// <param name="folder">The folder; created where it is missing.</param>
-    /// <param name="config">The config to put beside the tensors.</param>
-    /// <param name="options">How they take their place; null for the defaults.</param>
+    /// <param name="folder">The folder. It is created if it does not exist.</param>
+    /// <param name="config">The configuration to write beside the tensors.</param>
+    /// <param name="options">How existing files are replaced; null for the defaults.</param>
     public static TensorSink ToAdapterFolder(string folder, PeftAdapterConfig config, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -31,18 +32,18 @@ public abstract partial class TensorSink
     }
 
     /// <summary>
-    /// Writes a sharded model in the layout of another: as many shards, and an index of the same name. Every shard carries the model's
-    /// metadata. A tensor that the
-    /// layout does not know is refused in <see cref="Begin"/>.
+    /// Creates a sink that writes a sharded model in the layout of another: the same number of shards, and an index
+    /// with the same name. Every shard carries the model's metadata. <see cref="Begin"/> throws if the layout lacks a
+    /// tensor.
     /// </summary>
-    /// <param name="folder">The folder; created where it is missing. It may be the other model's own.</param>
-    /// <param name="layoutOf">The model whose layout is used; it may be disposed before the sink is used.</param>
-    /// <param name="options">How they take their place; null for the defaults.</param>
+    /// <param name="folder">The folder. It is created if it does not exist. It may be the other model's folder.</param>
+    /// <param name="layoutOf">The model whose layout is used. It may be disposed before the sink is used.</param>
+    /// <param name="options">How existing files are replaced; null for the defaults.</param>
     /// <remarks>
-    /// The shards have new names each time, <c>stem-generation-00001-of-00002.safetensors</c>, and the index is replaced last; then the
-    /// shards of the old index are removed. So a
-    /// crash leaves the old model or the new one, and a reader of this library gets one of them whole. Readers that take all shards of a
-    /// folder need a fresh folder.
+    /// The shards get new names each time, <c>stem-generation-00001-of-00002.safetensors</c>. The index is replaced
+    /// last, then the shards of the old index are removed. A crash therefore leaves the old model or the new one, and
+    /// this library's readers always get one of them as a whole. Readers that load every shard in a folder need a new
+    /// folder.
     /// </remarks>
     public static TensorSink ToShardedFolder(string folder, ShardedModel layoutOf, OutputOptions? options = null)
     {
@@ -52,12 +53,13 @@ public abstract partial class TensorSink
     }
 
     /// <summary>
-    /// Writes to what the path's name says: a path that ends in <c>.safetensors</c> is a file; any other is a folder, which gets the kind of the global
-    /// model: an adapter, the same shards and index, or a lone model.safetensors.
+    /// Creates a sink for a path. A path that ends in <c>.safetensors</c> is a file. Any other path is a folder, which
+    /// becomes a model of the same kind as the global model: an adapter, a sharded model with the same layout, or a
+    /// single model.safetensors.
     /// </summary>
     /// <param name="path">The file or folder.</param>
-    /// <param name="global">The model whose kind, adapter config and shard layout the output takes.</param>
-    /// <param name="options">How it takes its place; null for the defaults.</param>
+    /// <param name="global">The model whose kind, adapter configuration and shard layout the output takes.</param>
+    /// <param name="options">How existing files are replaced; null for the defaults.</param>
     public static TensorSink To(string path, TensorSource global, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -72,20 +74,11 @@ public abstract partial class TensorSink
         };
     }
 
-    /// <summary>The sink's own place and the files of a model there: what <see cref="Commit"/> may replace or remove.</summary>
-    internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? FilesOf(place.Path) : []];
-
-    /// <summary>The full paths of a file or folder and of the files that a model there has.</summary>
-    internal static IEnumerable<string> FilesOf(string path)
-    {
-        if (path.Length == 0 || path.Contains('\0'))
-            return [];
-        string whole = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
-        string[] indexes = ModelFolder.Indexes(whole);
-        IEnumerable<string> names = [ModelFolder.AdapterConfig, ModelFolder.AdapterModel, ModelFolder.SingleFile, ModelFolder.ShardIndex,
-            .. indexes, .. indexes.SelectMany(index => FolderLeftovers.ShardsOf(whole, index) ?? [])];
-        return names.Select(name => Path.Combine(whole, name)).Prepend(whole);
-    }
+    /// <summary>
+    /// Returns the full paths of what <see cref="Commit"/> may replace or remove: the sink's file or folder and the
+    /// files of a model there.
+    /// </summary>
+    internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? ModelFolder.ListFiles(place.Path) : []];
 
     private static ModelFileSink ToFolder(string folder, OutputOptions? options, Func<IReadOnlyList<TensorInfo>, FolderLayout> layout) =>
         new(folder, isFolder: true, tensors => new FolderPublication(folder, layout(tensors), options ?? OutputOptions.Default));

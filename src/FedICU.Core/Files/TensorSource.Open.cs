@@ -6,16 +6,24 @@ namespace FedICU;
 public abstract partial class TensorSource
 {
     /// <summary>
-    /// Opens a model on disk, whatever it is: a folder that holds an adapter (adapter_config.json), a sharded model
-    /// (its one <c>*.safetensors.index.json</c>) or a lone model.safetensors, in this order; an index, named <c>*.index.json</c>; a
-    /// safetensors file.
+    /// Opens a model on disk. A folder is opened as an adapter (adapter_config.json), a sharded model (its only
+    /// <c>*.safetensors.index.json</c>) or a single model.safetensors, in this order. A file named <c>*.index.json</c>
+    /// is opened as an index, any other file as a safetensors file.
     /// </summary>
     /// <param name="path">The file or folder.</param>
-    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
-    /// <exception cref="InvalidModelException">There is no model, or it is malformed; the message is one sentence.</exception>
+    /// <param name="access">
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
+    /// </param>
+    /// <exception cref="InvalidModelException">
+    /// There is no model at the path, or it is malformed. The message is one sentence.
+    /// </exception>
     public static TensorSource Open(string path, FileAccessMode access = FileAccessMode.Read) => Open(path, access, null);
 
-    /// <summary>Opens a model of a round's client: its files stay open as far as the round has room for them, and take little memory where they are like others.</summary>
+    /// <summary>
+    /// Opens a model for a round. Its files stay open only while the round has handles for them. Files with the same
+    /// layout share the memory of their headers.
+    /// </summary>
     internal static TensorSource Open(string path, FileAccessMode access, RoundFiles? round)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -26,15 +34,15 @@ public abstract partial class TensorSource
                 : SafetensorsFile.Open(path, access, round);
         }
 
-        string[] markers = [.. ModelFolder.Markers(path)];
+        string[] markers = [.. ModelFolder.ListMarkers(path)];
         try
         {
             return OpenFolder(path, markers, access, round);
         }
-        catch (InvalidModelException) when (ModelFolder.Markers(path).ToArray() is { } now && !now.SequenceEqual(markers))
+        catch (InvalidModelException) when (ModelFolder.ListMarkers(path).ToArray() is { } now && !now.SequenceEqual(markers))
         {
-            // a writer has made the folder a model of another kind meanwhile
-            return OpenFolder(path, [.. ModelFolder.Markers(path)], access, round);
+            // A writer has meanwhile turned the folder into a model of another kind.
+            return OpenFolder(path, [.. ModelFolder.ListMarkers(path)], access, round);
         }
     }
 
@@ -43,8 +51,9 @@ public abstract partial class TensorSource
         [] => throw NoModel(path),
         [ModelFolder.AdapterConfig, ..] => PeftAdapter.Open(path, access, round),
         [var first, var second, ..] when ModelFolder.IsIndex(second) =>
-            throw new InvalidModelException($"The folder '{path}' holds two indexes, {Sentence.Quote(first)} and {Sentence.Quote(second)}: " +
-                "give the path of the one that is meant."),
+            throw new InvalidModelException(
+                $"The folder '{path}' holds two indexes, {Sentence.Quote(first)} and {Sentence.Quote(second)}: " +
+                "give the path of the one to open."),
         [ModelFolder.SingleFile] => SafetensorsFile.Open(Path.Combine(path, ModelFolder.SingleFile), access, round),
         [var index, ..] => ShardedModel.Open(Path.Combine(path, index), access, round),
     };
@@ -57,12 +66,12 @@ public abstract partial class TensorSource
         }
         catch (UnauthorizedAccessException e)
         {
-            // a folder that may not be entered seems to hold nothing
+            // A folder that may not be entered appears to be empty.
             return new InvalidModelException($"The folder '{folder}' cannot be read: permission denied.", e);
         }
         catch (IOException)
         {
-            // it is not there
+            // It does not exist.
         }
 
         return new InvalidModelException($"The folder '{folder}' holds no model: none of " +

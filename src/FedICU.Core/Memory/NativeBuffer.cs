@@ -3,40 +3,50 @@ using System.Runtime.InteropServices;
 
 namespace FedICU.Memory;
 
-/// <summary>Native memory aligned for the widest vectors, freed once.</summary>
+/// <summary>Native memory that is aligned for the widest vectors and freed once.</summary>
 internal unsafe partial class NativeBuffer : IDisposable, IPinnable
 {
+    // bytes; the width of the widest vectors (AVX-512) and a cache line
     private const int Alignment = 64;
+
+    // bytes; a huge page of x86-64 and, usually, 64-bit Arm
     private const int HugePage = 2 << 20;
+
+    // MADV_HUGEPAGE
     private const int AdviseHugePage = 14;
 
-    // some systems' C library has another name or no such call
+    // Becomes false if the C library has another name or lacks the call.
     private static bool _advises = OperatingSystem.IsLinux();
 
     private readonly bool _pressure;
 
-    /// <summary>Allocates.</summary>
-    /// <param name="bytes">How much.</param>
-    /// <param name="pressure">Whether it may be left to the collector, which then counts it.</param>
+    /// <summary>Allocates native memory.</summary>
+    /// <param name="bytes">The number of bytes.</param>
+    /// <param name="pressure">
+    /// Whether the garbage collector may have to free the memory; it is then told of the size.
+    /// </param>
     public NativeBuffer(long bytes, bool pressure = true)
-        : this(Allocate(Math.Max(bytes, 1)), bytes, pressure)
     {
+        Pointer = Allocate(Math.Max(bytes, 1));
+        (ByteLength, _pressure) = (bytes, pressure);
+        AddPressure();
     }
 
     private NativeBuffer(byte* pointer, long bytes, bool pressure)
     {
         Pointer = pointer;
         (ByteLength, _pressure) = (bytes, pressure);
-        if (pressure)
-            GC.AddMemoryPressure(Math.Max(bytes, 1));
+        AddPressure();
     }
 
     public byte* Pointer { get; private set; }
 
     public long ByteLength { get; }
 
-    /// <summary>Lends the memory; the handle keeps it from the collector, not from <see cref="Dispose"/>.</summary>
-    /// <exception cref="ObjectDisposedException">The memory has been freed, or belongs to another buffer.</exception>
+    /// <summary>
+    /// Lends the memory. The handle protects it from the garbage collector, but not from <see cref="Dispose"/>.
+    /// </summary>
+    /// <exception cref="ObjectDisposedException">The memory has been freed or moved to another buffer.</exception>
     public MemoryHandle Pin(long offset)
     {
         ObjectDisposedException.ThrowIf(Pointer is null, this);
@@ -47,7 +57,7 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
 
     public void Unpin() { }
 
-    /// <summary>Hands the memory to a new buffer, so that who still reads this one is told.</summary>
+    /// <summary>Moves the memory to a new buffer. Reading through this buffer then throws.</summary>
     public NativeBuffer Move()
     {
         var moved = new NativeBuffer(Pointer, ByteLength, _pressure);
@@ -65,7 +75,7 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Keeps the memory for another use.</summary>
+    /// <summary>Returns the memory to a pool. Returns false if it must be freed.</summary>
     protected virtual bool TryKeep() => false;
 
     ~NativeBuffer() => Release();
@@ -74,7 +84,8 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
     {
         bool huge = bytes >= 4L * HugePage;
         byte* pointer = (byte*)NativeMemory.AlignedAlloc(checked((nuint)bytes), (nuint)(huge ? HugePage : Alignment));
-        // first touches of small pages cost more than the sums that are written to them; where the advice is not taken, nothing is lost
+        // Faulting in small pages costs more than the sums written to them. Nothing is lost if the kernel ignores the
+        // advice.
         if (huge && _advises)
             AdviseHugePages(pointer, bytes);
         return pointer;
@@ -94,6 +105,12 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
 
     [LibraryImport("libc", EntryPoint = "madvise")]
     private static partial int Advise(void* address, nuint length, int advice);
+
+    private void AddPressure()
+    {
+        if (_pressure)
+            GC.AddMemoryPressure(Math.Max(ByteLength, 1));
+    }
 
     private void Release()
     {

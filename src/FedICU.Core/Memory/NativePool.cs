@@ -4,21 +4,25 @@ using System.Runtime.InteropServices;
 namespace FedICU.Memory;
 
 /// <summary>
-/// Memory that one step of a round gave back and the next will want again: the system would take its pages and clear them each time. Sizes are powers of
-/// two; what is large is not kept. Thread-safe.
+/// A pool of native memory, from which successive steps of a round reuse buffers. Fresh pages would have to be cleared
+/// by the operating system each time. Sizes are powers of two; large buffers are not kept. Thread-safe.
 /// </summary>
 internal sealed unsafe class NativePool : IDisposable
 {
-    private const int LargestBits = 27, SmallestBits = 10;
+    // log2 of the bytes of the largest buffer that is kept; chosen
+    private const int LargestBits = 27;
+
+    // log2 of the bytes of the smallest buffer; chosen
+    private const int SmallestBits = 10;
 
     private readonly Lock _gate = new();
-    // of each size a chain; null once the round is over
+    // The first buffer of a linked list for each size; null once the round has ended.
     private GroupBuffer?[]? _kept = new GroupBuffer?[LargestBits + 1];
 
-    /// <summary>Memory for so many bytes, not cleared.</summary>
+    /// <summary>Returns memory for the given number of bytes. It is not cleared.</summary>
     public NativeBuffer Rent(long bytes) => Rent(1, (bytes + sizeof(double) - 1) / sizeof(double), clear: false);
 
-    /// <summary>Room for a value of each input and group.</summary>
+    /// <summary>Returns room for one value per input and group.</summary>
     public GroupBuffer Rent(int inputs, long groups, bool clear)
     {
         long bytes = inputs * groups * sizeof(double);
@@ -34,13 +38,13 @@ internal sealed unsafe class NativePool : IDisposable
         }
 
         buffer ??= bits > LargestBits ? new GroupBuffer(Math.Max(bytes, 1), null) : new GroupBuffer(1L << bits, this);
-        buffer.BeLent(inputs, groups);
+        buffer.MarkLent(inputs, groups);
         if (clear)
             NativeMemory.Clear(buffer.Pointer, (nuint)bytes);
         return buffer;
     }
 
-    /// <summary>Takes memory of its own back; false where the round is over.</summary>
+    /// <summary>Takes a buffer back into the pool. Returns false if the round has ended.</summary>
     public bool TryKeep(GroupBuffer buffer)
     {
         lock (_gate)
@@ -48,7 +52,7 @@ internal sealed unsafe class NativePool : IDisposable
             if (_kept is not null && buffer.IsLent)
             {
                 ref GroupBuffer? first = ref _kept[BitOperations.Log2((ulong)buffer.ByteLength)];
-                buffer.BeKept(first);
+                buffer.MarkKept(first);
                 first = buffer;
             }
 

@@ -8,10 +8,10 @@ internal sealed unsafe class Scratch : IDisposable
     private long _used;
     private long _wanted;
 
-    /// <summary>Memory valid until <see cref="Reset"/>; not cleared.</summary>
+    /// <summary>Returns memory that is valid until <see cref="Reset"/>. It is not cleared.</summary>
     public byte* Take(long bytes)
     {
-        bytes = Apart(bytes);
+        bytes = PaddedLength(bytes);
         _wanted += bytes;
         if (_buffer is not null && _used + bytes <= _buffer.ByteLength)
         {
@@ -25,15 +25,24 @@ internal sealed unsafe class Scratch : IDisposable
         return more.Pointer;
     }
 
-    /// <summary>The bytes that so many take: panels of different inputs that lie whole pages apart would share sets of the first cache.</summary>
-    public static long Apart(long bytes)
+    /// <summary>
+    /// Returns the size that a piece takes. Pieces whose distance is a multiple of the page size would share sets of
+    /// the first-level cache, so a cache line is added.
+    /// </summary>
+    public static long PaddedLength(long bytes)
     {
-        const int Page = 4096, Line = 64;
+        // bytes of a memory page and of a cache line
+        const int Page = 4096;
+        const int Line = 64;
+
         bytes = NativeBuffer.Align(bytes);
         return bytes >= Page && bytes % Page == 0 ? bytes + Line : bytes;
     }
 
-    /// <summary>Makes room at once for what will be taken piece by piece; where something was taken before, nothing is done.</summary>
+    /// <summary>
+    /// Allocates memory in advance for pieces that will be taken. Does nothing if a piece has been taken since the last
+    /// reset.
+    /// </summary>
     public void Reserve(long bytes)
     {
         if (bytes == 0 || _wanted > 0 || _buffer?.ByteLength >= bytes)
@@ -42,7 +51,9 @@ internal sealed unsafe class Scratch : IDisposable
         _buffer = new NativeBuffer(bytes);
     }
 
-    /// <summary>Takes all back; what did not fit once fits from then on.</summary>
+    /// <summary>
+    /// Takes all pieces back. The buffer grows to the size that was needed, so that the next pieces fit.
+    /// </summary>
     public void Reset()
     {
         if (_overflow.Count > 0)

@@ -1,10 +1,10 @@
 namespace FedICU;
 
-/// <summary>The element type of a tensor: the types of the safetensors format.</summary>
+/// <summary>The element types of tensors: those of the safetensors format.</summary>
 /// <remarks>
-/// <see cref="F64"/>, <see cref="F32"/>, <see cref="F16"/> and <see cref="BF16"/> are computed (in float64, rounded once to the output's type);
-/// integers take the weighted mean or keep the global's value; bool, the 8-, 6- and 4-bit floats and complex numbers are read, sized and kept
-/// from the global model.
+/// <see cref="F64"/>, <see cref="F32"/>, <see cref="F16"/> and <see cref="BF16"/> are computed in float64 and rounded
+/// once to the output's type. Integers get the weighted mean or keep the global model's value. Bool, the 8-, 6- and
+/// 4-bit floats and complex numbers are only stored: the output keeps the global model's value.
 /// </remarks>
 public enum DType : byte
 {
@@ -32,7 +32,7 @@ public enum DType : byte
     U16,
     /// <summary>Unsigned 8-bit integer.</summary>
     U8,
-    /// <summary>One byte a truth value.</summary>
+    /// <summary>Boolean, one byte each.</summary>
     Bool,
     /// <summary>8-bit float, 5 exponent and 2 mantissa bits.</summary>
     F8E5M2,
@@ -50,6 +50,6 @@ public enum DType : byte
     F6E3M2,
     /// <summary>4-bit float.</summary>
     F4,
-    /// <summary>Complex number of two binary32.</summary>
+    /// <summary>Complex number of two binary32 values.</summary>
     C64,
 }

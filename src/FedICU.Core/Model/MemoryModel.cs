@@ -10,8 +10,8 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// Named tensors in memory. What is added is borrowed, not copied: arrays, <see cref="ReadOnlyMemory{T}"/>, or another framework's memory by its
-/// address; the caller keeps it unchanged and alive while the model is used.
+/// Named tensors in memory. Added data is borrowed, not copied: arrays, <see cref="ReadOnlyMemory{T}"/>, or another
+/// framework's memory by its address. Keep it alive and unchanged while the model is used.
 /// </summary>
 /// <example>
 /// <code>
@@ -20,6 +20,7 @@ namespace FedICU;
 /// </example>
 public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 {
+    // bytes copied to an array at once; chosen below the 2^31 of a span
     private const int LongestRead = 1 << 30;
 
     private readonly IReadOnlyDictionary<string, string> _metadata;
@@ -27,12 +28,15 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     private MemoryLayout _layout;
     private bool _isShared;
 
-    /// <summary>Makes a model without tensors.</summary>
+    /// <summary>Creates a model without tensors.</summary>
     /// <param name="metadata">The model's metadata, for example <c>num_examples</c>.</param>
     public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null) =>
         (_metadata, _layout) = (metadata ?? FrozenDictionary<string, string>.Empty, new MemoryLayout());
 
-    /// <summary>A model in memory of our own, which lives as long as the model is used; reading it after it was freed throws.</summary>
+    /// <summary>
+    /// Creates a model in a native buffer. The buffer lives as long as the model is used; reading a freed buffer
+    /// throws.
+    /// </summary>
     internal MemoryModel(IReadOnlyDictionary<string, string> metadata, MemoryLayout layout, NativeBuffer memory) =>
         (_metadata, _layout, _memory, _isShared) = (metadata, layout, memory, true);
 
@@ -48,46 +52,62 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     /// <inheritdoc/>
     public override bool IsInMemory => true;
 
-    /// <summary>Adds a tensor over managed memory of its own element type: double, float, <see cref="Half"/>, any integer, bool.</summary>
+    /// <summary>
+    /// Adds a tensor over managed memory. Its element type is that of the memory: double, float, <see cref="Half"/>,
+    /// any integer, bool.
+    /// </summary>
     /// <param name="name">The name, unique in this model.</param>
-    /// <param name="shape">The dimensions; their product is the number of elements.</param>
+    /// <param name="shape">The dimensions. Their product is the number of elements.</param>
     /// <param name="data">The elements, row-major; borrowed.</param>
-    /// <exception cref="ArgumentException">The name stands already, the type is none of the format's, or shape and length differ.</exception>
+    /// <exception cref="ArgumentException">
+    /// The model already has this name, the format does not have the element type, or shape and length differ.
+    /// </exception>
     public void Add<T>(string name, ReadOnlySpan<long> shape, ReadOnlyMemory<T> data) where T : unmanaged =>
         Add(new TensorInfo(name, DTypeOf<T>(), new TensorShape(shape)), (long)data.Length * Unsafe.SizeOf<T>(), data.Pin);
 
     /// <inheritdoc cref="Add{T}(string, ReadOnlySpan{long}, ReadOnlyMemory{T})"/>
     public void Add<T>(string name, ReadOnlySpan<long> shape, T[] data) where T : unmanaged => Add(name, shape, (ReadOnlyMemory<T>)data);
 
-    /// <summary>Adds a tensor over raw little-endian bytes, for types that C# has no name for (bf16).</summary>
+    /// <summary>Adds a tensor over raw little-endian bytes, for types that C# does not have (bf16).</summary>
     /// <param name="info">Name, type and shape.</param>
     /// <param name="data">The data; borrowed.</param>
-    /// <exception cref="ArgumentException">The name stands already, or shape and length differ.</exception>
+    /// <exception cref="ArgumentException">The model already has this name, or shape and length differ.</exception>
     public void Add(TensorInfo info, ReadOnlyMemory<byte> data) => Add(info, data.Length, data.Pin);
 
-    /// <summary>Wraps another framework's memory without a copy.</summary>
+    /// <summary>Adds a tensor over another framework's memory without a copy.</summary>
     /// <param name="info">Name, type and shape.</param>
-    /// <param name="data">The address of <see cref="TensorInfo.ByteLength"/> bytes, valid and unchanged while the model is used.</param>
-    /// <exception cref="ArgumentException">The name stands already.</exception>
+    /// <param name="data">
+    /// The address of <see cref="TensorInfo.ByteLength"/> bytes that stay valid and unchanged while the model is used.
+    /// </param>
+    /// <exception cref="ArgumentException">The model already has this name.</exception>
     /// <exception cref="ArgumentNullException">The address is 0 and the tensor has elements.</exception>
     public unsafe void Add(TensorInfo info, nint data)
     {
         if (data == 0 && info.ByteLength > 0)
-            throw new ArgumentNullException(nameof(data), $"Tensor '{info.Name}' of {info} has the address 0; that of {Sentence.Count(info.ByteLength, "byte")} was expected.");
+        {
+            throw new ArgumentNullException(
+                nameof(data),
+                $"Tensor '{info.Name}' of {info} has the address 0; that of {Sentence.Count(info.ByteLength, "byte")} was expected.");
+        }
+
         Add(info, info.ByteLength, () => new MemoryHandle((void*)data));
     }
 
-    /// <summary>Copies a tensor's elements out.</summary>
+    /// <summary>Copies a tensor's elements to a new array.</summary>
     /// <param name="name">The tensor.</param>
-    /// <exception cref="KeyNotFoundException">There is none of that name.</exception>
-    /// <exception cref="ArgumentException">Its elements are of another type.</exception>
+    /// <exception cref="KeyNotFoundException">The model has no tensor with this name.</exception>
+    /// <exception cref="ArgumentException">The tensor has another element type.</exception>
     public T[] ToArray<T>(string name) where T : unmanaged
     {
-        TensorInfo info = Find(name) ?? throw new KeyNotFoundException($"There is no tensor '{name}' in this model.");
+        TensorInfo info = Find(name) ?? throw new KeyNotFoundException($"The model has no tensor '{name}'.");
         if (info.DType != DTypeOf<T>())
-            throw new ArgumentException($"Tensor '{name}' is {info.DType.SafetensorsName}, not {DTypeOf<T>().SafetensorsName}.", nameof(name));
+        {
+            throw new ArgumentException(
+                $"Tensor '{name}' is {info.DType.SafetensorsName}, not {DTypeOf<T>().SafetensorsName}.", nameof(name));
+        }
+
         var elements = new T[info.ElementCount];
-        // a span counts its bytes in 32 bits, an array's may be more
+        // A span counts its bytes in 32 bits, but an array may have more.
         for (long at = 0, most; at < elements.Length; at += most)
         {
             most = Math.Min(LongestRead / Unsafe.SizeOf<T>(), elements.Length - at);
@@ -113,24 +133,30 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
         return true;
     }
 
-    /// <summary>The tensors in the order they were added.</summary>
+    /// <summary>Enumerates the tensors in the order they were added.</summary>
     public IEnumerator<TensorInfo> GetEnumerator() => _layout.Tensors.GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
     private protected override TensorInfo? Lookup(string name) => _layout.Find(name);
 
-    private MemoryHandle Pin(TensorInfo tensor, long offset, long length, int number = int.MaxValue) => _layout.Locate(tensor, offset, length, number) switch
-    {
-        { Pin: { } pin } => pin(),
-        { } place => _memory!.Pin(place.Offset),
-        null => throw new ArgumentException($"There is no tensor {Sentence.Quote(tensor.Name)} here.", nameof(tensor)),
-    };
+    private MemoryHandle Pin(TensorInfo tensor, long offset, long length, int number = int.MaxValue) =>
+        _layout.Locate(tensor, offset, length, number) switch
+        {
+            { Pin: { } pin } => pin(),
+            { } place => _memory!.Pin(place.Offset),
+            null => throw new ArgumentException($"The model has no tensor {Sentence.Quote(tensor.Name)}.", nameof(tensor)),
+        };
 
     private void Add(TensorInfo info, long byteLength, Func<MemoryHandle> pin)
     {
         if (info.ByteLength != byteLength)
-            throw new ArgumentException($"Tensor '{info.Name}' of {info} takes {Sentence.Count(info.ByteLength, "byte")}; {byteLength} {Sentence.Form(byteLength, "was", "were")} given.", nameof(info));
+        {
+            string given = $"{byteLength} {Sentence.Form(byteLength, "was", "were")} given";
+            throw new ArgumentException(
+                $"Tensor '{info.Name}' of {info} takes {Sentence.Count(info.ByteLength, "byte")}; {given}.", nameof(info));
+        }
+
         if (_isShared)
             (_layout, _isShared) = (new MemoryLayout(_layout), false);
         _layout.Add(info, new MemoryLayout.Place(byteLength, 0, pin));
@@ -150,6 +176,6 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
         ushort => DType.U16,
         byte => DType.U8,
         bool => DType.Bool,
-        _ => throw new ArgumentException($"{typeof(T).Name} is no element type of the safetensors format.", nameof(T)),
+        _ => throw new ArgumentException($"{typeof(T).Name} is not an element type of the safetensors format.", nameof(T)),
     };
 }

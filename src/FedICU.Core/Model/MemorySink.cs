@@ -5,30 +5,31 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// Keeps the model written to it in native memory, readable through <see cref="Model"/> until the next one is committed or the sink is disposed.
-/// A sink used for one round after the other needs memory for two models.
+/// Keeps the model written to it in native memory. <see cref="Model"/> stays readable until the next model is committed
+/// or the sink is disposed. A sink used for successive rounds needs memory for two models.
 /// </summary>
 public sealed unsafe class MemorySink : TensorSink, IDisposable
 {
     private bool _isBegun;
     private Written? _begun;
     private Written? _committed;
-    // the memory of the model before the last: fresh pages cost more than the sums written to them
+    // The memory of the last but one model. Reusing it is faster: fresh pages cost more than the sums written to them.
     private Written? _spare;
 
-    /// <summary>The model last committed.</summary>
-    /// <exception cref="InvalidOperationException">None was.</exception>
+    /// <summary>Gets the model committed last.</summary>
+    /// <exception cref="InvalidOperationException">No model has been committed.</exception>
     public MemoryModel Model => _committed?.Model ?? throw new InvalidOperationException("No model has been committed to this sink.");
 
     /// <inheritdoc/>
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         if (Interlocked.Exchange(ref _isBegun, true))
-            throw new InvalidOperationException("A model is being written to this memory already: it must end in Commit or Abort first.");
+            throw new InvalidOperationException("A model is already being written to this memory: call Commit or Abort first.");
         try
         {
-            MemoryLayout layout = _committed is not null && _committed.Layout.Tensors.SequenceEqual(tensors) ? _committed.Layout : new MemoryLayout(tensors);
-            // handed on, so that none of it stays readable in the old model
+            MemoryLayout? last = _committed?.Layout;
+            MemoryLayout layout = last is not null && last.Tensors.SequenceEqual(tensors) ? last : new MemoryLayout(tensors);
+            // Moving the memory makes the old model unreadable, so that it never shows the new model's data.
             NativeBuffer? memory = _spare?.Memory.ByteLength == layout.Bytes ? _spare.Memory.Move() : null;
             _spare?.Dispose();
             _spare = null;
@@ -42,7 +43,8 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     }
 
     /// <inheritdoc/>
-    public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) => source.CopyTo(new Span<byte>(Locate(tensor, offset, source.Length), source.Length));
+    public override void Write(TensorInfo tensor, long offset, ReadOnlySpan<byte> source) =>
+        source.CopyTo(new Span<byte>(Locate(tensor, offset, source.Length), source.Length));
 
     /// <inheritdoc/>
     public override void* TryGetPointer(TensorInfo tensor) => Locate(tensor, 0, tensor.ByteLength);
@@ -70,7 +72,9 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
         (_begun, _isBegun) = (null, false);
     }
 
-    /// <summary>Frees the memory; reading a model from it throws an <see cref="ObjectDisposedException"/> from then on.</summary>
+    /// <summary>
+    /// Frees the memory. Reading a model of this sink afterwards throws an <see cref="ObjectDisposedException"/>.
+    /// </summary>
     public void Dispose()
     {
         Abort();
@@ -85,7 +89,8 @@ public sealed unsafe class MemorySink : TensorSink, IDisposable
     {
         Written begun = Begun;
         MemoryLayout.Place place = begun.Layout.Locate(tensor, offset, length)
-            ?? throw new ArgumentException($"Tensor {Sentence.Quote(tensor.Name)} is not of the model being written to this memory.", nameof(tensor));
+            ?? throw new ArgumentException(
+                $"Tensor {Sentence.Quote(tensor.Name)} is not part of the model being written to this memory.", nameof(tensor));
         return begun.Memory.Pointer + place.Offset + offset;
     }
 

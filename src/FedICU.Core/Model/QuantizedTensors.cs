@@ -1,9 +1,9 @@
 namespace FedICU.Model;
 
 /// <summary>
-/// Recognises quantized tensors by a code tensor (integers, 8- or 4-bit floats) and a companion that share a stem (docs/algorithms.md,
-/// Quantized tensors).
-/// Float tensors alone are ordinary tensors, whatever their names: a model may have <c>scales</c> of its own.
+/// Recognizes quantized tensors: a code tensor (integers, 8- or 4-bit floats) and a companion that share a stem
+/// (docs/algorithms.md, Quantized tensors). Float tensors alone are ordinary tensors, whatever their names: any model
+/// may have tensors called <c>scales</c>.
 /// </summary>
 internal static class QuantizedTensors
 {
@@ -41,26 +41,26 @@ internal static class QuantizedTensors
         },
     ];
 
-    // companions that go with the codes of a module, whatever wrote them; they are no evidence
-    private static readonly string[] OfModule = ["input_scale", "input_zero_point", "input_global_scale"];
+    // Companions that a module's codes may have in any scheme. They do not prove that the module is quantized.
+    private static readonly string[] ModuleCompanions = ["input_scale", "input_zero_point", "input_global_scale"];
 
-    /// <summary>How a scheme names its tensors.</summary>
-    /// <param name="Scheme">What sentences call it.</param>
-    /// <param name="Code">What the name of the code tensor ends in; the part before is the stem.</param>
-    /// <param name="IsCode">The types of codes.</param>
+    /// <summary>The names that a scheme gives its tensors.</summary>
+    /// <param name="Scheme">The scheme's name in messages.</param>
+    /// <param name="Code">The ending of the code tensor's name; the part before it is the stem.</param>
+    /// <param name="IsCode">Whether codes may have this type.</param>
     private sealed record Layout(string Scheme, string Code, Func<DType, bool> IsCode)
     {
-        /// <summary>Names after the stem: any of them makes the codes quantized.</summary>
+        /// <summary>Names after the stem, each of which proves that the codes are quantized.</summary>
         public string[] Decisive { get; init; } = [];
 
-        /// <summary>The same for names after the module's.</summary>
+        /// <summary>Names after the module's name, each of which proves that the codes are quantized.</summary>
         public string[] DecisiveOfModule { get; init; } = [];
 
-        /// <summary>Other companions, after the stem.</summary>
+        /// <summary>Other companions, named after the stem.</summary>
         public string[] Others { get; init; } = [];
     }
 
-    /// <summary>All quantized tensors among those given.</summary>
+    /// <summary>Finds all quantized tensors.</summary>
     /// <param name="tensors">A model's tensors.</param>
     /// <param name="find">Finds one of them by its name.</param>
     public static List<QuantizedTensor> Find(IEnumerable<TensorInfo> tensors, Func<string, TensorInfo?> find)
@@ -76,9 +76,8 @@ internal static class QuantizedTensors
     }
 
     /// <summary>
-    /// The 4-bit layout of bitsandbytes: codes in U8 beside <c>.absmax</c>, or in a type of any kind (<c>bnb_4bit_quant_storage</c>) beside
-    /// the description
-    /// <c>.quant_state.bitsandbytes__nf4</c>.
+    /// Recognizes the 4-bit layout of bitsandbytes: U8 codes beside <c>.absmax</c>, or codes of any type
+    /// (<c>bnb_4bit_quant_storage</c>) beside the description <c>.quant_state.bitsandbytes__nf4</c>.
     /// </summary>
     private static QuantizedTensor? FindBitsAndBytes(TensorInfo tensor, Func<string, TensorInfo?> find)
     {
@@ -87,7 +86,7 @@ internal static class QuantizedTensors
         if (at > 0 && find(tensor.Name[..at]) is { } stored)
             return Make(stored, tensor.Name);
         string scales = tensor.Name + ".absmax";
-        // where there is a description, that one was taken
+        // If there is a description, it has already led to this tensor.
         bool described = States.Any(state => find(tensor.Name + state) is not null);
         return tensor.DType == DType.U8 && !described && find(scales) is not null ? Make(tensor, scales) : null;
 
@@ -106,10 +105,12 @@ internal static class QuantizedTensors
             if (!layout.IsCode(tensor.DType) || !EndsWithPart(tensor.Name, layout.Code))
                 continue;
             string stem = tensor.Name[..^layout.Code.Length], module = tensor.Name[..(tensor.Name.LastIndexOf('.') + 1)];
-            string[] decisive = [.. layout.Decisive.Select(part => stem + part), .. layout.DecisiveOfModule.Select(part => module + part)];
+            string[] decisive =
+                [.. layout.Decisive.Select(part => stem + part), .. layout.DecisiveOfModule.Select(part => module + part)];
             if (Array.Find(decisive, name => find(name) is not null) is not { } companion)
                 continue;
-            IEnumerable<string> others = layout.Others.Select(part => stem + part).Concat(OfModule.Select(part => module + part));
+            IEnumerable<string> others =
+                layout.Others.Select(part => stem + part).Concat(ModuleCompanions.Select(part => module + part));
             string[] names = [tensor.Name, .. decisive.Concat(others).Where(name => find(name) is not null).Distinct()];
             return new QuantizedTensor(layout.Scheme, tensor, companion, names);
         }
@@ -117,7 +118,7 @@ internal static class QuantizedTensors
         return null;
     }
 
-    // 'qweight' is a name's last part, '_packed' and '._data' the end of one
+    // 'qweight' must be the last part of a name; '_packed' and '._data' only its end.
     private static bool EndsWithPart(string name, string part) =>
         name.EndsWith(part, StringComparison.Ordinal) &&
         (part.Length == 0 || part[0] is '_' or '.' || name.Length == part.Length || name[^(part.Length + 1)] == '.');

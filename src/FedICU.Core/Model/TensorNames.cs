@@ -3,7 +3,8 @@ using FedICU.Text;
 namespace FedICU.Model;
 
 /// <summary>
-/// Compares tensors' names without the prefixes that wrappers put before all of them (<see cref="RoundOptions.StripPrefixes"/>).
+/// Compares tensor names without the prefixes that wrappers add to all of them
+/// (<see cref="RoundOptions.StripPrefixes"/>).
 /// </summary>
 internal sealed class TensorNames(IReadOnlyList<string> prefixes)
 {
@@ -12,10 +13,10 @@ internal sealed class TensorNames(IReadOnlyList<string> prefixes)
 
     public IReadOnlyList<string> Prefixes => prefixes;
 
-    /// <summary>Whether names are compared as they are.</summary>
+    /// <summary>Gets whether names are compared as they are.</summary>
     public bool AreExact => prefixes.Count == 0;
 
-    /// <summary>The name without its prefixes, however many there are, in any order.</summary>
+    /// <summary>Removes all prefixes from a name, any number of them in any order.</summary>
     public string Strip(string name)
     {
         int start = 0;
@@ -29,8 +30,8 @@ internal sealed class TensorNames(IReadOnlyList<string> prefixes)
         return start == 0 ? name : name[start..];
     }
 
-    /// <summary>A model's tensors by their names without prefixes.</summary>
-    /// <exception cref="InvalidModelException">Two of them have the same.</exception>
+    /// <summary>Returns a model's tensors by their names without prefixes.</summary>
+    /// <exception cref="InvalidModelException">Two tensors have the same name without prefixes.</exception>
     public Dictionary<string, TensorInfo> Index(TensorSource model, IReadOnlyList<TensorInfo> tensors)
     {
         var byName = new Dictionary<string, TensorInfo>(tensors.Count, StringComparer.Ordinal);

@@ -3,20 +3,23 @@ using System.Globalization;
 
 namespace FedICU;
 
-/// <summary>The dimensions of a tensor, outermost first (row-major order). A tensor of no dimension holds one element.</summary>
+/// <summary>
+/// The dimensions of a tensor, outermost first (row-major order). A tensor without dimensions has one element.
+/// </summary>
 public readonly struct TensorShape : IEquatable<TensorShape>
 {
     /// <summary>
-    /// The most dimensions that are accepted where a shape is read; no tensor library has more, and messages print shapes.
+    /// The largest number of dimensions accepted from files; chosen. No tensor library has more, and messages print
+    /// shapes.
     /// </summary>
     internal const int MaxRank = 64;
 
     private readonly ImmutableArray<long> _dimensions;
 
-    /// <summary>Makes a shape of the dimensions given.</summary>
-    /// <param name="dimensions">Each dimension; none may be negative.</param>
+    /// <summary>Creates a shape.</summary>
+    /// <param name="dimensions">The dimensions; none may be negative.</param>
     /// <exception cref="ArgumentOutOfRangeException">A dimension is negative.</exception>
-    /// <exception cref="OverflowException">The number of elements does not fit 64 bits.</exception>
+    /// <exception cref="OverflowException">The number of elements does not fit in 64 bits.</exception>
     public TensorShape(params ReadOnlySpan<long> dimensions)
     {
         long count = 1;
@@ -32,17 +35,18 @@ public readonly struct TensorShape : IEquatable<TensorShape>
         ElementCount = empty ? 0 : count;
     }
 
-    /// <summary>The dimensions, outermost first.</summary>
+    /// <summary>Gets the dimensions, outermost first.</summary>
     public ReadOnlySpan<long> Dimensions => _dimensions.IsDefault ? [] : _dimensions.AsSpan();
 
-    /// <summary>How many dimensions there are.</summary>
+    /// <summary>Gets the number of dimensions.</summary>
     public int Rank => _dimensions.IsDefault ? 0 : _dimensions.Length;
 
-    /// <summary>The product of all dimensions; 1 for a scalar.</summary>
+    /// <summary>Gets the product of all dimensions; 1 for a scalar.</summary>
     public long ElementCount { get => _dimensions.IsDefault ? 1 : field; }
 
     /// <summary>
-    /// The matrix that a strategy sees: 2-D as it is, 1-D as one column, more dimensions as the first by the rest, 0-D as 1 x 1
+    /// Returns the shape of the matrix that strategies work on. A matrix keeps its shape, a vector becomes a single
+    /// column, a scalar 1 x 1. With more dimensions, the first gives the rows and the product of the others the columns
     /// (docs/algorithms.md, FedICU: the server).
     /// </summary>
     public (long Rows, long Columns) AsMatrix() => Rank switch
@@ -67,13 +71,13 @@ public readonly struct TensorShape : IEquatable<TensorShape>
         return hash.ToHashCode();
     }
 
-    /// <summary>The dimensions in brackets: <c>[4096, 8]</c>.</summary>
+    /// <summary>Returns the dimensions in brackets: <c>[4096, 8]</c>.</summary>
     public override string ToString() =>
         "[" + string.Join(", ", Dimensions.ToArray().Select(d => d.ToString(CultureInfo.InvariantCulture))) + "]";
 
-    /// <summary>Same dimensions.</summary>
+    /// <summary>Determines whether two shapes have the same dimensions.</summary>
     public static bool operator ==(TensorShape left, TensorShape right) => left.Equals(right);
 
-    /// <summary>Other dimensions.</summary>
+    /// <summary>Determines whether two shapes have different dimensions.</summary>
     public static bool operator !=(TensorShape left, TensorShape right) => !left.Equals(right);
 }

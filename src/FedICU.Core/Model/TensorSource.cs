@@ -6,78 +6,94 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// Named tensors that can be read: a file, a sharded model, an adapter folder, or memory. Reading is thread-safe; data are little-endian and
-/// row-major.
+/// Named tensors that can be read: a file, a sharded model, an adapter folder, or memory. Reading is thread-safe. Data
+/// is little-endian and row-major.
 /// </summary>
 public abstract partial class TensorSource : IDisposable
 {
     private Dictionary<string, TensorInfo>? _index;
 
-    /// <summary>The tensors in the source's own order.</summary>
+    /// <summary>Gets the tensors in the source's order.</summary>
     public abstract IReadOnlyList<TensorInfo> Tensors { get; }
 
-    /// <summary>The source's metadata (a safetensors file's <c>__metadata__</c>); empty where it has none.</summary>
+    /// <summary>Gets the source's metadata (a safetensors file's <c>__metadata__</c>); empty if it has none.</summary>
     public virtual IReadOnlyDictionary<string, string> Metadata => FrozenDictionary<string, string>.Empty;
 
-    /// <summary>What messages call the source: a file's path as given, or <c>memory</c>.</summary>
+    /// <summary>Gets the name of the source in messages: a file's path as given, or <c>memory</c>.</summary>
     public abstract string Location { get; }
 
-    /// <summary>Whether the tensors come from memory, so that <see cref="Location"/> names no file. <value>Default: false.</value></summary>
+    /// <summary>
+    /// Gets whether the tensors are in memory, so that <see cref="Location"/> is not a file. <value>Default:
+    /// false.</value>
+    /// </summary>
     public virtual bool IsInMemory => false;
 
-    /// <summary>The tensor of that name, null where there is none.</summary>
+    /// <summary>Returns the tensor with the given name, or null if there is none.</summary>
     public TensorInfo? Find(string name) => Lookup(name);
 
     /// <summary>Copies bytes of a tensor's data.</summary>
     /// <param name="tensor">One of <see cref="Tensors"/>.</param>
     /// <param name="offset">The first byte, counted from the start of the tensor's data.</param>
-    /// <param name="destination">Filled whole.</param>
-    /// <exception cref="InvalidModelException">The bytes are no longer there: the file was truncated or cannot be read.</exception>
+    /// <param name="destination">The buffer to fill completely.</param>
+    /// <exception cref="InvalidModelException">
+    /// The bytes are no longer there: the file was truncated or cannot be read.
+    /// </exception>
     public abstract void Read(TensorInfo tensor, long offset, Span<byte> destination);
 
-    /// <summary>Lends a tensor's memory without a copy, where the source has the whole of it in memory.</summary>
+    /// <summary>Lends a tensor's memory without a copy, if the source has the whole tensor in memory.</summary>
     /// <param name="tensor">One of <see cref="Tensors"/>.</param>
-    /// <param name="memory">The address of the first byte; valid until disposed.</param>
-    /// <returns>False where the data must be copied with <see cref="Read"/>.</returns>
+    /// <param name="memory">The address of the first byte, valid until disposed.</param>
+    /// <returns>False if the data must be copied with <see cref="Read"/>.</returns>
     public virtual bool TryPin(TensorInfo tensor, out MemoryHandle memory)
     {
         memory = default;
         return false;
     }
 
-    /// <summary>The same for a caller who thinks to know the tensor's number in <see cref="Tensors"/>, which saves looking for it.</summary>
+    /// <summary>
+    /// Lends a tensor's memory. The caller passes the tensor's expected number in <see cref="Tensors"/>, which saves a
+    /// lookup by name.
+    /// </summary>
     internal virtual bool TryPin(TensorInfo tensor, int number, out MemoryHandle memory) => TryPin(tensor, out memory);
 
-    /// <summary>What owns the memory that the tensors lie in, where that is not the host's.</summary>
+    /// <summary>Gets the owner of the device memory that the tensors are in; null if it is host memory.</summary>
     internal virtual object? Device => null;
 
-    /// <summary>The address of a tensor's first byte on <see cref="Device"/>.</summary>
+    /// <summary>Returns the address of a tensor's first byte on <see cref="Device"/>.</summary>
     internal virtual nint AddressOnDevice(TensorInfo tensor) => throw new NotSupportedException();
 
-    /// <summary>Tells the system that bytes of a tensor will not be read again. Of files larger than memory nothing else would stay in it.</summary>
+    /// <summary>
+    /// Tells the operating system that bytes of a tensor will not be read again. Without this, files larger than memory
+    /// would displace everything else from the cache.
+    /// </summary>
     internal virtual void Forget(TensorInfo tensor, long offset, long length) { }
 
-    /// <summary>Reads bytes of an open file that will be wanted soon, for the system to keep; false where nothing is gained by it.</summary>
-    internal virtual bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => false;
+    /// <summary>
+    /// Reads bytes of an open file into a buffer ahead of their use, so that the operating system caches them. The
+    /// content of the buffer is not used. Returns false if that would gain nothing.
+    /// </summary>
+    internal virtual bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) => false;
 
-    /// <summary>Refuses files that were changed since they were opened; called before anything made of their data is published.</summary>
+    /// <summary>
+    /// Throws if a file was changed since it was opened. Called before anything computed from the data is published.
+    /// </summary>
     /// <exception cref="ChangedModelException">A file was changed, replaced or removed.</exception>
     internal virtual void RequireUnchanged() { }
 
     /// <summary>
-    /// The tensor of that name, or the one that the metadata say it is tied to: safetensors keeps one of several names of the same memory
-    /// and notes the
-    /// others (<c>lm_head.weight: model.embed_tokens.weight</c>). Null where there is neither.
+    /// Returns the tensor with the given name, or the tensor it is tied to, or null if there is neither. If several
+    /// names share memory, safetensors stores one of them and records the others in the metadata (<c>lm_head.weight:
+    /// model.embed_tokens.weight</c>).
     /// </summary>
     internal TensorInfo? FindTied(string name) => Find(name) ?? (Metadata.TryGetValue(name, out string? kept) ? Find(kept) : null);
 
-    /// <summary>What <see cref="Find"/> finds; overridden where names are indexed anyway.</summary>
+    /// <summary>Implements <see cref="Find"/>. Overridden by sources that have an index of their own.</summary>
     private protected virtual TensorInfo? Lookup(string name) => Index.GetValueOrDefault(name);
 
     /// <summary>Writes all tensors and the metadata to a sink.</summary>
-    /// <param name="sink">Where they go; committed at the end, or left as it was.</param>
-    /// <param name="cancellationToken">Ends the copying without output.</param>
-    /// <exception cref="FedIcuException">The source cannot be read, or the place cannot be written.</exception>
+    /// <param name="sink">The destination. It is committed at the end; on failure it keeps its previous model.</param>
+    /// <param name="cancellationToken">Cancels the copy without output.</param>
+    /// <exception cref="FedIcuException">The source cannot be read, or the destination cannot be written.</exception>
     public void SaveTo(TensorSink sink, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sink);
@@ -96,13 +112,14 @@ public abstract partial class TensorSource : IDisposable
         }
     }
 
-    /// <summary>Copies one tensor's bytes as they are.</summary>
-    /// <param name="sink">Where they go.</param>
+    /// <summary>Copies one tensor's bytes unchanged.</summary>
+    /// <param name="sink">The destination.</param>
     /// <param name="from">One of <see cref="Tensors"/>.</param>
     /// <param name="to">The sink's tensor, of the same type and shape.</param>
-    /// <param name="cancellationToken">Ends the copying.</param>
+    /// <param name="cancellationToken">Cancels the copy.</param>
     internal void CopyTo(TensorSink sink, TensorInfo from, TensorInfo to, CancellationToken cancellationToken)
     {
+        // bytes; chosen
         const int Piece = 1 << 20;
         byte[] bytes = ArrayPool<byte>.Shared.Rent((int)Math.Min(Piece, from.ByteLength));
         try
@@ -121,17 +138,20 @@ public abstract partial class TensorSource : IDisposable
         }
     }
 
-    /// <summary>Frees what the source holds: files, mappings.</summary>
+    /// <summary>Releases the source's files and mappings.</summary>
     public void Dispose()
     {
         Dispose(disposing: true);
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Frees what the source holds.</summary>
+    /// <summary>Releases the source's files and mappings.</summary>
     protected virtual void Dispose(bool disposing) { }
 
-    /// <summary>Why these tensors are no whole model by their own metadata, in a sentence; null where the metadata say nothing of the kind.</summary>
+    /// <summary>
+    /// Describes in a sentence why the tensors are not a whole model according to their metadata. Returns null if the
+    /// metadata does not say so.
+    /// </summary>
     internal string? DescribeNoModel()
     {
         if (Metadata.GetValueOrDefault(MetadataKeys.State) is { } state)
@@ -141,13 +161,15 @@ public abstract partial class TensorSource : IDisposable
             : null;
     }
 
-    /// <summary>Tells the source that <see cref="Tensors"/> has changed, so that <see cref="Find"/> looks anew.</summary>
+    /// <summary>
+    /// Tells the source that <see cref="Tensors"/> has changed, so that <see cref="Find"/> builds a new index.
+    /// </summary>
     protected void ResetIndex() => _index = null;
 
-    // not frozen: freezing a million names takes seconds, and names chosen to collide make a frozen dictionary slow, this one not
+    // Not a frozen dictionary: freezing a million names takes seconds, and names chosen to collide would make it slow.
     private Dictionary<string, TensorInfo> Index => _index ??= Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
 
-    /// <summary>The sum of all tensors' bytes.</summary>
+    /// <summary>Gets the total length of all tensors' data in bytes.</summary>
     internal long TotalBytes
     {
         get

@@ -1,12 +1,14 @@
 namespace FedICU;
 
-/// <summary>What a client's tensors mean.</summary>
+/// <summary>Specifies what a client's tensors contain.</summary>
 public enum UpdateKind
 {
     /// <summary>The client's whole parameters, theta_k.</summary>
     Full,
-    /// <summary>The difference theta_k - theta_g to the model it received.</summary>
+    /// <summary>The difference theta_k - theta_g from the model that the client received.</summary>
     Delta,
-    /// <summary>Packed values and bit masks: what is not sent keeps the received value (docs/adr/0006).</summary>
+    /// <summary>
+    /// Packed values and bit masks. Values that are not sent keep the received value (docs/adr/0006).
+    /// </summary>
     Sparse,
 }

@@ -51,9 +51,9 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
     {
         long bytes = 0;
         foreach (PanelReader input in inputs)
-            bytes += input.IsInMemory ? 0 : Scratch.Apart((long)length * input.DType.BitSize / 8);
+            bytes += input.IsInMemory ? 0 : Scratch.PaddedLength((long)length * input.DType.BitSize / 8);
         // and for what the verb writes
-        scratch.Reserve(bytes > 0 ? bytes + Scratch.Apart((long)length * sizeof(double)) + NativeBuffer.Align(inputs.Length * sizeof(TensorPanel)) : 0);
+        scratch.Reserve(bytes > 0 ? bytes + Scratch.PaddedLength((long)length * sizeof(double)) + NativeBuffer.Align(inputs.Length * sizeof(TensorPanel)) : 0);
         var read = new Span<TensorPanel>(scratch.Take(inputs.Length * sizeof(TensorPanel)), inputs.Length);
         for (int k = 0; k < read.Length; k++)
             read[k] = inputs[k].Read(Start, length, scratch);

@@ -68,7 +68,7 @@ internal sealed class RoundCheck(AggregationRound round, TensorSink? output, Can
             if (Participants.Count > 0 && Participants[^1].Id == update.Id)
                 throw Refused($"{participant.Name} was added twice; ids must be unique.", participant);
             // the global model may be replaced by the next one, a client's update is its own
-            if (update.Path is { } path && replaced.Overlaps(TensorSink.FilesOf(path)))
+            if (update.Path is { } path && replaced.Overlaps(ModelFolder.ListFiles(path)))
                 throw Refused($"{participant.Who}: the output would replace its update; another place was expected.", participant);
             Participants.Add(participant);
         }

@@ -5,34 +5,34 @@ using System.Text.Json;
 
 namespace FedICU.Text;
 
-/// <summary>Pieces of sentences: names made fit to be shown, counts, kinds of JSON values.</summary>
+/// <summary>Builds parts of messages: names made safe to show, counts, and kinds of JSON values.</summary>
 internal static class Sentence
 {
-    /// <summary>The longest message of an exception or a report, in characters.</summary>
+    /// <summary>The longest message of an exception or a report, in characters; chosen.</summary>
     public const int LongestMessage = 1000;
 
-    // names come from files: one of 100 MB, or one with terminal escapes, must not pass into a message as it is
+    // Characters, chosen. Names come from files and may have 100 MB or contain terminal escapes.
     private const int LongestName = 200;
     private const string Gap = "...";
 
-    /// <summary>The text in single quotes, cleaned.</summary>
+    /// <summary>Returns the cleaned text in single quotes.</summary>
     public static string Quote(string text) => $"'{Clean(text)}'";
 
-    /// <summary>A whole message, cleaned and cut to <see cref="LongestMessage"/>.</summary>
+    /// <summary>Cleans a whole message and cuts it to <see cref="LongestMessage"/>.</summary>
     public static string Fit(string message) => Clean(message, LongestMessage);
 
     /// <summary>
-    /// Escapes characters that would change how a message is shown, and cuts the middle out of what is too long: control characters, line
-    /// and paragraph
-    /// separators, invisible format characters (bidirectional marks among them), and halves of surrogate pairs.
+    /// Escapes characters that would change how a message is displayed, and cuts the middle out of a text that is too
+    /// long. Escaped are control characters, line and paragraph separators, invisible format characters (bidirectional
+    /// marks among them), and unpaired surrogates.
     /// </summary>
     /// <param name="text">The text.</param>
-    /// <param name="longest">The most characters of the result.</param>
+    /// <param name="longest">The largest number of characters in the result.</param>
     public static string Clean(string text, int longest = LongestName)
     {
         if (text.Length <= longest && !text.AsSpan().ContainsAnyExcept(Plain))
             return text;
-        // an escape is longer than what it stands for, so this much from either end is enough
+        // An escape is longer than the character it replaces, so this number of characters from either end is enough.
         int half = (longest - Gap.Length) / 2;
         if (text.Length <= longest)
         {
@@ -46,7 +46,8 @@ internal static class Sentence
     }
 
     private static readonly SearchValues<char> Plain = SearchValues.Create(
-        [.. Enumerable.Range(char.MinValue, char.MaxValue + 1).Select(value => (char)value).Where(c => !IsEscaped(char.GetUnicodeCategory(c)))]);
+        [.. Enumerable.Range(char.MinValue, char.MaxValue + 1).Select(value => (char)value)
+            .Where(c => !IsEscaped(char.GetUnicodeCategory(c)))]);
 
     private static bool IsEscaped(UnicodeCategory category) => category is
         UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or
@@ -70,14 +71,14 @@ internal static class Sentence
         return clean.ToString();
     }
 
-    // a pair of surrogates is kept whole or not at all
+    // A surrogate pair is never cut in two.
     private static string KeepStart(string text, int length) =>
         text.Length <= length ? text : text[..(char.IsHighSurrogate(text[length - 1]) ? length - 1 : length)];
 
     private static string KeepEnd(string text, int length) =>
         text.Length <= length ? text : text[(text.Length - length + (char.IsLowSurrogate(text[^length]) ? 1 : 0))..];
 
-    /// <summary>What a JSON value is, in words: <c>a number</c>.</summary>
+    /// <summary>Returns the kind of a JSON value in words: <c>a number</c>.</summary>
     public static string Kind(JsonTokenType token) => Kind(token switch
     {
         JsonTokenType.StartObject => JsonValueKind.Object,
@@ -89,28 +90,33 @@ internal static class Sentence
         _ => JsonValueKind.Undefined,
     });
 
-    /// <summary>A count of things whose plural takes an s: <c>1 tensor</c>, <c>2 tensors</c>.</summary>
-    public static string Count(long count, string noun) => string.Create(CultureInfo.InvariantCulture, $"{count} {noun}{(count == 1 ? "" : "s")}");
+    /// <summary>Returns a count with its noun, whose plural takes an s: <c>1 tensor</c>, <c>2 tensors</c>.</summary>
+    public static string Count(long count, string noun) =>
+        string.Create(CultureInfo.InvariantCulture, $"{count} {noun}{(count == 1 ? "" : "s")}");
 
-    /// <summary>The form of a verb that goes with a count.</summary>
+    /// <summary>Returns the form of a verb that fits a count.</summary>
     public static string Form(long count, string one, string many) => count == 1 ? one : many;
 
-    /// <summary>What is wrong with so many values: <c>1 value that is NaN or infinite</c>.</summary>
+    /// <summary>
+    /// Returns the subject of a message about non-finite values: <c>1 value that is NaN or infinite</c>.
+    /// </summary>
     public static string NonFinite(long count) => $"{Count(count, "value")} that {Form(count, "is", "are")} NaN or infinite";
 
-    /// <summary>What a JSON value is, in words: <c>a number</c>.</summary>
+    /// <summary>Returns the kind of a JSON value in words: <c>a number</c>.</summary>
     public static string Kind(JsonValueKind kind) => kind switch
     {
         JsonValueKind.Object => "an object",
         JsonValueKind.Array => "an array",
         JsonValueKind.String => "a string",
         JsonValueKind.Number => "a number",
-        JsonValueKind.True or JsonValueKind.False => "a truth value",
+        JsonValueKind.True or JsonValueKind.False => "a boolean",
         JsonValueKind.Null => "null",
         _ => "nothing",
     };
 
-    /// <summary>True where the text can be written as UTF-8: no half of a surrogate pair stands alone.</summary>
+    /// <summary>
+    /// Determines whether the text can be written as UTF-8, which means that it has no unpaired surrogate.
+    /// </summary>
     public static bool IsUnicode(string text)
     {
         ReadOnlySpan<char> rest = text;

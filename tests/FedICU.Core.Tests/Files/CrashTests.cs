@@ -3,12 +3,12 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>What must hold when a process dies, or a file is cut, in the middle: played in a child process (FedICU.TestChild).</summary>
+/// <summary>A child process (FedICU.TestChild) is killed while it writes, or reads a file that is truncated.</summary>
 public sealed class CrashTests
 {
     [Test]
     [CancelAfter(60_000)]
-    public void Kill_in_the_middle_of_a_write_leaves_the_old_file()
+    public void AKillDuringAWriteLeavesTheOldFile()
     {
         using var folder = new TempFolder();
         var old = new ArrayModel([Tensor("old", DType.F32, 10)]);
@@ -17,7 +17,8 @@ public sealed class CrashTests
         {
             Assert.That(child.StandardOutput.ReadLine(), Is.EqualTo("half"));
             var refusal = Assert.Throws<FedIcuException>(() => Write(old, TensorSink.ToFile(folder["m.safetensors"])))!;
-            Assert.That(refusal.Message, Is.EqualTo($"'{folder["m.safetensors"]}' is being written by another run; wait until it has ended."));
+            Assert.That(refusal.Message,
+                Is.EqualTo($"'{folder["m.safetensors"]}' is being written by another run; wait until it has ended."));
             child.Kill();
             child.WaitForExit();
         }
@@ -31,7 +32,7 @@ public sealed class CrashTests
 
     [Test]
     [CancelAfter(300_000)]
-    public void Kill_at_any_time_leaves_the_old_file_or_the_new()
+    public void AKillAtAnyTimeLeavesTheOldFileOrTheNew()
     {
         using var folder = new TempFolder();
         var random = new Random(7);
@@ -58,10 +59,11 @@ public sealed class CrashTests
 
     [Test]
     [CancelAfter(60_000)]
-    public void A_file_truncated_while_it_is_read_is_a_sentence_and_the_process_lives()
+    public void AFileTruncatedDuringAReadGivesAMessageAndTheProcessSurvives()
     {
         using var folder = new TempFolder();
-        Write(new ArrayModel([Tensor("first", DType.U8, 1 << 20), Tensor("second", DType.U8, 1 << 20)]), TensorSink.ToFile(folder["m.safetensors"]));
+        Write(new ArrayModel([Tensor("first", DType.U8, 1 << 20), Tensor("second", DType.U8, 1 << 20)]),
+            TensorSink.ToFile(folder["m.safetensors"]));
         long length = new FileInfo(folder["m.safetensors"]).Length;
         using Process child = Start("read-while-truncated", folder["m.safetensors"]);
         Assert.That(child.StandardOutput.ReadLine(), Is.EqualTo("open"));
@@ -71,11 +73,13 @@ public sealed class CrashTests
 
         string output = child.StandardOutput.ReadToEnd();
         child.WaitForExit();
-        Assert.That(output, Does.Match($@"^'{folder["m.safetensors"]}' was truncated while it was read: tensor 'second' needs bytes \d+ to \d+ of the file, which now has {length - (1 << 18)}\.\s+alive\s+$"));
+        Assert.That(output, Does.Match(
+            $@"^'{folder["m.safetensors"]}' was truncated while it was read: tensor 'second' needs bytes \d+ to \d+ of the file, " +
+            $@"which now has {length - (1 << 18)}\.\s+alive\s+$"));
         Assert.That(child.ExitCode, Is.Zero);
     }
 
-    // artifacts/bin/FedICU.Core.Tests/debug/ and artifacts/bin/FedICU.TestChild/debug/ lie beside each other
+    // artifacts/bin/FedICU.Core.Tests/debug/ and artifacts/bin/FedICU.TestChild/debug/ have a common parent.
     internal static Process Start(params string[] arguments)
     {
         var here = new DirectoryInfo(AppContext.BaseDirectory);

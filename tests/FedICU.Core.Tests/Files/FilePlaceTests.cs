@@ -4,14 +4,14 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Where models go when the place is a link or no file, and what the file system's failures are called.</summary>
+/// <summary>Outputs at links, pipes and other special places, and the descriptions of file system failures.</summary>
 public sealed class FilePlaceTests
 {
     private static readonly ArrayModel Model = new([Tensor("a", DType.F32, 4)], NoMetadata);
 
     [Test]
     [Platform(Exclude = "Win", Reason = "pipes of Unix")]
-    public void A_pipe_is_refused()
+    public void APipeIsRejected()
     {
         using var folder = new TempFolder();
         string pipe = folder["m.safetensors"];
@@ -33,7 +33,7 @@ public sealed class FilePlaceTests
 
     [Test]
     [Platform(Exclude = "Win", Reason = "links need a privilege there")]
-    public void A_link_is_replaced_or_followed_as_asked([Values] bool follow)
+    public void ALinkIsReplacedOrFollowedAsRequested([Values] bool follow)
     {
         using TempFolder folder = new(), store = new();
         File.CreateSymbolicLink(folder["m.safetensors"], store.Put("old.safetensors", [1]));
@@ -53,15 +53,17 @@ public sealed class FilePlaceTests
         Assert.That(File.ReadAllBytes(store["old.safetensors"]), follow ? Has.Length.GreaterThan(1) : Is.EqualTo(new byte[] { 1 }));
         Assert.That(new FileInfo(folder["m.safetensors"]).LinkTarget, follow ? Is.Not.Null : Is.Null);
         Assert.That(new DirectoryInfo(folder["out"]).LinkTarget, Is.EqualTo(store["out"]), "a link in the place of a folder stays");
-        Assert.That(store.Names(), Is.EqualTo(follow ? (string[])["new.safetensors", "old.safetensors", "out"] : ["old.safetensors", "out"]));
+        Assert.That(store.Names(),
+            Is.EqualTo(follow ? (string[])["new.safetensors", "old.safetensors", "out"] : ["old.safetensors", "out"]));
         Assert.That(folder.Names(), Is.EqualTo((string[])["loop.safetensors", "m.safetensors", "new.safetensors", "out"]));
-        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["loop.safetensors"], options).Begin(Model.Tensors, NoMetadata))!;
+        var refusal = Assert.Throws<FedIcuException>(
+            () => TensorSink.ToFile(folder["loop.safetensors"], options).Begin(Model.Tensors, NoMetadata))!;
         Assert.That(refusal.Message, Is.EqualTo($"'{folder["loop.safetensors"]}' is not a regular file."));
     }
 
     [Test]
     [Platform(Exclude = "Win", Reason = "links need a privilege there")]
-    public void Links_inside_an_adapter_folder_are_replaced_or_followed([Values] bool follow)
+    public void LinksInAnAdapterFolderAreReplacedOrFollowed([Values] bool follow)
     {
         using TempFolder folder = new(), store = new();
         var config = PeftAdapterConfig.Parse("""{"r": 4}"""u8, "memory");
@@ -77,7 +79,8 @@ public sealed class FilePlaceTests
         Assert.That(new FileInfo(folder["adapter_config.json"]).LinkTarget, follow ? Is.EqualTo(store["config.json"]) : Is.Null);
         File.CreateSymbolicLink(folder["dangling.safetensors"], "no/such/folder/m.safetensors");
         if (follow)
-            Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["dangling.safetensors"], options).Begin(Model.Tensors, NoMetadata));
+            Assert.Throws<FedIcuException>(
+                () => TensorSink.ToFile(folder["dangling.safetensors"], options).Begin(Model.Tensors, NoMetadata));
         else
             Write(Model, TensorSink.ToFile(folder["dangling.safetensors"], options));
         File.Delete(folder["dangling.safetensors"]);
@@ -85,12 +88,13 @@ public sealed class FilePlaceTests
     }
 
     [Test]
-    public void A_file_in_the_way_is_named()
+    public void AFileInPlaceOfAFolderIsNamed()
     {
         using var folder = new TempFolder();
         string file = folder.Put("file", [1]);
         Assert.That(
-            Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["file/deep/m.safetensors"]).Begin(Model.Tensors, NoMetadata))!.Message,
+            Assert.Throws<FedIcuException>(
+                () => TensorSink.ToFile(folder["file/deep/m.safetensors"]).Begin(Model.Tensors, NoMetadata))!.Message,
             Is.EqualTo($"'{folder["file/deep/m.safetensors"]}' cannot be written: '{file}' is a file, expected a folder."));
         Assert.That(
             Assert.Throws<FedIcuException>(() => TensorSink.To(folder["file/deep"], Model).Begin(Model.Tensors, NoMetadata))!.Message,
@@ -98,18 +102,20 @@ public sealed class FilePlaceTests
     }
 
     [Test]
-    public void A_full_disk_names_no_temporary()
+    public void TheMessageAboutAFullDiskHasNoTemporaryName()
     {
         using var folder = new TempFolder();
-        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["m.safetensors"]).Begin([new TensorInfo("h", DType.U8, new TensorShape(1L << 60))], NoMetadata))!;
+        var huge = new TensorInfo("h", DType.U8, new TensorShape(1L << 60));
+        var refusal = Assert.Throws<FedIcuException>(() => TensorSink.ToFile(folder["m.safetensors"]).Begin([huge], NoMetadata))!;
         Assert.That(refusal.Message, Does.Match(@"^'[^']*/m\.safetensors' cannot be written: the disk has no room for \d+ bytes\.$"));
     }
 
     [TestCase("{\"r\": NaN}", "the fault is at byte 7 of line 1.")]
     [TestCase("{\"r\":\n 1,,", "the fault is at byte 4 of line 2.")]
     [TestCase("{\"r\": 1, \"r\": 2}", "an object holds a name twice.")]
-    public void A_broken_config_says_where(string json, string where) => Assert.That(
-        Assert.Throws<InvalidModelException>(() => PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(json), "c"))!.Message, Is.EqualTo("'c' is not valid JSON: " + where));
+    public void AMalformedConfigurationGivesThePositionOfTheFault(string json, string where) => Assert.That(
+        Assert.Throws<InvalidModelException>(() => PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(json), "c"))!.Message,
+            Is.EqualTo("'c' is not valid JSON: " + where));
 
     private static IEnumerable<TestCaseData> Failures()
     {
@@ -117,16 +123,20 @@ public sealed class FilePlaceTests
         yield return new(new IOException("No space left on device : '/x/.m.tmp'", 28), "the disk is full");
         yield return new(new IOException("There is not enough space on the disk. : 'x'", unchecked((int)0x80070070)), "the disk is full");
         yield return new(new IOException("Read-only file system : '/x/.m.tmp'", 30), "the file system is read-only");
-        yield return new(new IOException("Broken pipe", 32), "its reader has closed it");
+        yield return new(new IOException("Broken pipe", 32), "the reader closed the pipe");
         yield return new(new DirectoryNotFoundException("Could not find a part of the path '/x'."), "there is no such file or folder");
         yield return new(new PathTooLongException(), "the name is too long");
-        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"), "files may not be that large here (ulimit -f, or the file system)");
-        yield return new(new IOException("File too large : '/x/.m.tmp'", 27), "files may not be that large here (ulimit -f, or the file system)");
+        yield return new(new ArgumentOutOfRangeException("value", "Specified file length was too large"),
+            "the file is too large for the process or the file system (ulimit -f)");
+        yield return new(new IOException("File too large : '/x/.m.tmp'", 27),
+            "the file is too large for the process or the file system (ulimit -f)");
         yield return new(new IOException("Too many open files : '/x/.m.tmp'", 24), "too many files are open (ulimit -n)");
         yield return new(new IOException("Text file busy : '/x/.m.tmp'", 26), "text file busy");
-        yield return new(new IOException("The process cannot access the file '/x' because it is being used by another process.", 11), "the process cannot access the file because it is being used by another process");
+        yield return new(new IOException("The process cannot access the file '/x' because it is being used by another process.", 11),
+            "the process cannot access the file because it is being used by another process");
     }
 
     [TestCaseSource(nameof(Failures))]
-    public void Failures_are_words_without_paths(Exception failure, string words) => Assert.That(FileFailure.Describe(failure), Is.EqualTo(words));
+    public void FailuresAreDescribedWithoutPaths(Exception failure, string words) =>
+        Assert.That(FileFailure.Describe(failure), Is.EqualTo(words));
 }

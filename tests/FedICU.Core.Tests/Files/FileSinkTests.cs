@@ -6,11 +6,13 @@ namespace FedICU.Tests.Files;
 
 public sealed class FileSinkTests
 {
-    private static readonly ArrayModel Model = new([Tensor("a", DType.F32, 4), Tensor("b", DType.U8, 3)], new Dictionary<string, string> { ["k"] = "v" });
+    private static readonly ArrayModel Model = new(
+        [Tensor("a", DType.F32, 4), Tensor("b", DType.U8, 3)], new Dictionary<string, string> { ["k"] = "v" });
+
     private static readonly PeftAdapterConfig Config = PeftAdapterConfig.Parse("""{"r": 4}"""u8, "memory");
 
     [Test]
-    public void A_file_is_replaced_on_commit_only()
+    public void AFileIsReplacedOnlyByCommit()
     {
         using var folder = new TempFolder();
         string path = folder.Put("m.safetensors", "old"u8);
@@ -19,7 +21,8 @@ public sealed class FileSinkTests
         sink.Write(Model.Tensors[0], 0, Model.DataOf("a"));
         sink.Write(Model.Tensors[1], 0, Model.DataOf("b"));
         Assert.That(File.ReadAllText(path), Is.EqualTo("old"));
-        Assert.That(folder.Names(), Has.Length.EqualTo(3).And.One.Match(@"^\.m\.safetensors\.[0-9a-f]{16}\.tmp$").And.One.EqualTo(".m.safetensors.fedicu-lock"));
+        Assert.That(folder.Names(),
+            Has.Length.EqualTo(3).And.One.Match(@"^\.m\.safetensors\.[0-9a-f]{16}\.tmp$").And.One.EqualTo(".m.safetensors.fedicu-lock"));
         sink.Commit();
         using var written = SafetensorsFile.Open(path);
         AssertSame(written, Model);
@@ -27,7 +30,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void Abort_leaves_the_old_file_and_nothing_else()
+    public void AbortLeavesOnlyTheOldFile()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder.Put("m.safetensors", "old"u8));
@@ -39,7 +42,7 @@ public sealed class FileSinkTests
         Assert.That(folder.Names(), Is.EqualTo((string[])["m.safetensors"]));
         Assert.That(File.ReadAllText(folder["m.safetensors"]), Is.EqualTo("old"));
 
-        // and may begin again, after commits too
+        // The sink can be used again, also after a commit.
         Write(Model, sink);
         Write(Model, sink);
         sink.Abort();
@@ -48,14 +51,15 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_model_with_missing_bytes_is_not_committed()
+    public void AModelWithMissingBytesIsNotCommitted()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
         sink.Begin(Model.Tensors, Model.Metadata);
         sink.Write(Model.Tensors[0], 4, new byte[12]);
         sink.Write(Model.Tensors[1], 0, new byte[3]);
-        Assert.That(Assert.Throws<InvalidOperationException>(sink.Commit)!.Message, Is.EqualTo($"'{folder["m.safetensors"]}': tensor 'a' was given 12 bytes, expected 16."));
+        Assert.That(Assert.Throws<InvalidOperationException>(sink.Commit)!.Message,
+            Is.EqualTo($"'{folder["m.safetensors"]}': tensor 'a' was given 12 bytes, expected 16."));
         sink.Write(Model.Tensors[0], 0, new byte[8]);
         Assert.That(Assert.Throws<InvalidOperationException>(sink.Commit)!.Message, Does.EndWith("was given 20 bytes, expected 16."));
         sink.Abort();
@@ -63,7 +67,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void Misuse_is_refused()
+    public void MisuseIsRejected()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
@@ -78,37 +82,40 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void What_the_format_cannot_hold_is_refused_before_anything_is_written()
+    public void WhatTheFormatCannotHoldIsRejectedBeforeAnythingIsWritten()
     {
         using var folder = new TempFolder();
         string path = folder["m.safetensors"];
         TensorInfo good = Model.Tensors[0];
         AssertRefused([new TensorInfo("__metadata__", DType.U8, default)], "tensor '__metadata__': the name is reserved.");
-        AssertRefused([good, good], "tensor 'a': the name is there already.");
-        AssertRefused([new TensorInfo("x\ud800", DType.U8, default)], "tensor 'x\\ud800': half of a surrogate pair is no valid name.");
-        AssertRefused([new TensorInfo("f", DType.F4, new TensorShape(3))], "tensor 'f': F4 [3] takes no whole bytes.");
+        AssertRefused([good, good], "tensor 'a': the name is already used.");
+        AssertRefused([new TensorInfo("x\ud800", DType.U8, default)], "tensor 'x\\ud800': it contains an unpaired surrogate.");
+        AssertRefused([new TensorInfo("f", DType.F4, new TensorShape(3))], "tensor 'f': F4 [3] does not take a whole number of bytes.");
         AssertRefused([new TensorInfo("r", DType.U8, new TensorShape(new long[65]))], "tensor 'r': it has more than 64 dimensions.");
-        AssertRefused([good, new TensorInfo("h", DType.U8, new TensorShape(long.MaxValue))], $"tensor 'h' of {long.MaxValue} bytes beside the others.");
+        AssertRefused([good, new TensorInfo("h", DType.U8, new TensorShape(long.MaxValue))],
+            $"tensor 'h' of {long.MaxValue} bytes in addition to the others.");
 
         TensorSink sink = TensorSink.ToFile(path);
         var refusal = Assert.Throws<FedIcuException>(() => sink.Begin([good], new Dictionary<string, string> { ["k"] = "\udc00" }))!;
-        Assert.That(refusal.Message, Is.EqualTo($"'{path}' cannot hold the metadata 'k': half of a surrogate pair is no valid text."));
+        Assert.That(refusal.Message, Is.EqualTo($"'{path}' cannot hold the metadata 'k': it contains an unpaired surrogate."));
         Assert.That(folder.Names(), Is.Empty);
 
         void AssertRefused(TensorInfo[] tensors, string what)
         {
             TensorSink sink = TensorSink.ToFile(path);
-            Assert.That(Assert.Throws<FedIcuException>(() => sink.Begin(tensors, NoMetadata))!.Message, Is.EqualTo($"'{path}' cannot hold {what}"));
+            Assert.That(Assert.Throws<FedIcuException>(() => sink.Begin(tensors, NoMetadata))!.Message,
+                Is.EqualTo($"'{path}' cannot hold {what}"));
         }
     }
 
     [Test]
-    public void A_place_that_cannot_be_written_is_a_sentence()
+    public void APlaceThatCannotBeWrittenGivesAMessage()
     {
         using var folder = new TempFolder();
         folder.Put("file", [1]);
         AssertRefused(TensorSink.ToFile(folder.FullName), $"'{folder.FullName}' is a folder, expected a file.");
-        AssertRefused(TensorSink.ToFile(folder["no/m.safetensors"]), $"'{folder["no/m.safetensors"]}' cannot be written: the folder '{folder["no"]}' does not exist.");
+        AssertRefused(TensorSink.ToFile(folder["no/m.safetensors"]),
+            $"'{folder["no/m.safetensors"]}' cannot be written: the folder '{folder["no"]}' does not exist.");
         AssertRefused(TensorSink.ToAdapterFolder(folder["file"], Config), $"'{folder["file"]}' is a file, expected a folder.");
         AssertRefused(TensorSink.ToAdapterFolder(folder["file/sub"], Config), null);
         Assert.That(folder.Names(), Is.EqualTo((string[])["file"]));
@@ -122,17 +129,18 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_full_disk_is_found_before_the_work()
+    public void AFullDiskIsDetectedBeforeTheWork()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
-        var refusal = Assert.Throws<FedIcuException>(() => sink.Begin([new TensorInfo("h", DType.U8, new TensorShape(1L << 60))], NoMetadata))!;
+        var refusal = Assert.Throws<FedIcuException>(
+            () => sink.Begin([new TensorInfo("h", DType.U8, new TensorShape(1L << 60))], NoMetadata))!;
         Assert.That(refusal.Message, Does.StartWith($"'{folder["m.safetensors"]}' cannot be written: "));
         Assert.That(folder.Names(), Is.Empty);
     }
 
     [Test]
-    public void The_kind_of_the_global_model_decides_what_a_folder_becomes()
+    public void TheGlobalModelDecidesTheKindOfTheOutputFolder()
     {
         using var folder = new TempFolder();
         TensorSink plain = TensorSink.To(folder["out"], Model);
@@ -155,17 +163,19 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_folder_that_would_be_read_as_another_model_is_refused()
+    public void AFolderThatWouldBeReadAsAnotherModelIsRejected()
     {
         using var folder = new TempFolder();
         Write(Model, TensorSink.ToAdapterFolder(folder["out"], Config));
         var refusal = Assert.Throws<FedIcuException>(() => TensorSink.To(folder["out"], Model).Begin(Model.Tensors, NoMetadata))!;
-        Assert.That(refusal.Message, Is.EqualTo($"The folder '{folder["out"]}' holds adapter_config.json, which readers would take in place of the new model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace)."));
+        Assert.That(refusal.Message, Is.EqualTo(
+            $"The folder '{folder["out"]}' holds adapter_config.json, which readers would open instead of the new model: remove it, " +
+            "choose another folder, or replace it (--replace, OutputOptions.Replace)."));
         Assert.That(Directory.GetFiles(folder["out"]), Has.Length.EqualTo(2));
     }
 
     [Test]
-    public void An_adapter_is_replaced_with_its_config()
+    public void AnAdapterIsReplacedTogetherWithItsConfiguration()
     {
         using var folder = new TempFolder();
         foreach (string json in (string[])["""{"r": 4}""", """{"r": 4}""", """{"r": 8}"""])
@@ -177,7 +187,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void An_old_config_that_cannot_be_read_is_replaced([Values("", "{\"r\": 9}", "huge", "locked")] string old)
+    public void AnOldConfigurationThatCannotBeReadIsReplaced([Values("", "{\"r\": 9}", "huge", "locked")] string old)
     {
         using var folder = new TempFolder();
         Directory.CreateDirectory(folder["out"]);
@@ -185,7 +195,7 @@ public sealed class FileSinkTests
         using (FileStream file = new(config, FileMode.Create, FileAccess.ReadWrite, FileShare.None))
         {
             file.Write(old is "huge" or "locked" ? Config.RawJson.Span : Encoding.UTF8.GetBytes(old));
-            // sparse: it takes no place on the disk
+            // Sparse: the file takes no space on the disk.
             if (old == "huge")
                 file.SetLength(3L << 30);
             if (old == "locked" && !OperatingSystem.IsWindows())
@@ -200,7 +210,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void An_aborted_model_takes_the_folders_made_for_it_and_no_others()
+    public void AbortRemovesOnlyTheFoldersCreatedForTheModel()
     {
         using var folder = new TempFolder();
         Directory.CreateDirectory(folder["there"]);
@@ -216,7 +226,7 @@ public sealed class FileSinkTests
         sink.Abort();
         Assert.That(Directory.GetFileSystemEntries(folder["there/new"]).Select(Path.GetFileName), Is.EqualTo(new[] { "another's" }));
 
-        // what a committed model lies in stays, whatever comes after
+        // The folders of a committed model stay, whatever follows.
         Write(Model, sink);
         sink.Begin(Model.Tensors, NoMetadata);
         sink.Abort();
@@ -226,7 +236,7 @@ public sealed class FileSinkTests
     [Test]
     [Platform(Exclude = "Win", Reason = "file modes")]
     [UnsupportedOSPlatform("windows")]
-    public void A_private_file_stays_private()
+    public void APrivateFileStaysPrivate()
     {
         using var folder = new TempFolder();
         string path = folder.Put("m.safetensors", [1]);
@@ -236,7 +246,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void A_model_may_be_written_over_itself_while_it_is_read([Values] FileAccessMode mode)
+    public void AModelMayBeWrittenOverItselfWhileItIsRead([Values] FileAccessMode mode)
     {
         if (OperatingSystem.IsWindows() && mode == FileAccessMode.Mapped)
             Assert.Ignore("Windows keeps mapped files");
@@ -253,7 +263,7 @@ public sealed class FileSinkTests
     }
 
     [Test]
-    public void The_longest_file_name_is_written()
+    public void TheLongestFileNameCanBeWritten()
     {
         using var folder = new TempFolder();
         string path = folder[new string('n', 243) + ".safetensors"];

@@ -5,9 +5,9 @@ using static FedICU.Tests.Files.TestModels;
 namespace FedICU.Tests.Files;
 
 /// <summary>
-/// A process that writes models of several files, one after the other into the same folder, and is killed at any moment or read meanwhile
-/// (docs/adr/0015): a reader gets
-/// the model last committed or the next, whole; the next run removes what the killed one left.
+/// A child process writes models of several files into the same folder, one after the other. It is killed at any
+/// moment, or the folder is read meanwhile (docs/adr/0015). A reader gets the last committed model or the next one as a
+/// whole. The next run removes what the killed one left.
 /// </summary>
 public sealed class FolderCrashTests
 {
@@ -19,7 +19,7 @@ public sealed class FolderCrashTests
     [Test]
     [CancelAfter(600_000)]
     [Platform("Linux", Reason = "two folders change places in one step there")]
-    public void KillLeavesTheOldModelOrTheNew([Values("adapter", "adapter-changing", "shards")] string kind)
+    public void AKillLeavesTheOldModelOrTheNew([Values("adapter", "adapter-changing", "shards")] string kind)
     {
         using var parent = new TempFolder();
         string folder = Begin(parent, kind);
@@ -43,7 +43,7 @@ public sealed class FolderCrashTests
 
     [Test]
     [CancelAfter(600_000)]
-    public void KillLeavesANewFolderWholeOrNone()
+    public void AKillLeavesAWholeNewFolderOrNone()
     {
         using var parent = new TempFolder();
         var random = new Random(12);
@@ -61,7 +61,7 @@ public sealed class FolderCrashTests
     [Test]
     [CancelAfter(120_000)]
     [Platform("Linux", Reason = "two folders change places in one step there")]
-    public void ReadersDuringReplacementsGetOneModelWhole([Values("adapter", "adapter-changing", "shards")] string kind)
+    public void ReadersGetOneWholeModelWhileItIsReplaced([Values("adapter", "adapter-changing", "shards")] string kind)
     {
         using var parent = new TempFolder();
         string folder = Begin(parent, kind);
@@ -78,7 +78,7 @@ public sealed class FolderCrashTests
         Assert.That(values, Has.Count.GreaterThan(2), "the model was replaced while it was read");
     }
 
-    /// <summary>Opens the model, reads all of it, and returns the value that all its bytes have.</summary>
+    /// <summary>Reads the whole model and returns the value that all its bytes have.</summary>
     private static byte Check(string folder, string kind)
     {
         using TensorSource model = TensorSource.Open(folder);
@@ -91,7 +91,7 @@ public sealed class FolderCrashTests
         return value;
     }
 
-    /// <summary>A folder with a model and a file of the user's.</summary>
+    /// <summary>Creates a folder with a model and a file of the user.</summary>
     private static string Begin(TempFolder parent, string kind)
     {
         string folder = parent["out"];
@@ -102,14 +102,14 @@ public sealed class FolderCrashTests
         return folder;
     }
 
-    /// <summary>The number of the model that was last said to be committed.</summary>
+    /// <summary>Returns the number of the model that was last reported as committed.</summary>
     private static long WriteUntilKilled(string kind, string folder, Random random, bool atCommit)
     {
         using Process child = CrashTests.Start("write-folder-forever", kind, folder);
         Assert.That(child.StandardOutput.ReadLine(), Is.EqualTo("0"));
         if (atCommit)
         {
-            // shards of two generations, or two weights, if the moment can be hit
+            // Tries to hit the moment at which the folder has shards of two generations, or two weight files.
             int files = Directory.GetFiles(folder, "*.safetensors").Length;
             for (var watch = Stopwatch.StartNew(); Count() <= files && watch.ElapsedMilliseconds < 300;)
                 Thread.SpinWait(10);
@@ -137,7 +137,9 @@ public sealed class FolderCrashTests
         }
     }
 
-    /// <summary>A model of a tensor in each of many shards, every byte 0, whose index has a name of its own.</summary>
+    /// <summary>
+    /// Writes a model with one tensor of zeros in each of many shards, and an index with a non-default name.
+    /// </summary>
     private static void PutShards(string folder)
     {
         for (int i = 0; i < Shards; i++)

@@ -7,8 +7,8 @@ using FedICU.Rounds;
 namespace FedICU.Tests.Files;
 
 /// <summary>
-/// What the headers of files keep in memory, whatever they say: less than four times their bytes, and the tensors' part once where layouts
-/// are equal.
+/// The memory that file headers occupy, whatever their content: less than four times their length. Files with equal
+/// layouts share the memory of their tensor lists.
 /// </summary>
 [NonParallelizable]
 internal sealed class HeaderMemoryTests
@@ -27,7 +27,8 @@ internal sealed class HeaderMemoryTests
     {
         yield return Case("short metadata", Fill(i => $"\"{i:x}\":\"\"", "{\"__metadata__\":{", "}}"));
         yield return Case("long metadata", $$$"""{"__metadata__":{"a":"{{{new string('x', Bytes)}}}"}}""");
-        yield return Case("escaped metadata", $$$"""{"__metadata__":{"a":"{{{string.Concat(Enumerable.Repeat("\\u00e9", Bytes / 6))}}}"}}""");
+        yield return Case("escaped metadata",
+            $$$"""{"__metadata__":{"a":"{{{string.Concat(Enumerable.Repeat("\\u00e9", Bytes / 6))}}}"}}""");
         yield return Case("empty tensors", Fill(i => Entry(i, "0"), "{", "}"));
         yield return Case("tensors of shapes of their own", Fill(i => Entry(i, $"0,{i}"), "{", "}"));
         yield return Case("tensors of 64 dimensions", Fill(i => Entry(i, $"0,{i}{string.Concat(Enumerable.Repeat(",1", 62))}"), "{", "}"));
@@ -43,10 +44,11 @@ internal sealed class HeaderMemoryTests
         }
     }
 
-    private static string Entry(int number, string shape) => $"\"{number:x}\":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[0,0]}}";
+    private static string Entry(int number, string shape) =>
+        $"\"{number:x}\":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[0,0]}}";
 
     [TestCaseSource(nameof(Headers))]
-    public void IsBelowFourTimesTheHeader(string header)
+    public void AHeaderTakesLessThanFourTimesItsLength(string header)
     {
         string path = _folder.Put("m.safetensors", TestModels.FileOf(header, 0));
         long before = GC.GetTotalMemory(forceFullCollection: true);
@@ -57,10 +59,11 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
-    public void SoIsAPackedUpdate([Values(false, true)] bool known)
+    public void APackedUpdateTakesLessThanFourTimesItsHeader([Values(false, true)] bool known)
     {
         var tensors = new StringBuilder("{\"__metadata__\":{\"fedicu.update\":\"sparse\",\"fedicu.base\":\"sha256:00\"");
-        string[] names = [.. Enumerable.Range(0, Bytes / 400).Select(i => $"base_model.model.model.layers.{i}.self_attn.q_proj.lora_A.weight")];
+        string[] names =
+            [.. Enumerable.Range(0, Bytes / 400).Select(i => $"base_model.model.model.layers.{i}.self_attn.q_proj.lora_A.weight")];
         foreach (string name in names)
             tensors.Append($",\"fedicu.shape.{name}\":\"[8, 4096]\"");
         int at = 0;
@@ -90,13 +93,14 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
-    public void SoAreShards()
+    public void ShardsTakeLessThanFourTimesTheirHeaders()
     {
         string metadata = string.Join(',', Enumerable.Range(0, Bytes / 10).Select(i => $"\"{i:x}\":\"\""));
         string header = $"{{\"__metadata__\":{{{metadata}}}}}";
         string[] names = ["a.safetensors", "b.safetensors"];
         foreach (string name in names)
-            _folder.Put(name, TestModels.FileOf(header[..^1] + $",\"{name}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}}}", 0));
+            _folder.Put(name,
+                TestModels.FileOf(header[..^1] + $",\"{name}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}}}", 0));
         string index = $"{{\"weight_map\":{{{string.Join(',', names.Select(name => $"\"{name}\":\"{name}\""))}}}}}";
         string path = _folder.Put("model.safetensors.index.json", Encoding.UTF8.GetBytes(index));
         long before = GC.GetTotalMemory(forceFullCollection: true);
@@ -121,28 +125,41 @@ internal sealed class HeaderMemoryTests
     }
 
     [Test]
-    public void ADroppedClientKeepsNothing()
+    public void ADroppedClientOccupiesNoMemory()
     {
         string header = $$$"""{"__metadata__":{"a":"{{{new string('x', Bytes)}}}"}}""";
         _folder.Put("bad.safetensors", TestModels.FileOf(header, 0));
         MemoryModel global = Models.Of("w", [1], 1);
         long largest = 0, before = GC.GetTotalMemory(forceFullCollection: true);
-        var options = new RoundOptions { OnMissing = FaultPolicy.DropClient, Quorum = 1, Progress = new Measuring(() => largest = GC.GetTotalMemory(forceFullCollection: true)) };
-        ClientUpdate[] clients = [.. Enumerable.Range(0, 5).Select(k => ClientUpdate.FromFile($"bad {k}", _folder["bad.safetensors"], 1)), ClientUpdate.FromTensors("good", global, 1)];
+        var options = new RoundOptions
+        {
+            OnMissing = FaultPolicy.DropClient,
+            Quorum = 1,
+            Progress = new Measuring(() => largest = GC.GetTotalMemory(forceFullCollection: true)),
+        };
+        ClientUpdate[] clients =
+        [
+            .. Enumerable.Range(0, 5).Select(k => ClientUpdate.FromFile($"bad {k}", _folder["bad.safetensors"], 1)),
+            ClientUpdate.FromTensors("good", global, 1),
+        ];
         Models.Run(new FedAvgAggregator(), global, clients, options).Sink.Dispose();
         Assert.That(largest - before, Is.LessThan(Bytes));
     }
 
     [Test]
-    public void PackedMetadataAreADictionary()
+    public void PackedMetadataBehavesLikeADictionary()
     {
         string header = """{"__metadata__":{"b":"2","a":"\u00e91","":"empty key","\uD83D\uDE00":"pair"}}""";
         using SafetensorsFile file = SafetensorsFile.Open(_folder.Put("m.safetensors", TestModels.FileOf(header, 0)));
         IReadOnlyDictionary<string, string> metadata = file.Metadata;
-        Assert.That(metadata.Select(pair => (pair.Key, pair.Value)), Is.EqualTo(new[] { ("b", "2"), ("a", "é1"), ("", "empty key"), ("😀", "pair") }));
-        Assert.That((metadata.Count, metadata["a"], metadata["😀"], metadata.ContainsKey("c"), metadata.ContainsKey("\ud83d")), Is.EqualTo((4, "é1", "pair", false, false)));
+        Assert.That(metadata.Select(pair => (pair.Key, pair.Value)),
+            Is.EqualTo(new[] { ("b", "2"), ("a", "é1"), ("", "empty key"), ("😀", "pair") }));
+        Assert.That((metadata.Count, metadata["a"], metadata["😀"], metadata.ContainsKey("c"), metadata.ContainsKey("\ud83d")),
+            Is.EqualTo((4, "é1", "pair", false, false)));
         Assert.That(() => metadata["c"], Throws.TypeOf<KeyNotFoundException>());
-        Assert.That(() => SafetensorsFile.Open(_folder.Put("n.safetensors", TestModels.FileOf("""{"__metadata__":{"a":"1","b":"2","\u0061":"3"}}""", 0))),
+        string twice = _folder.Put("n.safetensors", TestModels.FileOf("""{"__metadata__":{"a":"1","b":"2","\u0061":"3"}}""", 0));
+        Assert.That(
+            () => SafetensorsFile.Open(twice),
             Throws.TypeOf<InvalidModelException>().With.Message.Contains("__metadata__ holds 'a' twice"));
     }
 

@@ -4,12 +4,16 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Whole files made to hurt, the eight bytes of the header's length included: opening one ends in a sentence or a model that can be read, in memory a small multiple of the file.</summary>
+/// <summary>
+/// Mutated files, including the eight bytes of the header's length. Opening one gives a message or a readable model,
+/// and allocates a small multiple of the file's length.
+/// </summary>
 public sealed class HostileFileTests
 {
     private const int Files = 20_000;
 
-    // what opening a file may allocate: handle, exception and sentence, and a multiple of the file
+    // Bytes that opening a file may allocate: for the handle, the exception and its message, plus a multiple of the
+    // file's length.
     private const int FixedBytes = 32 << 10;
     private const int PerByte = 32;
 
@@ -17,22 +21,29 @@ public sealed class HostileFileTests
     [
         FileOf("{}", 0),
         FileOf("""{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}""", 16),
-        FileOf("""{"__metadata__":{"fedicu.update":"sparse","num_examples":"12"},"w#values":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]},"w#mask":{"dtype":"U8","shape":[1],"data_offsets":[6,7]}}   """, 7),
-        FileOf("""{"z":{"dtype":"I64","shape":[],"data_offsets":[4,12]},"b":{"dtype":"BOOL","shape":[4],"data_offsets":[0,4]},"e":{"dtype":"F64","shape":[0],"data_offsets":[12,12]}}""", 12),
+        FileOf(
+            """{"__metadata__":{"fedicu.update":"sparse","num_examples":"12"},"w#values":{"dtype":"BF16","shape":""" +
+            """[3],"data_offsets":[0,6]},"w#mask":{"dtype":"U8","shape":[1],"data_offsets":[6,7]}}   """,
+            7),
+        FileOf(
+            """{"z":{"dtype":"I64","shape":[],"data_offsets":[4,12]},"b":{"dtype":"BOOL","shape":[4],"data_offsets":""" +
+            """[0,4]},"e":{"dtype":"F64","shape":[0],"data_offsets":[12,12]}}""",
+            12),
     ];
 
-    private static readonly ulong[] Lengths = [0, 1, 2, 7, 8, 100_000_000, 100_000_001, int.MaxValue, 1UL << 31, uint.MaxValue, 1UL << 32, long.MaxValue, 1UL << 63, ulong.MaxValue];
+    private static readonly ulong[] Lengths = [0, 1, 2, 7, 8, 100_000_000, 100_000_001, int.MaxValue, 1UL << 31, uint.MaxValue, 1UL << 32,
+        long.MaxValue, 1UL << 63, ulong.MaxValue];
 
     [Test]
-    public void Twenty_thousand_mutated_files_end_in_a_sentence_or_a_whole_model()
+    public void TwentyThousandMutatedFilesGiveAMessageOrAWholeModel()
     {
-        // memory where there is some to write files to; one file for all
+        // All mutations use one file, in memory if there is a file system for it.
         using var folder = new TempFolder();
         string path = Directory.Exists("/dev/shm") ? Path.Combine("/dev/shm", Path.GetFileName(folder.FullName)) : folder["m.safetensors"];
         byte[] current = [];
         int accepted = 0;
         string? failure = null;
-        // a thread of its own: where opening does not return, the test ends all the same, and says at which file
+        // If opening a file does not return, the separate thread lets the test end and report the file.
         var fuzz = new Thread(() => failure = Run(path, ref current, ref accepted)) { IsBackground = true };
         fuzz.Start();
         bool ended = fuzz.Join(TimeSpan.FromMinutes(2));
@@ -43,7 +54,7 @@ public sealed class HostileFileTests
         Assert.That(accepted, Is.InRange(1000, Files - 1000), "some mutations must leave a file whole, and some must not");
     }
 
-    /// <summary>What went wrong, or null.</summary>
+    /// <summary>Returns a description of the failure, or null.</summary>
     private static string? Run(string path, ref byte[] current, ref int accepted)
     {
         var random = new Random(20241124);
@@ -65,10 +76,11 @@ public sealed class HostileFileTests
             }
             catch (InvalidModelException e)
             {
-                if (!e.Message.StartsWith($"'{path}'", StringComparison.Ordinal) || !e.Message.EndsWith('.') || e.Message.Length > 1000 || e.Message.Contains('\n'))
+                if (!e.Message.StartsWith($"'{path}'", StringComparison.Ordinal) || !e.Message.EndsWith('.') || e.Message.Length > 1000
+                    || e.Message.Contains('\n'))
                     return $"{e.Message} for {Convert.ToHexString(bytes)}";
             }
-#pragma warning disable CA1031 // any other exception is what is looked for
+#pragma warning disable CA1031 // any other exception is a failure of this test
             catch (Exception e)
 #pragma warning restore CA1031
             {
@@ -113,8 +125,9 @@ public sealed class HostileFileTests
                     file.AddRange(new byte[length]);
                     break;
                 case 7 when at >= 8:
-                    // a piece of header more, and the length says so
-                    file.InsertRange(at, Encoding.UTF8.GetBytes(((string[])[" ", ",", "[", "0", "\"a\":{}", "\u4e2d", "\\u0000"])[random.Next(7)]));
+                    // Inserts a piece into the header and adjusts the length.
+                    file.InsertRange(at,
+                        Encoding.UTF8.GetBytes(((string[])[" ", ",", "[", "0", "\"a\":{}", "\u4e2d", "\\u0000"])[random.Next(7)]));
                     SetLength(file, BinaryPrimitives.ReadUInt64LittleEndian(seed) + (ulong)(file.Count - seed.Length));
                     break;
                 default:

@@ -1,14 +1,19 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text;
 using FedICU.Compute.Simd;
 using FedICU.Files;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>Headers made to hurt: they end in a sentence or a model, soon, and in memory a small multiple of their size.</summary>
+/// <summary>
+/// Mutated and huge headers. Parsing one gives a message or a model, quickly, and allocates a small multiple of its
+/// length.
+/// </summary>
 public sealed class HostileHeaderTests
 {
-    // what reading a header may allocate: the exception and its sentence, and a multiple of the file
+    // Bytes that parsing a header may allocate: for the exception and its message, plus a multiple of the file's
+    // length.
     private const int FixedBytes = 32 << 10;
     private const int PerByte = 32;
 
@@ -17,18 +22,27 @@ public sealed class HostileHeaderTests
         ("{}", 0),
         ("""{"__metadata__":{"format":"pt","num_examples":"12"}}   """, 0),
         ("""{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}""", 16),
-        ("""{"__metadata__":{"k":"\ud83d\ude00"},"w.A":{"dtype":"BF16","shape":[3,2],"data_offsets":[0,12]},"w.B":{"dtype":"F16","shape":[2],"data_offsets":[12,16]}}""", 16),
-        ("""{"z":{"dtype":"U8","shape":[0],"data_offsets":[4,4]},"y":{"dtype":"F4","shape":[4],"data_offsets":[14,16]},"x":{"dtype":"I64","shape":[],"data_offsets":[4,12]},"e":{"dtype":"F8_E4M3","shape":[2,1],"data_offsets":[12,14]},"b":{"dtype":"BOOL","shape":[4],"data_offsets":[0,4]}}""", 16),
+        (
+            """{"__metadata__":{"k":"\ud83d\ude00"},"w.A":{"dtype":"BF16","shape":[3,2],"data_offsets":[0,12]},"w.B":""" +
+            """{"dtype":"F16","shape":[2],"data_offsets":[12,16]}}""",
+            16),
+        (
+            """{"z":{"dtype":"U8","shape":[0],"data_offsets":[4,4]},"y":{"dtype":"F4","shape":[4],"data_offsets":""" +
+            """[14,16]},"x":{"dtype":"I64","shape":[],"data_offsets":[4,12]},"e":{"dtype":"F8_E4M3","shape":[2,1],"data_offsets":""" +
+            """[12,14]},"b":{"dtype":"BOOL","shape":[4],"data_offsets":[0,4]}}""",
+            16),
     ];
 
     private static readonly string[] Pieces =
     [
-        "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "\\ud800", "\\udc00", "null", "true", "-", "0", "1", "9223372036854775807", "18446744073709551615", "1e9", ".5", "NaN", "//", "/*", " ", "\n", "\0",
-        "\"__metadata__\":{}", "\"dtype\":\"F64\"", "\"shape\":[", "\"data_offsets\":[0,0]", "[[[[[[[[[[", "{\"a\":{\"a\":{\"a\":", "\u00e9", "\u4e2d", "F32", "F4", "16", "[0,16]", "\"a\":",
+        "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "\\ud800", "\\udc00", "null", "true", "-", "0", "1", "9223372036854775807",
+            "18446744073709551615", "1e9", ".5", "NaN", "//", "/*", " ", "\n", "\0",
+        "\"__metadata__\":{}", "\"dtype\":\"F64\"", "\"shape\":[", "\"data_offsets\":[0,0]", "[[[[[[[[[[", "{\"a\":{\"a\":{\"a\":",
+            "\u00e9", "\u4e2d", "F32", "F4", "16", "[0,16]", "\"a\":",
     ];
 
     [Test]
-    public void A_hundred_thousand_mutations_end_in_a_sentence_or_a_whole_model()
+    public void AHundredThousandMutatedHeadersGiveAMessageOrAWholeModel()
     {
         var random = new Random(20240607);
         (byte[] Header, int DataLength)[] seeds = [.. Seeds.Select(seed => (Encoding.UTF8.GetBytes(seed.Header), seed.DataLength))];
@@ -66,11 +80,14 @@ public sealed class HostileHeaderTests
     }
 
     [Test]
-    public void Mutated_indexes_and_adapter_configs_end_in_a_sentence_or_are_understood()
+    public void MutatedIndexesAndAdapterConfigurationsGiveAMessageOrAreUnderstood()
     {
         var random = new Random(20240608);
-        byte[] index = Encoding.UTF8.GetBytes("""{"metadata":{"total_size":12,"a":["\u00e4",null]},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}""");
-        byte[] config = Encoding.UTF8.GetBytes("""{"peft_type":"LORA","r":16,"lora_alpha":32.5,"use_dora":false,"target_modules":["a","b"],"rank_pattern":{"a":8},"alpha_pattern":{"a":1.5},"modules_to_save":null}""");
+        byte[] index = Encoding.UTF8.GetBytes(
+            """{"metadata":{"total_size":12,"a":["\u00e4",null]},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}""");
+        byte[] config = Encoding.UTF8.GetBytes(
+            """{"peft_type":"LORA","r":16,"lora_alpha":32.5,"use_dora":false,"target_modules":""" +
+            """["a","b"],"rank_pattern":{"a":8},"alpha_pattern":{"a":1.5},"modules_to_save":null}""");
         byte[][] pieces = [.. Pieces.Select(Encoding.UTF8.GetBytes)];
         int accepted = 0;
         for (int i = 0; i < 20_000; i++)
@@ -81,9 +98,15 @@ public sealed class HostileHeaderTests
                 try
                 {
                     if (seed == index)
-                        _ = ShardIndex.Write(ShardIndex.Parse(json, "x").WeightMap, ShardIndex.Parse(json, "x").Metadata, "0123456789ab", 12);
+                    {
+                        var parsed = ShardIndex.Parse(json, "x");
+                        _ = ShardIndex.Write(parsed.WeightMap, parsed.Metadata, "0123456789ab", 12);
+                    }
                     else
+                    {
                         Assert.That(PeftAdapterConfig.Parse(json, "x").DescribeDisagreement(PeftAdapterConfig.Parse(json, "x")), Is.Null);
+                    }
+
                     accepted++;
                 }
                 catch (InvalidModelException e)
@@ -102,11 +125,17 @@ public sealed class HostileHeaderTests
     }
 
     [Test]
-    public void A_million_small_tensors_are_read_in_seconds()
+    public void AMillionSmallTensorsAreReadInSeconds()
     {
         var header = new StringBuilder("{");
         for (int i = 0; i < 1_000_000; i++)
-            header.Append(i == 0 ? "" : ",").Append('"').Append(i).Append("\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[").Append(999_999 - i).Append(',').Append(1_000_000 - i).Append("]}");
+        {
+            int start = 999_999 - i;
+            header.Append(i == 0 ? "" : ",");
+            header.Append(
+                CultureInfo.InvariantCulture, $"\"{i}\":{{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[{start},{start + 1}]}}");
+        }
+
         byte[] bytes = Encoding.UTF8.GetBytes(header.Append('}').ToString());
         AssertCheap(bytes, 1_000_000, null);
     }
@@ -120,7 +149,7 @@ public sealed class HostileHeaderTests
     [TestCase("unknown fields")]
     [TestCase("spaces")]
     [TestCase("same offsets")]
-    public void Ten_megabytes_are_refused_cheaply(string kind)
+    public void TenMegabytesAreRejectedCheaply(string kind)
     {
         const int Length = 10_000_000;
         var (header, sentence) = kind switch
@@ -128,14 +157,19 @@ public sealed class HostileHeaderTests
             "deep arrays" => ("{\"a\":" + new string('[', Length), "tensor 'a' is an array"),
             "deep objects" => (string.Concat(Enumerable.Repeat("{\"a\":", Length / 5)), "tensor 'a' has the unknown field 'a'"),
             "long name" => ("{\"" + new string('n', Length) + "\":1}", "is 1, expected an object"),
-            "long shape" => ("{\"a\":{\"shape\":[" + string.Concat(Enumerable.Repeat("0,", Length / 2)) + "0]}}", "has more than 64 dimensions"),
+            "long shape" =>
+                ("{\"a\":{\"shape\":[" + string.Concat(Enumerable.Repeat("0,", Length / 2)) + "0]}}", "has more than 64 dimensions"),
             "long number" => ("{\"a\":{\"shape\":[" + new string('1', Length) + "]}}", "has a number of 10000000 characters in its shape"),
-            "metadata" => ("{\"__metadata__\":{" + string.Join(',', Enumerable.Range(0, Length / 12).Select(i => $"\"{i:x5}\":\"\"")) + "},\"a\":1}", "tensor 'a' is 1"),
-            "unknown fields" => ("{\"a\":{" + string.Join(',', Enumerable.Range(0, Length / 10).Select(i => $"\"{i:x5}\":0")) + "}}", "has the unknown field '00000'"),
+            "metadata" => ("{\"__metadata__\":{" + string.Join(',', Enumerable.Range(0, Length / 12).Select(i => $"\"{i:x5}\":\"\"")) +
+                "},\"a\":1}", "tensor 'a' is 1"),
+            "unknown fields" => ("{\"a\":{" + string.Join(',', Enumerable.Range(0, Length / 10).Select(i => $"\"{i:x5}\":0")) + "}}",
+                "has the unknown field '00000'"),
             "spaces" => ("{}" + new string(' ', Length) + "x", "expected nothing but spaces"),
-            _ => ("{" + string.Join(',', Enumerable.Range(0, Length / 55).Select(i => $"\"{i:x5}\":{{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}")) + "}", "overlaps tensor '00000'"),
+            _ => ("{" + string.Join(',', Enumerable.Range(0, Length / 55).Select(SameOffsets)) + "}", "overlaps tensor '00000'"),
         };
         AssertCheap(Encoding.UTF8.GetBytes(header), 16, sentence);
+
+        static string SameOffsets(int i) => $"\"{i:x5}\":{{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}";
     }
 
     private static void AssertCheap(byte[] header, long dataLength, string? sentence)

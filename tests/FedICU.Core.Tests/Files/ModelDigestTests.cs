@@ -5,11 +5,13 @@ namespace FedICU.Tests.Files;
 
 public sealed class ModelDigestTests
 {
-    // computed once with Python's hashlib from the definition in ModelDigest.Compute; reference_reader.py computes it anew where Python is there
+    // Computed once with Python's hashlib from the definition in ModelDigest.Compute. reference_reader.py recomputes it
+    // if Python is available.
     private const string KnownAnswer = "sha256:ca60b6b1e4d92347d3d57c4284f4c1d227adeb0a6bc21d473becd86049c4ce8d";
     private const string KnownAnswerOfNothing = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    // names whose order in UTF-8 is not their order in UTF-16 (U+1F600 is above U+FF5E, its first surrogate below); byte i of a tensor is i * 7 + 1
+    // The order of the names in UTF-8 differs from their order in UTF-16: U+1F600 is above U+FF5E, but its first
+    // surrogate is below. Byte i of a tensor is i * 7 + 1.
     internal static readonly ArrayModel Known = new(
     [
         Counting("w.lora_B", DType.BF16, 3, 5),
@@ -23,17 +25,18 @@ public sealed class ModelDigestTests
     ]);
 
     [Test]
-    public void The_known_answer() => Assert.That(ModelDigest.Compute(Known), Is.EqualTo(KnownAnswer));
+    public void TheDigestOfAKnownModelIsRight() => Assert.That(ModelDigest.Compute(Known), Is.EqualTo(KnownAnswer));
 
     [Test]
-    public void A_model_of_nothing() => Assert.That(ModelDigest.Compute(new ArrayModel([])), Is.EqualTo(KnownAnswerOfNothing));
+    public void TheDigestOfAnEmptyModelIsRight() => Assert.That(ModelDigest.Compute(new ArrayModel([])), Is.EqualTo(KnownAnswerOfNothing));
 
     [Test]
-    public void Order_metadata_sharding_and_access_do_not_enter([Values] FileAccessMode mode)
+    public void OrderMetadataShardingAndAccessDoNotMatter([Values] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         (TensorInfo, byte[])[] content = [.. Known.Tensors.Select(tensor => (tensor, Known.DataOf(tensor.Name)))];
-        Write(new ArrayModel([.. content.Reverse()], new Dictionary<string, string> { ["round"] = "3" }), TensorSink.ToFile(folder["reversed.safetensors"]));
+        Write(new ArrayModel([.. content.Reverse()], new Dictionary<string, string> { ["round"] = "3" }),
+            TensorSink.ToFile(folder["reversed.safetensors"]));
         AssertKnown(folder["reversed.safetensors"]);
 
         Write(new ArrayModel(content[..3]), TensorSink.ToFile(folder["1.safetensors"]));
@@ -50,7 +53,7 @@ public sealed class ModelDigestTests
     }
 
     [Test]
-    public void Name_type_shape_and_data_enter()
+    public void NameTypeShapeAndDataMatter()
     {
         var (tensor, data) = Counting("a", DType.F32, 2, 3);
         byte[] other = [.. data];
@@ -69,20 +72,24 @@ public sealed class ModelDigestTests
     }
 
     [Test]
-    public void A_tensor_of_many_panels_is_hashed_whole([Values] FileAccessMode mode)
+    public void ATensorOfManyPanelsIsHashedWhole([Values] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("big", DType.U8, (3 << 20) + 17), Tensor("small", DType.F32, 1)]);
         Write(model, TensorSink.ToFile(folder["m.safetensors"]));
         using var file = SafetensorsFile.Open(folder["m.safetensors"], mode);
-        byte[] flat = [.. Head("big", DType.U8, (3 << 20) + 17), .. Hash(model.DataOf("big")), .. Head("small", DType.F32, 1), .. Hash(model.DataOf("small"))];
+        byte[] flat =
+        [
+            .. Head("big", DType.U8, (3 << 20) + 17), .. Hash(model.DataOf("big")),
+            .. Head("small", DType.F32, 1), .. Hash(model.DataOf("small")),
+        ];
         Assert.That(ModelDigest.Compute(file), Is.EqualTo("sha256:" + Convert.ToHexStringLower(Hash(flat))));
 
         static byte[] Hash(byte[] bytes) => System.Security.Cryptography.SHA256.HashData(bytes);
     }
 
     [Test]
-    public void A_cancelled_digest_ends()
+    public void ACanceledDigestEnds()
     {
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
@@ -90,7 +97,7 @@ public sealed class ModelDigestTests
     }
 
     [Test]
-    public async Task A_digest_keeps_to_the_threads_of_its_round()
+    public async Task ADigestUsesOnlyTheThreadsOfItsRound()
     {
         var counted = new CountedReads();
         Assert.That(ModelDigest.Compute(counted, threads: 1, CancellationToken.None), Is.EqualTo(ModelDigest.Compute(new CountedReads())));
@@ -102,17 +109,18 @@ public sealed class ModelDigestTests
     }
 
     [Test]
-    public void A_file_cut_after_it_was_opened_is_a_sentence()
+    public void AFileTruncatedAfterItWasOpenedGivesAMessage()
     {
         using var folder = new TempFolder();
         Write(Known, TensorSink.ToFile(folder["m.safetensors"]));
         using var file = SafetensorsFile.Open(folder["m.safetensors"]);
         using (FileStream stream = new(folder["m.safetensors"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             stream.SetLength(8);
-        Assert.That(Assert.Catch<InvalidModelException>(() => ModelDigest.Compute(file))!.Message, Does.StartWith($"'{folder["m.safetensors"]}' was truncated while it was read: tensor '"));
+        Assert.That(Assert.Catch<InvalidModelException>(() => ModelDigest.Compute(file))!.Message,
+            Does.StartWith($"'{folder["m.safetensors"]}' was truncated while it was read: tensor '"));
     }
 
-    /// <summary>Sixteen tensors of zeros that are read slowly; how many at once is counted.</summary>
+    /// <summary>Sixteen tensors of zeros with slow reads. Counts the largest number of concurrent reads.</summary>
     private sealed class CountedReads : TensorSource
     {
         private readonly Lock _gate = new();
@@ -120,7 +128,8 @@ public sealed class ModelDigestTests
 
         public int AtOnce { get; private set; }
 
-        public override IReadOnlyList<TensorInfo> Tensors { get; } = [.. Enumerable.Range(0, 16).Select(i => new TensorInfo($"t{i}", DType.U8, new TensorShape(1)))];
+        public override IReadOnlyList<TensorInfo> Tensors { get; } =
+            [.. Enumerable.Range(0, 16).Select(i => new TensorInfo($"t{i}", DType.U8, new TensorShape(1)))];
 
         public override string Location => "memory";
 

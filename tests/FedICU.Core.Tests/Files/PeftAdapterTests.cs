@@ -13,10 +13,11 @@ public sealed class PeftAdapterTests
         }
         """;
 
-    private static readonly ArrayModel Weights = new([Tensor("m.q_proj.lora_A.weight", DType.F32, 16, 4), Tensor("m.q_proj.lora_B.weight", DType.F32, 4, 16)]);
+    private static readonly ArrayModel Weights = new(
+        [Tensor("m.q_proj.lora_A.weight", DType.F32, 16, 4), Tensor("m.q_proj.lora_B.weight", DType.F32, 4, 16)]);
 
     [Test]
-    public void An_adapter_is_read_and_written_again([Values] FileAccessMode mode)
+    public void AnAdapterIsReadAndWritten([Values] FileAccessMode mode)
     {
         using var folder = Folder(Config);
         using var adapter = PeftAdapter.Open(folder.FullName, mode);
@@ -31,7 +32,7 @@ public sealed class PeftAdapterTests
     }
 
     [Test]
-    public void The_config_is_understood()
+    public void TheConfigurationIsParsed()
     {
         PeftAdapterConfig config = Parse(Config);
         Assert.Multiple(() =>
@@ -50,7 +51,7 @@ public sealed class PeftAdapterTests
     }
 
     [Test]
-    public void Absent_fields_have_PEFTs_defaults()
+    public void AbsentFieldsHaveTheDefaultsOfPeft()
     {
         PeftAdapterConfig config = Parse("{}");
         Assert.Multiple(() =>
@@ -59,7 +60,10 @@ public sealed class PeftAdapterTests
             Assert.That(config.LoraAlpha, Is.EqualTo(8));
             Assert.That(config.TargetModules, Is.Empty);
             Assert.That(config.BaseModel, Is.Null);
-            Assert.That(config.DescribeDisagreement(Parse("""{"r": 8, "lora_alpha": 8.0, "modules_to_save": [], "rank_pattern": null, "use_dora": false}""")), Is.Null);
+            Assert.That(
+                config.DescribeDisagreement(Parse(
+                    """{"r": 8, "lora_alpha": 8.0, "modules_to_save": [], "rank_pattern": null, "use_dora": false}""")),
+                Is.Null);
         });
     }
 
@@ -81,14 +85,14 @@ public sealed class PeftAdapterTests
     [TestCase("\"revision\": null", "\"revision\": \"main\"", null)]
     [TestCase("\"revision\": null", "\"lora_dropout\": 0.1", null)]
     [TestCase("32", "32.0", null)]
-    public void The_first_field_that_differs_is_described(string old, string changed, string? expected)
+    public void TheFirstFieldThatDiffersIsDescribed(string old, string changed, string? expected)
     {
         Assert.That(Config, Does.Contain(old));
         Assert.That(Parse(Config).DescribeDisagreement(Parse(Config.Replace(old, changed))), Is.EqualTo(expected));
     }
 
     [Test]
-    public void Long_values_are_compared_whole()
+    public void LongValuesAreComparedWhole()
     {
         string path = new('p', 300);
         Assert.That(
@@ -106,7 +110,7 @@ public sealed class PeftAdapterTests
     [TestCase("{\"r\": 1.5}", "'{c}' has '1.5' for r, expected a whole number from 1.")]
     [TestCase("{\"r\": \"8\"}", "'{c}' has '8' for r, expected a whole number from 1.")]
     [TestCase("{\"r\": 99999999999}", "'{c}' has '99999999999' for r, expected a whole number from 1.")]
-    [TestCase("{\"lora_alpha\": true}", "'{c}' has a truth value for lora_alpha, expected a finite number.")]
+    [TestCase("{\"lora_alpha\": true}", "'{c}' has a boolean for lora_alpha, expected a finite number.")]
     [TestCase("{\"lora_alpha\": 1e999}", "'{c}' has '1e999' for lora_alpha, expected a finite number.")]
     [TestCase("{\"use_dora\": 1}", "'{c}' has '1' for use_dora, expected true or false.")]
     [TestCase("{\"target_modules\": 1}", "'{c}' has '1' for target_modules, expected a list of names or a string.")]
@@ -117,7 +121,7 @@ public sealed class PeftAdapterTests
     [TestCase("{\"rank_pattern\": {\"a\": \"b\"}}", "'{c}' has 'b' for rank_pattern, expected a whole number from 1.")]
     [TestCase("{\"alpha_pattern\": {\"a\": {}}}", "'{c}' has an object for alpha_pattern, expected a finite number.")]
     [TestCase("{\"modules_to_save\": {}}", "'{c}' has an object for modules_to_save, expected a list of names or a string.")]
-    public void A_malformed_config_is_refused_in_one_sentence(string config, string sentence)
+    public void AMalformedConfigurationIsRejectedWithOneSentence(string config, string sentence)
     {
         using var folder = Folder(config);
         var refusal = Assert.Throws<InvalidModelException>(() => PeftAdapter.Open(folder.FullName))!;
@@ -126,7 +130,7 @@ public sealed class PeftAdapterTests
     }
 
     [Test]
-    public void A_missing_file_is_named()
+    public void AMissingFileIsNamed()
     {
         using var folder = Folder(Config);
         File.Delete(folder["adapter_model.safetensors"]);

@@ -11,7 +11,7 @@ public sealed class RoundTripTests
     private static readonly FileAccessMode[] Modes = [FileAccessMode.Read, FileAccessMode.Mapped];
 
     [Test]
-    public void Every_dtype_and_rank_comes_back([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void EveryTypeAndRankIsReadBack([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         long[][] shapes = [[4], [4, 3], [2, 2, 5], [1, 1, 1, 1, 8], [0], [3, 0]];
         var content = DTypes.SelectMany(_ => shapes, (dtype, shape) => Tensor($"{dtype} {string.Join('x', shape)}", dtype, shape))
@@ -20,10 +20,10 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void An_empty_model_comes_back([ValueSource(nameof(Modes))] FileAccessMode mode) => RoundTrip(new ArrayModel([]), mode);
+    public void AnEmptyModelIsReadBack([ValueSource(nameof(Modes))] FileAccessMode mode) => RoundTrip(new ArrayModel([]), mode);
 
     [Test]
-    public void A_model_of_metadata_alone_comes_back([ValueSource(nameof(Modes))] FileAccessMode mode) =>
+    public void AModelWithOnlyMetadataIsReadBack([ValueSource(nameof(Modes))] FileAccessMode mode) =>
         RoundTrip(new ArrayModel([], new Dictionary<string, string> { ["format"] = "pt" }), mode);
 
     [TestCase("")]
@@ -32,31 +32,39 @@ public sealed class RoundTripTests
     [TestCase("Gewicht \u00e4\u00f6\u00fc \u4e2d\u6587 \u2028 \ud83d\ude00 \uffff")]
     [TestCase("a.b/c#values<>&'+")]
     [TestCase("__metadata")]
-    public void Odd_names_come_back(string name) =>
+    public void UnusualNamesAreReadBack(string name) =>
         RoundTrip(new ArrayModel([Tensor(name, DType.F32, 3)], new Dictionary<string, string> { [name] = name }), FileAccessMode.Read);
 
     [Test]
-    public void Random_models_come_back()
+    public void RandomModelsAreReadBack()
     {
         Gen<(DType DType, long[] Shape)> tensor = Gen.Select(Gen.Enum<DType>(), Gen.Long[0, 5].Array[0, 4])
             .Where((dtype, shape) => shape.Aggregate(1L, (n, d) => n * d) * dtype.BitSize % 8 == 0);
         Gen<Dictionary<string, (DType DType, long[] Shape)>> models = Gen.Dictionary(Gen.String.Where(IsUnicode), tensor)[0, 8];
-        Gen.Select(models, Gen.Dictionary(Gen.String.Where(IsUnicode), Gen.String.Where(IsUnicode))[0, 3]).Sample(
-            (model, metadata) => RoundTrip(
-                new ArrayModel([.. model.Where(entry => entry.Key != "__metadata__").Select(entry => Tensor(entry.Key, entry.Value.DType, entry.Value.Shape))], metadata),
+        Gen<Dictionary<string, string>> metadata =
+            Gen.Dictionary(Gen.String.Where(IsUnicode), Gen.String.Where(IsUnicode))[0, 3];
+        Gen.Select(models, metadata).Sample(
+            (model, entries) => RoundTrip(
+                new ArrayModel(
+                    [.. model.Where(entry => entry.Key != "__metadata__")
+                        .Select(entry => Tensor(entry.Key, entry.Value.DType, entry.Value.Shape))],
+                    entries),
                 FileAccessMode.Read),
             iter: 200,
             threads: 1);
     }
 
     [Test]
-    public void The_file_is_laid_out_as_the_format_says()
+    public void TheFileHasTheLayoutOfTheFormat()
     {
         using var folder = new TempFolder();
-        var model = new ArrayModel([Tensor("b", DType.U8, 3), Tensor("a", DType.F32, 2)], new Dictionary<string, string> { ["z"] = "1", ["k"] = "2" });
+        var model = new ArrayModel(
+            [Tensor("b", DType.U8, 3), Tensor("a", DType.F32, 2)], new Dictionary<string, string> { ["z"] = "1", ["k"] = "2" });
         Write(model, TensorSink.ToFile(folder["m.safetensors"]));
 
-        const string Header = """{"__metadata__":{"k":"2","z":"1"},"b":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"a":{"dtype":"F32","shape":[2],"data_offsets":[3,11]}}""";
+        const string Header =
+            """{"__metadata__":{"k":"2","z":"1"},"b":{"dtype":"U8","shape":[3],"data_offsets":""" +
+            """[0,3]},"a":{"dtype":"F32","shape":[2],"data_offsets":[3,11]}}""";
         byte[] file = File.ReadAllBytes(folder["m.safetensors"]);
         int length = BitConverter.ToInt32(file);
         Assert.Multiple(() =>
@@ -70,11 +78,13 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void Data_order_decides_not_header_order()
+    public void TensorsComeInTheOrderOfTheirData()
     {
         using var folder = new TempFolder();
         byte[] file = FileOf(
-            """{"b":{"data_offsets":[2,3],"shape":[1],"dtype":"U8"},"e":{"dtype":"U8","shape":[0],"data_offsets":[2,2]},"a":{"dtype":"\u00558","shape":[2],"data_offsets":[0,2]}}""", 3);
+            """{"b":{"data_offsets":[2,3],"shape":[1],"dtype":"U8"},"e":{"dtype":"U8","shape":[0],"data_offsets":""" +
+            """[2,2]},"a":{"dtype":"\u00558","shape":[2],"data_offsets":[0,2]}}""",
+            3);
         file[^1] = 42;
         using var model = SafetensorsFile.Open(folder.Put("m.safetensors", file));
         Assert.That(model.Tensors.Select(tensor => tensor.Name), Is.EqualTo((string[])["a", "e", "b"]));
@@ -82,16 +92,21 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void Threads_write_and_read_pieces_in_any_order()
+    public void ThreadsWriteAndReadPiecesInAnyOrder()
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("a", DType.F32, 1000, 100), Tensor("b", DType.BF16, 77, 1001)]);
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
         sink.Begin(model.Tensors, NoMetadata);
         const int Piece = 4099;
-        var pieces = model.Tensors.SelectMany(tensor => Enumerable.Range(0, (int)(tensor.ByteLength + Piece - 1) / Piece).Select(i => (Tensor: tensor, At: i * Piece))).Reverse().ToArray();
+        (TensorInfo Tensor, int At)[] pieces =
+        [
+            .. model.Tensors.SelectMany(tensor =>
+                Enumerable.Range(0, (int)(tensor.ByteLength + Piece - 1) / Piece).Select(i => (tensor, i * Piece))).Reverse(),
+        ];
         Parallel.ForEach(pieces, piece =>
-            sink.Write(piece.Tensor, piece.At, model.DataOf(piece.Tensor.Name).AsSpan(piece.At, (int)Math.Min(Piece, piece.Tensor.ByteLength - piece.At))));
+            sink.Write(piece.Tensor, piece.At,
+                model.DataOf(piece.Tensor.Name).AsSpan(piece.At, (int)Math.Min(Piece, piece.Tensor.ByteLength - piece.At))));
         sink.Commit();
 
         foreach (FileAccessMode mode in Modes)
@@ -107,7 +122,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public unsafe void A_mapped_file_lends_aligned_tensors_only()
+    public unsafe void AMappedFileLendsOnlyAlignedTensors()
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("even", DType.F32, 5), Tensor("byte", DType.U8, 1), Tensor("odd", DType.F32, 5)]);
@@ -123,7 +138,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void A_disposed_file_is_refused([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void ADisposedFileThrows([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("a", DType.F32, 5)]);
@@ -136,7 +151,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void Bytes_outside_a_tensor_are_refused([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void BytesOutsideATensorAreRejected([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         var model = new ArrayModel([Tensor("a", DType.F32, 5), Tensor("b", DType.F32, 5)]);
@@ -150,13 +165,13 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void A_tensor_beyond_4_GiB_is_read_at_its_end([ValueSource(nameof(Modes))] FileAccessMode mode)
+    public void TheEndOfATensorBeyond4GiBIsRead([ValueSource(nameof(Modes))] FileAccessMode mode)
     {
         using var folder = new TempFolder();
         const long Length = 5L << 30;
         using (FileStream stream = new(folder["m.safetensors"], FileMode.CreateNew))
         {
-            // sparse: takes no room on the disk
+            // Sparse: the file takes no space on the disk.
             byte[] head = FileOf($$$"""{"a":{"dtype":"U8","shape":[{{{Length}}}],"data_offsets":[0,{{{Length}}}]}}""", 0);
             stream.Write(head);
             stream.SetLength(head.Length + Length);
@@ -171,7 +186,7 @@ public sealed class RoundTripTests
     }
 
     [Test]
-    public void The_golden_files_are_read_and_written_again()
+    public void TheGoldenFilesAreReadAndWritten()
     {
         using var folder = new TempFolder();
         foreach (string path in Directory.EnumerateFiles(Golden.RoundFolder("bf16"), "*.safetensors"))

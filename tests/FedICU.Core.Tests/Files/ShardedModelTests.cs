@@ -9,14 +9,16 @@ public sealed class ShardedModelTests
     private const string Two = "model-00002-of-00002.safetensors";
     private const string Index = "model.safetensors.index.json";
 
-    private static readonly ArrayModel First = new([Tensor("embed", DType.F32, 10, 3), Tensor("norm", DType.BF16, 3)], Meta(("format", "pt"), ("part", "1")));
+    private static readonly ArrayModel First = new([Tensor("embed", DType.F32, 10, 3), Tensor("norm", DType.BF16, 3)],
+        Meta(("format", "pt"), ("part", "1")));
     private static readonly ArrayModel Second = new([Tensor("head", DType.F16, 3, 10)], Meta(("format", "pt"), ("part", "2")));
 
     private static readonly string GoodIndex =
-        $$$"""{"metadata": {"total_size": 186, "by": "a\u00e4"}, "weight_map": {"head": "{{{Two}}}", "embed": "{{{One}}}", "norm": "{{{One}}}"}}""";
+        """{"metadata": {"total_size": 186, "by": "a\u00e4"}, "weight_map": """ +
+        $$$"""{"head": "{{{Two}}}", "embed": "{{{One}}}", "norm": "{{{One}}}"}}""";
 
     [Test]
-    public void Shards_are_one_model([Values] FileAccessMode mode)
+    public void ShardsFormOneModel([Values] FileAccessMode mode)
     {
         using var folder = Folder(GoodIndex);
         using var model = ShardedModel.Open(folder[Index], mode);
@@ -41,7 +43,7 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void The_same_layout_is_written_again()
+    public void TheSameLayoutIsWritten()
     {
         using var folder = Folder(GoodIndex);
         using var model = ShardedModel.Open(folder[Index]);
@@ -52,9 +54,12 @@ public sealed class ShardedModelTests
         {
             string one = copy.ShardNames[0], two = copy.ShardNames[1], generation = copy.Generation!;
             Assert.That(generation, Does.Match("^[0-9a-f]{12}$"));
-            Assert.That((one, two), Is.EqualTo(($"model-{generation}-00001-of-00002.safetensors", $"model-{generation}-00002-of-00002.safetensors")));
-            Assert.That(Directory.GetFiles(folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal), Is.EqualTo((string[])[one, two, Index]));
-            Assert.That(copy.WeightMap, Is.EqualTo((KeyValuePair<string, string>[])[new("head", two), new("embed", one), new("norm", one)]), "in the same order");
+            Assert.That((one, two),
+                Is.EqualTo(($"model-{generation}-00001-of-00002.safetensors", $"model-{generation}-00002-of-00002.safetensors")));
+            Assert.That(Directory.GetFiles(folder["out"]).Select(Path.GetFileName).Order(StringComparer.Ordinal),
+                Is.EqualTo((string[])[one, two, Index]));
+            Assert.That(copy.WeightMap, Is.EqualTo((KeyValuePair<string, string>[])[new("head", two), new("embed", one), new("norm", one)]),
+                "in the same order");
             Assert.That(File.ReadAllText(Path.Combine(folder["out"], Index)), Is.EqualTo($$"""
                 {
                   "metadata": {
@@ -74,7 +79,7 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void A_sharded_model_is_replaced_in_its_own_folder()
+    public void AShardedModelIsReplacedInItsOwnFolder()
     {
         using var folder = Folder(GoodIndex);
         using (var model = ShardedModel.Open(folder[Index]))
@@ -93,19 +98,21 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void A_tensor_without_a_shard_is_refused()
+    public void ATensorWithoutAShardIsRejected()
     {
         using var folder = Folder(GoodIndex);
         using var model = ShardedModel.Open(folder[Index]);
         TensorSink sink = TensorSink.ToShardedFolder(folder["out"], model);
-        var refusal = Assert.Throws<FedIcuException>(() => sink.Begin([.. model.Tensors, new TensorInfo("extra", DType.U8, default)], NoMetadata))!;
+        var refusal = Assert.Throws<FedIcuException>(
+            () => sink.Begin([.. model.Tensors, new TensorInfo("extra", DType.U8, default)], NoMetadata))!;
         Assert.That(refusal.Message, Is.EqualTo($"The layout of '{folder[Index]}' has no shard for tensor 'extra'."));
         Assert.That(Directory.Exists(folder["out"]), Is.False);
     }
 
     public static IEnumerable<TestCaseData> BadIndexes()
     {
-        static TestCaseData Case(string index, string sentence) => new TestCaseData(index, sentence).SetArgDisplayNames(index.Length > 80 ? index[..80] : index);
+        static TestCaseData Case(string index, string sentence) =>
+            new TestCaseData(index, sentence).SetArgDisplayNames(index.Length > 80 ? index[..80] : index);
 
         const string Rest = $$""" "norm": "{{One}}", "head": "{{Two}}" """;
         yield return Case("", "'{i}' is empty.");
@@ -120,20 +127,26 @@ public sealed class ShardedModelTests
         yield return Case("""{"metadata": {"a": "\ud800"}}""", "'{i}' holds a string that is not valid Unicode at byte 19.");
         yield return Case("""{"weight_map": {"\udc00": "a"}}""", "'{i}' holds a string that is not valid Unicode at byte 16.");
         yield return Case("""{"weight_map": {"a": 1}}""", "'{i}' has a number for tensor 'a', expected the name of a shard.");
-        yield return Case($$$"""{"weight_map": {"embed": "{{{One}}}", "embed": "{{{One}}}", {{{Rest}}}}}""", "'{i}' lists tensor 'embed' twice.");
-        yield return Case($$$"""{"weight_map": {"embed": "{{{Two}}}", {{{Rest}}}}}""", "'{d}/" + One + "' holds tensor 'embed', which the index '{i}' puts into '" + Two + "'.");
-        yield return Case($$$"""{"weight_map": { {{{Rest}}}}}""", "'{d}/" + One + "' holds tensor 'embed', which the index '{i}' does not name.");
-        yield return Case($$$"""{"weight_map": {"embed": "{{{One}}}", "more": "{{{Two}}}", {{{Rest}}}}}""", "'{d}/" + Two + "' lacks tensor 'more', which the index '{i}' puts there.");
+        yield return Case($$$"""{"weight_map": {"embed": "{{{One}}}", "embed": "{{{One}}}", {{{Rest}}}}}""",
+            "'{i}' lists tensor 'embed' twice.");
+        yield return Case($$$"""{"weight_map": {"embed": "{{{Two}}}", {{{Rest}}}}}""", "'{d}/" + One +
+            "' holds tensor 'embed', which the index '{i}' puts into '" + Two + "'.");
+        yield return Case($$$"""{"weight_map": { {{{Rest}}}}}""", "'{d}/" + One +
+            "' holds tensor 'embed', which the index '{i}' does not list.");
+        yield return Case($$$"""{"weight_map": {"embed": "{{{One}}}", "more": "{{{Two}}}", {{{Rest}}}}}""", "'{d}/" + Two +
+            "' lacks tensor 'more', which the index '{i}' puts there.");
         yield return Case("""{"weight_map": {"a": "gone.safetensors"}}""", "'{d}/gone.safetensors' does not exist.");
-        foreach (string name in (string[])["", ".", "..", "../a.safetensors", "a/b.safetensors", "/etc/a.safetensors", @"..\\a.safetensors", "C:a.safetensors", @"\u0000.safetensors", "a.safetensors/..",
+        foreach (string name in (string[])["", ".", "..", "../a.safetensors", "a/b.safetensors", "/etc/a.safetensors", @"..\\a.safetensors",
+            "C:a.safetensors", @"\u0000.safetensors", "a.safetensors/..",
             "config.json", Index, ".safetensors", "model.bin", @"a\n.safetensors", "a.SAFETENSORS", "a.safetensors "])
             yield return Case(
                 $$$"""{"weight_map": {"a": "{{{name}}}"}}""",
-                "'{i}' puts tensor 'a' into the shard '" + name.Replace(@"\\", @"\").Replace(@"\n", @"\u000a") + "', expected the plain name of a .safetensors file in the index's own folder.");
+                "'{i}' puts tensor 'a' into the shard '" + name.Replace(@"\\", @"\").Replace(@"\n", @"\u000a") +
+                "', expected the plain name of a .safetensors file in the index's own folder.");
     }
 
     [TestCaseSource(nameof(BadIndexes))]
-    public void A_bad_index_is_refused_in_one_sentence(string index, string sentence)
+    public void AMalformedIndexIsRejectedWithOneSentence(string index, string sentence)
     {
         using var folder = Folder(index);
         var refusal = Assert.Throws<InvalidModelException>(() => ShardedModel.Open(folder[Index]))!;
@@ -141,7 +154,7 @@ public sealed class ShardedModelTests
     }
 
     [Test]
-    public void A_malformed_shard_is_named()
+    public void AMalformedShardIsNamed()
     {
         using var folder = Folder(GoodIndex);
         folder.Put(Two, FileOf("{}", 1));
@@ -158,13 +171,16 @@ public sealed class ShardedModelTests
         return folder;
     }
 
-    private static Dictionary<string, string> Meta(params (string Key, string Value)[] entries) => entries.ToDictionary(entry => entry.Key, entry => entry.Value);
+    private static Dictionary<string, string> Meta(params (string Key, string Value)[] entries) =>
+        entries.ToDictionary(entry => entry.Key, entry => entry.Value);
 
-    [TestCase("""{"weight_map":{},"a\\ud83d":null}"""), TestCase("""{"weight_map":{},"a":{"b":["\\ud83d"]}}"""), TestCase("""{"metadata":{"\\ud83d":1},"weight_map":{}}""")]
-    public void HalfASurrogatePairAnywhereInAnIndexIsRefused(string index)
+    [TestCase("""{"weight_map":{},"a\\ud83d":null}"""), TestCase("""{"weight_map":{},"a":{"b":["\\ud83d"]}}"""),
+        TestCase("""{"metadata":{"\\ud83d":1},"weight_map":{}}""")]
+    public void AnUnpairedSurrogateAnywhereInAnIndexIsRejected(string index)
     {
         using var folder = new TempFolder();
-        string path = folder.Put("model.safetensors.index.json", System.Text.Encoding.UTF8.GetBytes(index.Replace("\\\\", "\\", StringComparison.Ordinal)));
+        string path = folder.Put("model.safetensors.index.json",
+            System.Text.Encoding.UTF8.GetBytes(index.Replace("\\\\", "\\", StringComparison.Ordinal)));
         Assert.That(() => ShardedModel.Open(path), Throws.TypeOf<InvalidModelException>().With.Message.Contains("not valid Unicode"));
     }
 }

@@ -1,13 +1,13 @@
 namespace FedICU.Tests.Files;
 
-/// <summary>A folder of a test's own, removed with all it holds.</summary>
+/// <summary>A temporary folder for one test, removed with its content.</summary>
 internal sealed class TempFolder : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("fedicu-test-");
 
     public string FullName => _folder.FullName;
 
-    /// <summary>The path of a name in the folder.</summary>
+    /// <summary>Gets the path of a name in the folder.</summary>
     public string this[string name] => Path.Combine(FullName, name);
 
     /// <summary>Writes a file and returns its path.</summary>
@@ -17,7 +17,7 @@ internal sealed class TempFolder : IDisposable
         return this[name];
     }
 
-    /// <summary>The names of all there is, sorted.</summary>
+    /// <summary>Returns the sorted names of the folder's entries.</summary>
     public string[] Names() => [.. _folder.EnumerateFileSystemInfos().Select(item => item.Name).Order(StringComparer.Ordinal)];
 
     public void Dispose() => _folder.Delete(recursive: true);

@@ -3,8 +3,9 @@ using System.Text;
 
 namespace FedICU.Tests.Files;
 
-/// <summary>A model in arrays: the simplest source there is.</summary>
-internal sealed class ArrayModel(IReadOnlyList<(TensorInfo Tensor, byte[] Data)> content, IReadOnlyDictionary<string, string>? metadata = null) : TensorSource
+/// <summary>A model in arrays, the simplest source.</summary>
+internal sealed class ArrayModel(
+    IReadOnlyList<(TensorInfo Tensor, byte[] Data)> content, IReadOnlyDictionary<string, string>? metadata = null) : TensorSource
 {
     public override IReadOnlyList<TensorInfo> Tensors { get; } = [.. content.Select(entry => entry.Tensor)];
 
@@ -18,14 +19,14 @@ internal sealed class ArrayModel(IReadOnlyList<(TensorInfo Tensor, byte[] Data)>
         DataOf(tensor.Name).AsSpan((int)offset, destination.Length).CopyTo(destination);
 }
 
-/// <summary>Models and files for the tests of this folder.</summary>
+/// <summary>Models and files for the tests in this folder.</summary>
 internal static class TestModels
 {
     public static readonly DType[] DTypes = Enum.GetValues<DType>();
 
     public static readonly IReadOnlyDictionary<string, string> NoMetadata = new Dictionary<string, string>();
 
-    /// <summary>A tensor with pseudo-random bytes that depend on its name and size only.</summary>
+    /// <summary>Returns a tensor with pseudo-random bytes that depend only on its name and size.</summary>
     public static (TensorInfo Tensor, byte[] Data) Tensor(string name, DType dtype, params long[] shape)
     {
         var tensor = new TensorInfo(name, dtype, new TensorShape(shape));
@@ -42,7 +43,7 @@ internal static class TestModels
         return (tensor, data);
     }
 
-    /// <summary>Writes a model through a sink, tensor by tensor.</summary>
+    /// <summary>Writes a model to a sink, tensor by tensor.</summary>
     public static void Write(TensorSource model, TensorSink sink)
     {
         sink.Begin(model.Tensors, model.Metadata);
@@ -58,10 +59,10 @@ internal static class TestModels
         return data;
     }
 
-    /// <summary>The bytes of a file with that header and as many bytes of data.</summary>
+    /// <summary>Returns the bytes of a file with the given header and number of data bytes.</summary>
     public static byte[] FileOf(string header, int dataLength) => FileOf(Encoding.UTF8.GetBytes(header), dataLength);
 
-    /// <summary>The bytes of a file with that header and as many bytes of data.</summary>
+    /// <summary>Returns the bytes of a file with the given header and number of data bytes.</summary>
     public static byte[] FileOf(ReadOnlySpan<byte> header, int dataLength)
     {
         var file = new byte[8 + header.Length + dataLength];
@@ -70,7 +71,7 @@ internal static class TestModels
         return file;
     }
 
-    /// <summary>Both hold the same tensors in the same order, with the same bytes and metadata.</summary>
+    /// <summary>Asserts that both have the same tensors in the same order, with the same bytes and metadata.</summary>
     public static void AssertSame(TensorSource actual, TensorSource expected)
     {
         Assert.That(actual.Tensors, Is.EqualTo(expected.Tensors));

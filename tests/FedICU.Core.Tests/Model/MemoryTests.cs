@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace FedICU.Tests;
 
-/// <summary>Models and sinks in memory: how long their memory lives, and that nobody reads or writes beside it.</summary>
+/// <summary>Models and sinks in memory: the lifetime of their memory, and bounds checks.</summary>
 internal sealed class MemoryTests
 {
     private static readonly MemoryModel First = Models.Of("w", [3], 1, 2, 3), Second = Models.Of("w", [3], 4, 5, 6);
@@ -12,7 +12,7 @@ internal sealed class MemoryTests
     private static readonly IReadOnlyDictionary<string, string> NoMetadata = new Dictionary<string, string>();
 
     [Test]
-    public void AModelOutlivesAnUnreachableSink()
+    public void AModelOutlivesItsCollectedSink()
     {
         (MemoryModel model, WeakReference sink) = Forgotten();
         Collect();
@@ -48,7 +48,7 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public void AFreedModelSaysSo()
+    public void AFreedModelThrows()
     {
         var sink = new MemorySink();
         First.SaveTo(sink);
@@ -61,7 +61,7 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public void TheModelBeforeTheLastIsNeverReadAsANewerOne()
+    public void AnOldModelNeverShowsTheDataOfANewerOne()
     {
         using var sink = new MemorySink();
         First.SaveTo(sink);
@@ -76,7 +76,7 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public void ASinkServesOneModelAtATime()
+    public void ASinkWritesOneModelAtATime()
     {
         using var sink = new MemorySink();
         Assert.That(sink.Commit, Throws.InvalidOperationException);
@@ -85,7 +85,7 @@ internal sealed class MemoryTests
         sink.Begin([Info], NoMetadata);
         sink.Write(Info, 0, MemoryMarshal.AsBytes<float>([7, 8, 9]));
         Assert.That(() => sink.Begin([Info], NoMetadata), Throws.InvalidOperationException);
-        // neither a copy nor a round that finds the sink taken disturbs the model under way
+        // A copy or a round that finds the sink in use does not disturb the model being written.
         Assert.That(() => First.SaveTo(sink), Throws.InvalidOperationException);
         var round = new AggregationRound(First) { ClientUpdate.FromTensors("a", Second, 1) };
         Assert.That(async () => await new FedAvgAggregator().AggregateAsync(round, sink), Throws.InvalidOperationException);
@@ -95,19 +95,19 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public void OneSinkTakesNoUpdateAndItsMomentum()
+    public void ASinkCannotTakeBothAnUpdateAndItsMomentum()
     {
         using var sink = new MemorySink();
         First.SaveTo(sink);
         Assert.That(() => new FedIcuClient().CreateUpdate(First, Second, sink, momentumOutput: sink), Throws.InvalidOperationException);
         Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 1, 2, 3 }));
-        // and the sink is free again
+        // The sink can be used again.
         Second.SaveTo(sink);
         Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(new float[] { 4, 5, 6 }));
     }
 
     [TestCase(-1, 1), TestCase(12, 1), TestCase(9, 4), TestCase(0, 13), TestCase(long.MaxValue, 2)]
-    public void NobodyReadsOrWritesBeside(long offset, int length)
+    public void ReadsAndWritesOutsideATensorAreRejected(long offset, int length)
     {
         using var sink = new MemorySink();
         sink.Begin([Info], NoMetadata);
@@ -116,7 +116,7 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public unsafe void OtherTensorsAreRefused()
+    public unsafe void UnknownTensorsAreRejected()
     {
         TensorInfo larger = Info with { Shape = new TensorShape(4) }, unknown = Info with { Name = "v" };
         using var sink = new MemorySink();
@@ -128,7 +128,7 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public unsafe void AnArrayOfMoreThanTwoGibibytesIsCopiedOut()
+    public unsafe void AnArrayOfMoreThanTwoGibibytesIsCopied()
     {
         const long Elements = (1L << 28) + 1;
         if (GC.GetGCMemoryInfo().TotalAvailableMemoryBytes < 8L << 30)
@@ -149,7 +149,7 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public void ACancelledCopyLeavesTheOldModel()
+    public void ACanceledCopyLeavesTheOldModel()
     {
         using var cancellation = new CancellationTokenSource();
         using var sink = new MemorySink();
@@ -161,13 +161,14 @@ internal sealed class MemoryTests
     }
 
     [Test]
-    public void AKeptTensorIsCancelledBetweenItsPieces()
+    public void CopyingATensorIsCanceledBetweenItsPieces()
     {
         using var cancellation = new CancellationTokenSource();
         using var sink = new MemorySink();
         var source = new Reading((3 << 20) + 1, () => cancellation.Cancel());
         var round = new AggregationRound(source) { ClientUpdate.FromTensors("a", source, 1) };
-        Assert.That(async () => await new FedAvgAggregator().AggregateAsync(round, sink, cancellation.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(async () => await new FedAvgAggregator().AggregateAsync(round, sink, cancellation.Token),
+            Throws.InstanceOf<OperationCanceledException>());
         Assert.That(source.Reads, Is.EqualTo(1));
     }
 
@@ -191,7 +192,9 @@ internal sealed class MemoryTests
         }
     }
 
-    /// <summary>A tensor of bools, which rounds keep, and something done at each read.</summary>
+    /// <summary>
+    /// A source with a tensor of bools, which rounds copy from the global model, and a callback for each read.
+    /// </summary>
     private sealed class Reading(long bytes, Action read) : TensorSource
     {
         public int Reads { get; private set; }

@@ -5,47 +5,48 @@ using FedICU.Text;
 namespace FedICU.Files.Adapters;
 
 /// <summary>
-/// Typed access to the fields of a JSON object; a field of another type is refused in one sentence. A null is an absent field.
+/// Typed access to the fields of a JSON object. A field of another type is rejected with one sentence; a null counts as
+/// an absent field.
 /// </summary>
 internal sealed class ConfigFields(JsonElement root, string location)
 {
-    public string? Text(string name) => Find(name) is { } value ? AsText(value, name) : null;
+    public string? ReadText(string name) => Find(name) is { } value ? ToText(value, name) : null;
 
-    /// <summary>The text, null where the field is absent or of another type.</summary>
-    public string? TextOrNull(string name) => Find(name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
+    /// <summary>Returns the text, or null if the field is absent or has another type.</summary>
+    public string? ReadTextOrNull(string name) => Find(name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
 
-    public int Integer(string name, int absent) => Find(name) is { } value ? AsInteger(value, name) : absent;
+    public int ReadInteger(string name, int absent) => Find(name) is { } value ? ToInteger(value, name) : absent;
 
-    public int IntegerOrDefault(string name, double absent) =>
+    public int ReadIntegerOrDefault(string name, double absent) =>
         Find(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : (int)absent;
 
-    public double Number(string name, double absent) => Find(name) is { } value ? AsNumber(value, name) : absent;
+    public double ReadNumber(string name, double absent) => Find(name) is { } value ? ToNumber(value, name) : absent;
 
-    public double NumberOrDefault(string name, double absent) =>
+    public double ReadNumberOrDefault(string name, double absent) =>
         Find(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number) && double.IsFinite(number)
             ? number
             : absent;
 
-    public bool Truth(string name) => Find(name) is { } value &&
+    public bool ReadBoolean(string name) => Find(name) is { } value &&
         (value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : throw Wrong(name, "true or false", value));
 
-    /// <summary>Whether a switch or an object of options is given: neither absent nor false nor empty.</summary>
+    /// <summary>Determines whether a switch or an object of options is set: neither absent, false nor empty.</summary>
     public bool IsOn(string name) => Find(name) is { } value && value.ValueKind != JsonValueKind.False && !ConfigValue.IsEmpty(value);
 
-    /// <summary>A list of names, or one string, which is a pattern.</summary>
-    public ImmutableSortedSet<string> Names(string name) =>
+    /// <summary>Reads a list of names, or a single string, which is a pattern.</summary>
+    public ImmutableSortedSet<string> ReadNames(string name) =>
         Find(name) is null or { ValueKind: JsonValueKind.String or JsonValueKind.Array }
-            ? Names(name, Find(name))
+            ? ReadNames(name, Find(name))
             : throw Wrong(name, "a list of names or a string", Find(name)!.Value);
 
-    /// <summary>The same; none where the field has another form.</summary>
-    public ImmutableSortedSet<string> NamesOrNone(string name) =>
+    /// <summary>Reads a list of names or a single string; returns no names if the field has another form.</summary>
+    public ImmutableSortedSet<string> ReadNamesOrNone(string name) =>
         Find(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.String)
-            ? Names(name, null)
-            : Names(name, Find(name));
+            ? ReadNames(name, null)
+            : ReadNames(name, Find(name));
 
-    /// <summary>An object that gives modules values of their own, in the order of the file.</summary>
-    public List<KeyValuePair<string, T>> Pattern<T>(string name, Func<JsonElement, string, T> read) => Find(name) switch
+    /// <summary>Reads an object that gives values for single modules, in the order of the file.</summary>
+    public List<KeyValuePair<string, T>> ReadPattern<T>(string name, Func<JsonElement, string, T> read) => Find(name) switch
     {
         null => [],
         { ValueKind: JsonValueKind.Object } value =>
@@ -53,28 +54,28 @@ internal sealed class ConfigFields(JsonElement root, string location)
         { } other => throw Wrong(name, "an object", other),
     };
 
-    public int AsInteger(JsonElement value, string name) =>
+    public int ToInteger(JsonElement value, string name) =>
         value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number) && number > 0
             ? number
             : throw Wrong(name, "a whole number from 1", value);
 
-    public double AsNumber(JsonElement value, string name) =>
+    public double ToNumber(JsonElement value, string name) =>
         value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number)
             ? number
             : throw Wrong(name, "a finite number", value);
 
-    private ImmutableSortedSet<string> Names(string name, JsonElement? value)
+    private ImmutableSortedSet<string> ReadNames(string name, JsonElement? value)
     {
         ImmutableSortedSet<string> none = ImmutableSortedSet.Create<string>(StringComparer.Ordinal);
         return value switch
         {
             { ValueKind: JsonValueKind.String } text => none.Add(text.GetString()!),
-            { ValueKind: JsonValueKind.Array } list => none.Union(list.EnumerateArray().Select(item => AsText(item, name))),
+            { ValueKind: JsonValueKind.Array } list => none.Union(list.EnumerateArray().Select(item => ToText(item, name))),
             _ => none,
         };
     }
 
-    private string AsText(JsonElement value, string name) =>
+    private string ToText(JsonElement value, string name) =>
         value.ValueKind == JsonValueKind.String ? value.GetString()! : throw Wrong(name, "a string", value);
 
     private JsonElement? Find(string name) =>

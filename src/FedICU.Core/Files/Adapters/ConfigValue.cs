@@ -4,23 +4,26 @@ using System.Text.Json;
 
 namespace FedICU.Files.Adapters;
 
-/// <summary>Values of adapter configurations as texts that are equal exactly where the values mean the same.</summary>
+/// <summary>
+/// Converts values of adapter configurations to texts that are equal exactly if the values mean the same.
+/// </summary>
 internal static class ConfigValue
 {
-    // longer whole numbers are shown as they are written; float64 holds these exactly
+    // Digits of the longest whole number that float64 represents exactly. Longer ones are shown as written.
     private const int ExactDigits = 15;
 
     /// <summary>
-    /// The value as one text: numbers by their value, lists of names as sets, objects by their keys, texts in single quotes.
+    /// Returns the value as text: numbers by their value, lists of names as sets, objects by their keys, strings in
+    /// single quotes.
     /// </summary>
-    public static string Show(JsonElement value)
+    public static string Format(JsonElement value)
     {
         var text = new StringBuilder();
         Append(text, value);
         return text.ToString();
     }
 
-    /// <summary>Whether the value says nothing: null, an empty list or an empty object.</summary>
+    /// <summary>Determines whether the value is null, an empty list or an empty object.</summary>
     public static bool IsEmpty(JsonElement value) =>
         value.ValueKind is JsonValueKind.Null or JsonValueKind.Undefined ||
         value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0 ||
@@ -78,7 +81,7 @@ internal static class ConfigValue
         bool isWhole = !raw.AsSpan().ContainsAny('.', 'e', 'E');
         if (isWhole && raw.Length > ExactDigits || !value.TryGetDouble(out double number) || !double.IsFinite(number))
             return raw;
-        // -0 is 0
+        // Adding 0.0 turns -0 into 0.
         string format = Math.Abs(number) < 1e15 && number == Math.Truncate(number) ? "F0" : "R";
         return (number + 0.0).ToString(format, CultureInfo.InvariantCulture);
     }

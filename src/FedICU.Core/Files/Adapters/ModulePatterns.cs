@@ -4,19 +4,21 @@ using System.Text.RegularExpressions;
 namespace FedICU.Files.Adapters;
 
 /// <summary>
-/// Values for modules by patterns: the first pattern that matches (.*\.)?(pattern)$ from the name's start decides, as in PEFT's
-/// get_pattern_key. Patterns come from
-/// clients: they are matched in linear time.
+/// Values for modules, selected by patterns as PEFT's get_pattern_key does. The first pattern for which
+/// (.*\.)?(pattern)$ matches the whole module name gives the value. Patterns come from clients, so they are matched in
+/// linear time.
 /// </summary>
 internal sealed class ModulePatterns<T>(IReadOnlyList<KeyValuePair<string, T>> entries) where T : struct
 {
     private static readonly SearchValues<char> PlainCharacters =
         SearchValues.Create("._-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
-    // null: the pattern is plain text, in which a dot stands for any character
+    // Null for a pattern of plain text, in which a dot matches any character.
     private readonly Lazy<Regex?[]?> _expressions = new(() => Compile(entries));
 
-    /// <summary>The value for a module, null where no pattern matches; false where a pattern cannot be read.</summary>
+    /// <summary>
+    /// Finds the value for a module, null if no pattern matches. Returns false if a pattern cannot be read.
+    /// </summary>
     public bool TryFind(string module, out T? value)
     {
         value = null;

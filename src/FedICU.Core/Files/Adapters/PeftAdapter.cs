@@ -8,8 +8,9 @@ namespace FedICU;
 /// <summary>A PEFT adapter in a folder: adapter_model.safetensors and adapter_config.json.</summary>
 public sealed class PeftAdapter : TensorSource
 {
-    // a writer that replaces both files all the time must not hold a reader for ever
-    private const int MostAttempts = 100;
+    // Opening is retried when a writer replaces both files meanwhile. The limit, which is chosen, ends this if a writer
+    // never pauses.
+    private const int MaxAttempts = 100;
 
     private readonly SafetensorsFile _file;
 
@@ -22,8 +23,13 @@ public sealed class PeftAdapter : TensorSource
 
     /// <summary>Opens an adapter's folder.</summary>
     /// <param name="folder">The folder.</param>
-    /// <param name="access">How the data are reached; <see cref="FileAccessMode.Mapped"/> only for files the caller vouches for.</param>
-    /// <exception cref="InvalidModelException">One of the two files cannot be opened or is malformed; the message is one sentence.</exception>
+    /// <param name="access">
+    /// How the data is read. Use <see cref="FileAccessMode.Mapped"/> only for files that nobody truncates while they
+    /// are open.
+    /// </param>
+    /// <exception cref="InvalidModelException">
+    /// One of the two files cannot be opened or is malformed. The message is one sentence.
+    /// </exception>
     public static new PeftAdapter Open(string folder, FileAccessMode access = FileAccessMode.Read) => Open(folder, access, null);
 
     /// <inheritdoc cref="TensorSource.Open(string, FileAccessMode, RoundFiles?)"/>
@@ -34,18 +40,19 @@ public sealed class PeftAdapter : TensorSource
         byte[] json = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
         for (int attempt = 0; ; attempt++)
         {
-            PeftAdapterConfig config = round?.Config(json, configPath) ?? PeftAdapterConfig.Parse(json, configPath);
+            PeftAdapterConfig config = round?.ShareConfig(json, configPath) ?? PeftAdapterConfig.Parse(json, configPath);
             var file = SafetensorsFile.Open(Path.Combine(folder, ModelFolder.AdapterModel), access, round);
             try
             {
                 string? stated = file.OwnMetadata.GetValueOrDefault(MetadataKeys.Config);
                 if (stated is null || stated == ChecksumOf(json))
                     return new PeftAdapter(folder, file, config);
-                // a writer may have replaced both since the configuration was read
+                // A writer may have replaced both files since the configuration was read.
                 byte[] again = ModelFile.ReadAll(configPath, PeftAdapterConfig.MaxLength);
-                if (again.AsSpan().SequenceEqual(json) || attempt == MostAttempts)
-                    throw new InvalidModelException($"'{file.Location}' belongs to another configuration: its metadata " +
-                        $"'{MetadataKeys.Config}' is {Sentence.Quote(stated)}, but that of '{configPath}' is '{ChecksumOf(json)}'.");
+                if (again.AsSpan().SequenceEqual(json) || attempt == MaxAttempts)
+                    throw new InvalidModelException($"'{file.Location}' belongs to a different configuration: its metadata " +
+                        $"'{MetadataKeys.Config}' is {Sentence.Quote(stated)}, " +
+                        $"but the checksum of '{configPath}' is '{ChecksumOf(json)}'.");
                 json = again;
             }
             catch
@@ -58,19 +65,19 @@ public sealed class PeftAdapter : TensorSource
         }
     }
 
-    /// <summary>What <see cref="MetadataKeys.Config"/> says of a configuration.</summary>
+    /// <summary>Computes the value of <see cref="MetadataKeys.Config"/> for a configuration.</summary>
     internal static string ChecksumOf(ReadOnlySpan<byte> config) => "sha256:" + Convert.ToHexStringLower(SHA256.HashData(config));
 
-    /// <summary>What adapter_config.json says.</summary>
+    /// <summary>Gets the content of adapter_config.json.</summary>
     public PeftAdapterConfig Config { get; }
 
-    /// <summary>The tensors in the order of their data.</summary>
+    /// <summary>Gets the tensors in the order of their data.</summary>
     public override IReadOnlyList<TensorInfo> Tensors => _file.Tensors;
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, string> Metadata => _file.Metadata;
 
-    /// <summary>The folder's path as it was given.</summary>
+    /// <summary>Gets the folder's path as it was given.</summary>
     public override string Location { get; }
 
     /// <inheritdoc/>
@@ -83,7 +90,8 @@ public sealed class PeftAdapter : TensorSource
 
     internal override void Forget(TensorInfo tensor, long offset, long length) => _file.Forget(tensor, offset, length);
 
-    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused) => _file.TryReadAhead(tensor, offset, unused);
+    internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> buffer) =>
+        _file.TryReadAhead(tensor, offset, buffer);
 
     private protected override TensorInfo? Lookup(string name) => _file.Find(name);
 

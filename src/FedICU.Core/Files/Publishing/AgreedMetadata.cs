@@ -5,7 +5,8 @@ using FedICU.Text;
 namespace FedICU.Files.Publishing;
 
 /// <summary>
-/// The metadata on which several files agree, in their own memory: an entry that differs between two of them describes a file and is left out.
+/// A read-only view of the metadata on which several files agree. An entry that differs between two files describes a
+/// single file and is left out.
 /// </summary>
 internal sealed class AgreedMetadata(IReadOnlyList<IReadOnlyDictionary<string, string>> files) : IReadOnlyDictionary<string, string>
 {
@@ -16,7 +17,7 @@ internal sealed class AgreedMetadata(IReadOnlyList<IReadOnlyDictionary<string, s
     public IEnumerable<string> Values => Entries().Select(entry => entry.Value);
 
     public string this[string key] =>
-        TryGetValue(key, out string? value) ? value : throw new KeyNotFoundException($"The metadata hold no {Sentence.Quote(key)}.");
+        TryGetValue(key, out string? value) ? value : throw new KeyNotFoundException($"The metadata has no key {Sentence.Quote(key)}.");
 
     public bool ContainsKey(string key) => TryGetValue(key, out _);
 
@@ -49,7 +50,7 @@ internal sealed class AgreedMetadata(IReadOnlyList<IReadOnlyDictionary<string, s
         {
             foreach (string key in files[i].Keys)
             {
-                // each key once, where it stands first
+                // Each key is returned once, at its first occurrence.
                 if (!files.Take(i).Any(earlier => earlier.ContainsKey(key)) && TryGetValue(key, out string? value))
                     yield return new(key, value);
             }

@@ -2,7 +2,7 @@ using FedICU.Text;
 
 namespace FedICU.Files.Publishing;
 
-/// <summary>A model in one file, renamed over the old one.</summary>
+/// <summary>Publishes a model in one file by renaming it over the old one.</summary>
 internal sealed class FilePublication : IPublication
 {
     private readonly string _path;
@@ -10,12 +10,12 @@ internal sealed class FilePublication : IPublication
     private readonly string? _index;
     private StagedFile? _file;
 
-    /// <summary>Decides where the file goes.</summary>
+    /// <summary>Checks the place of the file.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="tensors">Its tensors.</param>
-    /// <param name="options">What is to be replaced or followed.</param>
+    /// <param name="tensors">The file's tensors.</param>
+    /// <param name="options">Whether other files are replaced and links are followed.</param>
     /// <exception cref="FedIcuException">
-    /// An index of the same stem lies beside it: some readers would take the file, others the index.
+    /// An index with the same stem is beside the file: some readers would open the file, others the index.
     /// </exception>
     public FilePublication(string path, IReadOnlyList<TensorInfo> tensors, OutputOptions options)
     {
@@ -25,7 +25,8 @@ internal sealed class FilePublication : IPublication
         if (_index is not null && !options.Replace)
         {
             throw new FedIcuException(
-                $"'{path}' would lie beside {Sentence.Quote(Path.GetFileName(_index))}, and readers differ in which of the two they take: " +
+                $"'{path}' would be beside {Sentence.Quote(Path.GetFileName(_index))}, " +
+                "and readers differ in which of the two they open: " +
                 "remove the index, choose another place, or replace it (--replace, OutputOptions.Replace).");
         }
     }
@@ -42,7 +43,7 @@ internal sealed class FilePublication : IPublication
         if (_index is null)
             return;
         string folder = Path.GetDirectoryName(Path.GetFullPath(_path))!;
-        string[] shards = FolderLeftovers.ShardsOf(folder, Path.GetFileName(_index)) ?? [];
+        string[] shards = ShardIndex.TryReadShardNames(_index) ?? [];
         FilePlace.Remove(_index);
         foreach (string shard in shards.Where(shard => shard != Path.GetFileName(_path)))
             FilePlace.Remove(Path.Combine(folder, shard));

@@ -3,24 +3,33 @@ using System.Runtime.InteropServices;
 namespace FedICU.Files.Publishing;
 
 /// <summary>
-/// What .NET has no call for: two folders that change places in one step, hard links, and flushing a folder's entries. On 64-bit Linux;
-/// false elsewhere.
+/// System calls that .NET does not offer: swapping two folders in one step, hard links, and flushing a folder's
+/// entries. They work on 64-bit Linux and return false elsewhere.
 /// </summary>
 internal static partial class FolderCalls
 {
-    private const int CurrentFolder = -100, CloseOnExec = 0x80000;
+    // AT_FDCWD: relative paths start at the working folder
+    private const int CurrentFolder = -100;
+
+    // O_CLOEXEC
+    private const int CloseOnExec = 0x80000;
+
+    // RENAME_EXCHANGE
     private const uint Exchange = 2;
 
     private static readonly bool IsKnownSystem = OperatingSystem.IsLinux() && Environment.Is64BitProcess;
 
-    /// <summary>Two paths change places in one step; false where the system or the file system cannot.</summary>
+    /// <summary>
+    /// Swaps two paths in one atomic step. Returns false if the operating system or the file system cannot.
+    /// </summary>
     public static bool TryExchange(string a, string b) => Succeeds(() => RenameAt(CurrentFolder, a, CurrentFolder, b, Exchange));
 
-    /// <summary>A second name for a file; a symbolic link is linked itself.</summary>
+    /// <summary>Creates a hard link to a file. A symbolic link is linked itself, not its target.</summary>
     public static bool TryLink(string existing, string name) => Succeeds(() => Link(existing, name));
 
     /// <summary>
-    /// Brings the names in a folder to the disk, so that after a loss of power no later rename is there without an earlier one.
+    /// Flushes a folder's entries to the disk, so that after a power failure no later rename is visible without an
+    /// earlier one.
     /// </summary>
     public static void Flush(string folder) => Succeeds(() =>
     {

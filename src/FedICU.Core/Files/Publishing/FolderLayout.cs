@@ -4,37 +4,44 @@ using FedICU.Text;
 
 namespace FedICU.Files.Publishing;
 
-/// <summary>Which files of a folder a model's tensors go to.</summary>
-/// <param name="Files">Each safetensors file's name with its tensors.</param>
+/// <summary>The files of a folder, and which tensors go to each.</summary>
+/// <param name="Files">The name and the tensors of each safetensors file.</param>
 /// <param name="Marker">
-/// The small file that makes a folder a model of its kind (index, adapter configuration); null for a lone file.
+/// The small file that determines the kind of the folder: an index or an adapter configuration. Null for a single file.
 /// </param>
-/// <param name="Stamp">The entry of each file's metadata by which a reader knows that it belongs to the marker.</param>
-/// <param name="Generation">Twelve hexadecimal digits that are unique to this writing.</param>
+/// <param name="Stamp">The metadata entry by which a reader recognizes that a file belongs to the marker.</param>
+/// <param name="Generation">Twelve hexadecimal digits that are unique to this write.</param>
 internal sealed partial record FolderLayout(
     IReadOnlyList<(string Name, IReadOnlyList<TensorInfo> Tensors)> Files,
     (string Name, ReadOnlyMemory<byte> Bytes)? Marker,
     KeyValuePair<string, string>? Stamp,
     string Generation)
 {
+    /// <summary>
+    /// The hexadecimal digits of a generation. Chosen: 48 random bits do not repeat among the models of one folder.
+    /// </summary>
+    public const int GenerationDigits = 12;
+
     private const string Ending = ".safetensors";
 
-    /// <summary>The name of the file that decides what the folder is.</summary>
+    /// <summary>Gets the name of the file that determines the kind of the folder.</summary>
     public string DecidingName => Marker?.Name ?? ModelFolder.SingleFile;
 
-    /// <summary>Whether the marker is an index.</summary>
+    /// <summary>Gets whether the marker is an index.</summary>
     public bool IsSharded => ModelFolder.IsIndex(DecidingName);
 
-    /// <summary>A model in one file.</summary>
+    /// <summary>Creates the layout of a model in one file.</summary>
     public static FolderLayout Single(IReadOnlyList<TensorInfo> tensors) =>
         new([(ModelFolder.SingleFile, tensors)], null, null, NewGeneration());
 
-    /// <summary>A PEFT adapter.</summary>
+    /// <summary>Creates the layout of a PEFT adapter.</summary>
     public static FolderLayout Adapter(IReadOnlyList<TensorInfo> tensors, PeftAdapterConfig config) => new(
         [(ModelFolder.AdapterModel, tensors)], (ModelFolder.AdapterConfig, config.RawJson),
         new(MetadataKeys.Config, PeftAdapter.ChecksumOf(config.RawJson.Span)), NewGeneration());
 
-    /// <summary>A model that is sharded as another one; the shards have names of their own generation.</summary>
+    /// <summary>
+    /// Creates a layout with the same shards as another model. The shards get new names with a new generation.
+    /// </summary>
     public static FolderLayout Sharded(IReadOnlyList<TensorInfo> tensors, ShardedModel layoutOf)
     {
         var shards = new SortedDictionary<string, List<TensorInfo>>(StringComparer.Ordinal);
@@ -48,7 +55,7 @@ internal sealed partial record FolderLayout(
         }
 
         string generation = NewGeneration();
-        var names = shards.Keys.Select((shard, i) => (shard, Name: NameOf(shard, layoutOf.Generation, generation, i + 1, shards.Count)))
+        var names = shards.Keys.Select((shard, i) => (shard, Name: BuildName(shard, layoutOf.Generation, generation, i + 1, shards.Count)))
             .ToDictionary(entry => entry.shard, entry => entry.Name, StringComparer.Ordinal);
         var written = tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
         ReadOnlyMemory<byte> index = ShardIndex.Write(
@@ -62,13 +69,17 @@ internal sealed partial record FolderLayout(
             new(MetadataKeys.Generation, generation), generation);
     }
 
-    /// <summary>The generation in a shard's name, null where it is not named as <see cref="Sharded"/> names shards.</summary>
+    /// <summary>
+    /// Returns the generation in a shard's name, or null if the name does not have the form that <see cref="Sharded"/>
+    /// gives.
+    /// </summary>
     public static string? GenerationIn(string shard) => ShardName().Match(shard) is { Success: true } match ? match.Groups[2].Value : null;
 
-    /// <summary>A shard's new name: the stem of the old one, the generation, its number.</summary>
-    private static string NameOf(string shard, string? oldGeneration, string generation, int number, int count)
+    /// <summary>Builds a shard's new name from the stem of its old name, the generation and its number.</summary>
+    private static string BuildName(string shard, string? oldGeneration, string generation, int number, int count)
     {
-        // file names have at most 255 bytes, of which the ending takes 41 where there are fewer than 100,000 shards
+        // Bytes. File names have at most 255 bytes, and with fewer than 100,000 shards the part after the stem takes
+        // 41.
         const int LongestStem = 200;
         string stem = Numbering().Replace(shard[..^Ending.Length], "");
         if (oldGeneration is not null && stem.EndsWith("-" + oldGeneration, StringComparison.Ordinal))
@@ -78,7 +89,7 @@ internal sealed partial record FolderLayout(
         return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{stem}-{generation}-{number:D5}-of-{count:D5}{Ending}");
     }
 
-    private static string NewGeneration() => RandomNumberGenerator.GetHexString(12, lowercase: true);
+    private static string NewGeneration() => RandomNumberGenerator.GetHexString(GenerationDigits, lowercase: true);
 
     [GeneratedRegex(@"-\d{5,}-of-\d{5,}$", RegexOptions.CultureInvariant)]
     private static partial Regex Numbering();

@@ -1,36 +1,31 @@
 namespace FedICU.Files.Publishing;
 
 /// <summary>
-/// What a run that was killed left in a folder. Removed by the next one that holds the folder's lock; a user's files never are.
+/// Removes files that a killed run left in a folder. The next run that holds the folder's lock does this; it never
+/// removes a user's files.
 /// </summary>
 internal static class FolderLeftovers
 {
-    private const string StageHead = ".fedicu.", StageTail = ".tmp", ReplacedList = "replaced";
+    // a staging folder is named .fedicu.GENERATION.tmp; the file "replaced" in it lists shards to remove
+    private const string StageHead = ".fedicu.";
+    private const string StageTail = ".tmp";
+    private const string ReplacedList = "replaced";
 
-    /// <summary>The folder in a folder where a generation is staged.</summary>
+    /// <summary>Returns the path of the subfolder in which a generation is staged.</summary>
     public static string StageOf(string folder, string generation) => Path.Combine(folder, StageHead + generation + StageTail);
 
-    /// <summary>Whether a name is one of <see cref="StageOf"/>.</summary>
+    /// <summary>Determines whether a name is that of a staging folder (see <see cref="StageOf"/>).</summary>
     public static bool IsStage(ReadOnlySpan<char> name) => GenerationOf(name).Length > 0;
 
-    /// <summary>Notes in the stage which shards go once the index is of this generation.</summary>
+    /// <summary>
+    /// Records in the staging folder which shards are to be removed once the index of this generation is in place.
+    /// </summary>
     public static void NoteReplaced(string stage, IEnumerable<string> shards) =>
         File.WriteAllLines(Path.Combine(stage, ReplacedList), shards);
 
-    /// <summary>The shards that an index names; null where it cannot be read.</summary>
-    public static string[]? ShardsOf(string folder, string index)
-    {
-        try
-        {
-            return [.. ShardIndex.Read(Path.Combine(folder, index)).WeightMap.Values.Distinct(StringComparer.Ordinal)];
-        }
-        catch (InvalidModelException)
-        {
-            return null;
-        }
-    }
-
-    /// <summary>Removes stages, the shards that a stage was about to remove, and shards of a generation that no index names.</summary>
+    /// <summary>
+    /// Removes staging folders, the shards that were recorded for removal, and shards whose generation no index lists.
+    /// </summary>
     public static void Remove(string folder)
     {
         try
@@ -41,9 +36,11 @@ internal static class FolderLeftovers
                 .Where(path => FolderLayout.GenerationIn(Path.GetFileName(path)) is not null)];
             if (stages.Length == 0 && shards.Length == 0)
                 return;
-            string[]?[] named = [.. ModelFolder.Indexes(folder).Select(index => ShardsOf(folder, index))];
+            string[]?[] named =
+                [.. ModelFolder.ListIndexes(folder).Select(index => ShardIndex.TryReadShardNames(Path.Combine(folder, index)))];
+            // an index that cannot be read may list any of the shards
             if (named.Any(names => names is null))
-                return; // what an index names that cannot be read is not known
+                return;
             HashSet<string> kept = [.. named.SelectMany(names => names!)];
             HashSet<string?> generations = [.. kept.Select(FolderLayout.GenerationIn)];
             foreach (string stage in stages)
@@ -56,7 +53,7 @@ internal static class FolderLeftovers
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            // what cannot be listed stays; nothing reads it
+            // Files that cannot be listed stay; no reader opens them.
         }
     }
 
@@ -74,7 +71,7 @@ internal static class FolderLeftovers
 
     private static ReadOnlySpan<char> GenerationOf(ReadOnlySpan<char> stage)
     {
-        const int Digits = 12;
+        const int Digits = FolderLayout.GenerationDigits;
         return stage.Length == StageHead.Length + Digits + StageTail.Length && stage.StartsWith(StageHead) && stage.EndsWith(StageTail) &&
             FilePlace.IsHex(stage.Slice(StageHead.Length, Digits)) ? stage.Slice(StageHead.Length, Digits) : [];
     }

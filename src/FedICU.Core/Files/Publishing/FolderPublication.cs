@@ -1,31 +1,35 @@
 namespace FedICU.Files.Publishing;
 
 /// <summary>
-/// A model in a folder. A new folder is staged beside its place and renamed whole. In an existing one the files are staged in a hidden
-/// folder inside; then the shards are renamed,
-/// whose names no other round has, and the index last; or an adapter's weights alone; or, where its configuration changes too, the two
-/// folders change places in one step.
+/// Publishes a model in a folder. A new folder is staged beside its final place and renamed as a whole. In an existing
+/// folder, the files are staged in a hidden subfolder. Shards are then renamed into place under new names, followed by
+/// the index. If only an adapter's weights change, they are renamed over the old ones. If its configuration changes
+/// too, the old and the new folder are swapped in one step.
 /// </summary>
 internal sealed class FolderPublication : IPublication
 {
-    private readonly string _folder, _real, _stage = "";
+    private readonly string _folder;
+    private readonly string _real;
+    private readonly string _stage = "";
     private readonly FolderLayout _layout;
     private readonly OutputOptions _options;
+    private readonly CreatedFolders _parents = new();
     private readonly OutputLock? _lock;
-    private readonly bool _isNew, _exchanges, _removesMarker;
-    private readonly string[] _replacedShards = [], _shadows = [];
-    // innermost first
-    private readonly List<string> _createdFolders = [];
+    // null: the folder is new
+    private readonly ReplacedFolder? _old;
+    private readonly bool _swapsFolders;
+    private readonly bool _removesMarker;
     private readonly List<StagedFile> _files = [];
     private readonly StagedFile? _marker;
-    private bool _published;
+    private bool _isPublished;
 
-    /// <summary>Takes the folder's lock and begins to write.</summary>
+    /// <summary>Takes the folder's lock, checks the folder and begins to write.</summary>
     /// <param name="folder">The folder as it was given.</param>
-    /// <param name="layout">Its files.</param>
-    /// <param name="options">What is to be replaced or followed.</param>
+    /// <param name="layout">The folder's files.</param>
+    /// <param name="options">Whether other files are replaced and links are followed.</param>
     /// <exception cref="FedIcuException">
-    /// The folder cannot be written, is written by another run, or holds what readers would take in place of the model.
+    /// The folder cannot be written, another run is writing it, or it contains files that readers would open instead of
+    /// the model.
     /// </exception>
     public FolderPublication(string folder, FolderLayout layout, OutputOptions options)
     {
@@ -37,35 +41,24 @@ internal sealed class FolderPublication : IPublication
             throw new FedIcuException($"The folder '{folder}' cannot be created: '{above}' is a file, expected a folder.");
         try
         {
-            CreateParents();
+            _parents.CreateParents(_real, folder);
             _lock = options.IsOwned ? null : OutputLock.Take(_real, folder);
-            _isNew = !Directory.Exists(_real);
-            if (!_isNew)
+            if (Directory.Exists(_real))
             {
                 if (_lock is { IsExclusive: true })
                     FolderLeftovers.Remove(_real);
-                _replacedShards = layout.IsSharded ? FolderLeftovers.ShardsOf(_real, layout.DecidingName) ?? [] : [];
-                _shadows = [.. Shadows()];
-                if (_shadows.Length > 0 && !options.Replace)
-                    throw new FedIcuException($"The folder '{folder}' holds {_shadows[0]}, which readers would take in place of the new " +
-                        "model: remove it, choose another folder, or replace it (--replace, OutputOptions.Replace).");
-                if (layout.IsSharded && options.FollowLinks && IsLink(At(layout.DecidingName)))
-                {
-                    throw new FedIcuException(
-                        $"'{folder}': the index {layout.DecidingName} is a symbolic link, and new shards would not lie beside its target; " +
-                        "the target's own folder, or a replaced link (without FollowLinks), was expected.");
-                }
-
-                foreach (string name in layout.Files.Select(file => file.Name).Append(layout.DecidingName))
-                    StagedFile.CheckPlace(Path.Combine(folder, name), options.FollowLinks);
+                _old = new ReplacedFolder(_real, layout);
+                CheckOldFolder(_old);
             }
 
-            bool keepsMarker = !_isNew && layout.Marker is { } marker && !layout.IsSharded && Holds(At(marker.Name), marker.Bytes.Span);
-            (_stage, _exchanges, _removesMarker) = CreateStage(changesBoth: !_isNew && !keepsMarker && HoldsAdapter());
-            if (layout.Marker is { } staged && !keepsMarker)
+            bool keepsMarker = _old is { HasSameMarker: true };
+            bool changesBothFiles = !keepsMarker && _old is { IsAdapter: true };
+            (_stage, _swapsFolders) = CreateStage(changesBothFiles);
+            _removesMarker = changesBothFiles && !_swapsFolders;
+            if (layout.Marker is { } marker && !keepsMarker)
             {
-                _marker = Stage(staged.Name, staged.Bytes.Length);
-                _marker.Write(staged.Bytes.Span, 0);
+                _marker = Stage(marker.Name, marker.Bytes.Length);
+                _marker.Write(marker.Bytes.Span, 0);
                 _marker.Seal();
             }
         }
@@ -91,20 +84,20 @@ internal sealed class FolderPublication : IPublication
     {
         try
         {
-            if (_isNew)
+            if (_old is null)
                 Directory.Move(_stage, _real);
-            else if (_exchanges)
-                Exchange();
+            else if (_swapsFolders)
+                SwapFolders();
             else
-                ReplaceFiles();
+                ReplaceFiles(_old);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            string result = _published ? "; the new model was written" : "";
+            string result = _isPublished ? "; the new model was written" : "";
             throw new FedIcuException($"The folder '{_folder}' cannot be written: {FileFailure.Describe(e)}{result}.", e);
         }
 
-        _published = true;
+        _isPublished = true;
     }
 
     public void Discard()
@@ -112,7 +105,7 @@ internal sealed class FolderPublication : IPublication
         foreach (StagedFile file in _files)
         {
             file.Discard();
-            // shards without their index; other files have replaced old ones by then
+            // Shards without an index are of no use. Other files have already replaced old ones, so they stay.
             if (_layout.IsSharded && _marker is not { IsPublished: true })
                 file.Withdraw();
         }
@@ -121,206 +114,102 @@ internal sealed class FolderPublication : IPublication
         if (_stage.Length > 0)
             FilePlace.Remove(_stage);
         _lock?.Dispose();
-        if (!_published)
-            RemoveCreated();
+        if (!_isPublished)
+            _parents.Remove();
     }
 
     private string At(string name) => Path.Combine(_real, name);
 
     private static bool IsLink(string path) => new FileInfo(path).LinkTarget is not null;
 
-    private bool HoldsAdapter() =>
-        _layout.DecidingName == ModelFolder.AdapterConfig &&
-        File.Exists(At(ModelFolder.AdapterConfig)) && File.Exists(At(ModelFolder.AdapterModel));
+    private void CheckOldFolder(ReplacedFolder old)
+    {
+        if (old.Shadows.Length > 0 && !_options.Replace)
+        {
+            throw new FedIcuException(
+                $"The folder '{_folder}' holds {old.Shadows[0]}, which readers would open instead of the new model: " +
+                "remove it, choose another folder, or replace it (--replace, OutputOptions.Replace).");
+        }
+
+        if (_layout.IsSharded && _options.FollowLinks && IsLink(At(_layout.DecidingName)))
+        {
+            throw new FedIcuException(
+                $"'{_folder}': the index {_layout.DecidingName} is a symbolic link, and new shards would not be beside its target; " +
+                "the target's own folder, or a replaced link (without FollowLinks), was expected.");
+        }
+
+        foreach (string name in _layout.Files.Select(file => file.Name).Append(_layout.DecidingName))
+            StagedFile.CheckPlace(Path.Combine(_folder, name), _options.FollowLinks);
+    }
 
     private StagedFile Stage(string name, long length)
     {
         string path = Path.Combine(_folder, name), target = At(name);
         if (_options.FollowLinks && IsLink(target))
             return StagedFile.Beside(path, length, _options);
-        string? like = File.Exists(target) ? name : _replacedShards.FirstOrDefault(shard => File.Exists(At(shard)));
+        string? like = File.Exists(target) ? name : _old?.Shards.FirstOrDefault(shard => File.Exists(At(shard)));
         return StagedFile.Within(path, target, _stage, At(like ?? name), length);
     }
 
-    /// <summary>The names of files that readers would take for the folder's model in place of the new one.</summary>
-    private IEnumerable<string> Shadows()
-    {
-        if (_layout.DecidingName == ModelFolder.AdapterConfig)
-            return [];
-        IEnumerable<string> others = ModelFolder.Markers(_real).Where(name => name != _layout.DecidingName);
-        if (!_layout.IsSharded)
-            return others;
-        // transformers and diffusers take the file that the index is named after; our own readers do not, but see no second index
-        string single = _layout.DecidingName[..^ModelFolder.IndexEnding.Length] + ".safetensors";
-        bool shadows = File.Exists(At(single)) && !_replacedShards.Contains(single);
-        return others.Where(name => name != ModelFolder.SingleFile).Concat(shadows ? [single] : []);
-    }
-
-    /// <summary>Creates the folder of the staged files, and decides how an adapter's two files are replaced together.</summary>
-    private (string Stage, bool Exchanges, bool RemovesMarker) CreateStage(bool changesBoth)
+    /// <summary>Creates the folder for the staged files.</summary>
+    /// <param name="changesBothFiles">Whether an adapter's configuration and weights must be replaced together.</param>
+    /// <returns>The folder, and whether publishing swaps it with the old folder.</returns>
+    private (string Stage, bool SwapsFolders) CreateStage(bool changesBothFiles)
     {
         string beside = OutputLock.NewTemporary(_real), inside = FolderLeftovers.StageOf(_real, _layout.Generation);
-        if (changesBoth)
+        if (changesBothFiles)
         {
             bool follows = _options.FollowLinks && (IsLink(At(ModelFolder.AdapterConfig)) || IsLink(At(ModelFolder.AdapterModel)));
-            if (!follows && CanExchange(beside))
-                return (beside, true, false);
+            if (!follows && FolderExchange.TryPrepare(beside, At(ModelFolder.AdapterConfig)))
+                return (beside, true);
             if (!_options.Replace)
-                throw new FedIcuException($"The folder '{_folder}' holds another {ModelFolder.AdapterConfig}, and its two files cannot " +
-                    "be replaced in one step here: choose another folder, or replace it (--replace, OutputOptions.Replace).");
+            {
+                throw new FedIcuException(
+                    $"The folder '{_folder}' holds a different {ModelFolder.AdapterConfig}, and the adapter's two files cannot be " +
+                    "replaced in one step here: choose another folder, or replace it (--replace, OutputOptions.Replace).");
+            }
         }
 
-        string stage = _isNew ? beside : inside;
+        string stage = _old is null ? beside : inside;
         try
         {
             Directory.CreateDirectory(stage);
-            return (stage, false, changesBoth);
+            return (stage, false);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            string what = _isNew ? "created" : "written";
+            string what = _old is null ? "created" : "written";
             throw new FedIcuException($"The folder '{_folder}' cannot be {what}: {FileFailure.Describe(e)}.", e);
         }
     }
 
-    /// <summary>Whether the system exchanges folders and links files there: tried in the stage, which is left where it does.</summary>
-    private bool CanExchange(string stage)
+    private void SwapFolders()
     {
-        string first = Path.Combine(stage, "first"), second = Path.Combine(stage, "second"), linked = Path.Combine(first, "linked");
-        try
-        {
-            Directory.CreateDirectory(first);
-            Directory.CreateDirectory(second);
-            if (FolderCalls.TryLink(At(ModelFolder.AdapterConfig), linked) && FolderCalls.TryExchange(first, second))
-            {
-                Directory.Delete(first, recursive: true);
-                Directory.Delete(second, recursive: true);
-                return true;
-            }
-        }
-        catch (Exception e) when (ModelFile.IsFileError(e))
-        {
-            // the folder above is not ours to write
-        }
-
-        FilePlace.Remove(stage);
-        return false;
+        FolderExchange.Swap(_stage, _real);
+        _isPublished = true;
+        FolderExchange.MoveLateFiles(_stage, _real);
     }
 
-    /// <summary>Renames the files, the one that decides last, then removes what it replaces.</summary>
-    private void ReplaceFiles()
+    /// <summary>Renames the files into place, the deciding file last, then removes what they replace.</summary>
+    private void ReplaceFiles(ReplacedFolder old)
     {
-        IEnumerable<string> written = _layout.Files.Select(file => file.Name);
-        string[] replaced = [.. _replacedShards.Concat(_shadows.SelectMany(PartsOf)).Except(written)];
-        string? otherIndex = _layout.IsSharded && !File.Exists(At(_layout.DecidingName)) ? Array.Find(_shadows, ModelFolder.IsIndex) : null;
+        string[] obsolete = old.FindObsoleteFiles();
+        string? otherIndex = old.OtherIndex;
         if (_layout.IsSharded)
-            FolderLeftovers.NoteReplaced(_stage, replaced);
+            FolderLeftovers.NoteReplaced(_stage, obsolete);
         if (_removesMarker)
             _marker!.RemoveOld();
         _files.ForEach(file => file.Publish());
         FolderCalls.Flush(_real);
-        // a folder has one index at any moment: the new one takes the other's place, then its own name
+        // A folder must have exactly one index at any moment. The new index first replaces the other one, then takes
+        // its own name.
         _marker?.Publish(through: otherIndex is null ? null : At(otherIndex));
-        _published = true;
+        _isPublished = true;
         FolderCalls.Flush(_real);
 
-        foreach (string shadow in _shadows)
+        foreach (string shadow in old.Shadows)
             File.Delete(At(shadow));
-        foreach (string name in replaced)
+        foreach (string name in obsolete)
             FilePlace.Remove(At(name));
-    }
-
-    /// <summary>The files of the model that a marker makes of its folder.</summary>
-    private string[] PartsOf(string marker) =>
-        marker == ModelFolder.AdapterConfig ? [ModelFolder.AdapterModel]
-        : ModelFolder.IsIndex(marker) ? FolderLeftovers.ShardsOf(_real, marker) ?? []
-        : [];
-
-    /// <summary>Gives the staged folder all else that the old one holds, and lets the two change places.</summary>
-    private void Exchange()
-    {
-        LinkOthers(_real, _stage);
-        if (!OperatingSystem.IsWindows())
-            File.SetUnixFileMode(_stage, File.GetUnixFileMode(_real));
-        if (!FolderCalls.TryExchange(_stage, _real))
-            throw new IOException("The system does not exchange the folders.");
-        _published = true;
-        // what was put there since it was listed
-        foreach (string late in Directory.EnumerateFileSystemEntries(_stage).Where(IsOthers))
-        {
-            if (!Path.Exists(At(Path.GetFileName(late))))
-                Directory.Move(late, At(Path.GetFileName(late)));
-        }
-    }
-
-    private void LinkOthers(string from, string to)
-    {
-        foreach (FileSystemInfo item in new DirectoryInfo(from).EnumerateFileSystemInfos())
-        {
-            if (from == _real && !IsOthers(item.FullName))
-                continue;
-            string name = Path.Combine(to, item.Name);
-            if (item is DirectoryInfo { LinkTarget: null })
-            {
-                Directory.CreateDirectory(name);
-                if (!OperatingSystem.IsWindows())
-                    File.SetUnixFileMode(name, item.UnixFileMode);
-                LinkOthers(item.FullName, name);
-            }
-            else if (!FolderCalls.TryLink(item.FullName, name))
-            {
-                throw new IOException("A file that it holds cannot be linked into the new folder.");
-            }
-        }
-    }
-
-    /// <summary>Whether a file of the folder is neither written here nor one of the writing itself.</summary>
-    private static bool IsOthers(string path) =>
-        Path.GetFileName(path) is not (ModelFolder.AdapterConfig or ModelFolder.AdapterModel or OutputLock.LockEnding) &&
-        !FolderLeftovers.IsStage(Path.GetFileName(path.AsSpan()));
-
-    /// <summary>Whether a file holds those bytes; one that cannot be read is to be replaced as any other.</summary>
-    private static bool Holds(string path, ReadOnlySpan<byte> bytes)
-    {
-        try
-        {
-            return new FileInfo(path) is { Exists: true } old && old.Length == bytes.Length &&
-                bytes.SequenceEqual(ModelFile.ReadAll(path, bytes.Length));
-        }
-        catch (Exception e) when (e is InvalidModelException || ModelFile.IsFileError(e))
-        {
-            return false;
-        }
-    }
-
-    private void CreateParents()
-    {
-        try
-        {
-            string? missing = Path.GetDirectoryName(_real);
-            for (; missing is not null && !Path.Exists(missing); missing = Path.GetDirectoryName(missing))
-                _createdFolders.Add(missing);
-            if (_createdFolders.Count > 0)
-                Directory.CreateDirectory(_createdFolders[0]);
-        }
-        catch (Exception e) when (ModelFile.IsFileError(e))
-        {
-            throw new FedIcuException($"The folder '{_folder}' cannot be created: {FileFailure.Describe(e)}.", e);
-        }
-    }
-
-    private void RemoveCreated()
-    {
-        foreach (string created in _createdFolders)
-        {
-            try
-            {
-                Directory.Delete(created);
-            }
-            catch (Exception e) when (ModelFile.IsFileError(e))
-            {
-                // it could not be created, or someone has put something there in the meantime
-            }
-        }
     }
 }

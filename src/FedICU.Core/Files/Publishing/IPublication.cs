@@ -1,20 +1,24 @@
 namespace FedICU.Files.Publishing;
 
-/// <summary>A model's files on their way: staged where no reader finds them, then made visible together.</summary>
+/// <summary>
+/// The files of a model that is being written: staged where no reader finds them, then made visible together.
+/// </summary>
 internal interface IPublication
 {
-    /// <summary>Each safetensors file, as messages call it, with its tensors.</summary>
+    /// <summary>Gets each safetensors file, by its name in messages, with its tensors.</summary>
     IReadOnlyList<(string Path, IReadOnlyList<TensorInfo> Tensors)> Files { get; }
 
-    /// <summary>The entry that each file's metadata gets; null where there is none.</summary>
+    /// <summary>Gets the entry to add to each file's metadata, or null if there is none.</summary>
     KeyValuePair<string, string>? Stamp { get; }
 
     /// <summary>Begins one of the files.</summary>
     StagedFile Stage(int file, long length);
 
-    /// <summary>Makes all files visible; each was sealed before.</summary>
+    /// <summary>Makes all files visible. Each must have been sealed.</summary>
     void Publish();
 
-    /// <summary>Ends the publication. What was not published is removed; what was there before stays. Never throws.</summary>
+    /// <summary>
+    /// Ends the publication. Removes files that were not published and keeps the old ones. Never throws.
+    /// </summary>
     void Discard();
 }

@@ -3,11 +3,12 @@ using FedICU.Text;
 namespace FedICU.Files.Publishing;
 
 /// <summary>
-/// Writes a model to one or several safetensors files, which become visible together on <see cref="Commit"/> (docs/adr/0015).
+/// Writes a model to one or several safetensors files, which become visible together on <see cref="Commit"/>
+/// (docs/adr/0015).
 /// </summary>
-/// <param name="place">The file or folder, for messages.</param>
-/// <param name="isFolder">Whether it is a folder.</param>
-/// <param name="begin">Assigns the tensors to files and takes the place's lock.</param>
+/// <param name="place">The file or folder, as messages call it.</param>
+/// <param name="isFolder">Whether the place is a folder.</param>
+/// <param name="begin">Assigns the tensors to files and takes the lock.</param>
 internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyList<TensorInfo>, IPublication> begin) : TensorSink
 {
     private readonly List<StagedModel> _models = [];
@@ -22,12 +23,12 @@ internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyL
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(metadata);
         if (Interlocked.Exchange(ref _begun, true))
-            throw new InvalidOperationException($"A model is being written to '{place}' already: it must end in Commit or Abort first.");
+            throw new InvalidOperationException($"A model is already being written to '{place}': call Commit or Abort first.");
 
         try
         {
             _publication = begin(tensors);
-            IReadOnlyDictionary<string, string> stamped = Stamped(metadata);
+            IReadOnlyDictionary<string, string> stamped = AddStamp(metadata);
             for (int i = 0; i < _publication.Files.Count; i++)
             {
                 (int file, (string path, IReadOnlyList<TensorInfo> content)) = (i, _publication.Files[i]);
@@ -48,7 +49,8 @@ internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyL
     {
         ArgumentNullException.ThrowIfNull(tensor);
         if (!_homes.TryGetValue(tensor.Name, out StagedModel? model))
-            throw new ArgumentException($"Tensor {Sentence.Quote(tensor.Name)} is not of the model being written to '{place}'.", nameof(tensor));
+            throw new ArgumentException(
+                $"Tensor {Sentence.Quote(tensor.Name)} is not part of the model being written to '{place}'.", nameof(tensor));
         model.Write(tensor, offset, source);
     }
 
@@ -56,7 +58,7 @@ internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyL
 
     internal override void Amend(IReadOnlyDictionary<string, string> metadata)
     {
-        IReadOnlyDictionary<string, string> stamped = Stamped(metadata);
+        IReadOnlyDictionary<string, string> stamped = AddStamp(metadata);
         _models.ForEach(model => model.Amend(stamped));
     }
 
@@ -69,7 +71,7 @@ internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyL
         foreach (StagedModel model in _models)
             model.File.Seal();
         _publication.Publish();
-        Abort(); // nothing is left to discard but what belongs to the writing itself
+        Abort(); // all files are published; this removes the staging folder and releases the lock
     }
 
     public override void Abort()
@@ -80,10 +82,12 @@ internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyL
         (_publication, _begun) = (null, false);
     }
 
-    /// <summary>The metadata with this publication's entry, and without what others say of their files.</summary>
-    private Dictionary<string, string> Stamped(IReadOnlyDictionary<string, string> metadata)
+    /// <summary>
+    /// Returns the metadata with this publication's entry and without the entries that describe other files.
+    /// </summary>
+    private Dictionary<string, string> AddStamp(IReadOnlyDictionary<string, string> metadata)
     {
-        var stamped = new Dictionary<string, string>(PackedMetadata.OfTheModel(metadata), StringComparer.Ordinal);
+        var stamped = new Dictionary<string, string>(PackedMetadata.WithoutFileKeys(metadata), StringComparer.Ordinal);
         if (_publication!.Stamp is { } stamp)
             stamped[stamp.Key] = stamp.Value;
         return stamped;

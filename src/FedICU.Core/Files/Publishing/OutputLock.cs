@@ -5,18 +5,19 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Files.Publishing;
 
 /// <summary>
-/// The right to write one file or folder: the operating system's lock on <c>.name.fedicu-lock</c> beside it, and for a folder that exists
-/// also on <c>.fedicu-lock</c> inside, as
-/// a mounted folder has other neighbours in each container. The locks end with the process. Their files are removed while they are locked;
-/// one that a killed run left refuses nobody.
-/// Taking the lock removes the temporaries that a killed run left.
+/// The exclusive right to write one file or folder. It is an operating system lock on <c>.name.fedicu-lock</c> beside
+/// the entry. An existing folder is also locked by <c>.fedicu-lock</c> inside it, because containers that mount the
+/// folder do not share its parent. The locks end with the process. Their files are removed while locked; a file that a
+/// killed run left behind does not block anyone. Taking the lock removes the temporary files that a killed run left.
 /// </summary>
 internal sealed partial class OutputLock : IDisposable
 {
     public const string LockEnding = ".fedicu-lock";
+
+    // hexadecimal digits that make the name of a temporary file unique; chosen
     private const int RandomDigits = 16;
 
-    // Linux's EWOULDBLOCK, that of macOS, and two of Windows: a sharing and a lock violation
+    // EWOULDBLOCK on Linux and macOS; a sharing and a lock violation on Windows.
     private static readonly int[] Busy = [11, 35, unchecked((int)0x80070020), unchecked((int)0x80070021)];
 
     private readonly string _entry;
@@ -25,9 +26,9 @@ internal sealed partial class OutputLock : IDisposable
     private OutputLock(string entry) => _entry = entry;
 
     /// <summary>Takes the lock of a file or folder.</summary>
-    /// <param name="entry">Where it lies: a full path whose folder exists.</param>
-    /// <param name="place">What messages call it.</param>
-    /// <exception cref="FedIcuException">Another run writes there, or the lock's file cannot be created.</exception>
+    /// <param name="entry">The full path of the file or folder. Its parent must exist.</param>
+    /// <param name="place">The name of the file or folder in messages.</param>
+    /// <exception cref="FedIcuException">Another run is writing there, or the lock file cannot be created.</exception>
     public static OutputLock Take(string entry, string place)
     {
         var taken = new OutputLock(entry);
@@ -50,22 +51,22 @@ internal sealed partial class OutputLock : IDisposable
     }
 
     /// <summary>
-    /// Whether the file system keeps others out. Some network file systems have no locks; there nothing that might be another run's is
-    /// removed.
+    /// Gets whether the lock excludes other runs. Some network file systems have no locks; there, files that may belong
+    /// to another run are not removed.
     /// </summary>
     public bool IsExclusive { get; private set; } = true;
 
-    /// <summary>A path for a temporary beside the entry; no other has it.</summary>
+    /// <summary>Returns a unique path for a temporary file beside the entry.</summary>
     public string NewTemporary() => NewTemporary(_entry);
 
-    /// <summary>A path for a temporary beside a file or folder; no other has it.</summary>
+    /// <summary>Returns a unique path for a temporary file beside a file or folder.</summary>
     public static string NewTemporary(string entry) =>
         FilePlace.Hidden(entry, $".{RandomNumberGenerator.GetHexString(RandomDigits, lowercase: true)}.tmp");
 
-    /// <summary>Ends the lock and removes its files.</summary>
+    /// <summary>Releases the lock and removes its files.</summary>
     public void Dispose()
     {
-        // the one beside is taken first, so it goes last
+        // The lock beside the entry is taken first, so it is released last.
         for (int i = _handles.Count - 1; i >= 0; i--)
             _handles[i].Dispose();
         _handles.Clear();
@@ -88,12 +89,14 @@ internal sealed partial class OutputLock : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return !required ? false : throw new FedIcuException($"'{place}' cannot be written: {FileFailure.Describe(e)}.", e);
+            return required
+                ? throw new FedIcuException($"'{place}' cannot be written: {FileFailure.Describe(e)}.", e)
+                : false;
         }
     }
 
-    // an exclusive share is flock on Unix; with DeleteOnClose .NET unlinks the file under the lock, and after locking checks that the path
-    // still leads to the same file
+    // FileShare.None is flock on Unix. With DeleteOnClose, .NET unlinks the file while it is locked. After locking,
+    // .NET checks that the path still leads to the same file.
     private static SafeFileHandle Open(string path)
     {
         try
@@ -102,17 +105,20 @@ internal sealed partial class OutputLock : IDisposable
         }
         catch (UnauthorizedAccessException) when (File.Exists(path))
         {
-            // left by another user's killed run: reading suffices for a lock
+            // A killed run of another user left the file. Read access is enough for a lock.
             return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.None, FileOptions.DeleteOnClose);
         }
     }
 
     /// <summary>
-    /// Whether the lock is really held: .NET goes on without one where the file system has none, or where locks are switched off.
+    /// Determines whether the lock is really held. .NET continues without one if the file system has no locks or if
+    /// locking is switched off.
     /// </summary>
     private static bool IsLocked(SafeFileHandle handle)
     {
-        const int Exclusive = 2, DoNotWait = 4;
+        // LOCK_EX and LOCK_NB
+        const int Exclusive = 2;
+        const int DoNotWait = 4;
         if (OperatingSystem.IsWindows())
             return true;
         try
@@ -126,7 +132,7 @@ internal sealed partial class OutputLock : IDisposable
         }
 
         int error = Marshal.GetLastPInvokeError();
-        return Busy.Contains(error) ? throw new IOException("The lock is another's.", error) : false;
+        return Busy.Contains(error) ? throw new IOException("Another process holds the lock.", error) : false;
     }
 
     private void RemoveTemporaries()
@@ -144,7 +150,7 @@ internal sealed partial class OutputLock : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // what cannot be listed stays; nothing reads it
+            // Files that cannot be listed stay; no reader opens them.
         }
     }
 

@@ -1,26 +1,27 @@
 namespace FedICU;
 
-/// <summary>How a file or folder takes its place among what is there already (docs/adr/0015).</summary>
+/// <summary>Options for replacing existing files with a new model (docs/adr/0015).</summary>
 public sealed record OutputOptions
 {
     /// <summary>
-    /// A file that is a symbolic link is written where the link leads, and the link stays. Otherwise the link itself is replaced, and what
-    /// it led to keeps its bytes. A link in
-    /// the place of a folder always stays.
+    /// Gets whether a link at a file's path is followed. If so, the file is written where the link leads, and the link
+    /// stays. Otherwise the link itself is replaced, and its target is not changed. A link at a folder's path is always
+    /// followed.
     /// </summary>
     /// <value>Default: false.</value>
     public bool FollowLinks { get; init; }
 
     /// <summary>
-    /// Removes from an output folder what readers would take for the model in place of the new one, such as a model.safetensors beside an
-    /// index, and replaces an adapter's
-    /// configuration and weights where the system cannot do both in one step. Otherwise such a folder is refused.
+    /// Gets whether files that readers would open instead of the new model are removed from an output folder, for
+    /// example a model.safetensors beside an index. Also allows replacing an adapter's configuration and weights where
+    /// the system cannot replace both in one step. Without this option such a folder is rejected.
     /// </summary>
     /// <value>Default: false.</value>
     public bool Replace { get; init; }
 
     /// <summary>
-    /// Nobody else writes in that folder, and its owner cleans it: no lock is taken and nothing is looked for that a killed run left.
+    /// Gets whether the caller owns the folder: nobody else writes there, and the caller cleans it up. No lock is
+    /// taken, and leftovers of killed runs are not searched for.
     /// </summary>
     internal bool IsOwned { get; init; }
 

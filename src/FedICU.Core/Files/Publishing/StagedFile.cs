@@ -3,15 +3,16 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Files.Publishing;
 
 /// <summary>
-/// A new file that takes its place whole or not at all: written under a temporary name, flushed to the disk, then renamed over the old one.
-/// A crash leaves the old file or
-/// the new, and perhaps the temporary. A device, a pipe or a socket is refused.
+/// A new file that appears as a whole or not at all. It is written under a temporary name, flushed to the disk, then
+/// renamed over the old file. A crash leaves the old file or the new one, and possibly the temporary file. Devices,
+/// pipes and sockets are rejected.
 /// </summary>
 internal sealed class StagedFile
 {
+    // bytes from which a write is passed on to the disk at once; chosen
     private const int WorthWriting = 1 << 18;
 
-    // what of a reservation that fails: the one error without a code of the system
+    // The HResult of a failed reservation: COR_E_IO, which carries no system error code.
     private const int NotReserved = unchecked((int)0x80131620);
 
     private readonly string _target, _temporary;
@@ -40,11 +41,13 @@ internal sealed class StagedFile
         KeepMode(modeOf);
     }
 
-    /// <summary>Begins a file whose temporary lies beside it, under a lock of its own.</summary>
-    /// <param name="path">Where the file will be.</param>
-    /// <param name="length">Its bytes; reserved at once, so that a full disk is found before the work.</param>
-    /// <param name="options">Whether a link is followed.</param>
-    /// <exception cref="FedIcuException">The file cannot be created there, or another run writes it.</exception>
+    /// <summary>Begins a file whose temporary file is beside it, and takes its lock.</summary>
+    /// <param name="path">The path of the file.</param>
+    /// <param name="length">
+    /// Its length in bytes. The space is reserved at once, so that a full disk is detected before the work begins.
+    /// </param>
+    /// <param name="options">Whether links are followed and a lock is taken.</param>
+    /// <exception cref="FedIcuException">The file cannot be created there, or another run is writing it.</exception>
     public static StagedFile Beside(string path, long length, OutputOptions options)
     {
         CheckPlace(path, options.FollowLinks);
@@ -61,28 +64,28 @@ internal sealed class StagedFile
         }
     }
 
-    /// <summary>Begins a file that is staged in a folder of its run, whose lock is held.</summary>
-    /// <param name="path">What messages call it.</param>
-    /// <param name="target">Where it will be.</param>
-    /// <param name="stage">The folder on the same file system, where it has its name.</param>
-    /// <param name="modeOf">The old file, or one of the same model, whose access rights the new one takes.</param>
-    /// <param name="length">Its bytes.</param>
+    /// <summary>Begins a file in a staging folder whose lock is already held.</summary>
+    /// <param name="path">The file's name in messages.</param>
+    /// <param name="target">The path of the file after publishing.</param>
+    /// <param name="stage">The staging folder on the same file system.</param>
+    /// <param name="modeOf">The old file, or a file of the same model, whose access rights the new file takes.</param>
+    /// <param name="length">Its length in bytes.</param>
     public static StagedFile Within(string path, string target, string stage, string modeOf, long length) =>
         new(path, target, System.IO.Path.Combine(stage, System.IO.Path.GetFileName(target)), modeOf, null, length);
 
-    /// <summary>Where the file will be, as messages call it.</summary>
+    /// <summary>Gets the path of the file as messages call it.</summary>
     public string Path { get; }
 
-    /// <summary>Whether readers see the file.</summary>
+    /// <summary>Gets whether the file has been published.</summary>
     public bool IsPublished { get; private set; }
 
-    /// <summary>Writes bytes; thread-safe for ranges that do not overlap.</summary>
+    /// <summary>Writes bytes. Thread-safe for ranges that do not overlap.</summary>
     public void Write(ReadOnlySpan<byte> bytes, long offset)
     {
         try
         {
             RandomAccess.Write(_handle, bytes, offset);
-            // the disk writes while the round reads on: else all of it would be waited for at the end
+            // Lets the disk write during the round, so that the final flush does not have to wait for everything.
             if (bytes.Length >= WorthWriting)
                 FileAdvice.BeginWriting(_handle, offset, bytes.Length);
         }
@@ -92,7 +95,9 @@ internal sealed class StagedFile
         }
     }
 
-    /// <summary>Brings the bytes to the disk. After that only <see cref="Publish"/> or <see cref="Discard"/>.</summary>
+    /// <summary>
+    /// Flushes the bytes to the disk. Afterwards only <see cref="Publish"/> and <see cref="Discard"/> may be called.
+    /// </summary>
     public void Seal()
     {
         try
@@ -106,7 +111,7 @@ internal sealed class StagedFile
         }
     }
 
-    /// <summary>Removes the old file ahead of the new one.</summary>
+    /// <summary>Removes the old file before the new one is published.</summary>
     public void RemoveOld()
     {
         try
@@ -119,8 +124,10 @@ internal sealed class StagedFile
         }
     }
 
-    /// <summary>Puts the file in its place. The rename is atomic, and the data are on the disk before it.</summary>
-    /// <param name="through">A file that it replaces first, before that file takes its own name; null where there is none.</param>
+    /// <summary>Renames the file into place. The rename is atomic, and the data is on the disk before it.</summary>
+    /// <param name="through">
+    /// A file to replace first; it is then renamed to the target. Null to rename directly.
+    /// </param>
     public void Publish(string? through = null)
     {
         try
@@ -137,14 +144,19 @@ internal sealed class StagedFile
         }
     }
 
-    /// <summary>Removes a file that was published ahead of the one that would have made it part of a model. Never throws.</summary>
+    /// <summary>
+    /// Removes a file that was published before the file that would have made it part of a model. Never throws.
+    /// </summary>
     public void Withdraw()
     {
         if (IsPublished)
             FilePlace.Remove(_target);
     }
 
-    /// <summary>Removes the temporary, unless it was published. Never throws: it runs while another error is on its way.</summary>
+    /// <summary>
+    /// Removes the temporary file if it was not published. Never throws, because it runs while another exception is
+    /// handled.
+    /// </summary>
     public void Discard()
     {
         _handle.Dispose();
@@ -153,7 +165,7 @@ internal sealed class StagedFile
         _lock?.Dispose();
     }
 
-    /// <summary>Refuses a place that a new file cannot take.</summary>
+    /// <summary>Throws if a new file cannot be created at the path.</summary>
     public static void CheckPlace(string path, bool followLinks)
     {
         if (System.IO.Path.EndsInDirectorySeparator(path) || Directory.Exists(path))
@@ -166,7 +178,7 @@ internal sealed class StagedFile
 
     private FedIcuException CannotWrite(Exception e) => new($"'{Path}' cannot be written: {FileFailure.Describe(e)}.", e);
 
-    // a model that only some may read stays so when it is replaced
+    // A replaced model keeps its access rights: a private file stays private.
     private void KeepMode(string old)
     {
         if (OperatingSystem.IsWindows())
@@ -178,7 +190,7 @@ internal sealed class StagedFile
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            // another's file in a shared folder: the new one is ours, with our usual mode
+            // The old file belongs to another user of a shared folder. The new file gets the default access rights.
         }
     }
 }
