@@ -89,8 +89,8 @@ public static class ModelStatistics
     /// One of them has no such tensor, or their shapes differ, or their types cannot be compared; or the data cannot be
     /// read.
     /// </exception>
-    public static TensorDifference Compare(TensorSource first, TensorSource second, string name,
-        CancellationToken cancellationToken = default)
+    public static TensorDifference Compare(
+        TensorSource first, TensorSource second, string name, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(first);
         ArgumentNullException.ThrowIfNull(second);

@@ -13,8 +13,8 @@ namespace FedICU.Rounds;
 /// Runs one round from the check to the committed model, tensor by tensor in the global model's order. If values are
 /// not finite, it applies the policy and starts the round over without what was dropped.
 /// </summary>
-internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound round, TensorSink output,
-    CancellationToken cancellationToken)
+internal sealed class RoundExecution(
+    TensorAggregator strategy, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
 {
     // the most values, of all clients together, of a tensor that one thread computes alone: chosen, it would not keep
     // several busy
@@ -267,10 +267,10 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     /// <exception cref="RoundRejectedException">The policy rejects the round, or no client is the cause.</exception>
     private void Explain(NonFiniteOutputException failure, RoundCheck check, RoundState state)
     {
-        // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
-        // another tensor's values. the failure may hold the output's tensor, whose type can differ from the global
-        // model's
+        // the failure may hold the output's tensor, whose type can differ from the global model's
         TensorInfo failed = round.Global.Find(failure.Tensor.Name)!;
+        // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
+        // another tensor's values
         int faults = FindNonFinite(failed, check, state, failed: true);
         foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
             faults += FindNonFinite(tensor, check, state, failed: false);

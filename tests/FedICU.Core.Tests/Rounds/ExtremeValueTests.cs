@@ -68,8 +68,8 @@ internal sealed unsafe class ExtremeValueTests
     }
 
     [Test]
-    public void FedIcuReturnsEqualClientsUnchanged([Values] NormAxis axis, [Values(Most, 1e200, 1e153)] double value,
-        [Values] SplitTarget target)
+    public void FedIcuReturnsEqualClientsUnchanged(
+        [Values] NormAxis axis, [Values(Most, 1e200, 1e153)] double value, [Values] SplitTarget target)
     {
         double[] values = [-value, value, value / 2, 1, 0, -value];
         MemoryModel client = Models.Of64("w", [3, 2], values);
@@ -185,8 +185,8 @@ internal sealed unsafe class ExtremeValueTests
         return inPlace ? all[^length..] : made;
     }
 
-    private static double[] Run(IAggregator aggregator, TensorSource global, IEnumerable<ClientUpdate> clients,
-        RoundOptions? options = null)
+    private static double[] Run(
+        IAggregator aggregator, TensorSource global, IEnumerable<ClientUpdate> clients, RoundOptions? options = null)
     {
         (_, MemorySink sink) = Models.Run(aggregator, global, clients, options);
         using (sink)

@@ -125,22 +125,22 @@ internal sealed class TensorCheck(RoundCheck check, AggregationRound round, Tens
     /// <summary>Compares a client's tensor, null if it has none, with the global model's.</summary>
     private void CheckTensor(Participant participant, TensorInfo expected, TensorInfo? found, ref RepeatedNote widened)
     {
-        string tensor = Describe(participant, expected);
         if (found is null && participant.UnknownTypes.TryGetValue(names.Strip(expected.Name), out string? unknown))
         {
             check.ApplyPolicy(_options.OnDType, RoundFault.DType, participant, expected.Name,
-                $"{tensor} has the type {Sentence.Clean(unknown)}, which the library does not support; {expected} was expected.");
+                $"{Describe(participant, expected)} has the type {Sentence.Clean(unknown)}, which the library does not support; " +
+                $"{expected} was expected.");
         }
         else if (found is null)
         {
             string hint = DescribePrefixHint(participant, expected, _options.OnMissing);
             check.ApplyPolicy(_options.OnMissing, RoundFault.Missing, participant, expected.Name,
-                $"{tensor} is missing; {expected} was expected{hint}.");
+                $"{Describe(participant, expected)} is missing; {expected} was expected{hint}.");
         }
         else if (found.Shape != expected.Shape)
         {
             check.ApplyPolicy(_options.OnShape, RoundFault.Shape, participant, expected.Name,
-                $"{tensor} has the shape {found.Shape}; {expected.Shape} was expected.");
+                $"{Describe(participant, expected)} has the shape {found.Shape}; {expected.Shape} was expected.");
         }
         else if (found.DType != expected.DType)
         {

@@ -323,8 +323,8 @@ internal sealed class BalanceTests
         double[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextDouble() - 0.5)];
     }
 
-    private static MemoryModel Run(int rank, int inputs, int outputs, int seed, DType dtype, bool balance, int threads = 0,
-        IComputeBackend? backend = null)
+    private static MemoryModel Run(
+        int rank, int inputs, int outputs, int seed, DType dtype, bool balance, int threads = 0, IComputeBackend? backend = null)
     {
         MemoryModel[] models = [.. Enumerable.Range(0, 4).Select(k => Model(rank, inputs, outputs, seed + k, dtype))];
         try

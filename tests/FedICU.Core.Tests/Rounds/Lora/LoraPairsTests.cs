@@ -126,8 +126,9 @@ internal sealed class LoraPairsTests
     [TestCase(
         """{"peft_type": "LORA", "r": 2, "init_lora_weights": "eva", "layer_replication": [[0, 4], [2, 5]], "trainable_token_indices": [1]}""",
         4.0)]
-    [TestCase("""{"peft_type": "LORA", "r": 2, "modules_to_save": ["lm_head"], "alora_invocation_tokens": [1, 2]}""", 4.0)]
-    [TestCase("""{"peft_type": "LORA", "r": 2, "use_dora": false, "kasa_config": null}""", 4.0)]
+    [TestCase(
+        """{"peft_type": "LORA", "r": 2, "modules_to_save": ["lm_head"], "alora_invocation_tokens": [1, 2],""" +
+        """ "use_dora": false, "kasa_config": null}""", 4.0)]
     [TestCase("""{"peft_type": "LORA", "r": 2, "target_parameters": ["mlp.experts.down_proj"]}""", 4.0)]
     [TestCase("""{"peft_type": "LORA", "r": 2, "target_parameters": []}""", 4.0)]
     [TestCase("""{"peft_type": "LORA", "r": 2, "alpha_pattern": {"(unclosed": 3}}""", null)]
@@ -175,8 +176,8 @@ internal sealed class LoraPairsTests
     }
 
     [Test]
-    public void KohyasAlphaGivesTheScaling([Values(DType.F64, DType.F32, DType.F16, DType.BF16, DType.I64)] DType dtype,
-        [Values(0, 1)] int dimensions)
+    public void KohyasAlphaGivesTheScaling(
+        [Values(DType.F64, DType.F32, DType.F16, DType.BF16, DType.I64)] DType dtype, [Values(0, 1)] int dimensions)
     {
         long[] shape = dimensions == 0 ? [] : [1];
         using var model = new MemoryModel { { "x.lora_down.weight", [4, 6], new float[24] },

@@ -123,8 +123,8 @@ internal sealed class MixedAdapterTests
         return Models.Tensor(name, dtype, shape, _ => random.NextDouble() * 2 - 0.9);
     }
 
-    private static string Put(TempFolder folder, string name, int input, string config = Config,
-        Func<string, long[], long[]>? shapeOf = null)
+    private static string Put(
+        TempFolder folder, string name, int input, string config = Config, Func<string, long[], long[]>? shapeOf = null)
     {
         var model = new MemoryModel(new Dictionary<string, string> { ["format"] = "pt" });
         foreach ((string tensor, DType dtype, long[] shape) in Layout)
