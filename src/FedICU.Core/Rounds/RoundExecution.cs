@@ -324,10 +324,10 @@ internal sealed class RoundExecution(
 
         if (failed && (faults == 0 || inGlobal > 0) && (inGlobal ?? context.CountNonFinite(context.Global)) is var own and > 0)
         {
-            string where = round.Global.IsInMemory ? "" : $" in {Sentence.Quote(round.Global.Location)}";
+            string location = round.Global.IsInMemory ? "" : $" in {Sentence.Quote(round.Global.Location)}";
             throw new RoundRejectedException(
                 RoundFault.NonFinite,
-                $"The global model's tensor {Sentence.Quote(tensor.Name)}{where} has {Sentence.NonFinite(own)}; " +
+                $"The global model's tensor {Sentence.Quote(tensor.Name)}{location} has {Sentence.NonFinite(own)}; " +
                 "finite values were expected.",
                 tensor: tensor.Name);
         }
