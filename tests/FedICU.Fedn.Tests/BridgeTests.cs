@@ -212,7 +212,7 @@ internal sealed class BridgeTests
         Assert.That(Code(() => combiner.MetadataAsync("c", "{}")).StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
         await combiner.MetadataAsync("b", "{}");
         await combiner.StoreAsync("b", Clients[1].Model);
-        Assert.That(Code(() => combiner.AggregateAsync()).Detail, Does.Match(@"^Client 'b' \('\d+\.safetensors'\) states no num_examples, but client 'a' does"), "without the spool's place");
+        Assert.That(Code(() => combiner.AggregateAsync()).Detail, Does.Match(@"^Client 'b' \('\d+\.safetensors'\) states no num_examples where client 'a' does"), "without the spool's place");
     }
 
     [Test]

@@ -124,8 +124,8 @@ internal sealed class LoraPairsTests
     [TestCase("""{"peft_type": "LORA", "r": 2, "init_lora_weights": "pissa_niter_4"}""", 4.0)]
     [TestCase("""{"peft_type": "LORA", "r": 2, "init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}}""", 4.0)]
     [TestCase(
-        """{"peft_type": "LORA", "r": 2, "init_lora_weights": "eva", "layer_replication": [[0, 4], [2, 5]], "trainable_token_indices": [1]}""",
-        4.0)]
+        """{"peft_type": "LORA", "r": 2, "init_lora_weights": "eva", "layer_replication": [[0, 4], [2, 5]],""" +
+        """ "trainable_token_indices": [1]}""", 4.0)]
     [TestCase(
         """{"peft_type": "LORA", "r": 2, "modules_to_save": ["lm_head"], "alora_invocation_tokens": [1, 2],""" +
         """ "use_dora": false, "kasa_config": null}""", 4.0)]
