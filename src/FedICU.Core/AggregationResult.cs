@@ -1,5 +1,5 @@
 namespace FedICU;
 
-/// <summary>What a finished round says of itself.</summary>
-/// <param name="Report">Who weighed what, who was left out and why.</param>
+/// <summary>The result of a finished round.</summary>
+/// <param name="Report">The clients' weights, the clients that were left out, and what happened to each tensor.</param>
 public sealed record AggregationResult(RoundReport Report);

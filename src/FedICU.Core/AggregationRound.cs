@@ -2,18 +2,18 @@ using System.Collections;
 
 namespace FedICU;
 
-/// <summary>A round to be aggregated: the model before it, the clients' updates, and how faults are treated.</summary>
+/// <summary>A round to aggregate: the global model before it, the clients' updates and the round's options.</summary>
 public sealed class AggregationRound : IEnumerable<ClientUpdate>
 {
     private readonly List<ClientUpdate> _updates = [];
 
-    /// <summary>Begins a round over the global model.</summary>
+    /// <summary>Creates a round with the default options.</summary>
     /// <param name="global">The model that was sent to the clients; borrowed.</param>
     public AggregationRound(TensorSource global) : this(global, new RoundOptions())
     {
     }
 
-    /// <summary>Begins a round over the global model.</summary>
+    /// <summary>Creates a round.</summary>
     /// <param name="global">The model that was sent to the clients; borrowed.</param>
     /// <param name="options">How the round is run and how faults are treated.</param>
     public AggregationRound(TensorSource global, RoundOptions options)
@@ -29,7 +29,9 @@ public sealed class AggregationRound : IEnumerable<ClientUpdate>
     /// <summary>How the round is run and how faults are treated.</summary>
     public RoundOptions Options { get; init; }
 
-    /// <summary>The global model's digest where it is known already; null: computed when an update states its base.</summary>
+    /// <summary>
+    /// The global model's digest if it is known already; null: it is computed when an update states its base.
+    /// </summary>
     internal string? GlobalDigest { get; init; }
 
     /// <summary>The updates in the order they were added; the order has no effect on the result.</summary>

@@ -1,6 +1,6 @@
 namespace FedICU;
 
-/// <summary>What happens where a client's adapter configuration disagrees with the others.</summary>
+/// <summary>What happens if a client's adapter configuration disagrees with the others.</summary>
 public enum ConfigPolicy
 {
     /// <summary>The round is refused: the default.</summary>
@@ -8,7 +8,8 @@ public enum ConfigPolicy
     /// <summary>The client is left out of the whole round, and the report says why.</summary>
     DropClient,
     /// <summary>
-    /// All fields are compared but the base model's name, for clients that name one base model by local paths of their own.
+    /// The base model's name is not compared: for clients that state the same base model by different local paths.
+    /// Other differences refuse the round.
     /// </summary>
     IgnoreBase,
 }

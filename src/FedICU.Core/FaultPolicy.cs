@@ -1,6 +1,6 @@
 namespace FedICU;
 
-/// <summary>What happens where an update has a fault.</summary>
+/// <summary>What happens if an update has a fault.</summary>
 public enum FaultPolicy
 {
     /// <summary>The round is refused: the default.</summary>

@@ -3,129 +3,140 @@ using FedICU.Compute;
 
 namespace FedICU;
 
-/// <summary>How a round is run: what is done about faults, on what it is computed, what is reported.</summary>
+/// <summary>The options of a round: the policies for faults, the backend and threads, and the report.</summary>
 public sealed record RoundOptions
 {
     /// <summary>
-    /// The least number of clients that must remain after faulty ones were dropped. <value>Default: null, all that were added.</value>
+    /// The number of clients that must remain after faulty ones were dropped. <value>Default: null, all clients that
+    /// were added.</value>
     /// </summary>
     public int? Quorum { get; init; }
 
     /// <summary>
-    /// NaN or infinite values in an update (<c>on-nonfinite</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for NaN or infinite values in an update (<c>on-nonfinite</c>). <value>Default:
+    /// <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnNonFinite { get; init; }
 
     /// <summary>
-    /// A tensor of the global model that the update lacks (<c>on-missing</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for a tensor of the global model that the update lacks (<c>on-missing</c>). <value>Default:
+    /// <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnMissing { get; init; }
 
     /// <summary>
-    /// A tensor that the global model lacks (<c>on-extra</c>); drop-tensor ignores it. <value>Default: <see
-    /// cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for a tensor that the global model lacks (<c>on-extra</c>); drop-tensor ignores it. <value>Default:
+    /// <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnExtra { get; init; }
 
-    /// <summary>Another shape (<c>on-shape</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value></summary>
+    /// <summary>
+    /// The policy for a tensor of another shape (<c>on-shape</c>). <value>Default:
+    /// <see cref="FaultPolicy.Reject"/>.</value>
+    /// </summary>
     public FaultPolicy OnShape { get; init; }
 
     /// <summary>
-    /// An integer type against a float type, or two integer types (<c>on-dtype</c>); float types may differ. <value>Default: <see
-    /// cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for an integer tensor that is a float tensor in the global model, or the other way round, and for
+    /// another integer type (<c>on-dtype</c>); float types may differ. <value>Default:
+    /// <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnDType { get; init; }
 
     /// <summary>
-    /// An update made against another model than the round's global (<c>on-base</c>); drop-tensor is refused for it.
-    /// <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for an update that was made against another model than the round's global model (<c>on-base</c>);
+    /// drop-tensor is not allowed. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnBase { get; init; }
 
     /// <summary>
-    /// An update that cannot be opened or read: no such file, malformed, truncated (<c>on-unreadable</c>); drop-tensor is refused for it.
-    /// <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for an update that cannot be opened or read: missing, malformed or truncated (<c>on-unreadable</c>);
+    /// drop-tensor is not allowed. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnUnreadable { get; init; }
 
     /// <summary>
-    /// A weight that the client states and that is negative, infinite, not a number, or above <see cref="MaxWeight"/> (<c>on-weight</c>);
-    /// drop-tensor is refused
-    /// for it. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for a stated weight that is negative, infinite, not a number, or above <see cref="MaxWeight"/>
+    /// (<c>on-weight</c>); drop-tensor is not allowed. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnWeight { get; init; }
 
     /// <summary>
-    /// The largest weight that a client may have (<c>max-weight</c>). <value>Default: 2^53, the largest count that float64 holds
-    /// exactly.</value>
+    /// The largest weight that a client may have (<c>max-weight</c>). <value>Default: 2^53, up to which float64 holds
+    /// every count exactly.</value>
     /// </summary>
     public double MaxWeight { get; init; } = 1L << 53;
 
     /// <summary>
-    /// An adapter configuration that disagrees with the others (<c>on-config</c>). <value>Default: <see
-    /// cref="ConfigPolicy.Reject"/>.</value>
+    /// The policy for an adapter configuration that disagrees with the others (<c>on-config</c>). <value>Default:
+    /// <see cref="ConfigPolicy.Reject"/>.</value>
     /// </summary>
     public ConfigPolicy OnConfig { get; init; }
 
     /// <summary>
-    /// Quantized tensors, whose codes and scales are not numbers to be averaged (<c>on-quantized</c>). <value>Default: <see
-    /// cref="QuantizedPolicy.Reject"/>.</value>
+    /// The policy for quantized tensors, whose codes and scales cannot be averaged (<c>on-quantized</c>).
+    /// <value>Default: <see cref="QuantizedPolicy.Reject"/>.</value>
     /// </summary>
     public QuantizedPolicy OnQuantized { get; init; }
 
     /// <summary>
-    /// A client's file that another program changed while the round read it (<c>on-changed</c>); drop-tensor is refused for it.
-    /// <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for a client's file that another program changed while the round read it (<c>on-changed</c>);
+    /// drop-tensor is not allowed. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnChanged { get; init; }
 
     /// <summary>
-    /// An update that states another round than <see cref="Round"/> (<c>on-stale</c>). <value>Default: <see
-    /// cref="StalePolicy.Note"/>.</value>
+    /// The policy for an update that states another round than <see cref="Round"/> (<c>on-stale</c>). <value>Default:
+    /// <see cref="StalePolicy.Note"/>.</value>
     /// </summary>
     public StalePolicy OnStale { get; init; }
 
     /// <summary>
-    /// Prefixes that wrappers put before the names of all tensors, such as <c>module.</c> and <c>_orig_mod.</c> (<c>strip-prefix</c>):
-    /// names are compared without
-    /// them, and the output has the global model's names. <value>Default: none.</value>
+    /// Prefixes that wrappers add to the names of all tensors, such as <c>module.</c> and <c>_orig_mod.</c>
+    /// (<c>strip-prefix</c>). Names are compared without them, and the output has the global model's names.
+    /// <value>Default: none.</value>
     /// </summary>
     public IReadOnlyList<string> StripPrefixes { get; init; } = [];
 
-    /// <summary>How integer tensors are aggregated (<c>integers</c>). <value>Default: <see cref="IntegerRule.Mean"/>.</value></summary>
+    /// <summary>
+    /// How integer tensors are aggregated (<c>integers</c>). <value>Default: <see cref="IntegerRule.Mean"/>.</value>
+    /// </summary>
     public IntegerRule Integers { get; init; }
 
     /// <summary>
-    /// Whether LoRA's factors are written as others of the same product B A, which share its singular values: norm(B[:,j])^2 =
-    /// norm(A[j,:])^2 = s_j, in descending order (<c>balance</c>). Factors averaged
-    /// separately depend on how clients share the product between them; so all start a round from the same sharing (docs/algorithms.md, LoRA
-    /// adapters). The factors stay in memory until the end.
-    /// <value>Default: false.</value>
+    /// Whether each LoRA pair is rewritten so that both factors carry the same singular values: norm(B[:,j])^2 =
+    /// norm(A[j,:])^2 = s_j, in descending order; B A is unchanged (<c>balance</c>). The mean of factors depends on how
+    /// clients divide the product between them. Balanced factors give all clients the same division at the start of a
+    /// round (docs/algorithms.md, LoRA adapters). The factors stay in memory until the round's end. <value>Default:
+    /// false.</value>
     /// </summary>
     public bool BalanceLora { get; init; }
 
     /// <summary>The type of the output's computed tensors. <value>Default: null, the global model's.</value></summary>
     public DType? OutputDType { get; init; }
 
-    /// <summary>What computes. <value>Default: null, SIMD.</value></summary>
+    /// <summary>The backend that computes. <value>Default: null, SIMD.</value></summary>
     public IComputeBackend? Backend { get; init; }
 
-    /// <summary>How many threads compute; no effect on the result. <value>Default: 0, one for each processor.</value></summary>
+    /// <summary>
+    /// The number of threads; it has no effect on the result. <value>Default: 0, one for each CPU.</value>
+    /// </summary>
     public int Threads { get; init; }
 
     /// <summary>
-    /// Whether norms, cosines and LoRA cross-terms are computed for the report, which takes further passes over the inputs.
-    /// <value>Default: false.</value>
+    /// Whether norms, cosines and LoRA cross-terms are computed for the report, which takes further passes over the
+    /// inputs. <value>Default: false.</value>
     /// </summary>
     public bool Statistics { get; init; }
 
-    /// <summary>The number of the round, kept in the output's metadata. <value>Default: null, unknown.</value></summary>
+    /// <summary>
+    /// The number of the round, stored in the output's metadata. <value>Default: null, unknown.</value>
+    /// </summary>
     public long? Round { get; init; }
 
     /// <summary>
-    /// Told after each tensor and, inside large ones, at most every hundredth; one call at a time. Small tensors may end out of the model's
-    /// order.
-    /// <value>Default: null.</value>
+    /// Receives the round's progress: after each tensor and, within large tensors, at most after each percent. One call
+    /// is made at a time. Small tensors may end out of the model's order. <value>Default: null.</value>
     /// </summary>
     public IProgress<RoundProgress>? Progress { get; init; }
 
@@ -135,7 +146,7 @@ public sealed record RoundOptions
         if (Quorum is < 1)
             errors.Add($"quorum is {Quorum}; at least 1 was expected.");
         if (Threads < 0)
-            errors.Add($"threads is {Threads}; 0 (one for each processor) or more was expected.");
+            errors.Add($"threads is {Threads}; 0 (one for each CPU) or more was expected.");
         if (OnBase == FaultPolicy.DropTensor)
             errors.Add("on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.");
         if (OnUnreadable == FaultPolicy.DropTensor)

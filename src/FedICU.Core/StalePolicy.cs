@@ -1,6 +1,6 @@
 namespace FedICU;
 
-/// <summary>What happens where an update states another round than the one being aggregated.</summary>
+/// <summary>What happens if an update states another round than the one that is aggregated.</summary>
 public enum StalePolicy
 {
     /// <summary>The update takes part, and the report notes it: the default.</summary>

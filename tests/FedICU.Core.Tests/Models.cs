@@ -29,6 +29,23 @@ internal static class Models
         }
     }
 
+    /// <summary>Aggregates in memory and returns the report alone.</summary>
+    public static RoundReport RunForReport(
+        IAggregator aggregator, TensorSource global, IEnumerable<ClientUpdate> updates, RoundOptions? options = null)
+    {
+        (RoundReport report, MemorySink sink) = Run(aggregator, global, updates, options);
+        sink.Dispose();
+        return report;
+    }
+
+    /// <summary>Asserts that two models have the same bits, and disposes both.</summary>
+    public static void AssertSameBits(MemorySink found, MemorySink expected)
+    {
+        using (found)
+        using (expected)
+            Assert.That(AllBytes(found.Model), Is.EqualTo(AllBytes(expected.Model)));
+    }
+
     public static double[] ToDoubles(TensorSource model, string name)
     {
         TensorInfo info = model.Find(name)!;

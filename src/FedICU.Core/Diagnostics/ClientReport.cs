@@ -6,27 +6,29 @@ public sealed record ClientReport
     /// <summary>The client's id.</summary>
     public required string Id { get; init; }
 
-    /// <summary>Its weight, in examples.</summary>
+    /// <summary>The client's weight, in examples.</summary>
     public required double Weight { get; init; }
 
-    /// <summary>Its weight over the sum of the included clients' weights; 0 where it was left out.</summary>
+    /// <summary>
+    /// The client's weight divided by the sum of all included clients' weights; 0 if it was left out.
+    /// </summary>
     public double Share { get; init; }
 
-    /// <summary>Whether it took part.</summary>
+    /// <summary>Whether the client took part.</summary>
     public required bool Included { get; init; }
 
-    /// <summary>Why it was left out.</summary>
+    /// <summary>Why the client was left out; null if it took part.</summary>
     public string? Reason { get; init; }
 
-    /// <summary>What its tensors are: full, delta or sparse; unknown where it could not be read.</summary>
+    /// <summary>The kind of the update: full, delta or sparse; unknown if it could not be read.</summary>
     public required string Kind { get; init; }
 
-    /// <summary>Bytes of the tensors it sent.</summary>
+    /// <summary>The size of the tensors that the client sent, in bytes.</summary>
     public long BytesSent { get; init; }
 
-    /// <summary>Bytes that the whole model takes in the client's types.</summary>
+    /// <summary>The size of the whole model in the client's types, in bytes.</summary>
     public long BytesFull { get; init; }
 
-    /// <summary>How many of its values are NaN or infinite, in the tensors where they were found.</summary>
+    /// <summary>The number of the client's NaN and infinite values, in the tensors where they were counted.</summary>
     public long NonFinite { get; init; }
 }

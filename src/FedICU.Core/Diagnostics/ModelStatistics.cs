@@ -6,15 +6,16 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// Figures of tensors' values for people who look at models: read panel by panel, never whole. Floats and integers are decoded; bool, the floats of
-/// 8 bits and less, and complex numbers are compared by their bytes.
+/// Computes statistics of a tensor, and the differences between two models' tensors. Tensors are read panel by panel,
+/// never as a whole. Floats and integers are decoded; bool, floats of 8 bits and less, and complex numbers are compared
+/// by their bytes.
 /// </summary>
 public static class ModelStatistics
 {
-    // a multiple of every element's size
+    // bytes of a panel: chosen; must stay a multiple of every element's size
     private const int PanelBytes = 1 << 18;
 
-    /// <summary>Measures one tensor.</summary>
+    /// <summary>Computes the statistics of one tensor.</summary>
     /// <param name="model">The model.</param>
     /// <param name="tensor">One of its tensors.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
@@ -29,7 +30,8 @@ public static class ModelStatistics
 
         long nonFinite = 0;
         double minimum = double.PositiveInfinity, maximum = double.NegativeInfinity;
-        // the second sum is of values times 2^-64: up to 2^64 of the largest float64 fit it
+        // 2^-64, for a second sum that 2^64 of the largest float64 do not overflow: derived, no tensor has more
+        // elements
         const double Down = 1.0 / (1UL << 32) / (1UL << 32);
         PreciseSum sum = new(), scaledSum = new();
         var norm = new NormSum();
@@ -43,7 +45,7 @@ public static class ModelStatistics
                 int count = bytes / (tensor.DType.BitSize / 8);
                 for (int i = 0; i < count; i++)
                 {
-                    double value = Number(data, tensor.DType, i);
+                    double value = ReadNumber(data, tensor.DType, i);
                     if (!double.IsFinite(value))
                     {
                         nonFinite++;
@@ -76,21 +78,23 @@ public static class ModelStatistics
     }
 
     /// <summary>
-    /// Compares a tensor of two models element by element. Floats of different types are widened exactly, integers are compared exactly; a NaN equals
-    /// a NaN, an infinity itself, and zeros of either sign each other.
+    /// Compares a tensor of two models element by element. Floats of different types are widened exactly, and integers
+    /// are compared exactly. NaN equals NaN, an infinity equals itself, and zeros of either sign are equal.
     /// </summary>
     /// <param name="first">One model.</param>
     /// <param name="second">The other.</param>
     /// <param name="name">The tensor's name.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="InvalidModelException">
-    /// One of them has no such tensor, or their shapes differ, or their types cannot be compared; or the data cannot be read.
+    /// One of them has no such tensor, or their shapes differ, or their types cannot be compared; or the data cannot be
+    /// read.
     /// </exception>
-    public static TensorDifference Compare(TensorSource first, TensorSource second, string name, CancellationToken cancellationToken = default)
+    public static TensorDifference Compare(
+        TensorSource first, TensorSource second, string name, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(first);
         ArgumentNullException.ThrowIfNull(second);
-        (TensorInfo a, TensorInfo b) = Comparable(first, second, name);
+        (TensorInfo a, TensorInfo b) = FindComparable(first, second, name);
         var difference = new DifferenceCount();
         byte[] panelA = ArrayPool<byte>.Shared.Rent(PanelBytes), panelB = ArrayPool<byte>.Shared.Rent(PanelBytes);
         try
@@ -121,20 +125,26 @@ public static class ModelStatistics
 
     private static bool IsDecoded(DType dtype) => dtype.IsComputed || dtype.IsInteger;
 
-    private static (TensorInfo A, TensorInfo B) Comparable(TensorSource first, TensorSource second, string name)
+    private static (TensorInfo A, TensorInfo B) FindComparable(TensorSource first, TensorSource second, string name)
     {
         ArgumentNullException.ThrowIfNull(name);
         string quoted = Sentence.Quote(name);
         if (first.Find(name) is not { } a)
             throw new InvalidModelException($"Tensor {quoted} is missing in '{first.Location}'.");
         if (second.Find(name) is not { } b)
-            throw new InvalidModelException($"Tensor {quoted} is missing in '{second.Location}'; {a} was expected, as in '{first.Location}'.");
+            throw new InvalidModelException(
+                $"Tensor {quoted} is missing in '{second.Location}'; {a} was expected, as in '{first.Location}'.");
         if (a.Shape != b.Shape)
-            throw new InvalidModelException($"Tensor {quoted} has the shape {b.Shape} in '{second.Location}'; {a.Shape} was expected, as in '{first.Location}'.");
+        {
+            throw new InvalidModelException(
+                $"Tensor {quoted} has the shape {b.Shape} in '{second.Location}'; {a.Shape} was expected, as in '{first.Location}'.");
+        }
+
         if (a.DType != b.DType && !(a.DType.IsComputed && b.DType.IsComputed) && !(a.DType.IsInteger && b.DType.IsInteger))
         {
             throw new InvalidModelException(
-                $"Tensor {quoted} has the type {b.DType.SafetensorsName} in '{second.Location}'; {a.DType.SafetensorsName} was expected, as in '{first.Location}'.");
+                $"Tensor {quoted} has the type {b.DType.SafetensorsName} in '{second.Location}'; {a.DType.SafetensorsName} was " +
+                    $"expected, as in '{first.Location}'.");
         }
 
         return (a, b);
@@ -156,9 +166,9 @@ public static class ModelStatistics
             for (int i = 0; i < count; i++)
             {
                 if (a.DType.IsInteger)
-                    difference.Add(Integer(dataA, a.DType, i), Integer(dataB, b.DType, i));
+                    difference.Add(ReadInteger(dataA, a.DType, i), ReadInteger(dataB, b.DType, i));
                 else
-                    difference.Add(Number(dataA, a.DType, i), Number(dataB, b.DType, i));
+                    difference.Add(ReadNumber(dataA, a.DType, i), ReadNumber(dataB, b.DType, i));
             }
         }, cancellationToken);
     }
@@ -167,7 +177,7 @@ public static class ModelStatistics
         TensorSource first, TensorInfo a, byte[] panelA, TensorSource second, TensorInfo b, byte[] panelB, DifferenceCount difference,
         CancellationToken cancellationToken)
     {
-        // elements that share bytes are counted by the byte
+        // of elements smaller than a byte, whole bytes are counted
         int size = Math.Max(a.DType.BitSize / 8, 1);
         ForEachPanel(a, (offset, bytes) =>
         {
@@ -188,13 +198,13 @@ public static class ModelStatistics
         }
     }
 
-    private static unsafe double Number(Span<byte> data, DType dtype, int i)
+    private static unsafe double ReadNumber(Span<byte> data, DType dtype, int i)
     {
         fixed (byte* pointer = data)
             return dtype.IsComputed ? Rounding.Read(pointer, dtype, i) : (double)IntegerMean.Read(new TensorPanel(pointer, dtype), i);
     }
 
-    private static unsafe Int128 Integer(Span<byte> data, DType dtype, int i)
+    private static unsafe Int128 ReadInteger(Span<byte> data, DType dtype, int i)
     {
         fixed (byte* pointer = data)
             return IntegerMean.Read(new TensorPanel(pointer, dtype), i);
@@ -212,7 +222,7 @@ public static class ModelStatistics
         {
             if (a == b || double.IsNaN(a) && double.IsNaN(b))
                 return;
-            // a value that is not finite is infinitely far from any other
+            // a NaN or infinity is infinitely far from any other value
             if (!double.IsFinite(a) || !double.IsFinite(b))
             {
                 Take(double.PositiveInfinity, double.PositiveInfinity);
@@ -220,7 +230,7 @@ public static class ModelStatistics
             }
 
             double distance = Math.Abs(a - b), largest = Math.Max(Math.Abs(a), Math.Abs(b));
-            // where the distance itself overflows, the signs are opposite
+            // if the distance overflows, the signs are opposite
             Take(distance, double.IsFinite(distance) ? distance / largest : Math.Abs(a) / largest + Math.Abs(b) / largest);
         }
 
@@ -240,12 +250,21 @@ public static class ModelStatistics
         }
     }
 
-    /// <summary>The root of a sum of squares; those of very large and very small values are kept scaled, so that none is lost (Blue 1978).</summary>
+    /// <summary>
+    /// The root of a sum of squares. Squares of very large and very small values are kept scaled, so that none
+    /// overflows or vanishes (Blue 1978).
+    /// </summary>
     private struct NormSum
     {
-        // a square of anything between these neither overflows, were there 2^60 of them, nor loses digits to underflow
-        private static readonly double Largest = Math.ScaleB(1, 480), Smallest = Math.ScaleB(1, -480);
-        private static readonly double Up = Math.ScaleB(1, 600), Down = Math.ScaleB(1, -600);
+        // the largest and smallest magnitudes that are not scaled: derived, 2^60 of their squares neither overflow nor
+        // lose digits
+        private static readonly double Largest = Math.ScaleB(1, 480);
+        private static readonly double Smallest = Math.ScaleB(1, -480);
+
+        // the factors of smaller and larger values: derived, a scaled square is far from both ends of float64's range
+        private static readonly double Up = Math.ScaleB(1, 600);
+        private static readonly double Down = Math.ScaleB(1, -600);
+
         private PreciseSum _large, _middle, _small;
 
         public readonly double Value

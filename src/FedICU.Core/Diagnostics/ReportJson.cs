@@ -3,14 +3,19 @@ using System.Text.Json.Serialization;
 
 namespace FedICU.Diagnostics;
 
-// the generated reader sets a member that is absent to null or 0, whatever its default: lists take null for empty, numbers are required
+// the generated reader sets an absent member to null or 0 and not to its default: lists read null as empty, and numbers
+// are required
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, NewLine = "\n",
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true,
     Converters = [typeof(FiniteOrNull)])]
 [JsonSerializable(typeof(RoundReport))]
 internal sealed partial class ReportJson : JsonSerializerContext;
 
-/// <summary>JSON has no NaN and no infinities: they are null, which reads back as NaN, or as null where that is allowed.</summary>
+/// <summary>
+/// Writes NaN and infinities, which JSON does not have, as null. Null is read as NaN, or as null if the member allows
+/// it.
+/// </summary>
 internal sealed class FiniteOrNull : JsonConverter<double>
 {
     public override bool HandleNull => true;

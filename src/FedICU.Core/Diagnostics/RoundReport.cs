@@ -6,29 +6,30 @@ using FedICU.Text;
 
 namespace FedICU;
 
-/// <summary>What happened in a round: for a person through <see cref="ToString"/>, for a program through <see cref="ToJson"/>.</summary>
+/// <summary>
+/// The report of a round: <see cref="ToString"/> writes it for a person, <see cref="ToJson"/> for a program.
+/// </summary>
 public sealed record RoundReport
 {
-    // a line lists no more clients than a person reads
+    // the clients that a line lists: chosen, what a person reads
     private const int ListedClients = 10;
 
-    // weights that differ by less are the same, divided in another order
-    private const double Rounding = 1e-9;
+    // weights that differ by at most this are equal up to rounding: chosen, far above float64's 1e-16
+    private const double WeightTolerance = 1e-9;
 
-    /// <summary>The rule: <c>fedicu</c>.</summary>
+    /// <summary>The rule's name, such as <c>fedicu</c>.</summary>
     public required string Strategy { get; init; }
 
-    /// <summary>What computed: <c>simd</c>.</summary>
+    /// <summary>The backend's name, such as <c>simd</c>.</summary>
     public required string Backend { get; init; }
 
     /// <summary>
-    /// What share of the bytes each backend computed with, the largest first: a device leaves small verbs, a rule's own loops and, once it
-    /// has failed,
-    /// all verbs to the CPU. Empty where nothing was computed.
+    /// The share of the bytes that each backend computed with, the largest first. A device leaves small verbs and a
+    /// rule's own loops to the CPU, and all verbs once it has failed. Empty if nothing was computed.
     /// </summary>
     public IReadOnlyList<BackendShare> BackendShares { get; init => field = value ?? []; } = [];
 
-    /// <summary>The number of the round, where it was given.</summary>
+    /// <summary>The number of the round; null if it is unknown.</summary>
     public long? Round { get; init; }
 
     /// <summary>Every client that was added, in ordinal order of the ids.</summary>
@@ -37,38 +38,46 @@ public sealed record RoundReport
     /// <summary>Every tensor of the global model, in its order.</summary>
     public required IReadOnlyList<TensorReport> Tensors { get; init; }
 
-    /// <summary>For each LoRA pair, what averaging the factors apart does to their product; empty unless statistics were asked for.</summary>
+    /// <summary>
+    /// The cross-term of each LoRA pair: the error that averaging the factors separately makes in their product. Empty
+    /// unless statistics were requested.
+    /// </summary>
     public IReadOnlyList<LoraPairReport> LoraPairs { get; init => field = value ?? []; } = [];
 
-    /// <summary>What else is worth knowing: weights assumed, types widened, bases not stated.</summary>
+    /// <summary>Notes, such as assumed weights, widened types and bases that were not stated.</summary>
     public IReadOnlyList<string> Notes { get; init => field = value ?? []; } = [];
 
-    /// <summary>The report as indented JSON; numbers that are not finite are null, as are those that are not there.</summary>
+    /// <summary>Writes the report as indented JSON. NaN, infinities and missing numbers are null.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, ReportJson.Default.RoundReport);
 
-    /// <summary>Reads what <see cref="ToJson"/> wrote.</summary>
-    /// <exception cref="FedIcuException">The text is no report.</exception>
+    /// <summary>Reads a report that <see cref="ToJson"/> wrote.</summary>
+    /// <exception cref="FedIcuException">The text is not a report.</exception>
     public static RoundReport FromJson(string json)
     {
         ArgumentNullException.ThrowIfNull(json);
         try
         {
-            RoundReport report = JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ?? throw new FedIcuException("The text is no report: it is null.");
-            // the serializer checks members, not the items of lists
-            bool holdsNull = HoldsNull(report.Clients) || HoldsNull(report.Tensors) || report.Tensors.Any(tensor => HoldsNull(tensor.Clients)) ||
+            RoundReport report = JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ??
+                throw new FedIcuException("The text is not a report: it is null.");
+            // the serializer checks members, but not the items of lists
+            bool holdsNull = HoldsNull(report.Clients) || HoldsNull(report.Tensors) ||
+                report.Tensors.Any(tensor => HoldsNull(tensor.Clients)) ||
                 HoldsNull(report.LoraPairs) || HoldsNull(report.Notes) || HoldsNull(report.BackendShares);
-            return !holdsNull ? report : throw new FedIcuException("The text is no report: a list holds null.");
+            return !holdsNull ? report : throw new FedIcuException("The text is not a report: a list holds null.");
         }
         catch (JsonException e)
         {
-            // the serializer's own message holds names from the text as they are
-            throw new FedIcuException($"The text is no report: the fault is at byte {e.BytePositionInLine + 1} of line {e.LineNumber + 1}.", e);
+            // the serializer's own message would quote names from the text without cleaning them
+            throw new FedIcuException(
+                $"The text is not a report: the fault is at byte {e.BytePositionInLine + 1} of line {e.LineNumber + 1}.", e);
         }
     }
 
     private static bool HoldsNull<T>(IReadOnlyList<T> list) where T : class => list.Any(item => item is null);
 
-    /// <summary>The clients with their weights and fates, then the notes; a few lines for a person.</summary>
+    /// <summary>
+    /// Writes a few lines for a person: the clients with their weights, what was dropped, and the notes.
+    /// </summary>
     public override string ToString()
     {
         var text = new StringBuilder();
@@ -81,35 +90,55 @@ public sealed record RoundReport
         {
             text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {Sentence.Clean(client.Id)}: weight {client.Weight:G9}");
             if (client.Included)
-                text.Append(CultureInfo.InvariantCulture, $" (share {client.Share:P1}), sent {client.BytesSent} of {Sentence.Count(client.BytesFull, "byte")}");
+            {
+                text.Append(CultureInfo.InvariantCulture, $" (share {client.Share:P1}), ")
+                    .Append(CultureInfo.InvariantCulture, $"sent {client.BytesSent} of {Sentence.Count(client.BytesFull, "byte")}");
+            }
             else
+            {
                 text.Append(CultureInfo.InvariantCulture, $", left out: {client.Reason}");
+            }
         }
 
         AppendOwnWeights(text);
         foreach (TensorReport tensor in Tensors.Where(tensor => tensor.Reason is not null))
-            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  tensor {Sentence.Clean(tensor.Name)}: {tensor.Rule}: {tensor.Reason}");
+            text.AppendLine().Append(CultureInfo.InvariantCulture,
+                $"  tensor {Sentence.Clean(tensor.Name)}: {tensor.Rule}: {tensor.Reason}");
         foreach (LoraPairReport pair in LoraPairs)
-            text.AppendLine().Append(CultureInfo.InvariantCulture, $"  LoRA pair {Sentence.Clean(pair.Name)}: cross-term {pair.CrossTerm:G4}");
+            text.AppendLine().Append(CultureInfo.InvariantCulture,
+                $"  LoRA pair {Sentence.Clean(pair.Name)}: cross-term {pair.CrossTerm:G4}");
         foreach (string note in Notes)
             text.AppendLine().Append("  note: ").Append(note);
         return text.ToString();
     }
 
-    /// <summary>The backends' shares of the bytes; null where one backend did all.</summary>
-    internal string? DescribeShares() => BackendShares.Count < 2 ? null
-        : $"{string.Join(", ", BackendShares.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Name} {part.Share:P1}")))} of the bytes";
+    /// <summary>Describes the backends' shares of the bytes; null if there is only one backend.</summary>
+    internal string? DescribeShares()
+    {
+        if (BackendShares.Count < 2)
+            return null;
+        IEnumerable<string> shares =
+            BackendShares.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Name} {part.Share:P1}"));
+        return $"{string.Join(", ", shares)} of the bytes";
+    }
 
-    /// <summary>Where a strategy weighs by another rule than the shares, the shares alone would tell a wrong tale.</summary>
+    /// <summary>
+    /// Appends the mean weights of a strategy that does not weigh by the shares, which would be misleading alone.
+    /// </summary>
     private void AppendOwnWeights(StringBuilder text)
     {
         var shares = Clients.DistinctBy(client => client.Id).ToDictionary(client => client.Id, client => client.Share);
-        var weights = Tensors.Where(tensor => tensor.Clients.Any(client => Math.Abs((client.Weight ?? double.NaN) - shares.GetValueOrDefault(client.Id)) > Rounding))
+        var weights = Tensors.Where(tensor => tensor.Clients.Any(DiffersFromShare))
             .SelectMany(tensor => tensor.Clients).Where(client => client.Weight is not null).GroupBy(client => client.Id).ToList();
         if (weights.Count == 0)
             return;
+        IEnumerable<string> means = weights.Take(ListedClients).Select(client => string.Create(
+            CultureInfo.InvariantCulture, $"{Sentence.Clean(client.Key)} {client.Average(part => part.Weight):F3}"));
         text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {Strategy} weighs the clients by w_k, not by these shares; mean w_k: ")
-            .AppendJoin(", ", weights.Take(ListedClients).Select(client => string.Create(CultureInfo.InvariantCulture, $"{Sentence.Clean(client.Key)} {client.Average(part => part.Weight):F3}")))
+            .AppendJoin(", ", means)
             .Append(weights.Count > ListedClients ? $" and {weights.Count - ListedClients} more" : "");
+
+        bool DiffersFromShare(TensorClientReport client) =>
+            Math.Abs((client.Weight ?? double.NaN) - shares.GetValueOrDefault(client.Id)) > WeightTolerance;
     }
 }

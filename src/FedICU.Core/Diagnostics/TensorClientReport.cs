@@ -8,25 +8,31 @@ public sealed record TensorClientReport
     /// <summary>The client's id.</summary>
     public required string Id { get; init; }
 
-    /// <summary>w_k: the weight by which its part was combined (FedAvg: its share; FedICU: the divergence weight).</summary>
+    /// <summary>
+    /// w_k, the client's weight in the combination. FedAvg: its share; FedICU: the divergence weight.
+    /// </summary>
     public double? Weight { get; init; }
 
-    /// <summary>s_k: the similarity, or the caller's score, that the weight was made of (FedICU).</summary>
+    /// <summary>s_k, the similarity, or the caller's score, that the weight was computed from (FedICU).</summary>
     public double? Score { get; init; }
 
-    /// <summary>The L2 norm of its parameters; with statistics only.</summary>
+    /// <summary>The L2 norm of the client's parameters; with statistics only.</summary>
     public double? Norm { get; init; }
 
-    /// <summary>The L2 norm of its update theta_k - theta_g; with statistics only.</summary>
+    /// <summary>The L2 norm of the client's update theta_k - theta_g; with statistics only.</summary>
     public double? UpdateNorm { get; init; }
 
-    /// <summary>The cosine of its update to the weighted mean update, 0 where either is zero; with statistics only.</summary>
+    /// <summary>
+    /// The cosine of the update to the weighted mean update, 0 if either is zero; with statistics only.
+    /// </summary>
     public double? Cosine { get; init; }
 
-    /// <summary>The share of the tensor's entries it sent.</summary>
+    /// <summary>The share of the tensor's entries that the client sent.</summary>
     [JsonRequired]
     public double ShareSent { get; init; } = 1;
 
-    /// <summary>How many of its values are NaN or infinite; more than 0 only where the tensor was dropped for it.</summary>
+    /// <summary>
+    /// The number of the client's NaN and infinite values; above 0 only if the tensor was dropped for them.
+    /// </summary>
     public long NonFinite { get; init; }
 }

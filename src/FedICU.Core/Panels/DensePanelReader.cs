@@ -6,7 +6,8 @@ using FedICU.Memory;
 namespace FedICU.Panels;
 
 /// <summary>
-/// Elements as they stand in a source. Where that is a client's and breaks, the refusal names the client. Once disposed, it may be opened for another tensor.
+/// Reads a tensor's elements as the source stores them. If a client's source cannot be read, the exception names the
+/// client. A disposed reader may be opened for another tensor.
 /// </summary>
 internal sealed unsafe class DensePanelReader : PanelReader
 {
@@ -19,16 +20,20 @@ internal sealed unsafe class DensePanelReader : PanelReader
     private byte* _pointer;
     private bool _onDevice;
 
-    /// <summary>Reads a tensor of a source.</summary>
+    /// <summary>Opens a tensor of a source.</summary>
     /// <param name="source">The source; borrowed.</param>
     /// <param name="tensor">One of its tensors.</param>
-    /// <param name="owner">The client whose update it is, and the model's tensor; null where it is no client's.</param>
-    /// <param name="number">The tensor's number there, where the caller thinks to know it.</param>
-    /// <param name="onDevice">Whether panels may lie where the source has them, on a device.</param>
-    public DensePanelReader(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null, int number = int.MaxValue, bool onDevice = false) =>
+    /// <param name="owner">
+    /// The client that sent the source, and the tensor's name in the global model; null if it is not a client's.
+    /// </param>
+    /// <param name="number">The tensor's likely number in the source, which spares a search.</param>
+    /// <param name="onDevice">Whether panels are addresses of the source's device.</param>
+    public DensePanelReader(
+        TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner = null, int number = int.MaxValue,
+        bool onDevice = false) =>
         Open(source, tensor, owner, number, onDevice);
 
-    /// <summary>Reads another tensor from now on, see <see cref="DensePanelReader"/>.</summary>
+    /// <summary>Opens another tensor with a disposed reader. The parameters are the constructor's.</summary>
     [MemberNotNull(nameof(_source), nameof(_tensor))]
     public void Open(TensorSource source, TensorInfo tensor, (string Client, string Tensor)? owner, int number, bool onDevice)
     {
@@ -56,7 +61,7 @@ internal sealed unsafe class DensePanelReader : PanelReader
         return new TensorPanel(copy, DType);
     }
 
-    /// <summary>The same elements in memory that the caller may overwrite.</summary>
+    /// <summary>Reads elements into memory that the caller may overwrite.</summary>
     public TensorPanel ReadCopy(long start, int count, Scratch scratch)
     {
         TensorPanel panel = Read(start, count, scratch);

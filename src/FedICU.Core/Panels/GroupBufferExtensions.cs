@@ -3,9 +3,9 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>Hands pooled memory to the verbs.</summary>
+/// <summary>Passes pooled memory to the backend's verbs.</summary>
 internal static unsafe class GroupBufferExtensions
 {
-    /// <summary>The buffer as a verb's table of N inputs x groups.</summary>
+    /// <summary>Converts the buffer to a verb's table of inputs x groups.</summary>
     public static GroupValues ToValues(this GroupBuffer buffer) => new(buffer.Data, buffer.Groups);
 }

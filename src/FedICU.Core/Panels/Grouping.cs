@@ -4,27 +4,52 @@ using FedICU.Compute;
 namespace FedICU.Panels;
 
 /// <summary>
-/// A tensor seen as a matrix whose columns or rows, or which as a whole, form groups; cut into panels and segments by shape and number of inputs
-/// alone, so that every reduction has one shape whatever the number of threads. Not thread-safe.
+/// A tensor as a matrix whose groups are its columns, its rows or the whole of it, cut into panels and segments. The
+/// cuts depend only on the shape and the number of inputs, so every reduction has the same order for any number of
+/// threads. Not thread-safe.
 /// </summary>
 internal sealed class Grouping
 {
-    // narrow matrices are folded: this many columns side by side, so that vectors are full and rows long, and the coefficients of many inputs still in the first cache
+    /// <summary>
+    /// The columns of a folded row. A narrow matrix is folded: several of its rows form one long row, so that vectors
+    /// are full. <value>Chosen: the coefficients of many inputs still fit in the first-level cache.</value>
+    /// </summary>
     public const int FoldedColumns = 128;
-    private const int Lanes = 8;
-    private const int MaximumSegments = 32;
-    private const int MaximumJoined = 1 << 20;
-    private const int MinimumSegments = 4;
-    private const long SegmentAccumulators = 2L << 20, MostOfRows = 1L << 24;
 
-    // what was cut already: a tensor is looked at several times, and many are of one shape
+    /// <summary>
+    /// The most float64 accumulators that a reduction may have. <value>Chosen: more take too much memory for each
+    /// segment.</value>
+    /// </summary>
+    public const long MaximumAccumulators = 5L << 18;
+
+    // float64 lanes of the widest vector
+    private const int Lanes = 8;
+
+    // the most segments of a column of panels, unless the caller allows another number: chosen, and part of the fixed
+    // reduction order
+    private const int MaximumSegments = 32;
+
+    // the fewest segments that a limit of accumulators leaves: chosen, and part of the fixed reduction order
+    private const int MinimumSegments = 4;
+
+    // the float64 accumulators of all segments together, above MinimumSegments: chosen, 16 MiB
+    private const long SegmentAccumulators = 2L << 20;
+
+    // the most elements of a panel to which following panels are joined: chosen
+    private const int MaximumJoined = 1 << 20;
+
+    // the most elements, of all inputs together, of a panel that is extended to full blocks of rows: chosen, see Cut
+    private const long MaximumBlockElements = 1L << 24;
+
+    // earlier cuts: a tensor has several passes, and many tensors have one shape
     private readonly List<(int Inputs, int Accumulators, int Most, List<Segment> Segments)> _segments = [];
     private readonly List<(int Inputs, List<Panel> Panels)> _panels = [];
     private readonly int? _panelElements;
 
-    /// <summary>More float64 accumulators than this take too much memory for each segment.</summary>
-    public const long MaximumAccumulators = 5L << 18;
-
+    /// <param name="shape">The tensor's shape.</param>
+    /// <param name="axis">The groups: columns, rows, or the whole tensor.</param>
+    /// <param name="foldedColumns">The columns of a folded row.</param>
+    /// <param name="panelElements">The elements of a panel; null: by the number of inputs.</param>
     public Grouping(TensorShape shape, NormAxis axis, int foldedColumns = FoldedColumns, int? panelElements = null)
     {
         _panelElements = panelElements;
@@ -34,8 +59,8 @@ internal sealed class Grouping
         GroupsAreColumns = axis == NormAxis.Columns;
         Groups = GroupsAreColumns ? columns : rows;
         Fold = GroupsAreColumns && columns > 0 ? Math.Clamp(foldedColumns / columns, 1, Math.Max(rows, 1)) : 1;
-        // where it can be, a folded row is full vectors
-        long full = RowsOfFullVectors(columns);
+        // a folded row consists of full vectors if possible
+        long full = GetRowsOfFullVectors(columns);
         if (Fold >= full)
             Fold -= Fold % full;
         (Rows, Columns) = (rows / Fold, columns * Fold);
@@ -45,44 +70,55 @@ internal sealed class Grouping
 
     public bool GroupsAreColumns { get; }
 
-    /// <summary>Groups of the tensor.</summary>
+    /// <summary>The number of groups of the tensor.</summary>
     public long Groups { get; }
 
-    /// <summary>How many rows lie side by side in a folded row; groups repeat as often.</summary>
+    /// <summary>The number of rows in a folded row, each of which repeats all groups.</summary>
     public long Fold { get; }
 
-    /// <summary>Rows after folding, without the remainder.</summary>
+    /// <summary>The number of rows after folding, without the remainder.</summary>
     public long Rows { get; }
 
-    /// <summary>Columns after folding.</summary>
+    /// <summary>The number of columns after folding.</summary>
     public long Columns { get; }
 
-    /// <summary>Elements of the last, shorter folded row.</summary>
+    /// <summary>The number of elements in the last, shorter folded row.</summary>
     public long Remainder { get; }
 
     public long Elements { get; }
 
-    /// <summary>Groups that the panels see.</summary>
+    /// <summary>The number of groups in panels: after folding, a group has several copies.</summary>
     public long FoldedGroups => GroupsAreColumns ? Columns : Rows;
 
-    /// <summary>How many rows side by side are full vectors: 1, 2, 4 or 8.</summary>
-    public static long RowsOfFullVectors(long columns) => Lanes / (long)BigInteger.GreatestCommonDivisor(Lanes, columns);
+    /// <summary>Computes the number of rows that together fill whole vectors: 1, 2, 4 or 8.</summary>
+    public static long GetRowsOfFullVectors(long columns) => Lanes / (long)BigInteger.GreatestCommonDivisor(Lanes, columns);
 
-    /// <summary>Elements of a panel for so many inputs: all of a worker's panels together stay within a few megabytes.</summary>
-    public static int PanelElements(int inputs) => (int)Math.Clamp((1L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;
+    /// <summary>
+    /// Computes the number of elements of a panel. It is chosen so that a worker's panels of all inputs take a few
+    /// megabytes together, and is a multiple of 64.
+    /// </summary>
+    public static int ComputePanelElements(int inputs) => (int)Math.Clamp((1L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;
 
-    /// <summary>A contiguous run of elements: rows x columns from Start on, its first group being Group.</summary>
+    /// <summary>A contiguous run of elements: rows x columns from the element Start on.</summary>
+    /// <param name="Start">The first element.</param>
+    /// <param name="Rows">The rows.</param>
+    /// <param name="Columns">The columns.</param>
+    /// <param name="Group">The first group.</param>
     public readonly record struct Panel(long Start, int Rows, int Columns, long Group)
     {
         public int Length => Rows * Columns;
     }
 
-    /// <summary>Panels that share an accumulator of Groups groups from Group on; the segments before have so many Before.</summary>
+    /// <summary>Panels that share an accumulator.</summary>
+    /// <param name="Group">The accumulator's first group.</param>
+    /// <param name="Groups">The accumulator's number of groups.</param>
+    /// <param name="Before">The number of groups of all segments before.</param>
+    /// <param name="Panels">The panels.</param>
     public sealed record Segment(long Group, long Groups, long Before, List<Panel> Panels)
     {
         /// <summary>
-        /// The same with panels that follow each other made one: for inputs in memory, and for verbs whose sums go on from one row to the next and so do not
-        /// depend on where panels end.
+        /// The same elements in fewer panels, with panels that follow each other joined. For inputs in memory, and for
+        /// verbs whose sums continue from one row to the next and so do not depend on where panels end.
         /// </summary>
         public List<Panel> Joined => Panels.Count == 1 ? Panels : field ??= [.. Join()];
 
@@ -91,7 +127,8 @@ internal sealed class Grouping
             Panel joined = Panels[0];
             foreach (Panel panel in Panels.Skip(1))
             {
-                bool follows = panel.Start == joined.Start + joined.Length && (panel.Columns, panel.Group) == (joined.Columns, joined.Group) && joined.Length <= MaximumJoined;
+                bool follows = panel.Start == joined.Start + joined.Length &&
+                    (panel.Columns, panel.Group) == (joined.Columns, joined.Group) && joined.Length <= MaximumJoined;
                 if (!follows)
                     yield return joined;
                 joined = follows ? joined with { Rows = joined.Rows + panel.Rows } : panel;
@@ -101,7 +138,7 @@ internal sealed class Grouping
         }
     }
 
-    /// <summary>The panels, each a segment of its own.</summary>
+    /// <summary>Cuts the tensor into panels for a number of inputs.</summary>
     public List<Panel> Panels(int inputs)
     {
         foreach ((int Inputs, List<Panel> Panels) cut in _panels)
@@ -115,7 +152,10 @@ internal sealed class Grouping
         return panels;
     }
 
-    /// <summary>The segments in ascending order: panels cut for so many inputs, with room for so many accumulators.</summary>
+    /// <summary>Cuts the tensor into segments, in ascending order.</summary>
+    /// <param name="inputs">The number of inputs that the panels are cut for.</param>
+    /// <param name="accumulators">The number of sums for each group.</param>
+    /// <param name="most">The most segments of a column of panels.</param>
     public List<Segment> Segments(int inputs, int accumulators, int most = MaximumSegments)
     {
         foreach ((int Inputs, int Accumulators, int Most, List<Segment> Segments) cut in _segments)
@@ -131,7 +171,7 @@ internal sealed class Grouping
 
     private List<Segment> Cut(int inputs, int accumulators, int most)
     {
-        int size = _panelElements ?? PanelElements(inputs);
+        int size = _panelElements ?? ComputePanelElements(inputs);
         var segments = new List<Segment>();
         if (Elements == 0)
             return segments;
@@ -141,8 +181,9 @@ internal sealed class Grouping
             return segments;
         }
 
-        // of many inputs a panel is larger than the caches: four rows of it, or each value of a group would be fetched once for every element
-        if (Columns * PanelGeometry.RowsAbreast * inputs <= MostOfRows)
+        // panels of many inputs exceed the caches: a panel then has a whole block of rows, so that a group's value is
+        // loaded once for them and not once for each element
+        if (Columns * PanelGeometry.RowsAbreast * inputs <= MaximumBlockElements)
             size = (int)Math.Max(size, Columns * Math.Min(Rows, PanelGeometry.RowsAbreast));
         for (long column = 0; column < Columns; column += size)
         {
@@ -155,7 +196,7 @@ internal sealed class Grouping
             long parts = Math.Clamp(Math.Min(most, affordable), 1, blocks), block = 0;
             for (long part = 1; part <= parts; part++)
             {
-                // where a segment has more than a panel, the last segments are the smallest: threads end together
+                // if segments have several panels, the last segments are the smallest, so that threads end together
                 long left = parts - part, end = parts == blocks ? part : blocks - (long)((Int128)blocks * left * left / (parts * parts));
                 var panels = new List<Panel>();
                 for (; block < end; block++)

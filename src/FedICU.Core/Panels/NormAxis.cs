@@ -1,9 +1,11 @@
 namespace FedICU;
 
-/// <summary>What a norm is taken over.</summary>
+/// <summary>The part of a tensor that one norm is computed over.</summary>
 public enum NormAxis
 {
-    /// <summary>Each column of the matrix (docs/algorithms.md, FedICU: the server; DoRA's weight decomposition).</summary>
+    /// <summary>
+    /// Each column of the matrix (docs/algorithms.md, FedICU: the server; DoRA's weight decomposition).
+    /// </summary>
     Columns,
     /// <summary>Each row.</summary>
     Rows,

@@ -3,27 +3,36 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>Reads runs of one tensor's elements, wherever they are and in whatever form they were sent, as panels for a backend. Thread-safe.</summary>
+/// <summary>
+/// Reads runs of one tensor's elements as panels for a backend, from a file or memory and in any form that a client
+/// sends. Thread-safe.
+/// </summary>
 internal abstract unsafe class PanelReader : IDisposable
 {
+    /// <summary>The type of the panels' elements.</summary>
     public abstract DType DType { get; }
 
-    /// <summary>Whether all of the tensor lies in memory as it is read.</summary>
+    /// <summary>
+    /// Whether panels are addresses in memory that holds the whole tensor, so that reading copies nothing.
+    /// </summary>
     public virtual bool IsInMemory => false;
 
     /// <summary>Whether panels are addresses of the round's device.</summary>
     public virtual bool IsOnDevice => false;
 
-    /// <summary>The elements start .. start + count - 1, valid until the scratch is reset.</summary>
+    /// <summary>Reads the elements start .. start + count - 1. The panel is valid until the scratch is reset.</summary>
     public abstract TensorPanel Read(long start, int count, Scratch scratch);
 
-    /// <summary>Bytes that <see cref="Preload"/> would allocate; 0 where nothing is to be gained.</summary>
+    /// <summary>The bytes that <see cref="Preload"/> would allocate; 0 if it would have no effect.</summary>
     public virtual long PreloadBytes => 0;
 
-    /// <summary>Brings the whole tensor into memory, for a strategy that will look at it more than once.</summary>
+    /// <summary>Reads the whole tensor into memory, for several passes.</summary>
     public virtual void Preload(NativePool memory) { }
 
-    /// <summary>Elements that will not be read again; told only in rounds larger than memory.</summary>
+    /// <summary>
+    /// Lets the system free the memory of elements that will not be read again. Called only in rounds larger than
+    /// memory.
+    /// </summary>
     public virtual void Forget(long start, long count) { }
 
     public abstract void Dispose();

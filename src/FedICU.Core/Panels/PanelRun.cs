@@ -4,15 +4,26 @@ using FedICU.Memory;
 namespace FedICU.Panels;
 
 /// <summary>
-/// Panels that follow each other and are read at once: of files, few large reads cost less than many small ones (docs/adr/0010). Verbs still see panel by panel, so that
-/// how runs are cut changes no bit, and they may follow the number of threads.
+/// Panels that follow each other and are read at once, because a few large reads of a file cost less than many small
+/// ones (docs/adr/0010). Verbs still receive single panels. So the cut into runs may depend on the number of threads
+/// without changing a bit of the result.
 /// </summary>
 internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int count, int length)
 {
-    // a worker's panels of all inputs, which the caches still hold when they are computed; of each input at most what makes a disk as fast as it gets, and of thousands
-    // of inputs not so little that calls cost more than bytes
-    private const long WorkerBytes = 4 << 20, MostOfInput = 1 << 20, LeastOfInput = 16 << 10, AllWorkersBytes = 256 << 20;
-    private const int PiecesPerThread = 2;
+    // the bytes of a worker's run, of all inputs together: chosen, the caches still hold them when they are computed
+    private const long WorkerBytes = 4 << 20;
+
+    // the most bytes of an input in a run: chosen, larger reads of a disk are not faster
+    private const long MaximumInputBytes = 1 << 20;
+
+    // the fewest bytes of an input in a run of thousands of inputs: chosen, below it calls cost more than bytes
+    private const long MinimumInputBytes = 16 << 10;
+
+    // the most bytes of all workers' runs that MinimumInputBytes may lead to: chosen
+    private const long AllWorkersBytes = 256 << 20;
+
+    // the fewest runs of a tensor for each thread: chosen, so that threads end together
+    private const int RunsPerThread = 2;
 
     public int First => first;
 
@@ -21,15 +32,17 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
     /// <summary>The first element.</summary>
     public long Start => panels[first].Start;
 
-    /// <summary>Elements of all panels.</summary>
+    /// <summary>The number of elements of all panels.</summary>
     public int Length => length;
 
     public Grouping.Panel this[int i] => panels[first + i];
 
-    /// <summary>Cuts panels into runs; inputs in memory gain nothing by it, and each of their panels is one.</summary>
+    /// <summary>
+    /// Cuts panels into runs. For inputs in memory each panel is a run, as larger reads have no advantage.
+    /// </summary>
     public static PanelRuns Cut(List<Grouping.Panel> panels, ReadOnlySpan<PanelReader> inputs, long elements, int threads)
     {
-        long most = MostElements(inputs, elements, threads);
+        long most = ComputeMaximumElements(inputs, elements, threads);
         if (most == 0)
             return new PanelRuns(panels, null);
         var runs = new List<PanelRun>();
@@ -46,21 +59,27 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
         return new PanelRuns(panels, runs);
     }
 
-    /// <summary>Reads the run of all inputs: its first panel, then others by <see cref="Next"/>.</summary>
+    /// <summary>
+    /// Reads the run of all inputs. The result is the first panel; <see cref="Next"/> moves it to the others.
+    /// </summary>
     public unsafe Span<TensorPanel> Read(ReadOnlySpan<PanelReader> inputs, Scratch scratch)
     {
         long bytes = 0;
         foreach (PanelReader input in inputs)
             bytes += input.IsInMemory ? 0 : Scratch.PaddedLength((long)length * input.DType.BitSize / 8);
-        // and for what the verb writes
-        scratch.Reserve(bytes > 0 ? bytes + Scratch.PaddedLength((long)length * sizeof(double)) + NativeBuffer.Align(inputs.Length * sizeof(TensorPanel)) : 0);
+        // and for the verb's output
+        if (bytes > 0)
+            bytes += Scratch.PaddedLength((long)length * sizeof(double)) + NativeBuffer.Align(inputs.Length * sizeof(TensorPanel));
+        scratch.Reserve(bytes);
         var read = new Span<TensorPanel>(scratch.Take(inputs.Length * sizeof(TensorPanel)), inputs.Length);
         for (int k = 0; k < read.Length; k++)
             read[k] = inputs[k].Read(Start, length, scratch);
         return read;
     }
 
-    /// <summary>Of what <see cref="Read"/> gave, goes from panel i - 1 to panel i.</summary>
+    /// <summary>
+    /// Moves the result of <see cref="Read"/> from panel i - 1 to panel i; for i = 0 it is not changed.
+    /// </summary>
     public unsafe Span<TensorPanel> Next(Span<TensorPanel> read, int i)
     {
         long skipped = i == 0 ? 0 : this[i].Start - this[i - 1].Start;
@@ -69,14 +88,14 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
         return read;
     }
 
-    private static long MostElements(ReadOnlySpan<PanelReader> inputs, long elements, int threads)
+    private static long ComputeMaximumElements(ReadOnlySpan<PanelReader> inputs, long elements, int threads)
     {
         long size = 0;
         foreach (PanelReader input in inputs)
             size = input.IsInMemory ? size : Math.Max(size, input.DType.BitSize / 8);
         if (size == 0)
             return 0;
-        long worker = Math.Max(WorkerBytes, Math.Min(LeastOfInput * inputs.Length, AllWorkersBytes / threads));
-        return Math.Min(Math.Min(worker / inputs.Length, MostOfInput) / size, elements / (PiecesPerThread * threads));
+        long worker = Math.Max(WorkerBytes, Math.Min(MinimumInputBytes * inputs.Length, AllWorkersBytes / threads));
+        return Math.Min(Math.Min(worker / inputs.Length, MaximumInputBytes) / size, elements / (RunsPerThread * threads));
     }
 }

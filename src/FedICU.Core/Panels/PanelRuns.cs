@@ -1,6 +1,6 @@
 namespace FedICU.Panels;
 
-/// <summary>The runs of panels in ascending order; without runs of their own, each panel is one.</summary>
+/// <summary>The runs of panels in ascending order. If the runs are null, each panel is a run.</summary>
 internal readonly struct PanelRuns(List<Grouping.Panel> panels, List<PanelRun>? runs)
 {
     public int Count => runs?.Count ?? panels.Count;

@@ -5,7 +5,10 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>Sums of each group by segment, on their way to sums over the whole tensor. The segments depend on shape and inputs alone, and so does the result.</summary>
+/// <summary>
+/// The sums of each group by segment, which <see cref="Merge"/> adds up to sums over the whole tensor. The segments,
+/// and so the result, depend only on the shape and the number of inputs.
+/// </summary>
 internal readonly unsafe struct PartialSums : IDisposable
 {
     private readonly NativePool _memory;
@@ -15,30 +18,33 @@ internal readonly unsafe struct PartialSums : IDisposable
     private readonly GroupBuffer _sums;
     private readonly NativeBuffer? _partial;
 
-    /// <summary>Room for so many sums of each group.</summary>
+    /// <summary>Rents memory for <paramref name="accumulators"/> sums of each group.</summary>
     public PartialSums(NativePool memory, Grouping grouping, List<Grouping.Segment> segments, int accumulators)
     {
         (_memory, _grouping, _segments, _accumulators) = (memory, grouping, segments, accumulators);
-        // one segment is the whole already
+        // a single segment is the whole tensor
         _sums = memory.Rent(accumulators, grouping.FoldedGroups, clear: segments.Count != 1);
         _partial = segments.Count == 1 ? null : memory.Rent(Length * sizeof(double));
     }
 
     private long Length => _segments.Count == 0 ? 0 : (_segments[^1].Before + _segments[^1].Groups) * _accumulators;
 
-    /// <summary>The sums of a segment, set to 0.</summary>
+    /// <summary>Sets the sums of a segment to 0.</summary>
     public GroupValues Begin(int segment) => Begin(segment, 0, _accumulators);
 
-    /// <summary>The sums first .. last - 1 of a segment, set to 0.</summary>
+    /// <summary>Sets the sums first .. last - 1 of a segment to 0.</summary>
     public GroupValues Begin(int segment, int first, int last)
     {
         long groups = _segments[segment].Groups;
-        double* sums = (_partial is null ? _sums.Data : (double*)_partial.Pointer + _segments[segment].Before * _accumulators) + first * groups;
+        double* sums = (_partial is null ? _sums.Data : GetPartial(segment)) + first * groups;
         NativeMemory.Clear(sums, (nuint)((last - first) * groups) * sizeof(double));
         return new GroupValues(sums, groups);
     }
 
-    /// <summary>Adds the segments' sums in ascending order, then the folded copies of each group. The result is the caller's.</summary>
+    /// <summary>
+    /// Adds the segments' sums in ascending order, then the folded copies of each group. The caller disposes the
+    /// result.
+    /// </summary>
     public GroupBuffer Merge(Workers workers)
     {
         if (_partial is not null)
@@ -71,7 +77,9 @@ internal readonly unsafe struct PartialSums : IDisposable
         {
             (long group, int groups) = (_segments[i].Group, (int)_segments[i].Groups);
             Span<double> sum = _sums[k].Slice((int)group, groups);
-            TensorPrimitives.Add(sum, new ReadOnlySpan<double>((double*)_partial!.Pointer + _segments[i].Before * _accumulators + (long)k * groups, groups), sum);
+            TensorPrimitives.Add(sum, new ReadOnlySpan<double>(GetPartial(i) + (long)k * groups, groups), sum);
         }
     }
+
+    private double* GetPartial(int segment) => (double*)_partial!.Pointer + _segments[segment].Before * _accumulators;
 }

@@ -3,22 +3,24 @@ using FedICU.Memory;
 namespace FedICU.Panels;
 
 /// <summary>
-/// While a tensor is looked at again, whose bytes the system still has, the disk would be idle: meanwhile the next tensor's are read, for the system to keep. Nothing
-/// depends on what was read, nor on whether it could be.
+/// Reads the next tensor's files into the system's cache during the later passes over a tensor: the cache still holds
+/// that tensor, and the disk would be idle. The round does not depend on the data that was read, nor on success.
 /// </summary>
 internal sealed class ReadAhead(TensorSource global, IReadOnlyList<TensorSource> sources) : IDisposable
 {
+    // bytes that are read at a time: chosen
     private const int PieceBytes = 1 << 18;
 
-    // of all memory, so that what is looked at again stays there
-    private const int ShareOfMemory = 8;
+    // at most one part in this many of all memory is read ahead: chosen, so that the tensor in progress stays in the
+    // cache
+    private const int MemoryParts = 8;
 
     private readonly CancellationTokenSource _end = new();
     private readonly Lock _gate = new();
     private Task? _task;
     private int _begun = -1;
 
-    /// <summary>Begins with the tensor of this number in the global model, unless it has begun already.</summary>
+    /// <summary>Begins to read the tensor of a number in the global model, unless it has been begun already.</summary>
     public void Begin(int number)
     {
         lock (_gate)
@@ -44,8 +46,8 @@ internal sealed class ReadAhead(TensorSource global, IReadOnlyList<TensorSource>
             return;
         using var unused = new NativeBuffer(PieceBytes);
         string name = global.Tensors[number].Name;
-        // in the order in which the first look will want them
-        long left = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / ShareOfMemory, longest = 1;
+        // in the order in which the first pass will read them
+        long left = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / MemoryParts, longest = 1;
         for (long at = 0; at < longest; at += PieceBytes)
         {
             foreach (TensorSource source in sources)
@@ -67,7 +69,7 @@ internal sealed class ReadAhead(TensorSource global, IReadOnlyList<TensorSource>
         }
         catch (InvalidModelException)
         {
-            // the look that wants the bytes will say so
+            // the pass that needs the bytes will throw
             return false;
         }
     }

@@ -3,7 +3,9 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>The values of another reader, in float64 and times a power of two. The other reader is the caller's to dispose of.</summary>
+/// <summary>
+/// Reads the values of another reader in float64, multiplied by a power of two. The caller disposes the other reader.
+/// </summary>
 internal sealed unsafe class ScaledPanelReader(PanelReader values, double factor, IComputeBackend backend) : PanelReader
 {
     public override DType DType => DType.F64;

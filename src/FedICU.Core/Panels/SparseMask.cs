@@ -5,19 +5,21 @@ using System.Runtime.InteropServices;
 namespace FedICU.Panels;
 
 /// <summary>
-/// How many entries of a packed tensor were sent before each block of its mask. The bits, one for each entry and the least significant first, stay in
-/// the source: kept in memory they would grow with the clients.
+/// Counts of a packed tensor's mask: the number of entries that were sent before each block. The mask has a bit for
+/// each entry, least significant first. The bits stay in the source, as in memory they would grow with the number of
+/// clients.
 /// </summary>
 internal sealed class SparseMask
 {
+    // bytes of a block, which has one count: chosen
     private const int BlockBytes = 1 << 13;
 
-    // of masks of one block, as most have
+    // the counts of a mask of one block, which most masks have
     private static readonly long[] OneBlock = [0];
 
     private readonly long[] _before;
 
-    /// <summary>Reads the whole mask once and counts.</summary>
+    /// <summary>Reads the whole mask once and counts its bits.</summary>
     public SparseMask(TensorSource source, TensorInfo mask)
     {
         _before = mask.ByteLength < BlockBytes ? OneBlock : new long[mask.ByteLength / BlockBytes + 1];
@@ -33,20 +35,23 @@ internal sealed class SparseMask
         }
     }
 
-    /// <summary>How many entries were sent.</summary>
+    /// <summary>The number of entries that were sent.</summary>
     public long Count { get; }
 
-    /// <summary>The mask's last byte, 0 where it has none.</summary>
+    /// <summary>The mask's last byte; 0 if it is empty.</summary>
     public byte LastByte { get; }
 
-    /// <summary>The last entry up to <paramref name="element"/> with a count, and how many were sent before it.</summary>
-    public (long Element, long Before) LastUpTo(long element)
+    /// <summary>
+    /// Finds the last entry up to <paramref name="element"/> that has a count, and the number of entries sent before
+    /// it.
+    /// </summary>
+    public (long Element, long Before) FindCount(long element)
     {
         long block = element / (8 * BlockBytes);
         return (block * 8 * BlockBytes, _before[block]);
     }
 
-    /// <summary>How many of the bits before <paramref name="bit"/> are set.</summary>
+    /// <summary>Counts the set bits before <paramref name="bit"/>.</summary>
     public static int CountBefore(ReadOnlySpan<byte> bits, int bit)
     {
         int count = 0;
@@ -59,14 +64,17 @@ internal sealed class SparseMask
         return bit % 8 == 0 ? count : count + BitOperations.PopCount(bits[bit / 8] & ((1u << bit % 8) - 1));
     }
 
-    /// <summary>Puts the packed entries where their bits are: entry i of <paramref name="dense"/> has the bit first + i.</summary>
+    /// <summary>
+    /// Copies the packed entries to the places of their bits. Entry i of <paramref name="dense"/> has the bit first +
+    /// i.
+    /// </summary>
     public static unsafe void Scatter<T>(ReadOnlySpan<byte> bits, int first, int count, T* packed, T* dense) where T : unmanaged
     {
         const int WordBits = 64;
         int end = first + count;
         for (int at = first & ~7; at < end; at += WordBits)
         {
-            ulong word = Word(bits[(at / 8)..]);
+            ulong word = ReadWord(bits[(at / 8)..]);
             if (at < first)
                 word &= ulong.MaxValue << first - at;
             if (end - at < WordBits)
@@ -84,7 +92,7 @@ internal sealed class SparseMask
         }
     }
 
-    private static ulong Word(ReadOnlySpan<byte> bits)
+    private static ulong ReadWord(ReadOnlySpan<byte> bits)
     {
         if (bits.Length >= sizeof(ulong))
             return BinaryPrimitives.ReadUInt64LittleEndian(bits);

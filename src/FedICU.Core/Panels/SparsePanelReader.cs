@@ -3,8 +3,11 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>A packed update over the global model: sent entries as the client has them, the others as the global model has them.</summary>
-internal sealed unsafe class SparsePanelReader(DensePanelReader global, PanelReader values, PanelReader mask, SparseMask counts) : PanelReader
+/// <summary>
+/// Reads a packed update: entries that were sent have the client's values, the others the global model's.
+/// </summary>
+internal sealed unsafe class SparsePanelReader(DensePanelReader global, PanelReader values, PanelReader mask, SparseMask counts)
+    : PanelReader
 {
     public override DType DType => global.DType;
 
@@ -19,8 +22,8 @@ internal sealed unsafe class SparsePanelReader(DensePanelReader global, PanelRea
     public override TensorPanel Read(long start, int count, Scratch scratch)
     {
         TensorPanel dense = global.ReadCopy(start, count, scratch);
-        // from the last counted entry on, so that the panel's place in the values is known
-        (long counted, long before) = counts.LastUpTo(start);
+        // the mask is read from the last counted entry on, which gives the panel's place in the values
+        (long counted, long before) = counts.FindCount(start);
         int skipped = (int)(start - counted), bytes = (skipped + count + 7) / 8;
         var bits = new ReadOnlySpan<byte>(mask.Read(counted / 8, bytes, scratch).Data, bytes);
         int unread = SparseMask.CountBefore(bits, skipped), sent = SparseMask.CountBefore(bits, skipped + count) - unread;
@@ -37,7 +40,7 @@ internal sealed unsafe class SparsePanelReader(DensePanelReader global, PanelRea
         return dense;
     }
 
-    // the global's reader belongs to the tensor, not to one client
+    // the global model's reader is shared by all clients
     public override void Dispose()
     {
         values.Dispose();

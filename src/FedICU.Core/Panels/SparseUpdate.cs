@@ -3,23 +3,29 @@ using FedICU.Text;
 
 namespace FedICU.Panels;
 
-/// <summary>The layout of packed updates (docs/adr/0006): which tensors of a source are packed, and the rules they must keep.</summary>
+/// <summary>
+/// The layout of packed updates (docs/adr/0006): finds the packed tensors of a source and checks them.
+/// </summary>
 internal static class SparseUpdate
 {
     public const string ValuesSuffix = "#values";
     public const string MaskSuffix = "#mask";
 
-    /// <summary>A packed tensor as it stands in its source.</summary>
+    /// <summary>A packed tensor and its two parts in the source.</summary>
     public sealed record Packed(TensorInfo Tensor, TensorInfo Values, TensorInfo Mask);
 
-    /// <summary>Whether a tensor of this name would be taken for a part of a packed one.</summary>
-    public static bool IsPart(string name) => name.EndsWith(ValuesSuffix, StringComparison.Ordinal) || name.EndsWith(MaskSuffix, StringComparison.Ordinal);
+    /// <summary>Whether a tensor of this name would be read as a part of a packed tensor.</summary>
+    public static bool IsPartName(string name) =>
+        name.EndsWith(ValuesSuffix, StringComparison.Ordinal) || name.EndsWith(MaskSuffix, StringComparison.Ordinal);
 
-    /// <summary>The tensors that the update stands for, with the packed ones' parts.</summary>
+    /// <summary>Finds the tensors of an update, and the parts of its packed tensors.</summary>
     /// <param name="source">The update.</param>
-    /// <param name="global">The global model, whose descriptions serve where they are the same: each client's own would fill the
-    /// memory.</param>
-    /// <exception cref="InvalidModelException">A part is missing or its shape or type contradicts the others.</exception>
+    /// <param name="global">
+    /// The global model. Its descriptions are used for equal tensors, so that memory does not hold one for each client.
+    /// </param>
+    /// <exception cref="InvalidModelException">
+    /// A part is missing or its shape or type contradicts the others.
+    /// </exception>
     public static (List<TensorInfo> Tensors, Dictionary<string, Packed> Packed) Describe(TensorSource source, TensorSource global)
     {
         var tensors = new List<TensorInfo>();
@@ -37,7 +43,7 @@ internal static class SparseUpdate
             {
                 string name = tensor.Name[..^MaskSuffix.Length];
                 if (source.Find(name + ValuesSuffix) is null)
-                    throw Malformed(source, name, $"has a {Sentence.Quote(tensor.Name)} and no {Sentence.Quote(name + ValuesSuffix)}");
+                    throw CreateError(source, name, $"has a {Sentence.Quote(tensor.Name)} and no {Sentence.Quote(name + ValuesSuffix)}");
             }
             else
             {
@@ -48,38 +54,43 @@ internal static class SparseUpdate
         foreach (Packed both in packed.Values)
         {
             if (source.Find(both.Tensor.Name) is not null)
-                throw Malformed(source, both.Tensor.Name, "is there both packed and whole");
+                throw CreateError(source, both.Tensor.Name, "is present both packed and whole");
         }
 
         return (tensors, packed);
     }
 
-    /// <summary>Counts a packed tensor's mask and checks it against the values.</summary>
+    /// <summary>Counts the bits of a packed tensor's mask and checks them against the values.</summary>
     public static SparseMask ReadMask(TensorSource source, Packed packed)
     {
         var mask = new SparseMask(source, packed.Mask);
         int used = (int)(packed.Tensor.ElementCount % 8);
         if (used != 0 && mask.LastByte >> used != 0)
-            throw Malformed(source, packed.Tensor.Name, "has mask bits beyond its last element");
+            throw CreateError(source, packed.Tensor.Name, "has mask bits beyond its last element");
         if (mask.Count != packed.Values.ElementCount)
-            throw Malformed(source, packed.Tensor.Name, $"has {Sentence.Count(packed.Values.ElementCount, "value")} where its mask has {Sentence.Count(mask.Count, "bit")} set");
+        {
+            throw CreateError(source, packed.Tensor.Name,
+                $"has {Sentence.Count(packed.Values.ElementCount, "value")}, but its mask has {Sentence.Count(mask.Count, "bit")} set");
+        }
+
         return mask;
     }
 
     private static Packed Describe(TensorSource source, TensorSource global, string name, TensorInfo values)
     {
         if (!values.DType.IsComputed || values.Shape.Rank != 1)
-            throw Malformed(source, name, $"has values of {values}; one dimension of F64, F32, F16 or BF16 was expected");
-        TensorInfo mask = source.Find(name + MaskSuffix) ?? throw Malformed(source, name, $"has no {Sentence.Quote(name + MaskSuffix)}");
+            throw CreateError(source, name, $"has values of {values}; one dimension of F64, F32, F16 or BF16 was expected");
+        TensorInfo mask = source.Find(name + MaskSuffix) ?? throw CreateError(source, name, $"has no {Sentence.Quote(name + MaskSuffix)}");
         if (!source.Metadata.TryGetValue(MetadataKeys.ShapePrefix + name, out string? text))
-            throw Malformed(source, name, $"has no shape in the metadata ({Sentence.Quote(MetadataKeys.ShapePrefix + name)})");
-        TensorShape shape = ParseShape(text) ?? throw Malformed(source, name,
-            $"has the shape {Sentence.Quote(text)} in the metadata; a form such as [2, 3] with at most {TensorShape.MaxRank} dimensions was expected");
+            throw CreateError(source, name, $"has no shape in the metadata ({Sentence.Quote(MetadataKeys.ShapePrefix + name)})");
+        TensorShape shape = ParseShape(text) ?? throw CreateError(source, name,
+            $"has the shape {Sentence.Quote(text)} in the metadata; a form such as [2, 3] with at most {TensorShape.MaxRank} dimensions " +
+                "was expected");
         if (TensorInfo.ByteLengthOf(values.DType, shape.ElementCount) is null)
-            throw Malformed(source, name, $"has the shape {Sentence.Quote(text)} of more bytes than 64 bits can count");
+            throw CreateError(source, name, $"has the shape {Sentence.Quote(text)}, of more bytes than 64 bits can count");
         long maskBytes = shape.ElementCount / 8 + (shape.ElementCount % 8 == 0 ? 0 : 1);
         if (mask.DType != DType.U8 || mask.Shape != new TensorShape(maskBytes))
-            throw Malformed(source, name, $"of shape {shape} has a mask of {mask}; U8 [{maskBytes}] was expected");
+            throw CreateError(source, name, $"has the shape {shape} and a mask of {mask}; a mask of U8 [{maskBytes}] was expected");
         var tensor = new TensorInfo(name, values.DType, shape);
         return new Packed(global.Find(name) is { } known && known == tensor ? known : tensor, values, mask);
     }
@@ -98,7 +109,8 @@ internal static class SparseUpdate
         string[] parts = inner.Split(',');
         for (int i = 0; i < rank; i++)
         {
-            if (!long.TryParse(parts[i], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out dimensions[i]))
+            if (!long.TryParse(parts[i], NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture,
+                out dimensions[i]))
                 return null;
         }
 
@@ -112,6 +124,6 @@ internal static class SparseUpdate
         }
     }
 
-    private static InvalidModelException Malformed(TensorSource source, string tensor, string what) =>
+    private static InvalidModelException CreateError(TensorSource source, string tensor, string what) =>
         new($"'{source.Location}': packed tensor {Sentence.Quote(tensor)} {what}.");
 }

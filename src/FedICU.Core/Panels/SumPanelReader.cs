@@ -3,10 +3,10 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>first + sign * second in float64: makes parameters of a delta, or a delta of parameters.</summary>
+/// <summary>Computes first + sign * second in float64: parameters from a delta, or a delta from parameters.</summary>
 internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader second, double sign, IComputeBackend backend) : PanelReader
 {
-    /// <summary>What the other is added to: the client's.</summary>
+    /// <summary>The client's reader, which this one disposes.</summary>
     public PanelReader First => first;
 
     public override DType DType => DType.F64;
@@ -21,8 +21,10 @@ internal sealed unsafe class SumPanelReader(PanelReader first, PanelReader secon
     {
         double* coefficients = stackalloc double[2] { 1, sign };
         var sum = new TensorPanel(scratch.Take((long)count * sizeof(double)), DType.F64);
-        backend.Combine([first.Read(start, count, scratch), second.Read(start, count, scratch)], new PanelGeometry(1, count, GroupsAreColumns: false),
-            new GroupValues(coefficients, 1), null, sum, null);
+        var geometry = new PanelGeometry(1, count, GroupsAreColumns: false);
+        backend.Combine(
+            [first.Read(start, count, scratch), second.Read(start, count, scratch)], geometry, new GroupValues(coefficients, 1), null, sum,
+            null);
         return sum;
     }
 

@@ -3,7 +3,7 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>Reads values that somebody else keeps.</summary>
+/// <summary>Reads an <see cref="Unrounded"/> combination, which the caller keeps and disposes.</summary>
 internal sealed class UnroundedReader : PanelReader
 {
     public Unrounded? Values { get; set; }

@@ -4,27 +4,35 @@ using FedICU.Memory;
 
 namespace FedICU.Panels;
 
-/// <summary>Runs the numbered pieces of a round's work on several threads. Which thread takes a piece has no effect on any result.</summary>
+/// <summary>
+/// Runs the numbered pieces of a round's work on several threads. No result depends on which thread runs a piece.
+/// </summary>
 internal sealed class Workers(int threads, CancellationToken cancellationToken) : IDisposable
 {
-    /// <summary>Below so many values, threads cost more than they bring.</summary>
+    /// <summary>
+    /// The fewest values for which several threads are used. <value>Chosen: below it threads cost more than they
+    /// save.</value>
+    /// </summary>
     public const long WorthThreads = 1 << 17;
 
     private readonly ConcurrentBag<Scratch> _scratch = [];
-    // of these the one that a thread alone takes, over and over
+    // one more of them, which a single thread rents again and again without the bag's cost
     private Scratch? _nearest;
 
     public int Threads { get; } = threads > 0 ? threads : Environment.ProcessorCount;
 
     public CancellationToken CancellationToken => cancellationToken;
 
-    /// <summary>Memory of steps between looks, kept until the round is over.</summary>
+    /// <summary>Memory for values that are kept between passes. It is freed when the round is over.</summary>
     public NativePool Memory { get; } = new();
 
-    /// <summary>Runs pieces 0 .. count - 1, on this thread alone where <paramref name="parallel"/> is false.</summary>
-    public void Run(int count, bool parallel, Action<int, Scratch> piece) => Run(count, parallel, piece, static (piece, i, scratch) => piece(i, scratch));
+    /// <summary>Runs pieces 0 .. count - 1, on this thread alone if <paramref name="parallel"/> is false.</summary>
+    public void Run(int count, bool parallel, Action<int, Scratch> piece) =>
+        Run(count, parallel, piece, static (piece, i, scratch) => piece(i, scratch));
 
-    /// <summary>The same with what the pieces need handed to them, so that a tensor's small looks allocate nothing.</summary>
+    /// <summary>
+    /// Runs pieces that receive a state, so that passes over small tensors need not allocate a closure.
+    /// </summary>
     public void Run<T>(int count, bool parallel, T state, Action<T, int, Scratch> piece)
     {
         int workers = parallel ? Math.Min(Threads, count) : 1;
@@ -53,7 +61,7 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
     private void RunParallel<T>(int count, int workers, T state, Action<T, int, Scratch> piece)
     {
         int next = -1;
-        // the failure of the lowest piece is the one told, so that a faulty round says the same on any number of threads
+        // the failure of the lowest piece is thrown, so that a faulty round fails the same way on any number of threads
         (int Piece, Exception Error)? failure = null;
         var gate = new Lock();
         Parallel.For(0, workers, new ParallelOptions { MaxDegreeOfParallelism = workers }, _ =>
@@ -94,7 +102,8 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
         Memory.Dispose();
     }
 
-    private Scratch Rent() => Interlocked.Exchange(ref _nearest, null) ?? (_scratch.TryTake(out Scratch? scratch) ? scratch : new Scratch());
+    private Scratch Rent() =>
+        Interlocked.Exchange(ref _nearest, null) ?? (_scratch.TryTake(out Scratch? scratch) ? scratch : new Scratch());
 
     private void Return(Scratch scratch)
     {

@@ -3,10 +3,12 @@ using FedICU.Registry;
 
 namespace FedICU;
 
-/// <summary>The library's strategies by name, with their options by name: for command lines, configuration files and bridges.</summary>
+/// <summary>
+/// Creates the library's strategies from names and options: for command lines, configuration files and bridges.
+/// </summary>
 public static class AggregatorCatalog
 {
-    // in the order they are shown
+    // in the order of Names
     private static readonly (string Name, Func<Settings, (Action Validate, Func<IAggregator> Make, bool Balance)> Read)[] Strategies =
     [
         ("fedavg", _ => (() => { }, () => new FedAvgAggregator(), false)),
@@ -14,14 +16,18 @@ public static class AggregatorCatalog
         ("fedicu", FedIcu),
     ];
 
-    /// <summary>The names: fedavg, fedprox, fedicu.</summary>
+    /// <summary>The strategies' names: fedavg, fedprox, fedicu.</summary>
     public static IReadOnlyList<string> Names { get; } = [.. Strategies.Select(strategy => strategy.Name)];
 
-    /// <summary>Makes a strategy and the round's options.</summary>
+    /// <summary>Creates a strategy and the round's options.</summary>
     /// <param name="strategy">One of <see cref="Names"/>.</param>
-    /// <param name="settings">Options by name (docs/command-line.md, Options for --set): the strategy's and the round's.</param>
-    /// <param name="options">What the round's options are where no setting says otherwise; null: the defaults.</param>
-    /// <exception cref="InvalidOptionsException">The strategy is unknown, or an option's name or value is wrong; the message lists every error.</exception>
+    /// <param name="settings">
+    /// The strategy's and the round's options by name (docs/command-line.md, Options for --set).
+    /// </param>
+    /// <param name="options">The round's options to which the settings are applied; null: the defaults.</param>
+    /// <exception cref="InvalidOptionsException">
+    /// The strategy is unknown, or an option's name or value is wrong; the message lists every error.
+    /// </exception>
     public static ConfiguredRound Create(string strategy, IEnumerable<KeyValuePair<string, string>> settings, RoundOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(settings);
@@ -31,7 +37,7 @@ public static class AggregatorCatalog
         var read = new Settings(settings);
         (Action validate, Func<IAggregator> make, bool balance) = Strategies[index].Read(read);
         options ??= new RoundOptions();
-        RoundOptions round = Round(read, options with { BalanceLora = options.BalanceLora || balance });
+        RoundOptions round = ReadRoundOptions(read, options with { BalanceLora = options.BalanceLora || balance });
         read.Finish(validate, round.Validate);
         return new ConfiguredRound(make(), round);
     }
@@ -50,21 +56,29 @@ public static class AggregatorCatalog
         {
             Tau = settings.Number("tau", defaults.Tau),
             Epsilon = settings.Number("eps", defaults.Epsilon),
-            Axis = settings.Choice("axis", defaults.Axis, ("columns", NormAxis.Columns), ("rows", NormAxis.Rows), ("tensor", NormAxis.Tensor)),
-            Similarity = settings.Choice("similarity", defaults.Similarity, ("pairwise", Similarity.Pairwise), ("pairwise-self", Similarity.PairwiseWithSelf),
+            Axis = settings.Choice("axis", defaults.Axis,
+                ("columns", NormAxis.Columns), ("rows", NormAxis.Rows), ("tensor", NormAxis.Tensor)),
+            Similarity = settings.Choice("similarity", defaults.Similarity,
+                ("pairwise", Similarity.Pairwise), ("pairwise-self", Similarity.PairwiseWithSelf),
                 ("mean", Similarity.MeanDirection), ("previous", Similarity.PreviousDirection)),
-            Granularity = settings.Choice("granularity", defaults.Granularity, ("tensor", Granularity.Tensor), ("model", Granularity.Model)),
-            Weights = settings.Choice("weights", defaults.Weights, ("softmax", WeightRule.Softmax), ("relu", WeightRule.Relu), ("raw", WeightRule.Raw)),
+            Granularity = settings.Choice("granularity", defaults.Granularity,
+                ("tensor", Granularity.Tensor), ("model", Granularity.Model)),
+            Weights = settings.Choice("weights", defaults.Weights,
+                ("softmax", WeightRule.Softmax), ("relu", WeightRule.Relu), ("raw", WeightRule.Raw)),
             TimesShare = settings.Flag("times-share", defaults.TimesShare),
-            Consensus = settings.Choice("consensus", defaults.Consensus, ("uniform", ConsensusRule.Uniform), ("share", ConsensusRule.Share)),
-            Target = settings.Choice("target", defaults.Target, ("parameters", SplitTarget.Parameters), ("delta", SplitTarget.Delta)),
+            Consensus = settings.Choice("consensus", defaults.Consensus,
+                ("uniform", ConsensusRule.Uniform), ("share", ConsensusRule.Share)),
+            Target = settings.Choice("target", defaults.Target,
+                ("parameters", SplitTarget.Parameters), ("delta", SplitTarget.Delta)),
             Coherence = settings.Number("coherence", defaults.Coherence),
         };
         return (options.Validate, () => new FedIcuAggregator(options), balance);
     }
 
-    /// <summary>Prefixes joined by commas; <c>true</c> for those that PyTorch's wrappers add, <c>false</c> for none.</summary>
-    private static IReadOnlyList<string>? Prefixes(string? text) => text switch
+    /// <summary>
+    /// Parses prefixes joined by commas; <c>true</c> means those that PyTorch's wrappers add, <c>false</c> none.
+    /// </summary>
+    private static IReadOnlyList<string>? ParsePrefixes(string? text) => text switch
     {
         null => null,
         "true" => TensorNames.Known,
@@ -72,10 +86,11 @@ public static class AggregatorCatalog
         _ => text.Split(','),
     };
 
-    private static RoundOptions Round(Settings settings, RoundOptions options)
+    private static RoundOptions ReadRoundOptions(Settings settings, RoundOptions options)
     {
-        FaultPolicy Policy(string name, FaultPolicy otherwise) => settings.Choice(
-            name, otherwise, ("reject", FaultPolicy.Reject), ("drop-client", FaultPolicy.DropClient), ("drop-tensor", FaultPolicy.DropTensor));
+        FaultPolicy Policy(string name, FaultPolicy defaultValue) => settings.Choice(
+            name, defaultValue, ("reject", FaultPolicy.Reject), ("drop-client", FaultPolicy.DropClient),
+            ("drop-tensor", FaultPolicy.DropTensor));
         return options with
         {
             Quorum = settings.Count("quorum", options.Quorum),
@@ -95,7 +110,7 @@ public static class AggregatorCatalog
             OnChanged = Policy("on-changed", options.OnChanged),
             OnStale = settings.Choice("on-stale", options.OnStale,
                 ("note", StalePolicy.Note), ("reject", StalePolicy.Reject), ("drop-client", StalePolicy.DropClient)),
-            StripPrefixes = Prefixes(settings.Take("strip-prefix")) ?? options.StripPrefixes,
+            StripPrefixes = ParsePrefixes(settings.Take("strip-prefix")) ?? options.StripPrefixes,
             Integers = settings.Choice("integers", options.Integers, ("mean", IntegerRule.Mean), ("keep", IntegerRule.Keep)),
             BalanceLora = settings.Flag("balance", options.BalanceLora),
         };

@@ -2,7 +2,10 @@ using System.Globalization;
 
 namespace FedICU.Registry;
 
-/// <summary>Options by name, as <c>--set name=value</c> and configuration files give them; collects every error before it speaks (docs/command-line.md).</summary>
+/// <summary>
+/// Reads options by name, as <c>--set name=value</c> and configuration files have them, and collects every error until
+/// <see cref="Finish"/> (docs/command-line.md).
+/// </summary>
 internal sealed class Settings
 {
     private readonly Dictionary<string, string> _values = new(StringComparer.Ordinal);
@@ -18,26 +21,28 @@ internal sealed class Settings
         }
     }
 
-    public double Number(string name, double otherwise) => Take(name) is not { } text ? otherwise : ParseNumber(name, text, otherwise);
+    public double Number(string name, double defaultValue) =>
+        Take(name) is not { } text ? defaultValue : ParseNumber(name, text, defaultValue);
 
-    public long Integer(string name, long otherwise) => Take(name) is not { } text ? otherwise : ParseInteger(name, text, otherwise);
+    public long Integer(string name, long defaultValue) =>
+        Take(name) is not { } text ? defaultValue : ParseInteger(name, text, defaultValue);
 
-    public int? Count(string name, int? otherwise)
+    public int? Count(string name, int? defaultValue)
     {
         if (Take(name) is not { } text)
-            return otherwise;
+            return defaultValue;
         if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value))
             return value;
         _errors.Add($"Option '{name}' is '{text}'; a whole number was expected.");
-        return otherwise;
+        return defaultValue;
     }
 
-    public bool Flag(string name, bool otherwise) => Choice(name, otherwise, ("false", false), ("true", true));
+    public bool Flag(string name, bool defaultValue) => Choice(name, defaultValue, ("false", false), ("true", true));
 
-    public T Choice<T>(string name, T otherwise, params ReadOnlySpan<(string Text, T Value)> choices)
+    public T Choice<T>(string name, T defaultValue, params ReadOnlySpan<(string Text, T Value)> choices)
     {
         if (Take(name) is not { } text)
-            return otherwise;
+            return defaultValue;
         foreach ((string choice, T value) in choices)
         {
             if (choice == text)
@@ -48,7 +53,7 @@ internal sealed class Settings
         foreach ((string choice, _) in choices)
             expected.Add(choice);
         _errors.Add($"Option '{name}' is '{text}'; {string.Join(" or ", expected)} was expected.");
-        return otherwise;
+        return defaultValue;
     }
 
     public string? Take(string name)
@@ -59,17 +64,19 @@ internal sealed class Settings
 
     public void Error(string sentence) => _errors.Add(sentence);
 
-    public double ParseNumber(string name, string text, double otherwise)
+    public double ParseNumber(string name, string text, double defaultValue)
     {
         if (text == "inf")
             return double.PositiveInfinity;
-        if (double.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out double value))
+        const NumberStyles Style = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
+        if (double.TryParse(text, Style, CultureInfo.InvariantCulture, out double value))
             return value;
         _errors.Add($"Option '{name}' is '{text}'; a number was expected.");
-        return otherwise;
+        return defaultValue;
     }
 
-    /// <summary>Adds what the options' own rules say, then throws where anything is wrong.</summary>
+    /// <summary>Adds the errors of unknown names and of the options' own rules.</summary>
+    /// <exception cref="InvalidOptionsException">There are errors.</exception>
     public void Finish(params ReadOnlySpan<Action> validations)
     {
         foreach (string name in _values.Keys.Where(name => !_known.Contains(name)))
@@ -90,11 +97,11 @@ internal sealed class Settings
             throw new InvalidOptionsException(_errors);
     }
 
-    private long ParseInteger(string name, string text, long otherwise)
+    private long ParseInteger(string name, string text, long defaultValue)
     {
         if (long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long value))
             return value;
         _errors.Add($"Option '{name}' is '{text}'; a whole number was expected.");
-        return otherwise;
+        return defaultValue;
     }
 }

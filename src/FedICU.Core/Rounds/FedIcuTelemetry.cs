@@ -4,8 +4,9 @@ using System.Diagnostics.Metrics;
 namespace FedICU;
 
 /// <summary>
-/// What rounds tell OpenTelemetry and other listeners: a span <c>fedicu.round</c> for each; the histogram <c>fedicu.round.duration</c> (seconds), the counters
-/// <c>fedicu.round.clients</c> and <c>fedicu.round.received</c> (bytes). Without a listener nothing is measured.
+/// The telemetry of rounds, for OpenTelemetry and other listeners. Each round is a span <c>fedicu.round</c>. The
+/// metrics are the histogram <c>fedicu.round.duration</c> (seconds) and the counters <c>fedicu.round.clients</c> and
+/// <c>fedicu.round.received</c> (bytes). Without a listener nothing is measured.
 /// </summary>
 public static class FedIcuTelemetry
 {
@@ -17,11 +18,14 @@ public static class FedIcuTelemetry
 
     private static readonly ActivitySource Source = new(ActivitySourceName);
     private static readonly Meter Meter = new(MeterName);
-    private static readonly Histogram<double> Duration = Meter.CreateHistogram<double>("fedicu.round.duration", "s", "How long a round took, whatever its outcome.");
-    private static readonly Counter<long> Clients = Meter.CreateCounter<long>("fedicu.round.clients", "{client}", "Clients of rounds that ended in a model, by whether they took part.");
-    private static readonly Counter<long> Received = Meter.CreateCounter<long>("fedicu.round.received", "By", "Bytes of the tensors that clients of such rounds sent.");
+    private static readonly Histogram<double> Duration = Meter.CreateHistogram<double>(
+        "fedicu.round.duration", "s", "How long a round took, whatever its outcome.");
+    private static readonly Counter<long> Clients = Meter.CreateCounter<long>(
+        "fedicu.round.clients", "{client}", "Clients of rounds that ended in a model, by whether they took part.");
+    private static readonly Counter<long> Received = Meter.CreateCounter<long>(
+        "fedicu.round.received", "By", "Bytes of the tensors that clients of such rounds sent.");
 
-    /// <summary>Runs a round and tells what became of it.</summary>
+    /// <summary>Runs a round and records its outcome.</summary>
     internal static AggregationResult Observe(string strategy, int clients, int tensors, Func<AggregationResult> run)
     {
         using Activity? activity = Source.StartActivity("fedicu.round");

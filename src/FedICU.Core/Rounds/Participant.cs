@@ -7,39 +7,39 @@ using FedICU.Text;
 
 namespace FedICU.Rounds;
 
-/// <summary>A client in the course of a round: its opened tensors, and whether it still takes part.</summary>
+/// <summary>A client during a round: its opened tensors, and whether it still takes part.</summary>
 internal sealed class Participant(ClientUpdate update, TensorNames names) : IDisposable
 {
     private TensorSource? _source;
     private bool _owned;
-    private long _bytesOfPacked;
-    // a sparse update's tensors, packed ones by their whole shape, or all tensors where names are compared without prefixes; otherwise the
-    // source knows them
+    private long _bytesUnpacked;
+    // set for sparse updates, with packed tensors in their whole shape, and if names are compared without prefixes;
+    // otherwise null, and the source finds the tensors
     private Dictionary<string, TensorInfo>? _tensors;
     private Dictionary<string, (SparseUpdate.Packed Parts, SparseMask Mask)> _packed = [];
 
     public string Id => update.Id;
 
-    /// <summary>What sentences call the client where they name its file anyway.</summary>
+    /// <summary>The client in an error sentence that also contains its file: <c>Client 'a'</c>.</summary>
     public string Name => $"Client {Sentence.Quote(Id)}";
 
-    /// <summary>What sentences call the client: its id, and its file where that is called otherwise.</summary>
-    public string Who => update.Path is null || update.Path == Id ? Name : $"{Name} ({Sentence.Quote(update.Path)})";
+    /// <summary>The client in other error sentences: its id, and its file unless the id is the file's path.</summary>
+    public string NameWithFile => update.Path is null || update.Path == Id ? Name : $"{Name} ({Sentence.Quote(update.Path)})";
 
     public double Weight { get; set; }
 
-    /// <summary>Neither the caller nor the update states a weight.</summary>
-    public bool IsSilent { get; set; }
+    /// <summary>Whether neither the caller nor the update states a weight.</summary>
+    public bool StatesNoWeight { get; set; }
 
-    /// <summary>Why the client was left out, null while it takes part.</summary>
+    /// <summary>The reason why the client was left out; null while it takes part.</summary>
     public string? Exclusion { get; set; }
 
-    /// <summary>Left out for a weight of 0; the quorum does not count it.</summary>
-    public bool WeighsNothing { get; set; }
+    /// <summary>Whether the client was left out for a weight of 0. The quorum does not count it.</summary>
+    public bool HasZeroWeight { get; set; }
 
     public UpdateKind Kind { get; private set; }
 
-    /// <summary>The kind that the update states where the caller says another; else null.</summary>
+    /// <summary>The kind in the update's metadata if the caller states another kind; else null.</summary>
     public string? ContradictedKind { get; private set; }
 
     public string? BaseDigest { get; private set; }
@@ -47,46 +47,62 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     /// <summary>The opened tensors as they were sent.</summary>
     public TensorSource Source => _source!;
 
-    /// <summary>The adapter's configuration, null where the update is no adapter's folder.</summary>
+    /// <summary>The adapter's configuration; null if the update is not an adapter folder.</summary>
     public PeftAdapterConfig? AdapterConfig => (_source as PeftAdapter)?.Config;
 
-    /// <summary>The tensors the update stands for, packed ones by their whole shape.</summary>
+    /// <summary>The update's tensors; a packed tensor is described by its unpacked shape.</summary>
     public IReadOnlyCollection<TensorInfo> Tensors => (IReadOnlyCollection<TensorInfo>?)_tensors?.Values ?? _source?.Tensors ?? [];
 
-    /// <summary>Tensors that were sent in types that the library does not have, by their names without prefixes.</summary>
+    /// <summary>
+    /// The types of tensors that the library does not support, by the tensors' names without prefixes.
+    /// </summary>
     public IReadOnlyDictionary<string, string> UnknownTypes { get; } = update.UnknownTypes.Count == 0
         ? update.UnknownTypes
         : update.UnknownTypes.GroupBy(tensor => names.Strip(tensor.Key), StringComparer.Ordinal)
             .ToDictionary(same => same.Key, same => same.First().Value, StringComparer.Ordinal);
 
-    /// <summary>The update's tensor for one of the global model: of that name, or of the name that the metadata tie it to.</summary>
-    public TensorInfo? Find(string name) => _tensors is null ? _source?.FindTied(name) : _tensors.GetValueOrDefault(KeyOf(name));
+    /// <summary>
+    /// Finds the update's tensor for one of the global model's: the tensor of that name, or the one that metadata tie
+    /// to that name.
+    /// </summary>
+    public TensorInfo? Find(string name) => _tensors is null ? _source?.FindTied(name) : _tensors.GetValueOrDefault(GetKey(name));
 
-    /// <summary>The same for the tensor that has a number in the global model: as a rule it has the same number here, and need not be looked up.</summary>
-    public TensorInfo? Find(string name, int number) =>
-        _tensors is null && _source?.Tensors is { } tensors && number < tensors.Count && tensors[number] is var here && here.Name == name ? here : Find(name);
+    /// <summary>Finds the update's tensor for one of the global model's.</summary>
+    /// <param name="name">The tensor's name in the global model.</param>
+    /// <param name="number">
+    /// Its number there. Most updates have the same order, so the tensor of this number is tried first.
+    /// </param>
+    public TensorInfo? Find(string name, int number)
+    {
+        bool hasNumber = _tensors is null && number < _source?.Tensors.Count;
+        return hasNumber && _source!.Tensors[number] is var tensor && tensor.Name == name ? tensor : Find(name);
+    }
 
-    /// <summary>Bytes of files that the round opened.</summary>
+    /// <summary>The update's size if the round opened its file; else 0. In bytes.</summary>
     public long BytesInFiles => _owned ? BytesSent : 0;
 
     public long BytesSent { get; private set; }
 
-    /// <summary>Bytes that the whole model takes in the client's types.</summary>
-    public long BytesFull => !IsOpen ? 0 : Kind == UpdateKind.Sparse ? _bytesOfPacked : BytesSent;
+    /// <summary>The size of the whole model in the client's types, in bytes.</summary>
+    public long BytesFull => !IsOpen ? 0 : Kind == UpdateKind.Sparse ? _bytesUnpacked : BytesSent;
 
-    /// <summary>Whether the update was opened and understood.</summary>
+    /// <summary>Whether the update was opened and its metadata were valid.</summary>
     public bool IsOpen { get; private set; }
 
     public bool IsPacked(TensorInfo tensor) => _packed.ContainsKey(names.Strip(tensor.Name));
 
-    /// <summary>Opens the tensors and reads what the metadata say of them.</summary>
+    /// <summary>Opens the tensors and reads their metadata.</summary>
     /// <exception cref="InvalidModelException">The update cannot be read.</exception>
     public void Open(TensorSource global, RoundFiles files, CancellationToken cancellationToken)
     {
         (_source, _owned) = update.Open(files);
         BytesSent = _source.TotalBytes;
         if (_source.Metadata.TryGetValue(MetadataKeys.State, out string? state))
-            throw new InvalidModelException($"'{_source.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; an update was expected.");
+        {
+            throw new InvalidModelException(
+                $"'{_source.Location}': metadata '{MetadataKeys.State}' is '{state}', a client's state; an update was expected.");
+        }
+
         string? stated = _source.Metadata.GetValueOrDefault(MetadataKeys.Update);
         Kind = update.Kind ?? stated switch
         {
@@ -96,7 +112,7 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
             _ => throw new InvalidModelException(
                 $"'{_source.Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(stated)}; full, delta or sparse was expected."),
         };
-        ContradictedKind = update.Kind is { } said && stated is not null && stated != said.Text() ? Sentence.Quote(stated) : null;
+        ContradictedKind = update.Kind is { } given && stated is not null && stated != given.Text() ? Sentence.Quote(stated) : null;
         BaseDigest = update.BaseDigest ?? _source.Metadata.GetValueOrDefault(MetadataKeys.Base);
         if (Kind == UpdateKind.Sparse)
             Unpack(_source, global, cancellationToken);
@@ -105,9 +121,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
         IsOpen = true;
     }
 
-    /// <summary>The weight that the update itself states, null where it does not.</summary>
-    /// <exception cref="InvalidModelException">It is no number.</exception>
-    public double? StatedWeight()
+    /// <summary>Reads the weight that the caller or the update states; null if neither does.</summary>
+    /// <exception cref="InvalidModelException">The weight is not a number.</exception>
+    public double? ReadWeight()
     {
         if (update.WeightFault is { } fault)
             throw new InvalidModelException(fault);
@@ -117,32 +133,41 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
             return null;
         return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double examples)
             ? examples
-            : throw new InvalidModelException($"'{_source.Location}': metadata '{MetadataKeys.Examples}' is {Sentence.Quote(text)}; a number was expected.");
+            : throw new InvalidModelException(
+                $"'{_source.Location}': metadata '{MetadataKeys.Examples}' is {Sentence.Quote(text)}; a number was expected.");
     }
 
-    /// <summary>The round that the update says it is of, where that is not <paramref name="round"/>; else null.</summary>
-    public string? OtherRound(long round) =>
-        _source!.Metadata.TryGetValue(MetadataKeys.Round, out string? text) &&
-        !(long.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out long stated) && stated == round) ? text : null;
+    /// <summary>Reads the round in the update's metadata if it is not <paramref name="round"/>; else null.</summary>
+    public string? ReadOtherRound(long round)
+    {
+        if (!_source!.Metadata.TryGetValue(MetadataKeys.Round, out string? text))
+            return null;
+        bool isNumber = long.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out long stated);
+        return isNumber && stated == round ? null : text;
+    }
 
-    /// <summary>The share of a tensor's entries that were sent.</summary>
-    public double ShareSent(TensorInfo tensor) =>
-        _packed.TryGetValue(KeyOf(tensor.Name), out var packed) && tensor.ElementCount > 0
+    /// <summary>Computes the share of a tensor's entries that the client sent.</summary>
+    public double ComputeShareSent(TensorInfo tensor) =>
+        _packed.TryGetValue(GetKey(tensor.Name), out var packed) && tensor.ElementCount > 0
             ? (double)packed.Mask.Count / tensor.ElementCount
             : 1;
 
     /// <summary>Opens a tensor.</summary>
     /// <param name="tensor">The global model's tensor.</param>
-    /// <param name="number">Its number there.</param>
-    /// <param name="form">What is to be read.</param>
-    /// <param name="global">The global model's values.</param>
-    /// <param name="backend">What computes one form of the other.</param>
-    /// <param name="onDevice">Whether panels may lie on a device; of whole tensors only.</param>
-    /// <param name="spare">What was opened before over the same global values in the same form, and is no longer used: opened again where it can be.</param>
-    public PanelReader OpenReader(TensorInfo tensor, int number, UpdateForm form, DensePanelReader global, IComputeBackend backend, PanelReader? spare, bool onDevice)
+    /// <param name="number">Its number in the global model.</param>
+    /// <param name="form">Whether parameters or updates are read, whatever the client sent.</param>
+    /// <param name="global">Reads the global model's values.</param>
+    /// <param name="backend">Computes parameters from a delta, or an update from parameters.</param>
+    /// <param name="spare">
+    /// A reader of the same form over the same global reader that is no longer in use, or null. It is opened again if
+    /// possible.
+    /// </param>
+    /// <param name="onDevice">Whether panels may be addresses on a device; whole tensors only.</param>
+    public PanelReader OpenReader(
+        TensorInfo tensor, int number, UpdateForm form, DensePanelReader global, IComputeBackend backend, PanelReader? spare, bool onDevice)
     {
         PanelReader parameters;
-        if (_packed.TryGetValue(KeyOf(tensor.Name), out var packed))
+        if (_packed.TryGetValue(GetKey(tensor.Name), out var packed))
         {
             PanelReader values = OpenPart(packed.Parts.Values, tensor);
             try
@@ -164,10 +189,11 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
         return form == UpdateForm.Parameters ? parameters : Sum(-1);
 
-        PanelReader Sum(double sign) => spare is SumPanelReader sum && sum.First == parameters ? sum : new SumPanelReader(parameters, global, sign, backend);
+        PanelReader Sum(double sign) =>
+            spare is SumPanelReader sum && sum.First == parameters ? sum : new SumPanelReader(parameters, global, sign, backend);
     }
 
-    /// <summary>Opens a tensor as it was sent, which is whole.</summary>
+    /// <summary>Opens a tensor that was sent whole, not packed.</summary>
     public PanelReader OpenWhole(TensorInfo tensor, int number, PanelReader? spare, bool onDevice = false)
     {
         TensorInfo part = Find(tensor.Name, number)!;
@@ -177,7 +203,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
         return reader;
     }
 
-    /// <summary>Closes the update and frees what its headers take; what the report says of it stays.</summary>
+    /// <summary>
+    /// Closes the update and frees the memory of its headers. The properties that the report needs stay valid.
+    /// </summary>
     public void Dispose()
     {
         if (_owned)
@@ -187,21 +215,26 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
     private void Unpack(TensorSource source, TensorSource global, CancellationToken cancellationToken)
     {
-        if (global.Tensors.FirstOrDefault(tensor => SparseUpdate.IsPart(tensor.Name)) is { } part)
+        if (global.Tensors.FirstOrDefault(tensor => SparseUpdate.IsPartName(tensor.Name)) is { } part)
         {
             throw new InvalidModelException(
-                $"'{source.Location}': a sparse update of a model whose tensor {Sentence.Quote(part.Name)} is called like a part of a packed one; a full update or a delta was expected.");
+                $"'{source.Location}' is sparse, but the model's tensor {Sentence.Quote(part.Name)} has the name of a part of a packed " +
+                "tensor; a full update or a delta was expected.");
         }
 
         if (BaseDigest is null)
-            throw new InvalidModelException($"'{source.Location}': a sparse update without '{MetadataKeys.Base}' in its metadata cannot be unpacked.");
+        {
+            throw new InvalidModelException(
+                $"'{source.Location}': a sparse update without '{MetadataKeys.Base}' in its metadata cannot be unpacked.");
+        }
+
         (List<TensorInfo> tensors, Dictionary<string, SparseUpdate.Packed> packed) = SparseUpdate.Describe(source, global);
         _tensors = names.Index(source, tensors);
         foreach (TensorInfo tensor in tensors)
         {
-            if (tensor.ByteLength > long.MaxValue - _bytesOfPacked)
+            if (tensor.ByteLength > long.MaxValue - _bytesUnpacked)
                 throw new InvalidModelException($"'{source.Location}': the packed tensors stand for more bytes than 64 bits can count.");
-            _bytesOfPacked += tensor.ByteLength;
+            _bytesUnpacked += tensor.ByteLength;
         }
 
         foreach (SparseUpdate.Packed parts in packed.Values)
@@ -212,15 +245,16 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     }
 
     /// <summary>
-    /// The key of a global model's tensor in the dictionaries: its name without prefixes, or the one that the metadata tie it to.
+    /// Gets the key of a global model's tensor in the dictionaries: its name without prefixes, or the name that
+    /// metadata tie it to.
     /// </summary>
-    private string KeyOf(string name)
+    private string GetKey(string name)
     {
         string key = names.Strip(name);
-        return _tensors is null || _tensors.ContainsKey(key) ? key : TiedKey(name, key);
+        return _tensors is null || _tensors.ContainsKey(key) ? key : GetTiedKey(name, key);
     }
 
-    private string TiedKey(string name, string key)
+    private string GetTiedKey(string name, string key)
     {
         IReadOnlyDictionary<string, string> metadata = _source!.Metadata;
         foreach (string alias in (IEnumerable<string>)[name, key, .. names.Prefixes.Select(prefix => prefix + key)])

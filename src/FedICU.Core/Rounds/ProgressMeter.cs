@@ -1,57 +1,67 @@
 namespace FedICU.Rounds;
 
-/// <summary>How far a phase of a round has come: told after each tensor, and inside large ones at most every hundredth. Thread-safe; one call at a time.</summary>
+/// <summary>
+/// Reports the progress of a phase of a round: after each tensor, and within large tensors after each percent of the
+/// phase. Thread-safe; reports come one at a time.
+/// </summary>
+/// <param name="progress">Receives the reports.</param>
+/// <param name="phase">The phase.</param>
+/// <param name="total">The bytes of the phase.</param>
 internal sealed class ProgressMeter(IProgress<RoundProgress> progress, string phase, long total)
 {
-    private const long LeastStep = 4 << 20;
+    // the bytes between two reports within a tensor: a hundredth of the phase, but at least this, chosen so that
+    // reports cost nothing
+    private const long MinimumStep = 4 << 20;
 
     private readonly Lock _gate = new();
-    private readonly long _step = Math.Max(total / 100, LeastStep);
+    private readonly long _step = Math.Max(total / 100, MinimumStep);
     private long _done;
-    private long _told;
+    private long _reported;
 
-    /// <summary>Begins a tensor; several may be under way.</summary>
+    /// <summary>Begins a tensor. Several tensors may be in progress at once.</summary>
     public TensorProgress Begin(TensorInfo tensor) => new(this, tensor);
 
-    /// <summary>So many bytes more of a tensor.</summary>
     private void Add(TensorInfo tensor, long bytes, bool ends)
     {
         _done += bytes;
-        if (!ends && _done - _told < _step)
+        if (!ends && _done - _reported < _step)
             return;
-        _told = _done;
+        _reported = _done;
         progress.Report(new RoundProgress(phase, tensor.Name, _done, total));
     }
 
-    /// <summary>One tensor's part.</summary>
+    /// <summary>The progress of one tensor.</summary>
     internal sealed class TensorProgress(ProgressMeter meter, TensorInfo tensor)
     {
         private long _done;
-        private long _from, _share;
+        private long _passStart, _passBytes;
         private int _pieces, _finished;
 
-        /// <summary>Begins a look at the tensor. How many will follow is not known: the last takes all that is left, each other one half of it.</summary>
-        public void BeginLook(int pieces, bool last)
+        /// <summary>
+        /// Begins a pass over the tensor. The number of passes is not known: the last one counts for the rest of the
+        /// tensor's bytes, each other one for half of the rest.
+        /// </summary>
+        public void BeginPass(int pieces, bool last)
         {
             long left = tensor.ByteLength - _done;
-            (_from, _share, _pieces, _finished) = (_done, last ? left : left / 2, pieces, 0);
+            (_passStart, _passBytes, _pieces, _finished) = (_done, last ? left : left / 2, pieces, 0);
         }
 
-        /// <summary>A piece of the look is done.</summary>
+        /// <summary>Ends a piece of the pass.</summary>
         public void EndPiece()
         {
             lock (meter._gate)
-                MoveTo(_from + (long)((Int128)_share * ++_finished / _pieces));
+                MoveTo(_passStart + (long)((Int128)_passBytes * ++_finished / _pieces));
         }
 
-        /// <summary>So many bytes more were read.</summary>
-        public void Read(long bytes)
+        /// <summary>Adds bytes that were read.</summary>
+        public void Add(long bytes)
         {
             lock (meter._gate)
                 MoveTo(_done + bytes);
         }
 
-        /// <summary>The tensor is done.</summary>
+        /// <summary>Ends the tensor.</summary>
         public void End()
         {
             lock (meter._gate)
@@ -61,7 +71,7 @@ internal sealed class ProgressMeter(IProgress<RoundProgress> progress, string ph
             }
         }
 
-        // the end itself is told by End
+        // End reports the tensor's end
         private void MoveTo(long done)
         {
             if (done >= tensor.ByteLength)

@@ -1,6 +1,6 @@
 namespace FedICU.Rounds;
 
-/// <summary>A model whose reading is told to a listener.</summary>
+/// <summary>A model that reports the progress of its reading.</summary>
 internal sealed class ProgressSource(TensorSource source, ProgressMeter meter) : TensorSource
 {
     private readonly Dictionary<string, ProgressMeter.TensorProgress> _tensors =
@@ -18,7 +18,7 @@ internal sealed class ProgressSource(TensorSource source, ProgressMeter meter) :
         if (offset + destination.Length == tensor.ByteLength)
             _tensors[tensor.Name].End();
         else
-            _tensors[tensor.Name].Read(destination.Length);
+            _tensors[tensor.Name].Add(destination.Length);
     }
 
     internal override void RequireUnchanged() => source.RequireUnchanged();

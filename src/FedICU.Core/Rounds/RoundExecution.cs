@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using FedICU.Compute;
 using FedICU.Panels;
+using FedICU.Rounds.Checks;
 using FedICU.Rounds.Lora;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
@@ -9,17 +10,20 @@ using FedICU.Text;
 namespace FedICU.Rounds;
 
 /// <summary>
-/// One round from the check to the committed model: tensor by tensor in the global model's order; where values turn out not to be finite, the
-/// policy is applied and the round starts over without what was dropped.
+/// Runs one round from the check to the committed model, tensor by tensor in the global model's order. If values are
+/// not finite, it applies the policy and starts the round over without what was dropped.
 /// </summary>
-internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
+internal sealed class RoundExecution(
+    TensorAggregator strategy, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
 {
-    // up to so many values of all clients, a tensor does not keep several threads busy
-    private const long SmallTensor = 1 << 23;
+    // the most values, of all clients together, of a tensor that one thread computes alone: chosen, it would not keep
+    // several busy
+    private const long SmallTensorValues = 1 << 23;
 
     private readonly RoundOptions _options = round.Options;
     private readonly RoundWork _work = new(round.Options.Backend ?? new SimdBackend());
-    private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => OutputInfo(tensor, round.Options))];
+    private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null
+        ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => GetOutput(tensor, round.Options))];
 
     public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
 
@@ -48,7 +52,7 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
                 }
 
                 check.Notes.RemoveRange(notes, check.Notes.Count - notes);
-                check.ReleaseDropped();
+                check.CloseDropped();
                 check.CheckQuorum();
             }
         }
@@ -58,21 +62,22 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         }
     }
 
-    /// <summary>Makes and publishes the model; null where the round must start over without what a policy dropped.</summary>
+    /// <summary>Computes and publishes the model.</summary>
+    /// <returns>The result; null if the round must start over without what a policy dropped.</returns>
     private AggregationResult? TryAggregate(RoundCheck check, LoraPairs pairs, Workers workers)
     {
-        Dictionary<string, string> dropped = check.DroppedTensors();
+        Dictionary<string, string> dropped = check.CollectDroppedTensors();
         BalancedSink? balanced = _options.BalanceLora ? new BalancedSink(output, [.. pairs.All.Where(IsBalanced)]) : null;
         TensorSink sink = balanced ?? output;
         RoundState state = Begin(check, workers, sink, dropped);
         using ReadAhead? ahead = state.ReadAhead;
-        sink.Begin(_outputs, Metadata());
+        sink.Begin(_outputs, CreateMetadata());
         try
         {
             RoundReport report = Compute(check, state, pairs);
             if (balanced is not null)
                 NoteUnbalanced(check, pairs, IsBalanced, balanced.Balance(workers, _work.Backend));
-            if (!check.AreFilesUnchanged())
+            if (!check.CheckFilesUnchanged())
             {
                 sink.Abort();
                 return null;
@@ -95,18 +100,18 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
         // a tensor that keeps the global model's value keeps its bits
         bool IsBalanced(LoraPair pair) =>
-            pair.Rank <= PairBalance.MostRank && !dropped.ContainsKey(pair.A.Name) && !dropped.ContainsKey(pair.B.Name);
+            pair.Rank <= PairBalance.MaximumRank && !dropped.ContainsKey(pair.A.Name) && !dropped.ContainsKey(pair.B.Name);
     }
 
     private static void NoteUnbalanced(
         RoundCheck check, LoraPairs pairs, Func<LoraPair, bool> isBalanced, ILookup<string, LoraPair> unbalanced)
     {
-        if (LoraPairs.Name(pairs.All.Where(pair => pair.Rank > PairBalance.MostRank)) is { } ranks)
-            check.Notes.Add($"The factors of {ranks} were not balanced: their rank is above {PairBalance.MostRank}.");
-        if (LoraPairs.Name(pairs.All.Where(pair => pair.Rank <= PairBalance.MostRank && !isBalanced(pair))) is { } kept)
+        if (LoraPairs.Describe(pairs.All.Where(pair => pair.Rank > PairBalance.MaximumRank)) is { } ranks)
+            check.Notes.Add($"The factors of {ranks} were not balanced: their rank is above {PairBalance.MaximumRank}.");
+        if (LoraPairs.Describe(pairs.All.Where(pair => pair.Rank <= PairBalance.MaximumRank && !isBalanced(pair))) is { } kept)
             check.Notes.Add($"The factors of {kept} were not balanced: at least one of the two keeps the global model's value.");
         foreach (IGrouping<string, LoraPair> same in unbalanced)
-            check.Notes.Add($"The factors of {LoraPairs.Name(same)} were not balanced: {same.Key}.");
+            check.Notes.Add($"The factors of {LoraPairs.Describe(same)} were not balanced: {same.Key}.");
     }
 
     private RoundState Begin(RoundCheck check, Workers workers, TensorSink sink, IReadOnlyDictionary<string, string> dropped)
@@ -114,9 +119,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         List<Participant> included = [.. check.Included];
         double total = included.Sum(participant => participant.Weight);
         bool largerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        return new RoundState(
-            round.Global, included, [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))],
-            _work.Backend, workers, sink)
+        RoundClient[] clients =
+            [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))];
+        return new RoundState(round.Global, included, clients, _work.Backend, workers, sink)
         {
             Work = _work,
             Strategy = strategy.Name,
@@ -128,47 +133,59 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
     private RoundReport Compute(RoundCheck check, RoundState state, LoraPairs pairs)
     {
-        IReadOnlyList<TensorInfo> ruled = round.Global.Tensors;
-        if (ruled.Any(tensor => !IsRuled(tensor)))
-            ruled = [.. ruled.Where(IsRuled)];
+        IReadOnlyList<TensorInfo> aggregated = round.Global.Tensors;
+        if (aggregated.Any(tensor => !IsAggregated(tensor)))
+            aggregated = [.. aggregated.Where(IsAggregated)];
         ITensorRule rule = strategy.BeginRound(new ModelContext(
-            state.Clients, ruled, bytes => Meter("prepare", bytes), (tensor, progress) => new OpenTensorContext(state, tensor, OutputInfo(tensor, _options), progress)));
+            state.Clients, aggregated, bytes => CreateMeter("prepare", bytes),
+            (tensor, progress) => new OpenTensorContext(state, tensor, GetOutput(tensor, _options), progress)));
         TensorReports tensors = AggregateAll(check, state, rule);
+        IReadOnlyList<LoraPairReport> pairReports = _options.Statistics
+            ? LoraCrossTerms.Compute(state, pairs.All.Where(pair => IsAggregated(pair.A) && IsAggregated(pair.B)), check.Notes) : [];
         return new RoundReport
         {
             Strategy = strategy.Name,
             Backend = _work.Backend.Name,
             Round = _options.Round,
-            Clients = DescribeAll(check, state),
+            Clients = DescribeClients(check, state),
             Tensors = tensors,
-            LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(state, pairs.All.Where(pair => IsRuled(pair.A) && IsRuled(pair.B)), check.Notes) : [],
+            LoraPairs = pairReports,
             Notes = check.Notes,
         };
 
-        bool IsRuled(TensorInfo tensor) => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name);
+        bool IsAggregated(TensorInfo tensor) => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name);
     }
 
-    /// <summary>Tensors one after the other on all threads; runs of small ones side by side, each on one thread.</summary>
+    /// <summary>
+    /// Aggregates large tensors one after the other on all threads, and small ones that follow each other in parallel,
+    /// each on one thread.
+    /// </summary>
     private TensorReports AggregateAll(RoundCheck check, RoundState state, ITensorRule rule)
     {
         IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
         var reports = new TensorReports(strategy.Name, state.Clients, _outputs);
-        // a context serves one tensor after the other: what it holds need not be made anew
+        // a context is reused for one tensor after the other, so that its readers and groupings are not allocated again
         var idle = new ConcurrentBag<OpenTensorContext>();
-        OpenTensorContext? onAll = null;
-        ProgressMeter? meter = Meter("aggregate", round.Global.TotalBytes);
+        OpenTensorContext? onAllThreads = null;
+        ProgressMeter? meter = CreateMeter("aggregate", round.Global.TotalBytes);
         try
         {
             for (int i = 0; i < tensors.Count; i++)
             {
                 int first = i;
                 long values = 0;
-                for (; rule.IsThreadSafe && i < tensors.Count && tensors[i].ElementCount * state.Clients.Count is var own and <= SmallTensor; i++)
+                for (; rule.IsThreadSafe && i < tensors.Count; i++)
+                {
+                    long own = tensors[i].ElementCount * state.Clients.Count;
+                    if (own > SmallTensorValues)
+                        break;
                     values += own;
+                }
+
                 if (i > first)
-                    state.Workers.Run(i - first, values >= Workers.WorthThreads, (piece, _) => MakeAlone(first + piece));
+                    state.Workers.Run(i - first, values >= Workers.WorthThreads, (piece, _) => AggregateOnOneThread(first + piece));
                 if (i < tensors.Count)
-                    Make(i, ref onAll, state);
+                    AggregateOne(i, ref onAllThreads, state);
             }
         }
         finally
@@ -179,12 +196,12 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
 
         return reports;
 
-        void MakeAlone(int i)
+        void AggregateOnOneThread(int i)
         {
             idle.TryTake(out OpenTensorContext? context);
             try
             {
-                Make(i, ref context, context is null ? state.OnOneThread() : state);
+                AggregateOne(i, ref context, context is null ? state.OnOneThread() : state);
             }
             finally
             {
@@ -193,12 +210,12 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             }
         }
 
-        void Make(int i, [NotNull] ref OpenTensorContext? context, RoundState on)
+        void AggregateOne(int i, [NotNull] ref OpenTensorContext? context, RoundState newContextState)
         {
             cancellationToken.ThrowIfCancellationRequested();
             ProgressMeter.TensorProgress? progress = meter?.Begin(tensors[i]);
             if (context is null)
-                context = new OpenTensorContext(on, tensors[i], _outputs[i], progress, i);
+                context = new OpenTensorContext(newContextState, tensors[i], _outputs[i], progress, i);
             else
                 context.Open(tensors[i], _outputs[i], progress, i);
             using (context)
@@ -207,7 +224,8 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         }
     }
 
-    private void Aggregate(RoundCheck check, RoundState state, ITensorRule rule, OpenTensorContext context, TensorReports reports, int number)
+    private void Aggregate(
+        RoundCheck check, RoundState state, ITensorRule rule, OpenTensorContext context, TensorReports reports, int number)
     {
         TensorInfo tensor = context.Info;
         if (state.Dropped.TryGetValue(tensor.Name, out string? reason))
@@ -220,12 +238,13 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
             UpdateStatistics? statistics = _options.Statistics ? context.Measure() : null;
             rule.Aggregate(context);
             context.RequireWritten();
-            reports.Set(number, context.Reported(), statistics, state.SharesSent(tensor));
+            reports.Set(number, context.Reported(), statistics, state.ComputeSharesSent(tensor));
         }
         else if (tensor.DType.IsInteger && _options.Integers == IntegerRule.Mean)
         {
             context.WriteIntegerMean();
-            reports.Set(number, "integer mean", null, [.. state.Clients.Select(client => new TensorClientReport { Id = client.Id, Weight = client.Share })]);
+            reports.Set(number, "integer mean", null,
+                [.. state.Clients.Select(client => new TensorClientReport { Id = client.Id, Weight = client.Share })]);
         }
         else
         {
@@ -239,59 +258,77 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         .. state.Participants.Select(participant => new TensorClientReport
         {
             Id = participant.Id,
-            ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ShareSent(tensor),
+            ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ComputeShareSent(tensor),
             NonFinite = check.NonFinite.GetValueOrDefault((participant.Id, tensor.Name)),
         }),
     ];
 
-    /// <summary>Finds whose values are not finite and applies the policy; throws where the round must be refused.</summary>
+    /// <summary>Finds the clients whose values are not finite and applies the policy to them.</summary>
+    /// <exception cref="RoundRejectedException">The policy rejects the round, or no client is the cause.</exception>
     private void Explain(NonFiniteOutputException failure, RoundCheck check, RoundState state)
     {
-        // all tensors are looked through at once, so that the round starts over once; and one tensor's values may be weighed by another's
-        // the failure may name the output's tensor, which can have another type
+        // the failure may hold the output's tensor, whose type can differ from the global model's
         TensorInfo failed = round.Global.Find(failure.Tensor.Name)!;
+        // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
+        // another tensor's values
         int faults = FindNonFinite(failed, check, state, failed: true);
         foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
             faults += FindNonFinite(tensor, check, state, failed: false);
-        if (faults == 0 && !FindTooLarge(failed, check, state) && !FaultLargest(failure, failed, check, state))
-            throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(failure.Tensor.Name)}: {failure.Message}", tensor: failure.Tensor.Name);
+        if (faults == 0 && !FindTooLarge(failed, check, state) && !DropLargest(failure, failed, check, state))
+        {
+            string name = failure.Tensor.Name;
+            throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(name)}: {failure.Message}", tensor: name);
+        }
     }
 
-    /// <summary>How many clients' values are not finite. The global model is to blame only for the tensor that failed: others' it may never have given.</summary>
+    /// <summary>Applies the policy to clients whose values of a tensor are not finite.</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="check">The round's check.</param>
+    /// <param name="state">The round's state.</param>
+    /// <param name="failed">
+    /// Whether the output of this tensor failed. Only then may the global model be the cause: values of its other
+    /// tensors may not have been used at all.
+    /// </param>
+    /// <returns>The number of such clients.</returns>
     private int FindNonFinite(TensorInfo tensor, RoundCheck check, RoundState state, bool failed)
     {
         if (state.Dropped.ContainsKey(tensor.Name))
             return 0;
-        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor, _options));
+        using var context = new OpenTensorContext(state, tensor, GetOutput(tensor, _options));
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
         int faults = 0;
-        long? ofGlobal = null;
+        long? inGlobal = null;
         for (int k = 0; k < inputs.Length; k++)
         {
+            Participant participant = state.Participants[k];
             if (context.CountNonFinite(inputs[k]) is not (var count and > 0))
                 continue;
-            // an update that is not whole takes values from the global model: then the fault may be that model's
-            if (state.Participants[k].Kind != UpdateKind.Full && (ofGlobal ??= context.CountNonFinite(context.Global)) > 0)
+            // a delta or sparse update is completed with values of the global model, which may be the cause
+            if (participant.Kind != UpdateKind.Full && (inGlobal ??= context.CountNonFinite(context.Global)) > 0)
             {
                 if (failed)
                     break;
                 continue;
             }
 
-            check.NonFinite[(state.Participants[k].Id, tensor.Name)] = count;
-            // a delta of finite values may lead out of the type
-            bool isSum = state.Participants[k].Kind == UpdateKind.Delta && context.CountNonFinite(context.Inputs(UpdateForm.Delta, withGlobal: false)[k]) == 0;
-            string found = isSum ? $"is a delta that, added to the global model, has {Sentence.NonFinite(count)}" : $"has {Sentence.NonFinite(count)}";
-            check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
-                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} {found}; finite values were expected.");
+            check.NonFinite[(participant.Id, tensor.Name)] = count;
+            // the sum of a finite delta and the global model may overflow float64
+            bool isSum = participant.Kind == UpdateKind.Delta &&
+                context.CountNonFinite(context.Inputs(UpdateForm.Delta, withGlobal: false)[k]) == 0;
+            string found = isSum ? "is a delta that, added to the global model, has" : "has";
+            check.ApplyPolicy(_options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} {found} {Sentence.NonFinite(count)}; " +
+                "finite values were expected.");
             faults++;
         }
 
-        if (failed && (faults == 0 || ofGlobal > 0) && (ofGlobal ?? context.CountNonFinite(context.Global)) is var own and > 0)
+        if (failed && (faults == 0 || inGlobal > 0) && (inGlobal ?? context.CountNonFinite(context.Global)) is var own and > 0)
         {
-            string where = round.Global.IsInMemory ? "" : $" in {Sentence.Quote(round.Global.Location)}";
+            string location = round.Global.IsInMemory ? "" : $" in {Sentence.Quote(round.Global.Location)}";
             throw new RoundRejectedException(
-                RoundFault.NonFinite, $"The global model's tensor {Sentence.Quote(tensor.Name)}{where} has {Sentence.NonFinite(own)}; finite values were expected.",
+                RoundFault.NonFinite,
+                $"The global model's tensor {Sentence.Quote(tensor.Name)}{location} has {Sentence.NonFinite(own)}; " +
+                "finite values were expected.",
                 tensor: tensor.Name);
         }
 
@@ -299,23 +336,25 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     }
 
     /// <summary>
-    /// Whether a client's finite values do not fit the output's type, as those of a wider type may not: one such client must not end every
-    /// round.
+    /// Applies the policy to clients whose finite values do not fit the output's type, as values of a wider type may
+    /// not: one such client must not end every round.
     /// </summary>
+    /// <returns>Whether there is such a client.</returns>
     private bool FindTooLarge(TensorInfo tensor, RoundCheck check, RoundState state)
     {
         if (state.OnDevice || state.Dropped.ContainsKey(tensor.Name))
             return false;
-        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor, _options));
+        using var context = new OpenTensorContext(state, tensor, GetOutput(tensor, _options));
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
         bool found = false;
         for (int k = 0; k < inputs.Length; k++)
         {
             if (context.CountTooLarge(inputs[k]) is not (var count and > 0))
                 continue;
-            check.Fault(_options.OnNonFinite, RoundFault.NonFinite, state.Participants[k], tensor.Name,
-                $"{state.Participants[k].Who}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(count, "value")} too large for {context.Output.DType.SafetensorsName}; " +
-                "values that fit the output's type were expected.");
+            Participant participant = state.Participants[k];
+            check.ApplyPolicy(_options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(count, "value")} too large for " +
+                $"{context.Output.DType.SafetensorsName}; values that fit the output's type were expected.");
             found = true;
         }
 
@@ -323,28 +362,35 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
     }
 
     /// <summary>
-    /// Where finite values that fit have a result that does not, nobody's values are wrong. So that one client cannot end every round by values at the type's
-    /// limit, a policy other than to refuse applies to the client whose values are the largest; false where it is to refuse.
+    /// Applies the policy to the client with the largest values, for a result that does not fit although all values do.
+    /// No value is wrong then, but one client must not end every round by values at the type's limit.
     /// </summary>
-    private bool FaultLargest(NonFiniteOutputException failure, TensorInfo tensor, RoundCheck check, RoundState state)
+    /// <returns>False if the policy is to reject the round.</returns>
+    private bool DropLargest(NonFiniteOutputException failure, TensorInfo tensor, RoundCheck check, RoundState state)
     {
         if (_options.OnNonFinite == FaultPolicy.Reject || state.Dropped.ContainsKey(tensor.Name))
             return false;
-        using var context = new OpenTensorContext(state, tensor, OutputInfo(tensor, _options));
+        using var context = new OpenTensorContext(state, tensor, GetOutput(tensor, _options));
         double[] norms = context.Measure().Norms;
         Participant largest = state.Participants[Array.IndexOf(norms, norms.Max())];
-        check.Fault(_options.OnNonFinite, RoundFault.NonFinite, largest, tensor.Name,
-            $"{largest.Who}: tensor {Sentence.Quote(tensor.Name)} has the largest values, and {failure.Message}");
+        check.ApplyPolicy(_options.OnNonFinite, RoundFault.NonFinite, largest, tensor.Name,
+            $"{largest.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has the largest values, and {failure.Message}");
         return true;
     }
 
-    private ProgressMeter? Meter(string phase, long bytes) => _options.Progress is { } progress ? new ProgressMeter(progress, phase, bytes) : null;
+    private ProgressMeter? CreateMeter(string phase, long bytes) =>
+        _options.Progress is { } progress ? new ProgressMeter(progress, phase, bytes) : null;
 
-    private static ClientReport[] DescribeAll(RoundCheck check, RoundState state)
+    private static ClientReport[] DescribeClients(RoundCheck check, RoundState state)
     {
         Dictionary<string, double> shares = state.Clients.ToDictionary(client => client.Id, client => client.Share, StringComparer.Ordinal);
-        ILookup<string, long> nonFinite = check.NonFinite.ToLookup(counted => counted.Key.Client, counted => counted.Value, StringComparer.Ordinal);
-        return [.. check.Participants.Select(participant => Describe(participant, shares.GetValueOrDefault(participant.Id), nonFinite[participant.Id].Sum()))];
+        ILookup<string, long> nonFinite =
+            check.NonFinite.ToLookup(counted => counted.Key.Client, counted => counted.Value, StringComparer.Ordinal);
+        return
+        [
+            .. check.Participants.Select(participant =>
+                Describe(participant, shares.GetValueOrDefault(participant.Id), nonFinite[participant.Id].Sum())),
+        ];
     }
 
     private static ClientReport Describe(Participant participant, double share, long nonFinite) => new()
@@ -360,16 +406,20 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         NonFinite = nonFinite,
     };
 
-    private static TensorInfo OutputInfo(TensorInfo tensor, RoundOptions options) =>
+    private static TensorInfo GetOutput(TensorInfo tensor, RoundOptions options) =>
         tensor.DType.IsComputed && options.OutputDType is { } dtype && dtype != tensor.DType ? tensor with { DType = dtype } : tensor;
 
-    private Dictionary<string, string> Metadata()
+    /// <summary>
+    /// Creates the output's metadata: the global model's without the keys of an update, and the round's number.
+    /// </summary>
+    private Dictionary<string, string> CreateMetadata()
     {
-        // the global model's metadata go with it, but what an update says of itself, and the round it was of, does not
         var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach ((string key, string value) in round.Global.Metadata)
         {
-            if (key is not (MetadataKeys.Update or MetadataKeys.Base or MetadataKeys.Examples or MetadataKeys.Round) && !key.StartsWith(MetadataKeys.ShapePrefix, StringComparison.Ordinal))
+            bool isOfUpdate = key is MetadataKeys.Update or MetadataKeys.Base or MetadataKeys.Examples or MetadataKeys.Round ||
+                key.StartsWith(MetadataKeys.ShapePrefix, StringComparison.Ordinal);
+            if (!isOfUpdate)
                 metadata[key] = value;
         }
 

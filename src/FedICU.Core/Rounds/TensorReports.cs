@@ -3,32 +3,34 @@ using System.Collections;
 namespace FedICU.Rounds;
 
 /// <summary>
-/// The tensors of a round's report, made when they are looked at, and so are the clients' rows of each: kept as they are, those of thousands of clients and hundreds of
-/// tensors would take more memory than the round. Until then a tensor has what it alone knows.
+/// The tensors of a round's report. A tensor's report and its clients' rows are created when they are read: thousands
+/// of clients times hundreds of tensors would take more memory than the round. Until then only the figures are kept.
 /// </summary>
-internal sealed class TensorReports(string strategy, IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> outputs) : IReadOnlyList<TensorReport>
+internal sealed class TensorReports(string strategy, IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> outputs)
+    : IReadOnlyList<TensorReport>
 {
-    // where there is nothing to be told but the shares, as in FedAvg, it takes no memory
+    // null as long as no tensor has more than the clients' shares to report, as in FedAvg
     private Part[]? _parts;
 
     public int Count => outputs.Count;
 
-    public TensorReport this[int index] => Parts[index].Made ??= Make(outputs[index], strategy) with { Clients = new Rows(clients, Parts[index]) };
+    public TensorReport this[int index] =>
+        Parts[index].Report ??= Create(outputs[index], strategy) with { Clients = new Rows(clients, Parts[index]) };
 
-    /// <summary>A tensor that the strategy made.</summary>
-    /// <param name="index">Its number.</param>
-    /// <param name="weights">What <see cref="TensorContext.Reported"/> gave.</param>
-    /// <param name="statistics">Norms and cosines, null where none were asked for.</param>
-    /// <param name="sent">The share of its entries that each client sent, null where each sent all.</param>
+    /// <summary>Sets the figures of a tensor that the strategy aggregated.</summary>
+    /// <param name="index">The tensor's number.</param>
+    /// <param name="weights">The result of <see cref="TensorContext.Reported"/>.</param>
+    /// <param name="statistics">Norms and cosines; null if none were requested.</param>
+    /// <param name="sent">The share of its entries that each client sent; null if every client sent all.</param>
     public void Set(int index, double[]? weights, UpdateStatistics? statistics, double[]? sent)
     {
         if (weights is not null || statistics is not null || sent is not null)
             Parts[index] = new Part { Weights = weights, Statistics = statistics, Sent = sent };
     }
 
-    /// <summary>A tensor that was made otherwise.</summary>
+    /// <summary>Sets the report of a tensor that the strategy did not aggregate.</summary>
     public void Set(int index, string rule, string? reason, IReadOnlyList<TensorClientReport> rows) =>
-        Parts[index].Made = Make(outputs[index], rule) with { Reason = reason, Clients = rows };
+        Parts[index].Report = Create(outputs[index], rule) with { Reason = reason, Clients = rows };
 
     public IEnumerator<TensorReport> GetEnumerator() => Enumerable.Range(0, Count).Select(i => this[i]).GetEnumerator();
 
@@ -36,12 +38,12 @@ internal sealed class TensorReports(string strategy, IReadOnlyList<RoundClient> 
 
     private Part[] Parts => _parts ?? Interlocked.CompareExchange(ref _parts, new Part[Count], null) ?? _parts;
 
-    private static TensorReport Make(TensorInfo output, string rule) =>
+    private static TensorReport Create(TensorInfo output, string rule) =>
         new() { Name = output.Name, DType = output.DType.SafetensorsName, Shape = output.Shape.Dimensions.ToArray(), Rule = rule };
 
     private struct Part
     {
-        public TensorReport? Made;
+        public TensorReport? Report;
         public double[]? Weights, Sent;
         public UpdateStatistics? Statistics;
     }

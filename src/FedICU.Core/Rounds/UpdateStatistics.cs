@@ -3,17 +3,19 @@ using FedICU.Panels;
 
 namespace FedICU.Rounds;
 
-/// <summary>For each client, the norms of its parameters and of its update, and its update's cosine to the weighted mean update.</summary>
+/// <summary>
+/// For each client, the norms of its parameters and of its update, and its update's cosine to the weighted mean update.
+/// </summary>
 internal sealed record UpdateStatistics(double[] Norms, double[] UpdateNorms, double[] Cosines)
 {
     public static UpdateStatistics Measure(TensorContext tensor)
     {
         int clients = tensor.Clients.Count;
         var whole = tensor.GroupingBy(NormAxis.Tensor);
-        double[] norms = NormsOf(tensor, tensor.Inputs(UpdateForm.Parameters, withGlobal: false), whole);
+        double[] norms = ComputeNorms(tensor, tensor.Inputs(UpdateForm.Parameters, withGlobal: false), whole);
         PanelReader[] updates = tensor.Inputs(UpdateForm.Delta, withGlobal: false);
-        double[] updateNorms = NormsOf(tensor, updates, whole);
-        // inner products are larger than float64 holds only where squares are: then they are those of updates divided by the largest norm
+        double[] updateNorms = ComputeNorms(tensor, updates, whole);
+        // inner products overflow float64 only if squares do: then the updates are divided by the largest norm first
         double largest = updateNorms.Max(), unit = double.IsFinite(largest * largest) ? 1 : 1 / largest;
         using var ones = tensor.NewGroups(clients, 1);
         using var shares = tensor.NewGroups(clients, 1);
@@ -30,7 +32,7 @@ internal sealed record UpdateStatistics(double[] Norms, double[] UpdateNorms, do
             [.. dots.Select((dot, k) => updateNorms[k] > 0 && meanNorm > 0 ? dot / (unit * updateNorms[k] * meanNorm) : 0)]);
     }
 
-    private static double[] NormsOf(TensorContext tensor, PanelReader[] inputs, Grouping whole)
+    private static double[] ComputeNorms(TensorContext tensor, PanelReader[] inputs, Grouping whole)
     {
         using GroupBuffer norms = tensor.Squares(inputs, whole);
         for (int k = 0; k < inputs.Length; k++)

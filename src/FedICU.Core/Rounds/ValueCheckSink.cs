@@ -2,16 +2,18 @@ using FedICU.Compute;
 
 namespace FedICU.Rounds;
 
-/// <summary>Counts NaN and infinite values of tensors on their way to another sink, and refuses the first tensor that has any.</summary>
-/// <param name="inner">Where the tensors go.</param>
-/// <param name="isChecked">Whether a tensor's values are counted.</param>
-/// <param name="refuse">Makes the refusal of a tensor with that number of such values.</param>
+/// <summary>
+/// Passes tensors on to another sink, counts their NaN and infinite values, and refuses the first tensor that has any.
+/// </summary>
+/// <param name="inner">Receives the tensors.</param>
+/// <param name="isChecked">Tells whether a tensor's values are counted.</param>
+/// <param name="refuse">Creates the refusal of a tensor from the number of such values.</param>
 internal sealed unsafe class ValueCheckSink(
     TensorSink inner, Func<TensorInfo, bool> isChecked, Func<TensorInfo, long, RoundRejectedException> refuse) : TensorSink
 {
     private static readonly SimdBackend Backend = new();
 
-    // of the tensor being written: TensorSource.SaveTo writes each from its start to its end
+    // the count of the tensor that is being written: TensorSource.SaveTo writes each tensor from its start to its end
     private long _count;
 
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata) =>

@@ -240,8 +240,8 @@ internal sealed class FedIcuClientTests
         Refused(Head + "#values", _ => null, $"packed tensor '{Head}' has a '{Head}#mask' and no '{Head}#values'.");
         Refused(Head + "#mask", info => (info, [.. Mask()[..^1], 0xFF]), $"packed tensor '{Head}' has mask bits beyond its last element.");
         Refused(Head + "#mask", info => (info, [(byte)(Mask()[0] ^ 1), .. Mask()[1..]]),
-            $"packed tensor '{Head}' has {values} values where its mask has {values + ((Mask()[0] & 1) == 0 ? 1 : -1)} bits set.");
-        Refused(Head + "#mask", info => (info with { Shape = new TensorShape(3) }, [0, 0, 0]), $"packed tensor '{Head}' of shape [65, 17] has a mask of U8 [3]; U8 [139] was expected.");
+            $"packed tensor '{Head}' has {values} values, but its mask has {values + ((Mask()[0] & 1) == 0 ? 1 : -1)} bits set.");
+        Refused(Head + "#mask", info => (info with { Shape = new TensorShape(3) }, [0, 0, 0]), $"packed tensor '{Head}' has the shape [65, 17] and a mask of U8 [3]; a mask of U8 [139] was expected.");
         Refused("none", _ => null, $"packed tensor '{Head}' has no shape in the metadata ('fedicu.shape.{Head}').", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? null : value);
         Refused("none", _ => null, $"packed tensor '{Head}' has the shape '65x17' in the metadata; a form such as [2, 3] with at most 64 dimensions was expected.", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? "65x17" : value);
         Refused("none", _ => null, "a sparse update without 'fedicu.base' in its metadata cannot be unpacked.", (key, value) => key == "fedicu.base" ? null : value);

@@ -1,6 +1,6 @@
 namespace FedICU.Tests;
 
-/// <summary>Clients at fault before the library has tensors of theirs, as bridges to other frameworks hand them over.</summary>
+/// <summary>Faults that a bridge to another framework finds before the library receives the client's tensors.</summary>
 internal sealed class BridgeFaultTests
 {
     private static readonly MemoryModel Global = new() { { "a", [2], new float[] { 1, 2 } }, { "b", [1], new float[] { 9 } } };
@@ -13,7 +13,7 @@ internal sealed class BridgeFaultTests
         yield return Case(RoundFault.Weight, ClientUpdate.FromFault("bad", RoundFault.Weight, "its weight is a word."),
             new RoundOptions { Quorum = 1, OnWeight = FaultPolicy.DropClient }, "Client 'bad': its weight is a word.", null);
         yield return Case(RoundFault.DType, Unknown("a"), new RoundOptions { Quorum = 1, OnDType = FaultPolicy.DropClient },
-            "Client 'bad': tensor 'a' has the type complex128, which the library does not have; F32 [2] was expected.", "a");
+            "Client 'bad': tensor 'a' has the type complex128, which the library does not support; F32 [2] was expected.", "a");
         yield return Case(RoundFault.Extra, Unknown("c"), new RoundOptions { Quorum = 1, OnExtra = FaultPolicy.DropClient },
             "Client 'bad': tensor 'c' of the type complex128 is not in the global model.", "c");
 
@@ -22,9 +22,10 @@ internal sealed class BridgeFaultTests
     }
 
     [TestCaseSource(nameof(Faults))]
-    public void ThePolicyDecides(RoundFault fault, ClientUpdate bad, RoundOptions options, string sentence, string? tensor)
+    public void ThePolicyAppliesToABridgesFaults(RoundFault fault, ClientUpdate bad, RoundOptions options, string sentence, string? tensor)
     {
-        RoundRejectedException refused = Assert.Throws<RoundRejectedException>(() => Models.Run(new FedAvgAggregator(), Global, [Good, bad]))!;
+        RoundRejectedException refused =
+            Assert.Throws<RoundRejectedException>(() => Models.Run(new FedAvgAggregator(), Global, [Good, bad]))!;
         Assert.That((refused.Message, refused.Fault, refused.ClientId, refused.Tensor), Is.EqualTo((sentence, fault, "bad", tensor)));
         (RoundReport report, MemorySink made) = Models.Run(new FedAvgAggregator(), Global, [Good, bad], options);
         using (made)
@@ -35,15 +36,17 @@ internal sealed class BridgeFaultTests
     }
 
     [Test]
-    public void ATensorOfAnUnknownTypeKeepsTheGlobalsAloneWhereThePolicySaysSo()
+    public void DropTensorKeepsOnlyTheTensorOfTheUnknownType()
     {
         var options = new RoundOptions { OnDType = FaultPolicy.DropTensor, OnExtra = FaultPolicy.DropTensor };
-        (RoundReport report, MemorySink made) = Models.Run(new FedAvgAggregator(), Global, [Good, Unknown("a"), Unknown("c", "also")], options);
+        (RoundReport report, MemorySink made) =
+            Models.Run(new FedAvgAggregator(), Global, [Good, Unknown("a"), Unknown("c", "also")], options);
         using (made)
         {
             Assert.That(made.Model.ToArray<float>("a"), Is.EqualTo(new float[] { 1, 2 }));
             Assert.That(made.Model.ToArray<float>("b"), Is.EqualTo(new float[] { 5 }));
-            Assert.That(report.Notes, Has.Some.EqualTo("Client 'also': tensor 'c' of the type complex128 is not in the global model. It was ignored."));
+            Assert.That(report.Notes,
+                Has.Some.EqualTo("Client 'also': tensor 'c' of the type complex128 is not in the global model. It was ignored."));
         }
     }
 
@@ -57,7 +60,7 @@ internal sealed class BridgeFaultTests
 
     private static MemoryModel Model() => new() { { "a", [2], new float[] { 3, 4 } }, { "b", [1], new float[] { 5 } } };
 
-    // the other tensors are the model's
+    // the other tensors are without faults
     private static ClientUpdate Unknown(string tensor, string id = "bad")
     {
         var model = new MemoryModel();

@@ -5,8 +5,9 @@ using FedICU.Tests.Files;
 namespace FedICU.Tests;
 
 /// <summary>
-/// One tensor of more than 2^31 elements and 4 GiB, in files that are holes but for islands of values. Half a minute, and 5 GB of disk: not in the usual run, but by
-/// <c>dotnet test tests/FedICU.Core.Tests -c Release --filter TestCategory=Long</c>.
+/// A tensor of more than 2^31 elements and 4 GiB, in sparse files with a few islands of values. The test takes half a
+/// minute and 5 GB of disk, so it runs only by <c>dotnet test tests/FedICU.Core.Tests -c Release --filter
+/// TestCategory=Long</c>.
 /// </summary>
 [Explicit("takes 5 GB of disk"), Category("Long")]
 internal sealed class HugeTensorTests
@@ -14,22 +15,24 @@ internal sealed class HugeTensorTests
     private const long Rows = 65_537, Columns = 32_769, Elements = Rows * Columns;
     private const int Island = 5_000;
 
-    // around the bounds of 32-bit numbers of elements and bytes, and the ends
+    // around the offsets at which 32-bit counts of elements and bytes overflow, and at both ends
     private static readonly long[] Islands = [0, (1L << 30) - Island / 2, (1L << 31) - Island / 2, Elements - Island];
 
     [TestCase("fedavg"), TestCase("fedicu")]
-    public async Task TheIslandsComeOut(string strategy)
+    public async Task ValuesAtEveryOffsetAreAggregated(string strategy)
     {
         using var folder = new TempFolder();
         var random = new Random(7);
-        ushort[][] values = [.. Islands.Select(_ => Enumerable.Range(0, Island).Select(_ => (ushort)(0x3f00 | random.Next(0x100))).ToArray())];
+        ushort[][] values = [.. Islands.Select(_ => Enumerable.Range(0, Island).Select(_ => (ushort)(0x3f00 | random.Next(0x100)))
+            .ToArray())];
         foreach (string name in (string[])["global", "a", "b"])
             Save(folder[name + ".safetensors"], values, name == "global");
         using TensorSource global = TensorSource.Open(folder["global.safetensors"]);
-        var round = new AggregationRound(global) { ClientUpdate.FromFile("a", folder["a.safetensors"], 1), ClientUpdate.FromFile("b", folder["b.safetensors"], 3) };
+        var round = new AggregationRound(global) { ClientUpdate.FromFile("a", folder["a.safetensors"], 1),
+            ClientUpdate.FromFile("b", folder["b.safetensors"], 3) };
         await AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.ToFile(folder["next.safetensors"]));
 
-        // both clients are the same, so that every rule gives them back
+        // both clients are equal, so every rule returns their values
         using TensorSource next = TensorSource.Open(folder["next.safetensors"]);
         TensorInfo tensor = next.Tensors.Single();
         Assert.That(tensor.ElementCount, Is.EqualTo(Elements).And.GreaterThan(1L << 31));
@@ -37,7 +40,8 @@ internal sealed class HugeTensorTests
         for (int i = 0; i < Islands.Length; i++)
         {
             next.Read(tensor, 2 * Islands[i], read);
-            Assert.That(Enumerable.Range(0, Island).Select(k => BinaryPrimitives.ReadUInt16LittleEndian(read.AsSpan(2 * k))), Is.EqualTo(values[i]), $"island at {Islands[i]}");
+            Assert.That(Enumerable.Range(0, Island).Select(k => BinaryPrimitives.ReadUInt16LittleEndian(read.AsSpan(2 * k))),
+                Is.EqualTo(values[i]), $"island at {Islands[i]}");
         }
 
         next.Read(tensor, 2 * (Islands[1] + Island), read);
@@ -46,7 +50,8 @@ internal sealed class HugeTensorTests
 
     private static void Save(string path, ushort[][] values, bool holes)
     {
-        byte[] header = Encoding.UTF8.GetBytes($$"""{"w": {"dtype": "BF16", "shape": [{{Rows}},{{Columns}}], "data_offsets": [0,{{2 * Elements}}] } }""");
+        byte[] header = Encoding.UTF8.GetBytes(
+            $$"""{"w": {"dtype": "BF16", "shape": [{{Rows}},{{Columns}}], "data_offsets": [0,{{2 * Elements}}] } }""");
         using FileStream file = File.Create(path);
         file.Write(BitConverter.GetBytes((long)header.Length));
         file.Write(header);

@@ -7,14 +7,18 @@ using FedICU.Rounds;
 
 namespace FedICU.Tests;
 
-/// <summary>Rounds whose files do not fit the memory: a child process is allowed so little of it that small files are enough.</summary>
+/// <summary>
+/// Rounds whose files do not fit in memory. A child process runs with a low memory limit, so that small files are
+/// enough.
+/// </summary>
 [Platform("Linux")]
 internal sealed class LargerThanMemoryTests
 {
-    private const int Rows = 1024, Columns = 1000, Clients = 3, PieceBytes = 1 << 18, Pieces = (Rows * Columns * sizeof(float) + PieceBytes - 1) / PieceBytes;
+    private const int Rows = 1024, Columns = 1000, Clients = 3,
+        PieceBytes = 1 << 18, Pieces = (Rows * Columns * sizeof(float) + PieceBytes - 1) / PieceBytes;
 
     [TestCase("fedavg"), TestCase("fedicu")]
-    public void TheResultHasTheSameBits(string strategy)
+    public void ARoundLargerThanMemoryHasTheSameBits(string strategy)
     {
         string folder = Directory.CreateTempSubdirectory("fedicu-larger-").FullName;
         try
@@ -29,7 +33,9 @@ internal sealed class LargerThanMemoryTests
             {
                 string output = Path.Combine(folder, "out.safetensors");
                 int exit = Tools.TryRun(
-                    "/usr/bin/env", [$"DOTNET_GCHeapHardLimit=0x{limit}", "dotnet", Path.Combine(AppContext.BaseDirectory, "FedICU.TestChild.dll"), "aggregate-peak", strategy, output, .. files], out string said);
+                    "/usr/bin/env", [$"DOTNET_GCHeapHardLimit=0x{limit}", "dotnet",
+                        Path.Combine(AppContext.BaseDirectory, "FedICU.TestChild.dll"), "aggregate-peak", strategy, output, .. files],
+                        out string said);
                 Assert.That(exit, Is.Zero, said);
                 return Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(output)));
             }
@@ -41,7 +47,7 @@ internal sealed class LargerThanMemoryTests
     }
 
     [Test]
-    public void ReadingAheadGoesThroughTheNextTensorOfAllClientsInTurn()
+    public void ReadingAheadAlternatesBetweenTheClients()
     {
         var log = new List<string>();
         using var global = new Watched("global", log);
@@ -55,7 +61,8 @@ internal sealed class LargerThanMemoryTests
             Assert.That(SpinWait.SpinUntil(() => log.Count >= Clients * Pieces, TimeSpan.FromSeconds(30)), Is.True);
         }
 
-        Assert.That(log, Is.EqualTo(Enumerable.Range(0, Clients * Pieces).Select(i => $"c{i % Clients} second {i / Clients * PieceBytes}")));
+        Assert.That(log, Is.EqualTo(Enumerable.Range(0, Clients * Pieces)
+            .Select(i => $"c{i % Clients} second {i / Clients * PieceBytes}")));
     }
 
     private static void Save(string path, Random random)
@@ -76,11 +83,13 @@ internal sealed class LargerThanMemoryTests
 
     private sealed class Watched(string name, List<string> log) : TensorSource
     {
-        public override IReadOnlyList<TensorInfo> Tensors { get; } = [.. new[] { "first", "second" }.Select(tensor => new TensorInfo(tensor, DType.F32, new TensorShape(Rows, Columns)))];
+        public override IReadOnlyList<TensorInfo> Tensors { get; } =
+            [.. new[] { "first", "second" }.Select(tensor => new TensorInfo(tensor, DType.F32, new TensorShape(Rows, Columns)))];
 
         public override string Location => name;
 
-        public override void Read(TensorInfo tensor, long offset, Span<byte> destination) => throw new InvalidOperationException("Nothing is read but ahead.");
+        public override void Read(TensorInfo tensor, long offset, Span<byte> destination) =>
+            throw new InvalidOperationException("Nothing is read but ahead.");
 
         internal override bool TryReadAhead(TensorInfo tensor, long offset, Span<byte> unused)
         {

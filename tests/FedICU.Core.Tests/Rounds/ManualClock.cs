@@ -1,6 +1,6 @@
 namespace FedICU.Tests;
 
-/// <summary>A clock that stands still until it is advanced, and whose timers ring then.</summary>
+/// <summary>A clock that only moves when it is advanced, and runs the timers that are due then.</summary>
 internal sealed class ManualClock : TimeProvider
 {
     private readonly List<(DateTimeOffset Due, Action Ring)> _timers = [];

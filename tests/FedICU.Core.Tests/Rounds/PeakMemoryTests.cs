@@ -4,7 +4,7 @@ namespace FedICU.Tests;
 internal sealed class PeakMemoryTests
 {
     [TestCase("fedavg", false), TestCase("fedicu", false), TestCase("fedavg", true)]
-    public void FortyClientsNeedNoMoreThanFour(string strategy, bool sparse)
+    public void FortyClientsNeedNoMoreMemoryThanFour(string strategy, bool sparse)
     {
         const int FileMegabytes = 24;
         string folder = Directory.CreateTempSubdirectory("fedicu-peak-").FullName;
@@ -24,24 +24,27 @@ internal sealed class PeakMemoryTests
                 sink.Commit();
             }
 
-            // a mask of each client in memory would be 27 MiB for 36 more
+            // if masks were kept in memory, 36 more clients would take 27 MiB more
             for (int k = 1; sparse && k < files.Length; k++)
             {
                 string packed = Path.Combine(folder, $"{k}.sparse.safetensors");
                 using TensorSource global = TensorSource.Open(files[0]), local = TensorSource.Open(files[k]);
-                new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = 0.01 }).CreateUpdate(global, local, TensorSink.ToFile(packed));
+                new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = 0.01 })
+                    .CreateUpdate(global, local, TensorSink.ToFile(packed));
                 files[k] = packed;
             }
 
             long four = Peak(4), forty = Peak(40);
-            TestContext.Out.WriteLine($"{strategy}{(sparse ? ", sparse" : "")}: peak {four >> 20} MiB for 4 clients, {forty >> 20} MiB for 40");
-            // what may grow: a few kilobytes a client of names and headers, and FedICU's norms (clients x columns x 8 bytes for each accumulator).
-            // 36 clients more are 864 MiB more of inputs
+            TestContext.Out.WriteLine(
+                $"{strategy}{(sparse ? ", sparse" : "")}: peak {four >> 20} MiB for 4 clients, {forty >> 20} MiB for 40");
+            // 36 more clients have 864 MiB more inputs. Only a few kilobytes of names and headers for each client, and
+            // FedICU's norms (clients x columns x 8 bytes for each accumulator), may grow
             Assert.That(forty - four, Is.LessThan(24 << 20));
 
             long Peak(int clients)
             {
-                var arguments = new List<string> { Path.Combine(AppContext.BaseDirectory, "FedICU.TestChild.dll"), "aggregate-peak", strategy, Path.Combine(folder, "out.safetensors"), files[0] };
+                var arguments = new List<string> { Path.Combine(AppContext.BaseDirectory, "FedICU.TestChild.dll"), "aggregate-peak",
+                    strategy, Path.Combine(folder, "out.safetensors"), files[0] };
                 for (int k = 0; k < clients; k++)
                 {
                     string link = Path.Combine(folder, $"client-{clients}-{k}.safetensors");
@@ -49,7 +52,8 @@ internal sealed class PeakMemoryTests
                     arguments.Add(link);
                 }
 
-                // the collector and the system add to a peak what they please: the least of three is the round's own
+                // garbage collection and the system add a varying amount to a peak: the smallest of three is closest to
+                // the round's own
                 return Enumerable.Range(0, 3).Min(_ =>
                 {
                     int exit = Tools.TryRun("dotnet", arguments, out string output);

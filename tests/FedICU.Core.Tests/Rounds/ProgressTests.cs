@@ -1,34 +1,38 @@
 namespace FedICU.Tests;
 
-/// <summary>Progress: monotonic in each phase, told inside large tensors too, and it ends at the total.</summary>
+/// <summary>Progress is monotonic in each phase, is reported within large tensors too, and ends at the total.</summary>
 internal sealed class ProgressTests
 {
-    private static readonly MemoryModel Global = new() { { "a", [2], new float[] { 1, 2 } }, { "b", [2, 2], new float[] { 1, 2, 3, 4 } }, { "s", [], new float[] { 1 } } };
+    private static readonly MemoryModel Global =
+        new() { { "a", [2], new float[] { 1, 2 } }, { "b", [2, 2], new float[] { 1, 2, 3, 4 } }, { "s", [], new float[] { 1 } } };
 
     [Test]
-    public void ThePreparationKnowsItsLooks()
+    public void ThePreparationKnowsItsPasses()
     {
         var progress = new Collected();
-        Models.Run(new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model }), Global, [ClientUpdate.FromTensors("x", Global, 1)], new RoundOptions { Progress = progress })
+        Models.Run(new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model }), Global,
+            [ClientUpdate.FromTensors("x", Global, 1)], new RoundOptions { Progress = progress })
             .Sink.Dispose();
-        // the scalar is not looked at, the others twice
+        // the preparation skips the scalar and has two passes over the other tensors
         Assert.That(progress.Seen.Select(step => (step.Phase, step.BytesDone, step.BytesTotal)), Is.EqualTo(new[]
         {
-            ("prepare", 8L, 48L), ("prepare", 24, 48), ("prepare", 32, 48), ("prepare", 48, 48), ("aggregate", 8, 28), ("aggregate", 24, 28), ("aggregate", 28, 28),
+            ("prepare", 8L, 48L), ("prepare", 24, 48), ("prepare", 32, 48), ("prepare", 48, 48), ("aggregate", 8, 28),
+                ("aggregate", 24, 28), ("aggregate", 28, 28),
         }));
     }
 
     [Test]
-    public void ADigestIsProgressToo()
+    public void TheDigestReportsProgress()
     {
         var progress = new Collected();
-        Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("x", Global, 1, baseDigest: ModelDigest.Compute(Global))], new RoundOptions { Progress = progress }).Sink.Dispose();
+        Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("x", Global, 1, baseDigest: ModelDigest.Compute(Global))],
+            new RoundOptions { Progress = progress }).Sink.Dispose();
         Assert.That(progress.Seen.Where(step => step.Phase == "check").Select(step => step.BytesTotal), Is.EqualTo(new[] { 28L, 28, 28 }));
         Assert.That(progress.Seen.Last(step => step.Phase == "check").BytesDone, Is.EqualTo(28));
     }
 
     [TestCase("fedavg"), TestCase("fedicu"), TestCase("fedicu of the model"), TestCase("integers")]
-    public void OneLargeTensorIsManySteps(string what)
+    public void ALargeTensorIsReportedInSteps(string what)
     {
         const int Elements = 12 << 20;
         var progress = new Collected();
@@ -40,7 +44,8 @@ internal sealed class ProgressTests
         IAggregator aggregator = what.StartsWith("fedicu", StringComparison.Ordinal)
             ? new FedIcuAggregator(new FedIcuOptions { Granularity = what == "fedicu" ? Granularity.Tensor : Granularity.Model })
             : new FedAvgAggregator();
-        var round = new AggregationRound(model, new RoundOptions { Progress = progress }) { ClientUpdate.FromTensors("x", model, 1, baseDigest: ModelDigest.Compute(model)) };
+        var round = new AggregationRound(model,
+            new RoundOptions { Progress = progress }) { ClientUpdate.FromTensors("x", model, 1, baseDigest: ModelDigest.Compute(model)) };
         aggregator.AggregateAsync(round, TensorSink.Discard).GetAwaiter().GetResult();
         foreach (IGrouping<string, RoundProgress> phase in progress.Seen.GroupBy(step => step.Phase))
         {
@@ -50,11 +55,12 @@ internal sealed class ProgressTests
             Assert.That(phase.Count(), Is.InRange(5, 101), phase.Key);
         }
 
-        Assert.That(progress.Seen.Select(step => step.Phase).Distinct(), Is.EqualTo(what == "fedicu of the model" ? ["check", "prepare", "aggregate"] : new[] { "check", "aggregate" }));
+        Assert.That(progress.Seen.Select(step => step.Phase).Distinct(),
+            Is.EqualTo(what == "fedicu of the model" ? ["check", "prepare", "aggregate"] : new[] { "check", "aggregate" }));
     }
 }
 
-/// <summary>Keeps what it is told.</summary>
+/// <summary>Collects the reports.</summary>
 internal sealed class Collected : IProgress<RoundProgress>
 {
     public List<RoundProgress> Seen { get; } = [];

@@ -4,25 +4,27 @@ using FedICU.Panels;
 
 namespace FedICU.Tests;
 
-/// <summary>What a round opens for a tensor it closes, and what it reads of packed tensors is right at every boundary.</summary>
+/// <summary>A round closes all readers that it opens, and reads packed tensors correctly at every boundary.</summary>
 internal sealed class ReaderTests
 {
     [Test]
-    public void AMeanThatDoesNotFitLetsGoOfTheMemory()
+    public void AMeanThatDoesNotFitReleasesTheMemory()
     {
         using var client = new Pinned(new MemoryModel { { "w", [1], new byte[] { 255 } } });
         MemoryModel global = new() { { "w", [1], new byte[] { 255 } } };
-        Assert.That(() => Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("x", client, 1, UpdateKind.Delta)]), Throws.TypeOf<RoundRejectedException>());
+        Assert.That(() => Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("x", client, 1, UpdateKind.Delta)]),
+            Throws.TypeOf<RoundRejectedException>());
         Assert.That((client.Pins, client.Unpins), Is.EqualTo((1, 1)));
     }
 
     [Test]
-    public void AReaderThatCannotBeOpenedLeavesNoOtherOpen([Values] bool integer)
+    public void AReaderThatCannotBeOpenedClosesTheOthers([Values] bool integer)
     {
         MemoryModel model = integer ? new() { { "w", [1], new int[1] } } : new() { { "w", [1], new float[1] } };
         using var fine = new Pinned(model);
         using var broken = new Pinned(model) { Breaks = true };
-        Assert.That(() => Models.Run(new FedAvgAggregator(), model, [ClientUpdate.FromTensors("a", fine, 1), ClientUpdate.FromTensors("b", broken, 1)]), Throws.TypeOf<InvalidModelException>());
+        Assert.That(() => Models.Run(new FedAvgAggregator(), model,
+            [ClientUpdate.FromTensors("a", fine, 1), ClientUpdate.FromTensors("b", broken, 1)]), Throws.TypeOf<InvalidModelException>());
         Assert.That((fine.Pins, fine.Unpins), Is.EqualTo((1, 1)));
     }
 
@@ -53,14 +55,15 @@ internal sealed class ReaderTests
                 if (start + count > Elements)
                     continue;
                 scratch.Reset();
-                Assert.That(new ReadOnlySpan<float>(reader.Read(start, count, scratch).Data, count).SequenceEqual(whole.AsSpan(start, count)), $"{start} + {count}");
+                Assert.That(new ReadOnlySpan<float>(reader.Read(start, count, scratch).Data, count)
+                    .SequenceEqual(whole.AsSpan(start, count)), $"{start} + {count}");
             }
         }
 
         DensePanelReader Open(string name) => new(model, model.Find(name)!);
     }
 
-    /// <summary>Lends memory and counts.</summary>
+    /// <summary>A source that counts how often its memory is pinned and unpinned.</summary>
     private sealed class Pinned(MemoryModel model) : TensorSource, IPinnable
     {
         public int Pins { get; private set; }

@@ -3,13 +3,15 @@ using System.Diagnostics.Metrics;
 
 namespace FedICU.Tests;
 
-/// <summary>What rounds tell their listeners. Rounds of other tests run at the same time, so these have a strategy of their own.</summary>
+/// <summary>
+/// The telemetry of rounds. Other tests run rounds at the same time, so these rounds have a strategy with another name.
+/// </summary>
 internal sealed class TelemetryTests
 {
     private const string Strategy = "telemetry-test";
 
     [Test]
-    public void ARoundIsASpanAndItsMeasurements()
+    public void ARoundRecordsASpanAndMeasurements()
     {
         var spans = new List<Activity>();
         using var listener = new ActivityListener
@@ -41,13 +43,16 @@ internal sealed class TelemetryTests
         Models.Run(new Mean(), global, clients, new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 }).Sink.Dispose();
         Assert.That(() => Models.Run(new Mean(), global, clients), Throws.TypeOf<RoundRejectedException>());
 
-        Assert.That(spans.Select(span => (span.OperationName, span.Status, span.GetTagItem("fedicu.outcome"))), Is.EqualTo(new (string, ActivityStatusCode, object?)[]
+        Assert.That(spans.Select(span => (span.OperationName, span.Status, span.GetTagItem("fedicu.outcome"))),
+            Is.EqualTo(new (string, ActivityStatusCode, object?)[]
         {
             ("fedicu.round", ActivityStatusCode.Unset, "aggregated"), ("fedicu.round", ActivityStatusCode.Error, "rejected"),
         }));
-        Assert.That(measured.Where(one => one.Name == "fedicu.round.clients").Select(one => one.Tags), Is.EqualTo(new[] { "True", "False" }));
+        Assert.That(measured.Where(one => one.Name == "fedicu.round.clients").Select(one => one.Tags),
+            Is.EqualTo(new[] { "True", "False" }));
         Assert.That(measured.Where(one => one.Name == "fedicu.round.received").Sum(one => one.Value), Is.EqualTo(16));
-        Assert.That(measured.Where(one => one.Name == "fedicu.round.duration").Select(one => one.Tags), Is.EqualTo(new[] { "aggregated", "rejected" }));
+        Assert.That(measured.Where(one => one.Name == "fedicu.round.duration").Select(one => one.Tags),
+            Is.EqualTo(new[] { "aggregated", "rejected" }));
         Assert.That(measured.Where(one => one.Name == "fedicu.round.duration").Select(one => one.Value), Is.All.GreaterThan(0));
 
         void Add(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)

@@ -1,17 +1,18 @@
 namespace FedICU.Tests;
 
-/// <summary>A strategy calls one verb that writes for each tensor: neither none nor two.</summary>
+/// <summary>A strategy must call exactly one writing verb for each tensor.</summary>
 internal sealed class WritingVerbTests
 {
     private static readonly MemoryModel Global = Models.Of("w", [2], 1, 2);
 
     [Test]
-    public void NoneIsAnErrorOfTheStrategy() => Assert.That(
-        () => Models.Run(new Strategy(_ => { }), Global, [ClientUpdate.FromTensors("a", Global, 1)]), Throws.InvalidOperationException.With.Message.EqualTo(
+    public void AStrategyThatDoesNotWriteIsRefused() => Assert.That(
+        () => Models.Run(new Strategy(_ => { }), Global, [ClientUpdate.FromTensors("a", Global, 1)]),
+        Throws.InvalidOperationException.With.Message.EqualTo(
             "Strategy 'own' did not write tensor 'w': one call of a verb that writes the output was expected."));
 
     [Test]
-    public void TwoAreAnErrorOfTheStrategy() => Assert.That(
+    public void AStrategyThatWritesTwiceIsRefused() => Assert.That(
         () => Models.Run(new Strategy(tensor =>
         {
             tensor.WeightedMean();

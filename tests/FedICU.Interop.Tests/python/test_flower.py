@@ -161,7 +161,7 @@ class BrokenReplyTests(unittest.TestCase):
         packed = pack(fedicu.mask(self.received, self.trained, mask="top=0.25"), self.received)
         self.refuses("Client '7': tensor 'w': 150 packed bytes", reply(7, {**packed, "w": packed["w"][:150]}, 1))
         fewer = np.delete(packed["w"], slice(80, 84))
-        self.refuses("[Cc]lient '7'.*'w'.*values where its mask has", reply(7, {**packed, "w": fewer}, 1))
+        self.refuses("[Cc]lient '7'.*'w'.*values, but its mask has", reply(7, {**packed, "w": fewer}, 1))
         other = fedicu.mask(self.trained, self.received, mask="top=0.25")
         self.refuses("[Cc]lient '7'", reply(7, pack(other, self.received), 1))
         self.refuses("Client '7': tensor 'w' is packed", reply(7, packed, 1), FedICU(aggregator="fedavg"))

@@ -5,11 +5,12 @@ using FedICU.Panels;
 namespace FedICU.Rounds.Lora;
 
 /// <summary>
-/// Holds the factors of LoRA pairs back and writes others of the same product B A in the end: B T and T^-1 A with
-/// (B T)^T (B T) = (T^-1 A) (T^-1 A)^T = diag(s), s the singular values of B A. All else passes through.
+/// Keeps the factors of LoRA pairs in memory and balances them before it writes them. It writes B T and T^-1 A, whose
+/// product B A is unchanged, with (B T)^T (B T) = (T^-1 A) (T^-1 A)^T = diag(s), s the singular values of B A. All
+/// other tensors pass through.
 /// </summary>
-/// <param name="output">Where all is written.</param>
-/// <param name="pairs">The pairs, of tensors of the global model.</param>
+/// <param name="output">Receives all tensors.</param>
+/// <param name="pairs">The pairs; their tensors are the global model's.</param>
 internal sealed unsafe class BalancedSink(TensorSink output, IReadOnlyList<LoraPair> pairs) : TensorSink
 {
     private readonly Dictionary<string, (TensorInfo Tensor, NativeBuffer Data)> _held = new(StringComparer.Ordinal);
@@ -43,20 +44,20 @@ internal sealed unsafe class BalancedSink(TensorSink output, IReadOnlyList<LoraP
     public override void* TryGetPointer(TensorInfo tensor) =>
         _held.TryGetValue(tensor.Name, out var held) ? held.Data.Pointer : output.TryGetPointer(tensor);
 
-    /// <summary>Balances all pairs, side by side, and writes them.</summary>
-    /// <returns>The pairs that could not be balanced and are written as they are.</returns>
+    /// <summary>Balances all pairs, in parallel, and writes them.</summary>
+    /// <returns>The pairs that could not be balanced and were written unchanged, by the reason.</returns>
     public ILookup<string, LoraPair> Balance(Workers workers, IComputeBackend backend)
     {
-        string?[] obstacles = new string?[pairs.Count];
+        string?[] reasons = new string?[pairs.Count];
         workers.Run(pairs.Count, parallel: true, (i, scratch) =>
         {
             (TensorInfo a, TensorInfo b) = (_held[pairs[i].A.Name].Tensor, _held[pairs[i].B.Name].Tensor);
             var factors = new PairBalance(pairs[i] with { A = a, B = b }, Panel(a), Panel(b), backend, scratch, workers.CancellationToken);
-            obstacles[i] = factors.Run();
+            reasons[i] = factors.TryRun();
             WriteHeld(a, workers.CancellationToken);
             WriteHeld(b, workers.CancellationToken);
         });
-        return Enumerable.Range(0, pairs.Count).Where(i => obstacles[i] is not null).ToLookup(i => obstacles[i]!, i => pairs[i]);
+        return Enumerable.Range(0, pairs.Count).Where(i => reasons[i] is not null).ToLookup(i => reasons[i]!, i => pairs[i]);
     }
 
     public override void Commit()
@@ -76,7 +77,7 @@ internal sealed unsafe class BalancedSink(TensorSink output, IReadOnlyList<LoraP
     private void WriteHeld(TensorInfo factor, CancellationToken cancellationToken)
     {
         byte* data = _held[factor.Name].Data.Pointer;
-        foreach ((long start, int count) in PairBalance.Pieces(factor.ByteLength))
+        foreach ((long start, int count) in PairBalance.Split(factor.ByteLength))
         {
             cancellationToken.ThrowIfCancellationRequested();
             output.Write(factor, start, new ReadOnlySpan<byte>(data + start, count));

@@ -3,15 +3,14 @@ using FedICU.Compute;
 namespace FedICU.Rounds.Lora;
 
 /// <summary>
-/// The scalars <c>.alpha</c> that kohya's and LyCORIS' files keep beside a module's factors. They are settings, not weights: factors that
-/// were trained under other
-/// alphas mean other products.
+/// The scalars <c>.alpha</c> that kohya's and LyCORIS' files keep beside a module's factors. They are settings, not
+/// weights: the same factors with another alpha are another product.
 /// </summary>
 internal static class LoraAlphas
 {
     private static readonly string[] Factors = [".lora_", ".hada_", ".lokr_"];
 
-    /// <summary>The alphas of a model, in its order.</summary>
+    /// <summary>Finds the alphas of a model, in its order.</summary>
     public static List<TensorInfo> Find(TensorSource model)
     {
         List<TensorInfo> scalars =
@@ -31,7 +30,7 @@ internal static class LoraAlphas
         return [.. scalars.Where(tensor => modules.Contains(LoraName.Parse(tensor.Name)!.Value.Module))];
     }
 
-    /// <summary>The value of a scalar; null where its type is no number's.</summary>
+    /// <summary>Reads the value of a scalar; null if its type is not read as a number.</summary>
     public static unsafe double? Read(TensorSource model, TensorInfo tensor)
     {
         byte* value = stackalloc byte[sizeof(double)];

@@ -9,78 +9,91 @@ using FedICU.Strategies.Abstractions;
 namespace FedICU.Rounds.Lora;
 
 /// <summary>
-/// What averaging LoRA's factors separately does to their product: ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)|| in the Frobenius norm,
-/// the means weighted by the clients' shares, computed through the factors and never dense.
+/// Computes the error that averaging LoRA's factors separately makes in their product: ||mean(B A) - mean(B) mean(A)||
+/// / ||mean(B A)|| in the Frobenius norm, with means weighted by the clients' shares. The products are computed through
+/// the factors and never formed.
 /// </summary>
 internal static unsafe class LoraCrossTerms
 {
-    // the work grows with (clients x rank)^2: here two minutes of two cores for a model of 7 billion parameters
+    // the largest clients x rank that is measured; the work grows with its square. Measured: two minutes of two cores
+    // for a model of 7 billion parameters
     private const int MaximumStackedRank = 2048;
-    // products of two such numbers, and sums of 2^30 of them, are far from both ends of float64's range
-    private const double LargestProduct = 1e120;
-    // so much of each vector at a time: a few hundred vectors stay in the second cache
-    private const int BlockLength = 256;
-    // vectors whose products are summed side by side in registers, and how many of the others with them
-    private const int Abreast = 4, Others = 2, Lanes = 8;
 
-    /// <summary>Measures each pair; what is left out is noted.</summary>
+    // the largest product that is not scaled, and 1 / the smallest. Derived: products of two such numbers, and sums of
+    // 2^30 of them, are far from both ends of float64's range
+    private const double LargestProduct = 1e120;
+
+    // elements of each vector that are processed at a time: chosen, a few hundred vectors of them fit in the
+    // second-level cache
+    private const int BlockLength = 256;
+
+    // a tile of the Gram matrix whose sums stay in registers: chosen, 4 x 2 sums of 8 lanes
+    private const int TileRows = 4;
+    private const int TileColumns = 2;
+
+    // lanes of a sum at every vector width: fixed, the report's digits depend on it
+    private const int Lanes = 8;
+
+    /// <summary>Measures each pair, and adds a note about the pairs that are left out.</summary>
     public static IReadOnlyList<LoraPairReport> Compute(RoundState state, IEnumerable<LoraPair> found, List<string> notes)
     {
         ILookup<bool, LoraPair> byWork = found.ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
         LoraPair[] pairs = [.. byWork[true]];
-        if (LoraPairs.Name(byWork[false]) is { } leftOut)
+        if (LoraPairs.Describe(byWork[false]) is { } leftOut)
             notes.Add($"The cross-term of {leftOut} was left out: clients times rank are more than {MaximumStackedRank}.");
 
         var reports = new LoraPairReport[pairs.Length];
-        RoundState sideBySide = state.OnOneThread();
-        using Workers alone = sideBySide.Workers;
+        RoundState onOneThread = state.OnOneThread();
+        using Workers oneThread = onOneThread.Workers;
         state.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
-            reports[i] = new LoraPairReport(pairs[i].Module, Measure(sideBySide, pairs[i], scratch)));
+            reports[i] = new LoraPairReport(pairs[i].Module, Measure(onOneThread, pairs[i], scratch)));
         return reports;
     }
 
     private static double Measure(RoundState state, LoraPair pair, Scratch scratch)
     {
         int rank = (int)pair.Rank, vectors = (state.Clients.Count + 1) * rank;
-        double* ofA = Gram(state, pair.A, rank, pair.Inputs, transposed: false, scratch);
-        double* ofB = Gram(state, pair.B, rank, pair.Outputs, transposed: true, scratch);
+        double* gramOfA = ComputeGram(state, pair.A, rank, pair.Inputs, transposed: false, scratch);
+        double* gramOfB = ComputeGram(state, pair.B, rank, pair.Outputs, transposed: true, scratch);
         double[] weights = [.. Enumerable.Range(0, vectors).Select(i => i < rank ? 1 : state.Clients[i / rank - 1].Share)];
         double whole = 0, centered = 0;
         for (int i = 0; i < vectors; i++)
         {
-            double mean = Products(i, 0, Math.Min(i + 1, rank)), own = Products(i, rank, i + 1);
+            double mean = SumProducts(i, 0, Math.Min(i + 1, rank)), own = SumProducts(i, rank, i + 1);
             (whole, centered) = (whole + mean + own, centered + own);
         }
 
         return whole > 0 ? Math.Sqrt(Math.Max(centered, 0) / whole) : 0;
 
-        // of one vector with some up to it, each pair counted as often as it stands in the square
-        double Products(int i, int first, int end)
+        // the products of vector i with the vectors first .. end - 1, none above i; a pair of two vectors occurs twice
+        // in the square
+        double SumProducts(int i, int first, int end)
         {
             long row = GramPairs.Index(0, i);
             double sum = 0;
             for (int j = first; j < end; j++)
-                sum += (i == j ? 1 : 2) * weights[j] * ofA[row + j] * ofB[row + j];
+                sum += (i == j ? 1 : 2) * weights[j] * gramOfA[row + j] * gramOfB[row + j];
             return weights[i] * sum;
         }
     }
 
     /// <summary>
-    /// The inner products of a factor's vectors on its rank-sized side, those of the clients' mean first, then of what each client's differ from it:
-    /// sum p_k B_k A_k = mean(B) mean(A) + sum p_k (B_k - mean(B)) (A_k - mean(A)), and the last sum is the cross-term without cancellation. The vectors j up to i,
-    /// as <see cref="GramPairs"/> has them; a block of the vectors is in memory at a time.
+    /// Computes the inner products of a factor's vectors (rows of A, columns of B): first the vectors of the clients'
+    /// mean, then each client's difference from it. As sum p_k B_k A_k = mean(B) mean(A) + sum p_k (B_k - mean(B)) (A_k
+    /// - mean(A)), the last sum is the cross-term without cancellation. The pairs are in the order of
+    /// <see cref="GramPairs"/>; one block of the vectors is in memory at a time.
     /// </summary>
-    private static double* Gram(RoundState state, TensorInfo factor, int rank, long length, bool transposed, Scratch scratch)
+    private static double* ComputeGram(RoundState state, TensorInfo factor, int rank, long length, bool transposed, Scratch scratch)
     {
         using var context = new OpenTensorContext(state, factor, factor);
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
         context.Preload(inputs);
-        int vectors = ((inputs.Length + 1) * rank + Abreast - 1) / Abreast * Abreast;
+        int vectors = ((inputs.Length + 1) * rank + TileRows - 1) / TileRows * TileRows;
         double* gram = Take(GramPairs.Count(vectors)), block = Take((long)vectors * BlockLength);
         var products = new Span<double>(gram, GramPairs.Count(vectors));
         Fill(inputs);
-        // the report is a quotient, which no factor changes: large values are scaled before their products, and all products before those
-        // of the other factor
+        // scaling does not change the report, which is a quotient: if products overflow, the values are scaled before
+        // them; products that are far from 1 are scaled before they are multiplied with those of the other factor
         if (products.ContainsAnyExceptInRange(-double.MaxValue, double.MaxValue))
             Fill(context.Scaled(inputs, SumScale.Down));
         double largest = TensorPrimitives.MaxMagnitude<double>(products);
@@ -97,7 +110,8 @@ internal static unsafe class LoraCrossTerms
                 int width = (int)Math.Min(BlockLength, length - at);
                 if (width < BlockLength)
                     new Span<double>(block, vectors * BlockLength).Clear();
-                state.Workers.Run(from.Length, parallel: false, (k, own) => Read(state.Backend, from[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
+                state.Workers.Run(from.Length, parallel: false, (k, own) =>
+                    Read(state.Backend, from[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
                 Center(block, state.Clients, rank * BlockLength);
                 AddGram(block, vectors, gram);
             }
@@ -111,7 +125,9 @@ internal static unsafe class LoraCrossTerms
         }
     }
 
-    private static void Read(IComputeBackend backend, PanelReader input, double* vectors, int rank, long at, int width, long length, bool transposed, Scratch scratch)
+    private static void Read(
+        IComputeBackend backend, PanelReader input, double* vectors, int rank, long at, int width, long length, bool transposed,
+        Scratch scratch)
     {
         if (!transposed)
         {
@@ -128,29 +144,32 @@ internal static unsafe class LoraCrossTerms
                 vectors[r * BlockLength + i] = wide[i * rank + r];
         }
 
-        void Widen(TensorPanel panel, int count, double* target) => backend.WeightedSum([panel], [1], 1, count, new TensorPanel(target, DType.F64));
+        void Widen(TensorPanel panel, int count, double* target) =>
+            backend.WeightedSum([panel], [1], 1, count, new TensorPanel(target, DType.F64));
     }
 
-    /// <summary>The clients' mean, the first of the blocks, and the others less it.</summary>
+    /// <summary>Computes the clients' mean into the first block and subtracts it from the others.</summary>
     private static void Center(double* blocks, IReadOnlyList<RoundClient> clients, int length)
     {
         var mean = new Span<double>(blocks, length);
         mean.Clear();
         for (int k = 0; k < clients.Count; k++)
-            TensorPrimitives.FusedMultiplyAdd(Of(k), clients[k].Share, mean, mean);
+            TensorPrimitives.FusedMultiplyAdd(GetBlock(k), clients[k].Share, mean, mean);
         for (int k = 0; k < clients.Count; k++)
-            TensorPrimitives.Subtract(Of(k), mean, Of(k));
+            TensorPrimitives.Subtract(GetBlock(k), mean, GetBlock(k));
 
-        Span<double> Of(int k) => new(blocks + (k + 1) * length, length);
+        Span<double> GetBlock(int k) => new(blocks + (k + 1) * length, length);
     }
 
-    /// <summary>Eight lanes at every vector width, so that the report too has the same digits everywhere.</summary>
+    /// <summary>
+    /// Adds a block's inner products, in eight lanes at every vector width so that the digits are the same everywhere.
+    /// </summary>
     private static void AddGram(double* block, int vectors, double* gram)
     {
-        for (int i = 0; i < vectors; i += Abreast)
+        for (int i = 0; i < vectors; i += TileRows)
         {
             double* x = block + i * BlockLength;
-            for (int j = 0; j < i + Abreast; j += Others)
+            for (int j = 0; j < i + TileRows; j += TileColumns)
             {
                 double* y = block + j * BlockLength;
                 Lanes512 a0 = default, a1 = default, b0 = default, b1 = default, c0 = default, c1 = default, d0 = default, d1 = default;

@@ -2,19 +2,20 @@ using FedICU.Text;
 
 namespace FedICU.Rounds.Lora;
 
-/// <summary>All tensors of a module whose names are LoRA's.</summary>
+/// <summary>All tensors of a module that have names of LoRA.</summary>
 internal sealed class LoraModule(string name)
 {
-    private const int LongestPart = 80;
+    // characters of a tensor's name that a sentence holds: chosen
+    private const int LongestNamePart = 80;
 
     private LoraName? _other;
 
     public string Name => name;
 
-    /// <summary>The factors, a set for each adapter in the file.</summary>
+    /// <summary>The factors, a pair for each adapter in the file.</summary>
     public List<LoraFactors> Factors { get; } = [];
 
-    /// <summary>kohya's scalar.</summary>
+    /// <summary>kohya's scalar alpha; null if there is none.</summary>
     public TensorInfo? Alpha { get; private set; }
 
     public void Add(LoraName part, TensorInfo tensor)
@@ -41,17 +42,19 @@ internal sealed class LoraModule(string name)
         }
     }
 
-    /// <summary>The tensor of the module by which its weight is not s B A; null where there is none.</summary>
-    public string? Obstacle(LoraFactors factors)
+    /// <summary>
+    /// Describes a tensor of the module that makes its weight other than s B A; null if there is none.
+    /// </summary>
+    public string? DescribeObstacle(LoraFactors factors)
     {
         if (_other is not { } other)
-            return Factors.Find(set => set.Names != factors.Names) is { } set ? $"{set.Names.A} beside them" : null;
+            return Factors.Find(others => others.Names != factors.Names) is { } others ? $"{others.Names.A} beside them" : null;
         return other.Kind switch
         {
             "lora_magnitude_vector" or "dora_scale" => $"DoRA: {other.Kind}",
             "lora_E" => "AdaLoRA: lora_E",
             "lora_diag" => "KaSA: lora_diag",
-            _ => Sentence.Clean(other.Kind + other.Rest, LongestPart) + " beside them",
+            _ => Sentence.Clean(other.Kind + other.Rest, LongestNamePart) + " beside them",
         };
     }
 }

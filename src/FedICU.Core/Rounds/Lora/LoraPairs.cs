@@ -4,30 +4,33 @@ using FedICU.Text;
 namespace FedICU.Rounds.Lora;
 
 /// <summary>
-/// Decides which tensors of a model form LoRA pairs and with which scaling (docs/algorithms.md, LoRA adapters: pairs). All that treats two
-/// factors as one product
-/// asks here; every other tensor stands for itself.
+/// The LoRA pairs of a model, with their scaling (docs/algorithms.md, LoRA adapters: pairs). This is the only place
+/// that decides which two factors are one product; every other tensor is aggregated by itself.
 /// </summary>
 internal sealed class LoraPairs
 {
-    // a note names no more modules than a person reads
-    private const int Named = 3, LongestName = 150, LongestShape = 60;
+    // modules that a note lists: chosen, what a person reads
+    private const int ListedModules = 3;
+
+    // characters of a module's name and of a shape in a note: chosen
+    private const int LongestName = 150;
+    private const int LongestShape = 60;
 
     private LoraPairs(IReadOnlyList<LoraPair> all, IReadOnlyList<(string Module, string Reason)> others) => (All, Others) = (all, others);
 
-    /// <summary>No pairs, where nobody asks for them.</summary>
+    /// <summary>No pairs, for rounds that do not need them.</summary>
     public static LoraPairs None { get; } = new([], []);
 
     /// <summary>The pairs in the model's order of their first factor.</summary>
     public IReadOnlyList<LoraPair> All { get; }
 
-    /// <summary>Modules whose tensors are named as LoRA's factors and form no pair, and why.</summary>
+    /// <summary>Modules whose tensors have the names of LoRA's factors but form no pair, with the reasons.</summary>
     public IReadOnlyList<(string Module, string Reason)> Others { get; }
 
-    /// <summary>Decides by the configuration, names and shapes; without a configuration by names and shapes.</summary>
+    /// <summary>Finds the pairs by names, shapes and, if there is one, the configuration.</summary>
     /// <param name="model">The global model.</param>
-    /// <param name="config">The configuration of the round's adapters, null where there is none.</param>
-    /// <param name="cancellationToken">Stops early.</param>
+    /// <param name="config">The configuration of the round's adapters; null if there is none.</param>
+    /// <param name="cancellationToken">Ends the search.</param>
     public static LoraPairs Find(TensorSource model, PeftAdapterConfig? config, CancellationToken cancellationToken = default)
     {
         var modules = new Dictionary<string, LoraModule>(StringComparer.Ordinal);
@@ -43,44 +46,50 @@ internal sealed class LoraPairs
 
         var pairs = new List<LoraPair>();
         var others = new List<(string, string)>();
-        AdapterModules? decided = config is null ? null : new AdapterModules(config);
+        AdapterModules? configured = config is null ? null : new AdapterModules(config);
         foreach (LoraModule module in inOrder)
         {
             cancellationToken.ThrowIfCancellationRequested();
             foreach (LoraFactors factors in module.Factors)
             {
-                if (Refuse(module, factors, decided) is { } reason)
+                if (DescribeObstacle(module, factors, configured) is { } reason)
                     others.Add((module.Name, reason));
                 else
-                    pairs.Add(Pair(model, module, factors.A!, factors.B!, decided));
+                    pairs.Add(CreatePair(model, module, factors.A!, factors.B!, configured));
             }
         }
 
         return new LoraPairs(pairs, others);
     }
 
-    /// <summary>A note that names the modules that look like LoRA's and are no pair; null where there are none.</summary>
+    /// <summary>
+    /// Creates a note about the modules that have LoRA's names but form no pair; null if there are none.
+    /// </summary>
     public string? DescribeOthers()
     {
         if (Others.Count == 0)
             return null;
-        string named = string.Join(", ", Others.Take(Named).Select(other => $"'{Sentence.Clean(other.Module, LongestName)}' ({other.Reason})"));
-        string more = Others.Count > Named ? $" and {Sentence.Count(Others.Count - Named, "more module")}" : "";
-        return $"The factors of {named}{more} form no product B A: " +
-            "each was averaged as a tensor of its own, they are not balanced and have no cross-term.";
+        IEnumerable<string> listed =
+            Others.Take(ListedModules).Select(other => $"'{Sentence.Clean(other.Module, LongestName)}' ({other.Reason})");
+        string more = Others.Count > ListedModules ? $" and {Sentence.Count(Others.Count - ListedModules, "more module")}" : "";
+        return $"The factors of {string.Join(", ", listed)}{more} form no product B A: " +
+            "each was averaged by itself, was not balanced and has no cross-term.";
     }
 
-    /// <summary>The pairs in a sentence: the first by its name, the others by their number; null where there are none.</summary>
-    public static string? Name(IEnumerable<LoraPair> pairs) => pairs.ToList() switch
+    /// <summary>
+    /// Describes pairs for a sentence: the first by its name, the others by their number; null if there are none.
+    /// </summary>
+    public static string? Describe(IEnumerable<LoraPair> pairs) => pairs.ToList() switch
     {
         [] => null,
         [var only] => Sentence.Quote(only.Module),
         var all => $"{Sentence.Quote(all[0].Module)} and of {Sentence.Count(all.Count - 1, "more LoRA pair")}",
     };
 
-    private static string? Refuse(LoraModule module, LoraFactors factors, AdapterModules? config)
+    /// <summary>Describes why two factors are not a pair; null if they are one.</summary>
+    private static string? DescribeObstacle(LoraModule module, LoraFactors factors, AdapterModules? config)
     {
-        if (module.Obstacle(factors) is { } obstacle)
+        if (module.DescribeObstacle(factors) is { } obstacle)
             return obstacle;
         if (config?.WhyNotPlain is { } variant)
             return variant;
@@ -96,7 +105,7 @@ internal sealed class LoraPairs
         {
             return rank is null
                 ? "a rank_pattern that cannot be read"
-                : $"rank {a.Shape.Dimensions[0]} where adapter_config.json has {rank}";
+                : $"rank {a.Shape.Dimensions[0]}, but {rank} in adapter_config.json";
         }
 
         return null;
@@ -104,11 +113,13 @@ internal sealed class LoraPairs
         static string Short(TensorInfo factor) => Sentence.Clean(factor.Shape.ToString(), LongestShape);
     }
 
-    private static LoraPair Pair(TensorSource model, LoraModule module, TensorInfo a, TensorInfo b, AdapterModules? config) =>
-        new(module.Name, a, b, Scaling(model, module, a.Shape.Dimensions[0], config));
+    private static LoraPair CreatePair(TensorSource model, LoraModule module, TensorInfo a, TensorInfo b, AdapterModules? config) =>
+        new(module.Name, a, b, ReadScaling(model, module, a.Shape.Dimensions[0], config));
 
-    /// <summary>alpha / r, from the tensor beside the factors or from the configuration.</summary>
-    private static double? Scaling(TensorSource model, LoraModule module, long rank, AdapterModules? config)
+    /// <summary>
+    /// Reads alpha / r from the tensor beside the factors or from the configuration; null if neither has it.
+    /// </summary>
+    private static double? ReadScaling(TensorSource model, LoraModule module, long rank, AdapterModules? config)
     {
         if (module.Alpha is not null)
             return LoraAlphas.Read(model, module.Alpha) is { } alpha && double.IsFinite(alpha) ? alpha / rank : null;

@@ -5,35 +5,39 @@ using FedICU.Text;
 namespace FedICU.Rounds.Sessions;
 
 /// <summary>
-/// A line of a session's journal: the first names the model, each other adds a client, retracts one, or closes the round.
+/// A line of a session's journal. The first line states the global model; each other line adds a client, retracts one,
+/// or closes the round.
 /// </summary>
 internal sealed record JournalLine
 {
     /// <summary>First line: the version of the format.</summary>
     public int? Session { get; init; }
 
-    /// <summary>First line: when the session began. Version 1 does not have it.</summary>
+    /// <summary>First line: when the session was created. Version 1 does not have it.</summary>
     public DateTimeOffset? Begun { get; init; }
 
     /// <summary>
-    /// First line: the digest of the session's global model. Of a client: of the model its update was made against, where it says so.
+    /// First line: the digest of the session's global model. Added client: the digest of the model that its update was
+    /// made against; null if it is not stated.
     /// </summary>
     public string? Base { get; init; }
 
-    /// <summary>First line: the number of the round, where it is known.</summary>
+    /// <summary>First line: the number of the round; null if it is unknown.</summary>
     public long? Round { get; init; }
 
     /// <summary>The client that was added.</summary>
     public string? Add { get; init; }
 
-    /// <summary>Its weight, null where neither caller nor file states one.</summary>
+    /// <summary>Added client: its weight; null if neither caller nor file states one.</summary>
     public double? Weight { get; init; }
 
-    /// <summary>What its tensors mean, by the name of a member of <see cref="UpdateKind"/>.</summary>
+    /// <summary>Added client: the name of its update's <see cref="UpdateKind"/>.</summary>
     [JsonPropertyName("kind")]
     public string? KindName { get; init; }
 
-    /// <summary>What its tensors mean; null where the line does not say so or names what this version does not know.</summary>
+    /// <summary>
+    /// Added client: its update's kind; null if the line has none, or one that this version does not know.
+    /// </summary>
     [JsonIgnore]
     public UpdateKind? Kind
     {
@@ -47,22 +51,25 @@ internal sealed record JournalLine
         init => KindName = value?.ToString();
     }
 
-    /// <summary>The name of its file, or of its adapter's folder.</summary>
+    /// <summary>Added client: the name of its update's file or adapter folder.</summary>
     public string? File { get; init; }
 
-    /// <summary>The bytes of its file or files.</summary>
+    /// <summary>Added client: the length of the file or files, in bytes.</summary>
     public long? Length { get; init; }
 
-    /// <summary>The SHA-256 of those bytes.</summary>
+    /// <summary>Added client: the SHA-256 of those bytes.</summary>
     public string? Digest { get; init; }
 
     /// <summary>The client that was retracted.</summary>
     public string? Retract { get; init; }
 
-    /// <summary>When the round was closed: clients added after this line came too late.</summary>
+    /// <summary>When the round was closed. Clients that are added after this line came too late.</summary>
     public DateTimeOffset? Closed { get; init; }
 
-    /// <summary>What is wrong with a line after the first by itself, to follow its number in a sentence; null where nothing is.</summary>
+    /// <summary>
+    /// Describes the fault of a line after the first, to follow "line 2" in a sentence; null if the line is valid by
+    /// itself.
+    /// </summary>
     public string? DescribeFault()
     {
         int statements = (Add is null ? 0 : 1) + (Retract is null ? 0 : 1) + (Closed is null ? 0 : 1);

@@ -3,12 +3,12 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// Collects clients' updates as they arrive, from any thread, until all that are expected have come or the deadline passes. Over a session
-/// (<see cref="Over"/>) it goes on after a restart, and the same clients are in time.
+/// Collects clients' updates as they arrive, from any thread, until all expected clients have sent one or the deadline
+/// passes. Over a session (<see cref="Over"/>) it continues after a restart, and the same clients are in time.
 /// </summary>
 public sealed class RoundCollector : IDisposable
 {
-    // the timers of .NET count milliseconds in 32 bits
+    // derived: .NET's timers count milliseconds in 32 bits, 49.7 days
     private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(49);
 
     private readonly Lock _gate = new();
@@ -20,10 +20,12 @@ public sealed class RoundCollector : IDisposable
     private readonly ITimer? _timer;
     private bool _closed, _disposed;
 
-    /// <summary>Begins to wait.</summary>
+    /// <summary>Creates a collector and starts its clock.</summary>
     /// <param name="global">The model that was sent to the clients; borrowed.</param>
-    /// <param name="options">How many clients, how long.</param>
-    /// <exception cref="InvalidOptionsException">The numbers contradict each other; the message lists all errors.</exception>
+    /// <param name="options">The number of clients and the deadline.</param>
+    /// <exception cref="InvalidOptionsException">
+    /// The numbers contradict each other; the message lists all errors.
+    /// </exception>
     public RoundCollector(TensorSource global, RoundCollectorOptions options) : this(global, options, null)
     {
     }
@@ -34,16 +36,21 @@ public sealed class RoundCollector : IDisposable
         ArgumentNullException.ThrowIfNull(options);
         var errors = new List<string>();
         if (options.ExpectedClients < 1)
-            errors.Add($"The expected clients are {options.ExpectedClients}; at least 1 was expected.");
+            errors.Add($"The number of expected clients is {options.ExpectedClients}; at least 1 was expected.");
         if (options.MinimumClients is { } minimum && (minimum < 1 || minimum > options.ExpectedClients))
-            errors.Add($"The minimum of clients is {minimum}; from 1 to the {options.ExpectedClients} expected ones was expected.");
+        {
+            errors.Add(
+                $"The minimum number of clients is {minimum}; " +
+                $"1 to {options.ExpectedClients}, the number of expected clients, was expected.");
+        }
+
         if (options.Deadline is { } deadline && (deadline <= TimeSpan.Zero || deadline > LongestDeadline))
             errors.Add($"The deadline is {deadline}; more than 0 and at most {LongestDeadline.Days} days was expected.");
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
         (_global, _options, _session) = (global, options, session);
         session?.Attach(this);
-        TimeSpan? left = TimeLeft();
+        TimeSpan? left = ComputeTimeLeft();
         if (left <= TimeSpan.Zero || session is { IsRoundClosed: true } || session is not null && IsFull(session.InTimeCount))
             Close();
         else if (left is { } wait)
@@ -51,13 +58,15 @@ public sealed class RoundCollector : IDisposable
     }
 
     /// <summary>
-    /// Collects a session's updates: what it holds already, in the order of arrival, and what arrives from now on. That the round is closed
-    /// is written to the session's
-    /// journal, so that after a restart the same clients are in time and the same are late.
+    /// Creates a collector of a session's updates: those it has already, in the order of arrival, and those that arrive
+    /// from now on. The session's journal stores when the round was closed, so the same clients are in time after a
+    /// restart.
     /// </summary>
     /// <param name="session">The session; borrowed. It has one collector at a time.</param>
-    /// <param name="options">How many clients, how long. The same after a restart.</param>
-    /// <exception cref="InvalidOptionsException">The numbers contradict each other; the message lists all errors.</exception>
+    /// <param name="options">The number of clients and the deadline; the same after a restart.</param>
+    /// <exception cref="InvalidOptionsException">
+    /// The numbers contradict each other; the message lists all errors.
+    /// </exception>
     /// <exception cref="InvalidOperationException">The session has another collector.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
     public static RoundCollector Over(AggregationSession session, RoundCollectorOptions options)
@@ -66,7 +75,7 @@ public sealed class RoundCollector : IDisposable
         return new RoundCollector(session.Global, options, session);
     }
 
-    /// <summary>How many have come in time.</summary>
+    /// <summary>The number of updates that came in time.</summary>
     public int Count
     {
         get
@@ -79,10 +88,13 @@ public sealed class RoundCollector : IDisposable
     }
 
     /// <summary>
-    /// Adds an update. Over a session, an update that is not in the session yet is added to it first, as <see cref="AddAsync"/> does.
+    /// Adds an update. Over a session, an update that is not in the session yet is added to it first, as
+    /// <see cref="AddAsync"/> does.
     /// </summary>
-    /// <returns>False where it came too late: the round is closed.</returns>
-    /// <exception cref="RoundRejectedException">The client has already sent one; over a session: the session refused it.</exception>
+    /// <returns>False if the update came too late: the round is closed.</returns>
+    /// <exception cref="RoundRejectedException">
+    /// The client has sent one already; over a session: the session refused it.
+    /// </exception>
     public bool Add(ClientUpdate update)
     {
         ArgumentNullException.ThrowIfNull(update);
@@ -106,10 +118,14 @@ public sealed class RoundCollector : IDisposable
         return true;
     }
 
-    /// <summary>Adds an update; over a session, checks and copies it as <see cref="AggregationSession.AddAsync"/> does.</summary>
+    /// <summary>
+    /// Adds an update; over a session, checks and copies it as <see cref="AggregationSession.AddAsync"/> does.
+    /// </summary>
     /// <param name="update">The update.</param>
-    /// <param name="cancellationToken">Ends the copying; the update was not added.</param>
-    /// <returns>False where it came too late: the round is closed. A session keeps the update nevertheless.</returns>
+    /// <param name="cancellationToken">Ends the copying; the update is not added.</param>
+    /// <returns>
+    /// False if the update came too late: the round is closed. A session keeps the update nevertheless.
+    /// </returns>
     /// <exception cref="RoundRejectedException">The update is refused, or its client has sent one already.</exception>
     /// <exception cref="FedIcuException">The session's folder cannot be written.</exception>
     public async Task<bool> AddAsync(ClientUpdate update, CancellationToken cancellationToken = default)
@@ -118,10 +134,11 @@ public sealed class RoundCollector : IDisposable
         return _session is null ? Add(update) : (await _session.ArriveAsync(update, cancellationToken).ConfigureAwait(false)).InTime;
     }
 
-    /// <summary>Waits until the round is complete or the deadline passes, and hands over what has come in time.</summary>
+    /// <summary>Waits until the round is complete or the deadline passes.</summary>
     /// <param name="options">The round's options; null: the session's, without a session the defaults.</param>
-    /// <param name="cancellationToken">Ends the waiting; the collector goes on collecting.</param>
-    /// <exception cref="RoundRejectedException">The deadline passed with fewer than the minimum of clients.</exception>
+    /// <param name="cancellationToken">Ends the waiting; the collector continues to collect.</param>
+    /// <returns>The round of the updates that came in time.</returns>
+    /// <exception cref="RoundRejectedException">The deadline passed with fewer clients than the minimum.</exception>
     /// <exception cref="FedIcuException">The session's folder cannot be written; the call may be repeated.</exception>
     /// <exception cref="ObjectDisposedException">
     /// A collector over a session was disposed before the round was closed, or the session was.
@@ -132,7 +149,7 @@ public sealed class RoundCollector : IDisposable
         AggregationRound round;
         if (_session is not null)
         {
-            // where the journal could not be written at the deadline, it is tried again here
+            // tries again if the journal could not be written at the deadline
             _session.CloseRound();
             round = _session.ToRound(options);
         }
@@ -156,8 +173,8 @@ public sealed class RoundCollector : IDisposable
     }
 
     /// <summary>
-    /// Stops the clock. A round in memory that still waits is closed with what has come. A session's round stays open, for a collector
-    /// after a restart; waiting for it ends.
+    /// Stops the clock. A round in memory is closed with the updates that have arrived. A session's round stays open,
+    /// for a collector after a restart; <see cref="CompleteAsync"/> throws.
     /// </summary>
     public void Dispose()
     {
@@ -177,16 +194,19 @@ public sealed class RoundCollector : IDisposable
     /// <summary>Whether this number of updates completes the round.</summary>
     internal bool IsFull(int count) => count >= _options.ExpectedClients;
 
-    /// <summary>The session's round was closed.</summary>
+    /// <summary>Completes the waiting: the session's round was closed.</summary>
     internal void Complete() => _complete.TrySetResult();
 
-    /// <summary>How long is left to wait; null: for ever. A session's time runs from its beginning, where that is known.</summary>
-    private TimeSpan? TimeLeft()
+    /// <summary>
+    /// Computes the time until the deadline; null if there is none. A session's time runs from its creation, if that is
+    /// known.
+    /// </summary>
+    private TimeSpan? ComputeTimeLeft()
     {
         if (_options.Deadline is not { } deadline || _session?.Begun is not { } begun)
             return _options.Deadline;
         TimeSpan left = begun + deadline - _options.TimeProvider.GetUtcNow();
-        // a clock that was set back must not lengthen the wait
+        // a clock that was set back must not extend the deadline
         return left < deadline ? left : deadline;
     }
 

@@ -1,19 +1,20 @@
 namespace FedICU;
 
-/// <summary>How long a server waits for its clients.</summary>
+/// <summary>The options of a <see cref="RoundCollector"/>.</summary>
 public sealed record RoundCollectorOptions
 {
-    /// <summary>The round is complete when this number of clients have come, at least 1.</summary>
+    /// <summary>The number of clients that completes the round, at least 1.</summary>
     public required int ExpectedClients { get; init; }
 
     /// <summary>
-    /// The number of clients that is enough when the deadline passes. <value>Default: null, all that are expected.</value>
+    /// The number of clients that is enough when the deadline passes. <value>Default: null, all expected
+    /// clients.</value>
     /// </summary>
     public int? MinimumClients { get; init; }
 
     /// <summary>
-    /// The longest time to wait, from the collector's making, or over a session from the session's beginning: more than 0, up to 49 days.
-    /// <value>Default: null, for ever.</value>
+    /// The longest time to wait, from the collector's creation, or over a session from the session's creation: more
+    /// than 0, up to 49 days. <value>Default: null, no deadline.</value>
     /// </summary>
     public TimeSpan? Deadline { get; init; }
 

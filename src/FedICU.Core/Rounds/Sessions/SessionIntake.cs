@@ -1,41 +1,47 @@
 using FedICU.Panels;
+using FedICU.Rounds.Checks;
 using FedICU.Text;
 
 namespace FedICU.Rounds.Sessions;
 
-/// <summary>Checks each update by itself as it arrives at a session, and copies it.</summary>
+/// <summary>Checks an update by itself as it arrives at a session, and copies it into the session's folder.</summary>
 internal sealed class SessionIntake(TensorSource global, string baseDigest, RoundOptions options, bool checkValues, SessionSpool spool)
 {
-    // the session's folder is its own: the session removes what a killed process left there
+    // the session owns its folder, and itself removes files that a killed process left there
     private static readonly OutputOptions SpoolFiles = new() { IsOwned = true };
 
     /// <summary>Checks an update and copies it.</summary>
     /// <param name="update">The update.</param>
-    /// <param name="path">Where the copy is, or what of it there is; null where copying did not begin.</param>
+    /// <param name="path">
+    /// Set to the path of the copy, which may be incomplete after an exception; null if no copying began.
+    /// </param>
     /// <param name="checkWeight">
-    /// Takes what sentences call the client, its id and the weight it states; throws where the weight does not fit the session.
+    /// Receives the client's name in sentences, its id and the weight it states; throws if the weight does not fit the
+    /// session.
     /// </param>
     /// <param name="cancellationToken">Ends the copying.</param>
-    /// <returns>What the journal says of it.</returns>
+    /// <returns>The journal's line for the update.</returns>
     /// <exception cref="RoundRejectedException">The update is refused.</exception>
     /// <exception cref="InvalidModelException">The update cannot be read.</exception>
     public JournalLine Copy(
         ClientUpdate update, ref string? path, Action<string, string, double?> checkWeight, CancellationToken cancellationToken)
     {
-        var round = new AggregationRound(global, OnArrival(options)) { GlobalDigest = baseDigest };
+        var round = new AggregationRound(global, CreateArrivalOptions(options)) { GlobalDigest = baseDigest };
         round.Add(update);
         var check = new RoundCheck(round, output: null, cancellationToken);
         try
         {
-            Participant participant = check.RunAlone();
+            Participant participant = check.RunOnArrival();
             TensorSource source = participant.Source;
-            double? weight = participant.StatedWeight();
-            checkWeight(participant.Who, update.Id, weight);
+            double? weight = participant.ReadWeight();
+            checkWeight(participant.NameWithFile, update.Id, weight);
 
             path = spool.NewPlace(isFolder: source is PeftAdapter);
-            TensorSink sink = source is PeftAdapter adapter ? TensorSink.ToAdapterFolder(path, adapter.Config, SpoolFiles) : TensorSink.ToFile(path, SpoolFiles);
+            TensorSink sink = source is PeftAdapter adapter
+                ? TensorSink.ToAdapterFolder(path, adapter.Config, SpoolFiles)
+                : TensorSink.ToFile(path, SpoolFiles);
             if (checkValues && options.OnNonFinite != FaultPolicy.DropTensor)
-                sink = CheckingValues(sink, participant, check);
+                sink = AddValueCheck(sink, participant, check);
             source.SaveTo(sink, cancellationToken);
             (long length, string digest) = SessionSpool.Measure(path, cancellationToken);
             return new JournalLine
@@ -55,8 +61,11 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
         }
     }
 
-    /// <summary>The round's options where what would drop a client refuses it: its sender is still there to hear of it.</summary>
-    private static RoundOptions OnArrival(RoundOptions options)
+    /// <summary>
+    /// Creates the options of the check on arrival: a fault that would drop the client from the round refuses its
+    /// update, as the sender is still connected and gets the answer.
+    /// </summary>
+    private static RoundOptions CreateArrivalOptions(RoundOptions options)
     {
         return options with
         {
@@ -77,11 +86,13 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
         static FaultPolicy Strict(FaultPolicy policy) => policy == FaultPolicy.DropClient ? FaultPolicy.Reject : policy;
     }
 
-    /// <summary>A sink that refuses an update for NaN and infinite values of tensors that the round would read.</summary>
-    private ValueCheckSink CheckingValues(TensorSink sink, Participant participant, RoundCheck check)
+    /// <summary>
+    /// Wraps a sink: the wrapper refuses NaN and infinite values in tensors that the round would read.
+    /// </summary>
+    private ValueCheckSink AddValueCheck(TensorSink sink, Participant participant, RoundCheck check)
     {
-        Dictionary<string, string> dropped = check.DroppedTensors();
-        // by the names in the update, which may differ from the model's by prefixes and ties
+        Dictionary<string, string> dropped = check.CollectDroppedTensors();
+        // by the names in the update, which may differ from the model's by prefixes and tied names
         var read = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed && !dropped.ContainsKey(tensor.Name)))
         {
@@ -94,7 +105,8 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
             tensor => read.ContainsKey(tensor.Name),
             (tensor, count) => new RoundRejectedException(
                 RoundFault.NonFinite,
-                $"{participant.Who}: tensor {Sentence.Quote(read[tensor.Name])} has {Sentence.NonFinite(count)}; finite values were expected.",
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(read[tensor.Name])} has {Sentence.NonFinite(count)}; " +
+                "finite values were expected.",
                 participant.Id, read[tensor.Name]));
     }
 }

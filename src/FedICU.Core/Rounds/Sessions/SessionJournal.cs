@@ -7,29 +7,32 @@ using Microsoft.Win32.SafeHandles;
 namespace FedICU.Rounds.Sessions;
 
 /// <summary>
-/// A session's journal (docs/adr/0009): lines that are only ever appended, each flushed to the disk before it counts, each with a SHA-256
-/// over the line's and all before
-/// it. The open file is the session's lock. Not thread-safe.
+/// A session's journal (docs/adr/0009). Lines are only appended, and a line counts once it is flushed to the disk. Each
+/// begins with a SHA-256 over itself and all lines before it. The open file is the session's lock. Not thread-safe.
 /// </summary>
 internal sealed class SessionJournal : IDisposable
 {
     public const string FileName = "session.journal";
 
-    // some hundred bytes a client
-    private const int MaxLength = 1 << 30;
-    private const int SealDigits = 2 * SHA256.HashSizeInBytes;
+    // the longest journal that is read, in bytes: chosen, at a few hundred bytes for each client
+    private const int MaximumLength = 1 << 30;
+
+    // hexadecimal digits of a checksum
+    private const int ChecksumDigits = 2 * SHA256.HashSizeInBytes;
 
     private readonly string _path;
     private readonly SafeFileHandle _handle;
-    private byte[] _seal = [];
+    private byte[] _checksum = [];
     private long _length;
 
+    /// <summary>Opens a journal and reads its lines.</summary>
     /// <param name="path">The journal.</param>
-    /// <param name="create">Whether it is made where there is none.</param>
+    /// <param name="create">Whether the journal is created if it is missing.</param>
     /// <param name="lines">
-    /// The lines that are there; none where the first was never finished. Not kept, so that memory does not hold them twice.
+    /// The journal's lines; none if the first was never finished. They are not kept, so that memory does not hold them
+    /// twice.
     /// </param>
-    /// <exception cref="FedIcuException">It cannot be opened, is open elsewhere, or is damaged.</exception>
+    /// <exception cref="FedIcuException">The journal cannot be opened, is open elsewhere, or is damaged.</exception>
     public SessionJournal(string path, bool create, out List<JournalLine> lines)
     {
         _path = path;
@@ -41,7 +44,7 @@ internal sealed class SessionJournal : IDisposable
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            // where it is open elsewhere, the system's message says so
+            // if the file is open elsewhere, the system's message says so
             throw new FedIcuException($"The session's journal cannot be opened: {e.Message}", e);
         }
 
@@ -58,16 +61,16 @@ internal sealed class SessionJournal : IDisposable
 
     public bool IsClosed => _handle.IsClosed;
 
-    /// <summary>Writes a line and brings it to the disk.</summary>
-    /// <exception cref="FedIcuException">It cannot be written, and does not count.</exception>
+    /// <summary>Writes a line and flushes it to the disk.</summary>
+    /// <exception cref="FedIcuException">The line cannot be written and does not count.</exception>
     public void Append(JournalLine line)
     {
         byte[] json = JsonSerializer.SerializeToUtf8Bytes(line, JournalJson.Default.JournalLine);
-        byte[] seal = Seal(json);
-        byte[] text = [.. Encoding.ASCII.GetBytes(Convert.ToHexStringLower(seal)), (byte)' ', .. json, (byte)'\n'];
+        byte[] checksum = ComputeChecksum(json);
+        byte[] text = [.. Encoding.ASCII.GetBytes(Convert.ToHexStringLower(checksum)), (byte)' ', .. json, (byte)'\n'];
         try
         {
-            // cuts off what a line that was never finished left
+            // also cuts off the rest of a line that was never finished
             RandomAccess.SetLength(_handle, _length + text.Length);
             RandomAccess.Write(_handle, text, _length);
             RandomAccess.FlushToDisk(_handle);
@@ -81,17 +84,17 @@ internal sealed class SessionJournal : IDisposable
             }
             catch (Exception again) when (ModelFile.IsFileError(again))
             {
-                // it may count or not: no line may follow before the journal was read again
+                // the line may count or not, so no line may follow until the journal is read again
                 _handle.Dispose();
             }
 
-            throw CannotWrite(e);
+            throw CreateWriteError(e);
         }
 
-        (_length, _seal) = (_length + text.Length, seal);
+        (_length, _checksum) = (_length + text.Length, checksum);
     }
 
-    /// <summary>Ends the session: from here on there is none, whatever of its files is still there.</summary>
+    /// <summary>Empties the journal. This ends the session, even if some of its files still exist.</summary>
     /// <exception cref="FedIcuException">The journal cannot be written.</exception>
     public void Clear()
     {
@@ -102,16 +105,17 @@ internal sealed class SessionJournal : IDisposable
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            throw CannotWrite(e);
+            throw CreateWriteError(e);
         }
     }
 
-    /// <summary>Closes and removes the file of a journal that was cleared.</summary>
+    /// <summary>Closes and removes the file of a cleared journal.</summary>
     public void Remove()
     {
         try
         {
-            // while it is locked, so that it is nobody's new one; Windows wants it closed first
+            // it is deleted while it is locked, so that it cannot be another process' new journal; Windows deletes only
+            // closed files
             if (!OperatingSystem.IsWindows())
                 File.Delete(_path);
             _handle.Dispose();
@@ -120,7 +124,7 @@ internal sealed class SessionJournal : IDisposable
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
-            // an empty journal stays, which is no session
+            // an empty journal is left, which is not a session
             _handle.Dispose();
         }
     }
@@ -130,8 +134,8 @@ internal sealed class SessionJournal : IDisposable
     private List<JournalLine> Read()
     {
         long length = ModelFile.LengthOf(_handle, _path);
-        if (length > MaxLength)
-            throw new InvalidModelException($"'{_path}' has {length} bytes, above the limit of {MaxLength}.");
+        if (length > MaximumLength)
+            throw new InvalidModelException($"'{_path}' has {length} bytes, above the limit of {MaximumLength}.");
         byte[] bytes = new byte[length];
         ReadOnlySpan<byte> rest = bytes.AsSpan(0, ModelFile.ReadAt(_handle, bytes, 0, _path));
         var lines = new List<JournalLine>();
@@ -141,37 +145,38 @@ internal sealed class SessionJournal : IDisposable
             _length += end + 1;
         }
 
-        // a line without its end was being written when the process was ended: nobody was told that it counts. Where it is whole, its end
-        // was changed
-        if (!rest.IsEmpty && SealOf(rest[..^1]) is not null)
-            throw Damaged(lines.Count + 1);
+        // a last line without a line feed was not finished when the process ended, so no caller was told that it
+        // counts. But if its checksum is right without its last byte, that byte was the line feed and has been changed
+        if (!rest.IsEmpty && VerifyChecksum(rest[..^1]) is not null)
+            throw CreateDamageError(lines.Count + 1);
         return lines;
     }
 
     private JournalLine Parse(ReadOnlySpan<byte> text, int number)
     {
-        _seal = SealOf(text) ?? throw Damaged(number);
+        _checksum = VerifyChecksum(text) ?? throw CreateDamageError(number);
         try
         {
-            return JsonSerializer.Deserialize(text[(SealDigits + 1)..], JournalJson.Default.JournalLine) ?? throw new JsonException();
+            return JsonSerializer.Deserialize(text[(ChecksumDigits + 1)..], JournalJson.Default.JournalLine) ?? throw new JsonException();
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
         {
-            // the checksum agrees: another version wrote it, or another program
-            throw new InvalidModelException($"'{_path}': line {number} is none that this version of the library writes.", e);
+            // the checksum is right, so another version or another program wrote the line
+            throw new InvalidModelException($"'{_path}': line {number} is not in a form that this version of the library writes.", e);
         }
     }
 
-    /// <summary>The checksum of a line that begins with it; null where it does not.</summary>
-    private byte[]? SealOf(ReadOnlySpan<byte> text)
+    /// <summary>Verifies the checksum at the beginning of a line; null if it is wrong.</summary>
+    private byte[]? VerifyChecksum(ReadOnlySpan<byte> text)
     {
-        byte[] seal = Seal(text[Math.Min(SealDigits + 1, text.Length)..]);
-        return text.StartsWith(Encoding.ASCII.GetBytes(Convert.ToHexStringLower(seal) + ' ')) ? seal : null;
+        byte[] checksum = ComputeChecksum(text[Math.Min(ChecksumDigits + 1, text.Length)..]);
+        return text.StartsWith(Encoding.ASCII.GetBytes(Convert.ToHexStringLower(checksum) + ' ')) ? checksum : null;
     }
 
-    private InvalidModelException Damaged(int number) => new($"'{_path}' is damaged: line {number} does not agree with its checksum.");
+    private InvalidModelException CreateDamageError(int number) =>
+        new($"'{_path}' is damaged: line {number} does not agree with its checksum.");
 
-    private byte[] Seal(ReadOnlySpan<byte> json) => SHA256.HashData([.. _seal, .. json]);
+    private byte[] ComputeChecksum(ReadOnlySpan<byte> json) => SHA256.HashData([.. _checksum, .. json]);
 
-    private FedIcuException CannotWrite(Exception e) => new($"'{_path}' cannot be written: {e.Message}", e);
+    private FedIcuException CreateWriteError(Exception e) => new($"'{_path}' cannot be written: {e.Message}", e);
 }

@@ -1,25 +1,28 @@
 namespace FedICU;
 
 /// <summary>
-/// What a session asks of each update as it arrives, beyond what a round asks. Applies to updates that arrive from now on; not saved.
+/// The checks that a session makes on arrival in addition to a round's. They apply to updates that arrive from now on
+/// and are not saved.
 /// </summary>
 public sealed record SessionOptions
 {
     /// <summary>
-    /// Whether each client must state a weight. Where it need not, the updates that are in the session decide: beside a client with a
-    /// weight one without is refused, and
-    /// the other way round. <value>Default: false.</value>
+    /// Whether each client must state a weight. If not, the updates in the session decide: if they have weights, an
+    /// update without one is refused, and the other way round. <value>Default: false.</value>
     /// </summary>
     public bool RequireWeights { get; init; }
 
     /// <summary>
-    /// Whether NaN and infinite values are counted while an update is copied, and refused on arrival. Tensors that the round would drop for
-    /// them
-    /// (<see cref="RoundOptions.OnNonFinite"/> is <see cref="FaultPolicy.DropTensor"/>) are left to the round. <value>Default: false, the
-    /// round finds them.</value>
+    /// Whether an update with NaN or infinite values is refused on arrival. The values are counted while the update is
+    /// copied. If the round would only drop the tensors (<see cref="RoundOptions.OnNonFinite"/> is
+    /// <see cref="FaultPolicy.DropTensor"/>), the check is left to the round. <value>Default: false, the round finds
+    /// them.</value>
     /// </summary>
     public bool CheckValues { get; init; }
 
-    /// <summary>The clock that says when the session began and when its round was closed. <value>Default: the system's.</value></summary>
+    /// <summary>
+    /// The clock for the times of the session's creation and of its round's closing. <value>Default: the
+    /// system's.</value>
+    /// </summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 }

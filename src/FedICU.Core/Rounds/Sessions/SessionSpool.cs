@@ -9,13 +9,21 @@ namespace FedICU.Rounds.Sessions;
 /// <summary>The updates' files in a session's folder.</summary>
 internal sealed class SessionSpool(string folder)
 {
-    private const string Prefix = "update-", Extension = ".safetensors";
+    private const string Prefix = "update-";
+    private const string Extension = ".safetensors";
+
+    // hexadecimal digits of a file's random name: chosen, 64 bits
     private const int Digits = 16;
+
+    // bytes that are read at a time to compute a checksum: chosen
     private const int PanelBytes = 1 << 20;
 
     private static readonly SearchValues<char> HexDigits = SearchValues.Create("0123456789abcdef");
 
-    /// <summary>Whether a session gives such a name: another would lead out of the folder, or to a file that is not an update's.</summary>
+    /// <summary>
+    /// Whether a name is one that <see cref="NewPlace"/> creates. Any other could lead out of the folder, or to a file
+    /// that is not an update.
+    /// </summary>
     public static bool IsName(string? name)
     {
         if (name is null || !name.StartsWith(Prefix, StringComparison.Ordinal))
@@ -24,13 +32,21 @@ internal sealed class SessionSpool(string folder)
         return rest.Length >= Digits && !rest[..Digits].ContainsAnyExcept(HexDigits) && rest[Digits..] is "" or Extension;
     }
 
-    /// <summary>A place for an update: no name made of the client's id, which may hold anything, and none that was used before.</summary>
+    /// <summary>
+    /// Creates a random path for an update that was not used before. It does not contain the client's id, which may
+    /// hold any characters.
+    /// </summary>
     public string NewPlace(bool isFolder) =>
-        PathOf(Prefix + RandomNumberGenerator.GetHexString(Digits, lowercase: true) + (isFolder ? "" : Extension));
+        GetPath(Prefix + RandomNumberGenerator.GetHexString(Digits, lowercase: true) + (isFolder ? "" : Extension));
 
-    public string PathOf(string name) => Path.Combine(folder, name);
+    /// <summary>Creates the update that a journal's line describes.</summary>
+    /// <param name="line">The line.</param>
+    /// <param name="fault">Why the update cannot be read; null if it can.</param>
+    public ClientUpdate OpenUpdate(JournalLine line, string? fault) =>
+        ClientUpdate.FromSpool(line.Add!, GetPath(line.File!), line.Weight, line.Kind, line.Base, fault);
 
-    /// <summary>Makes the folder, or finds it empty.</summary>
+    /// <summary>Creates the folder.</summary>
+    /// <exception cref="FedIcuException">The folder exists and is not empty, or cannot be created.</exception>
     public void Prepare()
     {
         try
@@ -39,7 +55,7 @@ internal sealed class SessionSpool(string folder)
             if (Directory.EnumerateFileSystemEntries(folder).FirstOrDefault() is { } other)
             {
                 throw new FedIcuException(
-                    $"The folder '{folder}' holds {Sentence.Quote(Path.GetFileName(other))} and no session; a session needs a folder of its own.");
+                    $"The folder '{folder}' holds {Sentence.Quote(Path.GetFileName(other))} and no session; an empty folder was expected.");
             }
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
@@ -48,7 +64,9 @@ internal sealed class SessionSpool(string folder)
         }
     }
 
-    /// <summary>The bytes of an update's file, or of an adapter's two files one after the other, and their checksum.</summary>
+    /// <summary>
+    /// Computes the length and the checksum of an update's file, or of an adapter's two files, one after the other.
+    /// </summary>
     public static (long Length, string Digest) Measure(string path, CancellationToken cancellationToken)
     {
         string[] files = Directory.Exists(path)
@@ -79,10 +97,10 @@ internal sealed class SessionSpool(string folder)
         }
     }
 
-    /// <summary>What is wrong with an update's file, in a sentence; null where it is what the journal says.</summary>
+    /// <summary>Describes how an update's file differs from the journal; null if it does not.</summary>
     public string? FindFault(JournalLine line, CancellationToken cancellationToken)
     {
-        string path = PathOf(line.File!);
+        string path = GetPath(line.File!);
         try
         {
             (long length, string digest) = Measure(path, cancellationToken);
@@ -98,18 +116,20 @@ internal sealed class SessionSpool(string folder)
         }
     }
 
-    /// <summary>Removes updates, and temporaries of them, that a process left when it was ended.</summary>
+    /// <summary>Removes updates and their temporary files that a process left behind when it ended.</summary>
+    /// <param name="kept">The names of the updates that stay.</param>
     public void RemoveAllBut(HashSet<string> kept)
     {
         foreach (string name in new DirectoryInfo(folder).GetFileSystemInfos().Select(item => item.Name))
         {
             if (name.TrimStart('.').StartsWith(Prefix, StringComparison.Ordinal) && !kept.Contains(name))
-                Remove(PathOf(name));
+                Remove(GetPath(name));
         }
     }
 
     /// <summary>
-    /// Removes an update's file or folder. What cannot be removed is left over: no journal names it, and opening the session tries again.
+    /// Removes an update's file or folder. If that fails, it is left behind: it is not in the journal, and opening the
+    /// session tries again.
     /// </summary>
     public static void Remove(string path)
     {
@@ -124,4 +144,6 @@ internal sealed class SessionSpool(string folder)
         {
         }
     }
+
+    private string GetPath(string name) => Path.Combine(folder, name);
 }

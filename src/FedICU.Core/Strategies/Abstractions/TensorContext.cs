@@ -345,7 +345,7 @@ public unsafe class TensorContext
             return null;
         bool narrow = grouping.GroupsAreColumns && grouping.Groups <= NarrowColumns;
         if (narrow)
-            grouping = GroupingBy(NormAxis.Columns, (int)Math.Max(NarrowFold, grouping.Groups * Grouping.RowsOfFullVectors(grouping.Groups)));
+            grouping = GroupingBy(NormAxis.Columns, (int)Math.Max(NarrowFold, grouping.Groups * Grouping.GetRowsOfFullVectors(grouping.Groups)));
         int pairs = GramPairs.Count(inputs.Length);
         long values = grouping.Elements * inputs.Length, sums = pairs * grouping.FoldedGroups;
         bool worthwhile = values >= GramValues || narrow && values >= GramShare * sums;
@@ -580,7 +580,7 @@ public unsafe class TensorContext
             return;
         }
 
-        _progress.BeginLook(pieces, last);
+        _progress.BeginPass(pieces, last);
         Workers.Run(pieces, parallel, (state, piece, _progress), static (look, i, scratch) =>
         {
             look.piece(look.state, i, scratch);

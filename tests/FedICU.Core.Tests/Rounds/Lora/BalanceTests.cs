@@ -5,16 +5,17 @@ using FedICU.Tests.Files;
 
 namespace FedICU.Tests.Rounds;
 
-/// <summary>LoRA's factors balanced at a round's end (docs/algorithms.md, LoRA adapters: balance).</summary>
+/// <summary>The balancing of LoRA's factors at a round's end (docs/algorithms.md, LoRA adapters: balance).</summary>
 internal sealed class BalanceTests
 {
     private const string A = "layer.lora_A.weight", B = "layer.lora_B.weight", Other = "layer.bias";
 
     [Test]
-    public void TheProductStaysAndBothFactorsShareItsSingularValues() =>
+    public void TheProductIsUnchangedAndBothFactorsHaveItsSingularValues() =>
         Gen.Select(Gen.Int[1, 6], Gen.Int[1, 20], Gen.Int[1, 20], Gen.Int[0, 1 << 20]).Sample((rank, inputs, outputs, seed) =>
         {
-            using MemoryModel plain = Run(rank, inputs, outputs, seed, DType.F64, balance: false), balanced = Run(rank, inputs, outputs, seed, DType.F64, balance: true);
+            using MemoryModel plain = Run(rank, inputs, outputs, seed, DType.F64, balance: false),
+                balanced = Run(rank, inputs, outputs, seed, DType.F64, balance: true);
             double[,] expected = Product(plain, rank, inputs, outputs), made = Product(balanced, rank, inputs, outputs);
             for (int i = 0; i < outputs; i++)
             {
@@ -24,11 +25,12 @@ internal sealed class BalanceTests
 
             double[] a = balanced.ToArray<double>(A), b = balanced.ToArray<double>(B);
             double previous = double.PositiveInfinity;
-            // beyond the product's rank factors are free
+            // beyond the product's rank the factors are not determined
             for (int r = 0; r < Math.Min(rank, Math.Min(inputs, outputs)); r++)
             {
-                double ofA = Dot(i => a[r * inputs + i], i => a[r * inputs + i], inputs), ofB = Dot(i => b[i * rank + r], i => b[i * rank + r], outputs);
-                Assert.That(ofA, Is.EqualTo(ofB).Within(1e-6), "both factors have the singular value");
+                double ofA = Dot(i => a[r * inputs + i], i => a[r * inputs + i], inputs),
+                    ofB = Dot(i => b[i * rank + r], i => b[i * rank + r], outputs);
+                Assert.That(ofA, Is.EqualTo(ofB).Within(1e-6), "both factors have the same singular value");
                 Assert.That(ofA, Is.LessThanOrEqualTo(previous + 1e-9));
                 previous = ofA;
                 for (int q = 0; q < r; q++)
@@ -40,9 +42,9 @@ internal sealed class BalanceTests
         }, iter: 100);
 
     [Test]
-    public void KnownAnswer()
+    public void ABalancedPairHasItsKnownValues()
     {
-        // B A = [[3, 0], [0, 2]] whatever the sharing: singular values 3 and 2
+        // B A = [[3, 0], [0, 2]] has the singular values 3 and 2
         using var global = new MemoryModel { { A, [2, 2], new double[] { 0, 0.5, 6, 0 } }, { B, [2, 2], new double[] { 0, 0.5, 4, 0 } } };
         using MemoryModel balanced = Run(global, [global], balance: true);
         Assert.That(balanced.ToArray<double>(A).Select(Math.Abs), Is.EqualTo(new[] { Math.Sqrt(3), 0, 0, Math.Sqrt(2) }).Within(1e-12));
@@ -50,7 +52,7 @@ internal sealed class BalanceTests
     }
 
     [Test]
-    public void OtherTensorsHaveTheirBitsAndZeroFactorsStay()
+    public void OtherTensorsAndZeroFactorsAreNotChanged()
     {
         using MemoryModel plain = Run(4, 9, 5, 3, DType.F32, balance: false), balanced = Run(4, 9, 5, 3, DType.F32, balance: true);
         Assert.That(balanced.ToArray<float>(Other), Is.EqualTo(plain.ToArray<float>(Other)));
@@ -62,10 +64,11 @@ internal sealed class BalanceTests
     }
 
     [Test]
-    public void WhatHasNoProductKeepsItsPartOfA()
+    public void ADirectionWithoutAProductKeepsItsRowOfA()
     {
-        // B's second column is twice its first: a direction has no product
-        using var model = new MemoryModel { { A, [2, 3], new double[] { 1, 2, 3, -1, 0, 1 } }, { B, [2, 2], new double[] { 1, 2, -1, -2 } } };
+        // B's second column is twice its first, so the product is 0 in one direction
+        using var model = new MemoryModel { { A, [2, 3], new double[] { 1, 2, 3, -1, 0, 1 } },
+            { B, [2, 2], new double[] { 1, 2, -1, -2 } } };
         using MemoryModel balanced = Run(model, [model], balance: true);
         double[] a = balanced.ToArray<double>(A), b = balanced.ToArray<double>(B);
         Assert.That(new[] { b[1], b[3] }, Is.All.EqualTo(0).Within(1e-12));
@@ -75,7 +78,7 @@ internal sealed class BalanceTests
     }
 
     [Test]
-    public void ThreadsAndOrderChangeNoBitAndTypesTheirRoundingAlone([Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType dtype)
+    public void ThreadsChangeNoBitAndABackendOnlyTheRounding([Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType dtype)
     {
         byte[]? expected = null;
         foreach (int threads in (int[])[1, 2, 5])
@@ -84,12 +87,13 @@ internal sealed class BalanceTests
             Assert.That(Models.AllBytes(balanced), Is.EqualTo(expected ??= Models.AllBytes(balanced)));
         }
 
-        using MemoryModel plain = Run(8, 40, 30, 11, dtype, balance: false), other = Run(8, 40, 30, 11, dtype, balance: true, backend: new ReferenceBackend());
+        using MemoryModel plain = Run(8, 40, 30, 11, dtype, balance: false),
+            other = Run(8, 40, 30, 11, dtype, balance: true, backend: new ReferenceBackend());
         Assert.That(Product(other, 8, 40, 30), Is.EqualTo(Product(plain, 8, 40, 30)).Within(20 * Unit(dtype)));
     }
 
     [Test]
-    public void AFileIsWrittenWhole()
+    public void ABalancedModelIsWrittenToAFile()
     {
         using var folder = new TempFolder();
         using MemoryModel model = Model(4, 9, 5, 3, DType.F32);
@@ -101,31 +105,9 @@ internal sealed class BalanceTests
     }
 
     [Test]
-    public void EigenvectorsTurnTheMatrixIntoItsValues() => Gen.Select(Gen.Int[1, 12], Gen.Int[0, 1 << 20]).Sample((n, seed) =>
-    {
-        var random = new Random(seed);
-        double[] g = new double[n * n];
-        for (int i = 0; i < n; i++)
-        {
-            for (int j = 0; j <= i; j++)
-                g[i * n + j] = g[j * n + i] = random.NextDouble() - 0.5;
-        }
-
-        (double[] values, double[] u) = SymmetricEigen.Decompose([.. g], n);
-        Assert.That(values, Is.Ordered.Descending);
-        for (int i = 0; i < n; i++)
-        {
-            for (int j = 0; j < n; j++)
-            {
-                Assert.That(Dot(k => u[i * n + k], k => u[j * n + k], n), Is.EqualTo(i == j ? 1 : 0).Within(1e-13));
-                Assert.That(Dot(k => u[k * n + i] * values[k], k => u[k * n + j], n), Is.EqualTo(g[i * n + j]).Within(1e-12));
-            }
-        }
-    }, iter: 200);
-
-    [Test]
-    public void EveryTypeOfModelBalancesIntoEveryTypeOfOutput(
-        [Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType model, [Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType output)
+    public void AnyTypeOfModelIsBalancedIntoAnyTypeOfOutput(
+        [Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType model,
+        [Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType output)
     {
         using MemoryModel global = Model(3, 9, 5, 1, model);
         using MemoryModel plain = Run(global, [global], balance: false, DType.F64), balanced = Run(global, [global], balance: true, output);
@@ -134,28 +116,34 @@ internal sealed class BalanceTests
         Assert.That(Product(balanced, 3, 9, 5), Is.EqualTo(Product(plain, 3, 9, 5)).Within(20 * Unit(output)));
         double[] a = Models.ToDoubles(balanced, A), b = Models.ToDoubles(balanced, B);
         for (int r = 0; r < 3; r++)
-            Assert.That(Dot(i => a[r * 9 + i], i => a[r * 9 + i], 9), Is.EqualTo(Dot(i => b[i * 3 + r], i => b[i * 3 + r], 5)).Within(20 * Unit(output)));
+            Assert.That(Dot(i => a[r * 9 + i], i => a[r * 9 + i], 9), Is.EqualTo(Dot(i => b[i * 3 + r], i => b[i * 3 + r], 5))
+                .Within(20 * Unit(output)));
     }
 
     [Test]
-    public void FactorsOfTwoTypesKeepTheirs()
+    public void FactorsOfTwoTypesKeepTheirTypes()
     {
         using var global = new MemoryModel { { A, [2, 2], new float[] { 0, 0.5f, 6, 0 } }, { B, [2, 2], new double[] { 0, 0.5, 4, 0 } } };
         using MemoryModel balanced = Run(global, [global], balance: true);
-        Assert.That(balanced.ToArray<float>(A).Select(value => Math.Abs((double)value)), Is.EqualTo(new[] { Math.Sqrt(3), 0, 0, Math.Sqrt(2) }).Within(1e-7));
+        Assert.That(balanced.ToArray<float>(A).Select(value => Math.Abs((double)value)),
+            Is.EqualTo(new[] { Math.Sqrt(3), 0, 0, Math.Sqrt(2) }).Within(1e-7));
         Assert.That(balanced.ToArray<double>(B).Select(Math.Abs), Is.EqualTo(new[] { Math.Sqrt(3), 0, 0, Math.Sqrt(2) }).Within(1e-12));
     }
 
-    /// <summary>[o, i, h, w] = sum of B[o, r] A[r, i, h, w]: a product of matrices; embeddings are one as they are.</summary>
+    /// <summary>
+    /// A convolution's weight is [o, i, h, w] = sum of B[o, r] A[r, i, h, w], a product of matrices; so is an
+    /// embedding's.
+    /// </summary>
     [TestCase("c.lora_A.weight", "c.lora_B.weight", new long[] { 2, 3, 2, 2 }, new long[] { 5, 2, 1, 1 })]
     [TestCase("c.lora_A.weight", "c.lora_B.weight", new long[] { 2, 4, 3 }, new long[] { 5, 2, 1 })]
     [TestCase("c.lora_A.weight", "c.lora_B.weight", new long[] { 2, 1, 3, 2, 2 }, new long[] { 5, 2, 1, 1, 1 })]
     [TestCase("e.lora_embedding_A", "e.lora_embedding_B", new long[] { 2, 12 }, new long[] { 5, 2 })]
     [TestCase("lora_unet_c.lora_down.weight", "lora_unet_c.lora_up.weight", new long[] { 2, 12 }, new long[] { 5, 2 })]
-    public void ConvolutionsAndEmbeddingsAreBalancedByTheirMatrices(string nameOfA, string nameOfB, long[] shapeOfA, long[] shapeOfB)
+    public void ConvolutionsAndEmbeddingsAreBalancedAsMatrices(string nameOfA, string nameOfB, long[] shapeOfA, long[] shapeOfB)
     {
         using MemoryModel matrices = Model(2, 12, 5, 7, DType.F64);
-        using var global = new MemoryModel { { nameOfA, shapeOfA, matrices.ToArray<double>(A) }, { nameOfB, shapeOfB, matrices.ToArray<double>(B) } };
+        using var global = new MemoryModel { { nameOfA, shapeOfA, matrices.ToArray<double>(A) },
+            { nameOfB, shapeOfB, matrices.ToArray<double>(B) } };
         using MemoryModel expected = Run(matrices, [matrices], balance: true), balanced = Run(global, [global], balance: true);
         Assert.That(balanced.ToArray<double>(nameOfA), Is.EqualTo(expected.ToArray<double>(A)));
         Assert.That(balanced.ToArray<double>(nameOfB), Is.EqualTo(expected.ToArray<double>(B)));
@@ -163,7 +151,7 @@ internal sealed class BalanceTests
     }
 
     [Test]
-    public void WhatIsNoPairHasThePlainMeansBitsAndIsNamed()
+    public void FactorsThatFormNoPairAreAveragedAndNoted()
     {
         MemoryModel Module(int seed)
         {
@@ -175,22 +163,24 @@ internal sealed class BalanceTests
         using MemoryModel global = Module(1), first = Module(2), second = Module(3);
         ClientUpdate[] clients = [ClientUpdate.FromTensors("a", first, 1), ClientUpdate.FromTensors("b", second, 2)];
         (RoundReport _, MemorySink plain) = Models.Run(new FedAvgAggregator(), global, clients);
-        (RoundReport report, MemorySink balanced) = Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
-        using (plain)
-        using (balanced)
-            Assert.That(Models.AllBytes(balanced.Model), Is.EqualTo(Models.AllBytes(plain.Model)));
+        (RoundReport report, MemorySink balanced) =
+            Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
+        Models.AssertSameBits(balanced, plain);
         Assert.That(report.LoraPairs, Is.Empty);
         Assert.That(report.Notes.Single(), Does.StartWith("The factors of 'layer' (AdaLoRA: lora_E) form no product B A"));
     }
 
-    /// <summary>LoRA on fused experts: A is E blocks of r rows, and B interleaves them, so that W is not B A.</summary>
+    /// <summary>
+    /// In LoRA on fused experts A has blocks of r rows for each expert, and B interleaves them, so W is not B A.
+    /// </summary>
     [Test]
-    public void FusedExpertsHaveThePlainMeansBitsAndAreNamed()
+    public void FusedExpertsAreAveragedAndNoted()
     {
         using var folder = new TempFolder();
         const string Experts = "base_model.model.model.layers.0.mlp.experts", Query = "base_model.model.model.layers.0.self_attn.q_proj";
         var config = PeftAdapterConfig.Parse("""
-            {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "target_parameters": ["mlp.experts.down_proj"], "base_model_name_or_path": "x"}
+            {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"],
+             "target_parameters": ["mlp.experts.down_proj"], "base_model_name_or_path": "x"}
             """u8, "test");
         foreach ((int seed, string name) in new[] { "global", "a", "b" }.Index())
         {
@@ -207,14 +197,16 @@ internal sealed class BalanceTests
         using TensorSource global = TensorSource.Open(folder["global"]);
         ClientUpdate[] clients = [ClientUpdate.FromFile("a", folder["a"], 1), ClientUpdate.FromFile("b", folder["b"], 1)];
         (RoundReport _, MemorySink plain) = Models.Run(new FedAvgAggregator(), global, clients);
-        (RoundReport report, MemorySink balanced) = Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
+        (RoundReport report, MemorySink balanced) =
+            Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
         using (plain)
         using (balanced)
         {
             foreach (string factor in (string[])[".lora_A.weight", ".lora_B.weight"])
             {
                 Assert.That(balanced.Model.ToArray<float>(Experts + factor), Is.EqualTo(plain.Model.ToArray<float>(Experts + factor)));
-                Assert.That(balanced.Model.ToArray<float>(Query + factor), Is.Not.EqualTo(plain.Model.ToArray<float>(Query + factor)), "plain LoRA beside them is balanced");
+                Assert.That(balanced.Model.ToArray<float>(Query + factor), Is.Not.EqualTo(plain.Model.ToArray<float>(Query + factor)),
+                    "plain LoRA beside them is balanced");
             }
         }
 
@@ -223,41 +215,49 @@ internal sealed class BalanceTests
     }
 
     [Test]
-    public void FactorsThatWouldNotFitTheOutputStayAsTheyAre()
+    public void FactorsThatWouldNotFitTheOutputAreNotBalanced()
     {
-        // the product's singular value is 1e10: each balanced factor has its root, 1e5
-        using var global = new MemoryModel { { A, [1, 2], new double[] { 1e4, 0 } }, { B, [2, 1], new double[] { 1e6, 0 } }, { "z", [1], new double[] { 1 } } };
-        Assert.That(() => Run(global, [global], balance: true, DType.F16), Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith($"Client '0': tensor '{B}' has 1 value too large for F16"));
-        using var scaled = new MemoryModel { { A, [1, 2], new double[] { 4e4, 0 } }, { B, [2, 1], new double[] { 5e4, 5e4 } }, { "z", [1], new double[] { 1 } } };
+        // the product's singular value is 1e10, so each balanced factor would have its root, 1e5
+        using var global = new MemoryModel { { A, [1, 2], new double[] { 1e4, 0 } }, { B, [2, 1], new double[] { 1e6, 0 } },
+            { "z", [1], new double[] { 1 } } };
+        Assert.That(() => Run(global, [global], balance: true, DType.F16),
+            Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith($"Client '0': tensor '{B}' has 1 value too large for F16"));
+        using var scaled = new MemoryModel { { A, [1, 2], new double[] { 4e4, 0 } }, { B, [2, 1], new double[] { 5e4, 5e4 } },
+            { "z", [1], new double[] { 1 } } };
         using (MemoryModel plain = Run(scaled, [scaled], balance: false, DType.F16))
             Assert.That(Models.ToDoubles(plain, A)[0], Is.EqualTo(4e4));
-        using var larger = new MemoryModel { { A, [4, 2], new double[] { 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4 } }, { B, [1, 4], new double[] { 6e4, 6e4, 6e4, 6e4 } } };
+        using var larger = new MemoryModel { { A, [4, 2], new double[] { 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4 } },
+            { B, [1, 4], new double[] { 6e4, 6e4, 6e4, 6e4 } } };
         (RoundReport report, MemorySink sink) = Models.Run(
-            new FedAvgAggregator(), larger, [ClientUpdate.FromTensors("0", larger, 1)], new RoundOptions { BalanceLora = true, OutputDType = DType.F16 });
+            new FedAvgAggregator(), larger, [ClientUpdate.FromTensors("0", larger, 1)],
+            new RoundOptions { BalanceLora = true, OutputDType = DType.F16 });
         using (sink)
-            Assert.That(Models.ToDoubles(sink.Model, A), Is.All.EqualTo(6e4).Within(16), "as the plain mean has it");
+            Assert.That(Models.ToDoubles(sink.Model, A), Is.All.EqualTo(6e4).Within(16), "as in the plain mean");
         Assert.That(report.Notes, Has.One.EqualTo("The factors of 'layer' were not balanced: balanced, they would not fit F16."));
         using MemoryModel fits = Run(larger, [larger], balance: true, DType.BF16);
         Assert.That(Models.ToDoubles(fits, A), Is.All.Matches<double>(double.IsFinite));
     }
 
     [Test]
-    public void FactorsTooLargeForTheirInnerProductsStayAndAreNamed()
+    public void FactorsWithInfiniteInnerProductsAreNotBalanced()
     {
         using var global = new MemoryModel { { A, [1, 2], new double[] { 1e200, 0 } }, { B, [2, 1], new double[] { 1, 2 } } };
-        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)], new RoundOptions { BalanceLora = true });
+        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)],
+            new RoundOptions { BalanceLora = true });
         using (sink)
             Assert.That(Models.AllBytes(sink.Model), Is.EqualTo(Models.AllBytes(global)));
-        Assert.That(report.Notes, Is.EqualTo(new[] { "The factors of 'layer' were not balanced: their inner products are too large for float64." }));
+        Assert.That(report.Notes,
+            Is.EqualTo(new[] { "The factors of 'layer' were not balanced: their inner products are too large for float64." }));
     }
 
     [Test]
-    public void APairOfATensorThatIsKeptStays([Values(A, B)] string faulty)
+    public void APairWithAKeptTensorIsNotBalanced([Values(A, B)] string faulty)
     {
         using MemoryModel global = Model(2, 4, 3, 1, DType.F32), good = Model(2, 4, 3, 2, DType.F32), bad = Model(2, 4, 3, 3, DType.F32);
         using var broken = new MemoryModel();
         foreach (TensorInfo tensor in bad.Tensors)
-            broken.Add(tensor.Name, tensor.Shape.Dimensions, tensor.Name == faulty ? [.. bad.ToArray<float>(tensor.Name)[1..], float.NaN] : bad.ToArray<float>(tensor.Name));
+            broken.Add(tensor.Name, tensor.Shape.Dimensions, tensor.Name == faulty
+                ? [.. bad.ToArray<float>(tensor.Name)[1..], float.NaN] : bad.ToArray<float>(tensor.Name));
         ClientUpdate[] clients = [ClientUpdate.FromTensors("a", good, 1), ClientUpdate.FromTensors("b", broken, 1)];
         (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, clients,
             new RoundOptions { BalanceLora = true, Statistics = true, OnNonFinite = FaultPolicy.DropTensor });
@@ -265,24 +265,26 @@ internal sealed class BalanceTests
         {
             Assert.That(sink.Model.ToArray<float>(faulty), Is.EqualTo(global.ToArray<float>(faulty)));
             string other = faulty == A ? B : A;
-            Assert.That(sink.Model.ToArray<float>(other), Is.EqualTo(good.ToArray<float>(other).Zip(bad.ToArray<float>(other), (x, y) => (float)(((double)x + y) / 2))));
+            Assert.That(sink.Model.ToArray<float>(other),
+                Is.EqualTo(good.ToArray<float>(other).Zip(bad.ToArray<float>(other), (x, y) => (float)(((double)x + y) / 2))));
         }
 
         Assert.That(report.LoraPairs, Is.Empty);
-        Assert.That(report.Notes, Is.EqualTo(new[] { "The factors of 'layer' were not balanced: at least one of the two keeps the global model's value." }));
+        Assert.That(report.Notes,
+            Is.EqualTo(new[] { "The factors of 'layer' were not balanced: at least one of the two keeps the global model's value." }));
     }
 
     [Test]
-    public void EmptyFactorsAreNamed()
+    public void EmptyFactorsAreNoted()
     {
         using var global = new MemoryModel { { A, [0, 4], Array.Empty<float>() }, { B, [3, 0], Array.Empty<float>() } };
-        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)], new RoundOptions { BalanceLora = true });
-        sink.Dispose();
+        RoundReport report = Models.RunForReport(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)],
+            new RoundOptions { BalanceLora = true });
         Assert.That(report.Notes.Single(), Does.Contain("'layer' (the shapes [0, 4] and [3, 0])"));
     }
 
     [Test]
-    public void LargeRanksTakeTheirCubeOfTime()
+    public void ALargeRankIsBalanced()
     {
         using MemoryModel global = Model(256, 300, 280, 5, DType.F64);
         long start = System.Diagnostics.Stopwatch.GetTimestamp();
@@ -291,38 +293,28 @@ internal sealed class BalanceTests
         double[] a = balanced.ToArray<double>(A), b = balanced.ToArray<double>(B);
         foreach (int r in (int[])[0, 100, 255])
         {
-            Assert.That(Dot(i => a[r * 300 + i], i => a[r * 300 + i], 300), Is.EqualTo(Dot(i => b[i * 256 + r], i => b[i * 256 + r], 280)).Within(1e-6));
+            Assert.That(Dot(i => a[r * 300 + i], i => a[r * 300 + i], 300), Is.EqualTo(Dot(i => b[i * 256 + r], i => b[i * 256 + r], 280))
+                .Within(1e-6));
             Assert.That(Dot(i => a[r * 300 + i], i => a[(r ^ 1) * 300 + i], 300), Is.Zero.Within(1e-6));
         }
     }
 
-    /// <summary>Sweeps over a matrix of this order take many seconds: a cancelled round does not wait for them.</summary>
     [Test]
-    public void ACancelledRoundLeavesTheSweeps()
-    {
-        const int N = 1000;
-        var random = new Random(3);
-        double[] g = [.. Enumerable.Range(0, N * N).Select(_ => random.NextDouble())];
-        using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(300));
-        long start = System.Diagnostics.Stopwatch.GetTimestamp();
-        Assert.That(() => SymmetricEigen.Decompose(g, N, cancel.Token), Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(System.Diagnostics.Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(5)));
-    }
-
-    [Test]
-    public void LongFactorsGoInPieces() => Assert.That(
-        PairBalance.Pieces(5L << 30).Select(piece => (piece.Start, piece.Count)).Aggregate((End: 0L, Largest: 0), (sum, piece) =>
+    public void LongFactorsAreSplit() => Assert.That(
+        PairBalance.Split(5L << 30).Select(piece => (piece.Start, piece.Count)).Aggregate((End: 0L, Largest: 0), (sum, piece) =>
         {
             Assert.That(piece.Start, Is.EqualTo(sum.End));
             return (piece.Start + piece.Count, Math.Max(sum.Largest, piece.Count));
         }), Is.EqualTo((5L << 30, 1 << 28)));
 
-    private static double Unit(DType dtype) => dtype switch { DType.BF16 => 1.0 / 256, DType.F16 => 1.0 / 2048, DType.F32 => 1e-6, _ => 1e-12 };
+    private static double Unit(DType dtype) =>
+        dtype switch { DType.BF16 => 1.0 / 256, DType.F16 => 1.0 / 2048, DType.F32 => 1e-6, _ => 1e-12 };
 
     private static MemoryModel Model(int rank, int inputs, int outputs, int seed, DType dtype, bool zeroB = false)
     {
         var random = new Random(seed);
-        var wide = new MemoryModel { { A, [rank, inputs], Values(rank * inputs) }, { B, [outputs, rank], zeroB ? new double[outputs * rank] : Values(outputs * rank) }, { Other, [7], Values(7) } };
+        var wide = new MemoryModel { { A, [rank, inputs], Values(rank * inputs) },
+            { B, [outputs, rank], zeroB ? new double[outputs * rank] : Values(outputs * rank) }, { Other, [7], Values(7) } };
         if (dtype == DType.F64)
             return wide;
         using (wide)
@@ -331,7 +323,8 @@ internal sealed class BalanceTests
         double[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextDouble() - 0.5)];
     }
 
-    private static MemoryModel Run(int rank, int inputs, int outputs, int seed, DType dtype, bool balance, int threads = 0, IComputeBackend? backend = null)
+    private static MemoryModel Run(
+        int rank, int inputs, int outputs, int seed, DType dtype, bool balance, int threads = 0, IComputeBackend? backend = null)
     {
         MemoryModel[] models = [.. Enumerable.Range(0, 4).Select(k => Model(rank, inputs, outputs, seed + k, dtype))];
         try
@@ -345,9 +338,11 @@ internal sealed class BalanceTests
     }
 
     private static MemoryModel Run(
-        MemoryModel global, MemoryModel[] clients, bool balance, DType? output = null, int threads = 0, IComputeBackend? backend = null, IAggregator? aggregator = null)
+        MemoryModel global, MemoryModel[] clients, bool balance, DType? output = null, int threads = 0, IComputeBackend? backend = null,
+        IAggregator? aggregator = null)
     {
-        var round = new AggregationRound(global, new RoundOptions { BalanceLora = balance, OutputDType = output, Threads = threads, Backend = backend });
+        var round = new AggregationRound(global,
+            new RoundOptions { BalanceLora = balance, OutputDType = output, Threads = threads, Backend = backend });
         foreach ((int k, MemoryModel client) in clients.Index())
             round.Add(ClientUpdate.FromTensors($"{k}", client));
         var sink = new MemorySink();
@@ -370,7 +365,9 @@ internal sealed class BalanceTests
         double[] Wide(string name)
         {
             using var wide = new MemorySink();
-            new FedAvgAggregator().AggregateAsync(new AggregationRound(model, new RoundOptions { OutputDType = DType.F64 }) { ClientUpdate.FromTensors("a", model) }, wide).GetAwaiter().GetResult();
+            new FedAvgAggregator().AggregateAsync(
+                new AggregationRound(model, new RoundOptions { OutputDType = DType.F64 }) { ClientUpdate.FromTensors("a", model) }, wide)
+                .GetAwaiter().GetResult();
             return wide.Model.ToArray<double>(name);
         }
     }

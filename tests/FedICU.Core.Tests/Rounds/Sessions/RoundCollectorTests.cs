@@ -1,6 +1,6 @@
 namespace FedICU.Tests;
 
-/// <summary>A server that waits: expected clients, the deadline, the minimum.</summary>
+/// <summary>A collector in memory: expected clients, the deadline and the minimum.</summary>
 internal sealed class RoundCollectorTests
 {
     private static readonly MemoryModel Global = Models.Of("w", [1], 0);
@@ -8,7 +8,7 @@ internal sealed class RoundCollectorTests
     private static ClientUpdate Client(string id) => ClientUpdate.FromTensors(id, Models.Of("w", [1], 1), 1);
 
     [Test]
-    public async Task CompleteWhenAllHaveCome()
+    public async Task ARoundIsCompleteWhenAllClientsHaveSentAnUpdate()
     {
         using var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 2 });
         Task<AggregationRound> waiting = collector.CompleteAsync();
@@ -22,10 +22,11 @@ internal sealed class RoundCollectorTests
     }
 
     [Test]
-    public async Task TheDeadlineClosesWithTheMinimum()
+    public async Task TheDeadlineClosesARoundThatHasTheMinimum()
     {
         var clock = new ManualClock();
-        var options = new RoundCollectorOptions { ExpectedClients = 3, MinimumClients = 1, Deadline = TimeSpan.FromHours(2), TimeProvider = clock };
+        var options = new RoundCollectorOptions { ExpectedClients = 3, MinimumClients = 1, Deadline = TimeSpan.FromHours(2),
+            TimeProvider = clock };
         using var enough = new RoundCollector(Global, options);
         using var tooFew = new RoundCollector(Global, options with { MinimumClients = 2 });
         enough.Add(Client("a"));
@@ -41,7 +42,7 @@ internal sealed class RoundCollectorTests
     }
 
     [Test]
-    public void ADisposedCollectorSaysSo()
+    public void WaitingForADisposedCollectorThrows()
     {
         var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 2, Deadline = TimeSpan.FromHours(2) });
         collector.Dispose();
@@ -51,18 +52,20 @@ internal sealed class RoundCollectorTests
     }
 
     [Test]
-    public void AllErrorsAtOnce() => Assert.That(
-        () => new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 0, MinimumClients = 3, Deadline = TimeSpan.FromSeconds(-1) }),
+    public void AllInvalidOptionsAreReportedAtOnce() => Assert.That(
+        () => new RoundCollector(Global,
+            new RoundCollectorOptions { ExpectedClients = 0, MinimumClients = 3, Deadline = TimeSpan.FromSeconds(-1) }),
         Throws.TypeOf<InvalidOptionsException>().With.Property(nameof(InvalidOptionsException.Errors)).Count.EqualTo(3));
 
     [TestCase(0, false), TestCase(0.001, true), TestCase(48, true), TestCase(49, true), TestCase(49.1, false), TestCase(1e6, false)]
-    public void ADeadlineIsATimeThatATimerCounts(double days, bool allowed)
+    public void ADeadlineIsAtMostWhatATimerCounts(double days, bool allowed)
     {
         var options = new RoundCollectorOptions { ExpectedClients = 1, Deadline = TimeSpan.FromDays(days) };
         if (allowed)
             new RoundCollector(Global, options).Dispose();
         else
-            Assert.That(() => new RoundCollector(Global, options), Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("more than 0 and at most 49 days"));
+            Assert.That(() => new RoundCollector(Global, options),
+                Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("more than 0 and at most 49 days"));
     }
 
     [Test]
@@ -71,6 +74,7 @@ internal sealed class RoundCollectorTests
         using var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 1 });
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
-        Assert.That(async () => await collector.CompleteAsync(cancellationToken: cancelled.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(async () => await collector.CompleteAsync(cancellationToken: cancelled.Token),
+            Throws.InstanceOf<OperationCanceledException>());
     }
 }

@@ -1,25 +1,16 @@
-using FedICU.Tests.Files;
-
 namespace FedICU.Tests;
 
-/// <summary>A collector over a session: who is in time is decided once, whatever happens to the process.</summary>
-internal sealed class SessionCollectorTests
+/// <summary>A collector over a session: which clients are in time is decided once and survives restarts.</summary>
+internal sealed class SessionCollectorTests : FolderFixture
 {
     private static readonly MemoryModel Global = Models.Of("w", [1], 0);
 
     private readonly ManualClock _clock = new();
-    private TempFolder _folder = null!;
-
-    [SetUp]
-    public void SetUp() => _folder = new TempFolder();
-
-    [TearDown]
-    public void TearDown() => _folder.Dispose();
 
     private static ClientUpdate Client(string id) => ClientUpdate.FromTensors(id, Models.Of("w", [1], 1), 1);
 
     private AggregationSession Open() =>
-        AggregationSession.OpenOrCreate(_folder["s"], Global, new RoundOptions { Round = 7 }, new SessionOptions { TimeProvider = _clock });
+        AggregationSession.OpenOrCreate(Folder["s"], Global, new RoundOptions { Round = 7 }, new SessionOptions { TimeProvider = _clock });
 
     private RoundCollectorOptions Options(int expected, double? hours = null, int? minimum = null) => new()
     {
@@ -32,10 +23,11 @@ internal sealed class SessionCollectorTests
     private static string Ids(AggregationRound round) => string.Join(',', round.Updates.Select(update => update.Id));
 
     /// <summary>
-    /// In the ordinal order of ids, which is another than that of arrival, other clients would be in time after the restart.
+    /// The ids' ordinal order differs from the order of arrival: if it decided, other clients would be in time after
+    /// the restart.
     /// </summary>
     [Test]
-    public async Task TheSameAreLateAfterARestart()
+    public async Task TheSameClientsAreLateAfterARestart()
     {
         using (AggregationSession session = Open())
         using (RoundCollector collector = RoundCollector.Over(session, Options(2)))
@@ -43,7 +35,7 @@ internal sealed class SessionCollectorTests
             Assert.That(await collector.AddAsync(Client("z")), Is.True);
             Task<AggregationRound> waiting = collector.CompleteAsync();
             Assert.That(waiting.IsCompleted, Is.False);
-            Assert.That(collector.Add(await session.AddAsync(Client("y"))), Is.True, "added to the session, told to the collector");
+            Assert.That(collector.Add(await session.AddAsync(Client("y"))), Is.True, "added to the session first, then to the collector");
             Assert.That(await collector.AddAsync(Client("a")), Is.False);
             Assert.That(collector.Add(Client("b")), Is.False);
             AggregationRound round = await waiting;
@@ -51,16 +43,17 @@ internal sealed class SessionCollectorTests
         }
 
         using AggregationSession again = Open();
-        // even where more clients are expected than before
+        // also if more clients are expected than before
         using RoundCollector after = RoundCollector.Over(again, Options(3, minimum: 1));
         Assert.That(Ids(await after.CompleteAsync()), Is.EqualTo("y,z"));
         Assert.That(await after.AddAsync(Client("c")), Is.False);
         Assert.That(
-            again.Arrivals.Select(arrival => $"{arrival.Update.Id}{arrival.InTime}"), Is.EqualTo(new[] { "zTrue", "yTrue", "aFalse", "bFalse", "cFalse" }));
+            again.Arrivals.Select(arrival => $"{arrival.Update.Id}{arrival.InTime}"),
+            Is.EqualTo(new[] { "zTrue", "yTrue", "aFalse", "bFalse", "cFalse" }));
     }
 
     [Test]
-    public async Task TheDeadlineRunsFromTheSessionsBeginning()
+    public async Task TheDeadlineRunsFromTheSessionsCreation()
     {
         using (AggregationSession session = Open())
         using (RoundCollector collector = RoundCollector.Over(session, Options(3, hours: 2, minimum: 1)))
@@ -85,7 +78,7 @@ internal sealed class SessionCollectorTests
     }
 
     [Test]
-    public async Task ADeadlineThatPassedWhileTheServerWasDownCloses()
+    public async Task ADeadlineThatPassesWhileTheServerIsDownClosesTheRound()
     {
         using (AggregationSession session = Open())
         using (RoundCollector collector = RoundCollector.Over(session, Options(3, hours: 2)))
@@ -99,7 +92,7 @@ internal sealed class SessionCollectorTests
     }
 
     [Test]
-    public async Task AClockThatWasSetBackDoesNotLengthenTheWait()
+    public async Task AClockThatWasSetBackDoesNotExtendTheDeadline()
     {
         using (AggregationSession session = Open())
             await session.AddAsync(Client("a"));
@@ -126,7 +119,7 @@ internal sealed class SessionCollectorTests
     }
 
     [Test]
-    public async Task AStopOfTheServerDoesNotCloseTheRound()
+    public async Task StoppingTheServerDoesNotCloseTheRound()
     {
         using AggregationSession session = Open();
         RoundCollector collector = RoundCollector.Over(session, Options(2, hours: 2));
@@ -143,7 +136,7 @@ internal sealed class SessionCollectorTests
     }
 
     [Test]
-    public async Task AClosedSessionCompletesItsCollector()
+    public async Task AClosedRoundCompletesItsCollector()
     {
         using AggregationSession session = Open();
         using RoundCollector collector = RoundCollector.Over(session, Options(2, minimum: 1));
@@ -156,9 +149,9 @@ internal sealed class SessionCollectorTests
         Assert.That(() => RoundCollector.Over(session, Options(1)), Throws.TypeOf<ObjectDisposedException>());
     }
 
-    /// <summary>Random orders of arrival, retractions and restarts against a model in memory.</summary>
+    /// <summary>Compares random arrivals, retractions and restarts with a list in memory.</summary>
     [Test]
-    public async Task AnyRestartsDecideAsOneRunDoes([Range(0, 14)] int seed)
+    public async Task RestartsDoNotChangeWhichClientsAreInTime([Range(0, 14)] int seed)
     {
         var random = new Random(seed);
         int expected = random.Next(2, 6);
