@@ -159,17 +159,9 @@ internal sealed class RoundExecution(TensorAggregator strategy, AggregationRound
         ProgressMeter? meter = Meter("aggregate", round.Global.TotalBytes);
         try
         {
-            for (int i = 0; i < tensors.Count; i++)
-            {
-                int first = i;
-                long values = 0;
-                for (; rule.IsThreadSafe && i < tensors.Count && tensors[i].ElementCount * state.Clients.Count is var own and <= SmallTensor; i++)
-                    values += own;
-                if (i > first)
-                    state.Workers.Run(i - first, values >= Workers.WorthThreads, (piece, _) => MakeAlone(first + piece));
-                if (i < tensors.Count)
-                    Make(i, ref onAll, state);
-            }
+            TensorBatches.Run(
+                state.Workers, tensors.Count, i => tensors[i].ElementCount * state.Clients.Count, rule.IsThreadSafe ? SmallTensor : -1,
+                MakeAlone, i => Make(i, ref onAll, state));
         }
         finally
         {
