@@ -54,8 +54,7 @@ public sealed class FedIcuClient
     /// </exception>
     public MaskReport CreateUpdate(
         TensorSource global, TensorSource local, TensorSink output, TensorSource? momentum = null, TensorSink? momentumOutput = null,
-        bool dense = false,
-        IComputeBackend? backend = null, CancellationToken cancellationToken = default)
+        bool dense = false, IComputeBackend? backend = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(global);
         ArgumentNullException.ThrowIfNull(local);

@@ -17,8 +17,9 @@ namespace FedICU;
 /// sent: theta_k where imp(u) > imp(theta_g)                      hard mask; the others keep theta_g
 /// </code>
 /// <para>
-/// That there is a momentum, a normalization, a mask and a sparse update is public of the paper. All defaults are our
-/// own choices. The name in parentheses is that of <c>--set</c> and <see cref="FromSettings"/>.
+/// The momentum, the normalization, the mask and the sparse update are known from the paper's figure and abstract.
+/// Their details and all defaults are our own choices. The name in parentheses is that of <c>--set</c> and
+/// <see cref="FromSettings"/>.
 /// </para>
 /// </remarks>
 public sealed record FedIcuClientOptions
@@ -45,8 +46,7 @@ public sealed record FedIcuClientOptions
 
     /// <summary>
     /// Gets the share of the old momentum in u = beta momentum + (1 - beta) delta, at least 0 and below 1
-    /// (<c>beta</c>).
-    /// <value>Default: 0.9.</value>
+    /// (<c>beta</c>). <value>Default: 0.9.</value>
     /// </summary>
     public double Beta { get; init; } = 0.9;
 
@@ -57,8 +57,8 @@ public sealed record FedIcuClientOptions
     public MomentumRule Momentum { get; init; } = MomentumRule.Ema;
 
     /// <summary>
-    /// Gets how the magnitudes |u| and |theta_g| become importances (<c>importance</c>). <value>Default:
-    /// <see cref="ImportanceRule.ZScore"/>, after the same authors' SPIDER (ICML 2025).</value>
+    /// Gets how the magnitudes |u| and |theta_g| become importances (<c>importance</c>).
+    /// <value>Default: <see cref="ImportanceRule.ZScore"/>, after the same authors' SPIDER (ICML 2025).</value>
     /// </summary>
     public ImportanceRule Importance { get; init; }
 
@@ -87,15 +87,14 @@ public sealed record FedIcuClientOptions
     public double Sigma { get; init; } = 0.01;
 
     /// <summary>
-    /// Gets the value of the entries that are not sent (<c>fill</c>). <value>Default:
-    /// <see cref="MaskFill.Global"/>.</value>
+    /// Gets the value of the entries that are not sent (<c>fill</c>).
+    /// <value>Default: <see cref="MaskFill.Global"/>.</value>
     /// </summary>
     public MaskFill Fill { get; init; }
 
     /// <summary>
     /// Gets the seed of the noise (<c>seed</c>). The noise depends only on the seed, the tensor's name and the
-    /// element's index.
-    /// <value>Default: 0.</value>
+    /// element's index. <value>Default: 0.</value>
     /// </summary>
     public long Seed { get; init; }
 
@@ -113,8 +112,7 @@ public sealed record FedIcuClientOptions
 
     /// <summary>
     /// Gets the received model's digest, as <see cref="ModelDigest"/> computes it. If it is given, the model is not
-    /// hashed.
-    /// <value>Default: null.</value>
+    /// hashed. <value>Default: null.</value>
     /// </summary>
     public string? BaseDigest { get; init; }
 

@@ -12,5 +12,9 @@ internal sealed unsafe class HardMask(ClientTensor tensor, MagnitudeScales scale
 
     public override byte* TryGetPacked(int piece) => _kept is null ? null : _kept[piece];
 
-    public override void Dispose() => _kept?.Dispose();
+    public override void Dispose()
+    {
+        _kept?.Dispose();
+        base.Dispose();
+    }
 }

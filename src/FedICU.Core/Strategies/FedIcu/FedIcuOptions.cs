@@ -73,8 +73,8 @@ public sealed record FedIcuOptions
     public double Epsilon { get; init; } = 1e-12;
 
     /// <summary>
-    /// Gets what the magnitude M is the norm of (<c>axis</c>). <value>Default: <see cref="NormAxis.Columns"/>
-    /// (F).</value>
+    /// Gets what the magnitude M is the norm of (<c>axis</c>).
+    /// <value>Default: <see cref="NormAxis.Columns"/> (F).</value>
     /// </summary>
     public NormAxis Axis { get; init; }
 
@@ -85,14 +85,14 @@ public sealed record FedIcuOptions
     public Similarity Similarity { get; init; }
 
     /// <summary>
-    /// Gets whether each tensor has its own weights (<c>granularity</c>). <value>Default:
-    /// <see cref="Granularity.Tensor"/> (O).</value>
+    /// Gets whether each tensor has its own weights (<c>granularity</c>).
+    /// <value>Default: <see cref="Granularity.Tensor"/> (O).</value>
     /// </summary>
     public Granularity Granularity { get; init; }
 
     /// <summary>
-    /// Gets how similarities become weights (<c>weights</c>). <value>Default: <see cref="WeightRule.Softmax"/>
-    /// (R).</value>
+    /// Gets how similarities become weights (<c>weights</c>).
+    /// <value>Default: <see cref="WeightRule.Softmax"/> (R).</value>
     /// </summary>
     public WeightRule Weights { get; init; }
 
@@ -108,14 +108,14 @@ public sealed record FedIcuOptions
         && (Similarity == Similarity.PreviousDirection || Weights == WeightRule.Raw && !TimesShare);
 
     /// <summary>
-    /// Gets how magnitudes are averaged (<c>consensus</c>). <value>Default:
-    /// <see cref="ConsensusRule.Uniform"/> (F).</value>
+    /// Gets how magnitudes are averaged (<c>consensus</c>).
+    /// <value>Default: <see cref="ConsensusRule.Uniform"/> (F).</value>
     /// </summary>
     public ConsensusRule Consensus { get; init; }
 
     /// <summary>
-    /// Gets whether parameters or updates are split (<c>target</c>). <value>Default:
-    /// <see cref="SplitTarget.Parameters"/> (O).</value>
+    /// Gets whether parameters or updates are split (<c>target</c>).
+    /// <value>Default: <see cref="SplitTarget.Parameters"/> (O).</value>
     /// </summary>
     public SplitTarget Target { get; init; }
 
