@@ -5,14 +5,25 @@ using System.Text;
 namespace FedICU.Clients;
 
 /// <summary>
-/// N(0,1) by position: a counter-based generator (Philox 4x32-10; Salmon, Moraes, Dror, Shaw 2011) keyed by seed and tensor name, counting flat
-/// indices, so that a value depends on nothing but those three.
+/// Standard normal noise N(0,1) by position. A value depends only on the seed, the tensor's name and the element's flat
+/// index: they key and count a Philox 4x32-10 generator (Salmon, Moraes, Dror, Shaw 2011).
 /// </summary>
 internal readonly struct GaussianNoise
 {
+    // Philox 4x32's multipliers, its key increments and its number of rounds (Salmon et al. 2011)
+    private const ulong Multiplier0 = 0xD2511F53;
+    private const ulong Multiplier1 = 0xCD9E8D57;
+    private const uint Increment0 = 0x9E3779B9;
+    private const uint Increment1 = 0xBB67AE85;
+    private const int Rounds = 10;
+
+    // the distance between two uniforms of 53 bits, the precision of float64
+    private const double UniformUnit = 1.0 / (1L << 53);
+
     private readonly uint _key0, _key1;
     private readonly ulong _stream;
 
+    /// <summary>Creates the noise of a tensor.</summary>
     public GaussianNoise(long seed, string tensor)
     {
         byte[] name = Encoding.UTF8.GetBytes(tensor);
@@ -25,23 +36,23 @@ internal readonly struct GaussianNoise
         _stream = BinaryPrimitives.ReadUInt64LittleEndian(hash.AsSpan(8));
     }
 
-    /// <summary>The value at a flat index, by Box and Muller from two 53-bit uniforms.</summary>
+    /// <summary>Gets the value at a flat index, by the Box-Muller transform of two 53-bit uniforms.</summary>
     public double this[long index]
     {
         get
         {
             (uint c0, uint c1, uint c2, uint c3) = ((uint)index, (uint)((ulong)index >> 32), (uint)_stream, (uint)(_stream >> 32));
             (uint k0, uint k1) = (_key0, _key1);
-            for (int round = 0; round < 10; round++)
+            for (int round = 0; round < Rounds; round++)
             {
-                ulong p0 = (ulong)0xD2511F53u * c0, p1 = (ulong)0xCD9E8D57u * c2;
+                ulong p0 = Multiplier0 * c0, p1 = Multiplier1 * c2;
                 (c0, c1, c2, c3) = ((uint)(p1 >> 32) ^ c1 ^ k0, (uint)p1, (uint)(p0 >> 32) ^ c3 ^ k1, (uint)p0);
-                k0 = unchecked(k0 + 0x9E3779B9u);
-                k1 = unchecked(k1 + 0xBB67AE85u);
+                k0 = unchecked(k0 + Increment0);
+                k1 = unchecked(k1 + Increment1);
             }
 
-            const double Unit = 1.0 / (1L << 53);
-            double u = ((((ulong)c0 << 32 | c1) >> 11) + 1) * Unit, v = (((ulong)c2 << 32 | c3) >> 11) * Unit;
+            // u is above 0, as its logarithm must be finite
+            double u = ((((ulong)c0 << 32 | c1) >> 11) + 1) * UniformUnit, v = (((ulong)c2 << 32 | c3) >> 11) * UniformUnit;
             return Math.Sqrt(-2 * Math.Log(u)) * Math.Cos(2 * Math.PI * v);
         }
     }

@@ -1,10 +1,13 @@
 namespace FedICU;
 
 /// <summary>
-/// A caller's own importance: fills one importance for each magnitude, larger is more important. One call at a time; for a soft mask each is made once more
-/// when the tensor is written, and must give the same.
+/// Computes the importance of each entry of a tensor from its magnitude; a larger importance is more important.
 /// </summary>
+/// <remarks>
+/// Only one thread calls it at a time. For a soft mask it is called again when the tensor is written, and must then
+/// compute the same importances.
+/// </remarks>
 /// <param name="tensor">The tensor's name.</param>
-/// <param name="magnitudes">|x| of all its elements.</param>
-/// <param name="importances">Filled.</param>
+/// <param name="magnitudes">The magnitude |x| of each element.</param>
+/// <param name="importances">Receives one finite importance for each element.</param>
 public delegate void ImportanceFunction(string tensor, ReadOnlySpan<double> magnitudes, Span<double> importances);

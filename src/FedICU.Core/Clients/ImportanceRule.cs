@@ -1,12 +1,15 @@
 namespace FedICU;
 
-/// <summary>How magnitudes become importances.</summary>
+/// <summary>How the magnitudes |x| of a tensor become importances.</summary>
 public enum ImportanceRule
 {
-    /// <summary>sigmoid((|x| - mean|x|) / std|x|) per tensor, sample std; std = 0 gives 0: the default.</summary>
+    /// <summary>
+    /// sigmoid((|x| - mean|x|) / std|x|) with the sample standard deviation; 0 if std|x| is 0. The default, after
+    /// SPIDER (ICML 2025).
+    /// </summary>
     ZScore,
-    /// <summary>(|x| - min|x|) / (max|x| - min|x|); 0 where all are equal.</summary>
+    /// <summary>(|x| - min|x|) / (max|x| - min|x|); 0 if all |x| are equal.</summary>
     MinMax,
-    /// <summary>The average rank of |x| over the number of elements.</summary>
+    /// <summary>The average rank of |x| divided by the number of elements.</summary>
     Rank,
 }

@@ -1,10 +1,10 @@
 namespace FedICU;
 
-/// <summary>What stands where nothing is sent.</summary>
+/// <summary>The value of the entries that are not sent.</summary>
 public enum MaskFill
 {
     /// <summary>The received value: the default.</summary>
     Global,
-    /// <summary>Zero; the result is dense.</summary>
+    /// <summary>Zero. The update is then dense, and the server takes the zeros for parameters.</summary>
     Zero,
 }

@@ -1,14 +1,28 @@
 namespace FedICU;
 
-/// <summary>What is done with the importances.</summary>
+/// <summary>
+/// How a client's importances decide what is sent. S is an entry's importance in the update, G in the received model.
+/// </summary>
 public enum MaskRule
 {
-    /// <summary>Entries where the update is more important than the received model are sent, the others keep the received value: the default.</summary>
+    /// <summary>
+    /// Sends the trained value of the entries with S > G; the others keep the received value. The default, from the
+    /// paper's framework figure.
+    /// </summary>
     Hard,
-    /// <summary>theta_g + m delta with m = S / (S + G) where S > G, divided by the mean of its nonzero entries, at most 1.</summary>
+    /// <summary>
+    /// Sends theta_g + m delta for the entries with S > G. m is S / (S + G) divided by its mean over these entries, and
+    /// at most 1 (ours, after SPIDER, ICML 2025).
+    /// </summary>
     Soft,
-    /// <summary>Exactly the most important ceil(ratio n) entries of the update are sent.</summary>
+    /// <summary>
+    /// Sends exactly the ceil(ratio n) entries whose update is the most important; of equal ones, those of the lower
+    /// index (ours).
+    /// </summary>
     TopRatio,
-    /// <summary>Unimportant entries get Gaussian noise of sigma std(delta) in place of their update (FedCDD); the result is dense.</summary>
+    /// <summary>
+    /// Replaces the update of the entries without S > G by Gaussian noise of standard deviation sigma std(delta); the
+    /// update is dense (ours, after the predecessor FedCDD).
+    /// </summary>
     GaussianNoise,
 }

@@ -4,32 +4,46 @@ using FedICU.Memory;
 
 namespace FedICU.Clients;
 
-/// <summary>What is fixed for one update: the models, the rules, what computes; and how much of what is sent is kept between deciding and writing it.</summary>
+/// <summary>
+/// What is fixed for one update: the models, the options and the backend. Also limits how many packed values are kept
+/// in memory between deciding and writing the masks.
+/// </summary>
 internal sealed unsafe record MaskRun(
-    FedIcuClientOptions Options, TensorSource Global, TensorSource Local, TensorSource? Momentum, TensorSink? MomentumOutput, bool Dense, IClientBackend Backend)
+    FedIcuClientOptions Options, TensorSource Global, TensorSource Local, TensorSource? Momentum, TensorSink? MomentumOutput, bool Dense,
+    IClientBackend Backend)
 {
-    /// <summary>Up to so many bytes, values that are sent are kept, so that the trained model is not read again for them.</summary>
+    // bytes of packed values that are kept, so that the trained model is not read again for them (chosen)
     private const long KeptBytes = 64 << 20;
 
     private long _kept;
 
-    /// <summary>Whether the models, and the momentum where there is one, lie on the backend's device.</summary>
+    /// <summary>
+    /// Gets whether the models, and the momentum if there is one, are in the memory of the backend's device.
+    /// </summary>
     public bool OnDevice { get; } = Backend.Device is { } device && Global.Device == device && Local.Device == device
-        && (Momentum is null || Momentum.Device == device && Momentum.Tensors.All(tensor => !tensor.DType.IsComputed || tensor.DType is DType.F32 or DType.F64));
+        && (Momentum is null || Momentum.Device == device
+            && Momentum.Tensors.All(tensor => !tensor.DType.IsComputed || tensor.DType is DType.F32 or DType.F64));
 
-    /// <summary>Whether the received tensors are hashed in the first look at them.</summary>
+    /// <summary>Gets whether masks are decided on the device. The noise's deviation is measured on the CPU.</summary>
+    public bool DecidesOnDevice => OnDevice && Options.Mask != MaskRule.GaussianNoise;
+
+    /// <summary>Gets whether values are packed on the device. A soft mask's values are computed on the CPU.</summary>
+    public bool PacksOnDevice => OnDevice && Options.Mask != MaskRule.Soft;
+
+    /// <summary>Gets or sets whether the first pass hashes the received tensors.</summary>
     public bool Hashes { get; set; }
 
-    /// <summary>Whether every tensor is written whole, by what was asked for.</summary>
+    /// <summary>Gets whether the options ask for every tensor to be written whole.</summary>
     public bool IsDense => Dense || Options.Mask == MaskRule.GaussianNoise || Options.Fill == MaskFill.Zero;
 
-    /// <summary>Whether there is room for more.</summary>
-    public bool Keeps => Interlocked.Read(ref _kept) < KeptBytes;
+    /// <summary>Gets whether there is room to keep more values.</summary>
+    public bool HasRoom => Interlocked.Read(ref _kept) < KeptBytes;
 
-    /// <summary>A copy of values that are sent; null where there is no room for them.</summary>
-    public NativeBuffer? Keep(byte* values, long bytes)
+    /// <summary>
+    /// Copies values to keep them; null if there is no room. Once full, the room stays full until values are freed.
+    /// </summary>
+    public NativeBuffer? TryKeep(byte* values, long bytes)
     {
-        // once full, it stays so
         if (Interlocked.Add(ref _kept, bytes) > KeptBytes)
             return null;
         var kept = new NativeBuffer(bytes);
@@ -37,7 +51,7 @@ internal sealed unsafe record MaskRun(
         return kept;
     }
 
-    /// <summary>Gives back what was kept.</summary>
+    /// <summary>Frees values that were kept.</summary>
     public void Free(NativeBuffer? kept)
     {
         if (kept is null)
@@ -46,6 +60,7 @@ internal sealed unsafe record MaskRun(
         kept.Dispose();
     }
 
-    /// <summary>A tensor's momentum: F32, or F64 for F64 tensors.</summary>
-    public static TensorInfo MomentumInfo(TensorInfo tensor) => tensor with { DType = tensor.DType == DType.F64 ? DType.F64 : DType.F32 };
+    /// <summary>Returns a tensor's momentum: F32, or F64 for an F64 tensor.</summary>
+    public static TensorInfo MomentumInfo(TensorInfo tensor) =>
+        tensor with { DType = tensor.DType == DType.F64 ? DType.F64 : DType.F32 };
 }

@@ -84,7 +84,7 @@ internal readonly struct PanelRun(List<Grouping.Panel> panels, int first, int co
     {
         long skipped = i == 0 ? 0 : this[i].Start - this[i - 1].Start;
         for (int k = 0; k < read.Length && skipped > 0; k++)
-            read[k] = new TensorPanel((byte*)read[k].Data + skipped * (read[k].DType.BitSize / 8), read[k].DType, read[k].OnDevice);
+            read[k] = read[k].From(skipped);
         return read;
     }
 

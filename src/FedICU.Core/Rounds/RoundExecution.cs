@@ -170,23 +170,9 @@ internal sealed class RoundExecution(
         ProgressMeter? meter = CreateMeter("aggregate", round.Global.TotalBytes);
         try
         {
-            for (int i = 0; i < tensors.Count; i++)
-            {
-                int first = i;
-                long values = 0;
-                for (; rule.IsThreadSafe && i < tensors.Count; i++)
-                {
-                    long own = tensors[i].ElementCount * state.Clients.Count;
-                    if (own > SmallTensorValues)
-                        break;
-                    values += own;
-                }
-
-                if (i > first)
-                    state.Workers.Run(i - first, values >= Workers.WorthThreads, (piece, _) => AggregateOnOneThread(first + piece));
-                if (i < tensors.Count)
-                    AggregateOne(i, ref onAllThreads, state);
-            }
+            TensorBatches.Run(
+                state.Workers, tensors.Count, i => tensors[i].ElementCount * state.Clients.Count, rule.IsThreadSafe ? SmallTensorValues : -1,
+                AggregateOnOneThread, i => AggregateOne(i, ref onAllThreads, state));
         }
         finally
         {

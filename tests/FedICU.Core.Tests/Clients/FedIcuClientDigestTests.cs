@@ -3,24 +3,25 @@ using FedICU.Tests.Files;
 
 namespace FedICU.Tests;
 
-/// <summary>The received model's digest is made of what the client's first look reads.</summary>
+/// <summary>The received model's digest is computed in the client's first pass.</summary>
 internal sealed class FedIcuClientDigestTests
 {
-    // one tensor of several panels beside small ones, an empty one and one that is not computed
+    // a tensor of several panels, small tensors, an empty one, and one of a type that is not computed
     private static readonly MemoryModel Global = Model(1), Local = Model(2);
     private static readonly string Digest = ModelDigest.Compute(Global);
 
     [Test]
-    public void ItIsTheModelsForAnyNumberOfThreads([Values(1, 2, 7)] int threads, [Values] MaskRule mask, [Values] bool lent)
+    public void TheDigestIsTheModelsForAnyNumberOfThreads([Values(1, 2, 7)] int threads, [Values] MaskRule mask, [Values] bool lent)
     {
         using MemorySink momentum = new(), update = new();
         var global = new Counted(Global) { Lends = lent };
-        new FedIcuClient(new FedIcuClientOptions { Threads = threads, Mask = mask }).CreateUpdate(global, Local, update, momentumOutput: momentum);
+        new FedIcuClient(new FedIcuClientOptions { Threads = threads, Mask = mask }).CreateUpdate(
+            global, Local, update, momentumOutput: momentum);
         Assert.That((update.Model.Metadata[MetadataKeys.Base], momentum.Model.Metadata[MetadataKeys.Base]), Is.EqualTo((Digest, Digest)));
     }
 
     [Test]
-    public void TwoLooksAreEnough()
+    public void TwoPassesAreEnough()
     {
         using MemorySink momentum = new(), next = new();
         var client = new FedIcuClient();
@@ -32,7 +33,7 @@ internal sealed class FedIcuClientDigestTests
     }
 
     [Test]
-    public void OneThatIsKnownIsNotMade()
+    public void AKnownDigestIsNotComputedAgain()
     {
         string known = "sha256:" + new string('a', 64);
         using MemorySink momentum = new(), update = new();
@@ -44,12 +45,13 @@ internal sealed class FedIcuClientDigestTests
 
     [TestCase(""), TestCase("sha256:"), TestCase("SHA256:0000000000000000000000000000000000000000000000000000000000000000")]
     [TestCase("sha256:000000000000000000000000000000000000000000000000000000000000000G")]
-    public void WhatIsNoDigestIsRefused(string text) => Assert.That(
+    public void AMalformedDigestIsRefused(string text) => Assert.That(
         () => new FedIcuClient(new FedIcuClientOptions { BaseDigest = text }),
-        Throws.TypeOf<InvalidOptionsException>().With.Message.Contains($"base digest is '{text}'; sha256: and 64 lower-case hexadecimal digits were expected."));
+        Throws.TypeOf<InvalidOptionsException>().With.Message.Contains(
+            $"base digest is '{text}'; sha256: and 64 lower-case hexadecimal digits were expected."));
 
     [Test]
-    public void AMomentumInFilesCarriesIt([Values] bool sharded)
+    public void AMomentumInFilesHoldsTheDigest([Values] bool sharded)
     {
         using var folder = new TempFolder();
         string place = folder[sharded ? "model" : "momentum.safetensors"];
@@ -58,13 +60,15 @@ internal sealed class FedIcuClientDigestTests
         {
             Directory.CreateDirectory(place);
             foreach ((string name, TensorInfo[] part) in new[] { ("a", computed[..1]), ("b", computed[1..]) })
-                new ArrayModel([.. part.Select(tensor => (tensor, new byte[tensor.ByteLength]))]).SaveTo(TensorSink.ToFile(Path.Combine(place, $"{name}.safetensors")));
+                new ArrayModel([.. part.Select(tensor => (tensor, new byte[tensor.ByteLength]))]).SaveTo(
+                    TensorSink.ToFile(Path.Combine(place, $"{name}.safetensors")));
             string map = string.Join(", ", computed.Select((tensor, i) => $"\"{tensor.Name}\": \"{(i == 0 ? "a" : "b")}.safetensors\""));
             File.WriteAllText(Path.Combine(place, "model.safetensors.index.json"), $$"""{"metadata": {}, "weight_map": { {{map}} } }""");
         }
 
         using (TensorSource? layout = sharded ? TensorSource.Open(place) : null)
-            new FedIcuClient().CreateUpdate(Global, Local, TensorSink.Discard, momentumOutput: sharded ? TensorSink.To(place, layout!) : TensorSink.ToFile(place));
+            new FedIcuClient().CreateUpdate(
+                Global, Local, TensorSink.Discard, momentumOutput: sharded ? TensorSink.To(place, layout!) : TensorSink.ToFile(place));
         foreach (string path in sharded ? Directory.GetFiles(place, "*.safetensors") : [place])
         {
             using TensorSource file = TensorSource.Open(path);
@@ -73,7 +77,7 @@ internal sealed class FedIcuClientDigestTests
     }
 
     [Test]
-    public void ASinkThatTakesNoOtherMetadataHasItFromTheBeginning()
+    public void ASinkThatCannotAmendItsMetadataHasTheDigestFromTheStart()
     {
         var momentum = new Plain();
         new FedIcuClient().CreateUpdate(Global, Local, TensorSink.Discard, momentumOutput: momentum);
@@ -82,7 +86,7 @@ internal sealed class FedIcuClientDigestTests
     }
 
     [Test]
-    public void OtherMetadataTakeTheSameRoom()
+    public void AmendedMetadataMustHaveTheSameLength()
     {
         using var folder = new TempFolder();
         TensorSink sink = TensorSink.ToFile(folder["m.safetensors"]);
@@ -95,7 +99,7 @@ internal sealed class FedIcuClientDigestTests
     }
 
     [Test]
-    public void AFileThatBreaksIsASentence()
+    public void ATruncatedFileGivesAnErrorSentence()
     {
         using var folder = new TempFolder();
         Global.SaveTo(TensorSink.ToFile(folder["m.safetensors"]));
@@ -103,7 +107,8 @@ internal sealed class FedIcuClientDigestTests
         using (FileStream stream = new(folder["m.safetensors"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             stream.SetLength(stream.Length - 8);
         using var momentum = new MemorySink();
-        Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Threads = 4 }).CreateUpdate(file, Local, TensorSink.Discard, momentumOutput: momentum),
+        var client = new FedIcuClient(new FedIcuClientOptions { Threads = 4 });
+        Assert.That(() => client.CreateUpdate(file, Local, TensorSink.Discard, momentumOutput: momentum),
             Throws.InstanceOf<InvalidModelException>().With.Message.Contains("was truncated while it was read"));
         Assert.That(() => momentum.Model, Throws.InvalidOperationException);
     }

@@ -4,7 +4,10 @@ using FedICU.Text;
 
 namespace FedICU.Tests;
 
-/// <summary>What the client's files say of themselves: the momentum's round and base, and what is no model, no update, no momentum.</summary>
+/// <summary>
+/// What a client's files say of themselves: a momentum's round and base, and files that are no model, update or
+/// momentum.
+/// </summary>
 internal sealed class FedIcuClientStateTests
 {
     private static readonly MemoryModel Global = Model(null, 1, 2, 3);
@@ -15,12 +18,13 @@ internal sealed class FedIcuClientStateTests
     [TestCase(null, "3", null, "3")]
     [TestCase("4", "3", null, "4")]
     [TestCase("4", "3", 5L, "5")]
-    public void TheMomentumSaysWhatItIs(string? trained, string? received, long? option, string? expected)
+    public void TheMomentumStatesItsKindBaseAndRound(string? trained, string? received, long? option, string? expected)
     {
         using var momentum = new MemorySink();
         using var update = new MemorySink();
         MemoryModel global = Model(("round", received), 1, 2, 3);
-        new FedIcuClient(new FedIcuClientOptions { Round = option }).CreateUpdate(global, Model(("round", trained), 2, 2, 7), update, momentumOutput: momentum);
+        new FedIcuClient(new FedIcuClientOptions { Round = option }).CreateUpdate(
+            global, Model(("round", trained), 2, 2, 7), update, momentumOutput: momentum);
         Assert.That(momentum.Model.Metadata[MetadataKeys.State], Is.EqualTo("momentum"));
         Assert.That(momentum.Model.Metadata[MetadataKeys.Base], Is.EqualTo(ModelDigest.Compute(global)));
         Assert.That(momentum.Model.Metadata.GetValueOrDefault(MetadataKeys.Round), Is.EqualTo(expected));
@@ -29,33 +33,39 @@ internal sealed class FedIcuClientStateTests
     }
 
     [Test]
-    public void AMomentumGoesForwardOnly()
+    public void AMomentumOfALaterRoundIsRefused()
     {
         using var kept = new MemorySink();
         using var update = new MemorySink();
         FedIcuClient In(long? round) => new(new FedIcuClientOptions { Round = round });
         In(7).CreateUpdate(Global, Trained, update, momentumOutput: kept);
         string digest = ModelDigest.Compute(Global), other = ModelDigest.Compute(Other);
-        // the next round, with another model, and the same update once more
+        // allowed: the next round with another model, and the same update again
         In(8).CreateUpdate(Other, Trained, update, kept.Model);
         In(7).CreateUpdate(Global, Trained, update, kept.Model);
         In(null).CreateUpdate(Other, Trained, update, kept.Model);
-        Refused(() => In(6).CreateUpdate(Global, Trained, update, kept.Model), "'memory': the momentum is of round 7; one of a round before 6 was expected.");
+        Refused(() => In(6).CreateUpdate(Global, Trained, update, kept.Model),
+            "'memory': the momentum is of round 7; one of a round before 6 was expected.");
         Refused(() => In(7).CreateUpdate(Other, Trained, update, kept.Model),
-            $"'memory': the momentum is of this round, 7, and of an update against the model {digest}; one of a round before, or against {other}, was expected.");
-        Refused(() => In(null).CreateUpdate(Global, Model(("round", "last"), 2, 2, 7), update, kept.Model), "'memory': metadata 'round' is 'last'; a whole number was expected.");
-        Refused(() => In(8).CreateUpdate(Global, Trained, update, Model(("fedicu.state", "adam"), 0, 0, 0)), "'memory': metadata 'fedicu.state' is 'adam'; 'momentum' was expected.");
+            $"'memory': the momentum was made in this round, 7, against the model {digest}; " +
+            $"one of an earlier round, or made against {other}, was expected.");
+        Refused(() => In(null).CreateUpdate(Global, Model(("round", "last"), 2, 2, 7), update, kept.Model),
+            "'memory': metadata 'round' is 'last'; a whole number was expected.");
+        Refused(() => In(8).CreateUpdate(Global, Trained, update, Model(("fedicu.state", "adam"), 0, 0, 0)),
+            "'memory': metadata 'fedicu.state' is 'adam'; 'momentum' was expected.");
     }
 
     [Test]
-    public void AStateIsNoModelAndNoUpdate()
+    public void AStateIsNeitherAModelNorAnUpdate()
     {
         MemoryModel state = Model(("fedicu.state", "momentum"), 1, 2, 3);
         const string Sentence = "'memory': metadata 'fedicu.state' is 'momentum', a client's state; a model was expected.";
         Refused(() => new FedIcuClient().CreateUpdate(state, Trained, TensorSink.Discard), Sentence);
         Refused(() => new FedIcuClient().CreateUpdate(Global, state, TensorSink.Discard), Sentence);
-        RoundRejectedException refused = Assert.Throws<RoundRejectedException>(() => Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("c", state)]))!;
-        Assert.That(refused.Message, Is.EqualTo("Client 'c': 'memory': metadata 'fedicu.state' is 'momentum', a client's state; an update was expected."));
+        RoundRejectedException refused = Assert.Throws<RoundRejectedException>(
+            () => Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("c", state)]))!;
+        Assert.That(refused.Message,
+            Is.EqualTo("Client 'c': 'memory': metadata 'fedicu.state' is 'momentum', a client's state; an update was expected."));
         Assert.That((refused.Fault, refused.ClientId), Is.EqualTo((RoundFault.Unreadable, "c")));
     }
 
@@ -68,8 +78,9 @@ internal sealed class FedIcuClientStateTests
     {
         MemoryModel other = Model((key, value), 1, 2, 3);
         Refused(() => new FedIcuClient().CreateUpdate(Global, Trained, TensorSink.Discard, other), $"'memory': {sentence}");
-        // what the caller supplies need not say what it is, but an update says that it is none
-        void Supplied() => new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied }).CreateUpdate(Global, Trained, TensorSink.Discard, other);
+        // a supplied momentum need not say what it is, but an update says that it is an update
+        void Supplied() => new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied }).CreateUpdate(
+            Global, Trained, TensorSink.Discard, other);
         if (value is "delta" or "sparse")
             Refused(Supplied, $"'memory': {sentence}");
         else
@@ -77,11 +88,12 @@ internal sealed class FedIcuClientStateTests
     }
 
     [Test]
-    public void AFileThatSaysNothingIsAMomentumByItsTypes()
+    public void AFileWithoutMetadataIsAMomentumIfItsTypesFit()
     {
         MemoryModel global = new() { { "w", [3], new Half[3] } }, trained = new() { { "w", [3], new[] { (Half)1, (Half)2, (Half)3 } } };
         new FedIcuClient().CreateUpdate(global, trained, TensorSink.Discard, Model(null, 1, 2, 3));
-        Refused(() => new FedIcuClient().CreateUpdate(global, trained, TensorSink.Discard, trained), "'memory': the momentum of tensor 'w' is F16 [3]; F32 [3] was expected.");
+        Refused(() => new FedIcuClient().CreateUpdate(global, trained, TensorSink.Discard, trained),
+            "'memory': the momentum of tensor 'w' is F16 [3]; F32 [3] was expected.");
     }
 
     [Test]
@@ -92,7 +104,8 @@ internal sealed class FedIcuClientStateTests
         using TensorSource adapter = TensorSource.Open(folder["adapter"]);
         TensorSink output = TensorSink.To(folder["update"], adapter);
         Assert.That(() => new FedIcuClient().CreateUpdate(adapter, Trained, output),
-            Throws.TypeOf<FedIcuException>().With.Message.EqualTo($"'{folder["update"]}': the packed update of an adapter is one file; TensorSink.ToFile or a dense update was expected."));
+            Throws.TypeOf<FedIcuException>().With.Message.EqualTo(
+                $"'{folder["update"]}': the packed update of an adapter is one file; TensorSink.ToFile or a dense update was expected."));
         Assert.That(Directory.Exists(folder["update"]), Is.False);
         new FedIcuClient().CreateUpdate(adapter, Trained, TensorSink.ToFile(folder["update.safetensors"]));
         new FedIcuClient().CreateUpdate(adapter, Trained, output, dense: true);
@@ -106,7 +119,7 @@ internal sealed class FedIcuClientStateTests
         $"'memory': metadata 'fedicu.update' is '{kind}'; a whole model (full) was expected.");
 
     [Test]
-    public void ShapesOfAnotherUpdateDoNotGoWithThisOne()
+    public void ShapesInTheTrainedModelsMetadataAreNotCopied()
     {
         using var update = new MemorySink();
         new FedIcuClient().CreateUpdate(Global, Model(("fedicu.shape.v", "[3]"), 2, 2, 7), update, dense: true);
@@ -114,7 +127,11 @@ internal sealed class FedIcuClientStateTests
     }
 
     private static MemoryModel Model((string Key, string? Value)? metadata, params float[] values) =>
-        new(metadata is { Value: { } value } stated ? new Dictionary<string, string> { [stated.Key] = value } : null) { { "w", [3], values } };
+        new(metadata is { Value: { } value } stated ? new Dictionary<string, string> { [stated.Key] = value } : null)
+        {
+            { "w", [3], values },
+        };
 
-    private static void Refused(Action work, string sentence) => Assert.That(work, Throws.TypeOf<InvalidModelException>().With.Message.EqualTo(sentence));
+    private static void Refused(Action work, string sentence) =>
+        Assert.That(work, Throws.TypeOf<InvalidModelException>().With.Message.EqualTo(sentence));
 }

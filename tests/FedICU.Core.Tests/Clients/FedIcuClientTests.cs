@@ -30,7 +30,8 @@ internal sealed class FedIcuClientTests
     public void UnpackedEqualsDenseForAnyNumberOfThreadsAndBackend(FedIcuClientOptions options)
     {
         byte[]? expected = null;
-        foreach ((int threads, IClientBackend backend) in new (int, IClientBackend)[] { (1, new SimdBackend()), (7, new SimdBackend()), (2, new ReferenceBackend()) })
+        (int Threads, IClientBackend Backend)[] cases = [(1, new SimdBackend()), (7, new SimdBackend()), (2, new ReferenceBackend())];
+        foreach ((int threads, IClientBackend backend) in cases)
         {
             using var dense = new MemorySink();
             using var packed = new MemorySink();
@@ -40,12 +41,14 @@ internal sealed class FedIcuClientTests
             Assert.That(whole.BytesSent, Is.EqualTo(whole.BytesFull));
             Assert.That(small.BytesSent, Is.LessThanOrEqualTo(small.BytesFull));
             Assert.That(small.BytesSent, Is.EqualTo(packed.Model.Tensors.Sum(tensor => tensor.ByteLength)));
-            (RoundReport report, MemorySink unpacked) = Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("c", packed.Model)]);
+            (RoundReport report, MemorySink unpacked) =
+                Models.Run(new FedAvgAggregator(), Global, [ClientUpdate.FromTensors("c", packed.Model)]);
             using (unpacked)
                 Assert.That(Models.AllBytes(unpacked.Model).AsSpan().SequenceEqual(Models.AllBytes(dense.Model)));
             Assert.That(report.Clients[0].BytesSent, Is.EqualTo(small.BytesSent));
-            // ties aside, which random numbers do not have, backends decide alike
-            Assert.That(Models.AllBytes(dense.Model).AsSpan().SequenceEqual(expected ??= Models.AllBytes(dense.Model)), $"{threads} threads, {backend.Name}");
+            // backends may decide ties differently, but random numbers have none
+            Assert.That(Models.AllBytes(dense.Model).AsSpan().SequenceEqual(expected ??= Models.AllBytes(dense.Model)),
+                $"{threads} threads, {backend.Name}");
         }
     }
 
@@ -53,17 +56,21 @@ internal sealed class FedIcuClientTests
     public void ASoftMaskRefusesNegativeImportances()
     {
         using var sink = new MemorySink();
-        var client = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.Soft, ImportanceFunction = (_, magnitudes, importances) => importances.Fill(-1) });
-        Assert.That(() => client.CreateUpdate(Global, Local, sink), Throws.InstanceOf<FedIcuException>().With.Message.Contains("negative values"));
+        var client = new FedIcuClient(
+            new FedIcuClientOptions { Mask = MaskRule.Soft, ImportanceFunction = (_, magnitudes, importances) => importances.Fill(-1) });
+        Assert.That(
+            () => client.CreateUpdate(Global, Local, sink), Throws.InstanceOf<FedIcuException>().With.Message.Contains("negative values"));
     }
 
     [Test]
-    public void ASentEntryIsTheTrainedOneAndTheOthersAreTheReceivedOnes()
+    public void SentEntriesAreTheTrainedOnesAndTheOthersTheReceivedOnes()
     {
         using var dense = new MemorySink();
         new FedIcuClient().CreateUpdate(Global, Local, dense, dense: true);
-        float[] global = Global.ToArray<float>("head.weight"), local = Local.ToArray<float>("head.weight"), sent = dense.Model.ToArray<float>("head.weight");
-        (double[] u, double[] g) = (local.Zip(global, (to, from) => Math.Abs((double)to - from)).ToArray(), global.Select(value => Math.Abs((double)value)).ToArray());
+        float[] global = Global.ToArray<float>("head.weight"), local = Local.ToArray<float>("head.weight"),
+            sent = dense.Model.ToArray<float>("head.weight");
+        (double[] u, double[] g) = (local.Zip(global, (to, from) => Math.Abs((double)to - from)).ToArray(),
+            global.Select(value => Math.Abs((double)value)).ToArray());
         for (int i = 0; i < sent.Length; i++)
         {
             double difference = Z(u, i) - Z(g, i);
@@ -86,7 +93,8 @@ internal sealed class FedIcuClientTests
         float[] Sent(double ratio)
         {
             using var sink = new MemorySink();
-            new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = ratio }).CreateUpdate(global, local, sink, dense: true);
+            new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = ratio }).CreateUpdate(
+                global, local, sink, dense: true);
             return sink.Model.ToArray<float>("w");
         }
 
@@ -96,7 +104,7 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
-    public void RanksTakeTheirMeanWhereMagnitudesAreEqual()
+    public void EqualMagnitudesShareTheMeanOfTheirRanks()
     {
         // ranks of u: 3, 1.5, 1.5, 4; of g: 1, 2, 3.5, 3.5
         using var sink = new MemorySink();
@@ -106,23 +114,25 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
-    public void TensorsWhoseDeviationIsZero()
+    public void ATensorWhoseDeviationIsZeroIsSentWholeOrNotAtAll()
     {
         double[] Sent(double[] global, double[] local)
         {
             using var sink = new MemorySink();
-            new FedIcuClient().CreateUpdate(Models.Of64("w", [global.Length], global), Models.Of64("w", [local.Length], local), sink, dense: true);
+            new FedIcuClient().CreateUpdate(
+                Models.Of64("w", [global.Length], global), Models.Of64("w", [local.Length], local), sink, dense: true);
             return sink.Model.ToArray<double>("w");
         }
 
         Assert.That(Sent([1, 2, 3], [2, 3, 4]), Is.EqualTo(new double[] { 2, 3, 4 }), "std(u) = 0 and u is not 0: everything is sent");
-        Assert.That(Sent([5, -5, 5], [6, -7, 8]), Is.EqualTo(new double[] { 6, -7, 8 }), "std(g) = 0 and std(u) > 0: everything is");
-        Assert.That(Sent([5], [6]), Is.EqualTo(new double[] { 6 }), "one element has no deviation");
+        Assert.That(Sent([5, -5, 5], [6, -7, 8]), Is.EqualTo(new double[] { 6, -7, 8 }), "std(g) = 0 and std(u) > 0: everything is sent");
+        Assert.That(Sent([5], [6]), Is.EqualTo(new double[] { 6 }), "one element has no deviation, and is sent");
         Assert.That(Sent([1, 2], [1, 2]), Is.EqualTo(new double[] { 1, 2 }));
-        Assert.That(Sent([0.5, 0.25], [0.5 + 1e-200, 0.25]), Is.EqualTo(new double[] { 0.5, 0.25 }), "what float64 does not hold has not changed");
+        Assert.That(
+            Sent([0.5, 0.25], [0.5 + 1e-200, 0.25]), Is.EqualTo(new double[] { 0.5, 0.25 }), "float64 cannot hold this change");
     }
 
-    // by the top ratio, one entry of any tensor is the most important
+    // the top ratio always sends at least one entry
     [TestCase(MaskRule.Hard, 0), TestCase(MaskRule.Soft, 0), TestCase(MaskRule.GaussianNoise, 0), TestCase(MaskRule.TopRatio, 1)]
     public void AnUpdateOfEqualMagnitudesIsSentWholeOrNotAtAll(MaskRule mask, int leastSent)
     {
@@ -133,7 +143,8 @@ internal sealed class FedIcuClientTests
             {
                 foreach (double[] global in (double[][])[[5], [3, 3, -3], [1, 2, 9]])
                 {
-                    double[] scaled = [.. global.Select(value => value * unit)], changed = [.. scaled.Select((value, i) => value + (i % 2 == 0 ? unit : -unit))];
+                    double[] scaled = [.. global.Select(value => value * unit)],
+                        changed = [.. scaled.Select((value, i) => value + (i % 2 == 0 ? unit : -unit))];
                     double[] whole = Sent(client, scaled, changed, out long sent), none = Sent(client, scaled, scaled, out long sentOfNone);
                     if (mask != MaskRule.TopRatio)
                         Assert.That(whole, Is.EqualTo(changed), $"{importance} {unit}");
@@ -145,18 +156,22 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
-    public void TinyChangesBesideLargeValuesThatStayAreMeasured()
+    public void TinyChangesAreMeasuredBesideLargeUnchangedValues()
     {
-        // |u| is 1e-200 and 3e-200, and 0 for the last; only the second change is above the mean by as much as its received value is
+        // |u| is 1e-200, 3e-200, 1e-200 and 0: the large received value of the last entry must not hide these
+        // differences
         double[] made = Sent(new FedIcuClient(), [0, 0, 0, 1e300], [1e-200, 3e-200, 1e-200, 1e300], out long sent);
         Assert.That((made, sent), Is.EqualTo((new[] { 1e-200, 3e-200, 1e-200, 1e300 }, 3L)));
     }
 
     [Test]
-    public void AMasksChoiceDoesNotDependOnMagnitudes([Values(MaskRule.Hard, MaskRule.Soft, MaskRule.GaussianNoise)] MaskRule mask, [Values] ImportanceRule importance, [Values(-900, -540, 540, 1020)] int exponent)
+    public void ScalingAllValuesDoesNotChangeTheMask(
+        [Values(MaskRule.Hard, MaskRule.Soft, MaskRule.GaussianNoise)] MaskRule mask, [Values] ImportanceRule importance,
+        [Values(-900, -540, 540, 1020)] int exponent)
     {
         var random = new Random(7);
-        double[] global = [.. Enumerable.Range(0, 5000).Select(_ => random.NextDouble() - 0.5)], local = [.. global.Select(value => value + (random.NextDouble() - 0.5) / 8)];
+        double[] global = [.. Enumerable.Range(0, 5000).Select(_ => random.NextDouble() - 0.5)],
+            local = [.. global.Select(value => value + (random.NextDouble() - 0.5) / 8)];
         var client = new FedIcuClient(new FedIcuClientOptions { Mask = mask, Importance = importance });
         double[] plain = Sent(client, global, local, out long expected);
         double[] Scaled(double[] values, int by) => [.. values.Select(value => Math.ScaleB(value, by))];
@@ -168,7 +183,8 @@ internal sealed class FedIcuClientTests
     private static double[] Sent(FedIcuClient client, double[] global, double[] local, out long sent)
     {
         using var sink = new MemorySink();
-        MaskReport report = client.CreateUpdate(Models.Of64("w", [global.Length], global), Models.Of64("w", [local.Length], local), sink, dense: true);
+        MaskReport report =
+            client.CreateUpdate(Models.Of64("w", [global.Length], global), Models.Of64("w", [local.Length], local), sink, dense: true);
         sent = report.Tensors[0].Sent;
         return sink.Model.ToArray<double>("w");
     }
@@ -185,12 +201,15 @@ internal sealed class FedIcuClientTests
         Assert.That(new GaussianNoise(3, "v")[41], Is.Not.EqualTo(values[41]));
         // unimportant entries move by sigma std(delta), important ones are the trained ones
         using var sink = new MemorySink();
-        MaskReport report = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.GaussianNoise, Sigma = 0.5, Seed = 1 }).CreateUpdate(Global, Local, sink);
-        float[] global = Global.ToArray<float>("square.weight"), local = Local.ToArray<float>("square.weight"), sent = sink.Model.ToArray<float>("square.weight");
+        MaskReport report = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.GaussianNoise, Sigma = 0.5, Seed = 1 }).CreateUpdate(
+            Global, Local, sink);
+        float[] global = Global.ToArray<float>("square.weight"), local = Local.ToArray<float>("square.weight"),
+            sent = sink.Model.ToArray<float>("square.weight");
         double[] delta = [.. local.Zip(global, (to, from) => (double)to - from)];
         double mean = delta.Average(), deviation = Math.Sqrt(delta.Sum(value => (value - mean) * (value - mean)) / (delta.Length - 1));
         double[] moved = [.. Enumerable.Range(0, sent.Length).Where(i => sent[i] != local[i]).Select(i => (double)sent[i] - global[i])];
-        Assert.That(moved, Has.Length.EqualTo(report.Tensors.Single(tensor => tensor.Name == "square.weight") is { } masked ? masked.Elements - masked.Sent : -1));
+        Assert.That(moved, Has.Length.EqualTo(
+            report.Tensors.Single(tensor => tensor.Name == "square.weight") is { } masked ? masked.Elements - masked.Sent : -1));
         Assert.That(Math.Sqrt(moved.Sum(value => value * value) / moved.Length), Is.EqualTo(0.5 * deviation).Within(0.02 * deviation));
     }
 
@@ -209,7 +228,7 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
-    public void UploadsAgainstAnotherModelAndMalformedOnesAreRefused()
+    public void UpdatesOfAnotherModelAndMalformedUpdatesAreRefused()
     {
         using var packed = new MemorySink();
         new FedIcuClient().CreateUpdate(Global, Local, packed);
@@ -217,9 +236,11 @@ internal sealed class FedIcuClientTests
             Throws.TypeOf<RoundRejectedException>().With.Property(nameof(RoundRejectedException.Fault)).EqualTo(RoundFault.Base));
 
         MemoryModel upload = packed.Model;
-        void Refused(string tensor, Func<TensorInfo, (TensorInfo, byte[])?> change, string sentence, Func<string, string, string?>? metadata = null)
+        void Refused(
+            string tensor, Func<TensorInfo, (TensorInfo, byte[])?> change, string sentence, Func<string, string, string?>? metadata = null)
         {
-            var broken = new MemoryModel(upload.Metadata.Select(pair => (pair.Key, Value: metadata is null ? pair.Value : metadata(pair.Key, pair.Value)))
+            var broken = new MemoryModel(
+                upload.Metadata.Select(pair => (pair.Key, Value: metadata is null ? pair.Value : metadata(pair.Key, pair.Value)))
                 .Where(pair => pair.Value is not null).ToDictionary(pair => pair.Key, pair => pair.Value!));
             foreach (TensorInfo info in upload.Tensors)
             {
@@ -241,11 +262,17 @@ internal sealed class FedIcuClientTests
         Refused(Head + "#mask", info => (info, [.. Mask()[..^1], 0xFF]), $"packed tensor '{Head}' has mask bits beyond its last element.");
         Refused(Head + "#mask", info => (info, [(byte)(Mask()[0] ^ 1), .. Mask()[1..]]),
             $"packed tensor '{Head}' has {values} values, but its mask has {values + ((Mask()[0] & 1) == 0 ? 1 : -1)} bits set.");
-        Refused(Head + "#mask", info => (info with { Shape = new TensorShape(3) }, [0, 0, 0]), $"packed tensor '{Head}' has the shape [65, 17] and a mask of U8 [3]; a mask of U8 [139] was expected.");
-        Refused("none", _ => null, $"packed tensor '{Head}' has no shape in the metadata ('fedicu.shape.{Head}').", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? null : value);
-        Refused("none", _ => null, $"packed tensor '{Head}' has the shape '65x17' in the metadata; a form such as [2, 3] with at most 64 dimensions was expected.", (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? "65x17" : value);
-        Refused("none", _ => null, "a sparse update without 'fedicu.base' in its metadata cannot be unpacked.", (key, value) => key == "fedicu.base" ? null : value);
-        Refused("none", _ => null, "metadata 'fedicu.update' is 'thin'; full, delta or sparse was expected.", (key, value) => key == "fedicu.update" ? "thin" : value);
+        Refused(Head + "#mask", info => (info with { Shape = new TensorShape(3) }, [0, 0, 0]),
+            $"packed tensor '{Head}' has the shape [65, 17] and a mask of U8 [3]; a mask of U8 [139] was expected.");
+        Refused("none", _ => null, $"packed tensor '{Head}' has no shape in the metadata ('fedicu.shape.{Head}').",
+            (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? null : value);
+        Refused("none", _ => null,
+            $"packed tensor '{Head}' has the shape '65x17' in the metadata; a form such as [2, 3] with at most 64 dimensions was expected.",
+            (key, value) => key.EndsWith(Head, StringComparison.Ordinal) ? "65x17" : value);
+        Refused("none", _ => null, "a sparse update without 'fedicu.base' in its metadata cannot be unpacked.",
+            (key, value) => key == "fedicu.base" ? null : value);
+        Refused("none", _ => null, "metadata 'fedicu.update' is 'thin'; full, delta or sparse was expected.",
+            (key, value) => key == "fedicu.update" ? "thin" : value);
     }
 
     [Test]
@@ -256,7 +283,8 @@ internal sealed class FedIcuClientTests
         {
             using var sink = new MemorySink();
             using var momentumSink = new MemorySink();
-            Assert.That(() => new FedIcuClient().CreateUpdate(global, local, sink, momentum, momentumSink), Throws.TypeOf<InvalidModelException>().With.Message.EqualTo(sentence));
+            Assert.That(() => new FedIcuClient().CreateUpdate(global, local, sink, momentum, momentumSink),
+                Throws.TypeOf<InvalidModelException>().With.Message.EqualTo(sentence));
             Assert.That(() => sink.Model, Throws.InvalidOperationException);
             Assert.That(() => momentumSink.Model, Throws.InvalidOperationException);
         }
@@ -264,17 +292,22 @@ internal sealed class FedIcuClientTests
         Refused(Models.Of("v", [2], 1, 2), null, "'memory': tensor 'w' is missing; F32 [2] was expected.");
         Refused(Models.Of("w", [1, 2], 1, 2), null, "'memory': tensor 'w' is F32 [1, 2]; F32 [2] was expected, as in 'memory'.");
         Refused(Models.Of64("w", [2], 1, 2), null, "'memory': tensor 'w' is F64 [2]; F32 [2] was expected, as in 'memory'.");
-        Refused(new() { { "w", [2], new float[2] }, { "x", [1], new float[1] } }, null, "'memory': tensor 'x' of F32 [1] is not in the global model 'memory'.");
-        Refused(Models.Of("w", [2], 1, 2), Models.Of("v", [2], 1, 2), "'memory': the momentum of tensor 'w' is missing; F32 [2] was expected.");
-        Refused(Models.Of("w", [2], 1, float.NaN), null, "'memory': the trained model's tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
-        Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied }).CreateUpdate(global, global, TensorSink.Discard),
+        Refused(new() { { "w", [2], new float[2] }, { "x", [1], new float[1] } }, null,
+            "'memory': tensor 'x' of F32 [1] is not in the global model 'memory'.");
+        Refused(Models.Of("w", [2], 1, 2), Models.Of("v", [2], 1, 2),
+            "'memory': the momentum of tensor 'w' is missing; F32 [2] was expected.");
+        Refused(Models.Of("w", [2], 1, float.NaN), null,
+            "'memory': the trained model's tensor 'w' has 1 value that is NaN or infinite; finite values were expected.");
+        var supplied = new FedIcuClient(new FedIcuClientOptions { Momentum = MomentumRule.Supplied });
+        Assert.That(() => supplied.CreateUpdate(global, global, TensorSink.Discard),
             Throws.TypeOf<InvalidOptionsException>());
     }
 
     [Test]
-    public void NothingThatIsNotFiniteIsSent()
+    public void ValuesThatAreNotFiniteAreNotSent()
     {
-        void Refused(FedIcuClientOptions options, MemoryModel global, MemoryModel local, MemoryModel? momentum, bool keepsMomentum, string sentence)
+        void Refused(
+            FedIcuClientOptions options, MemoryModel global, MemoryModel local, MemoryModel? momentum, bool keepsMomentum, string sentence)
         {
             using var sink = new MemorySink();
             using var momentumSink = new MemorySink();
@@ -287,7 +320,7 @@ internal sealed class FedIcuClientTests
         MemoryModel global = Models.Of("w", [4], 1, 2, 3, 4), momentum = Models.Of("w", [4], 4, 1, 0, 0);
         foreach (MaskRule mask in Enum.GetValues<MaskRule>())
         {
-            // u is made without the trained model
+            // a supplied u is not computed from the trained model
             var supplied = new FedIcuClientOptions { Momentum = MomentumRule.Supplied, Mask = mask };
             Refused(supplied, global, Models.Of("w", [4], float.NaN, 2, float.NegativeInfinity, 4), momentum, false,
                 "'memory': the trained model's tensor 'w' has 2 values that are NaN or infinite; finite values were expected.");
@@ -303,33 +336,39 @@ internal sealed class FedIcuClientTests
         Models.Of("w", [4], 1, 2, float.NaN, 4).SaveTo(TensorSink.ToFile(folder["trained.safetensors"]));
         using TensorSource file = TensorSource.Open(folder["trained.safetensors"]);
         Assert.That(() => new FedIcuClient().CreateUpdate(global, file, TensorSink.Discard),
-            Throws.TypeOf<InvalidModelException>().With.Message.StartsWith($"'{folder["trained.safetensors"]}': the trained model's tensor 'w' has 1 value"));
+            Throws.TypeOf<InvalidModelException>().With.Message.StartsWith(
+                $"'{folder["trained.safetensors"]}': the trained model's tensor 'w' has 1 value"));
 
         var small = new MemoryModel { { "w", [64], Enumerable.Range(0, 64).Select(i => (Half)(i % 3)).ToArray() } };
         var large = new MemoryModel { { "w", [64], Enumerable.Range(0, 64).Select(i => (Half)(i * 900)).ToArray() } };
-        Assert.That(() => new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.GaussianNoise, Sigma = 1e3 }).CreateUpdate(small, large, TensorSink.Discard),
-            Throws.TypeOf<InvalidModelException>().With.Message.Matches("^Tensor 'w': [0-9]+ values to be sent are not finite, from finite values; they do not fit F16.$"));
+        var noisy = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.GaussianNoise, Sigma = 1e3 });
+        Assert.That(() => noisy.CreateUpdate(small, large, TensorSink.Discard),
+            Throws.TypeOf<InvalidModelException>().With.Message.Matches(
+                "^Tensor 'w': [0-9]+ values to be sent are not finite, from finite values; they do not fit F16.$"));
     }
 
     [Test]
-    public void ASoftMaskIsDecidedByDeviationsWhereSigmoidsAreAllOne()
+    public void ASoftMaskComparesDeviationsEvenIfAllSigmoidsAreOne()
     {
-        // one outlier of n is sqrt(n) deviations away, one of two sqrt(n / 2): both sigmoids are 1
+        // a single outlier of n values is sqrt(n) deviations away, one of two sqrt(n / 2): both sigmoids are 1
         const int Length = 2000;
-        double[] global = [.. Enumerable.Range(0, Length).Select(i => 1 + i % 3 * .1)], local = [.. global.Select((value, i) => value + (i % 5 + 1) * 1e-3)];
+        double[] global = [.. Enumerable.Range(0, Length).Select(i => 1 + i % 3 * .1)],
+            local = [.. global.Select((value, i) => value + (i % 5 + 1) * 1e-3)];
         (global[0], global[1]) = (1000, 1000);
         (local[0], local[1]) = (2000, 1000);
         double[] soft = Sent(MaskRule.Soft, global, local), hard = Sent(MaskRule.Hard, global, local);
         Assert.That(soft[0], Is.GreaterThan(1000));
-        Assert.That(soft.Select((value, i) => value != global[i]), Is.EqualTo(hard.Select((value, i) => value != global[i])), "one decision for both masks");
-        // a model that does not vary takes every update that does, each with m = 1
+        Assert.That(soft.Select((value, i) => value != global[i]), Is.EqualTo(hard.Select((value, i) => value != global[i])),
+            "both masks send the same entries");
+        // a received model of equal magnitudes: every entry is sent, each with m = 1
         Assert.That(Sent(MaskRule.Soft, [5, -5, 5], [6, -7, 8]), Is.EqualTo(new double[] { 6, -7, 8 }));
     }
 
     [Test]
     public void ASoftMaskOfSigmoidsThatAreAllZeroIsFinite()
     {
-        // n equal magnitudes and one that is smaller: it is sqrt(n) deviations below; two smaller ones sqrt(n / 2), and a sigmoid is 0 from -745 on
+        // Of n equal magnitudes, a smaller one is sqrt(n) deviations below the mean, and each of two smaller ones
+        // sqrt(n / 2). A sigmoid is 0 from -745 on.
         const int Length = 1_200_000;
         double[] global = new double[Length], local = new double[Length];
         for (int i = 0; i < Length; i++)
@@ -342,32 +381,35 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
-    public void TheTopIsFoundAcrossPanels([Values(.07, .5, .93)] double ratio, [Values(1, 4)] int threads)
+    public void TheTopEntriesAreFoundAcrossPanels([Values(.07, .5, .93)] double ratio, [Values(1, 4)] int threads)
     {
-        // few different magnitudes: ties in every panel, and not all of them are sent
+        // few different magnitudes give ties in every panel, and not all of them are sent
         const int Length = 700_003;
         var random = new Random(3);
         double[] local = [.. Enumerable.Range(0, Length).Select(_ => (double)random.Next(-9, 10))];
-        double[] sent = Sent(MaskRule.TopRatio, new double[Length], local, new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = ratio, Threads = threads });
+        double[] sent = Sent(MaskRule.TopRatio, new double[Length], local,
+            new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = ratio, Threads = threads });
         double[] expected = new double[Length];
-        foreach (int i in Enumerable.Range(0, Length).OrderByDescending(i => Math.Abs(local[i])).ThenBy(i => i).Take((int)Math.Ceiling((decimal)ratio * Length)))
+        int count = (int)Math.Ceiling((decimal)ratio * Length);
+        foreach (int i in Enumerable.Range(0, Length).OrderByDescending(i => Math.Abs(local[i])).ThenBy(i => i).Take(count))
             expected[i] = local[i];
         Assert.That(sent.AsSpan().SequenceEqual(expected));
     }
 
     [Test]
-    public void TheShareOfTheTopIsTakenInDecimal()
+    public void TheTopRatioIsTakenInDecimal()
     {
         // in binary 0.07 * 100 is a little more than 7
         MaskReport report = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = 0.07 }).CreateUpdate(
-            Models.Of("w", [100], new float[100]), Models.Of("w", [100], [.. Enumerable.Range(0, 100).Select(i => (float)i)]), TensorSink.Discard);
+            Models.Of("w", [100], new float[100]), Models.Of("w", [100], [.. Enumerable.Range(0, 100).Select(i => (float)i)]),
+            TensorSink.Discard);
         Assert.That(report.Tensors[0].Sent, Is.EqualTo(7));
     }
 
     [Test]
-    public void ValuesThatWereNotKeptAreTheSame()
+    public void ValuesThatDoNotFitInMemoryAreTheSame()
     {
-        // three of four elements are sent, more than 64 MiB of them; each says where it is
+        // three of four elements are sent, more than the 64 MiB that are kept; each value tells its index
         const int Length = 12 << 20;
         double[] global = new double[Length], local = new double[Length];
         for (int i = 0; i < Length; i++)
@@ -383,7 +425,7 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
-    public void AnImportanceOfOnesOwnIsCalledByOneThreadAtATime()
+    public void AnImportanceFunctionIsCalledByOneThreadAtATime()
     {
         int inside = 0, most = 0;
         var client = new FedIcuClient(new FedIcuClientOptions
@@ -411,7 +453,7 @@ internal sealed class FedIcuClientTests
         Assert.That(() => new FedIcuClient().CreateUpdate(received, trained, TensorSink.Discard), Throws.TypeOf<InvalidModelException>());
         Assert.That((received.Pinned, trained.Pinned), Is.EqualTo((0, 0)));
         Assert.That(received.Pins, Is.GreaterThan(0));
-        // a source that fails where the others are pinned already
+        // a source that fails after others were pinned
         Assert.That(() => new FedIcuClient().CreateUpdate(received, broken, TensorSink.Discard), Throws.TypeOf<IOException>());
         Assert.That(received.Pinned, Is.Zero);
         new FedIcuClient().CreateUpdate(received, received, TensorSink.Discard);
@@ -419,7 +461,7 @@ internal sealed class FedIcuClientTests
     }
 
     [Test]
-    public void ProgressAndCancellation()
+    public void ProgressIsReportedAndCancellationLeavesNoOutput()
     {
         var steps = new List<RoundProgress>();
         using var stop = new CancellationTokenSource();
@@ -437,7 +479,8 @@ internal sealed class FedIcuClientTests
 
         using var other = new MemorySink();
         var stopping = new FedIcuClient(new FedIcuClientOptions { Progress = new Steps(_ => stop.Cancel()) });
-        Assert.That(() => stopping.CreateUpdate(Global, Local, other, cancellationToken: stop.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => stopping.CreateUpdate(Global, Local, other, cancellationToken: stop.Token),
+            Throws.InstanceOf<OperationCanceledException>());
         Assert.That(() => other.Model, Throws.InvalidOperationException);
     }
 
@@ -454,7 +497,7 @@ internal sealed class FedIcuClientTests
         public void Report(RoundProgress value) => told(value);
     }
 
-    /// <summary>Lends a model's memory and counts what was not given back.</summary>
+    /// <summary>Lends a model's memory and counts the pins that were not released.</summary>
     private sealed unsafe class PinningSource(MemoryModel model) : TensorSource, IPinnable
     {
         private readonly List<MemoryHandle> _held = [];

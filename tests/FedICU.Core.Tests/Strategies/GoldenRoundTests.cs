@@ -2,24 +2,27 @@ using System.Text.Json;
 
 namespace FedICU.Tests;
 
-/// <summary>The golden rounds through the library: what the golden folder's README asks of every element.</summary>
+/// <summary>
+/// The library's results of the golden rounds, within the bounds that the golden folder's README states.
+/// </summary>
 [TestFixture("f32"), TestFixture("bf16"), TestFixture("f16-one-client")]
 internal sealed class GoldenRoundTests(string round)
 {
     [Test]
-    public void FedAvg([Values] bool wide) => Aggregate(new FedAvgAggregator(), "expected-fedavg", wide);
+    public void FedAvgMatches([Values] bool wide) => Aggregate(new FedAvgAggregator(), "expected-fedavg", wide);
 
     [Test]
-    public void FedProx([Values] bool wide) => Aggregate(new FedProxAggregator(), "expected-fedavg", wide);
+    public void FedProxMatches([Values] bool wide) => Aggregate(new FedProxAggregator(), "expected-fedavg", wide);
 
     [Test]
-    public void FedIcu([Values] bool wide)
+    public void FedIcuMatches([Values] bool wide)
     {
         RoundReport report = Aggregate(new FedIcuAggregator(), "expected-fedicu", wide);
         using JsonDocument expected = JsonDocument.Parse(File.ReadAllBytes(PathOf("expected.json", extension: "")));
         foreach (TensorReport tensor in report.Tensors)
         {
-            double[] weights = [.. expected.RootElement.GetProperty("fedicu_weights").GetProperty(tensor.Name).EnumerateArray().Select(value => value.GetDouble())];
+            JsonElement ofTensor = expected.RootElement.GetProperty("fedicu_weights").GetProperty(tensor.Name);
+            double[] weights = [.. ofTensor.EnumerateArray().Select(value => value.GetDouble())];
             Assert.That(tensor.Clients.Select(client => client.Weight!.Value), Is.EqualTo(weights).Within(1e-13));
         }
     }
@@ -27,7 +30,7 @@ internal sealed class GoldenRoundTests(string round)
     [TestCase("expected-masked-client-0", false, MaskRule.Hard)]
     [TestCase("expected-masked-client-0-with-momentum", true, MaskRule.Hard)]
     [TestCase("expected-softmasked-client-0", false, MaskRule.Soft)]
-    public void Mask(string expectedName, bool withMomentum, MaskRule rule)
+    public void TheMaskedUpdateMatches(string expectedName, bool withMomentum, MaskRule rule)
     {
         using TensorSource global = Open("global"), local = Open("client-0"), expected = Open(expectedName);
         using TensorSource? momentum = withMomentum ? Open("momentum-in") : null;
@@ -40,7 +43,11 @@ internal sealed class GoldenRoundTests(string round)
         {
             using JsonDocument shares = JsonDocument.Parse(File.ReadAllBytes(PathOf("expected.json", extension: "")));
             foreach (TensorMaskReport tensor in report.Tensors)
-                Assert.That(tensor.ShareSent, Is.EqualTo(shares.RootElement.GetProperty("masked_share_client_0").GetProperty(tensor.Name).GetDouble()).Within(1e-15));
+            {
+                JsonElement share = shares.RootElement.GetProperty("masked_share_client_0").GetProperty(tensor.Name);
+                Assert.That(tensor.ShareSent, Is.EqualTo(share.GetDouble()).Within(1e-15));
+            }
+
             return;
         }
 
@@ -49,7 +56,7 @@ internal sealed class GoldenRoundTests(string round)
     }
 
     [Test]
-    public void SparseEqualsDense()
+    public void ASparseUpdateUnpacksToTheDenseOne()
     {
         using TensorSource global = Open("global"), local = Open("client-0");
         using var dense = new MemorySink();
@@ -67,8 +74,10 @@ internal sealed class GoldenRoundTests(string round)
     private RoundReport Aggregate(IAggregator aggregator, string expectedName, bool wide)
     {
         using TensorSource global = Open("global"), expected = Open(expectedName);
-        ClientUpdate[] updates = [.. Directory.GetFiles(Golden.RoundFolder(round), "client-*.safetensors").Select(path => ClientUpdate.FromFile(Path.GetFileName(path), path))];
-        (RoundReport report, MemorySink sink) = Models.Run(aggregator, global, updates, new RoundOptions { OutputDType = wide ? DType.F64 : null });
+        ClientUpdate[] updates = [.. Directory.GetFiles(Golden.RoundFolder(round), "client-*.safetensors").Select(
+            path => ClientUpdate.FromFile(Path.GetFileName(path), path))];
+        (RoundReport report, MemorySink sink) =
+            Models.Run(aggregator, global, updates, new RoundOptions { OutputDType = wide ? DType.F64 : null });
         using (sink)
             Compare(sink.Model, expected);
         return report;
@@ -90,13 +99,16 @@ internal sealed class GoldenRoundTests(string round)
                     DType.F16 => Half(truth[i], 11, -24),
                     _ => Half(truth[i], 8, -133),
                 };
-                // the truth is itself a float64: its own last place is allowed on top of the rounding
-                Assert.That(Math.Abs(values[i] - truth[i]), Is.LessThanOrEqualTo(bound + 64 * Math.ScaleB(1, -53) * largest), $"{tensor.Name}[{i}]");
+                // the expected value is a float64 too: its own last place is allowed on top of the rounding
+                Assert.That(Math.Abs(values[i] - truth[i]), Is.LessThanOrEqualTo(bound + 64 * Math.ScaleB(1, -53) * largest),
+                    $"{tensor.Name}[{i}]");
             }
         }
     }
 
-    /// <summary>Half a unit in the last place of a number with so many significant bits, or half the smallest subnormal.</summary>
+    /// <summary>
+    /// Returns half a unit in the last place of a number of <paramref name="bits"/> significant bits.
+    /// </summary>
     private static double Half(double value, int bits, int smallest) =>
         Math.Max(value == 0 ? 0 : Math.ScaleB(1, Math.ILogB(value) - bits), Math.ScaleB(1, smallest - 1));
 

@@ -1,6 +1,6 @@
 namespace FedICU.Tests;
 
-/// <summary>The small numbers of the method's description, computed there by an independent float64 implementation.</summary>
+/// <summary>The known answers of docs/algorithms.md, which an independent float64 implementation computed.</summary>
 internal sealed class KnownAnswerTests
 {
     private static readonly MemoryModel Global = Models.Of64("w", [2, 2], 1, 0, 0, 2);
@@ -13,20 +13,22 @@ internal sealed class KnownAnswerTests
     ];
 
     [Test]
-    public void FedIcuServer()
+    public void TheServersKnownAnswer()
     {
         (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(), Global, Clients);
         using (sink)
         {
             TensorReport tensor = report.Tensors[0];
-            Assert.That(tensor.Clients.Select(client => client.Score!.Value), Is.EqualTo(new[] { .40038349, .44721360, .04683010 }).Within(5e-9));
-            Assert.That(tensor.Clients.Select(client => client.Weight!.Value), Is.EqualTo(new[] { .38074622, .60815762, .01109616 }).Within(5e-9));
+            Assert.That(
+                tensor.Clients.Select(client => client.Score!.Value), Is.EqualTo(new[] { .40038349, .44721360, .04683010 }).Within(5e-9));
+            Assert.That(
+                tensor.Clients.Select(client => client.Weight!.Value), Is.EqualTo(new[] { .38074622, .60815762, .01109616 }).Within(5e-9));
             Assert.That(sink.Model.ToArray<double>("w"), Is.EqualTo(new[] { 1.29591174, .67316738, .69688164, 2.31618198 }).Within(5e-9));
         }
     }
 
     [Test]
-    public void FedAvgByExamples()
+    public void FedAvgWeighsByExamples()
     {
         ClientUpdate[] updates =
         [
@@ -43,19 +45,20 @@ internal sealed class KnownAnswerTests
 
     [TestCase(MaskRule.Hard, new[] { 1, -.6, .8, .1 })]
     [TestCase(MaskRule.Soft, new[] { 1, -.6, .766849, .1 })]
-    public void FedIcuClient(MaskRule rule, double[] expected)
+    public void TheClientsKnownAnswers(MaskRule rule, double[] expected)
     {
-        // u is given as it stands in the description: the momentum is supplied
+        // the known answer states u itself, so the momentum is supplied
         var options = new FedIcuClientOptions { Mask = rule, Momentum = FedICU.Compute.MomentumRule.Supplied };
         using var sink = new MemorySink();
         MaskReport report = new FedIcuClient(options).CreateUpdate(
-            Models.Of64("w", [4], 1, -.2, .5, .1), Models.Of64("w", [4], 1.05, -.6, .8, .12), sink, Models.Of64("w", [4], .05, -.4, .3, .02), dense: true);
+            Models.Of64("w", [4], 1, -.2, .5, .1), Models.Of64("w", [4], 1.05, -.6, .8, .12), sink,
+            Models.Of64("w", [4], .05, -.4, .3, .02), dense: true);
         Assert.That(sink.Model.ToArray<double>("w"), Is.EqualTo(expected).Within(5e-7));
         Assert.That(report.Tensors[0].Sent, Is.EqualTo(2));
     }
 
     [Test]
-    public void AProximalTermThatFitsIsGiven()
+    public void AProximalTermIsFiniteEvenIfItsSquaresOverflow()
     {
         // 1e-100 / 2 * (3e200^2 + 4e200^2)
         Assert.That(new ProximalTerm(1e-100).Value<double>([3e200, 1], [0, -4e200]), Is.EqualTo(1.25e301).Within(2).Ulps);
@@ -64,7 +67,7 @@ internal sealed class KnownAnswerTests
     }
 
     [Test]
-    public void ProximalTermOfThreeWeights()
+    public void TheProximalTermsKnownAnswer()
     {
         var term = new ProximalTerm(0.5);
         float[] gradient = [1, 1, 1];

@@ -3,13 +3,13 @@ using FedICU.Compute;
 
 namespace FedICU.Tests;
 
-/// <summary>The laws of the method's description, as properties over random rounds.</summary>
+/// <summary>The laws of docs/algorithms.md as properties of random rounds.</summary>
 internal sealed class LawTests
 {
-    // multiples of 1/64: zeros are frequent, and no column's norm comes near eps, where the law of scaling ends
+    // multiples of 1/64: zeros are frequent, and no column's norm is near eps, where scaling changes the result
     private static readonly Gen<double> Value = Gen.Int[-256, 256].Select(value => value / 64.0);
 
-    /// <summary>A round: rows, columns, the global matrix and one for each client, in float64.</summary>
+    /// <summary>A random round: rows, columns, the global matrix and a matrix for each client, in float64.</summary>
     private static readonly Gen<(long Rows, long Columns, double[] Global, double[][] Clients, double[] Weights)> Round =
         from rows in Gen.Long[1, 9]
         from columns in Gen.Long[1, 12]
@@ -19,7 +19,11 @@ internal sealed class LawTests
         from weights in Gen.Int[1, 2000].Select(weight => (double)weight).Array[clients]
         select (rows, columns, global, locals, weights);
 
-    private static readonly Lazy<MemoryModel[]> LargeModels = new(() => [.. Enumerable.Range(1, 8).Select(seed => Models.Random(seed, large: true))]);
+    private static readonly Gen<double> Scale =
+        Gen.Int[0, 4].Select(i => new[] { 0.125, 3, 1000, Math.ScaleB(1, 600), Math.ScaleB(1, 1018) }[i]);
+
+    private static readonly Lazy<MemoryModel[]> LargeModels =
+        new(() => [.. Enumerable.Range(1, 8).Select(seed => Models.Random(seed, large: true))]);
 
     private static IEnumerable<IAggregator> Aggregators() =>
     [
@@ -27,8 +31,10 @@ internal sealed class LawTests
         new FedProxAggregator(),
         new FedIcuAggregator(),
         new FedIcuAggregator(new FedIcuOptions { Axis = NormAxis.Rows, Similarity = Similarity.MeanDirection }),
-        new FedIcuAggregator(new FedIcuOptions { Axis = NormAxis.Tensor, Similarity = Similarity.PairwiseWithSelf, Weights = WeightRule.Relu }),
-        new FedIcuAggregator(new FedIcuOptions { Similarity = Similarity.PreviousDirection, Consensus = ConsensusRule.Share, TimesShare = true }),
+        new FedIcuAggregator(
+            new FedIcuOptions { Axis = NormAxis.Tensor, Similarity = Similarity.PairwiseWithSelf, Weights = WeightRule.Relu }),
+        new FedIcuAggregator(
+            new FedIcuOptions { Similarity = Similarity.PreviousDirection, Consensus = ConsensusRule.Share, TimesShare = true }),
         new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model, Target = SplitTarget.Delta }),
         new FedIcuAggregator(new FedIcuOptions { Target = SplitTarget.Delta, Coherence = 0.5 }),
         new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model, Tau = double.PositiveInfinity }),
@@ -45,22 +51,25 @@ internal sealed class LawTests
     public void IdenticalClientsComeBack(IAggregator aggregator) => Round.Sample(round =>
     {
         double[] client = round.Clients[0];
-        AssertClose(Run(aggregator, round.Rows, round.Columns, round.Global, [.. round.Clients.Select(_ => client)], round.Weights), client);
+        AssertClose(
+            Run(aggregator, round.Rows, round.Columns, round.Global, [.. round.Clients.Select(_ => client)], round.Weights), client);
     }, iter: 60);
 
     [TestCaseSource(nameof(Aggregators))]
-    public void ScalingEveryInputScalesTheOutput(IAggregator aggregator) => Gen.Select(Round, Gen.Int[0, 4].Select(i => new[] { 0.125, 3, 1000, Math.ScaleB(1, 600), Math.ScaleB(1, 1018) }[i])).Sample((round, a) =>
+    public void ScalingEveryInputScalesTheOutput(IAggregator aggregator) => Gen.Select(Round, Scale).Sample((round, a) =>
     {
         double[] Scaled(double[] values) => [.. values.Select(value => a * value)];
         double[] plain = Run(aggregator, round.Rows, round.Columns, round.Global, round.Clients, round.Weights);
-        double[] scaled = Run(aggregator, round.Rows, round.Columns, Scaled(round.Global), [.. round.Clients.Select(Scaled)], round.Weights);
+        double[] scaled =
+            Run(aggregator, round.Rows, round.Columns, Scaled(round.Global), [.. round.Clients.Select(Scaled)], round.Weights);
         AssertClose(scaled, Scaled(plain), 1e-9);
     }, iter: 60);
 
     [TestCaseSource(nameof(Aggregators))]
     public void OrderOfClientsAndNumberOfThreadsChangeNoBit(IAggregator aggregator)
     {
-        ClientUpdate[] updates = [.. LargeModels.Value.Skip(1).Select((model, k) => ClientUpdate.FromTensors($"client-{k}", model, 10 + k))];
+        ClientUpdate[] updates =
+            [.. LargeModels.Value.Skip(1).Select((model, k) => ClientUpdate.FromTensors($"client-{k}", model, 10 + k))];
         byte[]? expected = null;
         foreach ((int threads, int shuffle) in new[] { (1, 0), (2, 1), (7, 2) })
         {
@@ -68,7 +77,8 @@ internal sealed class LawTests
             new Random(shuffle).Shuffle(shuffled);
             (_, MemorySink sink) = Models.Run(aggregator, LargeModels.Value[0], shuffled, new RoundOptions { Threads = threads });
             using (sink)
-                Assert.That(Models.AllBytes(sink.Model).AsSpan().SequenceEqual(expected ??= Models.AllBytes(sink.Model)), $"{threads} threads, order {shuffle}");
+                Assert.That(Models.AllBytes(sink.Model).AsSpan().SequenceEqual(expected ??= Models.AllBytes(sink.Model)),
+                    $"{threads} threads, order {shuffle}");
         }
     }
 
@@ -78,16 +88,20 @@ internal sealed class LawTests
         foreach (DType dtype in new[] { DType.F64, DType.F32, DType.F16, DType.BF16 })
         {
             using MemoryModel global = Models.Random(1, dtype);
-            ClientUpdate[] updates = [.. Enumerable.Range(0, 5).Select(k => ClientUpdate.FromTensors($"client-{k}", Models.Random(k + 2, dtype), 10 + k))];
-            (_, MemorySink simd) = Models.Run(aggregator, global, updates, new RoundOptions { Backend = new SimdBackend(), OutputDType = DType.F64 });
-            (_, MemorySink reference) = Models.Run(aggregator, global, updates, new RoundOptions { Backend = new ReferenceBackend(), OutputDType = DType.F64 });
+            ClientUpdate[] updates =
+                [.. Enumerable.Range(0, 5).Select(k => ClientUpdate.FromTensors($"client-{k}", Models.Random(k + 2, dtype), 10 + k))];
+            (_, MemorySink simd) =
+                Models.Run(aggregator, global, updates, new RoundOptions { Backend = new SimdBackend(), OutputDType = DType.F64 });
+            (_, MemorySink reference) =
+                Models.Run(aggregator, global, updates, new RoundOptions { Backend = new ReferenceBackend(), OutputDType = DType.F64 });
             using (simd)
             using (reference)
             {
                 if (aggregator is not FedIcuAggregator)
                     Assert.That(Models.AllBytes(simd.Model), Is.EqualTo(Models.AllBytes(reference.Model)));
                 foreach (TensorInfo tensor in simd.Model.Tensors)
-                    AssertClose(Models.ToDoubles(simd.Model, tensor.Name), Models.ToDoubles(reference.Model, tensor.Name), 64 * Math.ScaleB(1, -53));
+                    AssertClose(Models.ToDoubles(simd.Model, tensor.Name), Models.ToDoubles(reference.Model, tensor.Name),
+                        64 * Math.ScaleB(1, -53));
             }
         }
     }
@@ -96,7 +110,9 @@ internal sealed class LawTests
     public void InfiniteTauGivesUniformWeights() => Round.Sample(round =>
     {
         (RoundReport report, MemorySink sink) = Models.Run(
-            new FedIcuAggregator(new FedIcuOptions { Tau = double.PositiveInfinity }), Models.Of64("w", [round.Rows, round.Columns], round.Global), Updates(round.Rows, round.Columns, round.Clients, round.Weights));
+            new FedIcuAggregator(new FedIcuOptions { Tau = double.PositiveInfinity }),
+            Models.Of64("w", [round.Rows, round.Columns], round.Global),
+            Updates(round.Rows, round.Columns, round.Clients, round.Weights));
         sink.Dispose();
         foreach (TensorClientReport client in report.Tensors[0].Clients)
             Assert.That(client.Weight, Is.EqualTo(1.0 / round.Clients.Length).Within(1e-15));
@@ -113,7 +129,7 @@ internal sealed class LawTests
     [Test]
     public void OppositeClientsOverAZeroModelCancelToZeroAndOverAnotherKeepItsDirection()
     {
-        // equal weights cancel each other: the direction is the previous one, or none
+        // opposite directions of equal weights cancel: the previous direction stays, if there is one
         AssertClose(Run(new FedIcuAggregator(), 2, 1, [0, 0], [[3, 4], [-3, -4]], [1, 1]), [0, 0]);
         AssertClose(Run(new FedIcuAggregator(), 2, 1, [0, 2], [[3, 4], [-3, -4]], [1, 1]), [0, 5]);
     }
@@ -122,10 +138,11 @@ internal sealed class LawTests
     public void AlmostOppositeClientsKeepTheirDigits()
     {
         double[] a = [3, 4], b = [-3, -4 + 1e-7];
-        (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(), Models.Of64("w", [2, 1], 0, 0), Updates(2, 1, [a, b], [1, 1]));
+        (RoundReport report, MemorySink sink) =
+            Models.Run(new FedIcuAggregator(), Models.Of64("w", [2, 1], 0, 0), Updates(2, 1, [a, b], [1, 1]));
         using (sink)
         {
-            // the direct combination, in higher precision by hand: V = (a/|a| + b/|b|) / 2
+            // the direct combination V = (a/|a| + b/|b|) / 2, in decimal by hand
             decimal lengthB = Root(9m + (4m - 1e-7m) * (4m - 1e-7m));
             decimal v0 = 3m / 5m - 3m / lengthB, v1 = 4m / 5m + (-4m + 1e-7m) / lengthB, norm = Root(v0 * v0 + v1 * v1);
             double magnitude = (5 + (double)lengthB) / 2;
@@ -143,7 +160,7 @@ internal sealed class LawTests
     }
 
     [Test]
-    public void RawWeightsKeepTheUpdateForm()
+    public void RawWeightsLeaveTheRestToThePreviousDirection()
     {
         // scores of 1/4 each sum to 1/2: half of the previous direction stays
         var options = new FedIcuOptions { Weights = WeightRule.Raw, Scores = (_, _) => 0.25 };
@@ -177,13 +194,18 @@ internal sealed class LawTests
         var global = new MemoryModel { { "a", [2, 1], new double[] { 1, 0 } }, { "b", [1, 2], new double[] { 1, 1 } } };
         ClientUpdate[] updates =
         [
-            ClientUpdate.FromTensors("x", new MemoryModel { { "a", [2, 1], new double[] { 1, 0 } }, { "b", [1, 2], new double[] { 2, 2 } } }),
-            ClientUpdate.FromTensors("y", new MemoryModel { { "a", [2, 1], new double[] { 0, 1 } }, { "b", [1, 2], new double[] { 2, -2 } } }),
-            ClientUpdate.FromTensors("z", new MemoryModel { { "a", [2, 1], new double[] { 1, 1 } }, { "b", [1, 2], new double[] { 2, 2 } } }),
+            ClientUpdate.FromTensors(
+                "x", new MemoryModel { { "a", [2, 1], new double[] { 1, 0 } }, { "b", [1, 2], new double[] { 2, 2 } } }),
+            ClientUpdate.FromTensors(
+                "y", new MemoryModel { { "a", [2, 1], new double[] { 0, 1 } }, { "b", [1, 2], new double[] { 2, -2 } } }),
+            ClientUpdate.FromTensors(
+                "z", new MemoryModel { { "a", [2, 1], new double[] { 1, 1 } }, { "b", [1, 2], new double[] { 2, 2 } } }),
         ];
-        (RoundReport report, MemorySink sink) = Models.Run(new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model }), global, updates);
+        (RoundReport report, MemorySink sink) =
+            Models.Run(new FedIcuAggregator(new FedIcuOptions { Granularity = Granularity.Model }), global, updates);
         sink.Dispose();
-        // three columns of norm one: ||flatten V||^2 = 3; products by hand: x.y = 0 + 1 - 1, x.z = r + 1 + 1, y.z = r + 1 - 1, r = sqrt(1/2)
+        // three columns of norm one: ||flatten V||^2 = 3; products by hand: x.y = 0 + 1 - 1, x.z = r + 1 + 1, y.z = r +
+        // 1 - 1, r = sqrt(1/2)
         double r = Math.Sqrt(0.5), xy = 0, xz = (r + 2) / 3, yz = r / 3;
         double[] scores = [(xy + xz) / 2, (xy + yz) / 2, (xz + yz) / 2];
         foreach (TensorReport tensor in report.Tensors)

@@ -2,17 +2,20 @@ using FedICU.Registry;
 
 namespace FedICU.Tests;
 
-/// <summary>Options by name and by record: defaults, values, and all errors at once.</summary>
+/// <summary>Options set by name and by record: defaults, values and errors.</summary>
 internal sealed class OptionsTests
 {
-    private static Dictionary<string, string> Settings(params string[] pairs) => pairs.Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
+    private static Dictionary<string, string> Settings(params string[] pairs) =>
+        pairs.Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
 
     [Test]
-    public void EveryNameReachesItsOption()
+    public void EverySettingReachesItsOption()
     {
         ConfiguredRound made = AggregatorCatalog.Create("fedicu", Settings(
-            "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true", "consensus=share", "target=delta", "coherence=0.5",
-            "quorum=3", "on-nonfinite=drop-client", "on-missing=drop-tensor", "on-extra=drop-tensor", "on-shape=drop-client", "on-dtype=drop-tensor", "on-base=drop-client",
+            "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true",
+            "consensus=share", "target=delta", "coherence=0.5",
+            "quorum=3", "on-nonfinite=drop-client", "on-missing=drop-tensor", "on-extra=drop-tensor", "on-shape=drop-client",
+            "on-dtype=drop-tensor", "on-base=drop-client",
             "on-unreadable=drop-client", "integers=keep", "balance=true"));
         Assert.That(((FedIcuAggregator)made.Aggregator).Options, Is.EqualTo(new FedIcuOptions
         {
@@ -41,7 +44,8 @@ internal sealed class OptionsTests
             BalanceLora = true,
         }));
         Assert.That(((FedProxAggregator)AggregatorCatalog.Create("fedprox", Settings("mu=0.5")).Aggregator).Options.Mu, Is.EqualTo(0.5));
-        Assert.That(FedIcuClientOptions.FromSettings(Settings("beta=0.5", "mask=top=0.25", "momentum=none", "importance=rank", "fill=zero", "seed=-4", "sigma=2")),
+        Assert.That(FedIcuClientOptions.FromSettings(
+            Settings("beta=0.5", "mask=top=0.25", "momentum=none", "importance=rank", "fill=zero", "seed=-4", "sigma=2")),
             Is.EqualTo(new FedIcuClientOptions
             {
                 Beta = 0.5,
@@ -56,7 +60,7 @@ internal sealed class OptionsTests
     }
 
     [Test]
-    public void DefaultsAreTheMethods()
+    public void WithoutSettingsTheDefaultsHold()
     {
         Assert.That(AggregatorCatalog.Names, Is.EqualTo(new[] { "fedavg", "fedprox", "fedicu" }));
         Assert.That(((FedIcuAggregator)AggregatorCatalog.Create("fedicu", []).Aggregator).Options, Is.EqualTo(new FedIcuOptions()));
@@ -67,41 +71,54 @@ internal sealed class OptionsTests
     }
 
     [Test]
-    public void PresetsAreWhatTheOthersChange()
+    public void SettingsOverrideThePreset()
     {
         Assert.That(Server("preset=paper"), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Target = SplitTarget.Parameters, Coherence = 0 }));
-        Assert.That(Server("preset=balanced"), Is.EqualTo(new FedIcuOptions { Tau = double.PositiveInfinity, Target = SplitTarget.Delta, Coherence = 0.5 }));
-        Assert.That(Server("axis=tensor", "preset=balanced", "tau=0.5"), Is.EqualTo(FedIcuOptions.Balanced with { Axis = NormAxis.Tensor, Tau = 0.5 }));
-        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.Ema, Beta = 0.9, Mask = MaskRule.Hard }));
-        Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=balanced")), Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.None, Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
-        Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message, Does.Contain("Option 'preset' is 'best'; paper or balanced was expected."));
+        Assert.That(Server("preset=balanced"),
+            Is.EqualTo(new FedIcuOptions { Tau = double.PositiveInfinity, Target = SplitTarget.Delta, Coherence = 0.5 }));
+        Assert.That(Server("axis=tensor", "preset=balanced", "tau=0.5"),
+            Is.EqualTo(FedIcuOptions.Balanced with { Axis = NormAxis.Tensor, Tau = 0.5 }));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")),
+            Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.Ema, Beta = 0.9, Mask = MaskRule.Hard }));
+        Assert.That(FedIcuClientOptions.FromSettings(Settings("mask=top=0.25", "preset=balanced")),
+            Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.None, Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
+        Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message,
+            Does.Contain("Option 'preset' is 'best'; paper or balanced was expected."));
         ConfiguredRound balanced = AggregatorCatalog.Create("fedicu", Settings("preset=balanced"));
-        Assert.That((((FedIcuAggregator)balanced.Aggregator).Options, balanced.Options), Is.EqualTo((FedIcuOptions.Balanced, new RoundOptions { BalanceLora = true })));
+        Assert.That((((FedIcuAggregator)balanced.Aggregator).Options, balanced.Options),
+            Is.EqualTo((FedIcuOptions.Balanced, new RoundOptions { BalanceLora = true })));
         Assert.That(AggregatorCatalog.Create("fedicu", Settings("preset=balanced", "balance=false")).Options.BalanceLora, Is.False);
         Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=balanced")), Is.EqualTo(FedIcuClientOptions.Balanced));
 
-        static FedIcuOptions Server(params string[] settings) => ((FedIcuAggregator)AggregatorCatalog.Create("fedicu", Settings(settings)).Aggregator).Options;
+        static FedIcuOptions Server(params string[] settings) =>
+            ((FedIcuAggregator)AggregatorCatalog.Create("fedicu", Settings(settings)).Aggregator).Options;
     }
 
     [Test]
-    public void AllErrorsAreToldAtOnce()
+    public void AllErrorsAreReportedAtOnce()
     {
         InvalidOptionsException wrong = Assert.Throws<InvalidOptionsException>(
-            () => AggregatorCatalog.Create("fedicu", Settings("tau=0", "coherence=2", "eps=-1", "axis=diagonal", "tua=3", "quorum=0", "on-base=drop-tensor", "times-share=maybe")))!;
+            () => AggregatorCatalog.Create("fedicu", Settings(
+                "tau=0", "coherence=2", "eps=-1", "axis=diagonal", "tua=3", "quorum=0", "on-base=drop-tensor", "times-share=maybe")))!;
         Assert.That(wrong.Errors, Is.EquivalentTo(new[]
         {
             "Option 'axis' is 'diagonal'; columns or rows or tensor was expected.",
             "Option 'times-share' is 'maybe'; false or true was expected.",
-            "Option 'tua' is unknown; axis, balance, coherence, consensus, eps, granularity, integers, max-weight, on-base, on-changed, on-config, on-dtype, on-extra, on-missing, on-nonfinite, on-quantized, on-shape, on-stale, on-unreadable, on-weight, preset, quorum, similarity, strip-prefix, target, tau, times-share, weights are known here.",
+            "Option 'tua' is unknown; axis, balance, coherence, consensus, eps, granularity, integers, max-weight, on-base, on-changed, " +
+            "on-config, on-dtype, on-extra, on-missing, on-nonfinite, on-quantized, on-shape, on-stale, on-unreadable, on-weight, " +
+            "preset, quorum, similarity, strip-prefix, target, tau, times-share, weights are known here.",
             "tau is 0; a number greater than 0, or inf, was expected.",
             "coherence is 2; a number from 0 to 1 was expected.",
             "eps is -1; a finite number of at least 0 was expected.",
             "quorum is 0; at least 1 was expected.",
             "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.",
         }));
-        Assert.That(Assert.Throws<InvalidOptionsException>(() => FedIcuClientOptions.FromSettings(Settings("beta=1", "mask=thin", "sigma=x", "seed=1.5")))!.Errors, Has.Count.EqualTo(4));
-        Assert.That(() => AggregatorCatalog.Create("fedicu", Settings("tau=0,1")), Throws.TypeOf<InvalidOptionsException>(), "the invariant culture");
-        Assert.That(() => AggregatorCatalog.Create("fedsgd", []), Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("'fedsgd'"));
+        Assert.That(Assert.Throws<InvalidOptionsException>(
+            () => FedIcuClientOptions.FromSettings(Settings("beta=1", "mask=thin", "sigma=x", "seed=1.5")))!.Errors, Has.Count.EqualTo(4));
+        Assert.That(() => AggregatorCatalog.Create("fedicu", Settings("tau=0,1")), Throws.TypeOf<InvalidOptionsException>(),
+            "numbers are read in the invariant culture");
+        Assert.That(
+            () => AggregatorCatalog.Create("fedsgd", []), Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("'fedsgd'"));
         Assert.That(() => new FedIcuAggregator(new FedIcuOptions { Tau = double.NaN }), Throws.TypeOf<InvalidOptionsException>());
         Assert.That(() => new FedProxAggregator(new FedProxOptions { Mu = -1 }), Throws.TypeOf<InvalidOptionsException>());
     }

@@ -1,25 +1,28 @@
 namespace FedICU.Tests;
 
-/// <summary>A tensor of a round in float64, row-major: the model before it and each client's.</summary>
+/// <summary>A tensor of a round in float64, row-major: the global model's values and each client's.</summary>
 internal sealed record HandTensor(string Name, long[] Shape, double[] Global, double[][] Clients);
 
-/// <summary>What comes out of a tensor: s_k (null where it is not split), w_k, and the new values, row-major.</summary>
+/// <summary>The result of a tensor: s_k (null if it is not split), w_k, and the new values, row-major.</summary>
 internal sealed record HandResult(double[]? Scores, double[] Weights, double[] Theta);
 
 /// <summary>
-/// FedICU's server straight from method.md, section 2: naive loops over float64 matrices, every cosine from its own pair, every direction written out. Of the
-/// library only the names of the options are used.
+/// FedICU's server written directly from its description: naive loops over float64 matrices. Each cosine is computed
+/// from its own pair, and each direction is stored. Nothing of the library is used but its options.
 /// </summary>
 internal sealed class SplitByHand(FedIcuOptions options, double[] examples)
 {
     private readonly int _clients = examples.Length;
     private readonly double[] _shares = [.. examples.Select(count => count / examples.Sum())];
 
-    /// <summary>One round over a whole model. The caller's scores, where the options have some, are asked for the clients' ids.</summary>
+    /// <summary>
+    /// Computes a round of a whole model. The options' scores, if any, are asked for the clients' ids.
+    /// </summary>
     public HandResult[] Round(string[] ids, params HandTensor[] tensors)
     {
         Split?[] splits = [.. tensors.Select(tensor => tensor.Shape.Length == 0 ? null : new Split(tensor, options))];
-        (double[], double[], double)? ofModel = options.Granularity == Granularity.Model ? Align([.. splits.OfType<Split>()], ids, null) : null;
+        (double[], double[], double)? ofModel =
+            options.Granularity == Granularity.Model ? Align([.. splits.OfType<Split>()], ids, null) : null;
         return [.. tensors.Zip(splits, (tensor, split) =>
         {
             if (split is null)
@@ -29,13 +32,14 @@ internal sealed class SplitByHand(FedIcuOptions options, double[] examples)
         })];
     }
 
-    /// <summary>s_k, w_k, and 1 - sum w_k, the part of the previous direction.</summary>
+    /// <summary>Computes s_k, w_k, and the previous direction's weight 1 - sum_k w_k.</summary>
     private (double[] Scores, double[] Weights, double Residual) Align(Split[] splits, string[] ids, string? tensor)
     {
-        // ||flatten V_k||, and last that of the previous direction
+        // ||flatten V_k|| of each client, and of the previous direction last
         double[] norms = [.. Enumerable.Range(0, _clients + 1).Select(k => Math.Sqrt(splits.Sum(split => Dot(split.V[k], split.V[k]))))];
         double Cosine(int j, int k) =>
-            norms[j] <= options.Epsilon || norms[k] <= options.Epsilon ? 0 : splits.Sum(split => Dot(split.V[j], split.V[k])) / norms[j] / norms[k];
+            norms[j] <= options.Epsilon || norms[k] <= options.Epsilon ? 0
+                : splits.Sum(split => Dot(split.V[j], split.V[k])) / norms[j] / norms[k];
 
         double[] scores = new double[_clients];
         bool uniform = false;
@@ -81,7 +85,7 @@ internal sealed class SplitByHand(FedIcuOptions options, double[] examples)
         return (scores, weights, sumsToOne ? 0 : 1 - weights.Sum());
     }
 
-    /// <summary>cos(v_k, sum_j v_j), with the sum written out.</summary>
+    /// <summary>Computes cos(v_k, sum_j v_j) from the sum itself.</summary>
     private double CosineToMean(Split[] splits, double[] norms, int k)
     {
         double product = 0, square = 0;
@@ -103,7 +107,7 @@ internal sealed class SplitByHand(FedIcuOptions options, double[] examples)
         return square <= 1e-12 ? 0 : product / Math.Sqrt(square);
     }
 
-    /// <summary>M V / ||V||, group by group; where V vanishes, the previous direction stays.</summary>
+    /// <summary>Computes M V / ||V|| group by group; if V vanishes, the previous direction stays.</summary>
     private double[] Inject(Split split, double[] weights, double rest)
     {
         bool delta = options.Target == SplitTarget.Delta;
@@ -132,7 +136,8 @@ internal sealed class SplitByHand(FedIcuOptions options, double[] examples)
             for (int c = 0; c < split.Columns; c++)
             {
                 int g = split.Group(r, c);
-                double direction = Math.Sqrt(squares[g]) <= options.Epsilon ? split.V[_clients][r, c] : v[r, c] * Math.Pow(Math.Sqrt(squares[g]), options.Coherence - 1);
+                double direction = Math.Sqrt(squares[g]) <= options.Epsilon ? split.V[_clients][r, c]
+                    : v[r, c] * Math.Pow(Math.Sqrt(squares[g]), options.Coherence - 1);
                 theta[r * split.Columns + c] = magnitudes[g] * direction + (delta ? split.Global[r, c] : 0);
             }
         }
@@ -152,7 +157,9 @@ internal sealed class SplitByHand(FedIcuOptions options, double[] examples)
         return sum;
     }
 
-    /// <summary>Magnitudes and directions of each client and, last, of the previous model (zero where updates are split).</summary>
+    /// <summary>
+    /// The magnitudes and directions of each client and, last, of the previous model (zero if updates are split).
+    /// </summary>
     private sealed class Split
     {
         private readonly NormAxis _axis;

@@ -1,8 +1,8 @@
 namespace FedICU.Tests;
 
 /// <summary>
-/// Numbers computed once by Debian's numpy, typed in: so that the library and <see cref="SplitByHand"/> cannot drift together. All of one round: three clients
-/// of 1, 2 and 5 examples.
+/// Numbers that Debian's numpy computed once, so that the library and <see cref="SplitByHand"/> cannot drift together.
+/// All are of one round with three clients of 1, 2 and 5 examples.
 /// </summary>
 /// <remarks>
 /// /usr/bin/python3 known.py, numpy 1.24.2:
@@ -17,7 +17,8 @@ namespace FedICU.Tests;
 ///     v = np.divide(t, m, out=np.zeros_like(t), where=m > 1e-12)
 ///     f = np.array([a.ravel() / (np.linalg.norm(a) or 1) for a in v])
 ///     c, S = f[:3] @ f[:3].T, f[:3].sum(0)
-///     s = {'pairwise': (c.sum(1) - c.diagonal()) / 2, 'pairwise-self': c.mean(1), 'mean': f[:3] @ S / np.linalg.norm(S), 'previous': f[:3] @ f[3]}[sim]
+///     s = {'pairwise': (c.sum(1) - c.diagonal()) / 2, 'pairwise-self': c.mean(1),
+///          'mean': f[:3] @ S / np.linalg.norm(S), 'previous': f[:3] @ f[3]}[sim]
 ///     e = {'softmax': np.exp(s / tau), 'relu': np.maximum(s, 0), 'raw': s}[weigh]
 ///     w = e if weigh == 'raw' else e / e.sum()
 ///     w = w * p / (w * p).sum() if share else w
@@ -52,7 +53,14 @@ internal sealed class SplitKnownAnswerTests
             [1.0 / 3, 1.0 / 3, 1.0 / 3],
             [1.206801079800, 0.772194790192, 1.856666036014, 1.205325022936, 2.386097395096, -0.116736315788]);
         yield return Case("rows, mean, relu, shares",
-            none with { Axis = NormAxis.Rows, Similarity = Similarity.MeanDirection, Weights = WeightRule.Relu, TimesShare = true, Consensus = ConsensusRule.Share },
+            none with
+            {
+                Axis = NormAxis.Rows,
+                Similarity = Similarity.MeanDirection,
+                Weights = WeightRule.Relu,
+                TimesShare = true,
+                Consensus = ConsensusRule.Share,
+            },
             [0.897053867069, 0.953726850775, 0.814333357352],
             [0.130458278209, 0.277400426890, 0.592141294901],
             [0.199368542523, 0.678047890275, 2.693248672992, 1.468141598109, 2.797753373926, 0.332949216798]);
@@ -66,7 +74,14 @@ internal sealed class SplitKnownAnswerTests
             [0.305325057783, 0.393420251749, 0.301254690469],
             [0.825225682393, 1.612493526398, 1.531790914733, 1.029194654572, 2.215749831530, 0.029194654572]);
         yield return Case("tensor, previous, tau inf, shares",
-            none with { Axis = NormAxis.Tensor, Similarity = Similarity.PreviousDirection, Tau = double.PositiveInfinity, TimesShare = true, Consensus = ConsensusRule.Share },
+            none with
+            {
+                Axis = NormAxis.Tensor,
+                Similarity = Similarity.PreviousDirection,
+                Tau = double.PositiveInfinity,
+                TimesShare = true,
+                Consensus = ConsensusRule.Share,
+            },
             [0.929669680201, 0.782623792125, 0.645497224368],
             [0.125, 0.25, 0.625],
             [0.128926523910, 0.568402844883, 2.510464959257, 1.603263774694, 2.922959516277, 0.439476320974]);
@@ -85,10 +100,11 @@ internal sealed class SplitKnownAnswerTests
     }
 
     [TestCaseSource(nameof(Rounds))]
-    public void OfTheLibrary(FedIcuOptions options, double[] scores, double[] weights, double[] theta)
+    public void TheLibraryGivesTheKnownAnswers(FedIcuOptions options, double[] scores, double[] weights, double[] theta)
     {
         (RoundReport report, MemorySink sink) = Models.Run(
-            new FedIcuAggregator(options), Models.Of64("w", [2, 3], Global), Clients.Select((client, k) => ClientUpdate.FromTensors($"{k}", Models.Of64("w", [2, 3], client), Examples[k])));
+            new FedIcuAggregator(options), Models.Of64("w", [2, 3], Global),
+            Clients.Select((client, k) => ClientUpdate.FromTensors($"{k}", Models.Of64("w", [2, 3], client), Examples[k])));
         using (sink)
         {
             Assert.That(report.Tensors[0].Clients.Select(client => client.Score!.Value), Is.EqualTo(scores).Within(1e-12));
@@ -98,7 +114,7 @@ internal sealed class SplitKnownAnswerTests
     }
 
     [TestCaseSource(nameof(Rounds))]
-    public void ByHand(FedIcuOptions options, double[] scores, double[] weights, double[] theta)
+    public void TheHandComputationGivesTheKnownAnswers(FedIcuOptions options, double[] scores, double[] weights, double[] theta)
     {
         HandResult result = new SplitByHand(options, Examples).Round(["0", "1", "2"], new HandTensor("w", [2, 3], Global, Clients))[0];
         Assert.That(result.Scores, Is.EqualTo(scores).Within(1e-12));

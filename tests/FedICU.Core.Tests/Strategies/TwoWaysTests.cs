@@ -4,33 +4,34 @@ using FedICU.Tests.Files;
 namespace FedICU.Tests;
 
 /// <summary>
-/// The split's two ways to the same numbers: a tensor beyond the caches is looked at once for all inner products, smaller ones once for each step. With
-/// weights of the whole model, a matrix gives what its columns (or rows) give in tensors of their own.
+/// The split's two ways to the same numbers: one Gram pass over a tensor beyond the caches, separate passes over
+/// smaller ones. With one set of weights for the model, a matrix gives the same result as its parts of columns (or
+/// rows) in tensors of their own.
 /// </summary>
 internal sealed class TwoWaysTests
 {
     private const int Size = 2400, Parts = 2, Clients = 3;
 
     [Test]
-    public void BothWaysGiveTheSame([Values(NormAxis.Columns, NormAxis.Rows)] NormAxis axis, [Values] bool previousEnters)
+    public void BothWaysGiveTheSameResult([Values(NormAxis.Columns, NormAxis.Rows)] NormAxis axis, [Values] bool previousEnters)
     {
-        Assert.That((long)Size * Size * Clients, Is.GreaterThanOrEqualTo(TensorContext.GramValues), "one look at the whole");
-        Assert.That((long)Size * Size / Parts * (Clients + 1), Is.LessThan(TensorContext.GramValues), "several at its parts");
-        Assert.That(new Grouping(new TensorShape(Size, Size / Parts), NormAxis.Columns).Fold, Is.EqualTo(1), "which are not narrow");
+        Assert.That((long)Size * Size * Clients, Is.GreaterThanOrEqualTo(TensorContext.GramValues), "the whole takes the Gram pass");
+        Assert.That((long)Size * Size / Parts * (Clients + 1), Is.LessThan(TensorContext.GramValues), "its parts take separate passes");
+        Assert.That(new Grouping(new TensorShape(Size, Size / Parts), NormAxis.Columns).Fold, Is.EqualTo(1), "its parts are not narrow");
         var aggregator = new FedIcuAggregator(new FedIcuOptions
         {
             Axis = axis,
             Granularity = Granularity.Model,
             Similarity = previousEnters ? Similarity.PreviousDirection : Similarity.Pairwise,
             Weights = previousEnters ? WeightRule.Raw : WeightRule.Softmax,
-            // equal weights, by which opposite directions cancel
+            // equal weights, with which opposite directions cancel
             Tau = previousEnters ? 1 : double.PositiveInfinity,
         });
         float[][] inputs = [.. Enumerable.Range(0, Clients + 1).Select(k => Values(k, axis))];
         (double[] whole, byte[] bits) = Run(aggregator, inputs, axis, parts: 1, threads: 2);
         (double[] cut, _) = Run(aggregator, inputs, axis, Parts, threads: 2);
         double worst = whole.Zip(cut, (one, other) => Math.Abs(one - other) / (Math.Abs(other) + 1e-3)).Max();
-        // a quadratic form without its lost digits restored would be off by 1e-5 where directions cancel to 1e-5
+        // if directions cancel to 1e-5, a quadratic form whose lost digits are not restored is off by 1e-5
         Assert.That(worst, Is.LessThan(1e-7));
         Assert.That(Run(aggregator, inputs, axis, parts: 1, threads: 7).Bits.AsSpan().SequenceEqual(bits), "7 threads give the bits of 2");
     }
@@ -38,26 +39,32 @@ internal sealed class TwoWaysTests
     [Test]
     public void ManyClientsInMemoryOrInFilesGiveTheSameBits([Values] bool aColumnVanishes)
     {
-        // beyond the caches the combination of many inputs is kept beside them in memory; of files it is made once more
+        // beyond the caches, the combination of many inputs in memory is stored; that of files is computed again
         using var folder = new TempFolder();
         MemoryModel Model(int seed)
         {
             var random = new Random(seed);
-            float[] values = [.. Enumerable.Range(0, 1100 * 1201).Select(i => aColumnVanishes && i % 1201 == 7 && seed > 0 ? 0 : random.NextSingle() - 0.5f)];
+            float[] values = [.. Enumerable.Range(0, 1100 * 1201).Select(
+                i => aColumnVanishes && i % 1201 == 7 && seed > 0 ? 0 : random.NextSingle() - 0.5f)];
             return new MemoryModel { { "w", [1100, 1201], values } };
         }
 
         MemoryModel[] models = [.. Enumerable.Range(0, 15).Select(Model)];
         for (int k = 1; k < models.Length; k++)
             models[k].SaveTo(TensorSink.ToFile(folder[$"{k}"]));
-        (_, MemorySink kept) = Models.Run(new FedIcuAggregator(), models[0], models.Skip(1).Select((model, k) => ClientUpdate.FromTensors($"{k:00}", model, 1)));
-        (_, MemorySink again) = Models.Run(new FedIcuAggregator(), models[0], models.Skip(1).Select((_, k) => ClientUpdate.FromFile($"{k:00}", folder[$"{k + 1}"], 1)));
+        (_, MemorySink kept) = Models.Run(
+            new FedIcuAggregator(), models[0], models.Skip(1).Select((model, k) => ClientUpdate.FromTensors($"{k:00}", model, 1)));
+        (_, MemorySink again) = Models.Run(
+            new FedIcuAggregator(), models[0], models.Skip(1).Select((_, k) => ClientUpdate.FromFile($"{k:00}", folder[$"{k + 1}"], 1)));
         using (kept)
         using (again)
             Assert.That(Models.AllBytes(again.Model).AsSpan().SequenceEqual(Models.AllBytes(kept.Model)));
     }
 
-    /// <summary>The global model's matrix (0) or a client's, in which some groups cancel, wholly or to the fifth digit, or are empty.</summary>
+    /// <summary>
+    /// Returns the global model's matrix (0) or a client's. Some groups cancel, wholly or to the fifth digit, and some
+    /// are zero.
+    /// </summary>
     private static float[] Values(int input, NormAxis axis)
     {
         var random = new Random(input);
@@ -114,7 +121,7 @@ internal sealed class TwoWaysTests
         return model;
     }
 
-    /// <summary>Where element i of a part stands in the whole.</summary>
+    /// <summary>Returns the index in the whole of element i of a part.</summary>
     private static int Place(NormAxis axis, int parts, int part, int i)
     {
         int width = Size / parts;

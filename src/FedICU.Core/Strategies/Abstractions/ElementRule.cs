@@ -1,5 +1,8 @@
 namespace FedICU;
 
-/// <summary>Makes one output element of all clients' values of it.</summary>
-/// <param name="values">The clients' values in the order of <see cref="TensorContext.Clients"/>; may be overwritten.</param>
+/// <summary>Computes one output element from all clients' values of that element.</summary>
+/// <param name="values">
+/// The clients' values in the order of <see cref="TensorContext.Clients"/>; may be overwritten.
+/// </param>
+/// <returns>The output element.</returns>
 public delegate double ElementRule(Span<double> values);

@@ -3,33 +3,36 @@ using FedICU.Strategies.Abstractions;
 
 namespace FedICU;
 
-/// <summary>The clients of a round and all its tensors, before the first is made.</summary>
+/// <summary>The clients and tensors of a round, which a strategy sees before the first tensor is aggregated.</summary>
 public sealed class ModelContext
 {
-    private readonly Func<long, ProgressMeter?> _meter;
+    private readonly Func<long, ProgressMeter?> _createMeter;
     private readonly Func<TensorInfo, ProgressMeter.TensorProgress?, OpenTensorContext> _open;
-    private ProgressMeter? _looks;
+    private ProgressMeter? _meter;
 
     internal ModelContext(
-        IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> tensors, Func<long, ProgressMeter?> meter,
-        Func<TensorInfo, ProgressMeter.TensorProgress?, OpenTensorContext> open) => (Clients, Tensors, _meter, _open) = (clients, tensors, meter, open);
+        IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> tensors, Func<long, ProgressMeter?> createMeter,
+        Func<TensorInfo, ProgressMeter.TensorProgress?, OpenTensorContext> open) =>
+        (Clients, Tensors, _createMeter, _open) = (clients, tensors, createMeter, open);
 
-    /// <summary>The clients in ordinal order of their ids.</summary>
+    /// <summary>Gets the clients in ordinal order of their ids.</summary>
     public IReadOnlyList<RoundClient> Clients { get; }
 
-    /// <summary>The tensors that will be aggregated, in the order of the global model.</summary>
+    /// <summary>Gets the tensors that will be aggregated, in the order of the global model.</summary>
     public IReadOnlyList<TensorInfo> Tensors { get; }
 
-    /// <summary>Says how many bytes will be looked at before the first tensor is made.</summary>
-    internal void BeginLooks(long bytes) => _looks = _meter(bytes);
+    /// <summary>
+    /// Announces how many bytes will be read before the first tensor is aggregated, for the progress reports.
+    /// </summary>
+    internal void BeginPasses(long bytes) => _meter = _createMeter(bytes);
 
-    /// <summary>Opens a tensor for one look. Its writing verbs are not to be used.</summary>
-    internal void Look(TensorInfo tensor, Action<TensorContext> look)
+    /// <summary>Opens a tensor for one pass over it. The pass must not call a verb that writes the output.</summary>
+    internal void RunPass(TensorInfo tensor, Action<TensorContext> pass)
     {
-        ProgressMeter.TensorProgress? progress = _looks?.Begin(tensor);
+        ProgressMeter.TensorProgress? progress = _meter?.Begin(tensor);
         using OpenTensorContext context = _open(tensor, progress);
         context.Workers.CancellationToken.ThrowIfCancellationRequested();
-        look(context);
+        pass(context);
         progress?.End();
     }
 }

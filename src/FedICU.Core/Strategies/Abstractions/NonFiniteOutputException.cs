@@ -1,9 +1,9 @@
 namespace FedICU.Strategies.Abstractions;
 
-/// <summary>A tensor's results are not finite; the round looks for the cause.</summary>
+/// <summary>Tells the round that a tensor's results are not finite. The round then looks for the cause.</summary>
 /// <param name="tensor">The tensor.</param>
-/// <param name="fromFinite">What is said of it where all inputs are finite.</param>
-internal sealed class NonFiniteOutputException(TensorInfo tensor, string fromFinite) : Exception(fromFinite)
+/// <param name="description">The error sentence if all inputs turn out to be finite.</param>
+internal sealed class NonFiniteOutputException(TensorInfo tensor, string description) : Exception(description)
 {
     public TensorInfo Tensor => tensor;
 }

@@ -1,7 +1,7 @@
 namespace FedICU;
 
 /// <summary>A client that takes part in the round.</summary>
-/// <param name="Id">Its id.</param>
-/// <param name="Weight">Its weight, greater than zero.</param>
-/// <param name="Share">Its weight over the sum of all weights: p_k.</param>
+/// <param name="Id">The client's id.</param>
+/// <param name="Weight">The client's weight n_k, greater than 0.</param>
+/// <param name="Share">The client's share p_k = n_k / sum_j n_j.</param>
 public sealed record RoundClient(string Id, double Weight, double Share);

@@ -10,22 +10,42 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// One tensor of a round, as a strategy sees it: the clients' checked inputs, and fused verbs over them that end in the output. Exactly one verb that
-/// writes the output is called for each tensor. Valid until <see cref="ITensorRule.Aggregate"/> returns: then it serves another tensor.
+/// One tensor of a round as a strategy sees it: the clients' checked inputs, and fused verbs that compute the output
+/// from them. A strategy calls exactly one verb that writes the output.
 /// </summary>
+/// <remarks>
+/// A context is valid until <see cref="ITensorRule.Aggregate"/> returns; then it is reused for another tensor.
+/// </remarks>
 public unsafe class TensorContext
 {
-    // up to this many values a further look finds them in the cache; then all
-    // pairs are worth it only for narrow matrices with so many values for each sum, such as LoRA's B, folded to rows of a line of the cache: the sums of all pairs
-    // stay in registers while an input's memory is gone through as it lies
-    private const int NarrowColumns = 512, NarrowFold = 16;
-    internal const long GramValues = 1 << 24, GramShare = 6;
+    /// <summary>
+    /// The smallest number of values of all inputs for which <see cref="TryGram"/> is used. The caches hold fewer
+    /// values, so that separate passes over them are cheap (measured, docs/adr/0008).
+    /// </summary>
+    internal const long GramValues = 1 << 24;
 
-    // inputs whose squares are summed at once, and pieces of the work that keep threads busy
-    private const int SquaresAbreast = 4, SquaresPieces = 64;
+    // The largest number of columns of a narrow matrix, such as LoRA's B (measured, docs/adr/0008).
+    private const int NarrowColumns = 512;
 
-    // cuts of so many shapes are kept, of tensors up to so many elements: of larger ones the cut costs nothing beside the work, and memory
-    private const int KeptGroupings = 64, KeptElements = 1 << 20;
+    // The smallest number of values for each inner product for which TryGram is used on a narrow matrix (measured).
+    private const long NarrowValuesPerSum = 6;
+
+    // Columns that a narrow matrix is folded to: one cache line of F32. The sums of all pairs then stay in registers
+    // while each input is read in the order of its memory (measured, docs/adr/0008).
+    private const int NarrowFold = 16;
+
+    // The number of inputs whose squares are summed side by side: few, so that their sums stay in the cache (chosen).
+    private const int SquaresInputs = 4;
+
+    // The number of pieces of work that a pass for squares is cut into, to keep all threads busy (chosen).
+    private const int SquaresPieces = 64;
+
+    // The largest number of groupings that a context keeps for later tensors of the same shape (chosen).
+    private const int KeptGroupings = 64;
+
+    // The largest number of elements of a tensor whose grouping is kept. For a larger tensor, cutting it again costs
+    // nothing beside the work, and keeping its grouping would cost memory (chosen).
+    private const int KeptElements = 1 << 20;
 
     private readonly RoundState _round;
     private readonly InputSet?[] _inputs = new InputSet?[4];
@@ -34,47 +54,57 @@ public unsafe class TensorContext
     private readonly PanelReader[] _unrounded = [new UnroundedReader()];
     private ProgressMeter.TensorProgress? _progress;
     private GlobalReader _global, _globalOnDevice;
-    private int _number, _looks;
+    private int _number, _passes;
     private bool _written;
     private long _nonFinite;
 
-    private protected TensorContext(RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
+    private protected TensorContext(
+        RoundState round, TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
     {
         int clients = round.Clients.Count;
         (_round, _weights, _scores, _given) = (round, new double[clients], new double[clients], new double[clients]);
         Begin(info, output, progress, number);
     }
 
-    /// <summary>The tensor's name, its type in the global model, its shape.</summary>
+    /// <summary>Gets the tensor's name, shape and type in the global model.</summary>
     public TensorInfo Info { get; private set; }
 
-    /// <summary>The tensor in the output: the same name and shape, possibly another type.</summary>
+    /// <summary>Gets the tensor in the output: the same name and shape, possibly another type.</summary>
     public TensorInfo Output { get; private set; }
 
-    /// <summary>The clients in ordinal order of their ids; inputs of the verbs are numbered by it.</summary>
+    /// <summary>Gets the clients in ordinal order of their ids. Verbs number their inputs in this order.</summary>
     public IReadOnlyList<RoundClient> Clients => _round.Clients;
 
-    /// <summary>The clients' weights, or a power of two times them.</summary>
+    /// <summary>Gets the clients' weights n_k, all of them multiplied by one power of two.</summary>
     internal ReadOnlySpan<double> Weights => _round.Weights;
 
     internal Workers Workers => _round.Workers;
 
-    /// <summary>Room for a value of each input and group.</summary>
+    /// <summary>Rents memory for one value of each input and group.</summary>
     internal GroupBuffer NewGroups(int inputs, long groups, bool clear = true) => Workers.Memory.Rent(inputs, groups, clear);
 
-    /// <summary>Puts the weight (and score) by which a client's part was combined into the report.</summary>
-    /// <param name="client">The client's number in <see cref="Clients"/>.</param>
-    /// <param name="weight">w_k.</param>
-    /// <param name="score">s_k, what the weight was made of.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There is no client of that number.</exception>
+    /// <summary>Adds a client's weight in this tensor, and its score if there is one, to the report.</summary>
+    /// <param name="client">The client's index in <see cref="Clients"/>.</param>
+    /// <param name="weight">The weight w_k that the client's values are combined with.</param>
+    /// <param name="score">The score s_k that the weight was computed from.</param>
+    /// <exception cref="ArgumentOutOfRangeException">
+    /// <paramref name="client"/> is not an index of <see cref="Clients"/>.
+    /// </exception>
     public void ReportWeight(int client, double weight, double? score = null)
     {
         if (client < 0 || client >= Clients.Count)
-            throw new ArgumentOutOfRangeException(nameof(client), client, $"There is no client of this number; one from 0 to {Clients.Count - 1} was expected.");
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(client), client, $"There is no client with this index; an index from 0 to {Clients.Count - 1} was expected.");
+        }
+
         (_weights[client], _scores[client]) = (weight, score ?? double.NaN);
     }
 
-    /// <summary>What was reported of the clients: their weights, and after them their scores where there are any, NaN where none was; null where each weighs its share.</summary>
+    /// <summary>
+    /// Returns the clients' reported weights, followed by their scores if any client has one. A value that was not
+    /// reported is NaN. Returns null if every client's weight is its share and there are no scores.
+    /// </summary>
     internal double[]? Reported()
     {
         bool hasScores = _scores.AsSpan().ContainsAnyExcept(double.NaN), byShare = !hasScores;
@@ -83,7 +113,9 @@ public unsafe class TensorContext
         return byShare ? null : hasScores ? [.. _weights, .. _scores] : [.. _weights];
     }
 
-    /// <summary>output = round(sum_k n_k y_k / sum_k n_k): the mean by the clients' weights (McMahan et al. 2017).</summary>
+    /// <summary>
+    /// Writes output = round(sum_k n_k y_k / sum_k n_k), the mean by the clients' weights n_k (McMahan et al. 2017).
+    /// </summary>
     public void WeightedMean()
     {
         for (int k = 0; k < Clients.Count; k++)
@@ -91,46 +123,79 @@ public unsafe class TensorContext
         WeightedSum(_round.Weights, _round.Weights.Sum());
     }
 
-    /// <summary>output = round(sum_k weights[k] y_k / divisor), in float64, one rounding.</summary>
-    /// <param name="weights">A weight for each client.</param>
-    /// <param name="divisor">Divides the sum.</param>
-    /// <exception cref="ArgumentException">The weights are not as many as the clients, or one is not finite, or the divisor is 0 or not finite.</exception>
+    /// <summary>
+    /// Writes output = round(sum_k weights[k] y_k / divisor). The sum and the quotient are float64 and are rounded
+    /// once.
+    /// </summary>
+    /// <param name="weights">One finite weight for each client.</param>
+    /// <param name="divisor">A finite number other than 0 that the sum is divided by.</param>
+    /// <exception cref="ArgumentException">
+    /// The number of weights is not the number of clients, a weight is not finite, or the divisor is 0 or not finite.
+    /// </exception>
     public void WeightedSum(ReadOnlySpan<double> weights, double divisor)
     {
         if (weights.Length != Clients.Count)
-            throw new ArgumentException($"There {Sentence.Form(weights.Length, "is", "are")} {Sentence.Count(weights.Length, "weight")} for {Sentence.Count(Clients.Count, "client")}; one for each was expected.", nameof(weights));
+        {
+            throw new ArgumentException(
+                $"There {Sentence.Form(weights.Length, "is", "are")} {Sentence.Count(weights.Length, "weight")} for " +
+                $"{Sentence.Count(Clients.Count, "client")}; one for each was expected.",
+                nameof(weights));
+        }
+
         for (int k = 0; k < weights.Length; k++)
         {
             if (!double.IsFinite(weights[k]))
-                throw new ArgumentException($"The weight of client {Sentence.Quote(Clients[k].Id)} is {Numbers.Invariant(weights[k])}; a finite number was expected.", nameof(weights));
+            {
+                throw new ArgumentException(
+                    $"The weight of client {Sentence.Quote(Clients[k].Id)} is {Numbers.Invariant(weights[k])}; " +
+                    "a finite number was expected.",
+                    nameof(weights));
+            }
         }
 
         if (divisor == 0 || !double.IsFinite(divisor))
-            throw new ArgumentException($"The divisor is {Numbers.Invariant(divisor)}; a finite number other than 0 was expected.", nameof(divisor));
+        {
+            throw new ArgumentException(
+                $"The divisor is {Numbers.Invariant(divisor)}; a finite number other than 0 was expected.", nameof(divisor));
+        }
+
         weights.CopyTo(_given);
-        WritePanels(Inputs(UpdateForm.Parameters, withGlobal: false, onDevice: OnDevice), GroupingBy(NormAxis.Tensor, onDevice: OnDevice), (_given, divisor), static (sum, backend, panels, panel, output) =>
-            backend.WeightedSum(panels, sum._given, sum.divisor, panel.Length, output), isMean: true);
+        WritePanels(
+            Inputs(UpdateForm.Parameters, withGlobal: false, onDevice: OnDevice), GroupingBy(NormAxis.Tensor, onDevice: OnDevice),
+            (_given, divisor),
+            static (sum, backend, panels, panel, output) => backend.WeightedSum(panels, sum._given, sum.divisor, panel.Length, output),
+            isMean: true);
     }
 
     /// <summary>
-    /// Computes the output element by element from all clients' values of that element: for rules that no fused verb serves. Where a value or a result is
-    /// not finite, the round applies its policy; where the values are finite and the rule's result is not, the round is refused.
+    /// Computes the output element by element from all clients' values of that element. Use it for rules that no fused
+    /// verb computes.
     /// </summary>
-    /// <param name="form">Whether values are parameters or updates; for updates the result is added to the global model's value.</param>
-    /// <param name="rule">Is given the clients' values of one element, in their order and free to be overwritten, and returns the result.</param>
+    /// <remarks>
+    /// If a client's value is not finite, the round applies its policy for non-finite values. If all values are finite
+    /// and the rule's result is not, the round is refused.
+    /// </remarks>
+    /// <param name="form">
+    /// Whether the rule gets parameters or updates. The result of updates is added to the global model's value.
+    /// </param>
+    /// <param name="rule">
+    /// Gets the clients' values of one element in the order of <see cref="Clients"/>, and returns the result. It may
+    /// overwrite the values.
+    /// </param>
     public void ForEachElement(UpdateForm form, ElementRule rule)
     {
         ArgumentNullException.ThrowIfNull(rule);
         int clients = Clients.Count;
         PanelReader[] inputs = Inputs(form, withGlobal: form == UpdateForm.Delta);
-        long ofRule = 0;
+        long ruleFaults = 0;
         try
         {
             WritePanels(inputs, GroupingBy(NormAxis.Tensor), form, MakePanel);
         }
-        catch (NonFiniteOutputException) when (ofRule > 0)
+        catch (NonFiniteOutputException) when (ruleFaults > 0)
         {
-            throw new NonFiniteOutputException(Info, $"the rule's result is NaN or infinite for {Sentence.Count(ofRule, "element")} of finite values.");
+            throw new NonFiniteOutputException(
+                Info, $"the rule's result is NaN or infinite for {Sentence.Count(ruleFaults, "element")} of finite values.");
         }
 
         long MakePanel(UpdateForm form, IComputeBackend _, ReadOnlySpan<TensorPanel> panels, Grouping.Panel panel, TensorPanel output)
@@ -140,7 +205,7 @@ public unsafe class TensorContext
             _round.Work.AddOnCpu(panels, panel.Length);
             for (int i = 0; i < panel.Length; i++)
             {
-                // a rule may lose them: a median sorts them to one end
+                // checked here because a rule may discard the value: a median sorts it to one end
                 bool finite = true;
                 for (int k = 0; k < clients; k++)
                 {
@@ -150,7 +215,7 @@ public unsafe class TensorContext
 
                 double result = rule(values);
                 if (finite && !double.IsFinite(result))
-                    Interlocked.Increment(ref ofRule);
+                    Interlocked.Increment(ref ruleFaults);
                 if (form == UpdateForm.Delta)
                     result += Rounding.Read(panels[clients].Data, panels[clients].DType, i);
                 Rounding.Write(output.Data, output.DType, i, result);
@@ -162,28 +227,32 @@ public unsafe class TensorContext
         }
     }
 
-    /// <summary>output = the global model's value, in the output's type.</summary>
+    /// <summary>Writes the global model's values in the output's type.</summary>
     internal void KeepGlobal()
     {
         if (Output.DType != Info.DType)
         {
-            // a kept value that is not finite is the model's own; one that no longer fits is a fault
+            // a value that was not finite in the global model is kept; a finite value that does not fit the type is a
+            // fault
             WritePanels([Global], GroupingBy(NormAxis.Tensor), 1.0, static (one, backend, panels, panel, output) =>
-                backend.WeightedSum(panels, [one], 1, panel.Length, output) is var found and > 0 ? found - backend.CountNonFinite(panels[0], panel.Length) : 0);
+            {
+                long nonFinite = backend.WeightedSum(panels, [one], 1, panel.Length, output);
+                return nonFinite > 0 ? nonFinite - backend.CountNonFinite(panels[0], panel.Length) : 0;
+            });
             return;
         }
 
         _round.Global.CopyTo(_round.Output, Info, Info, _round.Workers.CancellationToken);
     }
 
-    /// <summary>output = the weighted mean of integers, exact in 128 bits, halves to even.</summary>
+    /// <summary>Writes the weighted mean of integers: exact in 128 bits, halves rounded to even.</summary>
     internal void WriteIntegerMean()
     {
         var mean = new IntegerMean(Clients.Select(client => client.Weight));
         int size = Info.DType.BitSize / 8;
         PanelReader[] inputs = Inputs(UpdateForm.Parameters, withGlobal: true, whole: true);
         PanelRuns runs = Runs(inputs, GroupingBy(NormAxis.Tensor).Panels(inputs.Length));
-        Look(runs.Count, Worthwhile(inputs), last: true, this, (_, piece, scratch) =>
+        RunPass(runs.Count, UsesThreads(inputs), last: true, this, (_, piece, scratch) =>
         {
             PanelRun panel = runs[piece];
             ReadOnlySpan<TensorPanel> read = panel.Read(inputs, scratch);
@@ -193,9 +262,19 @@ public unsafe class TensorContext
             for (int i = 0; i < panel.Length; i++)
             {
                 for (int k = 0; k < values.Length; k++)
-                    values[k] = IntegerMean.Read(read[k], i) + (_round.Participants[k].Kind == UpdateKind.Delta ? IntegerMean.Read(read[^1], i) : 0);
+                {
+                    bool isDelta = _round.Participants[k].Kind == UpdateKind.Delta;
+                    values[k] = IntegerMean.Read(read[k], i) + (isDelta ? IntegerMean.Read(read[^1], i) : 0);
+                }
+
                 if (!IntegerMean.TryWrite(output, i, mean.Of(values)))
-                    throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(Info.Name)}: the mean at element {panel.Start + i} does not fit {Info.DType.SafetensorsName}.", tensor: Info.Name);
+                {
+                    throw new RoundRejectedException(
+                        RoundFault.NonFinite,
+                        $"Tensor {Sentence.Quote(Info.Name)}: the mean at element {panel.Start + i} does not fit " +
+                        $"{Info.DType.SafetensorsName}.",
+                        tensor: Info.Name);
+                }
             }
 
             _round.Output.Write(Output, panel.Start * size, new ReadOnlySpan<byte>(output.Data, panel.Length * size));
@@ -203,14 +282,19 @@ public unsafe class TensorContext
         });
     }
 
-    /// <summary>Norms and cosines for the report.</summary>
+    /// <summary>Measures the norms and cosines that the report shows.</summary>
     internal UpdateStatistics Measure() => UpdateStatistics.Measure(this);
 
-    /// <summary>The readers of all clients, and of the global model after them where asked: the same arrays each time.</summary>
-    /// <param name="form">What is read of a client.</param>
-    /// <param name="withGlobal">Whether the global model is an input too.</param>
-    /// <param name="whole">Whether tensors are taken as they were sent: integers.</param>
-    /// <param name="onDevice">Whether panels may lie on the round's device: for verbs of the backend alone.</param>
+    /// <summary>
+    /// Returns the readers of all clients, followed by the global model's reader if asked for. Every call returns the
+    /// same arrays.
+    /// </summary>
+    /// <param name="form">Whether clients are read as parameters or as updates.</param>
+    /// <param name="withGlobal">Whether the global model is the last input.</param>
+    /// <param name="whole">Whether tensors are read as they were sent, which integers are.</param>
+    /// <param name="onDevice">
+    /// Whether panels may be in the device's memory, which only the backend's verbs can read.
+    /// </param>
     internal PanelReader[] Inputs(UpdateForm form, bool withGlobal, bool whole = false, bool onDevice = false)
     {
         InputSet set = _inputs[(int)form + (onDevice ? 2 : 0)] ??= new InputSet(Clients.Count);
@@ -219,7 +303,8 @@ public unsafe class TensorContext
         {
             Participant participant = _round.Participants[set.Opened];
             PanelReader? spare = set.Clients[set.Opened];
-            PanelReader reader = whole ? participant.OpenWhole(Info, _number, spare) : participant.OpenReader(Info, _number, form, global, _round.Backend, spare, onDevice);
+            PanelReader reader = whole ? participant.OpenWhole(Info, _number, spare)
+                : participant.OpenReader(Info, _number, form, global, _round.Backend, spare, onDevice);
             if (reader != spare)
                 set.WithGlobal[set.Opened] = set.Clients[set.Opened] = reader;
         }
@@ -230,24 +315,31 @@ public unsafe class TensorContext
         return set.WithGlobal;
     }
 
-    /// <summary>The unrounded combination as the one input of the last step.</summary>
+    /// <summary>Returns an unrounded combination as the only input of the next verb.</summary>
     internal PanelReader[] Read(Unrounded values)
     {
         ((UnroundedReader)_unrounded[0]).Values = values;
         return _unrounded;
     }
 
-    /// <summary>Room for a combination of the inputs in float64, on the device where they are there; null where it has none left.</summary>
+    /// <summary>
+    /// Allocates memory for a combination of the inputs in float64, on the device or on the host. Returns null if the
+    /// device has no memory left.
+    /// </summary>
     internal Unrounded? NewUnrounded(bool onDevice)
     {
         long bytes = Info.ElementCount * sizeof(double);
         if (onDevice)
-            return _round.Backend.AllocateOnDevice(bytes, out nint address) is { } there ? new Unrounded(there, (void*)address, onDevice: true) : null;
-        NativeBuffer here = Workers.Memory.Rent(bytes);
-        return new Unrounded(here, here.Pointer, onDevice: false);
+        {
+            IDisposable? memory = _round.Backend.AllocateOnDevice(bytes, out nint address);
+            return memory is null ? null : new Unrounded(memory, (void*)address, onDevice: true);
+        }
+
+        NativeBuffer buffer = Workers.Memory.Rent(bytes);
+        return new Unrounded(buffer, buffer.Pointer, onDevice: false);
     }
 
-    /// <summary>How the tensor is cut into groups.</summary>
+    /// <summary>Returns how the tensor is cut into groups and panels.</summary>
     internal Grouping GroupingBy(NormAxis axis, int foldedColumns = Grouping.FoldedColumns, bool onDevice = false)
     {
         if (_groupings.TryGetValue((Info.Shape, axis, foldedColumns, onDevice), out Grouping? grouping))
@@ -258,14 +350,22 @@ public unsafe class TensorContext
         return grouping;
     }
 
-    /// <summary>A strategy that wrote nothing would leave what the memory held before.</summary>
+    /// <summary>Throws if no verb wrote the output: it would keep whatever the memory held before.</summary>
     internal void RequireWritten()
     {
         if (!_written)
-            throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} did not write tensor {Sentence.Quote(Info.Name)}: one call of a verb that writes the output was expected.");
+        {
+            throw new InvalidOperationException(
+                $"Strategy {Sentence.Quote(_round.Strategy)} did not write tensor {Sentence.Quote(Info.Name)}: " +
+                "one call of a verb that writes the output was expected.");
+        }
+
     }
 
-    /// <summary>Brings inputs that are not in memory there, where all of them fit a budget: for strategies that look more than once.</summary>
+    /// <summary>
+    /// Reads inputs from files into memory if all of them fit the round's budget. Strategies with several passes call
+    /// it.
+    /// </summary>
     internal void Preload(PanelReader[] inputs)
     {
         long bytes = 0;
@@ -273,26 +373,32 @@ public unsafe class TensorContext
             bytes += reader.PreloadBytes;
         if (bytes > 0 && bytes <= _round.PreloadBytes)
         {
-            Workers.Run(inputs.Length, parallel: true, (inputs, Workers.Memory), static (to, k, _) => to.inputs[k].Preload(to.Memory));
+            Workers.Run(
+                inputs.Length, parallel: true, (inputs, Workers.Memory), static (state, k, _) => state.inputs[k].Preload(state.Memory));
             Forget(inputs, 0, Info.ElementCount);
         }
     }
 
-    /// <summary>The sum of squares of each input in each group: inputs x groups.</summary>
+    /// <summary>Computes the sum of squares of each input in each group: inputs x groups.</summary>
     internal GroupBuffer Squares(PanelReader[] inputs, Grouping grouping)
     {
         int count = inputs.Length;
-        // clients are independent here: few at a time, their sums stay near while their rows go by, and segments are as many as keep threads busy; a device cuts the work by itself
-        bool byClient = _round.Backend.Device is null;
-        int abreast = byClient ? Math.Min(SquaresAbreast, count) : count;
-        List<Grouping.Segment> segments = byClient ? grouping.Segments(abreast, accumulators: count, most: (SquaresPieces + count - 1) / count) : grouping.Segments(count, accumulators: count);
-        int blocks = (count + abreast - 1) / abreast;
+        // Inputs are independent here, so the CPU takes few at a time: their sums stay in the cache while rows pass,
+        // and the tensor is cut into as many segments as keep the threads busy. A device cuts the work itself.
+        bool byInput = _round.Backend.Device is null;
+        int width = byInput ? Math.Min(SquaresInputs, count) : count;
+        List<Grouping.Segment> segments = byInput
+            ? grouping.Segments(width, accumulators: count, most: (SquaresPieces + count - 1) / count)
+            : grouping.Segments(count, accumulators: count);
+        int blocks = (count + width - 1) / width;
         using var partial = new PartialSums(Workers.Memory, grouping, segments, count);
-        Look(segments.Count * blocks, Worthwhile(inputs), last: false, (Context: this, inputs, grouping, segments, abreast, blocks, partial), static (look, piece, scratch) =>
+        var pass = (Context: this, inputs, grouping, segments, width, blocks, partial);
+        RunPass(segments.Count * blocks, UsesThreads(inputs), last: false, pass, static (pass, piece, scratch) =>
         {
-            (TensorContext context, PanelReader[] inputs, Grouping grouping, List<Grouping.Segment> segments, int abreast, int blocks, PartialSums partial) = look;
+            (TensorContext context, PanelReader[] inputs, Grouping grouping, List<Grouping.Segment> segments, int width, int blocks,
+                PartialSums partial) = pass;
             Grouping.Segment segment = segments[piece / blocks];
-            int first = piece % blocks * abreast, last = Math.Min(first + abreast, inputs.Length);
+            int first = piece % blocks * width, last = Math.Min(first + width, inputs.Length);
             ReadOnlySpan<PanelReader> some = inputs.AsSpan(first..last);
             GroupValues sums = partial.Begin(piece / blocks, first, last);
             PanelRuns runs = context.Runs(some, segment.Panels);
@@ -302,21 +408,24 @@ public unsafe class TensorContext
                 scratch.Reset();
                 Span<TensorPanel> read = run.Read(some, scratch);
                 for (int i = 0; i < run.Count; i++)
-                    context._round.Backend.AddSquares(run.Next(read, i), Geometry(grouping, run[i]), new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
+                {
+                    var sumsOfRun = new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride);
+                    context._round.Backend.AddSquares(run.Next(read, i), Geometry(grouping, run[i]), sumsOfRun);
+                }
             }
         });
         return partial.Merge(Workers);
     }
 
-    /// <summary>Readers of the inputs' values times a power of two; the inputs themselves where it is 1.</summary>
+    /// <summary>Returns readers of the inputs multiplied by a power of two; the inputs themselves if it is 1.</summary>
     internal PanelReader[] Scaled(PanelReader[] inputs, double factor) =>
         factor == 1 ? inputs : Array.ConvertAll(inputs, input => (PanelReader)new ScaledPanelReader(input, factor, _round.Backend));
 
     /// <summary>
-    /// Computes again the norms whose squares are larger than float64 holds: of scaled values (Blue 1978). The other norms stay as they
-    /// are.
+    /// Computes the infinite norms again from scaled values (Blue 1978): their squares overflowed float64. Other norms
+    /// stay unchanged.
     /// </summary>
-    /// <param name="norms">A norm of each input and group; those to be computed again are infinite.</param>
+    /// <param name="norms">The norm of each input and group.</param>
     /// <param name="inputs">The inputs, in host memory.</param>
     /// <param name="grouping">The groups.</param>
     internal void RestoreNorms(GroupBuffer norms, PanelReader[] inputs, Grouping grouping)
@@ -336,8 +445,8 @@ public unsafe class TensorContext
     }
 
     /// <summary>
-    /// The inner products of all pairs of inputs in each group, pairs (in the order of <see cref="GramPairs"/>) x groups, in one look; or null where
-    /// they would take more memory than the look saves.
+    /// Computes the inner products of all pairs of inputs in each group in one pass: pairs (in the order of
+    /// <see cref="GramPairs"/>) x groups. Returns null if separate passes over the inputs cost less.
     /// </summary>
     internal GroupBuffer? TryGram(PanelReader[] inputs, Grouping grouping)
     {
@@ -345,27 +454,41 @@ public unsafe class TensorContext
             return null;
         bool narrow = grouping.GroupsAreColumns && grouping.Groups <= NarrowColumns;
         if (narrow)
-            grouping = GroupingBy(NormAxis.Columns, (int)Math.Max(NarrowFold, grouping.Groups * Grouping.GetRowsOfFullVectors(grouping.Groups)));
+        {
+            long folded = Math.Max(NarrowFold, grouping.Groups * Grouping.GetRowsOfFullVectors(grouping.Groups));
+            grouping = GroupingBy(NormAxis.Columns, (int)folded);
+        }
+
         int pairs = GramPairs.Count(inputs.Length);
         long values = grouping.Elements * inputs.Length, sums = pairs * grouping.FoldedGroups;
-        bool worthwhile = values >= GramValues || narrow && values >= GramShare * sums;
-        if (!worthwhile || sums > Grouping.MaximumAccumulators)
+        bool isFaster = values >= GramValues || narrow && values >= NarrowValuesPerSum * sums;
+        if (!isFaster || sums > Grouping.MaximumAccumulators)
             return null;
-        return SumByGroup(inputs, grouping, pairs, grouping, static (grouping, backend, panels, panel, sums) => backend.AddGram(panels, Geometry(grouping, panel), sums));
+        return SumByGroup(inputs, grouping, pairs, grouping, static (grouping, backend, panels, panel, sums) =>
+            backend.AddGram(panels, Geometry(grouping, panel), sums));
     }
 
-    /// <summary>For each input k into <paramref name="dots"/>: the inner product of a_k x_k with sum_j b_j x_j over the whole tensor.</summary>
+    /// <summary>
+    /// Computes, for each input k, the inner product of a_k x_k with sum_j b_j x_j over the whole tensor.
+    /// </summary>
+    /// <param name="inputs">The inputs x.</param>
+    /// <param name="grouping">The groups.</param>
+    /// <param name="a">The coefficient a of each input and group.</param>
+    /// <param name="b">The coefficient b of each input and group; may be <paramref name="a"/>.</param>
+    /// <param name="dots">Receives one inner product for each input.</param>
     internal void Projections(PanelReader[] inputs, Grouping grouping, GroupBuffer a, GroupBuffer b, Span<double> dots)
     {
         List<Grouping.Panel> panels = grouping.Panels(inputs.Length);
         PanelRuns runs = Runs(inputs, panels);
-        // of each panel, added in ascending order
+        // one row for each panel; the rows are added in ascending order, so that threads change no bit
         using GroupBuffer partial = NewGroups(panels.Count, inputs.Length);
         using GroupBuffer? foldedA = Folded(grouping, a), foldedB = ReferenceEquals(a, b) ? null : Folded(grouping, b);
         GroupValues allA = (foldedA ?? a).ToValues(), allB = ReferenceEquals(a, b) ? allA : (foldedB ?? b).ToValues();
-        Look(runs.Count, Worthwhile(inputs), last: false, (_round.Backend, inputs, grouping, runs, allA, allB, partial), static (look, piece, scratch) =>
+        var pass = (_round.Backend, inputs, grouping, runs, allA, allB, partial);
+        RunPass(runs.Count, UsesThreads(inputs), last: false, pass, static (pass, piece, scratch) =>
         {
-            (IComputeBackend backend, PanelReader[] inputs, Grouping grouping, PanelRuns runs, GroupValues a, GroupValues b, GroupBuffer partial) = look;
+            (IComputeBackend backend, PanelReader[] inputs, Grouping grouping, PanelRuns runs, GroupValues a, GroupValues b,
+                GroupBuffer partial) = pass;
             PanelRun run = runs[piece];
             Span<TensorPanel> read = run.Read(inputs, scratch);
             for (int i = 0; i < run.Count; i++)
@@ -377,8 +500,8 @@ public unsafe class TensorContext
     }
 
     /// <summary>
-    /// The sums of squares of sum_k c_k x_k in each group; where <paramref name="unrounded"/> is given (room for the whole tensor), the combination
-    /// itself is kept there in float64.
+    /// Computes the sum of squares of sum_k c_k x_k in each group. Also stores the combination itself in float64 if
+    /// <paramref name="unrounded"/> is given, which has room for the whole tensor.
     /// </summary>
     internal GroupBuffer CombinationSquares(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, Unrounded? unrounded)
     {
@@ -391,18 +514,24 @@ public unsafe class TensorContext
         });
     }
 
-    /// <summary>output = round(scale * sum_k c_k x_k), a coefficient for each input and group and, unless null, a scale for each group.</summary>
+    /// <summary>
+    /// Writes output = round(scale * sum_k c_k x_k), with a coefficient for each input and group and, unless null, a
+    /// scale for each group.
+    /// </summary>
     internal void Combine(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, GroupBuffer? scales)
     {
         using GroupBuffer? folded = Folded(grouping, coefficients), foldedScales = scales is null ? null : Folded(grouping, scales);
         GroupValues all = (folded ?? coefficients).ToValues(), factors = (foldedScales ?? scales)?.ToValues() ?? default;
         WritePanels(inputs, grouping, (grouping, all, factors), static (sum, backend, panels, panel, output) =>
-            backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), sum.factors.Data is null ? null : At(sum.factors, panel).Data, output, null));
+        {
+            double* scales = sum.factors.Data is null ? null : At(sum.factors, panel).Data;
+            return backend.Combine(panels, Geometry(sum.grouping, panel), At(sum.all, panel), scales, output, null);
+        });
     }
 
     /// <summary>
-    /// output = round(factor * sum_k c_k x_k) of scaled inputs, where the sum of the inputs themselves may pass the largest float64 by its
-    /// roundings.
+    /// Writes output = round(factor * sum_k c_k x_k) of scaled inputs x. The rounding errors of a sum of the unscaled
+    /// inputs could exceed the largest float64.
     /// </summary>
     internal void CombineScaled(PanelReader[] inputs, Grouping grouping, GroupBuffer coefficients, double factor)
     {
@@ -421,10 +550,10 @@ public unsafe class TensorContext
         });
     }
 
-    /// <summary>How many values of an input are NaN or infinite.</summary>
+    /// <summary>Counts the values of an input that are NaN or infinite.</summary>
     internal long CountNonFinite(PanelReader input) => Count(input, (panel, length, _) => _round.Backend.CountNonFinite(panel, length));
 
-    /// <summary>How many finite values of an input are too large for the output's type.</summary>
+    /// <summary>Counts the finite values of an input that are too large for the output's type.</summary>
     internal long CountTooLarge(PanelReader input) => Count(input, (panel, length, scratch) =>
     {
         var rounded = new TensorPanel(scratch.Take((long)length * Output.DType.BitSize / 8), Output.DType);
@@ -435,7 +564,7 @@ public unsafe class TensorContext
     {
         List<Grouping.Panel> panels = GroupingBy(NormAxis.Tensor).Panels(1);
         long count = 0;
-        Workers.Run(panels.Count, Worthwhile([input]), (piece, scratch) =>
+        Workers.Run(panels.Count, UsesThreads([input]), (piece, scratch) =>
         {
             Grouping.Panel panel = panels[piece];
             Interlocked.Add(ref count, countPanel(input.Read(panel.Start, panel.Length, scratch), panel.Length, scratch));
@@ -443,21 +572,22 @@ public unsafe class TensorContext
         return count;
     }
 
-    /// <summary>The global model's tensor.</summary>
+    /// <summary>Gets the reader of the global model's tensor.</summary>
     internal DensePanelReader Global => _global.Open(_round, Info, _number, onDevice: false);
 
-    /// <summary>Whether the round's tensors lie on the backend's device.</summary>
+    /// <summary>Gets whether the round's tensors are in the memory of the backend's device.</summary>
     internal bool OnDevice => _round.OnDevice;
 
-    /// <summary>Serves a tensor from now on; what was opened for the one before is closed.</summary>
+    /// <summary>Begins a tensor. <see cref="Close"/> has closed the readers of the tensor before.</summary>
     [MemberNotNull(nameof(Info), nameof(Output))]
     private protected void Begin(TensorInfo info, TensorInfo output, ProgressMeter.TensorProgress? progress, int number)
     {
-        (Info, Output, _progress, _number, _looks, _written) = (info, output, progress, number, 0, false);
+        (Info, Output, _progress, _number, _passes, _written) = (info, output, progress, number, 0, false);
         _weights.AsSpan().Fill(double.NaN);
         _scores.AsSpan().Fill(double.NaN);
     }
 
+    /// <summary>Closes the tensor's readers.</summary>
     private protected void Close()
     {
         foreach (InputSet? set in _inputs)
@@ -471,7 +601,10 @@ public unsafe class TensorContext
         _written = true;
     }
 
-    /// <summary>The global model's tensor in one place, opened when it is first wanted; the reader serves the next tensor.</summary>
+    /// <summary>
+    /// A reader of the global model's tensor, on the host or on the device. It is opened when first asked for, and
+    /// reused for the next tensor.
+    /// </summary>
     private struct GlobalReader
     {
         private DensePanelReader? _reader;
@@ -492,40 +625,47 @@ public unsafe class TensorContext
         }
     }
 
-    /// <summary>The clients' readers in one form, and once more with the global model's after them: kept from tensor to tensor.</summary>
+    /// <summary>
+    /// The clients' readers in one form, without and with the global model's reader after them. They are reused for the
+    /// next tensor.
+    /// </summary>
     private sealed class InputSet(int clients)
     {
         public readonly PanelReader[] Clients = new PanelReader[clients], WithGlobal = new PanelReader[clients + 1];
         public int Opened;
     }
 
-    // verbs are handed what they need, as closures would be allocated for each tensor
-    private delegate long PanelVerb<T>(T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, TensorPanel output);
+    // verbs get their state as an argument, because a closure would be allocated for each tensor
+    private delegate long PanelVerb<T>(
+        T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, TensorPanel output);
 
     private void WritePanels<T>(PanelReader[] inputs, Grouping grouping, T state, PanelVerb<T> verb, bool isMean = false)
     {
         if (_written)
-            throw new InvalidOperationException($"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: one call of a verb that writes the output was expected.");
+        {
+            throw new InvalidOperationException(
+                $"Strategy {Sentence.Quote(_round.Strategy)} wrote tensor {Sentence.Quote(Info.Name)} twice: " +
+                "one call of a verb that writes the output was expected.");
+        }
+
         _written = true;
         PanelRuns runs = Runs(inputs, grouping.Panels(inputs.Length));
-        bool onDevice = _round.WritesOnDevice && inputs[0].IsOnDevice;
-        var memory = new TensorPanel(onDevice ? (void*)_round.Output.AddressOnDevice(Output) : _round.Output.TryGetPointer(Output), Output.DType, onDevice);
+        var writer = new PanelWriter(_round.Output, Output, onDevice: _round.WritesOnDevice && inputs[0].IsOnDevice);
         _nonFinite = 0;
-        Look(runs.Count, Worthwhile(inputs), last: true, (Context: this, inputs, runs, memory, state, verb), static (look, piece, scratch) =>
+        var pass = (Context: this, inputs, runs, writer, state, verb);
+        RunPass(runs.Count, UsesThreads(inputs), last: true, pass, static (pass, piece, scratch) =>
         {
-            (TensorContext context, PanelReader[] inputs, PanelRuns runs, TensorPanel memory, T state, PanelVerb<T> verb) = look;
-            RoundState round = context._round;
+            (TensorContext context, PanelReader[] inputs, PanelRuns runs, PanelWriter writer, T state, PanelVerb<T> verb) = pass;
             PanelRun run = runs[piece];
-            int size = memory.DType.BitSize / 8;
             Span<TensorPanel> read = run.Read(inputs, scratch);
-            byte* target = memory.Data is null ? scratch.Take((long)run.Length * size) : (byte*)memory.Data + run.Start * size;
-            long found = 0;
+            TensorPanel output = writer.Begin(run.Start, run.Length, scratch);
+            long nonFinite = 0;
             for (int i = 0; i < run.Count; i++)
-                found += verb(state, round.Backend, run.Next(read, i), run[i], new TensorPanel(target + (run[i].Start - run.Start) * size, memory.DType, memory.OnDevice));
-            if (found != 0)
-                Interlocked.Add(ref context._nonFinite, found);
-            else if (memory.Data is null)
-                round.Output.Write(context.Output, run.Start * size, new ReadOnlySpan<byte>(target, run.Length * size));
+                nonFinite += verb(state, context._round.Backend, run.Next(read, i), run[i], output.From(run[i].Start - run.Start));
+            if (nonFinite == 0)
+                writer.End(output, run.Start, run.Length);
+            else
+                Interlocked.Add(ref context._nonFinite, nonFinite);
             context.Forget(inputs, run.Start, run.Length);
         });
         if (_nonFinite is not 0 and var found)
@@ -533,27 +673,35 @@ public unsafe class TensorContext
     }
 
     /// <summary>
-    /// A mean that is not finite does not fit its type. Other results may be finite themselves where a step on the way to them was not.
+    /// Describes results that are not finite. A mean like that does not fit its type. Other results may themselves be
+    /// finite, and only a step on the way to them is not.
     /// </summary>
     private string DescribeNonFinite(long count, bool isMean)
     {
         string fault = $"{Sentence.Count(count, "result")} {Sentence.Form(count, "is", "are")} not finite, from finite inputs;";
         return isMean || Output.DType != DType.F64
             ? $"{fault} {Sentence.Form(count, "it does", "they do")} not fit {Output.DType.SafetensorsName}."
-            : $"{fault} {Sentence.Form(count, "it, or a step on the way to it, is", "they, or steps on the way to them, are")} too large for F64.";
+            : $"{fault} {Sentence.Form(count, "it, or a step on the way to it, is", "they, or steps on the way to them, are")} " +
+              "too large for F64.";
     }
 
-    private delegate void GroupVerb<T>(T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);
+    private delegate void GroupVerb<T>(
+        T state, IComputeBackend backend, ReadOnlySpan<TensorPanel> inputs, Grouping.Panel panel, GroupValues sums);
 
-    /// <summary>So many sums of each group, of all inputs together: summed by segment, then over the segments.</summary>
+    /// <summary>
+    /// Computes <paramref name="accumulators"/> sums of each group from all inputs: first by segment, then over the
+    /// segments.
+    /// </summary>
     private GroupBuffer SumByGroup<T>(PanelReader[] inputs, Grouping grouping, int accumulators, T state, GroupVerb<T> verb)
     {
         List<Grouping.Segment> segments = grouping.Segments(inputs.Length, accumulators);
         bool joined = grouping.GroupsAreColumns && Array.TrueForAll(inputs, static input => input.IsInMemory);
         using var partial = new PartialSums(Workers.Memory, grouping, segments, accumulators);
-        Look(segments.Count, Worthwhile(inputs), last: false, (Context: this, inputs, segments, joined, partial, state, verb), static (look, piece, scratch) =>
+        var pass = (Context: this, inputs, segments, joined, partial, state, verb);
+        RunPass(segments.Count, UsesThreads(inputs), last: false, pass, static (pass, piece, scratch) =>
         {
-            (TensorContext context, PanelReader[] inputs, List<Grouping.Segment> segments, bool joined, PartialSums partial, T state, GroupVerb<T> verb) = look;
+            (TensorContext context, PanelReader[] inputs, List<Grouping.Segment> segments, bool joined, PartialSums partial, T state,
+                GroupVerb<T> verb) = pass;
             Grouping.Segment segment = segments[piece];
             GroupValues sums = partial.Begin(piece);
             PanelRuns runs = context.Runs(inputs, joined ? segment.Joined : segment.Panels);
@@ -563,16 +711,21 @@ public unsafe class TensorContext
                 scratch.Reset();
                 Span<TensorPanel> read = run.Read(inputs, scratch);
                 for (int i = 0; i < run.Count; i++)
-                    verb(state, context._round.Backend, run.Next(read, i), run[i], new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride));
+                {
+                    var sumsOfRun = new GroupValues(sums.Data + (run[i].Group - segment.Group), sums.Stride);
+                    verb(state, context._round.Backend, run.Next(read, i), run[i], sumsOfRun);
+                }
             }
         });
         return partial.Merge(Workers);
     }
 
-    /// <summary>Runs the pieces of a look at the inputs, the last of which writes, and tells how far it is.</summary>
-    private void Look<T>(int pieces, bool parallel, bool last, T state, Action<T, int, Scratch> piece)
+    /// <summary>
+    /// Runs the pieces of one pass over the inputs and reports its progress. The last pass writes the output.
+    /// </summary>
+    private void RunPass<T>(int pieces, bool parallel, bool last, T state, Action<T, int, Scratch> piece)
     {
-        if (_looks++ > 0)
+        if (_passes++ > 0)
             _round.ReadAhead?.Begin(_number + 1);
         if (_progress is null)
         {
@@ -581,29 +734,31 @@ public unsafe class TensorContext
         }
 
         _progress.BeginPass(pieces, last);
-        Workers.Run(pieces, parallel, (state, piece, _progress), static (look, i, scratch) =>
+        Workers.Run(pieces, parallel, (state, piece, _progress), static (pass, i, scratch) =>
         {
-            look.piece(look.state, i, scratch);
-            look._progress.EndPiece();
+            pass.piece(pass.state, i, scratch);
+            pass._progress.EndPiece();
         });
     }
 
-    private bool Worthwhile(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
+    private bool UsesThreads(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
 
-    private PanelRuns Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) => PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
+    private PanelRuns Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) =>
+        PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
 
-    /// <summary>These elements of all inputs will not be read again.</summary>
+    /// <summary>Tells the inputs of a round larger than memory that these elements will not be read again.</summary>
     private void Forget(PanelReader[] inputs, long start, long count)
     {
         for (int k = 0; k < inputs.Length && _round.LargerThanMemory; k++)
             inputs[k].Forget(start, count);
     }
 
-    private static PanelGeometry Geometry(Grouping grouping, Grouping.Panel panel) => new(panel.Rows, panel.Columns, grouping.GroupsAreColumns);
+    private static PanelGeometry Geometry(Grouping grouping, Grouping.Panel panel) =>
+        new(panel.Rows, panel.Columns, grouping.GroupsAreColumns);
 
     private static GroupValues At(GroupValues values, Grouping.Panel panel) => new(values.Data + panel.Group, values.Stride);
 
-    /// <summary>Each group's value repeated for its folded copies; null where nothing is folded.</summary>
+    /// <summary>Repeats each group's value for its folded copies; null if the grouping folds nothing.</summary>
     private GroupBuffer? Folded(Grouping grouping, GroupBuffer values)
     {
         if (grouping.Fold == 1)
@@ -612,7 +767,7 @@ public unsafe class TensorContext
         int groups = (int)grouping.Groups;
         for (int k = 0; k < values.Inputs; k++)
         {
-            // twice as many copies each time
+            // each step doubles the number of copies
             Span<double> row = folded[k];
             values[k].CopyTo(row);
             for (int done = groups; done < row.Length; done *= 2)

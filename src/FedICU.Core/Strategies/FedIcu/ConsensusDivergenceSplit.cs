@@ -6,15 +6,20 @@ using FedICU.Panels;
 namespace FedICU.Strategies.FedIcu;
 
 /// <summary>
-/// Split, consensus aggregation, divergence alignment, inject (docs/algorithms.md, FedICU: the server): in the end theta_new[:,c] is one linear combination of the
-/// inputs' columns with known coefficients.
+/// FedICU's rule for one tensor: split, consensus aggregation, divergence alignment, inject (docs/algorithms.md,
+/// FedICU: the server). The new column theta[:,c] is one linear combination of the inputs' columns, so directions are
+/// never stored.
 /// </summary>
-internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, DivergenceAlignment alignment, (double[] Weights, double[] Scores)? ofModel) : ITensorRule
+/// <param name="options">The strategy's options.</param>
+/// <param name="alignment">Computes the divergence weights.</param>
+/// <param name="modelWeights">The weights and scores for all tensors; null if each tensor has its own.</param>
+internal sealed class ConsensusDivergenceSplit(
+    FedIcuOptions options, DivergenceAlignment alignment, (double[] Weights, double[] Scores)? modelWeights) : ITensorRule
 {
-    /// <summary>0-D tensors are not split: they take the weighted mean.</summary>
+    /// <summary>Returns whether a tensor is split. 0-D tensors are not: they take the weighted mean.</summary>
     public static bool IsSplit(TensorInfo tensor) => tensor.Shape.Rank > 0;
 
-    // a caller's scores may be anything
+    // a caller's function for scores need not be thread-safe
     public bool IsThreadSafe => options.Scores is null;
 
     public void Aggregate(TensorContext tensor)
@@ -26,73 +31,96 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         }
 
         int clients = tensor.Clients.Count;
-        using SplitLook look = SplitLook.Open(tensor, options);
-        (PanelReader[] inputs, Grouping grouping, GroupBuffer norms) = (look.Inputs, look.Grouping, look.Norms);
+        using SplitPasses passes = SplitPasses.Open(tensor, options);
+        (SplitInputs inputs, GroupBuffer norms) = (passes.Inputs, passes.Norms);
         using GroupBuffer divergence = tensor.NewGroups(2, clients + 1, clear: false);
         Span<double> weights = divergence[0], scores = divergence[1][..clients];
-        ofModel?.Weights.CopyTo(weights);
-        ofModel?.Scores.CopyTo(scores);
-        if (ofModel is null)
-            alignment.OfTensor(tensor, look, weights, scores);
+        modelWeights?.Weights.CopyTo(weights);
+        modelWeights?.Scores.CopyTo(scores);
+        if (modelWeights is null)
+            alignment.WeighTensor(tensor, passes, weights, scores);
         for (int k = 0; k < clients; k++)
             tensor.ReportWeight(k, weights[k], scores[k]);
 
         using GroupBuffer directions = DirectionCoefficients(tensor, norms, weights);
-        bool previousEnters = weights[clients] != 0 && options.Target == SplitTarget.Parameters;
-        PanelReader[] combined = previousEnters ? inputs : look.Clients;
-        using GroupBuffer squares = look.CombinationSquares(combined, directions, weights, out Unrounded? made);
-        using Unrounded? unrounded = made;
+        bool hasPrevious = weights[clients] != 0 && options.Target == SplitTarget.Parameters;
+        PanelReader[] combined = hasPrevious ? inputs.All : inputs.Clients;
+        using GroupBuffer squares = passes.MeasureCombination(combined, directions, weights, out Unrounded? stored);
+        using Unrounded? unrounded = stored;
 
-        // scale[c] = M[c] / ||V[:,c]||; where V[:,c] vanishes, the previous direction stays (the delta's is zero)
-        using GroupBuffer magnitudes = Consensus(tensor, norms);
-        using var scales = tensor.NewGroups(1, grouping.Groups, clear: false);
-        GroupNorms.Root(squares[0], options.Epsilon);
-        bool vanishes = options.Coherence == 0 ? GroupNorms.Quotients(magnitudes[0], squares[0], scales[0])
-            : GroupNorms.Coherent(magnitudes[0], squares[0], options.Coherence, scales[0]);
-        bool fallsBack = vanishes && options.Target == SplitTarget.Parameters;
+        // scales[c] = M[c] / ||V[:,c]||; 0 if V[:,c] vanishes: the previous direction then stays, or, of updates, none
+        using GroupBuffer magnitudes = AverageMagnitudes(tensor, norms);
+        using GroupBuffer scales = tensor.NewGroups(1, inputs.Grouping.Groups, clear: false);
+        GroupNorms.TakeRoots(squares[0], options.Epsilon);
+        bool vanishes = options.Coherence == 0
+            ? GroupNorms.Divide(magnitudes[0], squares[0], scales[0])
+            : GroupNorms.DivideCoherent(magnitudes[0], squares[0], options.Coherence, scales[0]);
 
-        using GroupBuffer? fallback = fallsBack || options.Target == SplitTarget.Delta ? tensor.NewGroups(1, grouping.Groups) : null;
-        if (fallsBack)
-        {
-            for (int c = 0; c < magnitudes.Groups; c++)
-            {
-                if (squares[0][c] == 0 && look.PreviousNorms[c] > 0)
-                    fallback![0][c] = magnitudes[0][c] / look.PreviousNorms[c];
-            }
-        }
-
-        if (options.Target == SplitTarget.Delta)
-            fallback![0].Fill(1);
-        if (unrounded is not null && (fallback is null || look.AlwaysKeeps))
-            Write(tensor, look, tensor.Read(unrounded.Value), scales, null, fallback);
-        else if (fallback is null && !look.IsScaled)
-            tensor.Combine(combined, grouping, directions, scales);
+        using GroupBuffer? global = GlobalCoefficients(tensor, passes, vanishes, magnitudes[0], squares[0]);
+        if (unrounded is not null && (global is null || passes.AlwaysStores))
+            Write(tensor, passes, tensor.Read(unrounded.Value), scales, null, global);
+        else if (global is null && !inputs.IsScaled)
+            tensor.Combine(combined, inputs.Grouping, directions, scales);
         else
-            Write(tensor, look, combined, scales, directions, fallback);
+            Write(tensor, passes, combined, scales, directions, global);
     }
 
-    /// <summary>V = (1 - sum w_k) V_prev + sum w_k V_k as coefficients of the inputs' columns: w_k / M_k[c].</summary>
+    /// <summary>
+    /// Returns the coefficients of the global model's columns that are added to the combination: 1 if updates are
+    /// split; M[c] divided by the column's norm if V[:,c] vanishes, so that the previous direction stays. Null if there
+    /// are none.
+    /// </summary>
+    private GroupBuffer? GlobalCoefficients(
+        TensorContext tensor, SplitPasses passes, bool vanishes, ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> directionNorms)
+    {
+        bool isDelta = options.Target == SplitTarget.Delta;
+        if (!isDelta && !vanishes)
+            return null;
+        GroupBuffer global = tensor.NewGroups(1, passes.Inputs.Grouping.Groups);
+        Span<double> coefficients = global[0];
+        if (isDelta)
+        {
+            coefficients.Fill(1);
+            return global;
+        }
+
+        ReadOnlySpan<double> previousNorms = passes.PreviousNorms;
+        for (int c = 0; c < coefficients.Length; c++)
+        {
+            if (directionNorms[c] == 0 && previousNorms[c] > 0)
+                coefficients[c] = magnitudes[c] / previousNorms[c];
+        }
+
+        return global;
+    }
+
+    /// <summary>
+    /// Returns V = (1 - sum_k w_k) V_prev + sum_k w_k V_k as the coefficients w_k / M_k[c] of the inputs' columns.
+    /// </summary>
     private static GroupBuffer DirectionCoefficients(TensorContext tensor, GroupBuffer norms, ReadOnlySpan<double> weights)
     {
         var coefficients = tensor.NewGroups(norms.Inputs, norms.Groups, clear: false);
         for (int k = 0; k < norms.Inputs; k++)
         {
-            GroupNorms.Reciprocals(norms[k], 1, coefficients[k]);
+            GroupNorms.TakeReciprocals(norms[k], 1, coefficients[k]);
             TensorPrimitives.Multiply(coefficients[k], weights[k], coefficients[k]);
         }
 
         return coefficients;
     }
 
-    /// <summary>M = sum_k M_k / N, or by the clients' shares; the update form comes to the same, as these weights sum to one.</summary>
-    private GroupBuffer Consensus(TensorContext tensor, GroupBuffer norms)
+    /// <summary>
+    /// Returns the consensus M = sum_k M_k / N, or the mean by the clients' shares. It equals the paper's update form
+    /// M_prev + sum_k (M_k - M_prev) / N, because the weights sum to one.
+    /// </summary>
+    private GroupBuffer AverageMagnitudes(TensorContext tensor, GroupBuffer norms)
     {
         double[] weights = tensor.Weights.ToArray();
         if (options.Consensus == ConsensusRule.Uniform)
             Array.Fill(weights, 1);
         var magnitudes = tensor.NewGroups(1, norms.Groups, clear: false);
         Sum(1);
-        // a power of two changes no digit of the mean
+        // if the sum overflowed, add with smaller weights: a power of two changes no digit of the mean
         if (magnitudes[0].Contains(double.PositiveInfinity))
             Sum(SumScale.Of(weights.Max(), weights.Length));
         return magnitudes;
@@ -107,13 +135,20 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
         }
     }
 
-    /// <summary>output = scale * (the combination), plus the global model's columns where they stand in.</summary>
-    private static void Write(TensorContext tensor, SplitLook look, PanelReader[] combined, GroupBuffer scales, GroupBuffer? directions, GroupBuffer? fallback)
+    /// <summary>Writes output = scale * (the combination) + coefficient * (the global model).</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="passes">The passes over it.</param>
+    /// <param name="combined">The inputs that are combined, or their stored combination.</param>
+    /// <param name="scales">The scale of each column.</param>
+    /// <param name="directions">The coefficients of the inputs; null for a stored combination.</param>
+    /// <param name="global">The coefficients of the global model's columns; null adds none.</param>
+    private static void Write(
+        TensorContext tensor, SplitPasses passes, PanelReader[] combined, GroupBuffer scales, GroupBuffer? directions, GroupBuffer? global)
     {
-        (PanelReader[] inputs, Grouping grouping) = (look.Inputs, look.Grouping);
-        bool hasGlobal = combined.Length == inputs.Length;
-        PanelReader[] all = fallback is null || hasGlobal ? combined : [.. combined, inputs[^1]];
-        using var coefficients = tensor.NewGroups(all.Length, grouping.Groups, clear: all.Length > combined.Length);
+        SplitInputs inputs = passes.Inputs;
+        bool hasGlobal = combined.Length == inputs.All.Length;
+        PanelReader[] all = global is null || hasGlobal ? combined : [.. combined, inputs.All[^1]];
+        using GroupBuffer coefficients = tensor.NewGroups(all.Length, inputs.Grouping.Groups, clear: all.Length > combined.Length);
         for (int k = 0; k < combined.Length; k++)
         {
             if (directions is null)
@@ -122,8 +157,8 @@ internal sealed class ConsensusDivergenceSplit(FedIcuOptions options, Divergence
                 TensorPrimitives.Multiply(directions[k], scales[0], coefficients[k]);
         }
 
-        if (fallback is not null)
-            TensorPrimitives.Add(coefficients[all.Length - 1], fallback[0], coefficients[all.Length - 1]);
-        look.Write(all, coefficients);
+        if (global is not null)
+            TensorPrimitives.Add(coefficients[all.Length - 1], global[0], coefficients[all.Length - 1]);
+        passes.Write(all, coefficients);
     }
 }

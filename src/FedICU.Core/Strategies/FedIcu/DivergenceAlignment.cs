@@ -6,68 +6,81 @@ using FedICU.Text;
 namespace FedICU.Strategies.FedIcu;
 
 /// <summary>
-/// From directions to similarities, the scores s_k, to divergence weights w_k (docs/algorithms.md, FedICU: the server). After the clients' weights stands what the
-/// update form V_prev + sum w_k (V_k - V_prev) leaves to the previous direction: 1 - sum w_k, or 0 where the weights sum to one by their rule.
+/// Computes the divergence weights: from the clients' directions to similarities, the scores s_k, to weights w_k
+/// (docs/algorithms.md, FedICU: the server).
 /// </summary>
+/// <remarks>
+/// A span of weights has one entry after the clients' weights: the weight that the update form V_prev + sum_k w_k (V_k
+/// - V_prev) leaves to the previous direction. It is 1 - sum_k w_k, or 0 if the weights sum to one by their rule.
+/// </remarks>
 internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<RoundClient> clients)
 {
-    // sums of products of unit vectors are known to this: what is smaller is zero, or relu and shares would weigh its rounding
-    private const double Rounding = 1e-12;
+    // The largest magnitude of a cosine that counts as 0. It is the rounding error of such sums, which relu and shares
+    // would otherwise weigh (chosen; docs/algorithms.md, FedICU: the server).
+    private const double ZeroCosine = 1e-12;
 
     private int Count => clients.Count;
 
-    /// <summary>The weights of one tensor, and what is left, and the scores.</summary>
-    public void OfTensor(TensorContext tensor, SplitLook look, Span<double> weights, Span<double> scores)
+    /// <summary>Computes the weights and scores of one tensor.</summary>
+    public void WeighTensor(TensorContext tensor, SplitPasses passes, Span<double> weights, Span<double> scores)
     {
         if (options.Scores is not null)
         {
-            FromCaller(tensor.Info.Name, weights, scores);
+            ScoreByCaller(tensor.Info.Name, weights, scores);
             return;
         }
 
         using GroupBuffer numbers = tensor.NewGroups(2, Count + 1);
         Span<double> directionNorms = numbers[0], products = numbers[1];
-        for (int k = 0; k < look.Norms.Inputs; k++)
-            directionNorms[k] = Math.Sqrt(GroupNorms.SquareOfDirection(look.Norms[k]));
-        Multiply(look, directionNorms, products);
-        FromSimilarities(products, directionNorms, weights, scores);
+        for (int k = 0; k < passes.Norms.Inputs; k++)
+            directionNorms[k] = Math.Sqrt(GroupNorms.MeasureDirectionSquare(passes.Norms[k]));
+        MultiplyDirections(passes, directionNorms, products);
+        ScoreBySimilarity(products, directionNorms, weights, scores);
     }
 
-    /// <summary>One set of weights and scores for all tensors that are split.</summary>
-    public (double[] Weights, double[] Scores) OfModel(ModelContext model)
+    /// <summary>Computes one set of weights and scores for all tensors that are split.</summary>
+    public (double[] Weights, double[] Scores) WeighModel(ModelContext model)
     {
         (double[] weights, double[] scores) = (new double[Count + 1], new double[Count]);
         if (options.Scores is not null)
         {
-            FromCaller(null, weights, scores);
+            ScoreByCaller(null, weights, scores);
             return (weights, scores);
         }
 
-        // ||flatten V_k|| over the model must be known before any product: a first look counts, a second multiplies
+        // ||flatten V_k|| over the model must be known before the products: one pass measures the norms, one multiplies
         TensorInfo[] split = [.. model.Tensors.Where(ConsensusDivergenceSplit.IsSplit)];
-        model.BeginLooks(2 * split.Sum(tensor => tensor.ByteLength));
-        double[] squares = SumOver(model, split, (look, part) =>
+        model.BeginPasses(2 * split.Sum(tensor => tensor.ByteLength));
+        double[] squares = SumOver(model, split, (passes, part) =>
         {
-            for (int k = 0; k < look.Norms.Inputs; k++)
-                part[k] = GroupNorms.SquareOfDirection(look.Norms[k]);
+            for (int k = 0; k < passes.Norms.Inputs; k++)
+                part[k] = GroupNorms.MeasureDirectionSquare(passes.Norms[k]);
         });
         double[] directionNorms = [.. squares.Select(Math.Sqrt)];
-        FromSimilarities(SumOver(model, split, (look, part) => Multiply(look, directionNorms, part)), directionNorms, weights, scores);
+        double[] products = SumOver(model, split, (passes, part) => MultiplyDirections(passes, directionNorms, part));
+        ScoreBySimilarity(products, directionNorms, weights, scores);
         return (weights, scores);
     }
 
-    /// <summary>Numbers of the inputs, summed over tensors. A tensor whose numbers are not finite ends it: later all tensors would seem to be at fault.</summary>
-    private double[] SumOver(ModelContext model, TensorInfo[] tensors, Action<SplitLook, double[]> numbers)
+    /// <summary>Sums a number of each input over the tensors.</summary>
+    /// <exception cref="NonFiniteOutputException">
+    /// A tensor's numbers are not finite. Found later, all tensors would seem to be at fault.
+    /// </exception>
+    private double[] SumOver(ModelContext model, TensorInfo[] tensors, Action<SplitPasses, double[]> measure)
     {
         double[] sums = new double[Count + 1], part = new double[Count + 1];
         foreach (TensorInfo info in tensors)
         {
-            model.Look(info, tensor =>
+            model.RunPass(info, tensor =>
             {
-                using SplitLook look = SplitLook.Open(tensor, options);
-                numbers(look, part);
+                using SplitPasses passes = SplitPasses.Open(tensor, options);
+                measure(passes, part);
                 if (!Array.TrueForAll(part, double.IsFinite))
-                    throw new NonFiniteOutputException(info, "its norms or inner products are not finite, from finite inputs: they are too large.");
+                {
+                    throw new NonFiniteOutputException(
+                        info, "its norms or inner products are not finite, from finite inputs: they are too large.");
+                }
+
                 for (int k = 0; k < part.Length; k++)
                     sums[k] += part[k];
             });
@@ -77,39 +90,41 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
     }
 
     /// <summary>
-    /// For each client into <paramref name="products"/> the inner product of v_k = flatten(V_k) / ||flatten V_k|| with S = sum_j v_j, or with the previous direction. With S the mean
-    /// pairwise cosine needs N products, not N^2.
+    /// Computes, for each client k, the inner product of v_k = flatten(V_k) / ||flatten V_k|| with S = sum_j v_j, or
+    /// with the previous direction. With S, the mean of all pairwise cosines takes N products instead of N^2.
     /// </summary>
-    private void Multiply(SplitLook look, ReadOnlySpan<double> directionNorms, Span<double> products)
+    private void MultiplyDirections(SplitPasses passes, ReadOnlySpan<double> directionNorms, Span<double> products)
     {
         bool toPrevious = options.Similarity == Similarity.PreviousDirection;
         products.Clear();
         if (toPrevious && directionNorms[Count] <= options.Epsilon)
             return;
-        using GroupBuffer scales = look.NewGroups(toPrevious ? Count + 1 : Count, clear: false);
+        using GroupBuffer scales = passes.NewGroups(toPrevious ? Count + 1 : Count, clear: false);
         for (int k = 0; k < scales.Inputs; k++)
         {
             // a zero v_k has cosine 0 with everything
             if (directionNorms[k] <= options.Epsilon)
                 scales[k].Clear();
             else
-                GroupNorms.Reciprocals(look.Norms[k], directionNorms[k], scales[k]);
+                GroupNorms.TakeReciprocals(passes.Norms[k], directionNorms[k], scales[k]);
         }
 
         if (!toPrevious)
         {
-            look.Products(scales, scales, products[..Count]);
+            passes.Multiply(scales, scales, products[..Count]);
             return;
         }
 
-        using GroupBuffer previous = look.NewGroups(scales.Inputs, clear: true);
+        using GroupBuffer previous = passes.NewGroups(scales.Inputs, clear: true);
         scales[Count].CopyTo(previous[Count]);
         scales[Count].Clear();
-        look.Products(scales, previous, products);
+        passes.Multiply(scales, previous, products);
         products[Count] = 0;
     }
 
-    private void FromSimilarities(ReadOnlySpan<double> products, ReadOnlySpan<double> directionNorms, Span<double> weights, Span<double> scores)
+    /// <summary>Computes scores from the inner products of directions, and weights from the scores.</summary>
+    private void ScoreBySimilarity(
+        ReadOnlySpan<double> products, ReadOnlySpan<double> directionNorms, Span<double> weights, Span<double> scores)
     {
         switch (options.Similarity)
         {
@@ -117,10 +132,10 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
                 scores[0] = 1;
                 break;
             case Similarity.Pairwise:
-                // <v_k, v_k> = 1 is taken out again, unless v_k is zero
+                // the product with S includes <v_k, v_k> = 1, unless v_k is zero
                 for (int k = 0; k < Count; k++)
                     scores[k] = (products[k] - (directionNorms[k] <= options.Epsilon ? 0 : 1)) / (Count - 1);
-                // two clients have the one cosine between them, which rounding must not make two
+                // two clients share one cosine, which rounding must not make two
                 if (Count == 2)
                     scores[0] = scores[1] = (scores[0] + scores[1]) / 2;
                 break;
@@ -132,14 +147,14 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
                 // ||S||^2 = sum_k <v_k, S>
                 double square = Sum(products[..Count]);
                 for (int k = 0; k < Count; k++)
-                    scores[k] = square <= Rounding ? 0 : products[k] / Math.Sqrt(square);
+                    scores[k] = square <= ZeroCosine ? 0 : products[k] / Math.Sqrt(square);
                 break;
             default:
                 products[..Count].CopyTo(scores);
                 if (directionNorms[Count] <= options.Epsilon)
                 {
                     weights[..Count].Fill(1.0 / Count);
-                    Finish(weights, normalised: true);
+                    Finish(weights, sumToOne: true);
                     return;
                 }
 
@@ -147,11 +162,12 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         }
 
         foreach (ref double score in scores)
-            score = Math.Abs(score) <= Rounding ? 0 : score;
-        FromScores(scores, weights);
+            score = Math.Abs(score) <= ZeroCosine ? 0 : score;
+        WeighScores(scores, weights);
     }
 
-    private void FromCaller(string? tensor, Span<double> weights, Span<double> scores)
+    /// <summary>Asks the caller for the scores and computes weights from them.</summary>
+    private void ScoreByCaller(string? tensor, Span<double> weights, Span<double> scores)
     {
         for (int k = 0; k < Count; k++)
             scores[k] = options.Scores!(clients[k].Id, tensor);
@@ -159,17 +175,19 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         {
             if (!double.IsFinite(scores[k]))
             {
+                string ofTensor = tensor is null ? "" : $" for tensor '{tensor}'";
                 throw new RoundRejectedException(
                     RoundFault.Round,
-                    $"Client '{clients[k].Id}': its contribution score{(tensor is null ? "" : $" for tensor '{tensor}'")} is {Numbers.Invariant(scores[k])}; a finite number was expected.",
+                    $"Client '{clients[k].Id}': its contribution score{ofTensor} is {Numbers.Invariant(scores[k])}; " +
+                    "a finite number was expected.",
                     clients[k].Id, tensor);
             }
         }
 
-        FromScores(scores, weights);
+        WeighScores(scores, weights);
     }
 
-    private void FromScores(ReadOnlySpan<double> scores, Span<double> weights)
+    private void WeighScores(ReadOnlySpan<double> scores, Span<double> weights)
     {
         Span<double> ofClients = weights[..Count];
         if (options.Weights == WeightRule.Softmax)
@@ -178,10 +196,13 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
             Relu(scores, ofClients);
         else
             scores.CopyTo(ofClients);
-        Finish(weights, options.Weights != WeightRule.Raw);
+        Finish(weights, sumToOne: options.Weights != WeightRule.Raw);
     }
 
-    /// <summary>softmax(s / tau), the largest taken out first; tau = infinity gives uniform weights.</summary>
+    /// <summary>
+    /// Computes softmax(s / tau). The largest score is subtracted first, so that no exponential overflows. An infinite
+    /// tau gives uniform weights.
+    /// </summary>
     private static void Softmax(ReadOnlySpan<double> scores, double tau, Span<double> weights)
     {
         double largest = TensorPrimitives.Max(scores);
@@ -190,6 +211,7 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         TensorPrimitives.Divide(weights, Sum(weights), weights);
     }
 
+    /// <summary>Computes max(s, 0) over their sum; uniform weights if no score is positive.</summary>
     private static void Relu(ReadOnlySpan<double> scores, Span<double> weights)
     {
         for (int k = 0; k < weights.Length; k++)
@@ -201,8 +223,10 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
             TensorPrimitives.Divide(weights, sum, weights);
     }
 
-    /// <summary>The weights times the clients' shares where asked, and what they leave.</summary>
-    private void Finish(Span<double> weights, bool normalised)
+    /// <summary>
+    /// Multiplies the weights by the clients' shares if asked for, and sets the previous direction's weight.
+    /// </summary>
+    private void Finish(Span<double> weights, bool sumToOne)
     {
         Span<double> ofClients = weights[..Count];
         if (options.TimesShare)
@@ -216,10 +240,13 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
                 TensorPrimitives.Divide(ofClients, sum, ofClients);
         }
 
-        weights[Count] = normalised || options.TimesShare ? 0 : 1 - Sum(ofClients);
+        weights[Count] = sumToOne || options.TimesShare ? 0 : 1 - Sum(ofClients);
     }
 
-    /// <summary>One after the other: the report's numbers and the coefficients have this sum's bits.</summary>
+    /// <summary>
+    /// Sums values one after the other. A vectorized sum would change bits of the report's numbers and of the
+    /// coefficients.
+    /// </summary>
     private static double Sum(ReadOnlySpan<double> values)
     {
         double sum = 0;

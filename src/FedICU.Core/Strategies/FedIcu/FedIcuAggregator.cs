@@ -3,24 +3,33 @@ using FedICU.Strategies.FedIcu;
 namespace FedICU;
 
 /// <summary>
-/// FedICU's server (Liao, Huang, Wan, Liang, Yang, Ye: "Splitting with Importance-aware Updating for Heterogeneous Federated Learning with Large
-/// Language Models", ICML 2025): each client's matrix is split into magnitudes M (the norms of its columns, the consensus part) and directions
-/// V = theta / M (the divergence part); magnitudes are averaged, directions are combined by weights from their mutual cosine similarity, and the
-/// new matrix is theta[:,c] = M[c] V[:,c] / ||V[:,c]||.
+/// FedICU's server (Liao, Huang, Wan, Liang, Yang, Ye: "Splitting with Importance-aware Updating for Heterogeneous
+/// Federated Learning with Large Language Models", ICML 2025).
 /// </summary>
-/// <remarks>docs/algorithms.md sets each formula beside the code, and says what is the paper's and what is ours.</remarks>
+/// <remarks>
+/// <para>
+/// Each client's matrix theta_k is split into magnitudes M_k, the norms of its columns (the consensus part), and
+/// directions V_k = theta_k / M_k (the divergence part). The magnitudes are averaged to M. The directions are combined
+/// to V by weights from their mutual cosine similarity. The new matrix is theta[:,c] = M[c] V[:,c] / ||V[:,c]||.
+/// </para>
+/// <para>
+/// docs/algorithms.md sets each formula beside the code, and says which parts are the paper's and which are ours.
+/// </para>
+/// </remarks>
 public sealed class FedIcuAggregator : TensorAggregator
 {
-    /// <summary>Makes the rule.</summary>
-    /// <param name="options">Its options; null: the defaults.</param>
-    /// <exception cref="InvalidOptionsException">The options contradict their rules; the message lists all errors.</exception>
+    /// <summary>Creates the strategy.</summary>
+    /// <param name="options">The options; null for the defaults.</param>
+    /// <exception cref="InvalidOptionsException">
+    /// The options break their rules; the message lists all errors.
+    /// </exception>
     public FedIcuAggregator(FedIcuOptions? options = null)
     {
         Options = options ?? new FedIcuOptions();
         Options.Validate();
     }
 
-    /// <summary>The options given.</summary>
+    /// <summary>Gets the options.</summary>
     public FedIcuOptions Options { get; }
 
     /// <inheritdoc/>
@@ -31,6 +40,7 @@ public sealed class FedIcuAggregator : TensorAggregator
     {
         ArgumentNullException.ThrowIfNull(model);
         var alignment = new DivergenceAlignment(Options, model.Clients);
-        return new ConsensusDivergenceSplit(Options, alignment, Options.Granularity == Granularity.Model ? alignment.OfModel(model) : null);
+        bool ofModel = Options.Granularity == Granularity.Model;
+        return new ConsensusDivergenceSplit(Options, alignment, ofModel ? alignment.WeighModel(model) : null);
     }
 }

@@ -1,10 +1,10 @@
 namespace FedICU;
 
-/// <summary>Over what a client's similarity is taken.</summary>
+/// <summary>What the clients' directions are compared over.</summary>
 public enum Granularity
 {
-    /// <summary>Each tensor has its own weights: the default.</summary>
+    /// <summary>Each tensor: every tensor has its own weights. The default.</summary>
     Tensor,
-    /// <summary>One set of weights for the whole model.</summary>
+    /// <summary>The whole model: all tensors share one set of weights.</summary>
     Model,
 }

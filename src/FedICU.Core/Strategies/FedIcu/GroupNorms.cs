@@ -4,15 +4,15 @@ using System.Runtime.InteropServices;
 
 namespace FedICU.Strategies.FedIcu;
 
-/// <summary>Elementwise steps on the norms of one input's groups, ||theta[:,c]|| for each column c.</summary>
+/// <summary>Element-wise steps on the norms of one input's groups: ||theta[:,c]|| for each column c.</summary>
 internal static class GroupNorms
 {
-    // as the backend's kernels: a first round must not run in the slow code of a first tier
+    // as for the backend's kernels: a first round must not run in the JIT's slow first tier
     private const MethodImplOptions Kernel = MethodImplOptions.AggressiveOptimization;
 
-    /// <summary>Norms of sums of squares; up to <paramref name="epsilon"/> they are zero.</summary>
+    /// <summary>Replaces sums of squares by norms; norms up to <paramref name="epsilon"/> become 0.</summary>
     [MethodImpl(Kernel)]
-    public static void Root(Span<double> squares, double epsilon)
+    public static void TakeRoots(Span<double> squares, double epsilon)
     {
         Span<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(squares);
         var limit = new Vector<double>(epsilon);
@@ -26,9 +26,9 @@ internal static class GroupNorms
             value = Math.Sqrt(value) is var norm && norm <= epsilon ? 0 : norm;
     }
 
-    /// <summary>1 / (norm * factor), and 0 for a zero norm.</summary>
+    /// <summary>Computes 1 / (norm * factor); 0 for a norm of 0.</summary>
     [MethodImpl(Kernel)]
-    public static void Reciprocals(ReadOnlySpan<double> norms, double factor, Span<double> reciprocals)
+    public static void TakeReciprocals(ReadOnlySpan<double> norms, double factor, Span<double> reciprocals)
     {
         ReadOnlySpan<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(norms);
         Span<Vector<double>> results = MemoryMarshal.Cast<double, Vector<double>>(reciprocals);
@@ -42,11 +42,12 @@ internal static class GroupNorms
             reciprocals[i] = norms[i] == 0 ? 0 : 1 / (norms[i] * factor);
     }
 
-    /// <summary>magnitude / norm, and 0 for a zero norm; returns whether there is one.</summary>
+    /// <summary>Computes magnitude / norm; 0 for a norm of 0. Returns whether there is such a norm.</summary>
     [MethodImpl(Kernel)]
-    public static bool Quotients(ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> norms, Span<double> quotients)
+    public static bool Divide(ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> norms, Span<double> quotients)
     {
-        ReadOnlySpan<Vector<double>> over = MemoryMarshal.Cast<double, Vector<double>>(magnitudes), under = MemoryMarshal.Cast<double, Vector<double>>(norms);
+        ReadOnlySpan<Vector<double>> over = MemoryMarshal.Cast<double, Vector<double>>(magnitudes);
+        ReadOnlySpan<Vector<double>> under = MemoryMarshal.Cast<double, Vector<double>>(norms);
         Span<Vector<double>> results = MemoryMarshal.Cast<double, Vector<double>>(quotients);
         Vector<long> zeros = Vector<long>.Zero;
         for (int i = 0; i < results.Length; i++)
@@ -66,8 +67,10 @@ internal static class GroupNorms
         return any;
     }
 
-    /// <summary>magnitude * norm^(coherence - 1), and 0 for a zero norm; returns whether there is one.</summary>
-    public static bool Coherent(ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> norms, double coherence, Span<double> scales)
+    /// <summary>
+    /// Computes magnitude * norm^(coherence - 1); 0 for a norm of 0. Returns whether there is such a norm.
+    /// </summary>
+    public static bool DivideCoherent(ReadOnlySpan<double> magnitudes, ReadOnlySpan<double> norms, double coherence, Span<double> scales)
     {
         bool any = false;
         for (int i = 0; i < norms.Length; i++)
@@ -79,15 +82,18 @@ internal static class GroupNorms
         return any;
     }
 
-    /// <summary>||flatten V||^2, the number of columns that are not zero, as each of V has norm 1; NaN where a norm is.</summary>
+    /// <summary>
+    /// Computes ||flatten V||^2: the number of columns that are not 0, because each column of V has norm 1. NaN if a
+    /// norm is NaN.
+    /// </summary>
     [MethodImpl(Kernel)]
-    public static double SquareOfDirection(ReadOnlySpan<double> norms)
+    public static double MeasureDirectionSquare(ReadOnlySpan<double> norms)
     {
         ReadOnlySpan<Vector<double>> vectors = MemoryMarshal.Cast<double, Vector<double>>(norms);
         Vector<long> positive = Vector<long>.Zero, numbers = Vector<long>.AllBitsSet;
         foreach (Vector<double> norm in vectors)
         {
-            // a mask is -1
+            // a comparison gives -1 where it holds
             positive -= Vector.GreaterThan(norm, Vector<double>.Zero);
             numbers &= Vector.Equals(norm, norm);
         }

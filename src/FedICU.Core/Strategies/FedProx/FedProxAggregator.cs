@@ -1,21 +1,24 @@
 namespace FedICU;
 
 /// <summary>
-/// FedProx's server: the same mean as <see cref="FedAvgAggregator"/>; its own part is the clients' proximal term, <see cref="ProximalTerm"/>
-/// (Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith: "Federated Optimization in Heterogeneous Networks", MLSys 2020).
+/// FedProx's server, which computes the same mean as <see cref="FedAvgAggregator"/>. FedProx differs at the clients,
+/// which add a proximal term to their loss: <see cref="ProximalTerm"/>.
 /// </summary>
+/// <remarks>
+/// Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith: "Federated Optimization in Heterogeneous Networks", MLSys 2020.
+/// </remarks>
 public sealed class FedProxAggregator : TensorAggregator, ITensorRule
 {
-    /// <summary>Makes the rule.</summary>
-    /// <param name="options">The strength of the clients' term; null: the defaults.</param>
-    /// <exception cref="InvalidOptionsException">The options contradict their rules.</exception>
+    /// <summary>Creates the strategy.</summary>
+    /// <param name="options">The options; null for the defaults.</param>
+    /// <exception cref="InvalidOptionsException">The options break their rules.</exception>
     public FedProxAggregator(FedProxOptions? options = null)
     {
         Options = options ?? new FedProxOptions();
         Options.Validate();
     }
 
-    /// <summary>The options given; servers send <see cref="FedProxOptions.Mu"/> to their clients.</summary>
+    /// <summary>Gets the options. A server sends <see cref="FedProxOptions.Mu"/> to its clients.</summary>
     public FedProxOptions Options { get; }
 
     /// <inheritdoc/>

@@ -5,7 +5,10 @@ namespace FedICU;
 /// <summary>Options of FedProx.</summary>
 public sealed record FedProxOptions
 {
-    /// <summary>mu: the strength of the clients' proximal term, at least 0 (<c>mu</c>). <value>Default: 0.01.</value></summary>
+    /// <summary>
+    /// Gets mu, the strength of the clients' proximal term mu/2 ||w - x||^2, finite and at least 0 (<c>mu</c>). It has
+    /// no effect on the server's mean. <value>Default: 0.01.</value>
+    /// </summary>
     public double Mu { get; init; } = 0.01;
 
     internal void Validate()
