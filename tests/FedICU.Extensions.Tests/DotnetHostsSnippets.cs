@@ -68,7 +68,7 @@ internal sealed partial class DotnetHostsSnippets
             Assert.Ignore("the documents are not here");
         string file = Path.Combine(Documents.Root!, "tests", "FedICU.Extensions.Tests", "DotnetHostsSnippets.cs");
         MatchCollection matches = RegionPattern().Matches(File.ReadAllText(file).ReplaceLineEndings("\n"));
-        var regions = matches.ToDictionary(match => match.Groups["name"].Value, match => Normal(match.Groups["body"].Value));
+        var regions = matches.ToDictionary(match => match.Groups["name"].Value, match => Unindent(match.Groups["body"].Value));
         Fence[] shown = [.. Documents.Split(Page).Fences.Where(fence => fence.IsCSharp)];
         Assert.That(shown.Select(fence => fence.Name), Is.EquivalentTo(regions.Keys));
         foreach (Fence fence in shown)

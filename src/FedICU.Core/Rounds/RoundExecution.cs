@@ -171,8 +171,8 @@ internal sealed class RoundExecution(
         try
         {
             TensorBatches.Run(
-                state.Workers, tensors.Count, i => tensors[i].ElementCount * state.Clients.Count, rule.IsThreadSafe ? SmallTensorValues : -1,
-                AggregateOnOneThread, i => AggregateOne(i, ref onAllThreads, state));
+                state.Workers, tensors.Count, i => tensors[i].ElementCount * state.Clients.Count,
+                rule.IsThreadSafe ? SmallTensorValues : -1, AggregateOnOneThread, i => AggregateOne(i, ref onAllThreads, state));
         }
         finally
         {

@@ -23,7 +23,8 @@ internal sealed class WidthTests
         IEnumerable<string> tooLong = FilesOf(place).SelectMany(file => TooLong(file)
             .Select(line => $"{Path.GetRelativePath(Documents.Root!, file)}:{line}"));
         Assert.That(
-            string.Join(Environment.NewLine, tooLong), Is.Empty, $"lines of more than {CodeColumns} columns of code or {ProseColumns} of prose");
+            string.Join(Environment.NewLine, tooLong), Is.Empty,
+            $"lines of more than {CodeColumns} columns of code or {ProseColumns} of prose");
     }
 
     private static IEnumerable<string> FilesOf(string place)

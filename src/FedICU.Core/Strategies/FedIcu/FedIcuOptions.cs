@@ -124,7 +124,8 @@ public sealed record FedIcuOptions
     /// M[c] ||V[:,c]||^coherence V[:,c] / ||V[:,c]||. <value>Default: 0 (F), the length is M[c] alone.</value>
     /// </summary>
     /// <remarks>
-    /// With equal weights, ||V[:,c]|| is 1 if the clients agree, and 1 / sqrt(N) if their directions are at right angles.
+    /// With equal weights, ||V[:,c]|| is 1 if the clients agree, and 1 / sqrt(N) if their directions are at right
+    /// angles.
     /// </remarks>
     public double Coherence { get; init; }
 
