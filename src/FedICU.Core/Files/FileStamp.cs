@@ -49,12 +49,19 @@ internal readonly partial record struct FileStamp(
     public string? DescribeChange(FileStamp now, string path)
     {
         bool touched = (ChangedSeconds, ChangedNanoseconds) != (now.ChangedSeconds, now.ChangedNanoseconds) && Links == now.Links;
-        if ((Length, Written, Inode) == (now.Length, now.Written, now.Inode) && !touched)
+        if (DiffersInStatusOnly(now) && !touched)
             return null;
         string before = string.Create(CultureInfo.InvariantCulture, $"it had {Length} bytes, written at {Written:O}");
         string after = string.Create(CultureInfo.InvariantCulture, $"and now has {now.Length}, written at {now.Written:O}");
         return $"'{path}' was changed or replaced while it was read: {before}, {after}.";
     }
+
+    /// <summary>
+    /// Whether nothing but the time of the last status change differs. A hard link that came and went moves that time,
+    /// and so does a program that writes and sets the old modification time.
+    /// </summary>
+    /// <param name="now">The file's current stamp.</param>
+    public bool DiffersInStatusOnly(FileStamp now) => (Length, Written, Inode) == (now.Length, now.Written, now.Inode);
 
     private static bool TryStatx(SafeFileHandle handle, out Statx status)
     {

@@ -83,9 +83,19 @@ internal static class ModelFile
             throw new InvalidModelException($"'{path}' has {stamp.Length} bytes, above the limit of {limit}.");
         byte[] bytes = GC.AllocateUninitializedArray<byte>((int)stamp.Length);
         int read = ReadAt(handle, bytes, 0, path);
-        if (stamp.DescribeChange(FileStamp.Of(handle, path), path) is { } change)
+        FileStamp now = FileStamp.Of(handle, path);
+        if (stamp.DescribeChange(now, path) is { } change &&
+            !(stamp.DiffersInStatusOnly(now) && HasBytes(handle, bytes.AsSpan(0, read), path)))
             throw new ChangedModelException(change);
         return read == bytes.Length ? bytes : bytes[..read];
+    }
+
+    // the publication of a folder links the old configuration and removes the link again: only a second reading tells
+    // this from a change
+    private static bool HasBytes(SafeFileHandle handle, ReadOnlySpan<byte> expected, string path)
+    {
+        byte[] bytes = GC.AllocateUninitializedArray<byte>(expected.Length);
+        return ReadAt(handle, bytes, 0, path) == bytes.Length && expected.SequenceEqual(bytes);
     }
 
     /// <summary>Determines whether an exception reports a file system failure. Any other exception is a bug.</summary>

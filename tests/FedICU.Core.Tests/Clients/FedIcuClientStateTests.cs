@@ -1,5 +1,5 @@
-using FedICU.Tests.Files;
 using FedICU.Compute;
+using FedICU.Tests.Files;
 using FedICU.Text;
 
 namespace FedICU.Tests;

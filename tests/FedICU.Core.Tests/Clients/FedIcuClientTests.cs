@@ -1,7 +1,7 @@
-using FedICU.Tests.Files;
 using System.Buffers;
 using FedICU.Clients;
 using FedICU.Compute;
+using FedICU.Tests.Files;
 using FedICU.Text;
 
 namespace FedICU.Tests;

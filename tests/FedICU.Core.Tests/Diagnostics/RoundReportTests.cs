@@ -36,8 +36,14 @@ internal sealed class RoundReportTests
     {
         ClientReport[] clients = [.. Enumerable.Range(0, 12)
             .Select(k => new ClientReport { Id = $"{k:00}", Weight = 1, Included = true, Kind = "full" })];
-        var tensor = new TensorReport { Name = "w", DType = "F32", Shape = [1], Rule = "s",
-            Clients = [.. clients.Select(client => new TensorClientReport { Id = client.Id, Weight = 1.0 / 12 })] };
+        var tensor = new TensorReport
+        {
+            Name = "w",
+            DType = "F32",
+            Shape = [1],
+            Rule = "s",
+            Clients = [.. clients.Select(client => new TensorClientReport { Id = client.Id, Weight = 1.0 / 12 })]
+        };
         Assert.That(new RoundReport { Strategy = "s", Backend = "b", Clients = clients, Tensors = [tensor] }.ToString(),
             Does.EndWith("09 0.083 and 2 more"));
     }
@@ -45,8 +51,14 @@ internal sealed class RoundReportTests
     [Test]
     public void SharesOfSeveralBackendsAreReported()
     {
-        var report = new RoundReport { Strategy = "s", Backend = "cuda", Clients = [], Tensors = [],
-            BackendShares = [new("simd", 0.75), new("cuda", 0.25)] };
+        var report = new RoundReport
+        {
+            Strategy = "s",
+            Backend = "cuda",
+            Clients = [],
+            Tensors = [],
+            BackendShares = [new("simd", 0.75), new("cuda", 0.25)]
+        };
         Assert.That(report.ToString(), Is.EqualTo("s: 0 of 0 clients, 0 tensors, backend cuda (simd 75.0 %, cuda 25.0 % of the bytes)"));
         Assert.That(report.ToJson(), Does.Match("\"backend_shares\": \\[\\s+{\\s+\"name\": \"simd\",\\s+\"share\": 0.75"));
         Assert.That(RoundReport.FromJson(report.ToJson()).BackendShares, Is.EqualTo(report.BackendShares));
@@ -134,7 +146,12 @@ internal sealed class RoundReportTests
 
     [Test]
     public void TheReportUsesSingularAndPlural() => Assert.That(
-        new RoundReport { Strategy = "s", Backend = "b", Clients = [],
-            Tensors = [new TensorReport { Name = "w", DType = "F32", Shape = [1], Rule = "s" }] }.ToString(),
+        new RoundReport
+        {
+            Strategy = "s",
+            Backend = "b",
+            Clients = [],
+            Tensors = [new TensorReport { Name = "w", DType = "F32", Shape = [1], Rule = "s" }]
+        }.ToString(),
         Is.EqualTo("s: 0 of 0 clients, 1 tensor, backend b"));
 }

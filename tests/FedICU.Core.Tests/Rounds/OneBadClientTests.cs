@@ -109,16 +109,16 @@ internal sealed class OneBadClientTests : FolderFixture
         Models.Random(9).SaveTo(TensorSink.ToFile(path));
         (RoundReport report, MemorySink sink) =
             Models.Run(new FedAvgAggregator(), BadClient.Global, [ClientUpdate.FromFile("replaced", path, 1), .. Good], new RoundOptions
-        {
-            Threads = 1,
-            Progress = new Rewriting(() =>
             {
-                if (removed)
-                    File.Delete(path);
-                else
-                    Models.Random(10).SaveTo(TensorSink.ToFile(path));
-            }),
-        });
+                Threads = 1,
+                Progress = new Rewriting(() =>
+                {
+                    if (removed)
+                        File.Delete(path);
+                    else
+                        Models.Random(10).SaveTo(TensorSink.ToFile(path));
+                }),
+            });
         (_, MemorySink expected) =
             Models.Run(new FedAvgAggregator(), BadClient.Global, [ClientUpdate.FromTensors("replaced", Models.Random(9), 1), .. Good]);
         Models.AssertSameBits(sink, expected);

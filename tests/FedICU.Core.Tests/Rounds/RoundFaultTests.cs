@@ -287,8 +287,13 @@ internal sealed class RoundFaultTests
         MemoryModel wrong = new() { { "a", [1, 2], new float[2] }, { "b", [1], new[] { float.NaN } } };
         if (later)
             wrong.Add("c", [1], new float[1]);
-        var options = new RoundOptions { OnShape = FaultPolicy.DropTensor, OnMissing = FaultPolicy.DropClient,
-            OnNonFinite = FaultPolicy.DropClient, Quorum = 2 };
+        var options = new RoundOptions
+        {
+            OnShape = FaultPolicy.DropTensor,
+            OnMissing = FaultPolicy.DropClient,
+            OnNonFinite = FaultPolicy.DropClient,
+            Quorum = 2
+        };
         (RoundReport report, MemorySink with) = Models.Run(new FedAvgAggregator(), global,
             [Client("x", 1), ClientUpdate.FromTensors("wrong", wrong, 1), Client("y", 3)], options);
         (_, MemorySink without) = Models.Run(new FedAvgAggregator(), global, [Client("x", 1), Client("y", 3)]);

@@ -25,8 +25,13 @@ internal sealed class RoundCollectorTests
     public async Task TheDeadlineClosesARoundThatHasTheMinimum()
     {
         var clock = new ManualClock();
-        var options = new RoundCollectorOptions { ExpectedClients = 3, MinimumClients = 1, Deadline = TimeSpan.FromHours(2),
-            TimeProvider = clock };
+        var options = new RoundCollectorOptions
+        {
+            ExpectedClients = 3,
+            MinimumClients = 1,
+            Deadline = TimeSpan.FromHours(2),
+            TimeProvider = clock
+        };
         using var enough = new RoundCollector(Global, options);
         using var tooFew = new RoundCollector(Global, options with { MinimumClients = 2 });
         enough.Add(Client("a"));

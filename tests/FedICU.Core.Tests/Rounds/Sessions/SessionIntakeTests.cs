@@ -69,8 +69,14 @@ internal sealed class SessionIntakeTests : SessionFixture
         ];
         foreach (FaultPolicy policy in new[] { FaultPolicy.Reject, FaultPolicy.DropClient })
         {
-            var options = new RoundOptions { OnMissing = policy, OnShape = policy, OnExtra = policy, OnBase = policy,
-                OnUnreadable = policy };
+            var options = new RoundOptions
+            {
+                OnMissing = policy,
+                OnShape = policy,
+                OnExtra = policy,
+                OnBase = policy,
+                OnUnreadable = policy
+            };
             using AggregationSession session = AggregationSession.Create(Place, Global, options);
             foreach (ClientUpdate client in faulty)
             {
