@@ -18,7 +18,8 @@ internal abstract unsafe class TensorMask(ClientTensor tensor, MagnitudeScales s
         MaskRule.Soft => new SoftMask(tensor, scales),
         MaskRule.TopRatio => new TopRatioMask(tensor, scales),
         MaskRule.GaussianNoise => new NoiseMask(tensor, scales),
-        _ => new HardMask(tensor, scales),
+        MaskRule.Hard => new HardMask(tensor, scales),
+        _ => throw new ArgumentOutOfRangeException(nameof(tensor), tensor.Run.Options.Mask, "There is no mask for this rule."),
     };
 
     protected ClientTensor Tensor => tensor;
