@@ -43,14 +43,14 @@ internal sealed class BenchCommand : FedIcuCommand
         IClientBackend backend = device ?? Flags.ReadBackend(backendName is null or "auto" ? "simd" : backendName, Terminal, []);
         var table = new ResultTable("backend", "what", "where", "matrix", "type", ">clients", ">ms", ">GB/s", ">of copying");
         // a copy within one memory reads and writes each byte; a copy over the bus moves it once
-        double hostCopySpeed = AddCopy("on the host, all threads", 2, MeasureHostCopy());
+        double hostCeiling = AddCopy("on the host, all threads", 2, MeasureHostCopy());
         double deviceCopySpeed = 0;
         if (device is not null)
         {
             (double within, double across) = device.MeasureCopy(CopyBytes);
             deviceCopySpeed = AddCopy("on the device", 2, within);
             // models in the host's memory reach the device over the bus
-            hostCopySpeed = AddCopy("to the device", 1, across);
+            hostCeiling = AddCopy("to the device", 1, across);
         }
 
         foreach (int size in line.GetValue(_quick) ? (int[])[1024] : [1024, 4096])
@@ -84,7 +84,7 @@ internal sealed class BenchCommand : FedIcuCommand
                     double bytes = (double)models[0].Tensors[0].ByteLength * (strategy == "fedavg" ? clients + 1 : 3 * clients + 4);
                     using var sink = new MemorySink();
                     AddRow(
-                        strategy, "host", clients, bytes, hostCopySpeed,
+                        strategy, "host", clients, bytes, hostCeiling,
                         Time(() => Aggregate(strategy, models, clients, backend, sink)));
                     if (deviceModels.Length == 0)
                         continue;
@@ -103,7 +103,7 @@ internal sealed class BenchCommand : FedIcuCommand
             using var next = new MemorySink();
             var client = new FedIcuClient();
             client.CreateUpdate(models[0], models[1], update, null, momentum, backend: backend, cancellationToken: cancellationToken);
-            AddRow("mask", "host", 1, maskBytes, hostCopySpeed, Time(() => client.CreateUpdate(
+            AddRow("mask", "host", 1, maskBytes, hostCeiling, Time(() => client.CreateUpdate(
                 models[0], models[2], update, momentum.Model, next, backend: backend, cancellationToken: cancellationToken)));
 
             void AddRow(string what, string where, int clients, double bytes, double copySpeed, double ms) => table.Add(

@@ -49,8 +49,8 @@ internal sealed class DiffCommand : FedIcuCommand
             if (first + second > 0)
             {
                 Terminal.Line(
-                    $"{difference.Name}: {first} in A and {Text.Count(second, "value")} in B NaN or infinite, " +
-                    "infinitely far from any other");
+                    $"{difference.Name}: {Text.Count(first, "value")} in A and {second} in B are NaN or infinite, " +
+                    "so the largest difference is infinite");
             }
         }
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FedICU.Panels;
 
 namespace FedICU.Cli;
 
@@ -51,7 +52,7 @@ internal sealed class InspectCommand : FedIcuCommand
     /// <summary>Whether a tensor holds the bits of a packed update's mask, which have no meaning as numbers.</summary>
     private static bool IsMask(TensorSource model, TensorInfo tensor) =>
         model.Metadata.GetValueOrDefault(MetadataKeys.Update) == "sparse" && tensor.DType == DType.U8 &&
-        tensor.Name.EndsWith("#mask", StringComparison.Ordinal);
+        tensor.Name.EndsWith(SparseUpdate.MaskSuffix, StringComparison.Ordinal);
 
     private static ResultTable Plain(TensorSource model)
     {

@@ -5,9 +5,6 @@ namespace FedICU.Cli;
 /// <summary>Checks and opens the paths of a command line.</summary>
 internal static class Paths
 {
-    /// <summary>Gets one spelling for each path: <c>./a/</c> and <c>a</c> are the same.</summary>
-    public static string Normal(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
-
     /// <summary>Whether two paths lead to the same place after following links.</summary>
     public static bool Same(string a, string b) => FilePlace.Real(a) == FilePlace.Real(b);
 
@@ -92,5 +89,5 @@ internal static class Paths
 
     /// <summary>Returns the resolved paths of a file or folder and of the files of a model there.</summary>
     private static IEnumerable<string> Files(string path) =>
-        ModelFolder.ListFiles(path).Concat(IsIndex(path) ? ModelFolder.ListIndexFiles(path) : []).Select(FilePlace.Real);
+        ModelFolder.ListFiles(path).Select(FilePlace.Real);
 }

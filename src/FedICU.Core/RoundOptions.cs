@@ -7,14 +7,14 @@ namespace FedICU;
 public sealed record RoundOptions
 {
     /// <summary>
-    /// The number of clients that must remain after faulty ones were dropped. <value>Default: null, all clients that
-    /// were added.</value>
+    /// The number of clients that must remain after faulty ones were dropped. <value>Default: null, all clients whose
+    /// weight is not 0.</value>
     /// </summary>
     public int? Quorum { get; init; }
 
     /// <summary>
-    /// The policy for NaN or infinite values in an update (<c>on-nonfinite</c>). <value>Default:
-    /// <see cref="FaultPolicy.Reject"/>.</value>
+    /// The policy for values of an update that are NaN, infinite or too large for the output's type
+    /// (<c>on-nonfinite</c>). <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnNonFinite { get; init; }
 
@@ -57,7 +57,8 @@ public sealed record RoundOptions
 
     /// <summary>
     /// The policy for a stated weight that is negative, infinite, not a number, or above <see cref="MaxWeight"/>
-    /// (<c>on-weight</c>); drop-tensor is not allowed. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// (<c>on-weight</c>). It also applies if only some clients state a weight. Drop-tensor is not allowed.
+    /// <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
     /// </summary>
     public FaultPolicy OnWeight { get; init; }
 

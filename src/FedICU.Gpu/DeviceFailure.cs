@@ -8,8 +8,9 @@ namespace FedICU.Gpu;
 /// <summary>Tells the exceptions of a device, its driver or its compiler from errors in the program.</summary>
 internal static class DeviceFailure
 {
-    public static bool Is(Exception e) => e is AcceleratorException or InternalCompilerException or CapabilityNotSupportedException
-        or NotSupportedException or DllNotFoundException or EntryPointNotFoundException or OutOfMemoryException;
+    public static bool IsDeviceFailure(Exception e) => e is
+        AcceleratorException or InternalCompilerException or CapabilityNotSupportedException or NotSupportedException or
+        DllNotFoundException or EntryPointNotFoundException or OutOfMemoryException;
 
     /// <summary>
     /// Returns whether there was too little memory. This can change when another process frees memory.
@@ -35,7 +36,7 @@ internal static class DeviceFailure
         {
             held?.Dispose();
         }
-        catch (Exception e) when (Is(e))
+        catch (Exception e) when (IsDeviceFailure(e))
         {
         }
     }

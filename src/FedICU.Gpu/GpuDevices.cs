@@ -24,7 +24,7 @@ public static class GpuDevices
             if (!GpuDrivers.HasDriver(kind))
                 continue;
             using Context context = GpuDrivers.CreateContext(kind);
-            Device[] found = GpuDrivers.DevicesOf(kind, context);
+            Device[] found = GpuDrivers.ListDevices(kind, context);
             for (int i = 0; i < found.Length; i++)
                 devices.Add(Describe(found[i], kind, i, DeviceSelfCheck.FindRefusal(kind, found[i])));
         }
@@ -53,7 +53,7 @@ public static class GpuDevices
             if (Choose(kind, context, options.Device, gpusOnly) is not { } device)
             {
                 reason = options.Device is { } number
-                    ? $"{NameOf(kind)}: there is no device {number}; the driver reports {GpuDrivers.DevicesOf(kind, context).Length}."
+                    ? $"{NameOf(kind)}: there is no device {number}; the driver reports {GpuDrivers.ListDevices(kind, context).Length}."
                     : $"{NameOf(kind)}: the driver reports no device that can be used.";
                 refused = options.Device is not null;
                 return null;
@@ -72,7 +72,7 @@ public static class GpuDevices
             (context, accelerator) = (null, null);
             return backend;
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (DeviceFailure.IsDeviceFailure(e))
         {
             reason = $"{NameOf(kind)}: {DeviceFailure.Describe(e)}";
             refused = true;
@@ -90,17 +90,17 @@ public static class GpuDevices
 
     private static Device? Choose(GpuKind kind, Context context, int? number, bool gpusOnly)
     {
-        Device[] devices = GpuDrivers.DevicesOf(kind, context);
+        Device[] devices = GpuDrivers.ListDevices(kind, context);
         if (number is { } wanted)
             return wanted >= 0 && wanted < devices.Length ? devices[wanted] : null;
         // a CPU that an OpenCL driver reports as a device is the last choice
         Device[] gpus = [.. devices.Where(device => device is not CLDevice { DeviceType: CLDeviceType.CL_DEVICE_TYPE_CPU })];
         devices = gpus.Length > 0 || gpusOnly ? gpus : devices;
-        return devices.Length <= 1 ? devices.FirstOrDefault() : devices.MaxBy(device => FreeMemory(device, context));
+        return devices.Length <= 1 ? devices.FirstOrDefault() : devices.MaxBy(device => MeasureFreeMemory(device, context));
     }
 
     /// <summary>Returns a device's free memory; for OpenCL, which does not report it, all its memory.</summary>
-    private static long FreeMemory(Device device, Context context)
+    private static long MeasureFreeMemory(Device device, Context context)
     {
         if (device is not CudaDevice)
             return device.MemorySize;
@@ -109,7 +109,7 @@ public static class GpuDevices
             using var accelerator = (CudaAccelerator)device.CreateAccelerator(context);
             return accelerator.GetFreeMemory();
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (DeviceFailure.IsDeviceFailure(e))
         {
             return 0;
         }

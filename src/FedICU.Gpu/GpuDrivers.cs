@@ -48,7 +48,7 @@ internal static class GpuDrivers
     /// Lists the devices of a kind. CUDA's do not come from the context: its builder sets a library resolver of its own
     /// each time under Windows Subsystem for Linux, and ILGPU adds its CPU accelerator to a context without devices.
     /// </summary>
-    public static Device[] DevicesOf(GpuKind kind, Context context) => kind == GpuKind.OpenCl
+    public static Device[] ListDevices(GpuKind kind, Context context) => kind == GpuKind.OpenCl
         ? [.. context.Devices.OfType<CLDevice>()]
         : [.. CudaDevice.GetDevices(CanCompileFor)];
 

@@ -94,7 +94,7 @@ public sealed class FedIcuClient
             MomentumState.Describe(digest ?? ModelDigest.Unknown, round));
         try
         {
-            ForEach(tensors, workers, "select", (tensor, threads) => tensor.Decide(threads), LargestSmall(run, workers));
+            ForEach(tensors, workers, "select", (tensor, threads) => tensor.Decide(threads), GetSmallLimit(run, workers));
             if (digest is null)
             {
                 digest = ModelDigest.Of(global, [.. tensors.Select(tensor => tensor.Hash)]);
@@ -139,7 +139,7 @@ public sealed class FedIcuClient
     }
 
     /// <summary>Returns the largest number of elements of a tensor that is decided on one thread.</summary>
-    private long LargestSmall(MaskRun run, Workers workers)
+    private long GetSmallLimit(MaskRun run, Workers workers)
     {
         // Only one thread at a time can hash a tensor, so tensors up to a thread's share of the model run side by side.
         // Ranks would take too much memory for several large tensors at once.
@@ -156,7 +156,7 @@ public sealed class FedIcuClient
         long done = 0, total = tensors.Sum(tensor => tensor.Info.ByteLength);
         var gate = new Lock();
         // only one thread at a time may call a caller's own importance
-        long small = _options.ImportanceFunction is null ? largestSmall : -1;
+        long? small = _options.ImportanceFunction is null ? largestSmall : null;
         TensorBatches.Run(
             workers, tensors.Length, i => tensors[i].Info.ElementCount, small,
             i => Run(tensors[i], oneThread), i => Run(tensors[i], workers));

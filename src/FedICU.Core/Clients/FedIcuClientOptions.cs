@@ -185,8 +185,10 @@ public sealed record FedIcuClientOptions
             errors.Add($"top is {Numbers.Invariant(TopRatio)}; a number above 0 and at most 1 was expected.");
         if (!(Sigma >= 0 && double.IsFinite(Sigma)))
             errors.Add($"sigma is {Numbers.Invariant(Sigma)}; a finite number of at least 0 was expected.");
+        if (!Enum.IsDefined(Mask))
+            errors.Add($"mask is {(int)Mask}; a mask rule was expected.");
         if (Threads < 0)
-            errors.Add($"threads is {Threads}; 0 (one for each processor) or more was expected.");
+            errors.Add($"threads is {Threads}; 0 (one for each CPU) or more was expected.");
         if (BaseDigest is not null && !ModelDigest.IsDigest(BaseDigest))
             errors.Add($"base digest is {Sentence.Quote(BaseDigest)}; sha256: and 64 lower-case hexadecimal digits were expected.");
         if (errors.Count > 0)

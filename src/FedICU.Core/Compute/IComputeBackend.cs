@@ -88,9 +88,10 @@ public unsafe interface IComputeBackend
     /// <summary>
     /// Computes dots[k] += sum over i of a[k, g(i)] * (x_k[i] * t[i]), where t[i] = sum over j of b[j, g(i)] * x_j[i]
     /// (first product plain, then fma): the inner product of each scaled input with one linear combination of all. If
-    /// columns are groups, rows are taken <see cref="PanelGeometry.RowsAbreast"/> at a time, and the remaining ones one
-    /// by one, in blocks of <see cref="PanelGeometry.ProjectionBlock"/> columns (four times as many for a single row).
-    /// For each block, p = x * t of its first row, then fma for the others, and dots[k] += reduce8 of fma(a, p, lane).
+    /// columns are groups, rows are taken <see cref="PanelGeometry.RowsPerBlock"/> at a time, and the remaining ones
+    /// one by one, in blocks of <see cref="PanelGeometry.ProjectionBlock"/> columns (four times as many for a single
+    /// row). For each block, p = x * t of its first row, then fma for the others, and dots[k] += reduce8 of fma(a, p,
+    /// lane).
     /// </summary>
     /// <param name="inputs">N panels.</param>
     /// <param name="geometry">The rows and columns, and which of them are groups.</param>

@@ -15,7 +15,7 @@ public readonly record struct PanelGeometry(int Rows, int Columns, bool GroupsAr
     /// The rows of a block in <see cref="IComputeBackend.AddProjections"/> if columns are groups; each remaining row is
     /// a block of its own. Part of the fixed reduction shape.
     /// </summary>
-    public const int RowsAbreast = 4;
+    public const int RowsPerBlock = 4;
 
     /// <summary>Gets the number of elements: rows x columns.</summary>
     public int Length => Rows * Columns;

@@ -49,7 +49,7 @@ internal readonly partial record struct FileStamp(
     public string? DescribeChange(FileStamp now, string path)
     {
         bool touched = (ChangedSeconds, ChangedNanoseconds) != (now.ChangedSeconds, now.ChangedNanoseconds) && Links == now.Links;
-        if (DiffersInStatusOnly(now) && !touched)
+        if (HasSameContentStamp(now) && !touched)
             return null;
         string before = string.Create(CultureInfo.InvariantCulture, $"it had {Length} bytes, written at {Written:O}");
         string after = string.Create(CultureInfo.InvariantCulture, $"and now has {now.Length}, written at {now.Written:O}");
@@ -57,11 +57,11 @@ internal readonly partial record struct FileStamp(
     }
 
     /// <summary>
-    /// Whether nothing but the time of the last status change differs. A hard link that came and went moves that time,
-    /// and so does a program that writes and sets the old modification time.
+    /// Whether identity, length and modification time are equal. The status change time and the number of links may
+    /// differ.
     /// </summary>
     /// <param name="now">The file's current stamp.</param>
-    public bool DiffersInStatusOnly(FileStamp now) => (Length, Written, Inode) == (now.Length, now.Written, now.Inode);
+    public bool HasSameContentStamp(FileStamp now) => (Length, Written, Inode) == (now.Length, now.Written, now.Inode);
 
     private static bool TryStatx(SafeFileHandle handle, out Statx status)
     {

@@ -85,7 +85,7 @@ internal static class ModelFile
         int read = ReadAt(handle, bytes, 0, path);
         FileStamp now = FileStamp.Of(handle, path);
         if (stamp.DescribeChange(now, path) is { } change &&
-            !(stamp.DiffersInStatusOnly(now) && HasBytes(handle, bytes.AsSpan(0, read), path)))
+            !(stamp.HasSameContentStamp(now) && HasBytes(handle, bytes.AsSpan(0, read), path)))
             throw new ChangedModelException(change);
         return read == bytes.Length ? bytes : bytes[..read];
     }

@@ -40,24 +40,43 @@ internal static class ModelFolder
         }
     }
 
-    /// <summary>Returns the full paths of a file or folder and of the files of a model in it.</summary>
+    /// <summary>
+    /// Returns the full paths of a file, index or folder and of the files of a model that belong to it.
+    /// </summary>
     public static IEnumerable<string> ListFiles(string path)
     {
         if (path.Length == 0 || path.Contains('\0'))
             return [];
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         string[] names = [AdapterConfig, AdapterModel, SingleFile, ShardIndex];
-        IEnumerable<string> ofIndexes = ListIndexes(folder).SelectMany(index => ListIndexFiles(Path.Combine(folder, index)));
+        // a file of this ending is opened as an index, whatever its name is
+        IEnumerable<string> ofIndexes = folder.EndsWith(".index.json", StringComparison.Ordinal)
+            ? ListIndexFiles(folder)
+            : ListIndexes(folder).SelectMany(index => ListIndexFiles(Path.Combine(folder, index)));
         return names.Select(name => Path.Combine(folder, name)).Prepend(folder).Concat(ofIndexes);
     }
 
     /// <summary>
-    /// Returns the paths of an index and of its shards, or only that of the index if it cannot be read.
+    /// Returns the paths of an index and of its shards. If the index cannot be read, every safetensors file beside it
+    /// may be one of its shards.
     /// </summary>
-    public static IEnumerable<string> ListIndexFiles(string index)
+    private static IEnumerable<string> ListIndexFiles(string index)
     {
         string folder = Path.GetDirectoryName(index) ?? "";
-        return (FedICU.Files.ShardIndex.TryReadShardNames(index) ?? []).Select(shard => Path.Combine(folder, shard)).Prepend(index);
+        IEnumerable<string>? shards = FedICU.Files.ShardIndex.TryReadShardNames(index)?.Select(shard => Path.Combine(folder, shard));
+        return (shards ?? ListSafetensors(folder)).Prepend(index);
+    }
+
+    private static string[] ListSafetensors(string folder)
+    {
+        try
+        {
+            return Directory.GetFiles(folder, "*.safetensors");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return [];
+        }
     }
 
     /// <summary>

@@ -85,7 +85,10 @@ internal sealed class PackedMetadata : IReadOnlyDictionary<string, string>
         return false;
     }
 
-    /// <summary>Returns a file's metadata without the keys that describe the file instead of the model.</summary>
+    /// <summary>
+    /// Returns a file's metadata without the keys that describe the file instead of the model. Metadata that were not
+    /// read from a file are returned unchanged.
+    /// </summary>
     public static IReadOnlyDictionary<string, string> WithoutFileKeys(IReadOnlyDictionary<string, string> metadata) =>
         metadata is PackedMetadata packed ? packed.Without(MetadataKeys.Generation, MetadataKeys.Config) : metadata;
 

@@ -19,7 +19,10 @@ public abstract partial class TensorSource : IDisposable
     /// <summary>Gets the source's metadata (a safetensors file's <c>__metadata__</c>); empty if it has none.</summary>
     public virtual IReadOnlyDictionary<string, string> Metadata => FrozenDictionary<string, string>.Empty;
 
-    /// <summary>Gets the name of the source in messages: a file's path as given, or <c>memory</c>.</summary>
+    /// <summary>
+    /// Gets the name of the source in messages: a file's path as given, or <c>memory</c>. A source in memory also
+    /// overrides <see cref="IsInMemory"/>.
+    /// </summary>
     public abstract string Location { get; }
 
     /// <summary>

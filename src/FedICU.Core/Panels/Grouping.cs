@@ -183,14 +183,14 @@ internal sealed class Grouping
 
         // panels of many inputs exceed the caches: a panel then has a whole block of rows, so that a group's value is
         // loaded once for them and not once for each element
-        if (Columns * PanelGeometry.RowsAbreast * inputs <= MaximumBlockElements)
-            size = (int)Math.Max(size, Columns * Math.Min(Rows, PanelGeometry.RowsAbreast));
+        if (Columns * PanelGeometry.RowsPerBlock * inputs <= MaximumBlockElements)
+            size = (int)Math.Max(size, Columns * Math.Min(Rows, PanelGeometry.RowsPerBlock));
         for (long column = 0; column < Columns; column += size)
         {
             int width = (int)Math.Min(size, Columns - column);
             int rowsInPanel = width == Columns ? Math.Max(size / width, 1) : 1;
-            if (rowsInPanel >= PanelGeometry.RowsAbreast)
-                rowsInPanel -= rowsInPanel % PanelGeometry.RowsAbreast;
+            if (rowsInPanel >= PanelGeometry.RowsPerBlock)
+                rowsInPanel -= rowsInPanel % PanelGeometry.RowsPerBlock;
             long blocks = (Rows + rowsInPanel - 1) / rowsInPanel;
             long affordable = most == int.MaxValue ? most : Math.Max(SegmentAccumulators / (accumulators * (long)width), MinimumSegments);
             long parts = Math.Clamp(Math.Min(most, affordable), 1, blocks), block = 0;

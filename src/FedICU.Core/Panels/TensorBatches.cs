@@ -10,11 +10,12 @@ internal static class TensorBatches
     /// <param name="workers">The threads that small tensors are spread over.</param>
     /// <param name="count">The number of tensors.</param>
     /// <param name="valuesOf">Returns the number of values that the step reads for a tensor.</param>
-    /// <param name="largestSmall">The largest number of values of a small tensor; -1 makes every tensor large.</param>
+    /// <param name="largestSmall">The largest number of values of a small tensor; null makes every tensor
+    /// large.</param>
     /// <param name="onOneThread">The step for a small tensor. Several may run at once.</param>
     /// <param name="onAllThreads">The step for a large tensor. Nothing else runs meanwhile.</param>
     public static void Run(
-        Workers workers, int count, Func<int, long> valuesOf, long largestSmall, Action<int> onOneThread, Action<int> onAllThreads)
+        Workers workers, int count, Func<int, long> valuesOf, long? largestSmall, Action<int> onOneThread, Action<int> onAllThreads)
     {
         for (int i = 0; i < count; i++)
         {

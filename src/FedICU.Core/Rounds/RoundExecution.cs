@@ -172,7 +172,7 @@ internal sealed class RoundExecution(
         {
             TensorBatches.Run(
                 state.Workers, tensors.Count, i => tensors[i].ElementCount * state.Clients.Count,
-                rule.IsThreadSafe ? SmallTensorValues : -1, AggregateOnOneThread, i => AggregateOne(i, ref onAllThreads, state));
+                rule.IsThreadSafe ? SmallTensorValues : null, AggregateOnOneThread, i => AggregateOne(i, ref onAllThreads, state));
         }
         finally
         {

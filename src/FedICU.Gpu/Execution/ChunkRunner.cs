@@ -67,7 +67,7 @@ internal sealed class ChunkRunner(Accelerator accelerator, DeviceMemory memory)
         {
             lane.Abandon();
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (DeviceFailure.IsDeviceFailure(e))
         {
         }
 

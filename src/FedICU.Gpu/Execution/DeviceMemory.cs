@@ -27,7 +27,7 @@ internal sealed class DeviceMemory(Accelerator accelerator) : IDisposable
         {
             return accelerator.Allocate1D<byte>(bytes);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (DeviceFailure.IsDeviceFailure(e))
         {
             if (!FreeUnused())
                 throw;
@@ -55,7 +55,7 @@ internal sealed class DeviceMemory(Accelerator accelerator) : IDisposable
             address = memory.NativePtr;
             return new Loan(this, memory);
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (DeviceFailure.IsDeviceFailure(e))
         {
             // the caller can do without; if the device is lost, its next verb fails too
             address = 0;

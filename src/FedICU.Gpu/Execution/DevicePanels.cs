@@ -37,7 +37,7 @@ internal static class DevicePanels
         }
     }
 
-    /// <summary>Throws if a panel is on the device that a verb accepts only in host memory.</summary>
+    /// <summary>Throws if a panel is on the device: the verb accepts host memory only.</summary>
     public static void RequireHostMemory(ReadOnlySpan<TensorPanel> panels)
     {
         if (IsAnyOnDevice(panels, default))

@@ -48,7 +48,7 @@ internal static class DeviceSelfCheck
         try
         {
             context = GpuDrivers.CreateContext(kind);
-            Device device = Array.Find(GpuDrivers.DevicesOf(kind, context), device => IdOf(device) == id)
+            Device device = Array.Find(GpuDrivers.ListDevices(kind, context), device => IdOf(device) == id)
                 ?? throw new NotSupportedException("The driver no longer reports this device.");
             using var backend = new GpuBackend(
                 context, device.CreateAccelerator(context), GpuDevices.NameOf(kind), GpuOptions.MinChunkBytes);
@@ -56,7 +56,7 @@ internal static class DeviceSelfCheck
             return RefusalOf(BackendVerification.Run(backend, quick: true))
                 ?? (LongSumCheck.Passes(backend) ? null : "its results are wrong (sums of long tensors).");
         }
-        catch (Exception e) when (DeviceFailure.Is(e))
+        catch (Exception e) when (DeviceFailure.IsDeviceFailure(e))
         {
             isFinal = !DeviceFailure.IsOutOfMemory(e);
             return DeviceFailure.Describe(e);

@@ -24,7 +24,7 @@ internal sealed class TensorBatchesTests
     {
         using var workers = new Workers(4, CancellationToken.None);
         List<int> order = [];
-        TensorBatches.Run(workers, Values.Length, i => Values[i], largestSmall: -1, _ => Assert.Fail("none is small"), order.Add);
+        TensorBatches.Run(workers, Values.Length, i => Values[i], largestSmall: null, _ => Assert.Fail("none is small"), order.Add);
         Assert.That(order, Is.EqualTo(Enumerable.Range(0, Values.Length)));
     }
 }

@@ -148,8 +148,8 @@ internal sealed class RoundFaultTests
             new RoundOptions { OnExtra = FaultPolicy.DropTensor });
         Assert.That(report.Notes, Is.EqualTo(new[]
         {
-            "Client 'x': tensor 'a' is F16, in the global model F32; both are widened exactly. So is 1 more of its tensors.",
-            "Client 'x': tensor 'c' of F32 [1] is not in the global model. It was ignored, and so was 1 more.",
+            "Client 'x': tensor 'a' is F16, in the global model F32; both are widened exactly. 1 more of its tensors is widened too.",
+            "Client 'x': tensor 'c' of F32 [1] is not in the global model. It was ignored; 1 more was ignored too.",
         }));
     }
 

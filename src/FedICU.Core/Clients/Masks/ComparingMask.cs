@@ -15,7 +15,7 @@ internal abstract unsafe class ComparingMask(ClientTensor tensor, MagnitudeScale
     private const int Chunk = 1 << 13;
 
     // A received model of equal magnitudes has a spread of 0, for which SelectImportant sends every entry, as z-scores
-    // ask for. Min-max importances are all 0 then, which an infinite spread gives.
+    // ask for. Min-max importances are then all 0. An infinite spread gives that.
     private readonly ImportanceScale _compared = scales.Global.Spread == 0 && tensor.Run.Options.Importance == ImportanceRule.MinMax
         ? new(0, double.PositiveInfinity)
         : scales.Global;

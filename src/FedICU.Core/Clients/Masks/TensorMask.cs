@@ -19,7 +19,7 @@ internal abstract unsafe class TensorMask(ClientTensor tensor, MagnitudeScales s
         MaskRule.TopRatio => new TopRatioMask(tensor, scales),
         MaskRule.GaussianNoise => new NoiseMask(tensor, scales),
         MaskRule.Hard => new HardMask(tensor, scales),
-        _ => throw new ArgumentOutOfRangeException(nameof(tensor), tensor.Run.Options.Mask, "There is no mask for this rule."),
+        var other => throw new InvalidOperationException($"There is no mask for the rule {other}."),
     };
 
     protected ClientTensor Tensor => tensor;

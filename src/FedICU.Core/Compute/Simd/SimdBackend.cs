@@ -26,7 +26,7 @@ public sealed unsafe partial class SimdBackend : IClientBackend
     private const int Lanes = 8;
 
     /// <summary>Rows of a tile if columns are groups. Part of the fixed reduction shape.</summary>
-    private const int TileRows = PanelGeometry.RowsAbreast;
+    private const int TileRows = PanelGeometry.RowsPerBlock;
 
     /// <summary>
     /// Columns of such a tile, and the distance of its rows in elements. Part of the fixed reduction shape.

@@ -81,13 +81,13 @@ internal sealed class TensorCheck(RoundCheck check, AggregationRound round, Tens
         if (widened.First is not null)
         {
             check.Notes.Add(widened.First + (widened.More > 0
-                ? $" So {Sentence.Form(widened.More, "is", "are")} {widened.More} more of its tensors." : ""));
+                ? $" {widened.More} more of its tensors {Sentence.Form(widened.More, "is", "are")} widened too." : ""));
         }
 
         if (ignored.First is not null)
         {
             check.Notes.Add(ignored.First + (ignored.More > 0
-                ? $", and so {Sentence.Form(ignored.More, "was", "were")} {ignored.More} more." : "."));
+                ? $"; {ignored.More} more {Sentence.Form(ignored.More, "was", "were")} ignored too." : "."));
         }
     }
 

@@ -335,6 +335,7 @@ public sealed class AggregationSession : IDisposable
         try
         {
             JournalLine line = _intake.Copy(update, ref path, CheckWeight, cancellationToken);
+            ClientUpdate copy = _spool.OpenUpdate(line, fault: null);
             lock (_gate)
             {
                 ThrowIfDisposed();
@@ -343,7 +344,7 @@ public sealed class AggregationSession : IDisposable
                 _closing.WriteIfDue();
                 _journal.Append(line);
                 added = true;
-                SessionArrival arrival = _arrivals.AddNext(_spool.OpenUpdate(line, fault: null), inTime: !IsRoundClosed);
+                SessionArrival arrival = _arrivals.AddNext(copy, inTime: !IsRoundClosed);
                 if (arrival.InTime)
                     _closing.CloseIfFull(_arrivals.InTimeCount);
                 return arrival;

@@ -40,8 +40,8 @@ public sealed class RoundCollector : IDisposable
         if (options.MinimumClients is { } minimum && (minimum < 1 || minimum > options.ExpectedClients))
         {
             errors.Add(
-                $"The minimum number of clients is {minimum}; " +
-                $"1 to {options.ExpectedClients}, the number of expected clients, was expected.");
+                $"The minimum number of clients is {minimum}; at least 1 and at most {options.ExpectedClients}, " +
+                "the number of expected clients, was expected.");
         }
 
         if (options.Deadline is { } deadline && (deadline <= TimeSpan.Zero || deadline > LongestDeadline))

@@ -114,8 +114,8 @@ internal sealed class SessionJournal : IDisposable
     {
         try
         {
-            // it is deleted while it is locked, so that it cannot be another process' new journal; Windows deletes only
-            // closed files
+            // it is deleted while it is locked, so that it cannot be another process's new journal; Windows deletes
+            // only closed files
             if (!OperatingSystem.IsWindows())
                 File.Delete(_path);
             _handle.Dispose();
