@@ -3,9 +3,9 @@ using System.Diagnostics.CodeAnalysis;
 namespace FedICU.Fedn;
 
 /// <summary>
-/// A combiner's round: the global model, the clients' updates as files, and the new model once it is aggregated.
-/// Updates are kept until an aggregation succeeds, and the new model is kept until the next round begins, because a
-/// combiner that retries does not send the updates again.
+/// A combiner's round: the global model, the clients' updates as files, and the new model once it is aggregated. A
+/// combiner that retries does not send the updates again. Therefore updates are kept until an aggregation succeeds, and
+/// the new model until the next round begins.
 /// </summary>
 [SuppressMessage("Reliability", "CA1001", Justification = "A semaphore holds no resource until its wait handle is requested.")]
 internal sealed class RoundSession(string folder)

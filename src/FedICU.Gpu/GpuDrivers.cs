@@ -45,8 +45,8 @@ internal static class GpuDrivers
     }
 
     /// <summary>
-    /// Lists the devices of a kind. CUDA's do not come from the context: its builder sets a library resolver of its own
-    /// each time under Windows Subsystem for Linux, and ILGPU adds its CPU accelerator to a context without devices.
+    /// Lists the devices of a kind. CUDA's do not come from the context. Its builder sets its own library resolver each
+    /// time under Windows Subsystem for Linux, and ILGPU adds its CPU accelerator to a context without devices.
     /// </summary>
     public static Device[] ListDevices(GpuKind kind, Context context) => kind == GpuKind.OpenCl
         ? [.. context.Devices.OfType<CLDevice>()]

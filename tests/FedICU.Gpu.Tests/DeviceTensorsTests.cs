@@ -151,7 +151,9 @@ internal sealed unsafe class DeviceTensorsTests
         using (backend.AllocateOnDevice(1 << 19, out nint lent))
             Assert.That(Borrow(1 << 19), Is.Not.EqualTo(lent), "memory that is lent is not lent twice");
         Assert.That(backend.AllocateOnDevice(1L << 60, out _), Is.Null, "a loan that fails is no error");
-        Assert.That(() => _backend.Memory.Allocate(1L << 60), Throws.InstanceOf<Exception>().With.Matches<Exception>(DeviceFailure.IsDeviceFailure));
+        Assert.That(
+            () => _backend.Memory.Allocate(1L << 60),
+            Throws.InstanceOf<Exception>().With.Matches<Exception>(DeviceFailure.IsDeviceFailure));
         // the failure has freed the memory that was kept; a round allocates it again
         ARoundOnTheDeviceGivesTheResultOfTheCpu("fedavg", ComputedType.F32, toDevice: true);
     }

@@ -33,8 +33,8 @@ internal static class DeviceSelfCheck
         : null;
 
     /// <summary>
-    /// Starts the device and checks its results. Uses a context of its own, because a failed compilation leaves a
-    /// context unusable, and the smallest chunks, so that the check covers what long tensors need.
+    /// Starts the device and checks its results. Uses its own context, because a failed compilation leaves a context
+    /// unusable. Uses the smallest chunks, so that the check covers what long tensors need.
     /// </summary>
     /// <param name="kind">The programming interface of the device.</param>
     /// <param name="id">The device's identity.</param>

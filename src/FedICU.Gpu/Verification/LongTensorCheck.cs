@@ -71,8 +71,8 @@ internal static unsafe class LongTensorCheck
     private static long DeviceBytes(long rows) => (Clients + 2) * rows * Columns * sizeof(ushort);
 
     /// <summary>
-    /// Creates random values of magnitude 1/8 to 1/4. A random pattern changes each block, so that a round that reads
-    /// the wrong block, because an index was cut to 32 bits, gives wrong values.
+    /// Creates random values of magnitude 1/8 to 1/4. A random pattern changes each block. If an index is cut to 32
+    /// bits, a round reads the wrong block and gives wrong values.
     /// </summary>
     private static NativeBuffer CreateValues(TensorInfo info, int seed)
     {

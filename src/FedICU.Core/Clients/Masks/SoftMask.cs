@@ -5,9 +5,8 @@ using FedICU.Panels;
 namespace FedICU.Clients.Masks;
 
 /// <summary>
-/// <see cref="MaskRule.Soft"/>: the entries whose update is more important are sent as
-/// theta_g + min(m / mean(m), 1) delta, with m = S / (S + G) from the importances S of the update and G of the received
-/// model.
+/// <see cref="MaskRule.Soft"/>: sends the entries whose update is more important, as theta_g + min(m / mean(m), 1)
+/// delta. Here m = S / (S + G), with the importances S of the update and G of the received model.
 /// </summary>
 internal sealed unsafe class SoftMask(ClientTensor tensor, MagnitudeScales scales) : ComparingMask(tensor, scales)
 {
