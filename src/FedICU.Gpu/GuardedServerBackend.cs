@@ -145,7 +145,9 @@ internal unsafe class GuardedServerBackend : IComputeBackend, IRoutingBackend
         return _device;
     }
 
-    /// <summary>Switches to the CPU after a failure, or throws if the options or the tensors' place forbid it.</summary>
+    /// <summary>
+    /// Switches to the CPU after a failure, or throws if the options or the tensors' place forbid it.
+    /// </summary>
     protected IComputeBackend SwitchToCpu(Exception e)
     {
         string sentence = $"{_description} failed: {DeviceFailure.Describe(e)}";

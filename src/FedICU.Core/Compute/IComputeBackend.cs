@@ -52,10 +52,10 @@ public unsafe interface IComputeBackend
     int PairInputs => 12;
 
     /// <summary>
-    /// Computes output[i] = round((sum over k of weights[k] * x_k[i]) / divisor) (McMahan et al. 2017, with the division
-    /// last). The sum is acc = weights[0] * x_0[i], then acc = fma(weights[k], x_k[i], acc) for k = 1, 2, ... If the
-    /// result is not finite, the element is computed again with weights and divisor times one power of two: then no sum
-    /// of finite inputs overflows.
+    /// Computes output[i] = round((sum over k of weights[k] * x_k[i]) / divisor) (McMahan et al. 2017, with the
+    /// division last). The sum is acc = weights[0] * x_0[i], then acc = fma(weights[k], x_k[i], acc) for k = 1, 2, ...
+    /// If the result is not finite, the element is computed again with weights and divisor times one power of two: then
+    /// no sum of finite inputs overflows.
     /// </summary>
     /// <param name="inputs">N panels, N at least 1.</param>
     /// <param name="weights">N weights.</param>
