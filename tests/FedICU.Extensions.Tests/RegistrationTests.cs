@@ -122,7 +122,7 @@ internal sealed class RegistrationTests
     [TestCase("Backend", "cuda",
         "The backend 'cuda' is unknown; simd, reference and the IComputeBackend services of the container are known.")]
     [TestCase("Threads", "many", "Option 'Threads' is 'many'; a whole number was expected.")]
-    [TestCase("Threads", "-1", "threads is -1; 0 (one for each processor) or more was expected.")]
+    [TestCase("Threads", "-1", "threads is -1; 0 (one for each CPU) or more was expected.")]
     [TestCase("DType", "int8", "The dtype 'int8' is unknown; f32, f16, bf16 or f64 was expected.")]
     [TestCase("Statistics", "yes", "Option 'Statistics' is 'yes'; false or true was expected.")]
     public void WrongOptionsFailTheStartWithAMessage(string name, string? value, string sentence)
