@@ -62,7 +62,8 @@ internal sealed class WidthTests
     private static int Columns(string line) => line.EnumerateRunes().Count();
 
     private static bool IsCode(string file) =>
-        Path.GetExtension(file) is ".cs" or ".py" or ".sh" or ".c" or ".h" || Path.GetFileName(Path.GetDirectoryName(file)) == ".ci";
+        Path.GetExtension(file) is ".cs" or ".csproj" or ".py" or ".sh" or ".c" or ".h" ||
+        Path.GetFileName(Path.GetDirectoryName(file)) == ".ci";
 
     private static bool IsComment(string file, string text)
     {
