@@ -85,8 +85,6 @@ internal static class Paths
 
     private static bool IsFile(string output) => output.EndsWith(".safetensors", StringComparison.Ordinal);
 
-    private static bool IsIndex(string model) => model.EndsWith(".index.json", StringComparison.Ordinal);
-
     /// <summary>Returns the resolved paths of a file or folder and of the files of a model there.</summary>
     private static IEnumerable<string> Files(string path) =>
         ModelFolder.ListFiles(path).Select(FilePlace.Real);
