@@ -61,7 +61,7 @@ public sealed class FedIcuClient
         ArgumentNullException.ThrowIfNull(output);
         if (_options.Momentum == MomentumRule.Supplied && momentum is null)
             throw new InvalidOptionsException(["momentum is 'supplied', but no momentum was given."]);
-        var run = new MaskRun(_options, global, local, momentum, momentumOutput, dense, backend ?? new SimdBackend());
+        using var run = new MaskRun(_options, global, local, momentum, momentumOutput, dense, backend ?? new SimdBackend());
         ClientModelCheck.Run(run);
         // A sharded model's index has no place for packed values and masks, and PEFT ignores them beside an adapter's
         // configuration.

@@ -10,12 +10,14 @@ namespace FedICU.Clients;
 /// </summary>
 internal sealed unsafe record MaskRun(
     FedIcuClientOptions Options, TensorSource Global, TensorSource Local, TensorSource? Momentum, TensorSink? MomentumOutput, bool Dense,
-    IClientBackend Backend)
+    IClientBackend Backend) : IDisposable
 {
     // bytes of packed values that are kept, so that the trained model is not read again for them (chosen)
     private const long KeptBytes = 64 << 20;
 
-    private long _kept;
+    // A single buffer, as thousands of small ones would be faulted in page by page.
+    private readonly Lazy<NativeBuffer> _memory = new(() => new(Math.Min(KeptBytes, Local.Tensors.Sum(tensor => tensor.ByteLength))));
+    private long _used;
 
     /// <summary>
     /// Gets whether the models, and the momentum if there is one, are in the memory of the backend's device.
@@ -37,27 +39,26 @@ internal sealed unsafe record MaskRun(
     public bool IsDense => Dense || Options.Mask == MaskRule.GaussianNoise || Options.Fill == MaskFill.Zero;
 
     /// <summary>Gets whether there is room to keep more values.</summary>
-    public bool HasRoom => Interlocked.Read(ref _kept) < KeptBytes;
+    public bool HasRoom => Interlocked.Read(ref _used) < KeptBytes;
 
     /// <summary>
-    /// Copies values to keep them; null if there is no room. Once full, the room stays full until values are freed.
+    /// Copies values to keep them until the update is written. Returns null if there is no room. Once full, the room
+    /// stays full.
     /// </summary>
-    public NativeBuffer? TryKeep(byte* values, long bytes)
+    public byte* TryKeep(byte* values, long bytes)
     {
-        if (Interlocked.Add(ref _kept, bytes) > KeptBytes)
+        long end = Interlocked.Add(ref _used, NativeBuffer.Align(bytes));
+        if (end > _memory.Value.ByteLength)
             return null;
-        var kept = new NativeBuffer(bytes);
-        NativeMemory.Copy(values, kept.Pointer, (nuint)bytes);
+        byte* kept = _memory.Value.Pointer + end - NativeBuffer.Align(bytes);
+        NativeMemory.Copy(values, kept, (nuint)bytes);
         return kept;
     }
 
-    /// <summary>Frees values that were kept.</summary>
-    public void Free(NativeBuffer? kept)
+    public void Dispose()
     {
-        if (kept is null)
-            return;
-        Interlocked.Add(ref _kept, -kept.ByteLength);
-        kept.Dispose();
+        if (_memory.IsValueCreated)
+            _memory.Value.Dispose();
     }
 
     /// <summary>Returns a tensor's momentum: F32, or F64 for an F64 tensor.</summary>

@@ -3,22 +3,19 @@ using System.Runtime.InteropServices;
 
 namespace FedICU.Memory;
 
-/// <summary>Native memory that is aligned for the widest vectors and freed once.</summary>
-internal unsafe partial class NativeBuffer : IDisposable, IPinnable
+/// <summary>
+/// Native memory that is aligned for the widest vectors and freed once. Large memory is a region of huge pages, which
+/// <see cref="RegionCache"/> takes back. The memory is not cleared.
+/// </summary>
+internal unsafe class NativeBuffer : IDisposable, IPinnable
 {
     // bytes; the width of the widest vectors (AVX-512) and a cache line
     private const int Alignment = 64;
 
-    // bytes; a huge page of x86-64 and, usually, 64-bit Arm
-    private const int HugePage = 2 << 20;
-
-    // MADV_HUGEPAGE
-    private const int AdviseHugePage = 14;
-
-    // Becomes false if the C library has another name or lacks the call.
-    private static bool _advises = OperatingSystem.IsLinux();
-
     private readonly bool _pressure;
+    // the bytes of the region; 0 if the memory is none
+    private readonly long _regionBytes;
+    private nint _pointer;
 
     /// <summary>Allocates native memory.</summary>
     /// <param name="bytes">The number of bytes.</param>
@@ -27,19 +24,21 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
     /// </param>
     public NativeBuffer(long bytes, bool pressure = true)
     {
-        Pointer = Allocate(Math.Max(bytes, 1));
+        if (bytes >= RegionCache.LeastBytes)
+            (_pointer, _regionBytes, _) = RegionCache.Shared.Take(bytes);
+        else
+            _pointer = (nint)NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), Alignment);
         (ByteLength, _pressure) = (bytes, pressure);
         AddPressure();
     }
 
-    private NativeBuffer(byte* pointer, long bytes, bool pressure)
+    private NativeBuffer(nint pointer, NativeBuffer other)
     {
-        Pointer = pointer;
-        (ByteLength, _pressure) = (bytes, pressure);
+        (_pointer, _regionBytes, ByteLength, _pressure) = (pointer, other._regionBytes, other.ByteLength, other._pressure);
         AddPressure();
     }
 
-    public byte* Pointer { get; private set; }
+    public byte* Pointer => (byte*)_pointer;
 
     public long ByteLength { get; }
 
@@ -58,12 +57,7 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
     public void Unpin() { }
 
     /// <summary>Moves the memory to a new buffer. Reading through this buffer then throws.</summary>
-    public NativeBuffer Move()
-    {
-        var moved = new NativeBuffer(Pointer, ByteLength, _pressure);
-        Forget();
-        return moved;
-    }
+    public NativeBuffer Move() => new(Forget(), this);
 
     public static long Align(long bytes) => (bytes + (Alignment - 1)) & ~(Alignment - 1L);
 
@@ -80,32 +74,6 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
 
     ~NativeBuffer() => Release();
 
-    private static byte* Allocate(long bytes)
-    {
-        bool huge = bytes >= 4L * HugePage;
-        byte* pointer = (byte*)NativeMemory.AlignedAlloc(checked((nuint)bytes), (nuint)(huge ? HugePage : Alignment));
-        // Faulting in small pages costs more than the sums written to them. Nothing is lost if the kernel ignores the
-        // advice.
-        if (huge && _advises)
-            AdviseHugePages(pointer, bytes);
-        return pointer;
-    }
-
-    private static void AdviseHugePages(byte* pointer, long bytes)
-    {
-        try
-        {
-            _ = Advise(pointer, (nuint)bytes & ~(nuint)(HugePage - 1), AdviseHugePage);
-        }
-        catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
-        {
-            _advises = false;
-        }
-    }
-
-    [LibraryImport("libc", EntryPoint = "madvise")]
-    private static partial int Advise(void* address, nuint length, int advice);
-
     private void AddPressure()
     {
         if (_pressure)
@@ -114,16 +82,21 @@ internal unsafe partial class NativeBuffer : IDisposable, IPinnable
 
     private void Release()
     {
-        if (Pointer is null)
+        nint pointer = Forget();
+        if (pointer == 0)
             return;
-        NativeMemory.AlignedFree(Pointer);
-        Forget();
+        if (_regionBytes > 0)
+            RegionCache.Shared.Return(new Region(pointer, _regionBytes));
+        else
+            NativeMemory.AlignedFree((void*)pointer);
     }
 
-    private void Forget()
+    /// <summary>Takes the memory from this buffer, so that one thread alone can free or move it.</summary>
+    private nint Forget()
     {
-        Pointer = null;
-        if (_pressure)
+        nint pointer = Interlocked.Exchange(ref _pointer, 0);
+        if (pointer != 0 && _pressure)
             GC.RemoveMemoryPressure(Math.Max(ByteLength, 1));
+        return pointer;
     }
 }

@@ -11,10 +11,4 @@ internal sealed unsafe class HardMask(ClientTensor tensor, MagnitudeScales scale
     protected override KeptValues? Kept => _kept;
 
     public override byte* TryGetPacked(int piece) => _kept is null ? null : _kept[piece];
-
-    public override void Dispose()
-    {
-        _kept?.Dispose();
-        base.Dispose();
-    }
 }
