@@ -15,7 +15,7 @@ public sealed unsafe class NativeBufferTests
     public void LargeBuffersAreAlignedToHugePages()
     {
         using var buffer = new NativeBuffer(RegionCache.LeastBytes + 1);
-        Assert.That((nint)buffer.Pointer % (2 << 20), Is.Zero);
+        Assert.That((long)buffer.Pointer % (2 << 20), Is.Zero);
         Assert.That(buffer.ByteLength, Is.EqualTo(RegionCache.LeastBytes + 1));
     }
 
