@@ -140,7 +140,7 @@ internal sealed partial class Run(
 
     private IAggregator CreateAggregator(int[] chosen, Adapter[] trained)
     {
-        IAggregator aggregator = AggregatorCatalog.Create(method.Strategy, method.Settings).Aggregator;
+        IAggregator aggregator = StrategyRegistry.Default.Create(method.Strategy, method.Settings).Aggregator;
         if (!method.Validated)
             return aggregator;
         var scores = new ConcurrentDictionary<string, double>();

@@ -50,8 +50,8 @@ internal sealed class Federation
     public Federation(string strategy, string folder, LanguageModel model, IReadOnlyList<DomainText> clients, Options options)
     {
         (_aggregator, _round) = strategy == Balanced
-            ? AggregatorCatalog.Create("fedicu", [new("preset", Balanced)])
-            : AggregatorCatalog.Create(strategy, []);
+            ? StrategyRegistry.Default.Create("fedicu", [new("preset", Balanced)])
+            : StrategyRegistry.Default.Create(strategy, []);
         (_strategy, _folder, _model, _clients, _options) = (strategy, folder, model, clients, options);
         (_sent, _dense) = (new long[clients.Count], new long[clients.Count]);
         Directory.CreateDirectory(folder);
@@ -60,7 +60,7 @@ internal sealed class Federation
     }
 
     /// <summary>The library's strategies, and its preset of FedICU for LoRA.</summary>
-    public static IReadOnlyList<string> Strategies { get; } = [.. AggregatorCatalog.Names, Balanced];
+    public static IReadOnlyList<string> Strategies { get; } = [.. StrategyRegistry.Default.Names, Balanced];
 
     /// <summary>The average over the clients of the bytes that each uploaded in all rounds.</summary>
     public double BytesSent => _sent.Average();

@@ -76,8 +76,8 @@ internal static class Flags
 
     public static string ReadStrategy(string? text, string otherwise)
     {
-        if (text is not null && !AggregatorCatalog.Names.Contains(text))
-            throw new UsageException($"The strategy '{text}' is unknown; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+        if (text is not null && !StrategyRegistry.Default.Names.Contains(text))
+            throw new UsageException($"The strategy '{text}' is unknown; {string.Join(", ", StrategyRegistry.Default.Names)} are known.");
         return text ?? otherwise;
     }
 

@@ -9,7 +9,7 @@ internal sealed class RoundLine(bool strategyRequired)
     private readonly Option<string?> _strategy = new("--strategy")
     {
         HelpName = "NAME",
-        Description = string.Join(", ", AggregatorCatalog.Names) + (strategyRequired ? "." : ". Default: fedicu."),
+        Description = string.Join(", ", StrategyRegistry.Default.Names) + (strategyRequired ? "." : ". Default: fedicu."),
         Required = strategyRequired,
     };
 
@@ -50,7 +50,7 @@ internal sealed class RoundLine(bool strategyRequired)
             Threads = Flags.ReadThreads(line.GetValue(_threads)),
             Round = Flags.ReadRound(line.GetValue(_round)),
         };
-        ConfiguredRound round = AggregatorCatalog.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
+        ConfiguredRound round = StrategyRegistry.Default.Create(strategy, Flags.ReadSettings(line.GetValue(_settings)), options);
         UpdateKind? kind = Flags.ReadKind(line.GetValue(_kind));
         return new RoundPlan(
             round, line.GetRequiredValue(_global), new ClientList(clients, line.GetValue(_weights), kind, round.Options.MaxWeight));

@@ -13,7 +13,7 @@ public sealed class FedIcuHostOptions
         [nameof(Strategy), nameof(Settings), nameof(Backend), nameof(Threads), nameof(DType), nameof(Statistics)];
 
     /// <summary>
-    /// Gets or sets the strategy, one of <see cref="AggregatorCatalog.Names"/>. It is required, so that a missing
+    /// Gets or sets the strategy, one of <see cref="StrategyRegistry.Names"/>. It is required, so that a missing
     /// section is an error.
     /// </summary>
     public string? Strategy { get; set; }

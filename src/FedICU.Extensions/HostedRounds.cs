@@ -37,7 +37,7 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
         }
 
         if (options.Strategy is null)
-            errors.Add($"The strategy is missing; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+            errors.Add($"The strategy is missing; {string.Join(", ", StrategyRegistry.Default.Names)} are known.");
         ConfiguredRound? round = null;
         try
         {
@@ -49,7 +49,7 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
                 Backend = TryFindBackend(options.Backend, errors),
             };
             if (options.Strategy is { } strategy)
-                round = AggregatorCatalog.Create(strategy, options.Settings, defaults);
+                round = StrategyRegistry.Default.Create(strategy, options.Settings, defaults);
         }
         catch (InvalidOptionsException e)
         {

@@ -16,11 +16,11 @@ internal sealed class FednOptions
     // .NET's timers count milliseconds in 32 bits, which is a little more than 24 days
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
 
-    /// <summary>The strategy's name, one of <see cref="AggregatorCatalog.Names"/>. Required.</summary>
+    /// <summary>The strategy's name, one of <see cref="StrategyRegistry.Names"/>. Required.</summary>
     public string? Strategy { get; set; }
 
     /// <summary>
-    /// The options of the strategy and the round by name, as <see cref="AggregatorCatalog.Create"/> takes them.
+    /// The options of the strategy and the round by name, as <see cref="StrategyRegistry.Create"/> takes them.
     /// </summary>
     public Dictionary<string, string> Settings { get; set; } = [];
 
@@ -125,7 +125,7 @@ internal sealed class FednOptions
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
         options.Shared = SharedToken.Read(options);
-        options.Configured = AggregatorCatalog.Create(options.Strategy!, options.Settings, new RoundOptions { Threads = options.Threads });
+        options.Configured = StrategyRegistry.Default.Create(options.Strategy!, options.Settings, new RoundOptions { Threads = options.Threads });
         return options;
     }
 
@@ -133,7 +133,7 @@ internal sealed class FednOptions
     {
         List<string> errors = [];
         if (Strategy is null)
-            errors.Add($"FedIcu:Strategy is missing; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+            errors.Add($"FedIcu:Strategy is missing; {string.Join(", ", StrategyRegistry.Default.Names)} are known.");
         if (string.IsNullOrEmpty(Spool))
             errors.Add("FedIcu:Spool is empty; a folder was expected.");
         foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)[(nameof(Spool), Spool), (nameof(TokenFile), TokenFile)])

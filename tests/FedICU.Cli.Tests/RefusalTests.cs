@@ -176,7 +176,7 @@ public sealed class RefusalTests
     public void ValuesThatAreNotFiniteAreRefused(float value)
     {
         string bad = _place.Write("bad.safetensors", Place.Model([1, value, value, 1, 1, 1], [1, 1], 1));
-        foreach (string strategy in AggregatorCatalog.Names)
+        foreach (string strategy in StrategyRegistry.Default.Names)
             Refused(_place.RoundLine(["k=" + bad, _place.B], strategy: strategy), "'k'", "'layer.weight'", "2 values");
     }
 

@@ -19,7 +19,7 @@ internal static class Rounds
     public static (byte[] Archive, MemoryModel Model) Expected(
         string strategy, MemoryModel global, (string Id, double Examples, byte[] Model)[] clients, params string[] settings)
     {
-        ConfiguredRound configured = AggregatorCatalog.Create(strategy, settings.Select(setting =>
+        ConfiguredRound configured = StrategyRegistry.Default.Create(strategy, settings.Select(setting =>
             new KeyValuePair<string, string>(setting.Split('=')[0], setting.Split('=')[1].ToLowerInvariant())));
         var round = new AggregationRound(global, configured.Options);
         foreach ((string id, double examples, byte[] archive) in clients)

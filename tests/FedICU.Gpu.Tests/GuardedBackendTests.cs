@@ -94,19 +94,17 @@ internal sealed unsafe class GuardedBackendTests
     public void TheReportCountsARulesOwnLoopsForTheCpu()
     {
         using GpuBackend backend = CpuAcceleratorContractTests.CreateBackend();
-        Assert.That(Round(backend, new Largest(), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
+        Assert.That(Round(backend, new StageAggregator(new Largest()), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
         Assert.That(Round(backend, 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("cpu-accelerator", 1) }));
-        RoundReport onReference = Round(ReferenceBackend.Instance, new Largest(), 3, 500);
+        RoundReport onReference = Round(ReferenceBackend.Instance, new StageAggregator(new Largest()), 3, 500);
         Assert.That(onReference.BackendShares, Is.EqualTo(new[] { new BackendShare("reference", 1) }));
     }
 
-    private sealed class Largest : TensorAggregator, ITensorRule
+    private sealed class Largest : MergeRule
     {
         public override string Name => "largest";
 
-        protected override ITensorRule Begin(ModelContext model) => this;
-
-        public void Aggregate(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, values =>
+        public override void Merge(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, values =>
         {
             double largest = values[0];
             foreach (double value in values)
@@ -203,6 +201,12 @@ internal sealed unsafe class GuardedBackendTests
             ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
             double* squares) =>
             Next(inputs.Length * geometry.Length).Combine(inputs, geometry, coefficients, scales, output, squares);
+
+        public long MiddleMean(ReadOnlySpan<TensorPanel> inputs, int trim, int length, TensorPanel output) =>
+            Next().MiddleMean(inputs, trim, length, output);
+
+        public void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums) =>
+            Next().AddPairDistances(inputs, length, sums);
 
         public long CountNonFinite(TensorPanel input, int length) => Next().CountNonFinite(input, length) + (failure is null ? 1 : 0);
 

@@ -186,7 +186,7 @@ internal sealed class BoundaryTests
         for (int k = 1; k < models.Length; k++)
             round.Add(ClientUpdate.FromTensors($"c{k}", Model(models[k]), examples: 10 * k));
         using var sink = new MemorySink();
-        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+        StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
         for (int i = 0; i < infos.Length; i++)
         {
             byte[] expected = new byte[infos[i].ByteLength];

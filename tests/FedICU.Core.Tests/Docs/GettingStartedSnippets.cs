@@ -463,7 +463,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         using TensorSource global = TensorSource.Open("global.safetensors");
 
         #region by-name
-        ConfiguredRound configured = AggregatorCatalog.Create(
+        ConfiguredRound configured = StrategyRegistry.Default.Create(
             "fedicu", [new("tau", "0.2"), new("on-nonfinite", "drop-client"), new("quorum", "2")]);
         var round = new AggregationRound(global, configured.Options);
         foreach (string id in (string[])["a", "b", "c"])

@@ -5,16 +5,16 @@ namespace MyFederation;
 /// <summary>
 /// The coordinate-wise median: each output element is the median of the clients' elements. Weights do not count.
 /// </summary>
-public sealed class MedianAggregator : TensorAggregator, ITensorRule
+public sealed class MedianAggregator() : StageAggregator(new MedianMerge());
+
+/// <summary>The median's merge.</summary>
+public sealed class MedianMerge : MergeRule
 {
     // the name that reports show
-    public override string Name => "median";
+    public override string Name => "my-median";
 
-    // the rule keeps no state of a round, so the strategy itself is the rule
-    protected override ITensorRule Begin(ModelContext model) => this;
-
-    // called for one tensor after the other; calls exactly one verb, which writes the output
-    public void Aggregate(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, Median);
+    // called for several tensors at once; calls exactly one verb, which writes the output
+    public override void Merge(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, Median);
 
     // called from several threads; the values belong to this call and may be overwritten
     private static double Median(Span<double> values)

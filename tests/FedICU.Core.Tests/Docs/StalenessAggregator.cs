@@ -5,23 +5,17 @@ namespace MyFederation;
 /// <summary>
 /// A weighted mean in which late updates count less: w_k = n_k / (1 + a_k). Client k is a_k rounds behind.
 /// </summary>
-public sealed class StalenessAggregator(Func<string, int> roundsBehind) : TensorAggregator
+public sealed class StalenessAggregator(Func<string, int> roundsBehind) : StageAggregator(new Staleness(roundsBehind));
+
+/// <summary>The weighting, which goes before any merge.</summary>
+public sealed class Staleness(Func<string, int> roundsBehind) : ClientWeighting
 {
     public override string Name => "staleness";
 
     // called once a round, and again if a policy drops a client and the round starts over
-    protected override ITensorRule Begin(ModelContext model) =>
-        new Rule([.. model.Clients.Select(client => client.Weight / (1 + roundsBehind(client.Id)))]);
-
-    private sealed class Rule(double[] weights) : ITensorRule
+    public override void Weigh(RoundPlan plan, ClientWeights weights)
     {
-        private readonly double _sum = weights.Sum();
-
-        public void Aggregate(TensorContext tensor)
-        {
-            for (int k = 0; k < weights.Length; k++)
-                tensor.ReportWeight(k, weights[k] / _sum);
-            tensor.WeightedSum(weights, divisor: _sum);
-        }
+        for (int k = 0; k < plan.Clients.Count; k++)
+            weights.Weights[k] = plan.Clients[k].Weight / (1 + roundsBehind(plan.Clients[k].Id));
     }
 }

@@ -35,7 +35,7 @@ internal static unsafe class LoraCrossTerms
     private const int Lanes = 8;
 
     /// <summary>Measures each pair, and adds a note about the pairs that are left out.</summary>
-    public static IReadOnlyList<LoraPairReport> Compute(RoundState state, IEnumerable<LoraPair> found, List<string> notes)
+    public static IReadOnlyList<LoraPairReport> Compute(RoundRun state, IEnumerable<LoraPair> found, List<string> notes)
     {
         ILookup<bool, LoraPair> byWork = found.ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
         LoraPair[] pairs = [.. byWork[true]];
@@ -43,14 +43,14 @@ internal static unsafe class LoraCrossTerms
             notes.Add($"The cross-term of {leftOut} was left out: clients times rank are more than {MaximumStackedRank}.");
 
         var reports = new LoraPairReport[pairs.Length];
-        RoundState onOneThread = state.OnOneThread();
-        using Workers oneThread = onOneThread.Workers;
-        state.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
+        RoundRun onOneThread = state.OnOneThread();
+        using Workers oneThread = onOneThread.Settings.Workers;
+        state.Settings.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
             reports[i] = new LoraPairReport(pairs[i].Module, Measure(onOneThread, pairs[i], scratch)));
         return reports;
     }
 
-    private static double Measure(RoundState state, LoraPair pair, Scratch scratch)
+    private static double Measure(RoundRun state, LoraPair pair, Scratch scratch)
     {
         int rank = (int)pair.Rank, vectors = (state.Clients.Count + 1) * rank;
         double* gramOfA = ComputeGram(state, pair.A, rank, pair.Inputs, transposed: false, scratch);
@@ -83,11 +83,11 @@ internal static unsafe class LoraCrossTerms
     /// - mean(A)), the last sum is the cross-term without cancellation. The pairs are in the order of
     /// <see cref="GramPairs"/>; one block of the vectors is in memory at a time.
     /// </summary>
-    private static double* ComputeGram(RoundState state, TensorInfo factor, int rank, long length, bool transposed, Scratch scratch)
+    private static double* ComputeGram(RoundRun state, TensorInfo factor, int rank, long length, bool transposed, Scratch scratch)
     {
         using var context = new OpenTensorContext(state, factor, factor);
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
-        context.Preload(inputs);
+        context.Passes.Preload(inputs);
         int vectors = ((inputs.Length + 1) * rank + TileRows - 1) / TileRows * TileRows;
         double* gram = Take(GramPairs.Count(vectors)), block = Take((long)vectors * BlockLength);
         var products = new Span<double>(gram, GramPairs.Count(vectors));
@@ -95,7 +95,7 @@ internal static unsafe class LoraCrossTerms
         // scaling does not change the report, which is a quotient: if products overflow, the values are scaled before
         // them; products that are far from 1 are scaled before they are multiplied with those of the other factor
         if (products.ContainsAnyExceptInRange(-double.MaxValue, double.MaxValue))
-            Fill(context.Scaled(inputs, SumScale.Down));
+            Fill(context.Passes.Scaled(inputs, SumScale.Down));
         double largest = TensorPrimitives.MaxMagnitude<double>(products);
         if (largest is > LargestProduct or < 1 / LargestProduct and > 0 && double.IsFinite(largest))
             TensorPrimitives.Multiply(products, Math.ScaleB(1, -Math.ILogB(largest)), products);
@@ -106,12 +106,12 @@ internal static unsafe class LoraCrossTerms
             new Span<double>(gram, GramPairs.Count(vectors)).Clear();
             for (long at = 0; at < length; at += BlockLength)
             {
-                state.Workers.CancellationToken.ThrowIfCancellationRequested();
+                state.Settings.Workers.CancellationToken.ThrowIfCancellationRequested();
                 int width = (int)Math.Min(BlockLength, length - at);
                 if (width < BlockLength)
                     new Span<double>(block, vectors * BlockLength).Clear();
-                state.Workers.Run(from.Length, parallel: false, (k, own) =>
-                    Read(state.Backend, from[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
+                state.Settings.Workers.Run(from.Length, parallel: false, (k, own) =>
+                    Read(state.Settings.Backend, from[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
                 Center(block, state.Clients, rank * BlockLength);
                 AddGram(block, vectors, gram);
             }

@@ -1,0 +1,72 @@
+using FedICU.Files;
+using FedICU.Files.Publishing;
+using FedICU.Rounds.Checks;
+using FedICU.Strategies.Abstractions;
+using FedICU.Text;
+
+namespace FedICU.Rounds.State;
+
+/// <summary>A state in a file (<see cref="RoundState.InFile"/>).</summary>
+internal sealed class StateInFile : StateKeeper
+{
+    private readonly ServerState? _before;
+    private readonly StateFile _after;
+    private readonly List<TensorInfo> _tensors;
+    private readonly Dictionary<string, string> _metadata;
+    private bool _isSealed;
+
+    /// <exception cref="FedIcuException">The state belongs to another rule, model or round, or cannot be read.</exception>
+    public StateInFile(StageSequence stages, AggregationRound round, RoundCheck check) : base(stages)
+    {
+        RoundState state = round.State!;
+        string path = state.Path!;
+        _tensors = StateTensors.List(round.Global, stages);
+        if (PendingState.Recover(path, () => check.GlobalDigest, state.Options) is { } recovered)
+            check.Notes.Add(recovered);
+        if (File.Exists(path))
+        {
+            _before = ServerState.Open(path, stages.Name, _tensors, () => check.GlobalDigest, round.Options.Round);
+            (Before, RoundsFinished) = (_before.Source, _before.Rounds);
+        }
+        else if (state.OutputPath is not null)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The state {Sentence.Quote(path)} does not exist; it must exist if the new state is written elsewhere.");
+        }
+        else
+        {
+            check.Notes.Add($"The state {Sentence.Quote(path)} does not exist yet: this is a first round.");
+        }
+
+        _after = new StateFile(state.OutputPath ?? path, state.Options);
+        _metadata = ServerState.Describe(stages.Name, RoundsFinished + 1, round.Options.Round);
+    }
+
+    public override bool NeedsDigest => true;
+
+    public override void Seal(string? digest)
+    {
+        _after.Seal(digest!);
+        _isSealed = true;
+    }
+
+    public override void Publish() => _after.Commit();
+
+    // the model's commit may have failed after it became visible: then the next round decides
+    public override void Abort()
+    {
+        if (_isSealed)
+            _after.Leave();
+        else
+            _after.Abort();
+        _isSealed = false;
+    }
+
+    public override void Dispose() => _before?.Dispose();
+
+    protected override TensorSink BeginAfter()
+    {
+        _after.Begin(_tensors, _metadata);
+        return _after;
+    }
+}

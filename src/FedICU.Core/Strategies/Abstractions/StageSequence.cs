@@ -1,0 +1,80 @@
+using FedICU.Text;
+
+namespace FedICU.Strategies.Abstractions;
+
+/// <summary>The stages of a rule, by their kinds and each in its order.</summary>
+internal sealed class StageSequence
+{
+    private static readonly string[] Kinds = ["a weighting", "a transform", "a merge", "a server step", "a step of LoRA pairs"];
+
+    /// <summary>Sorts the stages.</summary>
+    /// <param name="stages">The stages in their order.</param>
+    /// <param name="implied">The merge if there is none among the stages.</param>
+    /// <exception cref="InvalidOptionsException">
+    /// The stages are in another order, two of them have one name, or there are two merges.
+    /// </exception>
+    public StageSequence(IReadOnlyList<Stage> stages, MergeRule implied)
+    {
+        CheckOrder(stages);
+        Name = string.Join(',', stages.Select(stage => stage.Name));
+        Weightings = [.. stages.OfType<ClientWeighting>()];
+        Transforms = [.. stages.OfType<UpdateTransform>()];
+        Merge = stages.OfType<MergeRule>().SingleOrDefault() ?? implied;
+        Steps = [.. stages.OfType<ServerStep>()];
+        PairSteps = [.. stages.OfType<PairStep>()];
+        bool several = Steps.Count(step => step.State.Count > 0) > 1;
+        State = [.. Steps.SelectMany(step => step.State.Select(slot => (several ? $"{step.Name}.{slot.Name}" : slot.Name, slot)))];
+    }
+
+    /// <summary>The names of the given stages, joined by commas.</summary>
+    public string Name { get; }
+
+    public IReadOnlyList<ClientWeighting> Weightings { get; }
+
+    public IReadOnlyList<UpdateTransform> Transforms { get; }
+
+    public MergeRule Merge { get; }
+
+    public IReadOnlyList<ServerStep> Steps { get; }
+
+    public IReadOnlyList<PairStep> PairSteps { get; }
+
+    /// <summary>The slots of state of all steps, each with the key of its tensors in a state file.</summary>
+    public IReadOnlyList<(string Key, StateSlot Slot)> State { get; }
+
+    /// <summary>All stages, the implied merge among them.</summary>
+    public IEnumerable<Stage> All => [.. Weightings, .. Transforms, Merge, .. Steps, .. PairSteps];
+
+    private static void CheckOrder(IReadOnlyList<Stage> stages)
+    {
+        var errors = new List<string>();
+        if (stages.Count == 0)
+            errors.Add("A rule has no stages; at least one was expected.");
+        foreach (IGrouping<string, Stage> same in stages.GroupBy(stage => stage.Name, StringComparer.Ordinal).Where(same => same.Count() > 1))
+            errors.Add($"The stage {Sentence.Quote(same.Key)} was given twice.");
+        if (stages.OfType<MergeRule>().Select(merge => merge.Name).Distinct().ToList() is { Count: > 1 } merges)
+            errors.Add($"{Sentence.Quote(merges[0])} and {Sentence.Quote(merges[1])} are both merges; a rule has one.");
+        for (int i = 1; i < stages.Count; i++)
+        {
+            (Stage before, Stage stage) = (stages[i - 1], stages[i]);
+            if (GetPlace(stage) < GetPlace(before))
+            {
+                errors.Add(
+                    $"{Sentence.Quote(stage.Name)} is {Kinds[GetPlace(stage)]} and comes after {Sentence.Quote(before.Name)}, " +
+                    $"{Kinds[GetPlace(before)]}; the order is weightings, transforms, merge, server steps, steps of LoRA pairs.");
+            }
+        }
+
+        if (errors.Count > 0)
+            throw new InvalidOptionsException(errors);
+    }
+
+    private static int GetPlace(Stage stage) => stage switch
+    {
+        ClientWeighting => 0,
+        UpdateTransform => 1,
+        MergeRule => 2,
+        ServerStep => 3,
+        _ => 4,
+    };
+}
