@@ -76,7 +76,7 @@ internal static class FilePlace
     {
         if (FileAbove(path) is { } file)
             return $"'{file}' is a file, expected a folder";
-        string folder = Path.GetDirectoryName(followLinks ? Real(path) : Entry(path)) ?? "";
+        string folder = Path.GetDirectoryName(Destination(path, followLinks)) ?? "";
         try
         {
             _ = File.GetAttributes(folder);
@@ -101,6 +101,11 @@ internal static class FilePlace
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         return Path.GetDirectoryName(full) is { } parent ? Path.Combine(Real(parent), Path.GetFileName(full)) : full;
     }
+
+    /// <summary>
+    /// Returns the full path that a new file takes: where a link at the path leads, or the link itself.
+    /// </summary>
+    public static string Destination(string path, bool followLinks) => followLinks ? Real(path) : Entry(path);
 
     /// <summary>
     /// Returns the path of a hidden file beside another file or folder: <c>.name</c> and an ending. A long name is cut
