@@ -62,8 +62,8 @@ internal sealed class StateFile(string path, OutputOptions options) : TensorSink
     }
 
     /// <summary>
-    /// Keeps the old state and releases the lock. A state that is not sealed is removed. A sealed one stays pending, and
-    /// the next run decides about it: the model's commit may fail after the model became visible. Never throws.
+    /// Keeps the old state and releases the lock. A state that is not sealed is removed. A sealed one stays pending for
+    /// the next run, because the model's commit may fail after the model became visible. Never throws.
     /// </summary>
     public override void Abort()
     {
