@@ -61,7 +61,7 @@ internal sealed class DigestSink(TensorSink output) : TensorSink
         public byte[] Hash => _hash ?? throw new InvalidOperationException(
             $"Tensor {Sentence.Quote(tensor.Name)} has no digest yet: the first {_next} of its {tensor.ByteLength} bytes were written.");
 
-        // Hashes under the lock: a thread that comes too early waits for the running hash, and then often need not copy.
+        // Hashes under the lock: a thread that comes early waits for the running hash, and often needs no copy then.
         public void Append(long offset, ReadOnlySpan<byte> source)
         {
             if (source.IsEmpty)

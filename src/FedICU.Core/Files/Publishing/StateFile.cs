@@ -61,18 +61,11 @@ internal sealed class StateFile(string path, OutputOptions options) : TensorSink
         End();
     }
 
-    /// <summary>Removes the state that is being written and keeps the old one. Never throws.</summary>
-    public override void Abort()
-    {
-        _model?.File.Discard();
-        End();
-    }
-
     /// <summary>
-    /// Releases the lock and leaves a sealed state pending, so that the next run decides about it. For a model whose
-    /// commit failed: it may have become visible nevertheless. Never throws.
+    /// Keeps the old state and releases the lock. A state that is not sealed is removed. A sealed one stays pending for
+    /// the next run, because the model's commit may fail after the model became visible. Never throws.
     /// </summary>
-    public void Leave()
+    public override void Abort()
     {
         if (_isSealed)
             Model.File.Release();
