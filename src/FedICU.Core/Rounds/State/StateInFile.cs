@@ -13,7 +13,6 @@ internal sealed class StateInFile : StateKeeper
     private readonly StateFile _after;
     private readonly List<TensorInfo> _tensors;
     private readonly Dictionary<string, string> _metadata;
-    private bool _isSealed;
 
     /// <exception cref="FedIcuException">The state belongs to another rule, model or round, or cannot be read.</exception>
     public StateInFile(StageSequence stages, AggregationRound round, RoundCheck check) : base(stages)
@@ -44,23 +43,12 @@ internal sealed class StateInFile : StateKeeper
 
     public override bool NeedsDigest => true;
 
-    public override void Seal(string? digest)
-    {
-        _after.Seal(digest!);
-        _isSealed = true;
-    }
+    public override void Seal(string? digest) => _after.Seal(digest!);
 
     public override void Publish() => _after.Commit();
 
-    // the model's commit may have failed after it became visible: then the next round decides
-    public override void Abort()
-    {
-        if (_isSealed)
-            _after.Leave();
-        else
-            _after.Abort();
-        _isSealed = false;
-    }
+    // a sealed state stays: the model's commit may have failed after it became visible, and the next round decides
+    public override void Abort() => _after.Abort();
 
     public override void Dispose() => _before?.Dispose();
 
