@@ -14,7 +14,9 @@ internal static class ClientFolder
     /// Lists the safetensors files, indexes and model folders in a folder, in the ordinal order of their names. Hidden
     /// files, shards that an index names, and files of other kinds are left out.
     /// </summary>
-    /// <exception cref="RefusedException">The folder cannot be read, holds no client, or is itself an adapter.</exception>
+    /// <exception cref="RefusedException">
+    /// The folder cannot be read, holds no client, or is itself an adapter.
+    /// </exception>
     /// <exception cref="InvalidModelException">An index cannot be read, so its shards are unknown.</exception>
     public static List<ClientEntry> List(string folder)
     {

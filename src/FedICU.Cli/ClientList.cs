@@ -34,7 +34,9 @@ internal sealed class ClientList
     /// <summary>Gets the path of each update.</summary>
     public IEnumerable<string> UpdatePaths => _clients.Select(client => client.Path);
 
-    /// <summary>Gets the files that must not be overwritten, each with the words that an error message uses for it.</summary>
+    /// <summary>
+    /// Gets the files that must not be overwritten, each with the words that an error message uses for it.
+    /// </summary>
     public IEnumerable<(string What, string? Path)> Places
     {
         get
@@ -89,7 +91,9 @@ internal sealed class ClientList
         }
     }
 
-    /// <summary>Refuses a new model in the folder of the clients, which the next round would take for a client.</summary>
+    /// <summary>
+    /// Refuses a new model in the folder of the clients, which the next round would take for a client.
+    /// </summary>
     public void RefuseOutput(string output)
     {
         if (!Directory.Exists(_listed))
@@ -141,7 +145,10 @@ internal sealed class ClientList
         foreach (string place in Paths.Files(global))
         {
             if (_places.TryGetValue(place, out ClientEntry? client) && _clients.IndexOf(client) >= _typed)
-                throw new RefusedException($"The client '{client.Id}' of --clients '{_listed}' is the global model; another folder was expected.");
+            {
+                throw new RefusedException(
+                    $"The client '{client.Id}' of --clients '{_listed}' is the global model; another folder was expected.");
+            }
         }
     }
 
