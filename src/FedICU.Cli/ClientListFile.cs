@@ -87,7 +87,7 @@ internal sealed class ClientListFile(string path)
             string text = value.GetString()!;
             return text.Length > 0 && !text.Contains('\0')
                 ? text
-                : throw Refuse($"{name} has {Sentence.Quote(text)} for {key}; characters other than zero were expected.");
+                : throw Refuse($"{name} has {Sentence.Quote(text)} for {key}; a text without zero characters, not empty, was expected.");
         }
 
         double? ReadNumber(string key)
