@@ -40,6 +40,7 @@ internal sealed class AggregateCommand : FedIcuCommand
         using var device = plan.Configured.Options.Backend as IDisposable;
         string output = Paths.ReadOutput("--output", line.GetRequiredValue(_output));
         Paths.RefuseOverwriting("--output", output, plan.Clients.Places);
+        plan.Clients.RefuseOutput(output);
         Paths.RefuseOverwriting(
             "--report", reportPath, [("the output", output), ("the global model", plan.Global), .. plan.Clients.Places]);
 

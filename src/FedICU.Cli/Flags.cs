@@ -38,12 +38,15 @@ internal static class Flags
         HelpName = "[NAME=]MODEL",
         Description = "A client's update; repeat the option for each client. Without NAME, the client's name is the path as typed. " +
             "A path that contains '=' needs a NAME.",
-        Required = true,
     };
+
+    public static Option<string?> ManyClients() => Optional(
+        "--clients", "PATH",
+        "Many clients: a folder of safetensors files, sharded models and adapter folders, or a .json file that lists the clients.");
 
     public static Option<string?> Weights() => Optional(
         "--weights", "N,N,...",
-        "The clients' numbers of examples, in the order of --client. Default: num_examples of each file's metadata, otherwise 1.");
+        "The numbers of examples of the clients of --client, in their order. Default: num_examples of each file's metadata, otherwise 1.");
 
     public static Option<string[]> Settings(string names) =>
         new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; repeat for each option. Names: {names}." };
@@ -81,6 +84,11 @@ internal static class Flags
         return text ?? otherwise;
     }
 
+    /// <summary>Refuses a backend that is unknown, before a file is read.</summary>
+    public static string? ReadBackendName(string? text) => text is null || ComputeBackends.Names.Contains(text)
+        ? text
+        : throw new UsageException($"The backend '{text}' is unknown; {Backends} are known.");
+
     /// <summary>
     /// Creates the backend, which the caller disposes. Warns on the terminal if it is another backend than the
     /// requested one.
@@ -117,14 +125,9 @@ internal static class Flags
         throw new UsageException($"The dtype '{text}' is unknown; f32, f16, bf16 or f64 was expected.");
     }
 
-    public static UpdateKind? ReadKind(string? text) => text switch
-    {
-        null => null,
-        "full" => UpdateKind.Full,
-        "delta" => UpdateKind.Delta,
-        "sparse" => UpdateKind.Sparse,
-        _ => throw new UsageException($"The kind '{text}' is unknown; full, delta or sparse was expected."),
-    };
+    public static UpdateKind? ReadKind(string? text) => text is null
+        ? null
+        : MetadataKeys.ParseKind(text) ?? throw new UsageException($"The kind '{text}' is unknown; full, delta or sparse was expected.");
 
     public static int ReadThreads(string? text)
     {

@@ -49,7 +49,11 @@ public sealed class UsageTests
         yield return Line(["mask", "--global", "g", "--local", "l"], "'--output'", "required");
         yield return Line([.. Mask, "--mask", "fuzzy"], "'fuzzy'", "hard, soft");
         yield return Line([.. Mask, "--client", "c"], "'--client'", "mask");
-        yield return Line(["explain", "--global", "g"], "'--client'", "required");
+        yield return Line(["explain", "--global", "g"], "'--client' or '--clients'", "required by 'fedicu explain'");
+        yield return Line([.. Aggregate, "--clients", "c", "--clients", "d"], "'--clients'", "more than once");
+        yield return Line([.. Aggregate, "--clients"], "'--clients'", "value");
+        yield return Line([.. Aggregate, "--clients", "no-such-folder", "--backend", "gpux"], "'gpux'");
+        yield return Line([.. Aggregate, "--clients", "no-such-folder", "--kind", "half"], "'half'", "full, delta or sparse");
         yield return Line(["explain", .. Round, "--strategy", "median"], "'median'");
         yield return Line(["inspect"], "MODEL");
         yield return Line(["inspect", "--frobnicate"], "'--frobnicate'", "inspect");
