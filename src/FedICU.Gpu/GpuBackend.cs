@@ -17,7 +17,7 @@ namespace FedICU.Gpu;
 /// <see cref="IComputeBackend.WeightedSum"/> gives the same bits as the other backends. Other results keep the bound of
 /// docs/algorithms.md, Numerics. A verb that fails has not changed anything that it adds to or writes in place.
 /// </remarks>
-public sealed unsafe partial class GpuBackend : IClientBackend, IDisposable
+public sealed unsafe partial class GpuBackend : IClientBackend, IPartialDevice, IDisposable
 {
     private readonly Context _context;
     private readonly Accelerator _accelerator;

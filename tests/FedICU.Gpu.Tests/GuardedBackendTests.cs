@@ -204,6 +204,12 @@ internal sealed unsafe class GuardedBackendTests
             double* squares) =>
             Next(inputs.Length * geometry.Length).Combine(inputs, geometry, coefficients, scales, output, squares);
 
+        public long MiddleMean(ReadOnlySpan<TensorPanel> inputs, int trim, int length, TensorPanel output) =>
+            Next().MiddleMean(inputs, trim, length, output);
+
+        public void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums) =>
+            Next().AddPairDistances(inputs, length, sums);
+
         public long CountNonFinite(TensorPanel input, int length) => Next().CountNonFinite(input, length) + (failure is null ? 1 : 0);
 
         public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global) =>

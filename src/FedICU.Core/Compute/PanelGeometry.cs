@@ -17,6 +17,11 @@ public readonly record struct PanelGeometry(int Rows, int Columns, bool GroupsAr
     /// </summary>
     public const int RowsPerBlock = 4;
 
+    /// <summary>
+    /// The elements of a block in <see cref="IComputeBackend.AddPairDistances"/>. Part of the fixed reduction shape.
+    /// </summary>
+    public const int DistanceBlock = 256;
+
     /// <summary>Gets the number of elements: rows x columns.</summary>
     public int Length => Rows * Columns;
 
