@@ -47,47 +47,83 @@ public sealed unsafe partial class SimdBackend
         }
     }
 
-    /// <summary>
-    /// Finds the keys of ranks 0, trim, N - 1 - trim and N - 1. The middle two are found bit by bit, from the highest: a
-    /// bit is set if at most as many keys as the rank are below the number that it makes.
-    /// </summary>
+    /// <summary>Finds the keys of ranks 0, trim, N - 1 - trim and N - 1, by passes over all keys.</summary>
     [MethodImpl(Kernel)]
     private static void SelectRanks<K, V>(byte* keys, int inputs, int trim, byte* ranks)
         where K : struct, IKeyVector<V>
         where V : unmanaged
     {
-        // one more than each rank
-        V rankOfLo = K.Broadcast(trim + 1), rankOfHi = K.Broadcast(inputs - trim);
-        for (int at = 0; at < KeyBytes; at += K.Bytes)
+        int kept = inputs - 2 * trim;
+        for (int at = 0; at < KeyBytes; at += K.Bytes, keys += K.Bytes, ranks += K.Bytes)
         {
-            V lo = K.Broadcast(1L << K.Bits - 1), hi = lo, least = K.Load(keys + at), largest = least;
+            V least = K.Load(keys), largest = least;
             for (int k = 1; k < inputs; k++)
             {
-                V key = K.Load(keys + k * KeyBytes + at);
+                V key = K.Load(keys + k * KeyBytes);
                 least = K.Minimum(least, key);
                 largest = K.Maximum(largest, key);
             }
 
-            for (int bit = K.Bits - 1; bit >= 0; bit--)
-            {
-                V tryLo = K.Add(lo, K.Broadcast(1L << bit)), tryHi = K.Add(hi, K.Broadcast(1L << bit));
-                V belowLo = K.Broadcast(0), belowHi = belowLo;
-                for (int k = 0; k < inputs; k++)
-                {
-                    V key = K.Load(keys + k * KeyBytes + at);
-                    belowLo = K.CountLess(belowLo, key, tryLo);
-                    belowHi = K.CountLess(belowHi, key, tryHi);
-                }
-
-                lo = K.SelectLess(belowLo, rankOfLo, tryLo, lo);
-                hi = K.SelectLess(belowHi, rankOfHi, tryHi, hi);
-            }
-
-            K.Store(least, ranks + at);
-            K.Store(lo, ranks + KeyBytes + at);
-            K.Store(hi, ranks + 2 * KeyBytes + at);
-            K.Store(largest, ranks + 3 * KeyBytes + at);
+            V lo = SelectRank<K, V>(keys, inputs, trim);
+            V hi = kept == 1 ? lo : kept == 2 ? SelectNext<K, V>(keys, inputs, trim + 1, lo) : SelectRank<K, V>(keys, inputs, trim + kept - 1);
+            K.Store(least, ranks);
+            K.Store(lo, ranks + KeyBytes);
+            K.Store(hi, ranks + 2 * KeyBytes);
+            K.Store(largest, ranks + 3 * KeyBytes);
         }
+    }
+
+    /// <summary>
+    /// Finds the key of a rank bit by bit, from the highest: a bit is set if at most as many keys as the rank are below
+    /// the number that it makes. Ends as soon as the bits leave one key in every lane.
+    /// </summary>
+    [MethodImpl(Kernel)]
+    private static V SelectRank<K, V>(byte* keys, int inputs, int rank)
+        where K : struct, IKeyVector<V>
+        where V : unmanaged
+    {
+        V one = K.Broadcast(1), end = K.Broadcast(rank + 1), found = K.Broadcast(1L << K.Bits - 1);
+        // how many keys are below the number, and below the end of its range
+        V below = K.Broadcast(0), belowEnd = K.Broadcast(inputs);
+        for (int bit = K.Bits - 1; bit >= 0; bit--)
+        {
+            V tried = K.Add(found, K.Broadcast(1L << bit)), count = K.Broadcast(0);
+            for (int k = 0; k < inputs; k++)
+                count = K.CountLess(count, K.Load(keys + k * KeyBytes), tried);
+            found = K.SelectLess(count, end, tried, found);
+            below = K.SelectLess(count, end, count, below);
+            belowEnd = K.SelectLess(count, end, belowEnd, count);
+            if (!K.IsAnyLess(K.Add(below, one), belowEnd))
+                break;
+        }
+
+        // the smallest key from the number on
+        V largest = K.Broadcast(long.MaxValue >> 64 - K.Bits), key = largest;
+        for (int k = 0; k < inputs; k++)
+        {
+            V candidate = K.Load(keys + k * KeyBytes);
+            key = K.Minimum(key, K.SelectLess(candidate, found, largest, candidate));
+        }
+
+        return key;
+    }
+
+    /// <summary>Finds the key of a rank from the key of the rank before.</summary>
+    [MethodImpl(Kernel)]
+    private static V SelectNext<K, V>(byte* keys, int inputs, int rank, V previous)
+        where K : struct, IKeyVector<V>
+        where V : unmanaged
+    {
+        V largest = K.Broadcast(long.MaxValue >> 64 - K.Bits), next = largest, above = K.Broadcast(0);
+        for (int k = 0; k < inputs; k++)
+        {
+            V key = K.Load(keys + k * KeyBytes);
+            above = K.CountLess(above, previous, key);
+            next = K.Minimum(next, K.SelectLess(previous, key, key, largest));
+        }
+
+        // a key above has this rank if no other key equals the previous one
+        return K.SelectLess(above, K.Broadcast(inputs - rank), previous, next);
     }
 
     /// <summary>Returns whether the least and largest keys of a block are those of finite values.</summary>
