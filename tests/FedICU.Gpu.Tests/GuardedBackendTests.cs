@@ -100,6 +100,23 @@ internal sealed unsafe class GuardedBackendTests
         Assert.That(onReference.BackendShares, Is.EqualTo(new[] { new BackendShare("reference", 1) }));
     }
 
+    [Test]
+    public void OrderStatisticsAndDistancesAreTheCpusWork([Values] bool guarded)
+    {
+        GpuBackend device = CpuAcceleratorContractTests.CreateBackend();
+        using IDisposable owner = guarded ? Guard(device, new GpuOptions { LeastBytes = 0, Warning = Assert.Fail }) : device;
+        var work = new RoundWork((IComputeBackend)owner);
+        float* values = stackalloc float[3] { 4, 2, 9 };
+        TensorPanel[] inputs = [new(values, DType.F32), new(values + 1, DType.F32), new(values + 2, DType.F32)];
+        float median;
+        double[] distances = new double[3];
+        Assert.That(work.Backend.MiddleMean(inputs, 1, 1, new TensorPanel(&median, DType.F32)), Is.Zero);
+        work.Backend.AddPairDistances(inputs, 1, distances);
+        Assert.That(median, Is.EqualTo(4));
+        Assert.That(distances, Is.EqualTo(new[] { 4.0, 25, 49 }));
+        Assert.That(work.Shares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
+    }
+
     private sealed class Largest : MergeRule
     {
         public override string Name => "largest";

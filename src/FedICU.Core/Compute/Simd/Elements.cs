@@ -23,6 +23,12 @@ internal unsafe interface IElement
     /// <summary>Gets the bits of positive infinity.</summary>
     static abstract long InfinityBits { get; }
 
+    /// <summary>Gets the power of two whose last place is worth 1.</summary>
+    static abstract double Unit { get; }
+
+    /// <summary>Gets the bits of <see cref="Unit"/>.</summary>
+    static abstract long UnitBits { get; }
+
     /// <summary>Loads eight elements and widens them.</summary>
     static abstract L Load<L>(byte* source) where L : unmanaged, ILanes<L>;
 
@@ -49,6 +55,10 @@ internal readonly unsafe struct F64 : IElement
     public static double Limit => double.PositiveInfinity;
 
     public static long InfinityBits => 0x7FF0L << 48;
+
+    public static double Unit => 1L << 52;
+
+    public static long UnitBits => 0x4330L << 48;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.Load((double*)source);
@@ -79,6 +89,10 @@ internal readonly unsafe struct F32 : IElement
 
     public static long InfinityBits => 0x7F80_0000;
 
+    public static double Unit => 1 << 23;
+
+    public static long UnitBits => 0x4B00_0000;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadSingle((float*)source);
 
@@ -108,6 +122,10 @@ internal readonly unsafe struct F16 : IElement
     public static double Limit => 65520;
 
     public static long InfinityBits => 0x7C00;
+
+    public static double Unit => 1 << 10;
+
+    public static long UnitBits => 0x6400;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadHalf((ushort*)source);
@@ -140,6 +158,10 @@ internal readonly unsafe struct BF16 : IElement
     public static double Limit => Rounder.TwoTo128 - 6.64613997892458e+35;
 
     public static long InfinityBits => 0x7F80;
+
+    public static double Unit => 1 << 7;
+
+    public static long UnitBits => 0x4300;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadBFloat16((ushort*)source);

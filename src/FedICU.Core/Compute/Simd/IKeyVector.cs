@@ -71,7 +71,7 @@ internal readonly unsafe struct Keys512<T> : IKeyVector<Vector512<T>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> CountLess(Vector512<T> counters, Vector512<T> left, Vector512<T> right) =>
-        counters - Vector512.LessThan(left, right);
+        Vector512.ConditionalSelect(Vector512.LessThan(left, right), counters + Vector512<T>.One, counters);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> SelectLess(Vector512<T> left, Vector512<T> right, Vector512<T> then, Vector512<T> otherwise) =>
