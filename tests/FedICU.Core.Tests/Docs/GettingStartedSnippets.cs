@@ -471,7 +471,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         await configured.Aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
         #endregion
 
-        Assert.That(((FedIcuAggregator)configured.Aggregator).Options.Tau, Is.EqualTo(.2));
+        Assert.That(((FedIcu)configured.Aggregator.Stages[0]).Options.Tau, Is.EqualTo(.2));
         Assert.That(ValuesOf("next.safetensors"), Has.Length.EqualTo(4));
     }
 
