@@ -134,7 +134,8 @@ internal sealed class OwnStageTests : SnippetFixture
         using var next = new MemorySink();
         Assert.That(
             async () => await new StageAggregator(new AgreeingMean()).AggregateAsync(round, next),
-            Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith("Client 'a': tensor 'w' has 1 value that is NaN or infinite"));
+            Throws.TypeOf<RoundRejectedException>()
+                .With.Message.StartsWith("Client 'a': tensor 'w' has 1 value that is NaN or infinite"));
     }
     #endregion
 
