@@ -113,8 +113,8 @@ internal sealed class OwnStageTests : SnippetFixture
     {
         var round = new AggregationRound(Model(10, 10), new RoundOptions { Threads = threads })
         {
-            ClientUpdate.FromTensors("c", Model(9, 11)),
-            ClientUpdate.FromTensors("b", Model(14, 12)),
+            ClientUpdate.FromTensors("c", Model(9, 11), examples: 1),
+            ClientUpdate.FromTensors("b", Model(14, 12), examples: 1),
             ClientUpdate.FromTensors("a", Model(12, 7), examples: 3),
         };
         using var next = new MemorySink();
