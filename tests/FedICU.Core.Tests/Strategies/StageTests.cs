@@ -79,7 +79,7 @@ internal sealed class StageTests
     [Test]
     public void AStatisticThatWasNotNamedIsRefused()
     {
-        var careless = new Weights((plan, weights) => weights.Factors[0] = plan[RoundStatistic.SquaredNorms][0]);
+        var careless = new Weights((plan, weights) => plan[RoundStatistic.SquaredNorms].CopyTo(weights.Weights));
         Assert.That(() => Run(new StageAggregator(careless), [2, 2, 3]), Throws.InvalidOperationException.With.Message.EqualTo(
             "The statistic 'squared-norms' was not measured: name it in the stage's Statistics."));
     }
