@@ -1,8 +1,8 @@
 namespace FedICU.Experiments;
 
 /// <summary>
-/// Each entry's weighted mean over some of the clients: those that changed it, or those whose change has the sign of the
-/// weighted sum. The received value if there are none.
+/// Each entry's weighted mean over some of the clients: those that changed it, or those whose change has the sign of
+/// the weighted sum. The received value if there are none.
 /// </summary>
 internal sealed class MeanOfSome(MeanOver over) : MergeRule
 {
