@@ -125,7 +125,8 @@ internal sealed class FednOptions
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
         options.Shared = SharedToken.Read(options);
-        options.Configured = StrategyRegistry.Default.Create(options.Strategy!, options.Settings, new RoundOptions { Threads = options.Threads });
+        options.Configured = StrategyRegistry.Default.Create(
+                options.Strategy!, options.Settings, new RoundOptions { Threads = options.Threads });
         return options;
     }
 

@@ -31,7 +31,8 @@ internal static class LibraryStrategies
         {
             var options = new KrumOptions
             {
-                Byzantine = reader.CountOr("byzantine", null, "auto", "The number of hostile clients to bear; auto: the most that N clients bear."),
+                Byzantine = reader.CountOr(
+                    "byzantine", null, "auto", "The number of hostile clients to bear; auto: the most that N clients bear."),
             };
             return () => [new Krum(options)];
         }),
@@ -43,7 +44,9 @@ internal static class LibraryStrategies
         new(Balance, "Rewrites LoRA pairs so that both factors carry the same singular values.", "", _ => () => [new LoraBalance()]),
     ];
 
-    /// <summary>The name of the stage that balances LoRA pairs, and of the option that adds it to any strategy.</summary>
+    /// <summary>
+    /// The name of the stage that balances LoRA pairs, and of the option that adds it to any strategy.
+    /// </summary>
     public const string Balance = "balance";
 
     /// <summary>Reads whether LoRA pairs are balanced after any strategy.</summary>
@@ -70,7 +73,8 @@ internal static class LibraryStrategies
             Similarity = reader.Choice("similarity", defaults.Similarity, "What a client's direction is compared with.",
                 ("pairwise", Similarity.Pairwise), ("pairwise-self", Similarity.PairwiseWithSelf),
                 ("mean", Similarity.MeanDirection), ("previous", Similarity.PreviousDirection)),
-            Granularity = reader.Choice("granularity", defaults.Granularity, "Whether each tensor has its own weights, or the model one set.",
+            Granularity = reader.Choice(
+                "granularity", defaults.Granularity, "Whether each tensor has its own weights, or the model one set.",
                 ("tensor", Granularity.Tensor), ("model", Granularity.Model)),
             Weights = reader.Choice("weights", defaults.Weights, "How similarities become weights.",
                 ("softmax", WeightRule.Softmax), ("relu", WeightRule.Relu), ("raw", WeightRule.Raw)),

@@ -53,7 +53,8 @@ internal sealed class FamilyGoldenTests
         using TensorSource global = TensorSource.Open(Place(inputs, "global"));
         ConfiguredRound configured = StrategyRegistry.Default.Create(
             root.GetProperty("rule").GetString()!,
-            root.GetProperty("options").EnumerateObject().Select(option => new KeyValuePair<string, string>(option.Name, option.Value.ToString())),
+            root.GetProperty("options").EnumerateObject()
+                .Select(option => new KeyValuePair<string, string>(option.Name, option.Value.ToString())),
             options);
         using var place = new TempFolder();
         string state = place["state.safetensors"];
@@ -69,7 +70,8 @@ internal sealed class FamilyGoldenTests
         Golden.Compare(sink.Model, truth);
         if (hasState)
         {
-            using TensorSource found = TensorSource.Open(state), stateTruth = TensorSource.Open(Path.Combine(folder, "expected-state.safetensors"));
+            using TensorSource found = TensorSource.Open(state);
+            using TensorSource stateTruth = TensorSource.Open(Path.Combine(folder, "expected-state.safetensors"));
             Golden.Compare(found, stateTruth);
             Assert.That(found.Metadata[MetadataKeys.State], Is.EqualTo(configured.Aggregator.Name));
             Assert.That(found.Metadata["rounds"], Is.EqualTo($"{root.GetProperty("rounds-finished").GetInt64() + 1}"));
