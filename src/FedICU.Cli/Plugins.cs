@@ -59,7 +59,7 @@ internal sealed class Plugins
             if (plugins.Count == 0)
             {
                 throw new RefusedException(
-                    $"--plugin '{file}' has no public class with a constructor without parameters that implements {nameof(IStrategyPlugin)}.");
+                    $"--plugin '{file}' has no public {nameof(IStrategyPlugin)} with a constructor without parameters; one was expected.");
             }
 
             plugins.ForEach(plugin => plugin.Register(Registry));

@@ -52,16 +52,22 @@ internal sealed class StrategiesCommand : FedIcuCommand
         {
             Terminal.Line($"stage: {string.Join(", ", outline.Kinds)}");
             Terminal.Line($"state: {outline.DescribeState()}");
+            if (!outline.HasMerge)
+                Terminal.Line($"merge: fedavg with its options ({FedAvgOptionNames()}), unless another one is named");
+        }
+
+        if (options.Count > 0)
+        {
+            Terminal.Line();
+            Write("option", options);
         }
 
         Terminal.Line();
-        if (options.Count > 0)
-            Write("option", options);
-        else
-            Terminal.Line("It has no options of its own.");
-        Terminal.Line();
         Write("option of every round", StrategyRegistry.RoundOptions);
     }
+
+    private static string FedAvgOptionNames() =>
+        string.Join(", ", StrategyRegistry.Default.Find("fedavg")!.Options.Select(option => option.Name));
 
     private void Write(string header, IReadOnlyList<OptionDescription> options)
     {

@@ -5,8 +5,11 @@ namespace FedICU.Strategies.Abstractions;
 /// <summary>The stages of a rule, by their kinds and each in its order.</summary>
 internal sealed class StageSequence
 {
+    /// <summary>The kind of a merge.</summary>
+    public const string MergeKind = "merge";
+
     // the kinds of stages in the order of a round
-    private static readonly string[] Kinds = ["weighting", "transform", "merge", "server step", "step of LoRA pairs"];
+    private static readonly string[] Kinds = ["weighting", "transform", MergeKind, "server step", "step of LoRA pairs"];
 
     /// <summary>Sorts the stages.</summary>
     /// <param name="stages">The stages in their order.</param>
