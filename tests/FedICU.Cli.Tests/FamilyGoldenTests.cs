@@ -8,7 +8,9 @@ public sealed class FamilyGoldenTests
 {
     private static readonly string[] Rules = ["fedadam", "krum", "median"];
 
-    private static IEnumerable<string> Cases => Golden.Folder is null ? [] : FamilyCase.List(Path.Combine(Golden.Folder, "family"), Rules.Contains);
+    private static IEnumerable<string> Cases => Golden.Folder is null
+        ? []
+        : FamilyCase.List(Path.Combine(Golden.Folder, "family"), Rules.Contains);
 
     private Place _place = null!;
 

@@ -51,7 +51,8 @@ public sealed class PluginTests
         _place.Write("out.safetensors", Place.Like());
         _place.AssertRefused([.. Round("test-throwing", _place.A), "--plugin", Plugin], Plugin, "InvalidOperationException: no merge");
         _place.AssertRefused([.. Round("test-unreadable", _place.A), "--plugin", Plugin], Plugin, "InvalidOperationException: no options");
-        _place.AssertRefused([.. Round("fedavg", _place.A), "--plugin", Plugin, "--plugin", Plugin], Plugin, "'test-first' is registered already");
+        _place.AssertRefused(
+            [.. Round("fedavg", _place.A), "--plugin", Plugin, "--plugin", Plugin], Plugin, "'test-first' is registered already");
     }
 
     [Test]
@@ -101,7 +102,8 @@ public sealed class PluginTests
         {
             type.AddInterfaceImplementation(typeof(IStrategyPlugin));
             MethodBuilder method = type.DefineMethod(
-                nameof(IStrategyPlugin.Register), MethodAttributes.Public | MethodAttributes.Virtual, typeof(void), [typeof(StrategyRegistry)]);
+                nameof(IStrategyPlugin.Register), MethodAttributes.Public | MethodAttributes.Virtual, typeof(void),
+                [typeof(StrategyRegistry)]);
             register(method.GetILGenerator());
         }
 

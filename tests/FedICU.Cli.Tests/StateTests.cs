@@ -132,7 +132,10 @@ public sealed class StateTests
         Directory.CreateDirectory(_place["clients"]);
         File.Copy(_place.A, _place["clients/a.safetensors"]);
         _place.AssertRefused(
-            [.. _place.RoundLine([], Model, strategy: "fedadam"), "--clients", _place["clients"], "--state", _place["clients/s.safetensors"]],
+            [
+                .. _place.RoundLine([], Model, strategy: "fedadam"), "--clients", _place["clients"],
+                "--state", _place["clients/s.safetensors"],
+            ],
             "--state", "would be a client of the next round");
 
         void Refused(string option, string path, string sentence)

@@ -17,7 +17,8 @@ public sealed class StrategiesTests
             Assert.That(run.Lines[0], Is.EqualTo($"{strategy.Name}: {strategy.Summary}"));
             foreach (OptionDescription option in strategy.Options.Concat(StrategyRegistry.RoundOptions))
             {
-                Assert.That(run.Cells(option.Name + " "), Is.EqualTo((string[])[option.Name, option.Values, option.Default, option.Summary]));
+                string[] cells = [option.Name, option.Values, option.Default, option.Summary];
+                Assert.That(run.Cells(option.Name + " "), Is.EqualTo(cells));
                 Assert.That(help, Does.Contain(option.Name));
             }
         }

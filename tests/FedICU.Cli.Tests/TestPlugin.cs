@@ -11,7 +11,8 @@ public sealed class TestPlugin : IStrategyPlugin
             return () => [new First(factor)];
         }));
         registry.Add(new StrategyDescription("test-throwing", "A merge that fails.", "", _ => () => [new Throwing()]));
-        registry.Add(new StrategyDescription("test-unreadable", "Options that fail.", "", _ => throw new InvalidOperationException("no options")));
+        registry.Add(new StrategyDescription(
+            "test-unreadable", "Options that fail.", "", _ => throw new InvalidOperationException("no options")));
     }
 
     private sealed class First(double factor) : MergeRule

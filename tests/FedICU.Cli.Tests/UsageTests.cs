@@ -55,7 +55,8 @@ public sealed class UsageTests
         yield return Line([.. Aggregate, "--clients", "no-such-folder", "--backend", "gpux"], "'gpux'");
         yield return Line([.. Aggregate, "--clients", "no-such-folder", "--kind", "half"], "'half'", "full, delta or sparse");
         yield return Line(["explain", .. Round, "--strategy", "medians"], "'medians'");
-        yield return Line(["aggregate", "--strategy", "krum,fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "krum, fedadam");
+        yield return Line(
+            ["aggregate", "--strategy", "krum,fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "krum, fedadam");
         yield return Line(["aggregate", "--strategy", "krum,", .. Round, "--output", "o.safetensors"], "The strategy '' is unknown");
         yield return Line(["aggregate", "--strategy", "krum, fedadam", .. Round, "--output", "o.safetensors"], "' fedadam'");
         yield return Line([.. Aggregate, "--state-out", "s.safetensors"], "'--state-out' needs '--state'");

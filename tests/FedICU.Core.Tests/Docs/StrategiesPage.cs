@@ -36,7 +36,8 @@ internal static class StrategiesPage
         {
             StrategyOutline? outline = StrategyOutline.Of(strategy);
             string kinds = outline is null ? "" : string.Join(", ", outline.Kinds), state = outline?.DescribeState() ?? "";
-            page.Append($"| [`{strategy.Name}`](#{strategy.Name}) | {Cell(strategy.Summary)} | {kinds} | {state} | {Cell(strategy.Paper)} |\n");
+            page.Append($"| [`{strategy.Name}`](#{strategy.Name}) | {Cell(strategy.Summary)} | {kinds} | {state} | ")
+                .Append(Cell(strategy.Paper)).Append(" |\n");
         }
 
         foreach (StrategyDescription strategy in registry.Strategies)

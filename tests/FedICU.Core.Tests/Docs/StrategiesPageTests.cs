@@ -12,7 +12,8 @@ internal sealed class StrategiesPageTests
             return;
         }
 
-        string file = Path.Combine(root, "docs", "strategies.md"), page = StrategiesPage.Write(new StrategyRegistry()).ReplaceLineEndings("\n");
+        string file = Path.Combine(root, "docs", "strategies.md");
+        string page = StrategiesPage.Write(new StrategyRegistry()).ReplaceLineEndings("\n");
         if (Environment.GetEnvironmentVariable(StrategiesPage.Rewrite) == "1")
             File.WriteAllText(file, page);
         Assert.That(
