@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FedICU.Files.Publishing;
 
 namespace FedICU.Cli;
 
@@ -61,6 +62,8 @@ internal sealed class AggregateCommand : FedIcuCommand
         using TensorSource global = Paths.Open("--global", plan.Global);
         if (checks)
         {
+            if (output is not null && Paths.IsFile(output))
+                StagedFile.CheckPlace(output, options.FollowLinks);
             TensorSink? sink = output is null ? null : TensorSink.To(output, global, options);
             ShowCheck((await plan.CheckAsync(global, sink, state, Terminal, cancellationToken)).Report);
             return ExitCode.Done;

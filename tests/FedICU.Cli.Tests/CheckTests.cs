@@ -51,6 +51,7 @@ public sealed class CheckTests
         _place.AssertRefused([.. Round("krum", Model)[..^2], "--check", "--set", "byzantine=1"], "krum");
         _place.AssertRefused([.. Round("fedadam", Model), "--check", "--state-out", _place["no/folder.safetensors"]], "no");
         _place.AssertRefused([.. Round("fedadam", Model), "--check", "--output", _place.A], "the update of client");
+        _place.AssertRefused([.. Round("fedadam", Model), "--check", "--output", _place["no/folder.safetensors"]], "no");
         Check([.. Round("fedadam", Model), "--check"]);
     }
 
