@@ -151,8 +151,8 @@ public unsafe interface IComputeBackend
     /// <summary>
     /// Computes sums[(j, k)] += sum over i of (x_j[i] - x_k[i])^2 for each pair j &lt; k: all squared distances of the
     /// inputs in one pass. Elements are taken in blocks of <see cref="PanelGeometry.DistanceBlock"/>. For each block,
-    /// sums[(j, k)] += reduce8 of fma(d, d, lane), where d = x_j[i] - x_k[i] in float64. Hence the sums of the panels of
-    /// a tensor are those of the whole tensor, if each panel but the last one is a multiple of the block.
+    /// sums[(j, k)] += reduce8 of fma(d, d, lane), where d = x_j[i] - x_k[i] in float64. Panels that are multiples of
+    /// the block, the last one aside, thus add up to the bits of the whole tensor.
     /// </summary>
     /// <param name="inputs">N panels.</param>
     /// <param name="length">The elements of each panel.</param>

@@ -55,7 +55,11 @@ internal sealed class StateInFile : StateKeeper
     // a sealed state stays: the model's commit may have failed after it became visible, and the next round decides
     public override void Abort() => _after.Abort();
 
-    public override void Dispose() => _before?.Dispose();
+    public override void Dispose()
+    {
+        base.Dispose();
+        _before?.Dispose();
+    }
 
     protected override TensorSink BeginAfter()
     {

@@ -70,7 +70,7 @@ public sealed class RoundPlan
 
     /// <summary>Creates the exception that refuses the round.</summary>
     /// <param name="sentence">What was expected and what was found.</param>
-    public RoundRejectedException Refuse(string sentence) => new(RoundFault.Round, sentence);
+    public static RoundRejectedException Refuse(string sentence) => new(RoundFault.Round, sentence);
 
     internal bool Has(RoundStatistic statistic) => _statistics.ContainsKey(statistic.Name);
 

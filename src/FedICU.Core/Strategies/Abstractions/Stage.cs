@@ -11,8 +11,6 @@ namespace FedICU;
 /// </remarks>
 public abstract class Stage
 {
-    private protected Stage() { }
-
     /// <summary>
     /// Gets the name in reports, in state files and on the command line: <c>fedavg</c>, <c>krum</c>, ...
     /// </summary>

@@ -61,7 +61,14 @@ internal sealed class StageSequence
             errors.Add($"The stage {Sentence.Quote(same.Key)} was given twice.");
         if (stages.OfType<MergeRule>().Select(merge => merge.Name).Distinct().ToList() is { Count: > 1 } merges)
             errors.Add($"{Sentence.Quote(merges[0])} and {Sentence.Quote(merges[1])} are both merges; a rule has one.");
-        for (int i = 1; i < stages.Count; i++)
+        foreach (Stage stage in stages.Where(stage => GetPlace(stage) < 0))
+        {
+            errors.Add(
+                $"The stage {Sentence.Quote(stage.Name)} is a {stage.GetType().Name}; " +
+                "a ClientWeighting, UpdateTransform, MergeRule or ServerStep was expected.");
+        }
+
+        for (int i = 1; i < stages.Count && errors.Count == 0; i++)
         {
             (Stage before, Stage stage) = (stages[i - 1], stages[i]);
             if (GetPlace(stage) < GetPlace(before))
@@ -82,6 +89,7 @@ internal sealed class StageSequence
         UpdateTransform => 1,
         MergeRule => 2,
         ServerStep => 3,
-        _ => 4,
+        PairStep => 4,
+        _ => -1,
     };
 }

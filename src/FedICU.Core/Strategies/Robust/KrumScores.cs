@@ -13,7 +13,7 @@ internal static class KrumScores
         if (clients < needed)
         {
             string of = byzantine is null ? "" : $" with byzantine {byzantine}";
-            throw plan.Refuse(
+            throw RoundPlan.Refuse(
                 $"{Sentence.Quote(stage)}{of} needs at least {needed} clients (2 byzantine + 3); " +
                 $"{Sentence.Count(clients, "client")} of a weight above 0 {Sentence.Form(clients, "takes", "take")} part.");
         }
