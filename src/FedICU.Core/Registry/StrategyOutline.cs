@@ -12,7 +12,7 @@ internal sealed record StrategyOutline(IReadOnlyList<string> Kinds, IReadOnlyLis
     {
         try
         {
-            IReadOnlyList<Stage> stages = strategy.Read(new OptionReader([]))();
+            IReadOnlyList<Stage> stages = new StageAggregator(strategy.Read(new OptionReader([]))()).Stages;
             return new StrategyOutline(
                 [.. stages.Select(StageSequence.NameKind)], [.. stages.OfType<ServerStep>().SelectMany(step => step.State)]);
         }
