@@ -123,7 +123,7 @@ public static class FedIcuServiceCollectionExtensions
         // services with the key null are registered without a key
         string? key = name.Length == 0 ? null : name;
         services.TryAddKeyedSingleton(key, (provider, _) => provider.GetRequiredService<HostedRounds>().Create(name));
-        services.TryAddKeyedSingleton(key, (provider, _) => provider.GetRequiredKeyedService<ConfiguredRound>(key).Aggregator);
+        services.TryAddKeyedSingleton<IAggregator>(key, (provider, _) => provider.GetRequiredKeyedService<ConfiguredRound>(key).Aggregator);
         services.TryAddKeyedSingleton(key, (provider, _) => provider.GetRequiredKeyedService<ConfiguredRound>(key).Options);
         // null for rules without a state: an optional service
         services.TryAddKeyedSingleton(key, (provider, _) => provider.GetRequiredService<HostedRounds>().CreateState(name)!);
