@@ -15,8 +15,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// Each call registers an <see cref="IAggregator"/>, its <see cref="RoundOptions"/>, and both as a
 /// <see cref="ConfiguredRound"/>. If the rule keeps a state between rounds, its <see cref="RoundState"/> is a service
 /// too; otherwise that service is null. Strategies are found in the container's <see cref="StrategyRegistry"/>, which
-/// <see cref="AddStrategy(IServiceCollection, StrategyDescription)"/> adds to. Invalid options fail the host's start with an
-/// <see cref="OptionsValidationException"/>, whose failures are the library's error messages.
+/// <see cref="AddStrategy(IServiceCollection, StrategyDescription)"/> adds to. Invalid options fail the host's start with
+/// an <see cref="OptionsValidationException"/>, whose failures are the library's error messages.
 /// </remarks>
 public static class FedIcuServiceCollectionExtensions
 {
@@ -98,7 +98,8 @@ public static class FedIcuServiceCollectionExtensions
     private static StrategyRegistry GetRegistry(this IServiceCollection services)
     {
         ArgumentNullException.ThrowIfNull(services);
-        ServiceDescriptor? known = services.LastOrDefault(service => service.ServiceType == typeof(StrategyRegistry) && !service.IsKeyedService);
+        ServiceDescriptor? known = services.LastOrDefault(
+            service => service.ServiceType == typeof(StrategyRegistry) && !service.IsKeyedService);
         if (known is null)
             services.Add(known = ServiceDescriptor.Singleton(new StrategyRegistry()));
         return known.ImplementationInstance as StrategyRegistry ?? throw new InvalidOperationException(

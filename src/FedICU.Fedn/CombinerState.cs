@@ -20,7 +20,8 @@ internal sealed class CombinerState
         string name = Uri.EscapeDataString(authority.ToLowerInvariant());
         if (name.Length > LongestName)
             name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)));
-        (_folder, _present, _next) = (folder, Path.Combine(folder, $"{name}.safetensors"), Path.Combine(folder, $"{name}.next.safetensors"));
+        _folder = folder;
+        (_present, _next) = (Path.Combine(folder, $"{name}.safetensors"), Path.Combine(folder, $"{name}.next.safetensors"));
     }
 
     /// <summary>Chooses the state of a round.</summary>

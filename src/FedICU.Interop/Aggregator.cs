@@ -164,8 +164,8 @@ internal sealed class Aggregator : IDisposable
             {
                 throw new InvalidOptionsException(
                 [
-                    $"the state says that {Sentence.Count(state.InMemory, "round")} of '{_strategy}' are in memory; this aggregator " +
-                    $"has {kept}. A rule's state lives on with its aggregator, or in a file (\"state\").",
+                    $"the state counts {Sentence.Count(state.InMemory, "round")} of '{_strategy}' in memory; this aggregator has {kept}. " +
+                    "A rule's state lives on with its aggregator, or in a file (\"state\").",
                 ]);
             }
 

@@ -4,8 +4,8 @@ using FedICU;
 namespace OwnStrategy;
 
 /// <summary>
-/// A step of the server with a state: m = beta m + D, x = x + lr m, where D is the merged update. The momentum m is kept
-/// from round to round.
+/// A step of the server with a state: m = beta m + D, x = x + lr m, where D is the merged update. The momentum m is
+/// kept from round to round.
 /// </summary>
 public sealed class HeavyBall : ServerStep
 {

@@ -2,7 +2,9 @@ using FedICU;
 
 namespace OwnStrategy;
 
-/// <summary>Names the strategies and reads their options, for <c>fedicu --plugin OwnStrategy.dll</c> and for hosts.</summary>
+/// <summary>
+/// Names the strategies and reads their options, for <c>fedicu --plugin OwnStrategy.dll</c> and for hosts.
+/// </summary>
 public sealed class OwnStrategies : IStrategyPlugin
 {
     public static StrategyDescription Cauchy { get; } = new(

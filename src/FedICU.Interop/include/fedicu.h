@@ -75,7 +75,8 @@ int64_t fedicu_live_handles(void);
 
 /*
  * Copies the strategies that fedicu_create knows, in JSON, like fedicu_report_json:
- * {"strategies": [{"name", "summary", "paper", "options": [{"name", "values", "default", "summary"}]}], "roundOptions": [...]}.
+ * {"strategies": [{"name", "summary", "paper", "options": [{"name", "values", "default", "summary"}]}],
+ *  "roundOptions": [...]}.
  * Every strategy takes the roundOptions too.
  */
 int32_t fedicu_strategies(char *buffer, uint64_t capacity, uint64_t *length);

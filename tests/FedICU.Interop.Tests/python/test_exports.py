@@ -127,7 +127,9 @@ class ExportTests(unittest.TestCase):
                 self.call("finish", handle, count, tensors)
             elif kind == 10:
                 name = given.random.choice(["report_json", "export_state", "strategies"])
-                self.call(name, *([] if name == "strategies" else [handle]), None, given.random.choice([0, 5]), given.random.choice([ctypes.byref(length), None]))
+                handles_given = [] if name == "strategies" else [handle]
+                place = given.random.choice([ctypes.byref(length), None])
+                self.call(name, *handles_given, None, given.random.choice([0, 5]), place)
             elif kind == 11:
                 self.call("import_state", handle, given.text())
             elif kind == 12:

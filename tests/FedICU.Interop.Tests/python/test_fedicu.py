@@ -89,7 +89,7 @@ class AggregatorTests(unittest.TestCase):
                 self.assertTrue(path.with_name("next.safetensors").exists())
             # the text does not hold the state, so it is good for this aggregator only
             memory.state = memory.state
-            with self.assertRaisesRegex(fedicu.InvalidOptionsError, "2 rounds of 'fedadam' are in memory; this aggregator has 0"):
+            with self.assertRaisesRegex(fedicu.InvalidOptionsError, "counts 2 rounds of 'fedadam' in memory; this aggregator has 0"):
                 fedicu.Aggregator("fedadam").state = memory.state
 
     def test_a_wrong_state_is_refused(self):
