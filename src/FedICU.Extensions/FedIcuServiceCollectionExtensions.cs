@@ -15,8 +15,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// Each call registers an <see cref="IAggregator"/>, its <see cref="RoundOptions"/>, and both as a
 /// <see cref="ConfiguredRound"/>. If the rule keeps a state between rounds, its <see cref="RoundState"/> is a service
 /// too; otherwise that service is null. Strategies are found in the container's <see cref="StrategyRegistry"/>, which
-/// <see cref="AddStrategy(IServiceCollection, StrategyDescription)"/> adds to. Invalid options fail the host's start with
-/// an <see cref="OptionsValidationException"/>, whose failures are the library's error messages.
+/// <see cref="AddStrategy(IServiceCollection, StrategyDescription)"/> adds to. Invalid options fail the host's start
+/// with an <see cref="OptionsValidationException"/>, whose failures are the library's error messages.
 /// </remarks>
 public static class FedIcuServiceCollectionExtensions
 {

@@ -86,9 +86,9 @@ int32_t fedicu_strategies(char *buffer, uint64_t capacity, uint64_t *length);
  * {"strategy": "krum,fedadam", "settings": {"krum.byzantine": 1, "server-lr": "0.1"}, "state": "server.safetensors",
  *  "threads": 0, "backend": "simd", "statistics": false}.
  * Only the strategy is required. Strategies, settings and values are those of the command line.
- * "state" is the file in which a rule keeps its state between rounds. It is replaced with each new model. Without it the
- * state lives in memory as long as the handle. "stateOut" is written in place of "state", which then must exist: for
- * programs that run one round.
+ * "state" is the file in which a rule keeps its state between rounds. It is replaced with each new model. Without it
+ * the state lives in memory as long as the handle. "stateOut" is written in place of "state", which then must exist:
+ * for programs that run one round.
  */
 int32_t fedicu_create(const char *options_json, fedicu_handle *handle);
 
