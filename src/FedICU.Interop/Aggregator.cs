@@ -141,8 +141,8 @@ internal sealed class Aggregator : IDisposable
     {
         lock (_gate)
         {
-            return JsonSerializer.Serialize(
-                new AggregatorState(Exports.Version, _strategy, _lastRound, _state?.RoundsFinished ?? 0), InteropJson.Default.AggregatorState);
+            var state = new AggregatorState(Exports.Version, _strategy, _lastRound, _state?.RoundsFinished ?? 0);
+            return JsonSerializer.Serialize(state, InteropJson.Default.AggregatorState);
         }
     }
 

@@ -219,7 +219,7 @@ static void test_wrong_uses(void)
     CHECK(fedicu_create(NULL, &handle) == FEDICU_INVALID_ARGUMENT && handle == 0);
     CHECK(fedicu_create("{}", &handle) == FEDICU_INVALID_OPTIONS);
     CHECK(fedicu_create("{\"strategy\": \"fedsgd\"}", &handle) == FEDICU_INVALID_OPTIONS);
-    CHECK(strcmp(fedicu_last_error(), "The strategy 'fedsgd' is unknown; fedavg, fedprox, fedicu are known.") == 0);
+    CHECK(strstr(fedicu_last_error(), "The strategy 'fedsgd' is unknown; fedavg, fedprox, fedicu, ") == fedicu_last_error());
     CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"thread\": 1}", &handle) == FEDICU_INVALID_OPTIONS);
     CHECK(fedicu_create("{\"strategy\": \"fedicu\", \"settings\": {\"tau\": -1}}", &handle) == FEDICU_INVALID_OPTIONS);
     CHECK(fedicu_create("{\"strategy\": \"fedavg\"}", NULL) == FEDICU_INVALID_ARGUMENT);
