@@ -17,7 +17,8 @@ internal static class LibraryStrategies
         {
             var options = new FedProxOptions
             {
-                Mu = reader.Number("mu", new FedProxOptions().Mu, "The strength of the clients' proximal term; no effect on the server."),
+                Mu = reader.Number(
+                    "mu", new FedProxOptions().Mu, "The strength of the clients' proximal term, at least 0; no effect on the server."),
             };
             return () => [new FedProx(options)];
         }),
@@ -66,8 +67,8 @@ internal static class LibraryStrategies
             ("paper", FedIcuOptions.Paper), ("balanced", FedIcuOptions.Balanced));
         return defaults with
         {
-            Tau = reader.Number("tau", defaults.Tau, "The temperature of the weights softmax(s / tau); inf: all weigh the same."),
-            Epsilon = reader.Number("eps", defaults.Epsilon, "The largest norm that counts as 0."),
+            Tau = reader.Number("tau", defaults.Tau, "The temperature of the weights softmax(s / tau), above 0; inf: all weigh the same."),
+            Epsilon = reader.Number("eps", defaults.Epsilon, "The largest norm that counts as 0; at least 0."),
             Axis = reader.Choice("axis", defaults.Axis, "What a magnitude is the norm of.",
                 ("columns", NormAxis.Columns), ("rows", NormAxis.Rows), ("tensor", NormAxis.Tensor)),
             Similarity = reader.Choice("similarity", defaults.Similarity, "What a client's direction is compared with.",
@@ -93,11 +94,11 @@ internal static class LibraryStrategies
         var defaults = new FedAdamOptions();
         return new FedAdamOptions
         {
-            ServerLearningRate = reader.Number("server-lr", defaults.ServerLearningRate, "The server's learning rate eta."),
+            ServerLearningRate = reader.Number("server-lr", defaults.ServerLearningRate, "The server's learning rate eta, above 0."),
             Beta1 = reader.Number("beta1", defaults.Beta1, "The decay of the first moment m, in [0, 1)."),
             Beta2 = reader.Number("beta2", defaults.Beta2, "The decay of the second moment v, in [0, 1)."),
-            Tau = reader.Number("tau", defaults.Tau, "Added to the root of v; above 0."),
-            InitialSecondMoment = reader.NumberOr("v-init", null, "tau2", "v before the first round; tau2: tau^2."),
+            Tau = reader.Number("tau", defaults.Tau, "Added to the root of v, above 0."),
+            InitialSecondMoment = reader.NumberOr("v-init", null, "tau2", "v before the first round, at least 0; tau2: tau^2."),
             BiasCorrection = reader.Choice("bias-correction", defaults.BiasCorrection, "How the moments' start at 0 is corrected.",
                 ("none", BiasCorrection.None), ("folded", BiasCorrection.Folded), ("torch", BiasCorrection.Torch),
                 ("flower", BiasCorrection.Flower)),

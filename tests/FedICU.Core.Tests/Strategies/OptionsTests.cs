@@ -117,7 +117,7 @@ internal sealed class OptionsTests
             "coherence is 2; a number from 0 to 1 was expected.",
             "eps is -1; a finite number of at least 0 was expected.",
             "quorum is 0; at least 1 was expected.",
-            "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.",
+            "Option 'on-base' is 'drop-tensor'; reject or drop-client was expected.",
         }));
         Assert.That(Assert.Throws<InvalidOptionsException>(
             () => FedIcuClientOptions.FromSettings(Settings("beta=1", "mask=thin", "sigma=x", "seed=1.5")))!.Errors, Has.Count.EqualTo(4));

@@ -5,7 +5,11 @@ namespace FedICU.Strategies.Abstractions;
 /// <summary>The stages of a rule, by their kinds and each in its order.</summary>
 internal sealed class StageSequence
 {
-    private static readonly string[] Kinds = ["a weighting", "a transform", "a merge", "a server step", "a step of LoRA pairs"];
+    /// <summary>The kind of a merge.</summary>
+    public const string MergeKind = "merge";
+
+    // the kinds of stages in the order of a round
+    private static readonly string[] Kinds = ["weighting", "transform", MergeKind, "server step", "step of LoRA pairs"];
 
     /// <summary>Sorts the stages.</summary>
     /// <param name="stages">The stages in their order.</param>
@@ -45,6 +49,9 @@ internal sealed class StageSequence
     /// <summary>All stages, the implied merge among them.</summary>
     public IEnumerable<Stage> All => [.. Weightings, .. Transforms, Merge, .. Steps, .. PairSteps];
 
+    /// <summary>Names the kind of a stage: <c>weighting</c>, <c>merge</c>, ...</summary>
+    public static string NameKind(Stage stage) => Kinds[GetPlace(stage)];
+
     private static void CheckOrder(IReadOnlyList<Stage> stages)
     {
         var errors = new List<string>();
@@ -71,8 +78,8 @@ internal sealed class StageSequence
             if (GetPlace(stage) < GetPlace(before))
             {
                 errors.Add(
-                    $"{Sentence.Quote(stage.Name)} is {Kinds[GetPlace(stage)]} and comes after {Sentence.Quote(before.Name)}, " +
-                    $"{Kinds[GetPlace(before)]}; the order is weightings, transforms, merge, server steps, steps of LoRA pairs.");
+                    $"{Sentence.Quote(stage.Name)} is a {NameKind(stage)} and comes after {Sentence.Quote(before.Name)}, " +
+                    $"a {NameKind(before)}; the order is weightings, transforms, merge, server steps, steps of LoRA pairs.");
             }
         }
 
