@@ -1,8 +1,8 @@
 namespace FedICU.TestChild;
 
 /// <summary>
-/// Runs a round of FedAdam over model.safetensors, state.safetensors and three clients in one folder, and stops at a step
-/// until the parent process kills this process.
+/// Runs a round of FedAdam over model.safetensors, state.safetensors and three clients in one folder, and stops at a
+/// step until the parent process kills this process.
 /// </summary>
 internal static class FedAdamRound
 {

@@ -5,8 +5,8 @@ using FedICU.Tests.Files;
 namespace FedICU.Tests.Rounds.State;
 
 /// <summary>
-/// A child process runs rounds of FedAdam and is killed between model and state. The rounds after it give the same models
-/// as rounds that nobody interrupted.
+/// A child process runs rounds of FedAdam and is killed between model and state. The rounds after it give the same
+/// models as rounds that nobody interrupted.
 /// </summary>
 internal sealed class RoundStateCrashTests
 {
@@ -53,7 +53,8 @@ internal sealed class RoundStateCrashTests
         using TempFolder folder = CreateRound();
         RunOne(folder);
         Assert.That(() => RunOne(folder, new StageAggregator(new Median(), new FedAdam())),
-            Throws.InstanceOf<FedIcuException>().With.Message.Contains("metadata 'fedicu.state' is 'fedadam'; 'median,fedadam' was expected"));
+            Throws.InstanceOf<FedIcuException>()
+                .With.Message.Contains("metadata 'fedicu.state' is 'fedadam'; 'median,fedadam' was expected"));
         Assert.That(() => RunOne(folder, new FedAvgAggregator()),
             Throws.InstanceOf<FedIcuException>().With.Message.EqualTo("'fedavg' keeps no state between rounds, but a state was given."));
         Write(folder["model.safetensors"], 4, 4, 4);
