@@ -238,13 +238,8 @@ internal sealed class LocalRunner(
         }
     }
 
-    private int CountStatistics()
-    {
-        return stages.All.SelectMany(stage => stage.Statistics).SelectMany(WithThoseBefore).DistinctBy(statistic => statistic.Name).Count();
-
-        static IEnumerable<RoundStatistic> WithThoseBefore(RoundStatistic statistic) =>
-            statistic.After.SelectMany(WithThoseBefore).Append(statistic);
-    }
+    private int CountStatistics() => stages.All.SelectMany(stage => stage.Statistics)
+        .SelectMany(statistic => statistic.WithThoseBefore()).DistinctBy(statistic => statistic.Name).Count();
 
     private RoundRun Narrow(RoundPlan plan) => Current = ReferenceEquals(Current.Clients, plan.Clients) ? Current : Current.Narrow();
 

@@ -132,8 +132,13 @@ internal sealed class RoundExecution(
             plan.Apply(weighting.Name, weights);
         }
 
-        foreach (Stage stage in stages.All.Where(stage => stage is not ClientWeighting))
-            await MeasureAsync(stage, transformed: stages.Transforms.Count > 0 && stage is not UpdateTransform).ConfigureAwait(false);
+        foreach (UpdateTransform transform in stages.Transforms)
+            await MeasureAsync(transform, transformed: false).ConfigureAwait(false);
+        // the merge sees other updates than the weightings: what they measured does not hold for it
+        if (stages.Transforms.Count > 0)
+            plan.Forget(except: stages.Transforms.SelectMany(transform => transform.Statistics));
+        foreach (Stage stage in stages.All.Where(stage => stage is not (ClientWeighting or UpdateTransform)))
+            await MeasureAsync(stage, transformed: stages.Transforms.Count > 0).ConfigureAwait(false);
 
         async Task MeasureAsync(Stage stage, bool transformed)
         {

@@ -76,6 +76,14 @@ public sealed class RoundPlan
 
     internal bool Has(RoundStatistic statistic) => _statistics.ContainsKey(statistic.Name);
 
+    /// <summary>Forgets what was measured, but for some statistics and those before them.</summary>
+    internal void Forget(IEnumerable<RoundStatistic> except)
+    {
+        HashSet<string> kept = [.. except.SelectMany(statistic => statistic.WithThoseBefore()).Select(statistic => statistic.Name)];
+        foreach (string name in _statistics.Keys.Where(name => !kept.Contains(name)).ToList())
+            _statistics.Remove(name);
+    }
+
     internal void Set(RoundStatistic statistic, double[] sums) => _statistics[statistic.Name] = sums;
 
     /// <summary>Continues with the clients that a weighting left. What was measured of others is forgotten.</summary>

@@ -37,4 +37,7 @@ public abstract class RoundStatistic
     /// <param name="tensor">The tensor, whose output must not be written.</param>
     /// <param name="sums">The sums of this tensor, 0 at first; finite numbers are expected.</param>
     public abstract void Measure(TensorContext tensor, Span<double> sums);
+
+    /// <summary>Returns the statistics that this one follows, and this one after them.</summary>
+    internal IEnumerable<RoundStatistic> WithThoseBefore() => After.SelectMany(before => before.WithThoseBefore()).Append(this);
 }

@@ -83,8 +83,27 @@ internal sealed class StageSequence
             }
         }
 
+        CheckStatistics(stages, errors);
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
+    }
+
+    /// <summary>A statistic has one value: of the updates before the transforms, or after them.</summary>
+    private static void CheckStatistics(IReadOnlyList<Stage> stages, List<string> errors)
+    {
+        foreach (UpdateTransform transform in stages.OfType<UpdateTransform>())
+        {
+            HashSet<string> names = [.. transform.Statistics.SelectMany(one => one.WithThoseBefore()).Select(one => one.Name)];
+            foreach (Stage stage in stages.Where(stage => stage is MergeRule or ServerStep))
+            {
+                if (stage.Statistics.SelectMany(one => one.WithThoseBefore()).FirstOrDefault(one => names.Contains(one.Name)) is { } both)
+                {
+                    errors.Add(
+                        $"{Sentence.Quote(transform.Name)} and {Sentence.Quote(stage.Name)} both need the statistic " +
+                        $"{Sentence.Quote(both.Name)}, before and after the transforms; one of them was expected.");
+                }
+            }
+        }
     }
 
     private static int GetPlace(Stage stage) => stage switch
