@@ -92,17 +92,17 @@ internal sealed class ClientList
     }
 
     /// <summary>
-    /// Refuses a new model in the folder of the clients, which the next round would take for a client.
+    /// Refuses a new file in the folder of the clients, which the next round would take for a client.
     /// </summary>
-    public void RefuseOutput(string output)
+    public void RefuseOutput(string option, string? output)
     {
-        if (!Directory.Exists(_listed))
+        if (output is null || !Directory.Exists(_listed))
             return;
         string folder = FilePlace.Real(_listed), place = FilePlace.Entry(output);
         if (FilePlace.Real(output) == folder || Path.GetDirectoryName(place) == folder)
         {
             throw new RefusedException(
-                $"--output '{output}' would be a client of the next round in --clients '{_listed}'; another folder was expected.");
+                $"{option} '{output}' would be a client of the next round in --clients '{_listed}'; another folder was expected.");
         }
     }
 

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using FedICU.Compute;
 using FedICU.Gpu;
-using FedICU.Registry;
 
 namespace FedICU.Cli;
 
@@ -48,6 +47,12 @@ internal static class Flags
         "--weights", "N,N,...",
         "The numbers of examples of the clients of --client, in their order. Default: num_examples of each file's metadata, otherwise 1.");
 
+    public static Option<string[]> Plugins() => new("--plugin")
+    {
+        HelpName = "FILE.dll",
+        Description = "A plug-in that adds strategies; repeat the option for each. It runs with all rights of the tool.",
+    };
+
     public static Option<string[]> Settings(string names) =>
         new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; repeat for each option. Names: {names}." };
 
@@ -77,12 +82,15 @@ internal static class Flags
         "--follow-links",
         "Writes to the target of an output that is a symbolic link. Without the option the link itself is replaced.");
 
-    public static string ReadStrategy(string? text, string otherwise)
+    /// <summary>Refuses unknown names among a strategy, or several joined by commas.</summary>
+    public static string ReadStrategy(string text, StrategyRegistry registry)
     {
-        if (text is not null && !StrategyRegistry.Default.Names.Contains(text))
-            throw new UsageException($"The strategy '{text}' is unknown; {string.Join(", ", StrategyRegistry.Default.Names)} are known.");
-        return text ?? otherwise;
+        string? unknown = text.Split(',').FirstOrDefault(name => registry.Find(name) is null);
+        return unknown is null ? text : throw UnknownStrategy(unknown, registry);
     }
+
+    public static UsageException UnknownStrategy(string name, StrategyRegistry registry) =>
+        new($"The strategy '{name}' is unknown; {string.Join(", ", registry.Names)} are known.");
 
     /// <summary>Refuses a backend that is unknown, before a file is read.</summary>
     public static string? ReadBackendName(string? text) => text is null || ComputeBackends.Names.Contains(text)

@@ -85,7 +85,8 @@ internal static class Paths
         }
     }
 
-    private static bool IsFile(string output) => output.EndsWith(".safetensors", StringComparison.Ordinal);
+    /// <summary>Whether an output is one file; any other output is a folder.</summary>
+    public static bool IsFile(string output) => output.EndsWith(".safetensors", StringComparison.Ordinal);
 
     /// <summary>Returns the resolved paths of a file or folder and of the files of a model there.</summary>
     public static IEnumerable<string> Files(string path) =>

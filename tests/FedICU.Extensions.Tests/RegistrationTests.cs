@@ -114,7 +114,7 @@ internal sealed class RegistrationTests
     [TestCase("Settings:tau", "warm", "Option 'tau' is 'warm'; a number was expected.")]
     [TestCase("Settings:on-shape", "dropClient", "Option 'on-shape' is 'dropClient'; reject or drop-client or drop-tensor was expected.")]
     [TestCase("Settings:on-base", "drop-tensor",
-        "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.")]
+        "Option 'on-base' is 'drop-tensor'; reject or drop-client was expected.")]
     [TestCase("Settings:quorum", "0", "quorum is 0; at least 1 was expected.")]
     [TestCase("Settings:tau:value", "1", "Option 'Settings:tau' is a section; a value was expected.")]
     [TestCase("Settings", "tau=1", "Option 'Settings' is 'tau=1'; a section of names and values was expected.")]

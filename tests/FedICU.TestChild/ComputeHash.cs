@@ -36,8 +36,9 @@ public static unsafe class ComputeHash
         (string Name, Action<Batch> Run)[] verbs =
         [
             ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections),
-            ("Combine", Combine), ("MiddleMean", MiddleMean), ("AddPairDistances", AddPairDistances), ("CountNonFinite", CountNonFinite),
-            ("AddMoments", AddMoments), ("SelectImportant", SelectImportant), ("Importance", Importance), ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
+            ("Combine", Combine), ("MiddleMean", MiddleMean), ("AddPairDistances", AddPairDistances),
+            ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
+            ("Importance", Importance), ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
         ];
         var lines = new List<string>();
         foreach (var (name, run) in verbs)

@@ -46,8 +46,8 @@ public unsafe interface IComputeBackend
     }
 
     /// <summary>
-    /// Returns the number of elements of a panel in host memory that suits the backend. The sums of a panel are added in
-    /// a fixed order, so the number is part of the results' bits: CPU backends keep the default.
+    /// Returns the number of elements of a panel in host memory that suits the backend. The sums of a panel are added
+    /// in a fixed order, so the number is part of the results' bits: CPU backends keep the default.
     /// </summary>
     /// <param name="inputs">The number of inputs that a verb reads side by side.</param>
     int GetPanelElements(int inputs) => PanelGeometry.GetElementsOfCpuPanel(inputs);
@@ -151,8 +151,8 @@ public unsafe interface IComputeBackend
     /// <summary>
     /// Computes sums[(j, k)] += sum over i of (x_j[i] - x_k[i])^2 for each pair j &lt; k: all squared distances of the
     /// inputs in one pass. Elements are taken in blocks of <see cref="PanelGeometry.DistanceBlock"/>. For each block,
-    /// sums[(j, k)] += reduce8 of fma(d, d, lane), where d = x_j[i] - x_k[i] in float64. Hence the sums of the panels of
-    /// a tensor are those of the whole tensor, if each panel but the last one is a multiple of the block.
+    /// sums[(j, k)] += reduce8 of fma(d, d, lane), where d = x_j[i] - x_k[i] in float64. Panels that are multiples of
+    /// the block, the last one aside, thus add up to the bits of the whole tensor.
     /// </summary>
     /// <param name="inputs">N panels.</param>
     /// <param name="length">The elements of each panel.</param>

@@ -17,7 +17,8 @@ internal static class LibraryStrategies
         {
             var options = new FedProxOptions
             {
-                Mu = reader.Number("mu", new FedProxOptions().Mu, "The strength of the clients' proximal term; no effect on the server."),
+                Mu = reader.Number(
+                    "mu", new FedProxOptions().Mu, "The strength of the clients' proximal term, at least 0; no effect on the server."),
             };
             return () => [new FedProx(options)];
         }),
@@ -31,7 +32,8 @@ internal static class LibraryStrategies
         {
             var options = new KrumOptions
             {
-                Byzantine = reader.CountOr("byzantine", null, "auto", "The number of hostile clients to bear; auto: the most that N clients bear."),
+                Byzantine = reader.CountOr(
+                    "byzantine", null, "auto", "The number of hostile clients to bear; auto: the most that N clients bear."),
             };
             return () => [new Krum(options)];
         }),
@@ -43,7 +45,9 @@ internal static class LibraryStrategies
         new(Balance, "Rewrites LoRA pairs so that both factors carry the same singular values.", "", _ => () => [new LoraBalance()]),
     ];
 
-    /// <summary>The name of the stage that balances LoRA pairs, and of the option that adds it to any strategy.</summary>
+    /// <summary>
+    /// The name of the stage that balances LoRA pairs, and of the option that adds it to any strategy.
+    /// </summary>
     public const string Balance = "balance";
 
     /// <summary>Reads whether LoRA pairs are balanced after any strategy.</summary>
@@ -63,14 +67,15 @@ internal static class LibraryStrategies
             ("paper", FedIcuOptions.Paper), ("balanced", FedIcuOptions.Balanced));
         return defaults with
         {
-            Tau = reader.Number("tau", defaults.Tau, "The temperature of the weights softmax(s / tau); inf: all weigh the same."),
-            Epsilon = reader.Number("eps", defaults.Epsilon, "The largest norm that counts as 0."),
+            Tau = reader.Number("tau", defaults.Tau, "The temperature of the weights softmax(s / tau), above 0; inf: all weigh the same."),
+            Epsilon = reader.Number("eps", defaults.Epsilon, "The largest norm that counts as 0; at least 0."),
             Axis = reader.Choice("axis", defaults.Axis, "What a magnitude is the norm of.",
                 ("columns", NormAxis.Columns), ("rows", NormAxis.Rows), ("tensor", NormAxis.Tensor)),
             Similarity = reader.Choice("similarity", defaults.Similarity, "What a client's direction is compared with.",
                 ("pairwise", Similarity.Pairwise), ("pairwise-self", Similarity.PairwiseWithSelf),
                 ("mean", Similarity.MeanDirection), ("previous", Similarity.PreviousDirection)),
-            Granularity = reader.Choice("granularity", defaults.Granularity, "Whether each tensor has its own weights, or the model one set.",
+            Granularity = reader.Choice(
+                "granularity", defaults.Granularity, "Whether each tensor has its own weights, or the model one set.",
                 ("tensor", Granularity.Tensor), ("model", Granularity.Model)),
             Weights = reader.Choice("weights", defaults.Weights, "How similarities become weights.",
                 ("softmax", WeightRule.Softmax), ("relu", WeightRule.Relu), ("raw", WeightRule.Raw)),
@@ -89,11 +94,11 @@ internal static class LibraryStrategies
         var defaults = new FedAdamOptions();
         return new FedAdamOptions
         {
-            ServerLearningRate = reader.Number("server-lr", defaults.ServerLearningRate, "The server's learning rate eta."),
+            ServerLearningRate = reader.Number("server-lr", defaults.ServerLearningRate, "The server's learning rate eta, above 0."),
             Beta1 = reader.Number("beta1", defaults.Beta1, "The decay of the first moment m, in [0, 1)."),
             Beta2 = reader.Number("beta2", defaults.Beta2, "The decay of the second moment v, in [0, 1)."),
-            Tau = reader.Number("tau", defaults.Tau, "Added to the root of v; above 0."),
-            InitialSecondMoment = reader.NumberOr("v-init", null, "tau2", "v before the first round; tau2: tau^2."),
+            Tau = reader.Number("tau", defaults.Tau, "Added to the root of v, above 0."),
+            InitialSecondMoment = reader.NumberOr("v-init", null, "tau2", "v before the first round, at least 0; tau2: tau^2."),
             BiasCorrection = reader.Choice("bias-correction", defaults.BiasCorrection, "How the moments' start at 0 is corrected.",
                 ("none", BiasCorrection.None), ("folded", BiasCorrection.Folded), ("torch", BiasCorrection.Torch),
                 ("flower", BiasCorrection.Flower)),

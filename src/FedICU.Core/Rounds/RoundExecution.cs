@@ -21,16 +21,32 @@ internal sealed class RoundExecution(
     public Task<AggregationResult> RunAsync() =>
         FedIcuTelemetry.ObserveAsync(stages.Name, round.Updates.Count, round.Global.Tensors.Count, ExecuteAsync);
 
-    private async Task<AggregationResult> ExecuteAsync()
+    /// <summary>Does all that a run does before it computes, and writes nothing.</summary>
+    public AggregationResult Check()
     {
-        var check = new RoundCheck(round, output, cancellationToken, stages.Merge);
+        RoundCheck check = CreateCheck();
         try
         {
-            check.Run();
-            bool usesPairs = stages.PairSteps.Count > 0 || _options.Statistics;
-            LoraPairs pairs = usesPairs ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken) : LoraPairs.None;
-            if (pairs.DescribeOthers() is { } others)
-                check.Notes.Add(others);
+            CheckClients(check);
+            using StateKeeper state = StateKeeper.Open(stages, round, check, readOnly: true);
+            Dictionary<string, string> dropped = check.CollectDroppedTensors();
+            RoundPlan plan = new RoundPlanner(stages, round, check).CreatePlan(dropped, state.RoundsFinished);
+            foreach ((string tensor, string reason) in dropped)
+                check.Notes.Add($"Tensor {Sentence.Quote(tensor)} would keep the global model's values: {reason}");
+            return CreateResult(Describe(check, plan, [], []), check);
+        }
+        finally
+        {
+            check.Participants.ForEach(participant => participant.Dispose());
+        }
+    }
+
+    private async Task<AggregationResult> ExecuteAsync()
+    {
+        RoundCheck check = CreateCheck();
+        try
+        {
+            LoraPairs pairs = CheckClients(check);
             using StateKeeper state = StateKeeper.Open(stages, round, check);
             using var workers = new Workers(_options.Threads, cancellationToken);
             while (true)
@@ -57,6 +73,20 @@ internal sealed class RoundExecution(
         }
     }
 
+    private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages.Merge);
+
+    /// <summary>Opens and checks the clients.</summary>
+    /// <returns>The LoRA pairs of the global model, if the round uses them.</returns>
+    private LoraPairs CheckClients(RoundCheck check)
+    {
+        check.Run();
+        bool usesPairs = stages.PairSteps.Count > 0 || _options.Statistics;
+        LoraPairs pairs = usesPairs ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken) : LoraPairs.None;
+        if (pairs.DescribeOthers() is { } others)
+            check.Notes.Add(others);
+        return pairs;
+    }
+
     /// <summary>Computes and publishes the model.</summary>
     /// <returns>The result; null if the round must start over without what a policy dropped.</returns>
     private async Task<AggregationResult?> TryAggregateAsync(RoundCheck check, LoraPairs pairs, StateKeeper state, Workers workers)
@@ -75,11 +105,11 @@ internal sealed class RoundExecution(
             publication.Begin(outputs, planner.CreateMetadata());
             IReadOnlyList<TensorReport> tensors =
                 await runner.RunAsync(plan, outputs, publication.Model, publication.State).ConfigureAwait(false);
-            RoundReport report = Describe(check, runner.Current, pairs, tensors);
+            RoundReport report = Describe(check, runner.Current.Plan, tensors, ComputeCrossTerms(runner.Current, pairs, check));
             if (!check.CheckFilesUnchanged())
                 return null;
             publication.Commit();
-            return new AggregationResult(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
+            return CreateResult(report, check);
         }
         catch (NonFiniteOutputException e)
         {
@@ -120,17 +150,23 @@ internal sealed class RoundExecution(
         }
     }
 
-    private RoundReport Describe(RoundCheck check, RoundRun run, LoraPairs pairs, IReadOnlyList<TensorReport> tensors) => new()
+    private RoundReport Describe(
+        RoundCheck check, RoundPlan plan, IReadOnlyList<TensorReport> tensors, IReadOnlyList<LoraPairReport> pairs) => new()
     {
         Strategy = stages.Name,
         Backend = _work.Backend.Name,
         Round = _options.Round,
-        Clients = ClientReports.Create(check, run.Plan),
-        Stages = run.Plan.Reports,
+        Clients = ClientReports.Create(check, plan),
+        Stages = plan.Reports,
         Tensors = tensors,
-        LoraPairs = _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes) : [],
-        Notes = check.Notes,
+        LoraPairs = pairs,
     };
+
+    private AggregationResult CreateResult(RoundReport report, RoundCheck check) =>
+        new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
+
+    private IReadOnlyList<LoraPairReport> ComputeCrossTerms(RoundRun run, LoraPairs pairs, RoundCheck check) =>
+        _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes) : [];
 
     private static IEnumerable<LoraPair> FindMergedPairs(RoundRun run, LoraPairs pairs)
     {

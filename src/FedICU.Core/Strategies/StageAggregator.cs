@@ -45,4 +45,21 @@ public class StageAggregator : IAggregator
         ArgumentNullException.ThrowIfNull(output);
         return Task.Run(() => new RoundExecution(_stages, round, output, cancellationToken).RunAsync(), cancellationToken);
     }
+
+    /// <summary>
+    /// Checks a round without computing it: opens and checks all clients, asks every stage, and opens and checks the
+    /// state. Nothing is written; a pending state of a stopped run is neither completed nor removed.
+    /// </summary>
+    /// <param name="round">The round.</param>
+    /// <param name="output">The round's output, which must not replace a client's update; null if it is not known.</param>
+    /// <param name="cancellationToken">Ends the check.</param>
+    /// <returns>A report with the clients that would take part and the notes, and without tensors.</returns>
+    /// <exception cref="FedIcuException">A client, a stage or the state refuses the round.</exception>
+    public Task<AggregationResult> CheckAsync(
+        AggregationRound round, TensorSink? output = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(round);
+        return Task.Run(
+            () => new RoundExecution(_stages, round, output ?? TensorSink.Discard, cancellationToken).Check(), cancellationToken);
+    }
 }

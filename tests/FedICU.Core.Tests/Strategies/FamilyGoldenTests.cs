@@ -1,4 +1,3 @@
-using System.Text.Json;
 using FedICU.Compute;
 using FedICU.Model;
 using FedICU.Tests.Files;
@@ -13,8 +12,7 @@ internal sealed class FamilyGoldenTests
 {
     private static IEnumerable<string> Cases => Golden.Folder is null
         ? []
-        : Directory.GetDirectories(Path.Combine(Golden.Folder, "family")).Where(folder => RuleOf(folder) is { } rule &&
-            StrategyRegistry.Default.Find(rule) is not null).Select(folder => Path.GetFileName(folder)!).Order(StringComparer.Ordinal);
+        : FamilyCase.List(Path.Combine(Golden.Folder, "family"), rule => StrategyRegistry.Default.Find(rule) is not null);
 
     [Test]
     public void ThereAreCases()
@@ -46,90 +44,46 @@ internal sealed class FamilyGoldenTests
 
     private static void Run(string name, RoundOptions options, MemorySink sink)
     {
-        string folder = Golden.RoundFolder(Path.Combine("family", name));
-        using JsonDocument expected = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "expected.json")));
-        JsonElement root = expected.RootElement;
-        string inputs = Path.Combine(Golden.RoundFolder("family"), root.GetProperty("round").GetString()!);
-        using TensorSource global = TensorSource.Open(Place(inputs, "global"));
-        ConfiguredRound configured = StrategyRegistry.Default.Create(
-            root.GetProperty("rule").GetString()!,
-            root.GetProperty("options").EnumerateObject().Select(option => new KeyValuePair<string, string>(option.Name, option.Value.ToString())),
-            options);
+        var golden = new FamilyCase(Golden.RoundFolder(Path.Combine("family", name)));
+        using TensorSource global = TensorSource.Open(golden.Global);
+        ConfiguredRound configured = StrategyRegistry.Default.Create(golden.Rule, golden.Options, options);
         using var place = new TempFolder();
         string state = place["state.safetensors"];
-        bool hasState = File.Exists(Path.Combine(folder, "expected-state.safetensors"));
-        if (File.Exists(Path.Combine(folder, "state-in.safetensors")))
-            WriteState(Path.Combine(folder, "state-in.safetensors"), state, ModelDigest.Compute(global));
-        var round = new AggregationRound(global, configured.Options) { State = hasState ? RoundState.InFile(state) : null };
-        int[] clients = [.. Clients(root, inputs)];
-        foreach (int client in Shuffle(clients))
-            round.Add(ClientUpdate.FromFile($"{Array.IndexOf(clients, client)}", Place(inputs, $"client-{client}")));
-        RoundReport report = configured.Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult().Report;
-        using TensorSource truth = TensorSource.Open(Path.Combine(folder, "expected.safetensors"));
-        Golden.Compare(sink.Model, truth);
-        if (hasState)
+        golden.WriteState(state);
+        var round = new AggregationRound(global, configured.Options)
         {
-            using TensorSource found = TensorSource.Open(state), stateTruth = TensorSource.Open(Path.Combine(folder, "expected-state.safetensors"));
+            State = golden.StateResult is null ? null : RoundState.InFile(state),
+        };
+        string[] clients = golden.Clients;
+        foreach (int client in Shuffle(clients.Length))
+            round.Add(ClientUpdate.FromFile($"{client}", clients[client]));
+        RoundReport report = configured.Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult().Report;
+        using TensorSource truth = TensorSource.Open(golden.Result);
+        Golden.Compare(sink.Model, truth);
+        if (golden.StateResult is { } stateResult)
+        {
+            using TensorSource found = TensorSource.Open(state), stateTruth = TensorSource.Open(stateResult);
             Golden.Compare(found, stateTruth);
             Assert.That(found.Metadata[MetadataKeys.State], Is.EqualTo(configured.Aggregator.Name));
-            Assert.That(found.Metadata["rounds"], Is.EqualTo($"{root.GetProperty("rounds-finished").GetInt64() + 1}"));
+            Assert.That(found.Metadata["rounds"], Is.EqualTo($"{golden.RoundsFinished + 1}"));
             Assert.That(found.Metadata[MetadataKeys.Base], Is.EqualTo(ModelDigest.Compute(sink.Model)));
         }
 
-        CheckReport(root, report);
-    }
-
-    private static void CheckReport(JsonElement root, RoundReport report)
-    {
-        if (!root.TryGetProperty("expected", out JsonElement expected))
-            return;
-        if (expected.TryGetProperty("scores", out JsonElement scores))
+        if (golden.Scores is { } scores)
         {
-            double[] values = [.. scores.EnumerateArray().Select(score => score.GetDouble())];
             StageReport found = report.Stages.Single(stage => stage.Name == "score");
-            for (int k = 0; k < values.Length; k++)
-                Assert.That(found.Values[k], Is.EqualTo(values[k]).Within(1e-12 * Math.Abs(values[k])));
+            for (int k = 0; k < scores.Length; k++)
+                Assert.That(found.Values[k], Is.EqualTo(scores[k]).Within(1e-12 * Math.Abs(scores[k])));
         }
 
-        if (expected.TryGetProperty("chosen", out JsonElement chosen))
-        {
-            Assert.That(report.Clients.Where(client => client.Chosen).Select(client => client.Id),
-                Is.EqualTo(chosen.EnumerateArray().Select(client => client.ToString()).Order(StringComparer.Ordinal)));
-        }
+        if (golden.Chosen is { } chosen)
+            Assert.That(report.Clients.Where(client => client.Chosen).Select(client => client.Id), Is.EqualTo(chosen));
     }
 
-    private static IEnumerable<int> Clients(JsonElement root, string inputs) => root.TryGetProperty("clients", out JsonElement some)
-        ? some.EnumerateArray().Select(client => client.GetInt32())
-        : Enumerable.Range(0, Directory.GetFileSystemEntries(inputs, "client-*").Length);
-
-    /// <summary>A model is a file, or an adapter's folder.</summary>
-    private static string Place(string inputs, string name) =>
-        Directory.Exists(Path.Combine(inputs, name)) ? Path.Combine(inputs, name) : Path.Combine(inputs, name + ".safetensors");
-
-    private static int[] Shuffle(int[] clients)
+    private static int[] Shuffle(int clients)
     {
-        int[] shuffled = [.. clients];
+        int[] shuffled = [.. Enumerable.Range(0, clients)];
         new Random(7).Shuffle(shuffled);
         return shuffled;
-    }
-
-    /// <summary>A golden state states no base; a real one does.</summary>
-    private static void WriteState(string from, string to, string digest)
-    {
-        using TensorSource state = TensorSource.Open(from);
-        TensorSink sink = TensorSink.ToFile(to);
-        sink.Begin(state.Tensors, new Dictionary<string, string>(state.Metadata) { [MetadataKeys.Base] = digest });
-        foreach (TensorInfo tensor in state.Tensors)
-            sink.Write(tensor, 0, Models.Bytes(state, tensor.Name));
-        sink.Commit();
-    }
-
-    private static string? RuleOf(string folder)
-    {
-        string file = Path.Combine(folder, "expected.json");
-        if (!File.Exists(file))
-            return null;
-        using JsonDocument expected = JsonDocument.Parse(File.ReadAllBytes(file));
-        return expected.RootElement.TryGetProperty("rule", out JsonElement rule) ? rule.GetString() : null;
     }
 }

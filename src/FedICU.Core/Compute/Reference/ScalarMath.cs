@@ -26,8 +26,9 @@ internal static class ScalarMath
     public static void CheckTrim(int inputs, int trim)
     {
         CheckInputs(inputs, inputs);
-        if (trim < 0 || trim > (inputs - 1) / 2)
-            throw new ArgumentOutOfRangeException(nameof(trim), trim, $"Of {inputs} values, 0 to {(inputs - 1) / 2} can be trimmed at each end.");
+        int most = (inputs - 1) / 2;
+        if (trim < 0 || trim > most)
+            throw new ArgumentOutOfRangeException(nameof(trim), trim, $"Of {inputs} values, 0 to {most} can be trimmed at each end.");
     }
 
     /// <summary>Throws if there are fewer sums than inputs.</summary>

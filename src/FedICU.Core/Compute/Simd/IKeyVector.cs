@@ -33,7 +33,7 @@ internal unsafe interface IKeyVector<V>
     /// <summary>Adds 1 to each counter whose key on the left is less than the one on the right.</summary>
     static abstract V CountLess(V counters, V left, V right);
 
-    /// <summary>Returns, for each key, <paramref name="then"/> if left is less than right, otherwise the other.</summary>
+    /// <summary>Selects <paramref name="then"/> where the left key is less than the right one.</summary>
     static abstract V SelectLess(V left, V right, V then, V otherwise);
 
     /// <summary>Returns whether any key on the left is less than the one on the right.</summary>

@@ -232,7 +232,7 @@ public sealed unsafe partial class SimdBackend
     private static void GramOfShortRows<L>(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
         where L : unmanaged, ILanes<L>
     {
-        var block = new PairBlock(inputs.Length, RowStripe);
+        var block = new PairBlock(inputs.Length, (geometry.Columns + Lanes - 1) / Lanes * Lanes);
         try
         {
             for (int row = 0; row < geometry.Rows; row++)

@@ -65,7 +65,12 @@ public sealed unsafe partial class SimdBackend
             }
 
             V lo = SelectRank<K, V>(keys, inputs, trim);
-            V hi = kept == 1 ? lo : kept == 2 ? SelectNext<K, V>(keys, inputs, trim + 1, lo) : SelectRank<K, V>(keys, inputs, trim + kept - 1);
+            V hi = kept switch
+            {
+                1 => lo,
+                2 => SelectNext<K, V>(keys, inputs, trim + 1, lo),
+                _ => SelectRank<K, V>(keys, inputs, inputs - 1 - trim),
+            };
             K.Store(least, ranks);
             K.Store(lo, ranks + KeyBytes);
             K.Store(hi, ranks + 2 * KeyBytes);
@@ -167,7 +172,8 @@ public sealed unsafe partial class SimdBackend
     }
 
     /// <summary>
-    /// Computes the means of the values from lo to hi, which are rows of keys, in float64. Converts both rows to elements.
+    /// Computes the means of the values from lo to hi, which are rows of keys, in float64. Converts both rows to
+    /// elements.
     /// </summary>
     private static void AverageBetween<L, E, K, V>(in Middle middle, nint offset, int inputs, byte* lo, byte* hi)
         where L : unmanaged, ILanes<L>

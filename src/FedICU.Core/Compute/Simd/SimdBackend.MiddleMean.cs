@@ -16,7 +16,7 @@ public sealed unsafe partial class SimdBackend
     /// <summary>Bytes of a tile of blocks. Chosen: stays in the L1 cache beside one block of keys.</summary>
     private const int KeyTileBytes = 32 << 10;
 
-    /// <summary>The fewest blocks of a tile. Measured: shorter runs of each input are slower to read.</summary>
+    /// <summary>The fewest blocks of a tile. Chosen: shorter runs of each input are slower to read.</summary>
     private const int MinKeyBlocks = 8;
 
     /// <inheritdoc/>

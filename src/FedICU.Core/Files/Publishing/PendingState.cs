@@ -46,9 +46,31 @@ internal static class PendingState
         if (held is { IsExclusive: false })
             return null;
         FilePlace.Remove(pending);
-        string reason = digest is null ? "it was incomplete" : "it does not belong to the global model";
-        return $"A state that a stopped run left beside '{path}' was removed: {reason}.";
+        return $"A state that a stopped run left beside '{path}' was removed: {DescribeMismatch(digest)}.";
     }
+
+    /// <summary>Says what <see cref="Recover"/> would do, and changes nothing.</summary>
+    /// <param name="path">The state's file, which need not exist.</param>
+    /// <param name="modelDigest">Computes the digest of the round's global model; called only if it is needed.</param>
+    /// <param name="options">Whether links are followed.</param>
+    /// <param name="current">The file that would be the state: the pending one, if it would be published.</param>
+    /// <returns>A sentence that says what would be done; null if there is nothing to do.</returns>
+    /// <exception cref="FedIcuException">A file that is no state has the name of a pending one.</exception>
+    public static string? Foresee(string path, Func<string> modelDigest, OutputOptions options, out string current)
+    {
+        string pending = FilePlace.Hidden(FilePlace.Destination(path, options.FollowLinks), Ending);
+        current = path;
+        if (!Path.Exists(pending))
+            return null;
+        string? digest = BaseOf(pending, path);
+        if (digest is null || digest != modelDigest())
+            return $"A run would remove a state that a stopped run left beside '{path}': {DescribeMismatch(digest)}.";
+        current = pending;
+        return $"A run would complete the state '{path}': the run before had published its model and was stopped before its state.";
+    }
+
+    private static string DescribeMismatch(string? digest) =>
+        digest is null ? "it was incomplete" : "it does not belong to the global model";
 
     /// <summary>Throws if a file that is no state has the name of a pending one.</summary>
     public static void CheckPlace(string path, OutputOptions options)

@@ -15,16 +15,21 @@ internal sealed class StateInFile : StateKeeper
     private readonly Dictionary<string, string> _metadata;
 
     /// <exception cref="FedIcuException">The state belongs to another rule, model or round, or cannot be read.</exception>
-    public StateInFile(StageSequence stages, AggregationRound round, RoundCheck check) : base(stages)
+    public StateInFile(StageSequence stages, AggregationRound round, RoundCheck check, bool readOnly) : base(stages)
     {
         RoundState state = round.State!;
-        string path = state.Path!;
+        string path = state.Path!, before = path;
         _tensors = StateTensors.List(round.Global, stages);
-        if (PendingState.Recover(path, () => check.GlobalDigest, state.Options) is { } recovered)
+        string? recovered = readOnly
+            ? PendingState.Foresee(path, () => check.GlobalDigest, state.Options, out before)
+            : PendingState.Recover(path, () => check.GlobalDigest, state.Options);
+        if (recovered is not null)
             check.Notes.Add(recovered);
-        if (File.Exists(path))
+        if (readOnly)
+            StagedFile.CheckPlace(state.OutputPath ?? path, state.Options.FollowLinks);
+        if (File.Exists(before))
         {
-            _before = ServerState.Open(path, stages.Name, _tensors, () => check.GlobalDigest, round.Options.Round);
+            _before = ServerState.Open(before, stages.Name, _tensors, () => check.GlobalDigest, round.Options.Round);
             (Before, RoundsFinished) = (_before.Source, _before.Rounds);
         }
         else if (state.OutputPath is not null)

@@ -4,7 +4,9 @@ using FedICU.Text;
 
 namespace FedICU.Rounds.State;
 
-/// <summary>The server's state of a round: the old one, opened and checked, and the new one while it is written.</summary>
+/// <summary>
+/// The server's state of a round: the old one, opened and checked, and the new one while it is written.
+/// </summary>
 internal abstract class StateKeeper(StageSequence stages) : IDisposable
 {
     /// <summary>The finished rounds that the old state holds; 0 if this is the first round.</summary>
@@ -17,8 +19,14 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
     protected TensorSource? Before { get; init; }
 
     /// <summary>Opens the state that a round was given.</summary>
+    /// <param name="stages">The rule.</param>
+    /// <param name="round">The round.</param>
+    /// <param name="check">Knows the global model's digest and takes notes.</param>
+    /// <param name="readOnly">
+    /// Whether nothing may be written, for a check: a pending state is then neither completed nor removed.
+    /// </param>
     /// <exception cref="FedIcuException">The state belongs to another rule, model or round, or cannot be read.</exception>
-    public static StateKeeper Open(StageSequence stages, AggregationRound round, RoundCheck check)
+    public static StateKeeper Open(StageSequence stages, AggregationRound round, RoundCheck check, bool readOnly = false)
     {
         bool keeps = stages.State.Count > 0;
         if (round.State is null)
@@ -27,7 +35,7 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
             {
                 check.Notes.Add(
                     $"{Sentence.Quote(stages.Name)} keeps a state between rounds and was given no place for it: " +
-                    "this was a first round, and its state is lost.");
+                    "this round is a first one, and its state is not kept.");
             }
 
             return new NoState(stages);
@@ -35,13 +43,17 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
 
         if (!keeps)
             throw RoundCheck.CreateRefusal($"{Sentence.Quote(stages.Name)} keeps no state between rounds, but a state was given.");
-        return round.State.Memory is not null ? new StateInMemory(stages, round.Global, round.State) : new StateInFile(stages, round, check);
+        return round.State.Memory is not null
+            ? new StateInMemory(stages, round.Global, round.State)
+            : new StateInFile(stages, round, check, readOnly);
     }
 
     /// <summary>Begins the new state.</summary>
     public StateRun Begin() => new(stages, Before, BeginAfter());
 
-    /// <summary>Makes the new state safe on its disk, but not visible yet. Called before the model is published.</summary>
+    /// <summary>
+    /// Makes the new state safe on its disk, but not visible yet. Called before the model is published.
+    /// </summary>
     /// <param name="digest">The new model's digest; null unless <see cref="NeedsDigest"/>.</param>
     public virtual void Seal(string? digest) { }
 

@@ -5,7 +5,11 @@ namespace FedICU.Strategies.Abstractions;
 /// <summary>The stages of a rule, by their kinds and each in its order.</summary>
 internal sealed class StageSequence
 {
-    private static readonly string[] Kinds = ["a weighting", "a transform", "a merge", "a server step", "a step of LoRA pairs"];
+    /// <summary>The kind of a merge.</summary>
+    public const string MergeKind = "merge";
+
+    // the kinds of stages in the order of a round
+    private static readonly string[] Kinds = ["weighting", "transform", MergeKind, "server step", "step of LoRA pairs"];
 
     /// <summary>Sorts the stages.</summary>
     /// <param name="stages">The stages in their order.</param>
@@ -45,13 +49,20 @@ internal sealed class StageSequence
     /// <summary>All stages, the implied merge among them.</summary>
     public IEnumerable<Stage> All => [.. Weightings, .. Transforms, Merge, .. Steps, .. PairSteps];
 
+    /// <summary>Names the kind of a stage: <c>weighting</c>, <c>merge</c>, ...</summary>
+    public static string NameKind(Stage stage) => Kinds[GetPlace(stage)];
+
     private static void CheckOrder(IReadOnlyList<Stage> stages)
     {
         var errors = new List<string>();
         if (stages.Count == 0)
             errors.Add("A rule has no stages; at least one was expected.");
-        foreach (IGrouping<string, Stage> same in stages.GroupBy(stage => stage.Name, StringComparer.Ordinal).Where(same => same.Count() > 1))
-            errors.Add($"The stage {Sentence.Quote(same.Key)} was given twice.");
+        foreach ((string name, int count) in stages.CountBy(stage => stage.Name, StringComparer.Ordinal))
+        {
+            if (count > 1)
+                errors.Add($"The stage {Sentence.Quote(name)} was given twice.");
+        }
+
         if (stages.OfType<MergeRule>().Select(merge => merge.Name).Distinct().ToList() is { Count: > 1 } merges)
             errors.Add($"{Sentence.Quote(merges[0])} and {Sentence.Quote(merges[1])} are both merges; a rule has one.");
         foreach (Stage stage in stages.Where(stage => GetPlace(stage) < 0))
@@ -67,8 +78,8 @@ internal sealed class StageSequence
             if (GetPlace(stage) < GetPlace(before))
             {
                 errors.Add(
-                    $"{Sentence.Quote(stage.Name)} is {Kinds[GetPlace(stage)]} and comes after {Sentence.Quote(before.Name)}, " +
-                    $"{Kinds[GetPlace(before)]}; the order is weightings, transforms, merge, server steps, steps of LoRA pairs.");
+                    $"{Sentence.Quote(stage.Name)} is a {NameKind(stage)} and comes after {Sentence.Quote(before.Name)}, " +
+                    $"a {NameKind(before)}; the order is weightings, transforms, merge, server steps, steps of LoRA pairs.");
             }
         }
 
