@@ -33,7 +33,7 @@ internal sealed class StrategyTests
     {
         using IHost host = Rounds.CreateHost(services => services
             .AddStrategies(new Plugin()).AddFedIcu(options => options.Strategy = "krum,doubling"));
-        Assert.That(host.Services.GetRequiredService<IAggregator>().Name, Is.EqualTo("krum,doubling"));
+        Assert.That(host.Services.GetRequiredService<IAggregator>().Name, Is.EqualTo("krum,multiply"), "the names of the stages");
     }
 
     [Test]
