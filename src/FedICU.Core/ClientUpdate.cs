@@ -106,15 +106,20 @@ public sealed class ClientUpdate
     /// <param name="baseDigest">
     /// The digest of the model that the update was made against; null if it was not stated.
     /// </param>
+    /// <param name="statements">What was stated about its training; null: only what its metadata state.</param>
     /// <param name="fault">
     /// Why the update cannot be read: opening it throws this sentence. Null if it can be read.
     /// </param>
-    internal static ClientUpdate FromSpool(string id, string path, double? examples, UpdateKind? kind, string? baseDigest, string? fault) =>
+    internal static ClientUpdate FromSpool(
+        string id, string path, double? examples, UpdateKind? kind, string? baseDigest, ClientStatements? statements, string? fault) =>
         new(id, path, examples, kind, baseDigest,
             files => fault is null
                 ? TensorSource.Open(path, FileAccessMode.Read, files)
                 : throw new InvalidModelException(fault),
-            owned: true);
+            owned: true)
+        {
+            Statements = statements ?? new(),
+        };
 
     /// <summary>
     /// Creates an update that a bridge could not decode, or whose weight is not a number. The round's policy decides

@@ -323,7 +323,8 @@ internal sealed unsafe class DeviceTensorsTests
         string[] words = strategy.Split(' ');
         KeyValuePair<string, string>[] options =
             [.. words.Skip(1).Select(word => word.Split('=')).Select(pair => new KeyValuePair<string, string>(pair[0], pair[1]))];
-        ConfiguredRound configured = StrategyRegistry.Default.Create(words[0], options, new RoundOptions { Backend = backend, Threads = 2 });
+        ConfiguredRound configured = StrategyRegistry.Default.Create(
+            words[0], options, new RoundOptions { Backend = backend, Threads = 2 });
         var round = new AggregationRound(models[0]) { Options = configured.Options };
         for (int k = 1; k < models.Count; k++)
             round.Add(ClientUpdate.FromTensors($"c{k}", models[k], examples: 10 * k));

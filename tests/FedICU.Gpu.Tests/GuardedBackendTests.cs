@@ -94,7 +94,8 @@ internal sealed unsafe class GuardedBackendTests
     public void TheReportCountsARulesOwnLoopsForTheCpu()
     {
         using GpuBackend backend = CpuAcceleratorContractTests.CreateBackend();
-        Assert.That(Round(backend, new StageAggregator(new Largest()), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
+        Assert.That(
+            Round(backend, new StageAggregator(new Largest()), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
         Assert.That(Round(backend, 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("cpu-accelerator", 1) }));
         RoundReport onReference = Round(ReferenceBackend.Instance, new StageAggregator(new Largest()), 3, 500);
         Assert.That(onReference.BackendShares, Is.EqualTo(new[] { new BackendShare("reference", 1) }));

@@ -150,7 +150,8 @@ internal sealed class BoundaryTests
 
     [Test]
     public unsafe void ResultsEqualTheLibrarysBitForBit(
-        [Values("fedavg", "fedprox", "fedicu")] string strategy, [Values("F32", "F16", "BF16", "F64")] string type)
+        [Values("fedavg", "fedprox", "fedicu", "median", "krum,fedadam")] string strategy,
+        [Values("F32", "F16", "BF16", "F64")] string type)
     {
         nint library = NativeLibrary.Load(Builds.Native());
         Assert.That(DTypeExtensions.TryParseSafetensorsName(type, out DType dtype));

@@ -6,6 +6,7 @@ return args switch
     ["write-half", string path] => Writing.Half(path),
     ["write-forever", string path] => Writing.Forever(path),
     ["write-folder-forever", string kind, string folder] => Writing.FolderForever(kind, folder),
+    ["fedadam-until", string step, string folder] => FedAdamRound.Until(step, folder),
     ["state-rounds-until", string step, string folder] => StateRounds.Until(step, folder),
     ["state-rounds-forever", string folder] => StateRounds.Forever(folder),
     ["read-while-truncated", string path] => Reading.UntilRefused(path),

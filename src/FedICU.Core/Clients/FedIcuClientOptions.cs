@@ -145,7 +145,9 @@ public sealed record FedIcuClientOptions
             Importance = read.Choice(
                 "importance", options.Importance, "How magnitudes become importances.",
                 ("zscore", ImportanceRule.ZScore), ("minmax", ImportanceRule.MinMax), ("rank", ImportanceRule.Rank)),
-            Fill = read.Choice("fill", options.Fill, "What entries that are not sent become.", ("global", MaskFill.Global), ("zero", MaskFill.Zero)),
+            Fill = read.Choice(
+                "fill", options.Fill, "What entries that are not sent become.",
+                ("global", MaskFill.Global), ("zero", MaskFill.Zero)),
             Sigma = read.Number("sigma", options.Sigma, "The noise of unimportant entries, in standard deviations of the update."),
             Seed = read.Integer("seed", options.Seed, "The seed of the noise."),
         };

@@ -46,8 +46,8 @@ public unsafe interface IComputeBackend
     }
 
     /// <summary>
-    /// Returns the number of elements of a panel in host memory that suits the backend. The sums of a panel are added in
-    /// a fixed order, so the number is part of the results' bits: CPU backends keep the default.
+    /// Returns the number of elements of a panel in host memory that suits the backend. The sums of a panel are added
+    /// in a fixed order, so the number is part of the results' bits: CPU backends keep the default.
     /// </summary>
     /// <param name="inputs">The number of inputs that a verb reads side by side.</param>
     int GetPanelElements(int inputs) => PanelGeometry.GetElementsOfCpuPanel(inputs);

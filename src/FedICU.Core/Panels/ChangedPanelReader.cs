@@ -4,8 +4,8 @@ using FedICU.Memory;
 namespace FedICU.Panels;
 
 /// <summary>
-/// Reads a client's update after the stages before the merge: the transforms, then the factor. Reads it as parameters if
-/// the global model is given. The caller disposes both readers.
+/// Reads a client's update after the stages before the merge: the transforms, then the factor. Reads it as parameters
+/// if the global model is given. The caller disposes both readers.
 /// </summary>
 /// <param name="update">Reads the client's update d.</param>
 /// <param name="global">Reads the global model x; null for the update alone.</param>

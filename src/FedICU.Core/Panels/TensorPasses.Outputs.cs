@@ -85,7 +85,9 @@ internal sealed unsafe partial class TensorPasses
 
     /// <summary>Writes the output element by element from all inputs' values of that element.</summary>
     /// <param name="inputs">The inputs.</param>
-    /// <param name="values">The number of inputs that the rule gets: all, or all but the global model after them.</param>
+    /// <param name="values">
+    /// The number of inputs that the rule gets: all, or all but the global model after them.
+    /// </param>
     /// <param name="rule">Computes the output element; added to the global model's value if that is an input.</param>
     public void ForEachElement(PanelReader[] inputs, int values, ElementRule rule)
     {
@@ -216,7 +218,9 @@ internal sealed unsafe partial class TensorPasses
             throw new NonFiniteOutputException(Info, DescribeNonFinite(found, isMean));
     }
 
-    /// <summary>Merges and finishes a run tile by tile. Verbs that write are element-wise, so tiles change no bit.</summary>
+    /// <summary>
+    /// Merges and finishes a run tile by tile. Verbs that write are element-wise, so tiles change no bit.
+    /// </summary>
     private long FinishRun<T>(
         PanelFinish finish, PanelRun run, Span<TensorPanel> read, Grouping grouping, TensorPanel output, Scratch scratch, T state,
         PanelVerb<T> verb)

@@ -45,7 +45,9 @@ internal static class LibraryStrategies
         new(Balance, "Rewrites LoRA pairs so that both factors carry the same singular values.", "", _ => () => [new LoraBalance()]),
     ];
 
-    /// <summary>The name of the stage that balances LoRA pairs, and of the option that adds it to any strategy.</summary>
+    /// <summary>
+    /// The name of the stage that balances LoRA pairs, and of the option that adds it to any strategy.
+    /// </summary>
     public const string Balance = "balance";
 
     /// <summary>Reads whether LoRA pairs are balanced after any strategy.</summary>

@@ -4,8 +4,8 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// Reads the options of a strategy by name, as <c>--set name=value</c> and configuration files have them. The same calls
-/// describe the options for help texts. Errors are collected; the strategy is not created if there are any.
+/// Reads the options of a strategy by name, as <c>--set name=value</c> and configuration files have them. The same
+/// calls describe the options for help texts. Errors are collected; the strategy is not created if there are any.
 /// </summary>
 public sealed class OptionReader
 {
@@ -14,7 +14,8 @@ public sealed class OptionReader
     private readonly List<string> _errors = [];
     private readonly List<OptionDescription> _options = [];
 
-    // of the strategy that is being read: the names that it shares with another one, and the prefix that tells them apart
+    // of the strategy that is being read: the names that it shares with another one, and the prefix that tells them
+    // apart
     private HashSet<string> _shared = [];
     private string? _prefix;
     private bool _yields;

@@ -1,6 +1,8 @@
 namespace FedICU;
 
-/// <summary>A strategy that can be chosen by name: on the command line, in configurations, through the bridges.</summary>
+/// <summary>
+/// A strategy that can be chosen by name: on the command line, in configurations, through the bridges.
+/// </summary>
 /// <param name="Name">The name: lower-case letters, digits and hyphens.</param>
 /// <param name="Summary">What the strategy does, in one sentence.</param>
 /// <param name="Paper">Where it is from: authors and year; empty if it has no paper.</param>

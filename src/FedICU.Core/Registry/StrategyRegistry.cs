@@ -69,8 +69,8 @@ public sealed class StrategyRegistry
     /// </param>
     /// <param name="options">The round's options to which the settings are applied; null: the defaults.</param>
     /// <exception cref="InvalidOptionsException">
-    /// A strategy is unknown, the strategies make no rule, or an option's name or value is wrong; the message lists every
-    /// error.
+    /// A strategy is unknown, the strategies make no rule, or an option's name or value is wrong; the message lists
+    /// every error.
     /// </exception>
     public ConfiguredRound Create(string strategy, IEnumerable<KeyValuePair<string, string>> settings, RoundOptions? options = null)
     {

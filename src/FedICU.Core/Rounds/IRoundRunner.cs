@@ -1,8 +1,8 @@
 namespace FedICU.Rounds;
 
 /// <summary>
-/// Runs the work of a checked round from its plan: on this machine's threads (<see cref="LocalRunner"/>), or in parts on
-/// several machines.
+/// Runs the work of a checked round from its plan: on this machine's threads (<see cref="LocalRunner"/>), or in parts
+/// on several machines.
 /// </summary>
 internal interface IRoundRunner
 {

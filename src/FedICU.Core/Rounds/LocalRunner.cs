@@ -9,8 +9,8 @@ using FedICU.Strategies.Abstractions;
 namespace FedICU.Rounds;
 
 /// <summary>
-/// Runs a round on this machine: large tensors one after the other on all threads, small ones that follow each other side
-/// by side, each on one thread.
+/// Runs a round on this machine: large tensors one after the other on all threads, small ones that follow each other
+/// side by side, each on one thread.
 /// </summary>
 internal sealed class LocalRunner(
     StageSequence stages, RoundRun run, RoundOptions options, RoundCheck check, LoraPairs pairs) : IRoundRunner
@@ -64,7 +64,8 @@ internal sealed class LocalRunner(
         RoundPlan plan, IReadOnlyList<TensorInfo> outputs, TensorSink output, StateRun state)
     {
         RoundRun run = Narrow(plan);
-        run = run with { Settings = run.Settings with { Output = output, WritesOnDevice = RoundRun.IsOnDevice(run.Settings.Backend, output.Device) } };
+        bool writesOnDevice = RoundRun.IsOnDevice(run.Settings.Backend, output.Device);
+        run = run with { Settings = run.Settings with { Output = output, WritesOnDevice = writesOnDevice } };
         Current = run;
         IReadOnlyList<TensorInfo> tensors = run.Global.Tensors;
         List<RoundUnit> units = RoundUnit.List(tensors, FindPairUnits(run, outputs));
@@ -123,7 +124,9 @@ internal sealed class LocalRunner(
 
     private delegate void TensorStep(int number, ref OpenTensorContext? context, RoundRun run);
 
-    /// <summary>Runs a step for each tensor. Contexts are used again, so that readers are not allocated again.</summary>
+    /// <summary>
+    /// Runs a step for each tensor. Contexts are used again, so that readers are not allocated again.
+    /// </summary>
     private static void ForEachTensor(RoundRun run, int count, Func<int, long> valuesOf, bool sideBySide, TensorStep step)
     {
         var idle = new ConcurrentBag<(OpenTensorContext? Context, RoundRun Run)>();
@@ -208,7 +211,9 @@ internal sealed class LocalRunner(
         }),
     ];
 
-    /// <summary>Returns the pairs that stages rewrite. A tensor that keeps the global model's value keeps its bits.</summary>
+    /// <summary>
+    /// Returns the pairs that stages rewrite. A tensor that keeps the global model's value keeps its bits.
+    /// </summary>
     private IEnumerable<LoraPair> FindPairUnits(RoundRun run, IReadOnlyList<TensorInfo> outputs) =>
         stages.PairSteps.Count == 0 ? [] : pairs.All.Where(pair =>
             !IsKept(run, pair) && stages.PairSteps.Any(step => step.DescribeObstacle(pair) is null));
@@ -220,8 +225,9 @@ internal sealed class LocalRunner(
     {
         if (stages.PairSteps.Count == 0)
             return;
-        Note(pairs.All.Where(pair => stages.PairSteps[0].DescribeObstacle(pair) is not null), pair => stages.PairSteps[0].DescribeObstacle(pair)!);
-        Note(pairs.All.Where(pair => stages.PairSteps[0].DescribeObstacle(pair) is null && IsKept(run, pair)),
+        PairStep step = stages.PairSteps[0];
+        Note(pairs.All.Where(pair => step.DescribeObstacle(pair) is not null), pair => step.DescribeObstacle(pair)!);
+        Note(pairs.All.Where(pair => step.DescribeObstacle(pair) is null && IsKept(run, pair)),
             _ => "at least one of the two keeps the global model's value");
         Note(pairs.All.Where(unbalanced.ContainsKey), pair => unbalanced[pair]);
 

@@ -6,7 +6,9 @@ using FedICU.Strategies.Abstractions;
 
 namespace FedICU.Rounds;
 
-/// <summary>Makes the plan of a checked round: who takes part, which tensors are merged, what the output looks like.</summary>
+/// <summary>
+/// Makes the plan of a checked round: who takes part, which tensors are merged, what the output looks like.
+/// </summary>
 internal sealed class RoundPlanner(StageSequence stages, AggregationRound round, RoundCheck check)
 {
     /// <summary>Creates the plan and asks every stage whether it can be computed.</summary>

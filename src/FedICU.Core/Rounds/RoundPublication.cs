@@ -4,8 +4,8 @@ using FedICU.Rounds.State;
 namespace FedICU.Rounds;
 
 /// <summary>
-/// The output of a round while it is written: the model and the server's state. A crash leaves both old or both new, or a
-/// new model beside a sealed state that the next round completes.
+/// The output of a round while it is written: the model and the server's state. A crash leaves both old or both new, or
+/// a new model beside a sealed state that the next round completes.
 /// </summary>
 /// <param name="output">Receives the model.</param>
 /// <param name="state">The server's state.</param>

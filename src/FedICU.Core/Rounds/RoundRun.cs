@@ -45,7 +45,8 @@ internal sealed record RoundRun(
     public static bool IsOnDevice(IComputeBackend backend, object? device) => backend.Device is { } own && own == device;
 
     /// <summary>
-    /// Creates the same run for tensors that are computed beside others, on one thread. The caller disposes its workers.
+    /// Creates the same run for tensors that are computed beside others, on one thread. The caller disposes its
+    /// workers.
     /// </summary>
     public RoundRun OnOneThread() => this with { Settings = Settings.OnOneThread() };
 

@@ -32,6 +32,11 @@ public class StageAggregator : IAggregator
     /// <summary>Gets the stages in their order.</summary>
     public IReadOnlyList<Stage> Stages { get; }
 
+    /// <summary>
+    /// Gets whether a stage keeps a state between rounds: whether <see cref="AggregationRound.State"/> should be set.
+    /// </summary>
+    public bool KeepsState => _stages.State.Count > 0;
+
     /// <inheritdoc/>
     public Task<AggregationResult> AggregateAsync(
         AggregationRound round, TensorSink output, CancellationToken cancellationToken = default)

@@ -40,7 +40,8 @@ internal sealed class TelemetryTests
 
         MemoryModel global = Models.Of("w", [2], 1, 2), bad = Models.Of("w", [2], 1, float.NaN);
         ClientUpdate[] clients = [ClientUpdate.FromTensors("a", global, 1), ClientUpdate.FromTensors("b", bad, 1)];
-        Models.Run(new StageAggregator(new Mean()), global, clients, new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 }).Sink.Dispose();
+        var options = new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 };
+        Models.Run(new StageAggregator(new Mean()), global, clients, options).Sink.Dispose();
         Assert.That(() => Models.Run(new StageAggregator(new Mean()), global, clients), Throws.TypeOf<RoundRejectedException>());
 
         Assert.That(spans.Select(span => (span.OperationName, span.Status, span.GetTagItem("fedicu.outcome"))),

@@ -15,7 +15,8 @@ internal sealed class FamilyLawTests
     ];
 
     // a number of clients, and whole numbers from a small range, so that there are ties and sums are exact
-    private static readonly Gen<(int Clients, int Length, int Seed)> Round = Gen.Select(Gen.Int[3, 12], Gen.Int[1, 40], Gen.Int[0, 1 << 20]);
+    private static readonly Gen<(int Clients, int Length, int Seed)> Round =
+        Gen.Select(Gen.Int[3, 12], Gen.Int[1, 40], Gen.Int[0, 1 << 20]);
 
     [Test]
     public void TheOrderOfClientsAndThreadsChangeNoBit() => Round.Sample(round =>

@@ -43,7 +43,8 @@ internal sealed class OptionsTests
             OnUnreadable = FaultPolicy.DropClient,
             Integers = IntegerRule.Keep,
         }));
-        Assert.That(((FedProx)StrategyRegistry.Default.Create("fedprox", Settings("mu=0.5")).Aggregator.Stages[0]).Options.Mu, Is.EqualTo(0.5));
+        StageAggregator aggregator = StrategyRegistry.Default.Create("fedprox", Settings("mu=0.5")).Aggregator;
+        Assert.That(((FedProx)aggregator.Stages[0]).Options.Mu, Is.EqualTo(0.5));
         Assert.That(FedIcuClientOptions.FromSettings(
             Settings("beta=0.5", "mask=top=0.25", "momentum=none", "importance=rank", "fill=zero", "seed=-4", "sigma=2")),
             Is.EqualTo(new FedIcuClientOptions
@@ -62,7 +63,9 @@ internal sealed class OptionsTests
     [Test]
     public void WithoutSettingsTheDefaultsHold()
     {
-        Assert.That(StrategyRegistry.Default.Names, Is.EqualTo(new[] { "fedavg", "fedprox", "fedicu", "median", "krum", "fedadam", "balance" }));
+        Assert.That(
+            StrategyRegistry.Default.Names,
+            Is.EqualTo(new[] { "fedavg", "fedprox", "fedicu", "median", "krum", "fedadam", "balance" }));
         Assert.That(Options(StrategyRegistry.Default.Create("fedicu", [])), Is.EqualTo(new FedIcuOptions()));
         Assert.That(FedIcuClientOptions.FromSettings([]), Is.EqualTo(new FedIcuClientOptions()));
         Assert.That(new FedIcuOptions(), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Epsilon = 1e-12 }));
@@ -121,7 +124,8 @@ internal sealed class OptionsTests
         Assert.That(() => StrategyRegistry.Default.Create("fedicu", Settings("tau=0,1")), Throws.TypeOf<InvalidOptionsException>(),
             "numbers are read in the invariant culture");
         Assert.That(
-            () => StrategyRegistry.Default.Create("fedsgd", []), Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("'fedsgd'"));
+            () => StrategyRegistry.Default.Create("fedsgd", []),
+            Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("'fedsgd'"));
         Assert.That(() => new FedIcuAggregator(new FedIcuOptions { Tau = double.NaN }), Throws.TypeOf<InvalidOptionsException>());
         Assert.That(() => new FedProxAggregator(new FedProxOptions { Mu = -1 }), Throws.TypeOf<InvalidOptionsException>());
     }

@@ -125,7 +125,9 @@ internal sealed class StageTests
     [TestCase(2, null, "'krum' needs at least 3 clients (2 byzantine + 3); 2 clients of a weight above 0 take part.")]
     [TestCase(4, 1, "'krum' with byzantine 1 needs at least 5 clients (2 byzantine + 3); 4 clients of a weight above 0 take part.")]
     public void KrumNeedsClients(int clients, int? byzantine, string sentence) => Assert.That(
-        () => Run(new KrumAggregator(new KrumOptions { Byzantine = byzantine }), [.. Enumerable.Range(0, clients).Select(k => new float[] { k, 2, 3 })]),
+        () => Run(
+            new KrumAggregator(new KrumOptions { Byzantine = byzantine }),
+            [.. Enumerable.Range(0, clients).Select(k => new float[] { k, 2, 3 })]),
         Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(sentence));
 
     private static MemoryModel Run(IAggregator rule, params float[][] clients) => RunForReport(rule, clients).Sink.Model;

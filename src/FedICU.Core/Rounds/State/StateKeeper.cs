@@ -4,7 +4,9 @@ using FedICU.Text;
 
 namespace FedICU.Rounds.State;
 
-/// <summary>The server's state of a round: the old one, opened and checked, and the new one while it is written.</summary>
+/// <summary>
+/// The server's state of a round: the old one, opened and checked, and the new one while it is written.
+/// </summary>
 internal abstract class StateKeeper(StageSequence stages) : IDisposable
 {
     /// <summary>The finished rounds that the old state holds; 0 if this is the first round.</summary>
@@ -49,7 +51,9 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
     /// <summary>Begins the new state.</summary>
     public StateRun Begin() => new(stages, Before, BeginAfter());
 
-    /// <summary>Makes the new state safe on its disk, but not visible yet. Called before the model is published.</summary>
+    /// <summary>
+    /// Makes the new state safe on its disk, but not visible yet. Called before the model is published.
+    /// </summary>
     /// <param name="digest">The new model's digest; null unless <see cref="NeedsDigest"/>.</param>
     public virtual void Seal(string? digest) { }
 

@@ -2,7 +2,9 @@ using FedICU.Text;
 
 namespace FedICU;
 
-/// <summary>What a <see cref="ClientWeighting"/> decides, by the clients' indices in <see cref="RoundPlan.Clients"/>.</summary>
+/// <summary>
+/// What a <see cref="ClientWeighting"/> decides, by the clients' indices in <see cref="RoundPlan.Clients"/>.
+/// </summary>
 public sealed class ClientWeights
 {
     private readonly double[] _weights, _factors;

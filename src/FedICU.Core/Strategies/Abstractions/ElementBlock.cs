@@ -24,7 +24,9 @@ public readonly unsafe ref struct ElementBlock
     /// <summary>Gets the flat index of the block's first element in the tensor.</summary>
     public long Start { get; }
 
-    /// <summary>Gets the merged update D; the step replaces it by the update that is added to the global model.</summary>
+    /// <summary>
+    /// Gets the merged update D; the step replaces it by the update that is added to the global model.
+    /// </summary>
     public Span<double> Update { get; }
 
     /// <summary>Gets the global model's elements x.</summary>

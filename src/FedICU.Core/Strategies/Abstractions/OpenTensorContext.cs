@@ -8,7 +8,8 @@ namespace FedICU.Strategies.Abstractions;
 /// </summary>
 internal sealed class OpenTensorContext : TensorContext, IDisposable
 {
-    public OpenTensorContext(RoundRun run, TensorInfo info, TensorInfo output, IPassProgress? progress = null, int number = 0) : base(run) =>
+    public OpenTensorContext(RoundRun run, TensorInfo info, TensorInfo output, IPassProgress? progress = null, int number = 0)
+        : base(run) =>
         Open(info, output, progress, number);
 
     /// <summary>Opens a closed context for another tensor.</summary>

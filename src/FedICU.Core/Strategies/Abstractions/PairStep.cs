@@ -4,7 +4,9 @@ using FedICU.Strategies.Abstractions;
 
 namespace FedICU;
 
-/// <summary>A stage that rewrites the merged factors of each LoRA pair, in the output's type. The library's own.</summary>
+/// <summary>
+/// A stage that rewrites the merged factors of each LoRA pair, in the output's type. The library's own.
+/// </summary>
 public abstract class PairStep : Stage
 {
     private protected PairStep() { }

@@ -50,7 +50,9 @@ public sealed class RoundPlan
         : throw new InvalidOperationException(
             $"The statistic {Sentence.Quote(statistic)} was not measured: name it in the stage's Statistics.");
 
-    /// <summary>Gets the squared distance of two clients' models, from <see cref="RoundStatistic.PairDistances"/>.</summary>
+    /// <summary>
+    /// Gets the squared distance of two clients' models, from <see cref="RoundStatistic.PairDistances"/>.
+    /// </summary>
     /// <param name="i">The index of one client.</param>
     /// <param name="j">The index of the other; the order has no effect.</param>
     public double SquaredDistance(int i, int j) =>

@@ -1,8 +1,8 @@
 namespace FedICU;
 
 /// <summary>
-/// A stage that changes the merged update before it is added to the global model and rounded: a server optimizer, noise.
-/// It works element by element, in float64.
+/// A stage that changes the merged update before it is added to the global model and rounded: a server optimizer,
+/// noise. It works element by element, in float64.
 /// </summary>
 public abstract class ServerStep : Stage
 {

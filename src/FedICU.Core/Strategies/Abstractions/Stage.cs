@@ -17,8 +17,8 @@ public abstract class Stage
     public abstract string Name { get; }
 
     /// <summary>
-    /// Gets the statistics that the stage reads from its plan. They are measured before the stage begins, of the updates
-    /// that the stages before it have left. <value>Default: none.</value>
+    /// Gets the statistics that the stage reads from its plan. They are measured before the stage begins, of the
+    /// updates that the stages before it have left. <value>Default: none.</value>
     /// </summary>
     public virtual IReadOnlyList<RoundStatistic> Statistics => [];
 

@@ -57,8 +57,12 @@ internal sealed class StageSequence
         var errors = new List<string>();
         if (stages.Count == 0)
             errors.Add("A rule has no stages; at least one was expected.");
-        foreach (IGrouping<string, Stage> same in stages.GroupBy(stage => stage.Name, StringComparer.Ordinal).Where(same => same.Count() > 1))
-            errors.Add($"The stage {Sentence.Quote(same.Key)} was given twice.");
+        foreach ((string name, int count) in stages.CountBy(stage => stage.Name, StringComparer.Ordinal))
+        {
+            if (count > 1)
+                errors.Add($"The stage {Sentence.Quote(name)} was given twice.");
+        }
+
         if (stages.OfType<MergeRule>().Select(merge => merge.Name).Distinct().ToList() is { Count: > 1 } merges)
             errors.Add($"{Sentence.Quote(merges[0])} and {Sentence.Quote(merges[1])} are both merges; a rule has one.");
         foreach (Stage stage in stages.Where(stage => GetPlace(stage) < 0))

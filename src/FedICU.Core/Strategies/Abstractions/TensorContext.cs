@@ -6,8 +6,8 @@ using FedICU.Text;
 namespace FedICU;
 
 /// <summary>
-/// One tensor of a round as a stage sees it: the clients' checked inputs, verbs that measure them, and verbs that compute
-/// the output from them. A merge calls exactly one verb that writes the output.
+/// One tensor of a round as a stage sees it: the clients' checked inputs, verbs that measure them, and verbs that
+/// compute the output from them. A merge calls exactly one verb that writes the output.
 /// </summary>
 /// <remarks>A context is valid until the stage's method returns; then it is reused for another tensor.</remarks>
 public class TensorContext
@@ -73,8 +73,8 @@ public class TensorContext
     }
 
     /// <summary>
-    /// Writes output = round(sum_k w_k y_k / sum_k w_k), the mean by the clients' weights in the merge: n_k (McMahan et al.
-    /// 2017), unless a weighting before the merge set others.
+    /// Writes output = round(sum_k w_k y_k / sum_k w_k), the mean by the clients' weights in the merge: n_k (McMahan et
+    /// al. 2017), unless a weighting before the merge set others.
     /// </summary>
     public void WeightedMean()
     {

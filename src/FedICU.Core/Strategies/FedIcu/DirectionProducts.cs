@@ -1,8 +1,8 @@
 namespace FedICU.Strategies.FedIcu;
 
 /// <summary>
-/// The statistic &lt;v_k, S&gt; over the tensors that are split, for each client k: v_k = flatten(V_k) / ||flatten V_k||, and
-/// S the sum of all v_j, or the previous direction.
+/// The statistic &lt;v_k, S&gt; over the tensors that are split, for each client k: v_k = flatten(V_k) / ||flatten
+/// V_k||, and S the sum of all v_j, or the previous direction.
 /// </summary>
 internal sealed class DirectionProducts(FedIcuOptions options) : RoundStatistic
 {

@@ -130,8 +130,8 @@ public sealed record FedIcuOptions
     public double Coherence { get; init; }
 
     /// <summary>
-    /// Gets whether <see cref="FedIcuAggregator"/> balances LoRA pairs after the merge, as <see cref="LoraBalance"/> does
-    /// (<c>balance</c>). <value>Default: false.</value>
+    /// Gets whether <see cref="FedIcuAggregator"/> balances LoRA pairs after the merge, as <see cref="LoraBalance"/>
+    /// does (<c>balance</c>). <value>Default: false.</value>
     /// </summary>
     public bool BalanceLora { get; init; }
 

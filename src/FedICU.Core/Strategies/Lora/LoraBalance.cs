@@ -6,8 +6,8 @@ using FedICU.Strategies.Lora;
 namespace FedICU;
 
 /// <summary>
-/// Rewrites each LoRA pair so that both factors carry the same singular values: norm(B[:,j])^2 = norm(A[j,:])^2 = s_j, in
-/// descending order; B A is unchanged. The mean of factors depends on how clients divide the product between them.
+/// Rewrites each LoRA pair so that both factors carry the same singular values: norm(B[:,j])^2 = norm(A[j,:])^2 = s_j,
+/// in descending order; B A is unchanged. The mean of factors depends on how clients divide the product between them.
 /// Balanced factors give all clients the same division at the start of a round (docs/algorithms.md, LoRA adapters).
 /// </summary>
 public sealed class LoraBalance : PairStep

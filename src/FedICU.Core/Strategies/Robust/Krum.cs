@@ -3,8 +3,8 @@ using FedICU.Strategies.Robust;
 namespace FedICU;
 
 /// <summary>
-/// Krum's weighting: chooses the one client whose N - f - 2 nearest other clients are nearest, by the sum of the squared
-/// distances of whole models. The next model is that client's own.
+/// Krum's weighting: chooses the one client whose N - f - 2 nearest other clients are nearest, by the sum of the
+/// squared distances of whole models. The next model is that client's own.
 /// </summary>
 /// <remarks>
 /// Blanchard, El Mhamdi, Guerraoui, Stainer: "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",

@@ -2,7 +2,9 @@ using FedICU.Text;
 
 namespace FedICU.Strategies.Robust;
 
-/// <summary>The scores of Krum: for each client the sum of the squared distances to its nearest other clients.</summary>
+/// <summary>
+/// The scores of Krum: for each client the sum of the squared distances to its nearest other clients.
+/// </summary>
 internal static class KrumScores
 {
     /// <summary>Refuses a round with too few clients.</summary>
@@ -22,7 +24,9 @@ internal static class KrumScores
     /// <summary>Returns f, by default the most that N clients bear.</summary>
     public static int GetByzantine(RoundPlan plan, int? byzantine) => byzantine ?? (plan.Clients.Count - 3) / 2;
 
-    /// <summary>Computes each client's score: the sum of its N - f - 2 smallest squared distances, in ascending order.</summary>
+    /// <summary>
+    /// Computes each client's score: the sum of its N - f - 2 smallest squared distances, in ascending order.
+    /// </summary>
     public static double[] Compute(RoundPlan plan, int byzantine)
     {
         int clients = plan.Clients.Count, neighbours = clients - byzantine - 2;

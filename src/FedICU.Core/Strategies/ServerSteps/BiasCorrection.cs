@@ -1,6 +1,8 @@
 namespace FedICU;
 
-/// <summary>How a server optimizer corrects its moments for their start at zero. T is the round's number from 1.</summary>
+/// <summary>
+/// How a server optimizer corrects its moments for their start at zero. T is the round's number from 1.
+/// </summary>
 public enum BiasCorrection
 {
     /// <summary>Not at all: the default, as the paper has it.</summary>

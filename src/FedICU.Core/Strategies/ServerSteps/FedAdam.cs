@@ -15,7 +15,9 @@ public sealed class FedAdam : ServerStep
 
     /// <summary>Creates the step.</summary>
     /// <param name="options">The options; null for the defaults.</param>
-    /// <exception cref="InvalidOptionsException">The options break their rules; the message lists all errors.</exception>
+    /// <exception cref="InvalidOptionsException">
+    /// The options break their rules; the message lists all errors.
+    /// </exception>
     public FedAdam(FedAdamOptions? options = null)
     {
         Options = options ?? new FedAdamOptions();

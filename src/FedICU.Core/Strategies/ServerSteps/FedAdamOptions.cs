@@ -5,7 +5,9 @@ namespace FedICU;
 /// <summary>Options of FedAdam.</summary>
 public sealed record FedAdamOptions
 {
-    /// <summary>Gets the server's learning rate eta, greater than 0 (<c>server-lr</c>). <value>Default: 0.1.</value></summary>
+    /// <summary>
+    /// Gets the server's learning rate eta, greater than 0 (<c>server-lr</c>). <value>Default: 0.1.</value>
+    /// </summary>
     public double ServerLearningRate { get; init; } = 0.1;
 
     /// <summary>Gets the decay of the first moment, in [0, 1) (<c>beta1</c>). <value>Default: 0.9.</value></summary>
