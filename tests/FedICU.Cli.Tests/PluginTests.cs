@@ -92,7 +92,9 @@ public sealed class PluginTests
 
     private string[] Round(string strategy, params string[] clients) => _place.RoundLine(clients, strategy: strategy);
 
-    /// <summary>Writes an assembly with a plug-in whose <c>Register</c> has this body; null: without a plug-in.</summary>
+    /// <summary>
+    /// Writes an assembly with a plug-in whose <c>Register</c> has this body; null: without a plug-in.
+    /// </summary>
     private string Emit(string name, Action<ILGenerator>? register)
     {
         var assembly = new PersistedAssemblyBuilder(new AssemblyName(Path.GetFileNameWithoutExtension(name)), typeof(object).Assembly);

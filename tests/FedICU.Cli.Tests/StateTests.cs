@@ -1,6 +1,8 @@
 namespace FedICU.Cli.Tests;
 
-/// <summary>Runs rounds with <c>--state</c>, and rounds that are refused: old model and old state stay as they are.</summary>
+/// <summary>
+/// Runs rounds with <c>--state</c>, and rounds that are refused: old model and old state stay as they are.
+/// </summary>
 public sealed class StateTests
 {
     private Place _place = null!;

@@ -22,7 +22,9 @@ internal sealed record StrategyOutline(IReadOnlyList<string> Kinds, IReadOnlyLis
         }
     }
 
-    /// <summary>Gets whether the strategy has a merge; without one among the strategies of a rule it is fedavg's.</summary>
+    /// <summary>
+    /// Gets whether the strategy has a merge; without one among the strategies of a rule it is fedavg's.
+    /// </summary>
     public bool HasMerge => Kinds.Contains(StageSequence.MergeKind);
 
     /// <summary>Describes the state in a few words.</summary>

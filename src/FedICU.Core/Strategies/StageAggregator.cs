@@ -51,7 +51,9 @@ public class StageAggregator : IAggregator
     /// state. Nothing is written; a pending state of a stopped run is neither completed nor removed.
     /// </summary>
     /// <param name="round">The round.</param>
-    /// <param name="output">The round's output, which must not replace a client's update; null if it is not known.</param>
+    /// <param name="output">
+    /// The round's output, which must not replace a client's update; null if it is not known.
+    /// </param>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>A report with the clients that would take part and the notes, and without tensors.</returns>
     /// <exception cref="FedIcuException">A client, a stage or the state refuses the round.</exception>

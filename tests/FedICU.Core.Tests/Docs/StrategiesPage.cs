@@ -6,7 +6,9 @@ namespace FedICU.Tests.Docs;
 /// <summary>The text of docs/strategies.md, made from the registry.</summary>
 internal static class StrategiesPage
 {
-    /// <summary>The environment variable that, set to 1, makes the test write the page instead of comparing it.</summary>
+    /// <summary>
+    /// The environment variable that, set to 1, makes the test write the page instead of comparing it.
+    /// </summary>
     public const string Rewrite = "FEDICU_REWRITE_DOCS";
 
     private const string Head = $"""

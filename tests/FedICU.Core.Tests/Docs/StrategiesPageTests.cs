@@ -1,6 +1,8 @@
 namespace FedICU.Tests.Docs;
 
-/// <summary>Compares docs/strategies.md with the registry, or writes it (<see cref="StrategiesPage.Rewrite"/>).</summary>
+/// <summary>
+/// Compares docs/strategies.md with the registry, or writes it (<see cref="StrategiesPage.Rewrite"/>).
+/// </summary>
 internal sealed class StrategiesPageTests
 {
     [Test]

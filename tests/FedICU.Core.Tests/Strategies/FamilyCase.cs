@@ -59,7 +59,9 @@ internal sealed class FamilyCase
         .Where(folder => ReadRule(folder) is { } rule && isRule(rule)).Select(folder => Path.GetFileName(folder)!)
         .Order(StringComparer.Ordinal);
 
-    /// <summary>Writes the state before the round, unless it is a first round. A golden state states no base; a real one does.</summary>
+    /// <summary>
+    /// Writes the state before the round, unless it is a first round. A golden state states no base; a real one does.
+    /// </summary>
     public void WriteState(string path)
     {
         if (FindFile("state-in.safetensors") is not { } before)

@@ -14,7 +14,9 @@ internal sealed class StateInFile : StateKeeper
     private readonly List<TensorInfo> _tensors;
     private readonly Dictionary<string, string> _metadata;
 
-    /// <exception cref="FedIcuException">The state belongs to another rule, model or round, or cannot be read.</exception>
+    /// <exception cref="FedIcuException">
+    /// The state belongs to another rule, model or round, or cannot be read.
+    /// </exception>
     public StateInFile(StageSequence stages, AggregationRound round, RoundCheck check, bool readOnly) : base(stages)
     {
         RoundState state = round.State!;

@@ -25,7 +25,9 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
     /// <param name="readOnly">
     /// Whether nothing may be written, for a check: a pending state is then neither completed nor removed.
     /// </param>
-    /// <exception cref="FedIcuException">The state belongs to another rule, model or round, or cannot be read.</exception>
+    /// <exception cref="FedIcuException">
+    /// The state belongs to another rule, model or round, or cannot be read.
+    /// </exception>
     public static StateKeeper Open(StageSequence stages, AggregationRound round, RoundCheck check, bool readOnly = false)
     {
         bool keeps = stages.State.Count > 0;
