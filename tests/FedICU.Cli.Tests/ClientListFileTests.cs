@@ -173,7 +173,7 @@ public sealed class ClientListFileTests
         }
 
         string document = File.ReadAllText(Path.Combine(Path.GetDirectoryName(solution)!, "docs", "command-line.md"));
-        string section = document.ReplaceLineEndings("\n").Split("### Many clients\n")[1].Split("\n## ")[0];
+        string section = document.ReplaceLineEndings("\n").Split("### Many clients\n")[1].Split("\n##")[0];
         _place.Write("round7.json", section.Split("```json\n")[1].Split("```")[0]);
         _place.Write("round7/a.safetensors", Place.Like(("num_examples", "400")));
         _place.Write("round7/b.safetensors", Place.Like(("num_examples", "400")));
