@@ -154,15 +154,18 @@ public sealed class OptionReader
         (_prefix, _shared, _yields) = (prefix, shared.ToHashSet(StringComparer.Ordinal), yields);
 
     /// <summary>Collects the errors of an action.</summary>
-    internal void Try(Action action)
+    /// <returns>Whether there were none.</returns>
+    internal bool Try(Action action)
     {
         try
         {
             action();
+            return true;
         }
         catch (InvalidOptionsException e)
         {
             _errors.AddRange(e.Errors);
+            return false;
         }
     }
 

@@ -80,10 +80,11 @@ public sealed class StrategyRegistry
         var reader = new OptionReader(settings);
         Func<IReadOnlyList<Stage>>[] makers = ReadAll(strategies, reader);
         var stages = new List<Stage>();
+        bool isMade = true;
         foreach (Func<IReadOnlyList<Stage>> make in makers)
-            reader.Try(() => stages.AddRange(make()));
+            isMade &= reader.Try(() => stages.AddRange(make()));
         FedAvgOptions implied = new();
-        if (!stages.OfType<MergeRule>().Any())
+        if (isMade && !stages.OfType<MergeRule>().Any())
         {
             // the options of the strategies go before those of the merge that nobody named
             reader.Begin("fedavg", strategies.SelectMany(known => known.Options.Select(option => option.Name)), yields: true);

@@ -78,7 +78,13 @@ internal sealed class OptionsTests
     {
         Assert.That(Server("preset=paper"), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Target = SplitTarget.Parameters, Coherence = 0 }));
         Assert.That(Server("preset=balanced"),
-            Is.EqualTo(new FedIcuOptions { Tau = double.PositiveInfinity, Target = SplitTarget.Delta, Coherence = 0.5 }));
+            Is.EqualTo(new FedIcuOptions
+            {
+                Tau = double.PositiveInfinity,
+                Target = SplitTarget.Delta,
+                Coherence = 0.5,
+                BalanceLora = true,
+            }));
         Assert.That(Server("axis=tensor", "preset=balanced", "tau=0.5"),
             Is.EqualTo(FedIcuOptions.Balanced with { Axis = NormAxis.Tensor, Tau = 0.5 }));
         Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")),
