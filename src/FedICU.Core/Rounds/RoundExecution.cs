@@ -157,15 +157,15 @@ internal sealed class RoundExecution(
 
     private RoundReport Describe(
         RoundCheck check, RoundPlan plan, IReadOnlyList<TensorReport> tensors, IReadOnlyList<LoraPairReport> pairs) => new()
-    {
-        Strategy = stages.Name,
-        Backend = _work.Backend.Name,
-        Round = _options.Round,
-        Clients = ClientReports.Create(check, plan),
-        Stages = plan.Reports,
-        Tensors = tensors,
-        LoraPairs = pairs,
-    };
+        {
+            Strategy = stages.Name,
+            Backend = _work.Backend.Name,
+            Round = _options.Round,
+            Clients = ClientReports.Create(check, plan),
+            Stages = plan.Reports,
+            Tensors = tensors,
+            LoraPairs = pairs,
+        };
 
     private AggregationResult CreateResult(RoundReport report, RoundCheck check) =>
         new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });

@@ -1,6 +1,6 @@
-using FedICU.Panels;
 using System.Globalization;
 using FedICU.Compute;
+using FedICU.Panels;
 using FedICU.TestChild;
 
 namespace FedICU.Tests.Compute;

@@ -24,7 +24,10 @@ public sealed class StateFileTests
         AssertSame(state.Source, new ArrayModel([.. Model.Tensors.Select(tensor => (tensor, Model.DataOf(tensor.Name)))],
             new Dictionary<string, string>
             {
-                ["fedicu.state"] = "norm-clip,fedadam", ["rounds"] = "4", ["round"] = "9", ["fedicu.base"] = Base,
+                ["fedicu.state"] = "norm-clip,fedadam",
+                ["rounds"] = "4",
+                ["round"] = "9",
+                ["fedicu.base"] = Base,
             }));
     }
 
