@@ -30,11 +30,10 @@ internal sealed record PassSettings(string Strategy, IComputeBackend Backend, Wo
     /// <summary>Whether the output is in the memory of the backend's device.</summary>
     public bool WritesOnDevice { get; init; }
 
-    /// <summary>Returns the number of elements of a panel that the backend prefers.</summary>
-    /// <param name="inputs">The number of inputs that are read side by side.</param>
-    /// <param name="onDevice">Whether they are in the memory of the backend's device.</param>
-    public int GetPanelElements(int inputs, bool onDevice) =>
-        onDevice ? Backend.GetPanelElementsOnDevice(WritesOnDevice) : Backend.GetPanelElements(inputs);
+    /// <summary>
+    /// Gets the function from the number of inputs to the elements of a panel that the backend prefers.
+    /// </summary>
+    public Func<int, int> PanelElements => field ??= Backend.GetPanelElements;
 
     /// <summary>The same settings for a tensor that is computed beside others, on one thread.</summary>
     public PassSettings OnOneThread() =>

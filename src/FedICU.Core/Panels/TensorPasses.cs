@@ -74,11 +74,13 @@ internal sealed unsafe partial class TensorPasses(PassSettings settings)
     {
         if (_groupings.TryGetValue((Info.Shape, axis, foldedColumns, onDevice), out Grouping? grouping))
             return grouping;
-        grouping = new Grouping(Info.Shape, axis, foldedColumns, inputs => settings.GetPanelElements(inputs, onDevice));
+        grouping = new Grouping(Info.Shape, axis, foldedColumns, onDevice ? CountOnDevice : settings.PanelElements);
         if (_groupings.Count < KeptGroupings && Info.ElementCount <= KeptElements)
             _groupings.Add((Info.Shape, axis, foldedColumns, onDevice), grouping);
         return grouping;
     }
+
+    private int CountOnDevice(int inputs) => Backend.GetPanelElementsOnDevice(settings.WritesOnDevice);
 
     /// <summary>
     /// Reads inputs from files into memory if all of them fit the round's budget. Strategies with several passes call

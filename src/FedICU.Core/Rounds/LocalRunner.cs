@@ -68,21 +68,25 @@ internal sealed class LocalRunner(
         run = run with { Settings = run.Settings with { Output = output, WritesOnDevice = writesOnDevice } };
         Current = run;
         IReadOnlyList<TensorInfo> tensors = run.Global.Tensors;
-        List<RoundUnit> units = RoundUnit.List(tensors, FindPairUnits(run, outputs));
+        // without steps of pairs, each tensor is a unit
+        List<RoundUnit>? units = stages.PairSteps.Count == 0 ? null : RoundUnit.List(tensors, FindPairUnits(run));
         var reports = new TensorReports(stages.Name, run.Clients, outputs);
         var unbalanced = new ConcurrentDictionary<LoraPair, string>(ReferenceEqualityComparer.Instance);
         ProgressMeter? meter = CreateMeter("aggregate", run.Global.TotalBytes);
         ForEachTensor(
-            run, units.Count, i => units[i].Tensors.Sum(tensor => tensors[tensor].ElementCount) * run.Clients.Count,
+            run, units?.Count ?? tensors.Count, CountValues,
             stages.Merge.IsThreadSafe, (int i, ref OpenTensorContext? context, RoundRun own) =>
             {
-                if (units[i].Pair is { } pair)
+                if (units?[i].Pair is { } pair)
                     RunPair(units[i], pair, own);
                 else
-                    RunTensor(units[i].Tensors[0], ref context, own);
+                    RunTensor(units?[i].Tensors[0] ?? i, ref context, own);
             });
         NoteUnbalanced(run, unbalanced);
         return Task.FromResult<IReadOnlyList<TensorReport>>(reports);
+
+        long CountValues(int i) =>
+            (units?[i].Tensors.Sum(tensor => tensors[tensor].ElementCount) ?? tensors[i].ElementCount) * run.Clients.Count;
 
         void RunTensor(int i, ref OpenTensorContext? context, RoundRun own)
         {
@@ -214,8 +218,8 @@ internal sealed class LocalRunner(
     /// <summary>
     /// Returns the pairs that stages rewrite. A tensor that keeps the global model's value keeps its bits.
     /// </summary>
-    private IEnumerable<LoraPair> FindPairUnits(RoundRun run, IReadOnlyList<TensorInfo> outputs) =>
-        stages.PairSteps.Count == 0 ? [] : pairs.All.Where(pair =>
+    private IEnumerable<LoraPair> FindPairUnits(RoundRun run) =>
+        pairs.All.Where(pair =>
             !IsKept(run, pair) && stages.PairSteps.Any(step => step.DescribeObstacle(pair) is null));
 
     private static bool IsKept(RoundRun run, LoraPair pair) =>

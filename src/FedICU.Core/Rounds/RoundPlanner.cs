@@ -50,13 +50,19 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
     /// <summary>Decides the tensors of the output.</summary>
     public IReadOnlyList<TensorInfo> CreateOutputs(RoundPlan plan)
     {
-        var merged = plan.Tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
-        TensorInfo[] outputs =
-        [
-            .. round.Global.Tensors.Select(tensor =>
-                GetOutput(merged.Contains(tensor.Name) ? stages.Merge.GetOutput(tensor, plan) : tensor, round.Options)),
-        ];
-        return outputs.SequenceEqual(round.Global.Tensors) ? round.Global.Tensors : outputs;
+        IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
+        HashSet<string>? merged = ReferenceEquals(plan.Tensors, tensors)
+            ? null : plan.Tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
+        TensorInfo[]? outputs = null;
+        for (int i = 0; i < tensors.Count; i++)
+        {
+            bool isMerged = merged is null || merged.Contains(tensors[i].Name);
+            TensorInfo output = GetOutput(isMerged ? stages.Merge.GetOutput(tensors[i], plan) : tensors[i], round.Options);
+            if (!ReferenceEquals(output, tensors[i]))
+                (outputs ??= [.. tensors])[i] = output;
+        }
+
+        return outputs ?? tensors;
     }
 
     /// <summary>

@@ -31,7 +31,7 @@ public sealed class RoundPlan
     internal IReadOnlyList<StageReport> Reports => _reports;
 
     /// <summary>Gets whether the merge sees other updates than the clients sent.</summary>
-    internal bool HasFactors => Clients.Any(client => client.Factor != 1);
+    internal bool HasFactors { get; private set; }
 
     /// <summary>Gets a statistic that the stage named in <see cref="Stage.Statistics"/>.</summary>
     /// <param name="statistic">The statistic.</param>
@@ -93,5 +93,6 @@ public sealed class RoundPlan
         if (clients.Length != Clients.Count || clients.Zip(Clients).Any(pair => pair.First.Factor != pair.Second.Factor))
             _statistics.Clear();
         Clients = clients;
+        HasFactors = clients.Any(client => client.Factor != 1);
     }
 }

@@ -268,8 +268,8 @@ public class TensorContext
     /// <summary>Lets transforms change the updates that are read from now on.</summary>
     internal void Prepare(IReadOnlyList<UpdateTransform> transforms)
     {
-        foreach (UpdateTransform transform in transforms)
-            _transforms.Add((transform, transform.Prepare(this)));
+        for (int i = 0; i < transforms.Count; i++)
+            _transforms.Add((transforms[i], transforms[i].Prepare(this)));
     }
 
     private void WriteSum(ReadOnlySpan<double> weights, double divisor)

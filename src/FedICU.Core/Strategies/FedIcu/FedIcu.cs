@@ -19,8 +19,9 @@ namespace FedICU;
 /// </remarks>
 public sealed class FedIcu : MergeRule
 {
-    // the weights of a model belong to a plan, and are computed once for all its tensors
-    private readonly ConditionalWeakTable<RoundPlan, Lazy<(double[] Weights, double[] Scores)>> _modelWeights = [];
+    // a plan's split, made once for all its tensors: it may hold the weights of the whole model
+    private readonly ConditionalWeakTable<RoundPlan, ConsensusDivergenceSplit> _splits = [];
+    private readonly ConditionalWeakTable<RoundPlan, ConsensusDivergenceSplit>.CreateValueCallback _createSplit;
 
     /// <summary>Creates the merge.</summary>
     /// <param name="options">The options; null for the defaults.</param>
@@ -33,6 +34,7 @@ public sealed class FedIcu : MergeRule
         Options.Validate();
         bool measures = Options.Granularity == Granularity.Model && Options.Scores is null;
         Statistics = measures ? [new DirectionProducts(Options)] : [];
+        _createSplit = CreateSplit;
     }
 
     /// <summary>Gets the options.</summary>
@@ -52,10 +54,13 @@ public sealed class FedIcu : MergeRule
     public override void Merge(TensorContext tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        var alignment = new DivergenceAlignment(Options, tensor.Clients);
-        Lazy<(double[] Weights, double[] Scores)>? modelWeights = Options.Granularity == Granularity.Model
-            ? _modelWeights.GetValue(tensor.Plan, plan => new(() => alignment.WeighModel(plan)))
-            : null;
-        new ConsensusDivergenceSplit(Options, alignment, modelWeights?.Value).Merge(tensor);
+        _splits.GetValue(tensor.Plan, _createSplit).Merge(tensor);
+    }
+
+    private ConsensusDivergenceSplit CreateSplit(RoundPlan plan)
+    {
+        var alignment = new DivergenceAlignment(Options, plan.Clients);
+        bool ofModel = Options.Granularity == Granularity.Model;
+        return new ConsensusDivergenceSplit(Options, alignment, ofModel ? alignment.WeighModel(plan) : null);
     }
 }
