@@ -100,7 +100,9 @@ internal sealed class LocalRunner(
         void RunPair(RoundUnit unit, LoraPair pair, RoundRun own)
         {
             using var buffer = new PairBuffer();
-            TensorInfo a = outputs.First(of => of.Name == pair.A.Name), b = outputs.First(of => of.Name == pair.B.Name);
+            (TensorInfo a, TensorInfo b) = (outputs[unit.Tensors[0]], outputs[unit.Tensors[1]]);
+            if (a.Name != pair.A.Name)
+                (a, b) = (b, a);
             buffer.Begin([a, b], run.Global.Metadata);
             RoundRun intoBuffer = own with { Settings = own.Settings with { Output = buffer, WritesOnDevice = false } };
             foreach (int tensor in unit.Tensors)

@@ -43,8 +43,10 @@ internal sealed unsafe class StepFinish(StateRun run, TensorContext tensor, Stat
                 _slots[i].Read(state + (long)i * _stride, start, count);
             TensorPrimitives.Subtract(update, global, update);
             double* own = state;
-            foreach (ServerStep step in _finish.Steps)
+            // by index, because an enumerator would be allocated for each tile
+            for (int i = 0; i < _finish.Steps.Count; i++)
             {
+                ServerStep step = _finish.Steps[i];
                 step.Apply(new ElementBlock(_finish.Tensor.Plan, tensor, start, update, global, own, _stride));
                 own += (long)step.State.Count * _stride;
             }
