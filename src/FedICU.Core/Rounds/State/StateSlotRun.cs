@@ -23,6 +23,13 @@ internal sealed unsafe class StateSlotRun(TensorInfo tensor, StateSlot slot, Ten
     /// <summary>A panel of the old and the new state.</summary>
     internal readonly struct Panel(StateSlotRun run, long first, int length, TensorPanel old, TensorPanel next)
     {
+        /// <summary>Gets whether there is an old state, and the new one is kept.</summary>
+        public bool IsComplete => old.Data is not null && next.Data is not null;
+
+        public TensorPanel Old => old;
+
+        public TensorPanel Next => next;
+
         private double Initial => run.InitialValue;
 
         /// <summary>Widens elements of the old state.</summary>

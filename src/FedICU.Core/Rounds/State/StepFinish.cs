@@ -10,6 +10,9 @@ namespace FedICU.Rounds.State;
 /// </summary>
 internal sealed unsafe class StepFinish(StateRun run, TensorContext tensor, StateSlotRun[] slots) : PanelFinish, IDisposable
 {
+    // a single adaptive step has a verb of its own, without tiles of the model and its state
+    private readonly AdaptiveStep? _adaptive = run.Stages.Steps is [{ } only] ? only.GetAdaptiveStep(tensor.Plan) : null;
+
     public override Panel Begin(long start, int length, Scratch scratch) => new StepPanel(this, start, length, scratch);
 
     public void Dispose() => Array.ForEach(slots, slot => slot.Dispose());
@@ -36,6 +39,15 @@ internal sealed unsafe class StepFinish(StateRun run, TensorContext tensor, Stat
         public override long Finish(double* merged, long start, int count, TensorPanel output)
         {
             TensorInfo tensor = _finish.Tensor.Info;
+            if (_finish._adaptive is { } adaptive && output.DType == _global.DType && _slots is [{ IsComplete: true } m, { IsComplete: true } v])
+            {
+                long at = start - _first;
+                var panels = new AdaptivePanels(
+                    new TensorPanel(merged, DType.F64), _global.From(at), m.Old.From(at), v.Old.From(at), output, m.Next.From(at),
+                    v.Next.From(at));
+                return StateRun.Backend.Apply(adaptive, panels, count);
+            }
+
             double* state = _tile + _stride;
             StateRun.Backend.WeightedSum([_global.From(start - _first)], [1], 1, count, new TensorPanel(_tile, DType.F64));
             Span<double> update = new(merged, count), global = new(_tile, count);

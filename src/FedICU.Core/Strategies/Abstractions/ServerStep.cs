@@ -1,3 +1,5 @@
+using FedICU.Compute;
+
 namespace FedICU;
 
 /// <summary>
@@ -15,4 +17,9 @@ public abstract class ServerStep : Stage
     /// </summary>
     /// <param name="block">Consecutive elements of one tensor.</param>
     public abstract void Apply(ElementBlock block);
+
+    /// <summary>
+    /// Returns the step as a verb, if it is one whose state is its first and its second moment; otherwise null.
+    /// </summary>
+    internal virtual AdaptiveStep? GetAdaptiveStep(RoundPlan plan) => null;
 }

@@ -1,4 +1,5 @@
-using System.Numerics.Tensors;
+using FedICU.Compute;
+using FedICU.Strategies.ServerSteps;
 
 namespace FedICU;
 
@@ -35,20 +36,14 @@ public sealed class FedAdam : ServerStep
     public override IReadOnlyList<StateSlot> State => _state;
 
     /// <inheritdoc/>
-    public override void Apply(ElementBlock block)
+    public override void Apply(ElementBlock block) => AdaptiveSteps.Apply(CreateStep(block.Plan), block);
+
+    internal override AdaptiveStep? GetAdaptiveStep(RoundPlan plan) => CreateStep(plan);
+
+    private AdaptiveStep CreateStep(RoundPlan plan)
     {
-        Span<double> d = block.Update, m = block.State(0), v = block.State(1);
-        TensorPrimitives.Multiply(m, Options.Beta1, m);
-        TensorPrimitives.FusedMultiplyAdd(d, 1 - Options.Beta1, m, m);
-        TensorPrimitives.Multiply(v, Options.Beta2, v);
-        TensorPrimitives.Multiply(d, d, d);
-        TensorPrimitives.FusedMultiplyAdd(d, 1 - Options.Beta2, v, v);
-        (double rate, double scale) = Correct(block.Plan.RoundsFinished + 1);
-        TensorPrimitives.Multiply(v, scale, d);
-        TensorPrimitives.Sqrt(d, d);
-        TensorPrimitives.Add(d, Options.Tau, d);
-        TensorPrimitives.Divide(m, d, d);
-        TensorPrimitives.Multiply(d, rate, d);
+        (double rate, double scale) = Correct(plan.RoundsFinished + 1);
+        return new AdaptiveStep(Options.Beta1, Options.Beta2, SecondMomentRule.Adam, rate, scale, Options.Tau);
     }
 
     /// <summary>Computes the learning rate of a round, and the factor of the second moment.</summary>
