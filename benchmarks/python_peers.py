@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Measures rounds over the benchmark suite's files as a Python server runs them, with numpy and torch.
 
-The suite starts the script with FOLDER OUT SECONDS. FOLDER contains global.safetensors, client-*.safetensors and
-fedicu.safetensors, which is the library's result. Client k has k + 1 examples."""
+The suite starts the script with FOLDER OUT SECONDS. FOLDER contains global.safetensors, client-*.safetensors and the
+library's results: median.safetensors, krum.safetensors and, where all peers are measured, fedicu.safetensors. Client k
+has k + 1 examples."""
 import functools
 import glob
 import json
@@ -16,9 +17,14 @@ results = []
 
 
 def measure(name, round_):
+    start = time.perf_counter()
     first = round_()
-    times, start = [], time.perf_counter()
-    while len(times) < 2 or (len(times) < 15 and time.perf_counter() - start < SECONDS):
+    times, elapsed = [], time.perf_counter() - start
+    if elapsed > 5:
+        # a round of many seconds is its own warm-up
+        times.append(elapsed * 1000)
+    start = time.perf_counter()
+    while not times or (len(times) < 15 and time.perf_counter() - start < SECONDS and elapsed < 5):
         one = time.perf_counter()
         round_()
         times.append((time.perf_counter() - one) * 1000)
@@ -50,6 +56,25 @@ def numpy_loop():
 def numpy_reduce():
     scaled = [[layer * examples for layer in client] for client, examples in zip(clients, range(1, N + 1))]
     return [functools.reduce(np.add, layers) / total for layers in zip(*scaled)]
+
+
+def numpy_median():
+    return [np.median(np.stack(tensors), axis=0) for tensors in zip(*clients)]
+
+
+def torch_median():
+    # the lower of the two middle values where their number is even
+    return [torch.stack(tensors).median(0).values for tensors in zip(*tclients)]
+
+
+def numpy_krum():
+    flat = [np.concatenate(client, axis=None) for client in clients]
+    distances = np.zeros((N, N))
+    for i in range(N):
+        for j in range(i):
+            distances[i, j] = distances[j, i] = np.linalg.norm(flat[i] - flat[j]) ** 2
+    f = (N - 3) // 2
+    return int(np.argmin(np.sort(distances, axis=1)[:, 1 : N - f - 1].sum(1)))
 
 
 def torch_add():
@@ -95,9 +120,17 @@ previous, kind = read(FOLDER + "/global.safetensors")
 N = len(clients)
 total = N * (N + 1) / 2
 shares = [np.float32((k + 1) / total) for k in range(N)]
+all_peers = os.path.exists(FOLDER + "/fedicu.safetensors")
 if kind != "BF16":
-    measure("numpy acc += x * w", numpy_loop)
-    measure("numpy reduce(np.add)", numpy_reduce)
+    if all_peers:
+        measure("numpy acc += x * w", numpy_loop)
+        measure("numpy reduce(np.add)", numpy_reduce)
+    theirs = measure("numpy median", numpy_median)
+    if not all(np.array_equal(their, own) for their, own in zip(theirs, read(FOLDER + "/median.safetensors")[0])):
+        sys.exit("numpy's median and ours differ")
+    chosen = measure("numpy krum, a loop over pairs", numpy_krum)
+    if not all(np.array_equal(their, own) for their, own in zip(clients[chosen], read(FOLDER + "/krum.safetensors")[0])):
+        sys.exit("numpy's krum and ours choose different clients")
 try:
     import torch
 except ImportError:
@@ -110,15 +143,17 @@ else:
         return [tensor.view(torch.bfloat16) for tensor in tensors] if kind == "BF16" else tensors
 
     tclients, tglobal = [tensors_of(client) for client in clients], tensors_of(previous)
-    accumulators = [torch.zeros(tensor.shape) for tensor in tglobal]
-    measure("torch add_", torch_add)
-    measure("torch stack and matmul", torch_matmul)
-    theirs = measure("torch FedICU", torch_fedicu)
-    ours = [tensor.float() for tensor in tensors_of(read(FOLDER + "/fedicu.safetensors")[0])]
-    # relative to each tensor's largest magnitude
-    error = max(float((their.float() - own).abs().max() / own.abs().max()) for their, own in zip(theirs, ours))
-    if error > (1e-5 if kind == "F32" else 2 ** -7):
-        sys.exit(f"torch's FedICU and ours differ by {error:.1e}")
-    results[-1]["note"] = f"differs from ours by {error:.1e}"
+    measure("torch median", torch_median)
+    if all_peers:
+        accumulators = [torch.zeros(tensor.shape) for tensor in tglobal]
+        measure("torch add_", torch_add)
+        measure("torch stack and matmul", torch_matmul)
+        theirs = measure("torch FedICU", torch_fedicu)
+        ours = [tensor.float() for tensor in tensors_of(read(FOLDER + "/fedicu.safetensors")[0])]
+        # relative to each tensor's largest magnitude
+        error = max(float((their.float() - own).abs().max() / own.abs().max()) for their, own in zip(theirs, ours))
+        if error > (1e-5 if kind == "F32" else 2 ** -7):
+            sys.exit(f"torch's FedICU and ours differ by {error:.1e}")
+        results[-1]["note"] = f"differs from ours by {error:.1e}"
 with open(OUT, "w") as file:
     json.dump(results, file)

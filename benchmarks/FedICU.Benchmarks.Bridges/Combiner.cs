@@ -52,7 +52,7 @@ internal sealed class Combiner : IDisposable
             _client.HandleMetadata(new ClientMetaRequest
             {
                 ClientId = ByteString.CopyFromUtf8($"client-{k:00}"),
-                Metadata = $"{{\"num_examples\": {k}}}",
+                Metadata = ByteString.CopyFromUtf8($"{{\"num_examples\": {k}}}"),
             });
             Store($"client-{k:00}", _archives[k]);
         }

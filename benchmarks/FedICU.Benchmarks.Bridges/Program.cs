@@ -24,7 +24,7 @@ try
     Console.WriteLine("|---|---|--:|--:|--:|--:|");
     foreach (string strategy in (string[])["fedavg", "fedicu"])
     {
-        IAggregator aggregator = AggregatorCatalog.Create(strategy, []).Aggregator;
+        IAggregator aggregator = StrategyRegistry.Default.Create(strategy, []).Aggregator;
         Compare(".NET host", strategy, () => InMemory(aggregator), Hosted(strategy));
         if (LoadTorch() is { } error)
             Console.WriteLine($"| TorchSharp | {strategy} | {error} |");

@@ -15,7 +15,10 @@ internal sealed class ExternalPeers(string benchmarks, string artifacts, double 
     private readonly string _torchSharp = Path.Combine(benchmarks, "FedICU.Benchmarks.Torch");
     private bool _built;
 
-    public void Measure(Workload workload, Action<string, double[], string?> add)
+    /// <param name="workload">The models.</param>
+    /// <param name="add">Adds a peer's times, in milliseconds, and a note.</param>
+    /// <param name="onlyRules">Whether only the peers of the other rules are measured.</param>
+    public void Measure(Workload workload, Action<string, double[], string?> add, bool onlyRules = false)
     {
         string folder = Path.Combine(artifacts, "models");
         Directory.CreateDirectory(folder);
@@ -24,12 +27,19 @@ internal sealed class ExternalPeers(string benchmarks, string artifacts, double 
             workload.Global.SaveTo(TensorSink.ToFile(Path.Combine(folder, "global.safetensors")));
             for (int k = 0; k < workload.Clients; k++)
                 workload.Client(k).SaveTo(TensorSink.ToFile(Path.Combine(folder, $"client-{k:000}.safetensors")));
-            TensorSink result = TensorSink.ToFile(Path.Combine(folder, "fedicu.safetensors"));
-            new FedIcuAggregator().AggregateAsync(Rounds.NewRound(workload), result).GetAwaiter().GetResult();
+            string[] rules = onlyRules ? ["median", "krum"] : ["fedicu", "median", "krum"];
+            foreach (string rule in rules)
+            {
+                TensorSink result = TensorSink.ToFile(Path.Combine(folder, rule + ".safetensors"));
+                StrategyRegistry.Default.Create(rule, []).Aggregator.AggregateAsync(Rounds.NewRound(workload), result).GetAwaiter().GetResult();
+            }
+
             if (File.Exists(Python))
                 Run("the Python peers", Python, [Path.Combine(benchmarks, "python_peers.py")], folder, add);
             else
                 add("the Python peers", [], $"{Python} is missing");
+            if (onlyRules)
+                return;
             // the first build downloads libtorch
             _built = _built || Start("dotnet", ["build", "-c", "Release", _torchSharp, "--nologo", "-v", "q"]).Code == 0;
             if (_built)

@@ -59,6 +59,9 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
             }
         }
 
+        foreach ((string what, double value, double mark, bool holds) in RuleMarks())
+            yield return (what, value, mark, holds);
+
         foreach (var round in Rounds)
         {
             (string layout, DType dtype, int clients) = round.Key;
@@ -90,6 +93,30 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
         {
             if (what.StartsWith(Names.Mask, StringComparison.Ordinal))
                 yield return AtMost($"{what}: reads", reads, 2);
+        }
+    }
+
+    private IEnumerable<(string What, double Value, double Mark, bool Holds)> RuleMarks()
+    {
+        foreach (var round in Rounds)
+        {
+            (string layout, DType dtype, int clients) = round.Key;
+            if (Find(layout, dtype, clients, Names.FedAvg) is not { } fedAvg
+                || Find(layout, dtype, clients, Names.FedIcu) is not { } fedIcu
+                || Find(layout, dtype, clients, Names.Median) is not { } median
+                || Find(layout, dtype, clients, Names.Krum) is not { } krum
+                || Find(layout, dtype, clients, Names.FedAdam) is not { } fedAdam)
+                continue;
+            string name = $"{fedAvg.Case}, {clients} clients";
+            yield return AtLeast($"median: share of FedAvg's GB/s, {name}", fedAvg.Median / median.Median, 0.5);
+            if (Find(layout, dtype, clients, Names.NumpyMedian) is { } numpyMedian)
+                yield return AtLeast($"{Names.NumpyMedian} / median, {name}", numpyMedian.Median / median.Median, clients > 10 ? 60 : 40);
+            if (Find(layout, dtype, clients, Names.TorchMedian) is { } torchMedian)
+                yield return AtLeast($"{Names.TorchMedian} / median, {name}", torchMedian.Median / median.Median, 20);
+            yield return AtMost($"krum / FedICU, {name}", krum.Median / fedIcu.Median, 1.5);
+            if (Find(layout, dtype, clients, Names.NumpyKrum) is { } numpyKrum)
+                yield return AtLeast($"{Names.NumpyKrum} / krum, {name}", numpyKrum.Median / krum.Median, clients > 10 ? 20 : 6);
+            yield return AtMost($"{Names.FedAdam} / FedAvg, {name}", fedAdam.Median / fedAvg.Median, dtype == DType.F32 ? 1.7 : 2.2);
         }
     }
 

@@ -9,6 +9,9 @@ internal static class Names
     public const string Statistics = "FedAvg with report statistics";
     public const string FedIcu = "FedICU";
     public const string FedIcuAlone = "FedICU (one thread)";
+    public const string Median = "median";
+    public const string Krum = "krum";
+    public const string FedAdam = "fedadam over FedAvg";
     public const string Sparse = "FedAvg over packed updates";
     public const string Mask = "client mask with momentum";
 
@@ -24,6 +27,10 @@ internal static class Names
     public const string TorchAdd = "torch add_";
     public const string TorchMatmul = "torch stack and matmul";
     public const string TorchFedIcu = "torch FedICU";
+
+    public const string NumpyMedian = "numpy median";
+    public const string TorchMedian = "torch median";
+    public const string NumpyKrum = "numpy krum, a loop over pairs";
 
     public static readonly string[] Peers =
         [Loop, TensorPrimitives, MathNet, Linq, TorchSharp, NumpyLoop, NumpyReduce, TorchAdd, TorchMatmul];

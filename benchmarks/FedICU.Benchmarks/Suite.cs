@@ -18,6 +18,9 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
     // the number of clients for which every contender is measured; chosen
     private const int UsualClients = 10;
 
+    // the number of clients for which the other rules are measured again, beside their peers in Python; chosen
+    private const int ManyClients = 50;
+
     // elements of the largest layout on which slow peers are measured; chosen: larger ones take minutes
     private const long SmallLayout = 30_000_000;
 
@@ -38,7 +41,7 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
 
     /// <summary>
     /// Lists the layouts, types and numbers of clients to measure. All contenders are measured with ten clients on
-    /// layouts that have peers, FedAvg and FedICU everywhere.
+    /// layouts that have peers, the rules and their peers also with fifty, FedAvg and FedICU everywhere.
     /// </summary>
     public static IEnumerable<(Layout Layout, DType DType, int[] Clients)> Grid(bool quick)
     {
@@ -72,10 +75,18 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
             if (count != UsualClients || !layout.HasPeers || hasMeasuredPeers)
             {
                 Run<Rounds>(moved, 1, _ => moved, Names.FedAvg, Names.FedIcu);
+                if (count == ManyClients && layout.HasPeers && layout.Elements <= SmallLayout)
+                {
+                    Run<Rules>(moved, 1, _ => moved);
+                    if (dtype != DType.F16)
+                        external?.Measure(workload, (name, times, note) => Add(name, times, moved, null, note), onlyRules: true);
+                }
+
                 continue;
             }
 
             Run<Rounds>(moved, 1, _ => moved);
+            Run<Rules>(moved, 1, _ => moved);
             // measured again, because the load of other processes changes
             MeasureCeiling();
             Run<SparseRounds>(moved, 1, _ => SparseRounds.Bytes + 2 * workload.Bytes, Names.Sparse);

@@ -44,7 +44,7 @@ internal sealed record Method(string Name, string Does)
     public bool Product { get; init; }
 
     /// <summary>
-    /// Whether the factors are balanced at the end of a round, as by <see cref="RoundOptions.BalanceLora"/>. Factors of
+    /// Whether the factors are balanced at the end of a round, as by <see cref="LoraBalance"/>. Factors of
     /// products always are.
     /// </summary>
     public bool Balanced { get; init; }

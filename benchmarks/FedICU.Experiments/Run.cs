@@ -140,12 +140,13 @@ internal sealed partial class Run(
 
     private IAggregator CreateAggregator(int[] chosen, Adapter[] trained)
     {
-        IAggregator aggregator = AggregatorCatalog.Create(method.Strategy, method.Settings).Aggregator;
+        IReadOnlyList<Stage> stages = StrategyRegistry.Default.Create(method.Strategy, method.Settings).Aggregator.Stages;
         if (!method.Validated)
-            return aggregator;
+            return Server.Compose(method, stages);
         var scores = new ConcurrentDictionary<string, double>();
         ForEach(chosen, k => scores[_clients[k].Id] = -corpus.Validation.Average(text => Bits(trained[k], text)));
-        return new FedIcuAggregator(((FedIcuAggregator)aggregator).Options with { Scores = (client, _) => scores[client] });
+        FedIcuOptions options = stages.OfType<FedIcu>().Single().Options with { Scores = (client, _) => scores[client] };
+        return Server.Compose(method, [new FedIcu(options)]);
     }
 
     private Adapter TrainClient(int k, Adapter from, int round)

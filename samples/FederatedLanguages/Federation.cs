@@ -31,7 +31,7 @@ internal sealed class Federation
     // the name of the library's preset of FedICU for LoRA
     private const string Balanced = "balanced";
 
-    private readonly IAggregator _aggregator;
+    private readonly StageAggregator _aggregator;
     private readonly RoundOptions _round;
     private readonly string _strategy, _folder;
     private readonly LanguageModel _model;
@@ -50,8 +50,8 @@ internal sealed class Federation
     public Federation(string strategy, string folder, LanguageModel model, IReadOnlyList<DomainText> clients, Options options)
     {
         (_aggregator, _round) = strategy == Balanced
-            ? AggregatorCatalog.Create("fedicu", [new("preset", Balanced)])
-            : AggregatorCatalog.Create(strategy, []);
+            ? StrategyRegistry.Default.Create("fedicu", [new("preset", Balanced)])
+            : StrategyRegistry.Default.Create(strategy, []);
         (_strategy, _folder, _model, _clients, _options) = (strategy, folder, model, clients, options);
         (_sent, _dense) = (new long[clients.Count], new long[clients.Count]);
         Directory.CreateDirectory(folder);
@@ -60,7 +60,7 @@ internal sealed class Federation
     }
 
     /// <summary>The library's strategies, and its preset of FedICU for LoRA.</summary>
-    public static IReadOnlyList<string> Strategies { get; } = [.. AggregatorCatalog.Names, Balanced];
+    public static IReadOnlyList<string> Strategies { get; } = ["fedavg", "fedprox", "fedicu", Balanced];
 
     /// <summary>The average over the clients of the bytes that each uploaded in all rounds.</summary>
     public double BytesSent => _sent.Average();
@@ -109,7 +109,7 @@ internal sealed class Federation
         using TensorSource received = TensorSource.Open(GlobalFolder(round));
         DomainText text = _clients[client];
         // FedProx adds this term on the clients; its server aggregates as FedAvg does
-        GradientTerm? term = _aggregator is FedProxAggregator fedProx ? new ProximalTerm(fedProx.Options.Mu).AddGradient : null;
+        GradientTerm? term = _aggregator.Stages is [FedProx fedProx] ? new ProximalTerm(fedProx.Options.Mu).AddGradient : null;
         Adapter adapter = LoadAdapter(GlobalFolder(round));
         Trainer.TrainAdapter(_model, adapter, text.Train, _options.Steps, RandomOf(_options.Seed, round, client), tick, term);
 
@@ -121,7 +121,7 @@ internal sealed class Federation
             [MetadataKeys.Base] = ModelDigest.Compute(received),
         });
         string whole = Path.Combine(folder, "adapter_model.safetensors");
-        string upload = _aggregator is FedIcuAggregator ? MaskUpdate(round, client, received) : whole;
+        string upload = _strategy is "fedicu" or Balanced ? MaskUpdate(round, client, received) : whole;
         _dense[client] += new FileInfo(whole).Length;
         _sent[client] += new FileInfo(upload).Length;
         return upload;
@@ -138,8 +138,8 @@ internal sealed class Federation
 
     /// <summary>Gets the arguments with which <c>fedicu explain</c> shows a round.</summary>
     public string RoundArguments(int round) => string.Join(' ', _clients.Select((client, i) =>
-        $"--client {client.Name}={Path.Combine(ClientFolder(round, i), _aggregator is FedIcuAggregator ? UpdateFile : "")}")
-        .Prepend($"--strategy {(_round.BalanceLora ? $"fedicu --set preset={Balanced}" : _strategy)} --global {GlobalFolder(round)}"));
+        $"--client {client.Name}={Path.Combine(ClientFolder(round, i), _strategy is "fedicu" or Balanced ? UpdateFile : "")}")
+        .Prepend($"--strategy {(_strategy == Balanced ? $"fedicu --set preset={Balanced}" : _strategy)} --global {GlobalFolder(round)}"));
 
     private string RoundFolder(int round) =>
         Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"round-{round:00}"));

@@ -137,7 +137,7 @@ internal sealed class BenchCommand : FedIcuCommand
         var round = new AggregationRound(models[0], new RoundOptions { Backend = backend });
         for (int k = 1; k <= clients; k++)
             round.Add(ClientUpdate.FromTensors($"c{k:00}", models[k], examples: k));
-        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+        StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
     }
 
     private static double Time(Action work)

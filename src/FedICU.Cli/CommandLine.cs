@@ -70,6 +70,7 @@ internal static class CommandLine
             new AggregateCommand(terminal),
             new MaskCommand(terminal),
             new ExplainCommand(terminal),
+            new StrategiesCommand(terminal),
             new InspectCommand(terminal),
             new DiffCommand(terminal),
             new VerifyCommand(terminal),

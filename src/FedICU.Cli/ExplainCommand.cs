@@ -28,7 +28,7 @@ internal sealed class ExplainCommand : FedIcuCommand
         RoundPlan plan = _round.Read(line, new RoundOptions { Statistics = true }, Terminal);
         using var device = plan.Configured.Options.Backend as IDisposable;
         using TensorSource global = Paths.Open("--global", plan.Global);
-        RoundReport report = (await plan.RunAsync(global, TensorSink.Discard, Terminal, cancellationToken)).Report;
+        RoundReport report = (await plan.RunAsync(global, TensorSink.Discard, null, Terminal, cancellationToken)).Report;
 
         Terminal.Line(
             "w_k: the weight in the result. s_k: the similarity that gave the weight. " +

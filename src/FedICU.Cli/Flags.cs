@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using FedICU.Compute;
 using FedICU.Gpu;
-using FedICU.Registry;
 
 namespace FedICU.Cli;
 
@@ -38,12 +37,21 @@ internal static class Flags
         HelpName = "[NAME=]MODEL",
         Description = "A client's update; repeat the option for each client. Without NAME, the client's name is the path as typed. " +
             "A path that contains '=' needs a NAME.",
-        Required = true,
     };
+
+    public static Option<string?> ManyClients() => Optional(
+        "--clients", "PATH",
+        "Many clients: a folder of safetensors files, sharded models and adapter folders, or a .json file that lists the clients.");
 
     public static Option<string?> Weights() => Optional(
         "--weights", "N,N,...",
-        "The clients' numbers of examples, in the order of --client. Default: num_examples of each file's metadata, otherwise 1.");
+        "The numbers of examples of the clients of --client, in their order. Default: num_examples of each file's metadata, otherwise 1.");
+
+    public static Option<string[]> Plugins() => new("--plugin")
+    {
+        HelpName = "FILE.dll",
+        Description = "A plug-in that adds strategies; repeat the option for each. It runs with all rights of the tool.",
+    };
 
     public static Option<string[]> Settings(string names) =>
         new("--set") { HelpName = "NAME=VALUE", Description = $"Sets an option; repeat for each option. Names: {names}." };
@@ -74,12 +82,20 @@ internal static class Flags
         "--follow-links",
         "Writes to the target of an output that is a symbolic link. Without the option the link itself is replaced.");
 
-    public static string ReadStrategy(string? text, string otherwise)
+    /// <summary>Refuses unknown names among a strategy, or several joined by commas.</summary>
+    public static string ReadStrategy(string text, StrategyRegistry registry)
     {
-        if (text is not null && !AggregatorCatalog.Names.Contains(text))
-            throw new UsageException($"The strategy '{text}' is unknown; {string.Join(", ", AggregatorCatalog.Names)} are known.");
-        return text ?? otherwise;
+        string? unknown = text.Split(',').FirstOrDefault(name => registry.Find(name) is null);
+        return unknown is null ? text : throw UnknownStrategy(unknown, registry);
     }
+
+    public static UsageException UnknownStrategy(string name, StrategyRegistry registry) =>
+        new($"The strategy '{name}' is unknown; {string.Join(", ", registry.Names)} are known.");
+
+    /// <summary>Refuses a backend that is unknown, before a file is read.</summary>
+    public static string? ReadBackendName(string? text) => text is null || ComputeBackends.Names.Contains(text)
+        ? text
+        : throw new UsageException($"The backend '{text}' is unknown; {Backends} are known.");
 
     /// <summary>
     /// Creates the backend, which the caller disposes. Warns on the terminal if it is another backend than the
@@ -117,14 +133,9 @@ internal static class Flags
         throw new UsageException($"The dtype '{text}' is unknown; f32, f16, bf16 or f64 was expected.");
     }
 
-    public static UpdateKind? ReadKind(string? text) => text switch
-    {
-        null => null,
-        "full" => UpdateKind.Full,
-        "delta" => UpdateKind.Delta,
-        "sparse" => UpdateKind.Sparse,
-        _ => throw new UsageException($"The kind '{text}' is unknown; full, delta or sparse was expected."),
-    };
+    public static UpdateKind? ReadKind(string? text) => text is null
+        ? null
+        : MetadataKeys.ParseKind(text) ?? throw new UsageException($"The kind '{text}' is unknown; full, delta or sparse was expected.");
 
     public static int ReadThreads(string? text)
     {

@@ -21,9 +21,11 @@ internal static class Paths
         if (output is null)
             return;
         HashSet<string> written = [.. Files(Read(option, output))];
+        var folders = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach ((string what, string? other) in others)
         {
-            if (!string.IsNullOrEmpty(other) && Files(other).Any(written.Contains))
+            if (!string.IsNullOrEmpty(other) &&
+                ModelFolder.ListFiles(other).Any(file => written.Contains(FilePlace.Real(file, folders))))
                 throw new RefusedException($"{option} '{output}' is {what} itself.");
         }
     }
@@ -83,9 +85,10 @@ internal static class Paths
         }
     }
 
-    private static bool IsFile(string output) => output.EndsWith(".safetensors", StringComparison.Ordinal);
+    /// <summary>Whether an output is one file; any other output is a folder.</summary>
+    public static bool IsFile(string output) => output.EndsWith(".safetensors", StringComparison.Ordinal);
 
     /// <summary>Returns the resolved paths of a file or folder and of the files of a model there.</summary>
-    private static IEnumerable<string> Files(string path) =>
+    public static IEnumerable<string> Files(string path) =>
         ModelFolder.ListFiles(path).Select(FilePlace.Real);
 }

@@ -13,14 +13,18 @@ internal static class RoundSummary
         bool showsMeanWeights = report.Clients.Any(client =>
             weights.TryGetValue(client.Id, out double weight) && Math.Abs(weight - client.Share) > SameShare);
         string[] meanHeader = showsMeanWeights ? [">mean w_k"] : [];
-        var clients = new ResultTable(["client", ">weight", ">share", .. meanHeader, "update", ">sent", ">of", ""]);
+        // what the stages measured of each client, such as Krum's scores
+        IEnumerable<string> stageHeaders = report.Stages.Select(stage => $">{stage.Stage} {stage.Name}");
+        var clients = new ResultTable(["client", ">weight", ">share", .. meanHeader, .. stageHeaders, "update", ">sent", ">of", ""]);
+        Dictionary<string, double>[] stages = [.. report.Stages.Select(CollectValues)];
         foreach (ClientReport client in report.Clients)
         {
             string[] mean = !showsMeanWeights ? [] : [Text.Percent(weights.TryGetValue(client.Id, out double weight) ? weight : null)];
             clients.Add(
             [
-                client.Id, Text.Weight(client.Weight), client.Included ? Text.Percent(client.Share) : "-", .. mean, client.Kind,
-                Text.Bytes(client.BytesSent), Text.Bytes(client.BytesFull), client.Included ? "" : $"left out: {client.Reason}",
+                client.Id, Text.Weight(client.Weight), client.Included ? Text.Percent(client.Share) : "-", .. mean,
+                .. stages.Select(values => Text.Number(values.TryGetValue(client.Id, out double value) ? value : null)), client.Kind,
+                Text.Bytes(client.BytesSent), Text.Bytes(client.BytesFull), DescribeOutcome(client),
             ]);
         }
 
@@ -50,6 +54,12 @@ internal static class RoundSummary
         foreach (string note in report.Notes)
             terminal.Line("note: " + note);
     }
+
+    private static string DescribeOutcome(ClientReport client) =>
+        !client.Included ? $"left out: {client.Reason}" : client.Chosen ? "" : "not chosen";
+
+    private static Dictionary<string, double> CollectValues(StageReport stage) => stage.Clients.Zip(stage.Values)
+        .ToDictionary(value => value.First, value => value.Second, StringComparer.Ordinal);
 
     /// <summary>
     /// Averages each client's w_k over the tensors that the strategy computed. A client without weights is not in the

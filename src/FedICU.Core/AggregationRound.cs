@@ -30,6 +30,12 @@ public sealed class AggregationRound : IEnumerable<ClientUpdate>
     public RoundOptions Options { get; init; }
 
     /// <summary>
+    /// Where the rule's state is kept between rounds; borrowed. <value>Default: null, nowhere: rules that keep a state
+    /// then run a first round.</value>
+    /// </summary>
+    public RoundState? State { get; set; }
+
+    /// <summary>
     /// The global model's digest if it is known already; null: it is computed when an update states its base.
     /// </summary>
     internal string? GlobalDigest { get; init; }

@@ -40,6 +40,9 @@ public sealed class ClientUpdate
     /// </summary>
     public string? BaseDigest { get; }
 
+    /// <summary>What the client states about its training; null members: from the update's metadata.</summary>
+    public ClientStatements Statements { get; private init; } = new();
+
     /// <summary>
     /// The unsupported types of tensors that cannot be read, by the tensors' names; <c>on-dtype</c> applies to them.
     /// </summary>
@@ -59,9 +62,18 @@ public sealed class ClientUpdate
     /// <param name="examples">The client's weight; null: from the file's metadata.</param>
     /// <param name="access">How the file is read. Map only files that no program truncates during the round.</param>
     /// <param name="kind">What the tensors mean; null: from the file's metadata.</param>
+    /// <param name="baseDigest">
+    /// The digest of the model that the update was made against, as <see cref="ModelDigest"/> writes it; null: from the
+    /// file's metadata.
+    /// </param>
+    /// <param name="statements">What the client states about its training; null: from the file's metadata.</param>
     public static ClientUpdate FromFile(
-        string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read, UpdateKind? kind = null) =>
-        new(id, path, examples, kind, null, files => TensorSource.Open(path, access, files), owned: true);
+        string id, string path, double? examples = null, FileAccessMode access = FileAccessMode.Read, UpdateKind? kind = null,
+        string? baseDigest = null, ClientStatements? statements = null) =>
+        new(id, path, examples, kind, baseDigest, files => TensorSource.Open(path, access, files), owned: true)
+        {
+            Statements = statements ?? new(),
+        };
 
     /// <summary>
     /// Creates an update from tensors in memory or in an open file. The caller keeps them open until the round is over.
@@ -74,11 +86,16 @@ public sealed class ClientUpdate
     /// The digest of the model that the update was made against, as <see cref="ModelDigest"/> writes it; null: from the
     /// source's metadata.
     /// </param>
+    /// <param name="statements">What the client states about its training; null: from the source's metadata.</param>
     public static ClientUpdate FromTensors(
-        string id, TensorSource tensors, double? examples = null, UpdateKind? kind = null, string? baseDigest = null)
+        string id, TensorSource tensors, double? examples = null, UpdateKind? kind = null, string? baseDigest = null,
+        ClientStatements? statements = null)
     {
         ArgumentNullException.ThrowIfNull(tensors);
-        return new(id, tensors.IsInMemory ? null : tensors.Location, examples, kind, baseDigest, _ => tensors, owned: false);
+        return new(id, tensors.IsInMemory ? null : tensors.Location, examples, kind, baseDigest, _ => tensors, owned: false)
+        {
+            Statements = statements ?? new(),
+        };
     }
 
     /// <summary>Creates an update from a session's folder, with what its client stated on arrival.</summary>
@@ -89,15 +106,20 @@ public sealed class ClientUpdate
     /// <param name="baseDigest">
     /// The digest of the model that the update was made against; null if it was not stated.
     /// </param>
+    /// <param name="statements">What was stated about its training; null: only what its metadata state.</param>
     /// <param name="fault">
     /// Why the update cannot be read: opening it throws this sentence. Null if it can be read.
     /// </param>
-    internal static ClientUpdate FromSpool(string id, string path, double? examples, UpdateKind? kind, string? baseDigest, string? fault) =>
+    internal static ClientUpdate FromSpool(
+        string id, string path, double? examples, UpdateKind? kind, string? baseDigest, ClientStatements? statements, string? fault) =>
         new(id, path, examples, kind, baseDigest,
             files => fault is null
                 ? TensorSource.Open(path, FileAccessMode.Read, files)
                 : throw new InvalidModelException(fault),
-            owned: true);
+            owned: true)
+        {
+            Statements = statements ?? new(),
+        };
 
     /// <summary>
     /// Creates an update that a bridge could not decode, or whose weight is not a number. The round's policy decides

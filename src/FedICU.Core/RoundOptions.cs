@@ -104,15 +104,6 @@ public sealed record RoundOptions
     /// </summary>
     public IntegerRule Integers { get; init; }
 
-    /// <summary>
-    /// Whether each LoRA pair is rewritten so that both factors carry the same singular values: norm(B[:,j])^2 =
-    /// norm(A[j,:])^2 = s_j, in descending order; B A is unchanged (<c>balance</c>). The mean of factors depends on how
-    /// clients divide the product between them. Balanced factors give all clients the same division at the start of a
-    /// round (docs/algorithms.md, LoRA adapters). The factors stay in memory until the round's end. <value>Default:
-    /// false.</value>
-    /// </summary>
-    public bool BalanceLora { get; init; }
-
     /// <summary>The type of the output's computed tensors. <value>Default: null, the global model's.</value></summary>
     public DType? OutputDType { get; init; }
 

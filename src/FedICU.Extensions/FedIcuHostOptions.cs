@@ -10,11 +10,11 @@ namespace FedICU.Extensions;
 public sealed class FedIcuHostOptions
 {
     private static readonly string[] KnownNames =
-        [nameof(Strategy), nameof(Settings), nameof(Backend), nameof(Threads), nameof(DType), nameof(Statistics)];
+        [nameof(Strategy), nameof(Settings), nameof(State), nameof(Backend), nameof(Threads), nameof(DType), nameof(Statistics)];
 
     /// <summary>
-    /// Gets or sets the strategy, one of <see cref="AggregatorCatalog.Names"/>. It is required, so that a missing
-    /// section is an error.
+    /// Gets or sets the strategy, one of <see cref="StrategyRegistry.Names"/>, or several joined by commas in the order
+    /// of their stages: <c>krum,fedadam</c>. It is required, so that a missing section is an error.
     /// </summary>
     public string? Strategy { get; set; }
 
@@ -23,6 +23,13 @@ public sealed class FedIcuHostOptions
     /// for --set).
     /// </summary>
     public IDictionary<string, string> Settings { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>
+    /// Gets or sets the file in which a rule such as <c>fedadam</c> keeps its state between rounds; it is replaced with
+    /// each new model. Only rules that keep a state may have one. <value>Default: null, the state is kept in memory and
+    /// lost when the host stops.</value>
+    /// </summary>
+    public string? State { get; set; }
 
     /// <summary>
     /// Gets or sets the backend: the key of a keyed <see cref="Compute.IComputeBackend"/> service, <c>simd</c>,
@@ -67,6 +74,8 @@ public sealed class FedIcuHostOptions
                 ReadSettings(child);
             else if (Is(child, nameof(Strategy)))
                 Strategy = Text(child) ?? Strategy;
+            else if (Is(child, nameof(State)))
+                State = Text(child) ?? State;
             else if (Is(child, nameof(Backend)))
                 Backend = Text(child) ?? Backend;
             else if (Is(child, nameof(DType)))

@@ -1,4 +1,5 @@
 using FedICU.Compute;
+using FedICU.Text;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 
@@ -14,6 +15,16 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
         FedIcuHostOptions options = services.GetRequiredService<IOptionsMonitor<FedIcuHostOptions>>().Get(name);
         List<string> errors = [];
         return Create(options, errors) ?? throw new InvalidOptionsException(errors);
+    }
+
+    /// <summary>Creates the place of the rule's state; null if the rule keeps none.</summary>
+    public RoundState? CreateState(string name)
+    {
+        string? key = name.Length == 0 ? null : name;
+        if (!services.GetRequiredKeyedService<ConfiguredRound>(key).Aggregator.KeepsState)
+            return null;
+        string? path = services.GetRequiredService<IOptionsMonitor<FedIcuHostOptions>>().Get(name).State;
+        return path is null ? RoundState.InMemory() : RoundState.InFile(path);
     }
 
     public ValidateOptionsResult Validate(string? name, FedIcuHostOptions options)
@@ -36,8 +47,11 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
                 errors.Add($"The dtype '{type}' is unknown; f32, f16, bf16 or f64 was expected.");
         }
 
+        StrategyRegistry registry = services.GetRequiredService<StrategyRegistry>();
         if (options.Strategy is null)
-            errors.Add($"The strategy is missing; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+            errors.Add($"The strategy is missing; {string.Join(", ", registry.Names)} are known.");
+        if (options.State is "")
+            errors.Add("The state is empty; a path was expected.");
         ConfiguredRound? round = null;
         try
         {
@@ -49,7 +63,9 @@ internal sealed class HostedRounds(IServiceProvider services) : IValidateOptions
                 Backend = TryFindBackend(options.Backend, errors),
             };
             if (options.Strategy is { } strategy)
-                round = AggregatorCatalog.Create(strategy, options.Settings, defaults);
+                round = registry.Create(strategy, options.Settings, defaults);
+            if (options.State is { Length: > 0 } path && round is { Aggregator.KeepsState: false })
+                errors.Add($"The state is {Sentence.Quote(path)}, but '{options.Strategy}' keeps no state between rounds.");
         }
         catch (InvalidOptionsException e)
         {

@@ -16,17 +16,29 @@ internal sealed class FednOptions
     // .NET's timers count milliseconds in 32 bits, which is a little more than 24 days
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
 
-    /// <summary>The strategy's name, one of <see cref="AggregatorCatalog.Names"/>. Required.</summary>
+    /// <summary>
+    /// The strategy's name, one of <see cref="StrategyRegistry.Names"/>, or several joined by commas in the order of
+    /// their stages. Required.
+    /// </summary>
     public string? Strategy { get; set; }
 
     /// <summary>
-    /// The options of the strategy and the round by name, as <see cref="AggregatorCatalog.Create"/> takes them.
+    /// The options of the strategy and the round by name, as <see cref="StrategyRegistry.Create"/> takes them.
     /// </summary>
     public Dictionary<string, string> Settings { get; set; } = [];
 
     /// <summary>The folder in which each process creates its own spool folder.
     /// <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
     public string Spool { get; set; } = Path.Combine(Path.GetTempPath(), "fedicu-fedn");
+
+    /// <summary>
+    /// The folder in which a rule such as fedadam keeps its state between rounds, a file for each combiner. A restarted
+    /// service goes on with it. <value>Default: null, <c>state</c> in the spool.</value>
+    /// </summary>
+    public string? State { get; set; }
+
+    /// <summary>The folder of the combiners' states.</summary>
+    public string StateFolder => State ?? Path.Combine(Spool, "state");
 
     /// <summary>
     /// The token that every call must carry. Refused on the command line, which other users can read.
@@ -125,7 +137,14 @@ internal sealed class FednOptions
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
         options.Shared = SharedToken.Read(options);
-        options.Configured = AggregatorCatalog.Create(options.Strategy!, options.Settings, new RoundOptions { Threads = options.Threads });
+        var round = new RoundOptions { Threads = options.Threads };
+        options.Configured = StrategyRegistry.Default.Create(options.Strategy!, options.Settings, round);
+        if (options.State is not null && !options.Configured.Aggregator.KeepsState)
+        {
+            throw new InvalidOptionsException(
+                [$"FedIcu:State is {Sentence.Quote(options.State)}, but '{options.Strategy}' keeps no state between rounds."]);
+        }
+
         return options;
     }
 
@@ -133,10 +152,13 @@ internal sealed class FednOptions
     {
         List<string> errors = [];
         if (Strategy is null)
-            errors.Add($"FedIcu:Strategy is missing; {string.Join(", ", AggregatorCatalog.Names)} are known.");
+            errors.Add($"FedIcu:Strategy is missing; {string.Join(", ", StrategyRegistry.Default.Names)} are known.");
         if (string.IsNullOrEmpty(Spool))
             errors.Add("FedIcu:Spool is empty; a folder was expected.");
-        foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)[(nameof(Spool), Spool), (nameof(TokenFile), TokenFile)])
+        if (State is "")
+            errors.Add("FedIcu:State is empty; a folder was expected.");
+        foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)
+            [(nameof(Spool), Spool), (nameof(State), State), (nameof(TokenFile), TokenFile)])
         {
             // bytes that are not UTF-8 become U+FFFD, which would name another file
             if (path?.Contains('\ufffd') == true)

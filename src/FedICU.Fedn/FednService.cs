@@ -169,7 +169,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         try
         {
             using TensorSource global = TensorSource.Open(globalPath);
-            var round = new AggregationRound(global, configured.Options);
+            AggregationRound round = await Task.Run(() => CreateRound(global, host, cancellationToken), cancellationToken);
             foreach ((string id, ClientEntry client) in clients)
             {
                 round.Add(client.Path is { } path
@@ -203,6 +203,20 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         {
             RoundSession.Delete(output);
         }
+    }
+
+    /// <summary>Creates a round without clients, with the combiner's state if the rule keeps one.</summary>
+    private AggregationRound CreateRound(TensorSource global, string host, CancellationToken cancellationToken)
+    {
+        ConfiguredRound configured = options.Configured;
+        if (!configured.Aggregator.KeepsState)
+            return new AggregationRound(global, configured.Options);
+        string digest = ModelDigest.Compute(global, options.Threads, cancellationToken);
+        return new AggregationRound(global, configured.Options)
+        {
+            GlobalDigest = digest,
+            State = new CombinerState(options.StateFolder, host).Open(digest),
+        };
     }
 
     private static void WriteResult(string output, string result, CancellationToken cancellationToken)
@@ -269,8 +283,9 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         {
             // the same input would be refused again, so the status must be one that the combiner does not retry
             FednLog.Refused(logger, context.Host, e.Message);
-            // the combiner has no business knowing the spool's path
-            throw Refuse(e.Message.Replace(store.Folder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal));
+            // the combiner has no business knowing the folders' paths
+            throw Refuse(e.Message.Replace(store.Folder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal)
+                .Replace(options.StateFolder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal));
         }
         catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
         {

@@ -26,11 +26,7 @@ internal sealed class SessionStore : IDisposable
         {
             Directory.CreateDirectory(options.Spool);
             RemoveAbandoned(options.Spool);
-            // other users of the machine must not read clients' models
-            if (OperatingSystem.IsWindows())
-                Directory.CreateDirectory(Folder);
-            else
-                Directory.CreateDirectory(Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            CreatePrivateFolder(Folder);
             _lock = new FileStream(Path.Combine(Folder, LockName), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -67,6 +63,17 @@ internal sealed class SessionStore : IDisposable
             _sessions.Add(authority, session);
             return session.Enter();
         }
+    }
+
+    /// <summary>
+    /// Creates a folder that other users of the machine cannot read, because clients' models are in it.
+    /// </summary>
+    public static void CreatePrivateFolder(string path)
+    {
+        if (OperatingSystem.IsWindows())
+            Directory.CreateDirectory(path);
+        else
+            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
     }
 
     /// <summary>Deletes the process's folder.</summary>

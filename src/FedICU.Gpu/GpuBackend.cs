@@ -17,8 +17,15 @@ namespace FedICU.Gpu;
 /// <see cref="IComputeBackend.WeightedSum"/> gives the same bits as the other backends. Other results keep the bound of
 /// docs/algorithms.md, Numerics. A verb that fails has not changed anything that it adds to or writes in place.
 /// </remarks>
-public sealed unsafe partial class GpuBackend : IClientBackend, IDisposable
+public sealed unsafe partial class GpuBackend : IClientBackend, IPartialDevice, IDisposable
 {
+    // elements of a panel on the device if the output is there too: chosen, few launches for the largest tensors
+    private const int PanelElements = 1 << 26;
+
+    // elements of a panel on the device if the host receives the results: chosen, a panel of results must fit the
+    // host's scratch memory
+    private const int PanelElementsForHost = 1 << 22;
+
     private readonly Context _context;
     private readonly Accelerator _accelerator;
     private readonly long _chunkBytes;
@@ -49,6 +56,8 @@ public sealed unsafe partial class GpuBackend : IClientBackend, IDisposable
 
     // passes over the device's memory cost less than the inner products of all pairs
     int IComputeBackend.PairInputs => 0;
+
+    int IComputeBackend.GetPanelElementsOnDevice(bool outputOnDevice) => outputOnDevice ? PanelElements : PanelElementsForHost;
 
     /// <summary>Gets whether the device's memory can contain <see cref="DeviceTensors"/>: true for CUDA.</summary>
     public bool HasAddresses => AddressSpace.IsSupportedBy(_accelerator);

@@ -32,6 +32,10 @@ internal unsafe class GuardedServerBackend : IComputeBackend, IRoutingBackend
 
     public int PairInputs => _guard.HasFailed ? _cpu.PairInputs : _device.PairInputs;
 
+    public int GetPanelElements(int inputs) => _device.GetPanelElements(inputs);
+
+    public int GetPanelElementsOnDevice(bool outputOnDevice) => _device.GetPanelElementsOnDevice(outputOnDevice);
+
     public IComputeBackend Counted(RoundWork work) =>
         new GuardedServerBackend(new CountingBackend(_device, work), new CountingBackend(_cpu, work), _description, _options, _guard);
 
@@ -105,6 +109,34 @@ internal unsafe class GuardedServerBackend : IComputeBackend, IRoutingBackend
         catch (Exception e) when (selected == _device && DeviceFailure.IsDeviceFailure(e))
         {
             return SwitchToCpu(e).Combine(inputs, geometry, coefficients, scales, output, squares);
+        }
+    }
+
+    // a device leaves this verb to the CPU: only panels in its memory have to go through it
+    public long MiddleMean(ReadOnlySpan<TensorPanel> inputs, int trim, int length, TensorPanel output)
+    {
+        IComputeBackend selected = DevicePanels.IsAnyOnDevice(inputs, output) ? SelectBackend(inputs, length, output) : _cpu;
+        try
+        {
+            return selected.MiddleMean(inputs, trim, length, output);
+        }
+        catch (Exception e) when (selected == _device && DeviceFailure.IsDeviceFailure(e))
+        {
+            return SwitchToCpu(e).MiddleMean(inputs, trim, length, output);
+        }
+    }
+
+    // as above
+    public void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums)
+    {
+        IComputeBackend selected = DevicePanels.IsAnyOnDevice(inputs, default) ? SelectBackend(inputs, length) : _cpu;
+        try
+        {
+            selected.AddPairDistances(inputs, length, sums);
+        }
+        catch (Exception e) when (selected == _device && DeviceFailure.IsDeviceFailure(e))
+        {
+            SwitchToCpu(e).AddPairDistances(inputs, length, sums);
         }
     }
 

@@ -17,6 +17,7 @@ internal sealed class Aggregator : IDisposable
     private readonly Lock _gate = new();
     private readonly ConfiguredRound _configured;
     private readonly string _strategy;
+    private readonly RoundState? _state;
     private readonly List<IDisposable> _held = [];
     private readonly List<ClientUpdate> _updates = [];
     private readonly List<(nint First, nint End, string Owner)> _borrowed = [];
@@ -29,15 +30,16 @@ internal sealed class Aggregator : IDisposable
     public Aggregator(AggregatorSettings settings)
     {
         _strategy = settings.Strategy ?? throw new InvalidOptionsException(
-            [$"strategy is missing; one of {string.Join(", ", AggregatorCatalog.Names)} was expected."]);
+            [$"strategy is missing; one of {string.Join(", ", StrategyRegistry.Default.Names)} was expected."]);
         if (settings.Threads < 0)
             throw new InvalidOptionsException([$"threads is {settings.Threads}; at least 0 was expected."]);
-        _configured = AggregatorCatalog.Create(_strategy, InteropJson.ToText(settings.Settings), new RoundOptions
+        _configured = StrategyRegistry.Default.Create(_strategy, InteropJson.ToText(settings.Settings), new RoundOptions
         {
             Threads = settings.Threads,
             Statistics = settings.Statistics,
             Backend = Backends.Create(settings.Backend),
         });
+        _state = CreateState(settings);
     }
 
     /// <summary>Begins a round and drops an unfinished one.</summary>
@@ -139,8 +141,8 @@ internal sealed class Aggregator : IDisposable
     {
         lock (_gate)
         {
-            return JsonSerializer.Serialize(
-                new AggregatorState(Exports.Version, _strategy, _lastRound), InteropJson.Default.AggregatorState);
+            var state = new AggregatorState(Exports.Version, _strategy, _lastRound, _state?.RoundsFinished ?? 0);
+            return JsonSerializer.Serialize(state, InteropJson.Default.AggregatorState);
         }
     }
 
@@ -156,7 +158,19 @@ internal sealed class Aggregator : IDisposable
         }
 
         lock (_gate)
+        {
+            long kept = _state?.RoundsFinished ?? 0;
+            if (state.InMemory != kept)
+            {
+                throw new InvalidOptionsException(
+                [
+                    $"the state counts {Sentence.Count(state.InMemory, "round")} of '{_strategy}' in memory; this aggregator has {kept}. " +
+                    "A rule's state lives on with its aggregator, or in a file (\"state\").",
+                ]);
+            }
+
             _lastRound = state.Round;
+        }
     }
 
     public void Dispose()
@@ -166,7 +180,22 @@ internal sealed class Aggregator : IDisposable
             Drop();
             _disposed = true;
             (_configured.Options.Backend as IDisposable)?.Dispose();
+            _state?.Dispose();
         }
+    }
+
+    /// <summary>Creates the place of the rule's state; null if the rule keeps none.</summary>
+    private RoundState? CreateState(AggregatorSettings settings)
+    {
+        if (settings.State is "" || settings.StateOut is "")
+            throw new InvalidOptionsException([$"{(settings.State is "" ? "state" : "stateOut")} is empty; a path was expected."]);
+        if (settings.StateOut is not null && settings.State is null)
+            throw new InvalidOptionsException(["stateOut was given without state; both were expected, or state alone."]);
+        if (settings.State is { } path && !_configured.Aggregator.KeepsState)
+            throw new InvalidOptionsException([$"state is {Sentence.Quote(path)}, but '{_strategy}' keeps no state between rounds."]);
+        if (!_configured.Aggregator.KeepsState)
+            return null;
+        return settings.State is null ? RoundState.InMemory() : RoundState.InFile(settings.State, settings.StateOut);
     }
 
     private void SetGlobal(TensorSource source, IDisposable held, string? owner) => Hold(held, () =>
@@ -237,7 +266,7 @@ internal sealed class Aggregator : IDisposable
             {
                 TensorSink sink = open();
                 using var owned = sink as IDisposable;
-                var round = new AggregationRound(_global, _configured.Options with { Round = _round });
+                var round = new AggregationRound(_global, _configured.Options with { Round = _round }) { State = _state };
                 _updates.ForEach(round.Add);
                 _report = _configured.Aggregator.AggregateAsync(round, sink, cancellation.Token).GetAwaiter().GetResult().Report;
             }

@@ -34,6 +34,11 @@ public static unsafe class Exports
     [UnmanagedCallersOnly(EntryPoint = "fedicu_live_handles")]
     public static long LiveHandles() => Handles.Count;
 
+    /// <summary>fedicu_strategies.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_strategies")]
+    public static int Strategies(byte* buffer, ulong capacity, ulong* length) =>
+        CopyText(RegistryListing.ToJson, buffer, capacity, length);
+
     /// <summary>fedicu_create.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_create")]
     public static int Create(byte* options, long* handle) => Run(() =>

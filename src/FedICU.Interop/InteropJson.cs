@@ -11,6 +11,7 @@ namespace FedICU.Interop;
 [JsonSerializable(typeof(AggregatorSettings))]
 [JsonSerializable(typeof(MaskSettings))]
 [JsonSerializable(typeof(AggregatorState))]
+[JsonSerializable(typeof(RegistryListing))]
 [JsonSerializable(typeof(IReadOnlyDictionary<string, string>))]
 [JsonSerializable(typeof(Dictionary<string, string>))]
 internal sealed partial class InteropJson : JsonSerializerContext

@@ -14,15 +14,15 @@ public sealed class BackendVerificationTests
         IEnumerable<string> verbs = typeof(IComputeBackend).GetMethods().Concat(typeof(IClientBackend).GetMethods())
             .Where(method => method.IsAbstract && !method.IsSpecialName).Select(method => method.Name);
         Assert.That(result.Rows.Select(row => row.Verb).Distinct(), Is.EquivalentTo(verbs));
-        Assert.That(result.Rows, Has.Count.EqualTo(11 * 4).And.All.Property(nameof(VerificationRow.Passed)).True);
+        Assert.That(result.Rows, Has.Count.EqualTo(13 * 4).And.All.Property(nameof(VerificationRow.Passed)).True);
         Assert.That(result.Rows.Select(row => row.WorstError), Is.All.Zero);
         Assert.That(result.Passed);
     }
 
     [Test]
     public void AWrongVerbIsFound(
-        [Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "CountNonFinite", "AddMoments", "SelectImportant",
-            "Importance", "Pack", "AddProximal")] string verb)
+        [Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "MiddleMean", "AddPairDistances", "CountNonFinite",
+            "AddMoments", "SelectImportant", "Importance", "Pack", "AddProximal")] string verb)
     {
         VerificationResult result = BackendVerification.Run(new FaultyBackend(verb), seed: 3);
         Assert.That(result.Rows.Where(row => !row.Passed).Select(row => (row.Verb, row.DType)),

@@ -38,8 +38,8 @@ public sealed class ReadmeTests
     /// Finds the lines of shell blocks that begin with the tool's name. A backslash at the end of a line joins it with
     /// the next line.
     /// </summary>
-    private static IEnumerable<string> Commands(string readme) =>
-        from block in readme.Split("```sh\n")[1..]
+    public static IEnumerable<string> Commands(string document) =>
+        from block in document.Split("```sh\n")[1..]
         from line in block.Split("```")[0].Replace("\\\n", " ").Split('\n')
         where line.StartsWith("fedicu ", StringComparison.Ordinal)
         select line;

@@ -176,8 +176,8 @@ public sealed class RefusalTests
     public void ValuesThatAreNotFiniteAreRefused(float value)
     {
         string bad = _place.Write("bad.safetensors", Place.Model([1, value, value, 1, 1, 1], [1, 1], 1));
-        foreach (string strategy in AggregatorCatalog.Names)
-            Refused(_place.RoundLine(["k=" + bad, _place.B], strategy: strategy), "'k'", "'layer.weight'", "2 values");
+        foreach (string strategy in StrategyRegistry.Default.Names)
+            Refused(_place.RoundLine(["k=" + bad, _place.B, _place.C], strategy: strategy), "'k'", "'layer.weight'", "2 values");
     }
 
     [Test]

@@ -15,7 +15,7 @@ public sealed class UsageTests
     private static IEnumerable<TestCaseData> Lines()
     {
         yield return Line([], "A command is missing", "aggregate");
-        yield return Line(["aggregat"], "'aggregat'", "aggregate, mask, explain, inspect, diff, verify");
+        yield return Line(["aggregat"], "'aggregat'", "aggregate, mask, explain, strategies, inspect, diff, verify");
         yield return Line(["aggregat", "--global", "g"], "'aggregat'");
         yield return Line(["--global", "g"], "'--global'");
         yield return Line(["-x"], "'-x'");
@@ -49,8 +49,23 @@ public sealed class UsageTests
         yield return Line(["mask", "--global", "g", "--local", "l"], "'--output'", "required");
         yield return Line([.. Mask, "--mask", "fuzzy"], "'fuzzy'", "hard, soft");
         yield return Line([.. Mask, "--client", "c"], "'--client'", "mask");
-        yield return Line(["explain", "--global", "g"], "'--client'", "required");
-        yield return Line(["explain", .. Round, "--strategy", "median"], "'median'");
+        yield return Line(["explain", "--global", "g"], "'--client' or '--clients'", "required by 'fedicu explain'");
+        yield return Line([.. Aggregate, "--clients", "c", "--clients", "d"], "'--clients'", "more than once");
+        yield return Line([.. Aggregate, "--clients"], "'--clients'", "value");
+        yield return Line([.. Aggregate, "--clients", "no-such-folder", "--backend", "gpux"], "'gpux'");
+        yield return Line([.. Aggregate, "--clients", "no-such-folder", "--kind", "half"], "'half'", "full, delta or sparse");
+        yield return Line(["explain", .. Round, "--strategy", "medians"], "'medians'");
+        yield return Line(
+            ["aggregate", "--strategy", "krum,fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "krum, fedadam");
+        yield return Line(["aggregate", "--strategy", "krum,", .. Round, "--output", "o.safetensors"], "The strategy '' is unknown");
+        yield return Line(["aggregate", "--strategy", "krum, fedadam", .. Round, "--output", "o.safetensors"], "' fedadam'");
+        yield return Line([.. Aggregate, "--state-out", "s.safetensors"], "'--state-out' needs '--state'");
+        yield return Line([.. Aggregate, "--state"], "'--state'", "value");
+        yield return Line([.. Aggregate, "--check", "--report", "r.json"], "'--report' and '--check'");
+        yield return Line(["explain", .. Round, "--state", "s.safetensors"], "'--state'", "explain");
+        yield return Line(["strategies", "fedmagic"], "'fedmagic'", "krum, fedadam");
+        yield return Line(["strategies", "krum", "fedadam"], "'fedadam' was not expected");
+        yield return Line(["strategies", "--set", "tau=1"], "'--set'", "strategies");
         yield return Line(["inspect"], "MODEL");
         yield return Line(["inspect", "--frobnicate"], "'--frobnicate'", "inspect");
         yield return Line(["inspect", "-s"], "'-s'");
@@ -72,7 +87,7 @@ public sealed class UsageTests
     }
 
     [Test]
-    public void HelpShowsExamples([Values("aggregate", "mask", "explain", "inspect", "diff", "verify")] string command)
+    public void HelpShowsExamples([Values("aggregate", "mask", "explain", "strategies", "inspect", "diff", "verify")] string command)
     {
         Run run = Tool.Run(command, "--help").Succeeded();
         Assert.That(run.Output, Does.Contain("Usage:").And.Contain("Examples:").And.Contain("fedicu " + command + " "));
@@ -108,7 +123,7 @@ public sealed class UsageTests
     public void HelpListsEveryCommand()
     {
         Run run = Tool.Run("--help").Succeeded();
-        foreach (string command in (string[])["aggregate", "mask", "explain", "inspect", "diff", "verify"])
+        foreach (string command in (string[])["aggregate", "mask", "explain", "strategies", "inspect", "diff", "verify"])
             Assert.That(run.Output, Does.Contain("fedicu " + command));
     }
 }

@@ -1,7 +1,7 @@
 namespace FedICU.Tests;
 
 /// <summary>The golden rounds in ../shared/golden beside the checkout, if present.</summary>
-internal static class Golden
+internal static partial class Golden
 {
     public static string? Folder { get; } = Locate();
 

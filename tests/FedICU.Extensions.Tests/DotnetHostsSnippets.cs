@@ -62,6 +62,33 @@ internal sealed partial class DotnetHostsSnippets
     }
 
     [Test]
+    public async Task TheStrategyAndItsStateAreUsed()
+    {
+        var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
+        builder.Configuration.AddInMemoryCollection(
+        [
+            new("FedICU:Strategy", "median,scaled,fedadam"), new("FedICU:Settings:factor", "0.5"),
+        ]);
+        #region dotnet-strategy
+        builder.Services.AddFedIcu(builder.Configuration.GetSection("FedICU"))
+            .AddStrategy("scaled", "Multiplies the merged update.", "", reader =>
+            {
+                double factor = reader.Number("factor", 1, "What the update is multiplied by.");
+                return () => [new Scaled(factor)];
+            });
+        #endregion
+        builder.Services.AddSingleton<AdamRounds>();
+        using IHost host = builder.Build();
+        for (int i = 1; i <= 2; i++)
+        {
+            using var next = new MemorySink();
+            await host.Services.GetRequiredService<AdamRounds>().RunAsync(
+                Rounds.Model(0), [ClientUpdate.FromTensors("a", Rounds.Model(1))], next);
+            Assert.That(host.Services.GetRequiredService<RoundState>().RoundsFinished, Is.EqualTo(i));
+        }
+    }
+
+    [Test]
     public void ThePageShowsTheCodeThatRuns()
     {
         if (Documents.Root is null)
@@ -87,6 +114,30 @@ internal sealed partial class DotnetHostsSnippets
 
     [GeneratedRegex(@"^using [\w.]+;\n", RegexOptions.Multiline)]
     private static partial Regex UsingPattern();
+
+    private sealed class Scaled(double factor) : ServerStep
+    {
+        public override string Name => "scaled";
+
+        public override void Apply(ElementBlock block)
+        {
+            foreach (ref double element in block.Update)
+                element *= factor;
+        }
+    }
+
+    #region dotnet-state
+    internal sealed class AdamRounds(IAggregator aggregator, RoundOptions options, RoundState? state)
+    {
+        public async Task RunAsync(TensorSource global, IEnumerable<ClientUpdate> updates, TensorSink next)
+        {
+            var round = new AggregationRound(global, options) { State = state };
+            foreach (ClientUpdate update in updates)
+                round.Add(update);
+            await aggregator.AggregateAsync(round, next);
+        }
+    }
+    #endregion
 
     #region dotnet-service
     internal sealed class LoraRounds([FromKeyedServices("lora")] IAggregator aggregator, [FromKeyedServices("lora")] RoundOptions options)

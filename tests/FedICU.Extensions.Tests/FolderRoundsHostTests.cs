@@ -46,10 +46,10 @@ internal sealed class FolderRoundsHostTests : FolderWorkerFixture
     [TestCase("Folder:Path", "", "Option 'Folder:Path' is missing; the folder to watch was expected.")]
     [TestCase("Folder:Poll", "0", "Option 'Folder:Poll' is not positive; more than 0 was expected.")]
     [TestCase("Folder:QuietTime", "-1", "Option 'Folder:QuietTime' is negative; at least 0 was expected.")]
-    [TestCase("FedICU:Strategy", "none", "The strategy 'none' is unknown; fedavg, fedprox, fedicu are known.")]
+    [TestCase("FedICU:Strategy", "none", "The strategy 'none' is unknown; NAMES are known.")]
     public void WrongOptionsFailTheStart(string name, string value, string sentence)
     {
         using IHost host = Build((name, value));
-        Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo(sentence));
+        Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo(Rounds.Name(sentence)));
     }
 }

@@ -18,7 +18,7 @@ internal sealed class HealthCheckTests
         HealthReport report = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync();
         Assert.That(report.Status, Is.EqualTo(HealthStatus.Healthy));
         Assert.That(report.Entries.Keys, Is.EquivalentTo(new[] { "fedicu", "fedicu-lora" }));
-        Assert.That(report.Entries["fedicu"].Description, Is.EqualTo("The backend 'simd' keeps the contract in all 44 trials."));
+        Assert.That(report.Entries["fedicu"].Description, Does.Match("^The backend 'simd' keeps the contract in all [0-9]+ trials[.]$"));
         Assert.That(report.Entries["fedicu-lora"].Tags, Is.EqualTo(new[] { "startup" }));
     }
 
@@ -32,9 +32,9 @@ internal sealed class HealthCheckTests
             .AddHealthChecks().AddFedIcu(failureStatus: failureStatus));
         HealthReportEntry entry = (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries["fedicu"];
         Assert.That(entry.Status, Is.EqualTo(expected));
-        Assert.That(entry.Description, Is.EqualTo(
-            "The backend 'faulty' breaks the contract in 4 of 44 trials: " +
-            "WeightedSum F64, WeightedSum F32, WeightedSum F16, WeightedSum BF16."));
+        Assert.That(entry.Description, Does.Match(
+            "^The backend 'faulty' breaks the contract in 4 of [0-9]+ trials: " +
+            "WeightedSum F64, WeightedSum F32, WeightedSum F16, WeightedSum BF16[.]$"));
     }
 
     [Test]
@@ -46,7 +46,7 @@ internal sealed class HealthCheckTests
         HealthReportEntry entry = (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries["fedicu"];
         Assert.That(entry.Status, Is.EqualTo(HealthStatus.Unhealthy));
         Assert.That(entry.Exception, Is.TypeOf<OptionsValidationException>());
-        Assert.That(entry.Description, Is.EqualTo("The strategy 'none' is unknown; fedavg, fedprox, fedicu are known."));
+        Assert.That(entry.Description, Is.EqualTo(Rounds.Name("The strategy 'none' is unknown; NAMES are known.")));
     }
 
     [Test]

@@ -109,16 +109,16 @@ internal sealed class RegistrationTests
         Assert.That(host.Services.GetRequiredService<RoundOptions>().Backend, Is.InstanceOf<SimdBackend>());
     }
 
-    [TestCase("Strategy", "fedsgd", "The strategy 'fedsgd' is unknown; fedavg, fedprox, fedicu are known.")]
-    [TestCase("Strategy", null, "The strategy is missing; fedavg, fedprox, fedicu are known.")]
+    [TestCase("Strategy", "fedsgd", "The strategy 'fedsgd' is unknown; NAMES are known.")]
+    [TestCase("Strategy", null, "The strategy is missing; NAMES are known.")]
     [TestCase("Settings:tau", "warm", "Option 'tau' is 'warm'; a number was expected.")]
     [TestCase("Settings:on-shape", "dropClient", "Option 'on-shape' is 'dropClient'; reject or drop-client or drop-tensor was expected.")]
     [TestCase("Settings:on-base", "drop-tensor",
-        "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.")]
+        "Option 'on-base' is 'drop-tensor'; reject or drop-client was expected.")]
     [TestCase("Settings:quorum", "0", "quorum is 0; at least 1 was expected.")]
     [TestCase("Settings:tau:value", "1", "Option 'Settings:tau' is a section; a value was expected.")]
     [TestCase("Settings", "tau=1", "Option 'Settings' is 'tau=1'; a section of names and values was expected.")]
-    [TestCase("Quorum", "2", "Option 'Quorum' is unknown; Strategy, Settings, Backend, Threads, DType, Statistics are known here.")]
+    [TestCase("Quorum", "2", "Option 'Quorum' is unknown; Strategy, Settings, State, Backend, Threads, DType, Statistics are known here.")]
     [TestCase("Backend", "cuda",
         "The backend 'cuda' is unknown; simd, reference and the IComputeBackend services of the container are known.")]
     [TestCase("Threads", "many", "Option 'Threads' is 'many'; a whole number was expected.")]
@@ -129,7 +129,7 @@ internal sealed class RegistrationTests
     {
         using IHost host = Rounds.CreateHost(services => services.AddFedIcu(Rounds.Configuration(("Strategy", "fedicu"), (name, value))));
         OptionsValidationException refusal = Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync())!;
-        Assert.That(refusal.Failures, Is.EqualTo(new[] { sentence }));
+        Assert.That(refusal.Failures, Is.EqualTo(new[] { Rounds.Name(sentence) }));
         Assert.That(
             () => host.Services.GetRequiredService<IAggregator>(), Throws.TypeOf<OptionsValidationException>(),
             "a host that is not started gives no aggregator either");

@@ -26,6 +26,10 @@ internal static class Rounds
         return builder.Build();
     }
 
+    /// <summary>Writes the library's strategies for <c>NAMES</c> in a sentence.</summary>
+    public static string Name(string sentence) =>
+        sentence.Replace("NAMES", string.Join(", ", new StrategyRegistry().Names), StringComparison.Ordinal);
+
     /// <summary>Creates a model of a matrix and a vector, which are the same for the same seed.</summary>
     public static MemoryModel Model(int seed, params (string Key, string Value)[] metadata)
     {

@@ -17,11 +17,17 @@ internal static class Rounds
 
     /// <summary>Aggregates some of <see cref="RoundClients"/> by the library without the bridge.</summary>
     public static (byte[] Archive, MemoryModel Model) Expected(
-        string strategy, MemoryModel global, (string Id, double Examples, byte[] Model)[] clients, params string[] settings)
+        string strategy, MemoryModel global, (string Id, double Examples, byte[] Model)[] clients, params string[] settings) =>
+        Expected(strategy, global, clients, null, settings);
+
+    /// <inheritdoc cref="Expected(string, MemoryModel, ValueTuple{string, double, byte[]}[], string[])"/>
+    public static (byte[] Archive, MemoryModel Model) Expected(
+        string strategy, MemoryModel global, (string Id, double Examples, byte[] Model)[] clients, RoundState? state,
+        params string[] settings)
     {
-        ConfiguredRound configured = AggregatorCatalog.Create(strategy, settings.Select(setting =>
+        ConfiguredRound configured = StrategyRegistry.Default.Create(strategy, settings.Select(setting =>
             new KeyValuePair<string, string>(setting.Split('=')[0], setting.Split('=')[1].ToLowerInvariant())));
-        var round = new AggregationRound(global, configured.Options);
+        var round = new AggregationRound(global, configured.Options) { State = state };
         foreach ((string id, double examples, byte[] archive) in clients)
         {
             // the models in RoundClients have the seeds 2, 3, 4

@@ -94,7 +94,7 @@ internal static unsafe class CpuComparison
             for (int k = 1; k < models.Length; k++)
                 round.Add(ClientUpdate.FromTensors($"c{k}", models[k], examples: 10 * k));
             var sink = new MemorySink();
-            AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+            StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
             return sink.Model;
         }
     }

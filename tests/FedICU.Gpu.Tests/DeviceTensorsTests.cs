@@ -57,6 +57,45 @@ internal sealed unsafe class DeviceTensorsTests
     }
 
     [Test]
+    public void OrderStatisticsAndDistancesReadTheDevicesMemory([Values] bool toDevice)
+    {
+        // more than one slice, and a rest
+        const int Length = (1 << 18) + 77;
+        IComputeBackend device = _backend;
+        var random = new Random(1);
+        var owners = new List<IDisposable?>();
+        float[][] values = new float[3][];
+        TensorPanel[] onDevice = new TensorPanel[3];
+        for (int k = 0; k < 3; k++)
+        {
+            values[k] = [.. Enumerable.Range(0, Length).Select(_ => random.NextSingle())];
+            owners.Add(device.AllocateOnDevice(Length * sizeof(float), out nint address));
+            _backend.Write(address, MemoryMarshal.AsBytes<float>(values[k]));
+            onDevice[k] = new TensorPanel((void*)address, DType.F32, onDevice: true);
+        }
+
+        owners.Add(device.AllocateOnDevice(Length * sizeof(float), out nint target));
+        float[] expected = new float[Length], actual = new float[Length];
+        double[] expectedSums = [1, 2, 3], sums = [1, 2, 3];
+        fixed (float* x = values[0], y = values[1], z = values[2], right = expected, made = actual)
+        {
+            TensorPanel[] onHost = [new(x, DType.F32), new(y, DType.F32), new(z, DType.F32)];
+            var cpu = new SimdBackend();
+            cpu.MiddleMean(onHost, 1, Length, new TensorPanel(right, DType.F32));
+            cpu.AddPairDistances(onHost, Length, expectedSums);
+            var output = toDevice ? new TensorPanel((void*)target, DType.F32, onDevice: true) : new TensorPanel(made, DType.F32);
+            Assert.That(device.MiddleMean(onDevice, 1, Length, output), Is.Zero);
+        }
+
+        if (toDevice)
+            _backend.Read(target, MemoryMarshal.AsBytes(actual.AsSpan()));
+        device.AddPairDistances(onDevice, Length, sums);
+        Assert.That(actual, Is.EqualTo(expected));
+        Assert.That(sums, Is.EqualTo(expectedSums));
+        owners.ForEach(owner => owner?.Dispose());
+    }
+
+    [Test]
     public void AnUpdateMadeOnTheDeviceIsTheUpdateMadeOnTheCpu(
         [Values("hard", "soft", "top=0.3", "noise")] string mask, [Values("zscore", "minmax", "rank")] string importance,
         [Values] ComputedType type, [Values] bool withMomentum)
@@ -284,7 +323,8 @@ internal sealed unsafe class DeviceTensorsTests
         string[] words = strategy.Split(' ');
         KeyValuePair<string, string>[] options =
             [.. words.Skip(1).Select(word => word.Split('=')).Select(pair => new KeyValuePair<string, string>(pair[0], pair[1]))];
-        ConfiguredRound configured = AggregatorCatalog.Create(words[0], options, new RoundOptions { Backend = backend, Threads = 2 });
+        ConfiguredRound configured = StrategyRegistry.Default.Create(
+            words[0], options, new RoundOptions { Backend = backend, Threads = 2 });
         var round = new AggregationRound(models[0]) { Options = configured.Options };
         for (int k = 1; k < models.Count; k++)
             round.Add(ClientUpdate.FromTensors($"c{k}", models[k], examples: 10 * k));

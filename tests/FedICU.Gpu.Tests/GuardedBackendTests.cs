@@ -94,19 +94,35 @@ internal sealed unsafe class GuardedBackendTests
     public void TheReportCountsARulesOwnLoopsForTheCpu()
     {
         using GpuBackend backend = CpuAcceleratorContractTests.CreateBackend();
-        Assert.That(Round(backend, new Largest(), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
+        Assert.That(
+            Round(backend, new StageAggregator(new Largest()), 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
         Assert.That(Round(backend, 3, 500).BackendShares, Is.EqualTo(new[] { new BackendShare("cpu-accelerator", 1) }));
-        RoundReport onReference = Round(ReferenceBackend.Instance, new Largest(), 3, 500);
+        RoundReport onReference = Round(ReferenceBackend.Instance, new StageAggregator(new Largest()), 3, 500);
         Assert.That(onReference.BackendShares, Is.EqualTo(new[] { new BackendShare("reference", 1) }));
     }
 
-    private sealed class Largest : TensorAggregator, ITensorRule
+    [Test]
+    public void OrderStatisticsAndDistancesAreTheCpusWork([Values] bool guarded)
+    {
+        GpuBackend device = CpuAcceleratorContractTests.CreateBackend();
+        using IDisposable owner = guarded ? Guard(device, new GpuOptions { LeastBytes = 0, Warning = Assert.Fail }) : device;
+        var work = new RoundWork((IComputeBackend)owner);
+        float* values = stackalloc float[3] { 4, 2, 9 };
+        TensorPanel[] inputs = [new(values, DType.F32), new(values + 1, DType.F32), new(values + 2, DType.F32)];
+        float median;
+        double[] distances = new double[3];
+        Assert.That(work.Backend.MiddleMean(inputs, 1, 1, new TensorPanel(&median, DType.F32)), Is.Zero);
+        work.Backend.AddPairDistances(inputs, 1, distances);
+        Assert.That(median, Is.EqualTo(4));
+        Assert.That(distances, Is.EqualTo(new[] { 4.0, 25, 49 }));
+        Assert.That(work.Shares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
+    }
+
+    private sealed class Largest : MergeRule
     {
         public override string Name => "largest";
 
-        protected override ITensorRule Begin(ModelContext model) => this;
-
-        public void Aggregate(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, values =>
+        public override void Merge(TensorContext tensor) => tensor.ForEachElement(UpdateForm.Parameters, values =>
         {
             double largest = values[0];
             foreach (double value in values)
@@ -203,6 +219,12 @@ internal sealed unsafe class GuardedBackendTests
             ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
             double* squares) =>
             Next(inputs.Length * geometry.Length).Combine(inputs, geometry, coefficients, scales, output, squares);
+
+        public long MiddleMean(ReadOnlySpan<TensorPanel> inputs, int trim, int length, TensorPanel output) =>
+            Next().MiddleMean(inputs, trim, length, output);
+
+        public void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums) =>
+            Next().AddPairDistances(inputs, length, sums);
 
         public long CountNonFinite(TensorPanel input, int length) => Next().CountNonFinite(input, length) + (failure is null ? 1 : 0);
 

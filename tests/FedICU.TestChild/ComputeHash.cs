@@ -36,7 +36,8 @@ public static unsafe class ComputeHash
         (string Name, Action<Batch> Run)[] verbs =
         [
             ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections),
-            ("Combine", Combine), ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
+            ("Combine", Combine), ("MiddleMean", MiddleMean), ("AddPairDistances", AddPairDistances),
+            ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
             ("Importance", Importance), ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
         ];
         var lines = new List<string>();
@@ -111,6 +112,23 @@ public static unsafe class ComputeHash
 
         batch.Add(output, batch.Length);
         batch.Add(squares);
+    }
+
+    private static void MiddleMean(Batch batch)
+    {
+        TensorPanel output = batch.Output();
+        for (int trim = 0; 2 * trim < batch.Inputs.Length; trim++)
+        {
+            batch.Add(batch.Backend.MiddleMean(batch.Inputs, trim, batch.Length, output));
+            batch.Add(output, batch.Length);
+        }
+    }
+
+    private static void AddPairDistances(Batch batch)
+    {
+        double[] sums = new double[batch.Inputs.Length * (batch.Inputs.Length - 1) / 2];
+        batch.Backend.AddPairDistances(batch.Inputs, batch.Length, sums);
+        batch.Add(sums);
     }
 
     private static void CountNonFinite(Batch batch)

@@ -13,7 +13,8 @@ internal static class ManyClients
         var round = new AggregationRound(model, options);
         foreach (string file in Directory.EnumerateFiles(folder))
             round.Add(ClientUpdate.FromFile(Path.GetFileNameWithoutExtension(file), file, examples: 1));
-        AggregationResult result = await AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.ToFile(output));
+        StageAggregator aggregator = StrategyRegistry.Default.Create(strategy, []).Aggregator;
+        AggregationResult result = await aggregator.AggregateAsync(round, TensorSink.ToFile(output));
         Console.WriteLine($"peak {Process.GetCurrentProcess().PeakWorkingSet64}");
         Console.WriteLine($"handles {handles.Most}");
         Console.WriteLine($"told {handles.Reports}");

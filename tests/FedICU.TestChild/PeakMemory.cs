@@ -11,7 +11,7 @@ internal static class PeakMemory
         var round = new AggregationRound(model, new RoundOptions { Threads = 2 });
         foreach (string client in clients)
             round.Add(ClientUpdate.FromFile(client, client, examples: 1));
-        await AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.ToFile(output));
+        await StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.ToFile(output));
         Console.WriteLine(Process.GetCurrentProcess().PeakWorkingSet64);
         return 0;
     }

@@ -37,7 +37,7 @@ internal sealed class StateDictTests
         for (int k = 0; k < updates.Count; k++)
             round.Add(ClientUpdate.FromTensors($"client-{k}", updates[k].Model, examples: 10 * (k + 1)));
         var sink = new StateDictSink(global.state_dict());
-        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+        StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
         updates.ForEach(update => update.Dispose());
 
         // the same round with copies in arrays
@@ -45,7 +45,7 @@ internal sealed class StateDictTests
         for (int k = 0; k < clients.Length; k++)
             copies.Add(ClientUpdate.FromTensors($"client-{k}", Copy(clients[k]), examples: 10 * (k + 1)));
         using var expected = new MemorySink();
-        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(copies, expected).GetAwaiter().GetResult();
+        StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(copies, expected).GetAwaiter().GetResult();
         foreach (TensorInfo tensor in expected.Model.Tensors)
         {
             byte[] bytes = new byte[tensor.ByteLength];

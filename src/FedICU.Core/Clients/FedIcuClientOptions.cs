@@ -132,29 +132,34 @@ public sealed record FedIcuClientOptions
     public static FedIcuClientOptions FromSettings(IEnumerable<KeyValuePair<string, string>> settings)
     {
         ArgumentNullException.ThrowIfNull(settings);
-        var read = new Settings(settings);
-        FedIcuClientOptions options = read.Choice("preset", new FedIcuClientOptions(), ("paper", Paper), ("balanced", Balanced));
+        var read = new OptionReader(settings);
+        FedIcuClientOptions options = read.Choice(
+            "preset", new FedIcuClientOptions(), "Options that others change: the paper's, or our variant.",
+            ("paper", Paper), ("balanced", Balanced));
         options = options with
         {
-            Beta = read.Number("beta", options.Beta),
+            Beta = read.Number("beta", options.Beta, "The decay of the momentum u of the updates."),
             Momentum = read.Choice(
-                "momentum", options.Momentum,
+                "momentum", options.Momentum, "Where the momentum is from.",
                 ("ema", MomentumRule.Ema), ("supplied", MomentumRule.Supplied), ("none", MomentumRule.None)),
             Importance = read.Choice(
-                "importance", options.Importance,
+                "importance", options.Importance, "How magnitudes become importances.",
                 ("zscore", ImportanceRule.ZScore), ("minmax", ImportanceRule.MinMax), ("rank", ImportanceRule.Rank)),
-            Fill = read.Choice("fill", options.Fill, ("global", MaskFill.Global), ("zero", MaskFill.Zero)),
-            Sigma = read.Number("sigma", options.Sigma),
-            Seed = read.Integer("seed", options.Seed),
+            Fill = read.Choice(
+                "fill", options.Fill, "What entries that are not sent become.",
+                ("global", MaskFill.Global), ("zero", MaskFill.Zero)),
+            Sigma = read.Number("sigma", options.Sigma, "The noise of unimportant entries, in standard deviations of the update."),
+            Seed = read.Integer("seed", options.Seed, "The seed of the noise."),
         };
         options = ReadMask(read, options);
-        read.Finish(options.Validate);
+        read.Try(options.Validate);
+        read.Finish();
         return options;
     }
 
-    private static FedIcuClientOptions ReadMask(Settings read, FedIcuClientOptions options)
+    private static FedIcuClientOptions ReadMask(OptionReader read, FedIcuClientOptions options)
     {
-        switch (read.Take("mask"))
+        switch (read.Text("mask", "hard, soft, top=RATIO, noise=SIGMA", "Which entries are sent."))
         {
             case null:
                 return options;

@@ -9,6 +9,10 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
 
     public int PairInputs => backend.PairInputs;
 
+    public int GetPanelElements(int inputs) => backend.GetPanelElements(inputs);
+
+    public int GetPanelElementsOnDevice(bool outputOnDevice) => backend.GetPanelElementsOnDevice(outputOnDevice);
+
     public IDisposable? AllocateOnDevice(long bytes, out nint address) => backend.AllocateOnDevice(bytes, out address);
 
     public long WeightedSum(
@@ -46,11 +50,33 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
         return nonFinite;
     }
 
+    public long MiddleMean(ReadOnlySpan<TensorPanel> inputs, int trim, int length, TensorPanel output)
+    {
+        long nonFinite = backend.MiddleMean(inputs, trim, length, output);
+        CountOnCpu(inputs, length);
+        return nonFinite;
+    }
+
+    public void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums)
+    {
+        backend.AddPairDistances(inputs, length, sums);
+        CountOnCpu(inputs, length);
+    }
+
     public long CountNonFinite(TensorPanel input, int length)
     {
         long nonFinite = backend.CountNonFinite(input, length);
         Count([input], length);
         return nonFinite;
+    }
+
+    /// <summary>Counts a verb that some devices leave to the CPU.</summary>
+    private void CountOnCpu(ReadOnlySpan<TensorPanel> inputs, int length)
+    {
+        if (backend is IPartialDevice)
+            work.AddOnCpu(inputs, length);
+        else
+            Count(inputs, length);
     }
 
     private void Count(ReadOnlySpan<TensorPanel> inputs, int length) => work.Add(backend.Name, RoundWork.BytesOf(inputs, length));

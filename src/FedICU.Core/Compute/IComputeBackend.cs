@@ -46,6 +46,17 @@ public unsafe interface IComputeBackend
     }
 
     /// <summary>
+    /// Returns the number of elements of a panel in host memory that suits the backend. The sums of a panel are added
+    /// in a fixed order, so the number is part of the results' bits: CPU backends keep the default.
+    /// </summary>
+    /// <param name="inputs">The number of inputs that a verb reads side by side.</param>
+    int GetPanelElements(int inputs) => PanelGeometry.GetElementsOfCpuPanel(inputs);
+
+    /// <summary>Returns the number of elements of a panel in the memory of <see cref="Device"/>.</summary>
+    /// <param name="outputOnDevice">Whether the results stay there; otherwise the host receives them.</param>
+    int GetPanelElementsOnDevice(bool outputOnDevice) => GetPanelElements(1);
+
+    /// <summary>
     /// Gets the largest number of inputs for which one <see cref="AddGram"/> pass is cheaper than the passes it
     /// replaces; 0 if it never is.
     /// </summary>
@@ -115,6 +126,40 @@ public unsafe interface IComputeBackend
     long Combine(
         ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, TensorPanel output,
         double* squares);
+
+    /// <summary>
+    /// Computes the mean of each element's middle values: the <paramref name="trim"/> smallest and the
+    /// <paramref name="trim"/> largest of its N values are left out (Yin et al. 2018, coordinate-wise median and
+    /// trimmed mean). With trim = (N - 1) / 2 it is the median; if N is even, the mean of the middle two.
+    /// </summary>
+    /// <remarks>
+    /// <para>Values are ordered by sign and magnitude of their bits, so that -0 comes before +0, and NaNs at both ends.
+    /// Values of ranks trim and N - 1 - trim are lo and hi. If both have the same bits, output[i] = round(lo).</para>
+    /// <para>Otherwise S = 0 + the values strictly between lo and hi, in the order of the inputs; a and b are the
+    /// numbers of kept ranks that equal lo and hi; S = fma(a, lo, S); S = fma(b, hi, S); output[i] = round(S / (N - 2
+    /// trim)). If that quotient is not finite, the element is computed again with values and divisor times one power of
+    /// two, so that no sum of finite values overflows.</para>
+    /// <para>Every backend must compute these bits. The output may overwrite an input of its type.</para>
+    /// </remarks>
+    /// <param name="inputs">N panels, N at least 1. Their types may differ.</param>
+    /// <param name="trim">How many values are left out at each end: at least 0, less than N / 2.</param>
+    /// <param name="length">The elements of each panel.</param>
+    /// <param name="output">Receives the result; its type may differ from the inputs'.</param>
+    /// <returns>The number of elements with an input, or an output, that is NaN or infinite.</returns>
+    long MiddleMean(ReadOnlySpan<TensorPanel> inputs, int trim, int length, TensorPanel output);
+
+    /// <summary>
+    /// Computes sums[(j, k)] += sum over i of (x_j[i] - x_k[i])^2 for each pair j &lt; k: all squared distances of the
+    /// inputs in one pass. Elements are taken in blocks of <see cref="PanelGeometry.DistanceBlock"/>. For each block,
+    /// sums[(j, k)] += reduce8 of fma(d, d, lane), where d = x_j[i] - x_k[i] in float64. Panels that are multiples of
+    /// the block, the last one aside, thus add up to the bits of the whole tensor.
+    /// </summary>
+    /// <param name="inputs">N panels.</param>
+    /// <param name="length">The elements of each panel.</param>
+    /// <param name="sums">
+    /// N (N - 1) / 2 sums, added to; pair (j, k) at index <see cref="GramPairs.Index"/> of (j, k - 1).
+    /// </param>
+    void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums);
 
     /// <summary>Counts the elements that are NaN or infinite.</summary>
     /// <param name="input">The panel.</param>

@@ -17,9 +17,21 @@ public readonly record struct PanelGeometry(int Rows, int Columns, bool GroupsAr
     /// </summary>
     public const int RowsPerBlock = 4;
 
+    /// <summary>
+    /// The elements of a block in <see cref="IComputeBackend.AddPairDistances"/>. Part of the fixed reduction shape.
+    /// </summary>
+    public const int DistanceBlock = 256;
+
     /// <summary>Gets the number of elements: rows x columns.</summary>
     public int Length => Rows * Columns;
 
     /// <summary>Gets the number of groups.</summary>
     public int Groups => GroupsAreColumns ? Columns : Rows;
+
+    /// <summary>
+    /// Returns the number of elements of a panel for a CPU, a multiple of 64. It is chosen so that a worker's panels of
+    /// all inputs take a few megabytes together. Part of the fixed reduction shape.
+    /// </summary>
+    /// <param name="inputs">The number of inputs that a verb reads side by side.</param>
+    public static int GetElementsOfCpuPanel(int inputs) => (int)Math.Clamp((1L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;
 }

@@ -45,7 +45,8 @@ internal static unsafe class Rounding
         double magnitude = exponent switch
         {
             0 => fraction * (1.0 / (1 << 24)),
-            31 => fraction == 0 ? double.PositiveInfinity : double.NaN,
+            // double.NaN is negative; the sign is set below, and MiddleMean orders by it
+            31 => fraction == 0 ? double.PositiveInfinity : ToDouble(double.NaN),
             _ => BitConverter.Int64BitsToDouble((long)(exponent - 15 + 1023) << 52 | (long)fraction << 42),
         };
         return (bits & 0x8000) == 0 ? magnitude : -magnitude;

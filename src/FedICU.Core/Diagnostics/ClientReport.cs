@@ -17,6 +17,11 @@ public sealed record ClientReport
     /// <summary>Whether the client took part.</summary>
     public required bool Included { get; init; }
 
+    /// <summary>
+    /// Whether the client's update went into the model; false also if a stage of the rule, such as Krum, chose others.
+    /// </summary>
+    public bool Chosen { get; init; }
+
     /// <summary>Why the client was left out; null if it took part.</summary>
     public string? Reason { get; init; }
 

@@ -35,6 +35,9 @@ public sealed record RoundReport
     /// <summary>Every client that was added, in ordinal order of the ids.</summary>
     public required IReadOnlyList<ClientReport> Clients { get; init; }
 
+    /// <summary>The numbers that the rule's stages computed, such as Krum's scores; empty for most rules.</summary>
+    public IReadOnlyList<StageReport> Stages { get; init => field = value ?? []; } = [];
+
     /// <summary>Every tensor of the global model, in its order.</summary>
     public required IReadOnlyList<TensorReport> Tensors { get; init; }
 
@@ -62,7 +65,7 @@ public sealed record RoundReport
             // the serializer checks members, but not the items of lists
             bool holdsNull = HoldsNull(report.Clients) || HoldsNull(report.Tensors) ||
                 report.Tensors.Any(tensor => HoldsNull(tensor.Clients)) ||
-                HoldsNull(report.LoraPairs) || HoldsNull(report.Notes) || HoldsNull(report.BackendShares);
+                HoldsNull(report.LoraPairs) || HoldsNull(report.Stages) || HoldsNull(report.Notes) || HoldsNull(report.BackendShares);
             return !holdsNull ? report : throw new FedIcuException("The text is not a report: a list holds null.");
         }
         catch (JsonException e)

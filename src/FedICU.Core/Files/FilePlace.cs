@@ -20,6 +20,20 @@ internal static class FilePlace
         return Real(Path.GetFullPath(path), ref links);
     }
 
+    /// <summary>As <see cref="Real(string)"/>, for many paths in few folders.</summary>
+    /// <param name="path">The path.</param>
+    /// <param name="folders">The folders that are already resolved; a new one is added.</param>
+    public static string Real(string path, Dictionary<string, string> folders)
+    {
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        if (Path.GetDirectoryName(full) is not { } parent)
+            return full;
+        if (!folders.TryGetValue(parent, out string? real))
+            folders.Add(parent, real = Real(parent));
+        string here = Path.Combine(real, Path.GetFileName(full));
+        return Target(here) is null ? here : Real(here);
+    }
+
     /// <summary>
     /// Determines whether a path leads to something that a new file must not replace: a device, a pipe, a socket or a
     /// loop of links. A folder does not count.
@@ -76,7 +90,7 @@ internal static class FilePlace
     {
         if (FileAbove(path) is { } file)
             return $"'{file}' is a file, expected a folder";
-        string folder = Path.GetDirectoryName(followLinks ? Real(path) : Entry(path)) ?? "";
+        string folder = Path.GetDirectoryName(Destination(path, followLinks)) ?? "";
         try
         {
             _ = File.GetAttributes(folder);
@@ -101,6 +115,11 @@ internal static class FilePlace
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         return Path.GetDirectoryName(full) is { } parent ? Path.Combine(Real(parent), Path.GetFileName(full)) : full;
     }
+
+    /// <summary>
+    /// Returns the full path that a new file takes: where a link at the path leads, or the link itself.
+    /// </summary>
+    public static string Destination(string path, bool followLinks) => followLinks ? Real(path) : Entry(path);
 
     /// <summary>
     /// Returns the path of a hidden file beside another file or folder: <c>.name</c> and an ending. A long name is cut
@@ -160,7 +179,8 @@ internal static class FilePlace
     {
         try
         {
-            return File.ResolveLinkTarget(path, returnFinalTarget: false)?.FullName;
+            // resolving throws where nothing is, which is slow for many paths
+            return new FileInfo(path).LinkTarget is null ? null : File.ResolveLinkTarget(path, returnFinalTarget: false)?.FullName;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

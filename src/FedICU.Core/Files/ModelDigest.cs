@@ -68,12 +68,17 @@ public static class ModelDigest
     /// <summary>
     /// Computes the digest of a model from the hashes of its tensors' data, given in the order of its tensors.
     /// </summary>
-    internal static string Of(TensorSource model, byte[][] dataHashes)
+    internal static string Of(TensorSource model, byte[][] dataHashes) => Of(model.Tensors, dataHashes, model.Location);
+
+    /// <param name="tensors">The model's tensors.</param>
+    /// <param name="dataHashes">The SHA-256 of each tensor's data.</param>
+    /// <param name="location">The model's name in messages.</param>
+    /// <inheritdoc cref="Of(TensorSource, byte[][])"/>
+    internal static string Of(IReadOnlyList<TensorInfo> tensors, byte[][] dataHashes, string location)
     {
-        IReadOnlyList<TensorInfo> tensors = model.Tensors;
         var order = new (byte[] Name, int At)[tensors.Count];
         for (int i = 0; i < order.Length; i++)
-            order[i] = (NameOf(tensors[i], model), i);
+            order[i] = (NameOf(tensors[i], location), i);
         Array.Sort(order, (a, b) => a.Name.AsSpan().SequenceCompareTo(b.Name));
 
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -91,10 +96,10 @@ public static class ModelDigest
         text.Length == Unknown.Length && text.StartsWith(Prefix, StringComparison.Ordinal) &&
         text[Prefix.Length..].All(char.IsAsciiHexDigitLower);
 
-    private static byte[] NameOf(TensorInfo tensor, TensorSource model) => Sentence.IsUnicode(tensor.Name)
+    private static byte[] NameOf(TensorInfo tensor, string location) => Sentence.IsUnicode(tensor.Name)
         ? Utf8.GetBytes(tensor.Name)
         : throw new InvalidModelException(
-            $"'{model.Location}': tensor {Sentence.Quote(tensor.Name)} has an unpaired surrogate in its name.");
+            $"'{location}': tensor {Sentence.Quote(tensor.Name)} has an unpaired surrogate in its name.");
 
     private static void AppendHead(IncrementalHash hash, byte[] name, TensorInfo tensor)
     {

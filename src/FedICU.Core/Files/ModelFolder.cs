@@ -48,6 +48,9 @@ internal static class ModelFolder
         if (path.Length == 0 || path.Contains('\0'))
             return [];
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        // a safetensors file has no other files: a round of many clients asks for each of them
+        if (File.Exists(folder) && !folder.EndsWith(".json", StringComparison.Ordinal))
+            return [folder];
         string[] names = [AdapterConfig, AdapterModel, SingleFile, ShardIndex];
         // a file of this ending is opened as an index, whatever its name is
         IEnumerable<string> ofIndexes = folder.EndsWith(".index.json", StringComparison.Ordinal)

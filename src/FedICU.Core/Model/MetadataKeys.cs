@@ -11,7 +11,10 @@ public static class MetadataKeys
     /// <summary>The digest of the model that the update was made against.</summary>
     public const string Base = "fedicu.base";
 
-    /// <summary>The kind of a client's state, <c>momentum</c>; absent in models and updates.</summary>
+    /// <summary>
+    /// The kind of a state; absent in models and updates. A client's state has <c>momentum</c>, a server's the names of
+    /// the strategy's stages, joined by commas.
+    /// </summary>
     public const string State = "fedicu.state";
 
     /// <summary>Prefix of the keys that store the shapes of packed tensors.</summary>
@@ -22,6 +25,21 @@ public static class MetadataKeys
 
     /// <summary>The number of the round.</summary>
     public const string Round = "round";
+
+    /// <summary>The number of rounds that a server's state has been through.</summary>
+    internal const string Rounds = "rounds";
+
+    /// <summary>The client's number of local training steps.</summary>
+    public const string LocalSteps = "local_steps";
+
+    /// <summary>The client's loss.</summary>
+    public const string Loss = "loss";
+
+    /// <summary>How many rounds the update is late.</summary>
+    public const string Staleness = "staleness";
+
+    /// <summary>The divisor that makes the client's local steps comparable.</summary>
+    public const string Normalizer = "normalizer";
 
     /// <summary>
     /// The generation: which write of a folder a shard belongs to. It describes the file, not the model, so sources do
@@ -41,5 +59,14 @@ public static class MetadataKeys
         UpdateKind.Delta => "delta",
         UpdateKind.Sparse => "sparse",
         _ => throw new ArgumentOutOfRangeException(nameof(kind)),
+    };
+
+    /// <summary>Returns the kind for a value of <see cref="Update"/>, or null if the value is unknown.</summary>
+    internal static UpdateKind? ParseKind(string text) => text switch
+    {
+        "full" => UpdateKind.Full,
+        "delta" => UpdateKind.Delta,
+        "sparse" => UpdateKind.Sparse,
+        _ => null,
     };
 }

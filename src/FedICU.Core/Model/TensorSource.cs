@@ -158,7 +158,7 @@ public abstract partial class TensorSource : IDisposable
     internal string? DescribeNoModel()
     {
         if (Metadata.GetValueOrDefault(MetadataKeys.State) is { } state)
-            return $"'{Location}': metadata '{MetadataKeys.State}' is {Sentence.Quote(state)}, a client's state; a model was expected.";
+            return $"'{Location}': metadata '{MetadataKeys.State}' is {Sentence.Quote(state)}, a state; a model was expected.";
         return Metadata.GetValueOrDefault(MetadataKeys.Update) is { } kind and not "full"
             ? $"'{Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(kind)}; a whole model (full) was expected."
             : null;

@@ -44,13 +44,13 @@ internal sealed class Grouping
     // earlier cuts: a tensor has several passes, and many tensors have one shape
     private readonly List<(int Inputs, int Accumulators, int Most, List<Segment> Segments)> _segments = [];
     private readonly List<(int Inputs, List<Panel> Panels)> _panels = [];
-    private readonly int? _panelElements;
+    private readonly Func<int, int>? _panelElements;
 
     /// <param name="shape">The tensor's shape.</param>
     /// <param name="axis">The groups: columns, rows, or the whole tensor.</param>
     /// <param name="foldedColumns">The columns of a folded row.</param>
-    /// <param name="panelElements">The elements of a panel; null: by the number of inputs.</param>
-    public Grouping(TensorShape shape, NormAxis axis, int foldedColumns = FoldedColumns, int? panelElements = null)
+    /// <param name="panelElements">Returns the elements of a panel for a number of inputs; null: as for a CPU.</param>
+    public Grouping(TensorShape shape, NormAxis axis, int foldedColumns = FoldedColumns, Func<int, int>? panelElements = null)
     {
         _panelElements = panelElements;
         (long rows, long columns) = shape.AsMatrix();
@@ -93,12 +93,6 @@ internal sealed class Grouping
     /// <summary>Computes the number of rows that together fill whole vectors: 1, 2, 4 or 8.</summary>
     public static long GetRowsOfFullVectors(long columns) => Lanes / (long)BigInteger.GreatestCommonDivisor(Lanes, columns);
 
-    /// <summary>
-    /// Computes the number of elements of a panel. It is chosen so that a worker's panels of all inputs take a few
-    /// megabytes together, and is a multiple of 64.
-    /// </summary>
-    public static int ComputePanelElements(int inputs) => (int)Math.Clamp((1L << 20) / (inputs + 1), 1 << 10, 1 << 18) & ~63;
-
     /// <summary>A contiguous run of elements: rows x columns from the element Start on.</summary>
     /// <param name="Start">The first element.</param>
     /// <param name="Rows">The rows.</param>
@@ -107,6 +101,23 @@ internal sealed class Grouping
     public readonly record struct Panel(long Start, int Rows, int Columns, long Group)
     {
         public int Length => Rows * Columns;
+
+        /// <summary>Cuts the panel into tiles of whole rows, or of parts of a row that is longer than a tile.</summary>
+        /// <param name="elements">The most elements of a tile.</param>
+        /// <param name="groupsAreColumns">Whether the groups are columns; otherwise they are rows.</param>
+        public IEnumerable<Panel> Cut(int elements, bool groupsAreColumns)
+        {
+            int rows = Math.Max(elements / Columns, 1), columns = Math.Min(Columns, elements);
+            for (int row = 0; row < Rows; row += rows)
+            {
+                for (int column = 0; column < Columns; column += columns)
+                {
+                    long group = Group + (groupsAreColumns ? column : row);
+                    yield return new Panel(
+                        Start + (long)row * Columns + column, Math.Min(rows, Rows - row), Math.Min(columns, Columns - column), group);
+                }
+            }
+        }
     }
 
     /// <summary>Panels that share an accumulator.</summary>
@@ -171,7 +182,7 @@ internal sealed class Grouping
 
     private List<Segment> Cut(int inputs, int accumulators, int most)
     {
-        int size = _panelElements ?? ComputePanelElements(inputs);
+        int size = _panelElements?.Invoke(inputs) ?? PanelGeometry.GetElementsOfCpuPanel(inputs);
         var segments = new List<Segment>();
         if (Elements == 0)
             return segments;

@@ -26,7 +26,8 @@ public static class FedIcuTelemetry
         "fedicu.round.received", "By", "Bytes of the tensors that clients of such rounds sent.");
 
     /// <summary>Runs a round and records its outcome.</summary>
-    internal static AggregationResult Observe(string strategy, int clients, int tensors, Func<AggregationResult> run)
+    internal static async Task<AggregationResult> ObserveAsync(
+        string strategy, int clients, int tensors, Func<Task<AggregationResult>> run)
     {
         using Activity? activity = Source.StartActivity("fedicu.round");
         activity?.SetTag("fedicu.strategy", strategy).SetTag("fedicu.clients", clients).SetTag("fedicu.tensors", tensors);
@@ -34,7 +35,7 @@ public static class FedIcuTelemetry
         string outcome = "failed";
         try
         {
-            AggregationResult result = run();
+            AggregationResult result = await run().ConfigureAwait(false);
             outcome = "aggregated";
             foreach (ClientReport client in result.Report.Clients)
             {

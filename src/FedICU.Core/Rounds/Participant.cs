@@ -104,14 +104,8 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
         }
 
         string? stated = _source.Metadata.GetValueOrDefault(MetadataKeys.Update);
-        Kind = update.Kind ?? stated switch
-        {
-            null or "full" => UpdateKind.Full,
-            "delta" => UpdateKind.Delta,
-            "sparse" => UpdateKind.Sparse,
-            _ => throw new InvalidModelException(
-                $"'{_source.Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(stated)}; full, delta or sparse was expected."),
-        };
+        Kind = update.Kind ?? (stated is null ? UpdateKind.Full : MetadataKeys.ParseKind(stated)) ?? throw new InvalidModelException(
+            $"'{_source.Location}': metadata '{MetadataKeys.Update}' is {Sentence.Quote(stated!)}; full, delta or sparse was expected.");
         ContradictedKind = update.Kind is { } given && stated is not null && stated != given.Text() ? Sentence.Quote(stated) : null;
         BaseDigest = update.BaseDigest ?? _source.Metadata.GetValueOrDefault(MetadataKeys.Base);
         if (Kind == UpdateKind.Sparse)
@@ -129,22 +123,40 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
             throw new InvalidModelException(fault);
         if (update.Weight is { } weight)
             return weight;
-        if (!_source!.Metadata.TryGetValue(MetadataKeys.Examples, out string? text))
-            return null;
-        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double examples)
-            ? examples
-            : throw new InvalidModelException(
-                $"'{_source.Location}': metadata '{MetadataKeys.Examples}' is {Sentence.Quote(text)}; a number was expected.");
+        return ReadNumber(MetadataKeys.Examples);
+    }
+
+    /// <summary>
+    /// Reads what the caller or the update states about the client's training. A member that neither states is null.
+    /// </summary>
+    /// <param name="round">
+    /// The number of the round; null if it is unknown. It gives the staleness of an update that states only its own
+    /// round.
+    /// </param>
+    /// <exception cref="InvalidModelException">A value is not a finite number.</exception>
+    public ClientStatements ReadStatements(long? round)
+    {
+        ClientStatements given = update.Statements;
+        return given with
+        {
+            LocalSteps = Read(given.LocalSteps, MetadataKeys.LocalSteps),
+            Loss = Read(given.Loss, MetadataKeys.Loss),
+            Staleness = Read(given.Staleness, MetadataKeys.Staleness) ?? (double?)round - ReadRound(),
+            Normalizer = Read(given.Normalizer, MetadataKeys.Normalizer),
+        };
+
+        double? Read(double? stated, string key)
+        {
+            double? value = stated ?? ReadNumber(key);
+            return value is null || double.IsFinite(value.Value)
+                ? value
+                : throw new InvalidModelException($"{key} is {Numbers.Invariant(value.Value)}; a finite number was expected.");
+        }
     }
 
     /// <summary>Reads the round in the update's metadata if it is not <paramref name="round"/>; else null.</summary>
-    public string? ReadOtherRound(long round)
-    {
-        if (!_source!.Metadata.TryGetValue(MetadataKeys.Round, out string? text))
-            return null;
-        bool isNumber = long.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out long stated);
-        return isNumber && stated == round ? null : text;
-    }
+    public string? ReadOtherRound(long round) =>
+        ReadRound() == round ? null : _source!.Metadata.GetValueOrDefault(MetadataKeys.Round);
 
     /// <summary>Computes the share of a tensor's entries that the client sent.</summary>
     public double ComputeShareSent(TensorInfo tensor) =>
@@ -211,6 +223,23 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
         if (_owned)
             _source?.Dispose();
         (_source, _tensors, _packed) = (null, null, []);
+    }
+
+    /// <summary>Reads the round in the update's metadata; null if it states none, or no whole number.</summary>
+    private long? ReadRound() =>
+        long.TryParse(
+            _source!.Metadata.GetValueOrDefault(MetadataKeys.Round), NumberStyles.Integer, CultureInfo.InvariantCulture, out long stated)
+            ? stated
+            : null;
+
+    /// <summary>Reads a number in the update's metadata; null if it states none.</summary>
+    private double? ReadNumber(string key)
+    {
+        if (!_source!.Metadata.TryGetValue(key, out string? text))
+            return null;
+        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
+            ? number
+            : throw new InvalidModelException($"'{_source.Location}': metadata '{key}' is {Sentence.Quote(text)}; a number was expected.");
     }
 
     private void Unpack(TensorSource source, TensorSource global, CancellationToken cancellationToken)

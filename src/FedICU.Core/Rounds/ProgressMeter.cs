@@ -1,3 +1,5 @@
+using FedICU.Panels;
+
 namespace FedICU.Rounds;
 
 /// <summary>
@@ -31,7 +33,7 @@ internal sealed class ProgressMeter(IProgress<RoundProgress> progress, string ph
     }
 
     /// <summary>The progress of one tensor.</summary>
-    internal sealed class TensorProgress(ProgressMeter meter, TensorInfo tensor)
+    internal sealed class TensorProgress(ProgressMeter meter, TensorInfo tensor) : IPassProgress
     {
         private long _done;
         private long _passStart, _passBytes;

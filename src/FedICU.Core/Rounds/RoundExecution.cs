@@ -1,49 +1,60 @@
-using System.Collections.Concurrent;
-using System.Diagnostics.CodeAnalysis;
 using FedICU.Compute;
 using FedICU.Panels;
 using FedICU.Rounds.Checks;
 using FedICU.Rounds.Lora;
+using FedICU.Rounds.State;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU.Rounds;
 
 /// <summary>
-/// Runs one round from the check to the committed model, tensor by tensor in the global model's order. If values are
-/// not finite, it applies the policy and starts the round over without what was dropped.
+/// Runs one round: check, plan, statistics and weightings, merge, publication. If values are not finite, it applies the
+/// policy and starts the round over without what was dropped.
 /// </summary>
 internal sealed class RoundExecution(
-    TensorAggregator strategy, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
+    StageSequence stages, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
 {
-    // the most values, of all clients together, of a tensor that one thread computes alone: chosen, it would not keep
-    // several busy
-    private const long SmallTensorValues = 1 << 23;
-
     private readonly RoundOptions _options = round.Options;
     private readonly RoundWork _work = new(round.Options.Backend ?? new SimdBackend());
-    private readonly IReadOnlyList<TensorInfo> _outputs = round.Options.OutputDType is null
-        ? round.Global.Tensors : [.. round.Global.Tensors.Select(tensor => GetOutput(tensor, round.Options))];
 
-    public AggregationResult Run() => FedIcuTelemetry.Observe(strategy.Name, round.Updates.Count, round.Global.Tensors.Count, Execute);
+    public Task<AggregationResult> RunAsync() =>
+        FedIcuTelemetry.ObserveAsync(stages.Name, round.Updates.Count, round.Global.Tensors.Count, ExecuteAsync);
 
-    private AggregationResult Execute()
+    /// <summary>Does all that a run does before it computes, and writes nothing.</summary>
+    public AggregationResult Check()
     {
-        var check = new RoundCheck(round, output, cancellationToken);
+        RoundCheck check = CreateCheck();
         try
         {
-            check.Run();
-            LoraPairs pairs = _options.BalanceLora || _options.Statistics
-                ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken) : LoraPairs.None;
-            if (pairs.DescribeOthers() is { } others)
-                check.Notes.Add(others);
+            CheckClients(check);
+            using StateKeeper state = StateKeeper.Open(stages, round, check, readOnly: true);
+            Dictionary<string, string> dropped = check.CollectDroppedTensors();
+            RoundPlan plan = new RoundPlanner(stages, round, check).CreatePlan(dropped, state.RoundsFinished);
+            foreach ((string tensor, string reason) in dropped)
+                check.Notes.Add($"Tensor {Sentence.Quote(tensor)} would keep the global model's values: {reason}");
+            return CreateResult(Describe(check, plan, [], []), check);
+        }
+        finally
+        {
+            check.Participants.ForEach(participant => participant.Dispose());
+        }
+    }
+
+    private async Task<AggregationResult> ExecuteAsync()
+    {
+        RoundCheck check = CreateCheck();
+        try
+        {
+            LoraPairs pairs = CheckClients(check);
+            using StateKeeper state = StateKeeper.Open(stages, round, check);
             using var workers = new Workers(_options.Threads, cancellationToken);
             while (true)
             {
                 int notes = check.Notes.Count;
                 try
                 {
-                    if (TryAggregate(check, pairs, workers) is { } result)
+                    if (await TryAggregateAsync(check, pairs, state, workers).ConfigureAwait(false) is { } result)
                         return result;
                 }
                 catch (RoundRejectedException e) when (check.TryDrop(e))
@@ -62,355 +73,109 @@ internal sealed class RoundExecution(
         }
     }
 
+    private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages.Merge);
+
+    /// <summary>Opens and checks the clients.</summary>
+    /// <returns>The LoRA pairs of the global model, if the round uses them.</returns>
+    private LoraPairs CheckClients(RoundCheck check)
+    {
+        check.Run();
+        bool usesPairs = stages.PairSteps.Count > 0 || _options.Statistics;
+        LoraPairs pairs = usesPairs ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken) : LoraPairs.None;
+        if (pairs.DescribeOthers() is { } others)
+            check.Notes.Add(others);
+        return pairs;
+    }
+
     /// <summary>Computes and publishes the model.</summary>
     /// <returns>The result; null if the round must start over without what a policy dropped.</returns>
-    private AggregationResult? TryAggregate(RoundCheck check, LoraPairs pairs, Workers workers)
+    private async Task<AggregationResult?> TryAggregateAsync(RoundCheck check, LoraPairs pairs, StateKeeper state, Workers workers)
     {
+        var planner = new RoundPlanner(stages, round, check);
         Dictionary<string, string> dropped = check.CollectDroppedTensors();
-        BalancedSink? balanced = _options.BalanceLora ? new BalancedSink(output, [.. pairs.All.Where(IsBalanced)]) : null;
-        TensorSink sink = balanced ?? output;
-        RoundState state = Begin(check, workers, sink, dropped);
-        using ReadAhead? ahead = state.ReadAhead;
-        sink.Begin(_outputs, CreateMetadata());
+        RoundPlan plan = planner.CreatePlan(dropped, state.RoundsFinished);
+        RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output);
+        using ReadAhead? ahead = run.Settings.ReadAhead;
+        var runner = new LocalRunner(stages, run, _options, check, pairs);
+        using var publication = new RoundPublication(output, state);
         try
         {
-            RoundReport report = Compute(check, state, pairs);
-            if (balanced is not null)
-                NoteUnbalanced(check, pairs, IsBalanced, balanced.Balance(workers, _work.Backend));
+            await SurveyAsync(runner, plan).ConfigureAwait(false);
+            IReadOnlyList<TensorInfo> outputs = planner.CreateOutputs(plan);
+            publication.Begin(outputs, planner.CreateMetadata());
+            IReadOnlyList<TensorReport> tensors =
+                await runner.RunAsync(plan, outputs, publication.Model, publication.State).ConfigureAwait(false);
+            RoundReport report = Describe(check, runner.Current.Plan, tensors, ComputeCrossTerms(runner.Current, pairs, check));
             if (!check.CheckFilesUnchanged())
-            {
-                sink.Abort();
                 return null;
-            }
-
-            sink.Commit();
-            return new AggregationResult(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
+            publication.Commit();
+            return CreateResult(report, check);
         }
         catch (NonFiniteOutputException e)
         {
-            sink.Abort();
-            Explain(e, check, state);
+            // the search reads the updates as they were sent
+            RoundRun asSent = planner.CreateRun(planner.CreatePlan(dropped, state.RoundsFinished), dropped, _work, workers, output);
+            using ReadAhead? unused = asSent.Settings.ReadAhead;
+            new NonFiniteSearch(round.Global, _options, check, asSent).Explain(e);
             return null;
         }
-        catch
+    }
+
+    /// <summary>Measures the statistics, and lets each weighting decide who goes on and how much.</summary>
+    private async Task SurveyAsync(IRoundRunner runner, RoundPlan plan)
+    {
+        foreach (ClientWeighting weighting in stages.Weightings)
         {
-            sink.Abort();
-            throw;
+            await MeasureAsync(weighting, transformed: false).ConfigureAwait(false);
+            var weights = new ClientWeights(plan.Clients);
+            weighting.Weigh(plan, weights);
+            plan.Apply(weighting.Name, weights);
         }
 
-        // a tensor that keeps the global model's value keeps its bits
-        bool IsBalanced(LoraPair pair) =>
-            pair.Rank <= PairBalance.MaximumRank && !dropped.ContainsKey(pair.A.Name) && !dropped.ContainsKey(pair.B.Name);
-    }
+        foreach (UpdateTransform transform in stages.Transforms)
+            await MeasureAsync(transform, transformed: false).ConfigureAwait(false);
+        // the merge sees other updates than the weightings: what they measured does not hold for it
+        if (stages.Transforms.Count > 0)
+            plan.Forget(except: stages.Transforms.SelectMany(transform => transform.Statistics));
+        foreach (Stage stage in stages.All.Where(stage => stage is not (ClientWeighting or UpdateTransform)))
+            await MeasureAsync(stage, transformed: stages.Transforms.Count > 0).ConfigureAwait(false);
 
-    private static void NoteUnbalanced(
-        RoundCheck check, LoraPairs pairs, Func<LoraPair, bool> isBalanced, ILookup<string, LoraPair> unbalanced)
-    {
-        if (LoraPairs.Describe(pairs.All.Where(pair => pair.Rank > PairBalance.MaximumRank)) is { } ranks)
-            check.Notes.Add($"The factors of {ranks} were not balanced: their rank is above {PairBalance.MaximumRank}.");
-        if (LoraPairs.Describe(pairs.All.Where(pair => pair.Rank <= PairBalance.MaximumRank && !isBalanced(pair))) is { } kept)
-            check.Notes.Add($"The factors of {kept} were not balanced: at least one of the two keeps the global model's value.");
-        foreach (IGrouping<string, LoraPair> same in unbalanced)
-            check.Notes.Add($"The factors of {LoraPairs.Describe(same)} were not balanced: {same.Key}.");
-    }
-
-    private RoundState Begin(RoundCheck check, Workers workers, TensorSink sink, IReadOnlyDictionary<string, string> dropped)
-    {
-        List<Participant> included = [.. check.Included];
-        double total = included.Sum(participant => participant.Weight);
-        bool largerThanMemory = included.Sum(participant => participant.BytesInFiles) > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        RoundClient[] clients =
-            [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))];
-        return new RoundState(round.Global, included, clients, _work.Backend, workers, sink)
+        async Task MeasureAsync(Stage stage, bool transformed)
         {
-            Work = _work,
-            Strategy = strategy.Name,
-            Dropped = dropped,
-            LargerThanMemory = largerThanMemory,
-            ReadAhead = largerThanMemory ? new ReadAhead(round.Global, [.. included.Select(participant => participant.Source)]) : null,
-        };
+            foreach (RoundStatistic statistic in stage.Statistics)
+                await MeasureOneAsync(statistic, transformed).ConfigureAwait(false);
+        }
+
+        async Task MeasureOneAsync(RoundStatistic statistic, bool transformed)
+        {
+            foreach (RoundStatistic before in statistic.After)
+                await MeasureOneAsync(before, transformed).ConfigureAwait(false);
+            if (!plan.Has(statistic))
+                plan.Set(statistic, await runner.SurveyAsync(plan, statistic, transformed).ConfigureAwait(false));
+        }
     }
 
-    private RoundReport Compute(RoundCheck check, RoundState state, LoraPairs pairs)
-    {
-        IReadOnlyList<TensorInfo> aggregated = round.Global.Tensors;
-        if (aggregated.Any(tensor => !IsAggregated(tensor)))
-            aggregated = [.. aggregated.Where(IsAggregated)];
-        ITensorRule rule = strategy.BeginRound(new ModelContext(
-            state.Clients, aggregated, bytes => CreateMeter("prepare", bytes),
-            (tensor, progress) => new OpenTensorContext(state, tensor, GetOutput(tensor, _options), progress)));
-        TensorReports tensors = AggregateAll(check, state, rule);
-        IReadOnlyList<LoraPairReport> pairReports = _options.Statistics
-            ? LoraCrossTerms.Compute(state, pairs.All.Where(pair => IsAggregated(pair.A) && IsAggregated(pair.B)), check.Notes) : [];
-        return new RoundReport
+    private RoundReport Describe(
+        RoundCheck check, RoundPlan plan, IReadOnlyList<TensorReport> tensors, IReadOnlyList<LoraPairReport> pairs) => new()
         {
-            Strategy = strategy.Name,
+            Strategy = stages.Name,
             Backend = _work.Backend.Name,
             Round = _options.Round,
-            Clients = DescribeClients(check, state),
+            Clients = ClientReports.Create(check, plan),
+            Stages = plan.Reports,
             Tensors = tensors,
-            LoraPairs = pairReports,
-            Notes = check.Notes,
+            LoraPairs = pairs,
         };
 
-        bool IsAggregated(TensorInfo tensor) => tensor.DType.IsComputed && !state.Dropped.ContainsKey(tensor.Name);
-    }
+    private AggregationResult CreateResult(RoundReport report, RoundCheck check) =>
+        new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
 
-    /// <summary>
-    /// Aggregates large tensors one after the other on all threads, and small ones that follow each other in parallel,
-    /// each on one thread.
-    /// </summary>
-    private TensorReports AggregateAll(RoundCheck check, RoundState state, ITensorRule rule)
+    private IReadOnlyList<LoraPairReport> ComputeCrossTerms(RoundRun run, LoraPairs pairs, RoundCheck check) =>
+        _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes) : [];
+
+    private static IEnumerable<LoraPair> FindMergedPairs(RoundRun run, LoraPairs pairs)
     {
-        IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
-        var reports = new TensorReports(strategy.Name, state.Clients, _outputs);
-        // a context is reused for one tensor after the other, so that its readers and groupings are not allocated again
-        var idle = new ConcurrentBag<OpenTensorContext>();
-        OpenTensorContext? onAllThreads = null;
-        ProgressMeter? meter = CreateMeter("aggregate", round.Global.TotalBytes);
-        try
-        {
-            TensorBatches.Run(
-                state.Workers, tensors.Count, i => tensors[i].ElementCount * state.Clients.Count,
-                rule.IsThreadSafe ? SmallTensorValues : null, AggregateOnOneThread, i => AggregateOne(i, ref onAllThreads, state));
-        }
-        finally
-        {
-            foreach (OpenTensorContext context in idle)
-                context.Workers.Dispose();
-        }
-
-        return reports;
-
-        void AggregateOnOneThread(int i)
-        {
-            idle.TryTake(out OpenTensorContext? context);
-            try
-            {
-                AggregateOne(i, ref context, context is null ? state.OnOneThread() : state);
-            }
-            finally
-            {
-                if (context is not null)
-                    idle.Add(context);
-            }
-        }
-
-        void AggregateOne(int i, [NotNull] ref OpenTensorContext? context, RoundState newContextState)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            ProgressMeter.TensorProgress? progress = meter?.Begin(tensors[i]);
-            if (context is null)
-                context = new OpenTensorContext(newContextState, tensors[i], _outputs[i], progress, i);
-            else
-                context.Open(tensors[i], _outputs[i], progress, i);
-            using (context)
-                Aggregate(check, state, rule, context, reports, i);
-            progress?.End();
-        }
-    }
-
-    private void Aggregate(
-        RoundCheck check, RoundState state, ITensorRule rule, OpenTensorContext context, TensorReports reports, int number)
-    {
-        TensorInfo tensor = context.Info;
-        if (state.Dropped.TryGetValue(tensor.Name, out string? reason))
-        {
-            context.KeepGlobal();
-            reports.Set(number, "kept", reason, DescribeDropped(check, state, tensor));
-        }
-        else if (tensor.DType.IsComputed)
-        {
-            UpdateStatistics? statistics = _options.Statistics ? context.Measure() : null;
-            rule.Aggregate(context);
-            context.RequireWritten();
-            reports.Set(number, context.Reported(), statistics, state.ComputeSharesSent(tensor));
-        }
-        else if (tensor.DType.IsInteger && _options.Integers == IntegerRule.Mean)
-        {
-            context.WriteIntegerMean();
-            reports.Set(number, "integer mean", null,
-                [.. state.Clients.Select(client => new TensorClientReport { Id = client.Id, Weight = client.Share })]);
-        }
-        else
-        {
-            context.KeepGlobal();
-            reports.Set(number, "kept", $"{tensor.DType.SafetensorsName} tensors keep the global model's value.", []);
-        }
-    }
-
-    private static TensorClientReport[] DescribeDropped(RoundCheck check, RoundState state, TensorInfo tensor) =>
-    [
-        .. state.Participants.Select(participant => new TensorClientReport
-        {
-            Id = participant.Id,
-            ShareSent = participant.Find(tensor.Name) is null ? 0 : participant.ComputeShareSent(tensor),
-            NonFinite = check.NonFinite.GetValueOrDefault((participant.Id, tensor.Name)),
-        }),
-    ];
-
-    /// <summary>Finds the clients whose values are not finite and applies the policy to them.</summary>
-    /// <exception cref="RoundRejectedException">The policy rejects the round, or no client is the cause.</exception>
-    private void Explain(NonFiniteOutputException failure, RoundCheck check, RoundState state)
-    {
-        // the failure may hold the output's tensor, whose type can differ from the global model's
-        TensorInfo failed = round.Global.Find(failure.Tensor.Name)!;
-        // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
-        // another tensor's values
-        int faults = FindNonFinite(failed, check, state, failed: true);
-        foreach (TensorInfo tensor in round.Global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
-            faults += FindNonFinite(tensor, check, state, failed: false);
-        if (faults == 0 && !FindTooLarge(failed, check, state) && !DropLargest(failure, failed, check, state))
-        {
-            string name = failure.Tensor.Name;
-            throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(name)}: {failure.Message}", tensor: name);
-        }
-    }
-
-    /// <summary>Applies the policy to clients whose values of a tensor are not finite.</summary>
-    /// <param name="tensor">The tensor.</param>
-    /// <param name="check">The round's check.</param>
-    /// <param name="state">The round's state.</param>
-    /// <param name="failed">
-    /// Whether the output of this tensor failed. Only then may the global model be the cause: values of its other
-    /// tensors may not have been used at all.
-    /// </param>
-    /// <returns>The number of such clients.</returns>
-    private int FindNonFinite(TensorInfo tensor, RoundCheck check, RoundState state, bool failed)
-    {
-        if (state.Dropped.ContainsKey(tensor.Name))
-            return 0;
-        using var context = new OpenTensorContext(state, tensor, GetOutput(tensor, _options));
-        PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
-        int faults = 0;
-        long? inGlobal = null;
-        for (int k = 0; k < inputs.Length; k++)
-        {
-            Participant participant = state.Participants[k];
-            if (context.CountNonFinite(inputs[k]) is not (var count and > 0))
-                continue;
-            // a delta or sparse update is completed with values of the global model, which may be the cause
-            if (participant.Kind != UpdateKind.Full && (inGlobal ??= context.CountNonFinite(context.Global)) > 0)
-            {
-                if (failed)
-                    break;
-                continue;
-            }
-
-            check.NonFinite[(participant.Id, tensor.Name)] = count;
-            // the sum of a finite delta and the global model may overflow float64
-            bool isSum = participant.Kind == UpdateKind.Delta &&
-                context.CountNonFinite(context.Inputs(UpdateForm.Delta, withGlobal: false)[k]) == 0;
-            string found = isSum ? "is a delta that, added to the global model, has" : "has";
-            check.ApplyPolicy(_options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
-                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} {found} {Sentence.NonFinite(count)}; " +
-                "finite values were expected.");
-            faults++;
-        }
-
-        if (failed && (faults == 0 || inGlobal > 0) && (inGlobal ?? context.CountNonFinite(context.Global)) is var own and > 0)
-        {
-            string location = round.Global.IsInMemory ? "" : $" in {Sentence.Quote(round.Global.Location)}";
-            throw new RoundRejectedException(
-                RoundFault.NonFinite,
-                $"The global model's tensor {Sentence.Quote(tensor.Name)}{location} has {Sentence.NonFinite(own)}; " +
-                "finite values were expected.",
-                tensor: tensor.Name);
-        }
-
-        return faults;
-    }
-
-    /// <summary>
-    /// Applies the policy to clients whose finite values do not fit the output's type, as values of a wider type may
-    /// not: one such client must not end every round.
-    /// </summary>
-    /// <returns>Whether there is such a client.</returns>
-    private bool FindTooLarge(TensorInfo tensor, RoundCheck check, RoundState state)
-    {
-        if (state.OnDevice || state.Dropped.ContainsKey(tensor.Name))
-            return false;
-        using var context = new OpenTensorContext(state, tensor, GetOutput(tensor, _options));
-        PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
-        bool found = false;
-        for (int k = 0; k < inputs.Length; k++)
-        {
-            if (context.CountTooLarge(inputs[k]) is not (var count and > 0))
-                continue;
-            Participant participant = state.Participants[k];
-            check.ApplyPolicy(_options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
-                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(count, "value")} too large for " +
-                $"{context.Output.DType.SafetensorsName}; values that fit the output's type were expected.");
-            found = true;
-        }
-
-        return found;
-    }
-
-    /// <summary>
-    /// Applies the policy to the client with the largest values, for a result that does not fit although all values do.
-    /// No value is wrong then, but one client must not end every round by values at the type's limit.
-    /// </summary>
-    /// <returns>False if the policy is to reject the round.</returns>
-    private bool DropLargest(NonFiniteOutputException failure, TensorInfo tensor, RoundCheck check, RoundState state)
-    {
-        if (_options.OnNonFinite == FaultPolicy.Reject || state.Dropped.ContainsKey(tensor.Name))
-            return false;
-        using var context = new OpenTensorContext(state, tensor, GetOutput(tensor, _options));
-        double[] norms = context.Measure().Norms;
-        Participant largest = state.Participants[Array.IndexOf(norms, norms.Max())];
-        check.ApplyPolicy(_options.OnNonFinite, RoundFault.NonFinite, largest, tensor.Name,
-            $"{largest.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has the largest values, and {failure.Message}");
-        return true;
-    }
-
-    private ProgressMeter? CreateMeter(string phase, long bytes) =>
-        _options.Progress is { } progress ? new ProgressMeter(progress, phase, bytes) : null;
-
-    private static ClientReport[] DescribeClients(RoundCheck check, RoundState state)
-    {
-        Dictionary<string, double> shares = state.Clients.ToDictionary(client => client.Id, client => client.Share, StringComparer.Ordinal);
-        ILookup<string, long> nonFinite =
-            check.NonFinite.ToLookup(counted => counted.Key.Client, counted => counted.Value, StringComparer.Ordinal);
-        return
-        [
-            .. check.Participants.Select(participant =>
-                Describe(participant, shares.GetValueOrDefault(participant.Id), nonFinite[participant.Id].Sum())),
-        ];
-    }
-
-    private static ClientReport Describe(Participant participant, double share, long nonFinite) => new()
-    {
-        Id = participant.Id,
-        Weight = participant.Weight,
-        Share = share,
-        Included = participant.Exclusion is null,
-        Reason = participant.Exclusion,
-        Kind = participant.IsOpen ? participant.Kind.Text() : "unknown",
-        BytesSent = participant.BytesSent,
-        BytesFull = participant.BytesFull,
-        NonFinite = nonFinite,
-    };
-
-    private static TensorInfo GetOutput(TensorInfo tensor, RoundOptions options) =>
-        tensor.DType.IsComputed && options.OutputDType is { } dtype && dtype != tensor.DType ? tensor with { DType = dtype } : tensor;
-
-    /// <summary>
-    /// Creates the output's metadata: the global model's without the keys of an update, and the round's number.
-    /// </summary>
-    private Dictionary<string, string> CreateMetadata()
-    {
-        var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach ((string key, string value) in round.Global.Metadata)
-        {
-            bool isOfUpdate = key is MetadataKeys.Update or MetadataKeys.Base or MetadataKeys.Examples or MetadataKeys.Round ||
-                key.StartsWith(MetadataKeys.ShapePrefix, StringComparison.Ordinal);
-            if (!isOfUpdate)
-                metadata[key] = value;
-        }
-
-        if (_options.Round is { } number)
-            metadata[MetadataKeys.Round] = number.ToString(System.Globalization.CultureInfo.InvariantCulture);
-        return metadata;
+        var merged = run.Plan.Tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
+        return pairs.All.Where(pair => merged.Contains(pair.A.Name) && merged.Contains(pair.B.Name));
     }
 }

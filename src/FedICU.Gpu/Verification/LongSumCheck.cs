@@ -45,7 +45,7 @@ internal static class LongSumCheck
         var round = new AggregationRound(models[0], new RoundOptions { Backend = backend });
         for (int k = 0; k < models.Length; k++)
             round.Add(ClientUpdate.FromTensors($"{k}", models[k], examples: k + 3));
-        AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
+        StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
     }
 
     private static bool AreEqual(TensorSource expected, TensorSource actual, TensorInfo tensor)

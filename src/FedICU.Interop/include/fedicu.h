@@ -74,9 +74,21 @@ const char *fedicu_last_error(void);
 int64_t fedicu_live_handles(void);
 
 /*
+ * Copies the strategies that fedicu_create knows, in JSON, like fedicu_report_json:
+ * {"strategies": [{"name", "summary", "paper", "options": [{"name", "values", "default", "summary"}]}],
+ *  "roundOptions": [...]}.
+ * Every strategy takes the roundOptions too.
+ */
+int32_t fedicu_strategies(char *buffer, uint64_t capacity, uint64_t *length);
+
+/*
  * Creates an aggregator. Free it with fedicu_destroy. The options are JSON:
- * {"strategy": "fedicu", "settings": {"tau": "0.5"}, "threads": 0, "backend": "simd", "statistics": false}.
+ * {"strategy": "krum,fedadam", "settings": {"krum.byzantine": 1, "server-lr": "0.1"}, "state": "server.safetensors",
+ *  "threads": 0, "backend": "simd", "statistics": false}.
  * Only the strategy is required. Strategies, settings and values are those of the command line.
+ * "state" is the file in which a rule keeps its state between rounds. It is replaced with each new model. Without it
+ * the state lives in memory as long as the handle. "stateOut" is written in place of "state", which then must exist:
+ * for programs that run one round.
  */
 int32_t fedicu_create(const char *options_json, fedicu_handle *handle);
 
@@ -135,8 +147,9 @@ int32_t fedicu_abort(fedicu_handle handle);
 int32_t fedicu_report_json(fedicu_handle handle, char *buffer, uint64_t capacity, uint64_t *length);
 
 /*
- * Copies what the aggregator must keep from round to round, in JSON, like fedicu_report_json. Import refuses the state
- * of another strategy or version.
+ * Copies what the aggregator must keep from round to round, in JSON, like fedicu_report_json: its strategy and the last
+ * round's number. Import refuses the state of another strategy or version. A rule's tensors are not in it: keep them in
+ * the file "state". Import refuses a state that counts rounds in a memory which the handle does not have.
  */
 int32_t fedicu_export_state(fedicu_handle handle, char *buffer, uint64_t capacity, uint64_t *length);
 int32_t fedicu_import_state(fedicu_handle handle, const char *state_json);

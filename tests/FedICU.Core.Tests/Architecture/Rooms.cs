@@ -25,18 +25,17 @@ internal static class Rooms
         ("Panels", ["Text", "Errors", "Memory", "Model", "Compute"]),
         ("Diagnostics", ["Text", "Errors", "Model", "Compute"]),
         (Root, ["Errors", "Model", "Files", "Compute", "Diagnostics"]),
-        (Abstractions, ["Text", "Errors", "Memory", "Model", "Compute", "Panels", Root]),
+        (Abstractions, ["Text", "Errors", "Memory", "Model", "Compute", "Panels", "Diagnostics"]),
         ("Rounds", ["Text", "Errors", "Memory", "Model", "Files", "Compute", "Panels", "Diagnostics", Root, Abstractions]),
-        ("Strategies", ["Text", "Errors", "Memory", "Model", "Compute", "Panels", Abstractions]),
-        ("Registry", ["Errors", "Model", "Panels", Root, "Strategies"]),
+        ("Strategies", ["Text", "Errors", "Memory", "Model", "Compute", "Panels", Root, Abstractions, "Rounds"]),
+        ("Registry", ["Text", "Errors", "Model", "Panels", Root, Abstractions, "Strategies"]),
         ("Clients", ["Text", "Errors", "Memory", "Model", "Files", "Compute", "Panels", Root, "Strategies", "Registry"]),
     ];
 
     /// <summary>Arrows against the order, each with its reason. At most three.</summary>
     public static IReadOnlyList<(string From, string To, string Reason)> BackEdges { get; } =
     [
-        (Abstractions, "Rounds",
-            "TensorAggregator starts the engine (RoundExecution); TensorContext reads from its open clients (Participant, RoundState)."),
+        (Abstractions, "Rounds", "TensorContext reads from the engine's run and its open clients (RoundRun, Participant)."),
     ];
 
     /// <summary>The room of a file.</summary>

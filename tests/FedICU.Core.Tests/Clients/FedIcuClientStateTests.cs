@@ -59,7 +59,7 @@ internal sealed class FedIcuClientStateTests
     public void AStateIsNeitherAModelNorAnUpdate()
     {
         MemoryModel state = Model(("fedicu.state", "momentum"), 1, 2, 3);
-        const string Sentence = "'memory': metadata 'fedicu.state' is 'momentum', a client's state; a model was expected.";
+        const string Sentence = "'memory': metadata 'fedicu.state' is 'momentum', a state; a model was expected.";
         Refused(() => new FedIcuClient().CreateUpdate(state, Trained, TensorSink.Discard), Sentence);
         Refused(() => new FedIcuClient().CreateUpdate(Global, state, TensorSink.Discard), Sentence);
         RoundRejectedException refused = Assert.Throws<RoundRejectedException>(

@@ -56,6 +56,40 @@ public abstract unsafe partial class BackendContractTests
     }
 
     [Test]
+    public void OrderStatisticsAndDistancesHaveKnownAnswers()
+    {
+        float[] x = [3, -0f, 1, float.NaN], y = [1, 0, 1, 2], z = [8, -0f, 2, 2], u = [5, 0, 4, 2], output = new float[4];
+        double[] sums = [1, 0, 0];
+        fixed (float* a = x, b = y, c = z, d = u, target = output)
+        {
+            TensorPanel result = new(target, DType.F32);
+            TensorPanel[] three = [new(a, DType.F32), new(b, DType.F32), new(c, DType.F32)], four = [.. three, new(d, DType.F32)];
+            Assert.That(_backend.MiddleMean(three, 1, 4, result), Is.EqualTo(1));
+            Assert.That(output, Is.EqualTo(new[] { 3, -0f, 1, 2 }), "the middle of three, -0 before +0, and a NaN at the end");
+            Assert.That(float.IsNegative(output[1]));
+            Assert.That(_backend.MiddleMean(four, 1, 3, result), Is.Zero);
+            Assert.That(output[..3], Is.EqualTo(new[] { 4, 0f, 1.5f }), "the mean of the middle two");
+            Assert.That(float.IsNegative(output[1]), Is.False, "the mean of -0 and +0");
+            Assert.That(_backend.MiddleMean(four, 0, 3, result), Is.Zero);
+            Assert.That(output[..3], Is.EqualTo(new[] { 4.25f, 0, 2 }), "the mean of all");
+            _backend.AddPairDistances(three, 3, sums);
+            Assert.That(sums, Is.EqualTo(new double[] { 1 + 4, 25 + 1, 49 + 1 }), "x y, then x z, then y z");
+        }
+    }
+
+    [Test]
+    public void OrderStatisticsAndDistancesRefuseWrongArguments()
+    {
+        float* data = stackalloc float[4];
+        var panel = new TensorPanel(data, DType.F32);
+        Assert.That(() => _backend.MiddleMean([], 0, 4, panel), Throws.ArgumentException);
+        Assert.That(() => _backend.MiddleMean([panel, panel], 1, 4, panel), Throws.InstanceOf<ArgumentOutOfRangeException>());
+        Assert.That(() => _backend.MiddleMean([panel], -1, 4, panel), Throws.InstanceOf<ArgumentOutOfRangeException>());
+        Assert.That(() => _backend.MiddleMean([new TensorPanel(data, DType.I32)], 0, 4, panel), Throws.ArgumentException);
+        Assert.That(() => _backend.AddPairDistances([panel, panel, panel], 4, new double[2]), Throws.ArgumentException);
+    }
+
+    [Test]
     public void ImportancesHaveKnownAnswers()
     {
         double[] local = [2, 1, 5, -3], global = [1, -1, 2, 1], importance = new double[4];

@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedICU.Compute;
+using FedICU.Panels;
 using FedICU.TestChild;
 
 namespace FedICU.Tests.Compute;
@@ -19,7 +20,7 @@ public sealed class SimdBackendTests
 
     [Test]
     public void TheLargeRoundsUseTheGramPass() =>
-        Assert.That(RoundHash.LargeValues, Is.GreaterThanOrEqualTo(TensorContext.GramValues));
+        Assert.That(RoundHash.LargeValues, Is.GreaterThanOrEqualTo(TensorPasses.GramValues));
 
     [Test]
     public void TheHashesDifferWhereTheBitsDo()
@@ -27,8 +28,27 @@ public sealed class SimdBackendTests
         // the reference sums more precisely, so exactly the bits of sums over elements differ
         string[] reference = [.. ComputeHash.Lines(ReferenceBackend.Instance)], simd = Verbs.Split('\n');
         string[] differing = [.. reference.Except(simd).Select(line => line.Split(' ')[0])];
-        string[] sums = ["AddSquares", "AddGram", "AddProjections", "Combine", "AddMoments", "AddProximal"];
+        string[] sums = ["AddSquares", "AddGram", "AddProjections", "Combine", "AddPairDistances", "AddMoments", "AddProximal"];
         Assert.That(differing, Is.EqualTo(sums));
+    }
+
+    [Test]
+    public unsafe void PairDistancesHaveTheShapeOfTheContract([Values(128, 256, 512)] int width, [Values(1, 255, 256, 1001)] int length)
+    {
+        double[] x = SamplePanels.Doubles(length, new Random(1), Spread.Tame), y = SamplePanels.Doubles(length, new Random(2), Spread.Tame);
+        double[] actual = [0.3], lanes = new double[8];
+        double expected = 0.3;
+        for (int start = 0; start < length; start += PanelGeometry.DistanceBlock)
+        {
+            Array.Clear(lanes);
+            for (int i = start; i < Math.Min(start + PanelGeometry.DistanceBlock, length); i++)
+                lanes[i % 8] = Math.FusedMultiplyAdd(x[i] - y[i], x[i] - y[i], lanes[i % 8]);
+            expected += lanes[0] + lanes[4] + (lanes[2] + lanes[6]) + (lanes[1] + lanes[5] + (lanes[3] + lanes[7]));
+        }
+
+        fixed (double* first = x, second = y)
+            new SimdBackend(width).AddPairDistances([new(first, DType.F64), new(second, DType.F64)], length, actual);
+        Assert.That(actual[0], Is.EqualTo(expected));
     }
 
     [TestCase("EnableAVX512", 256)]

@@ -89,11 +89,11 @@ internal sealed class AlgorithmSnippets : SnippetFixture
         #region balanced
         var client = new FedIcuClient(FedIcuClientOptions.Balanced);
         var server = new FedIcuAggregator(FedIcuOptions.Balanced);
-        var round = new AggregationRound(global) { Options = new RoundOptions { BalanceLora = true } };
+        var round = new AggregationRound(global);
         #endregion
 
-        ConfiguredRound preset = AggregatorCatalog.Create("fedicu", [new("preset", "balanced")]);
-        Assert.That((server.Options, round.Options), Is.EqualTo((FedIcuOptions.Balanced, preset.Options)));
+        ConfiguredRound preset = StrategyRegistry.Default.Create("fedicu", [new("preset", "balanced")]);
+        Assert.That(server.Name, Is.EqualTo(preset.Aggregator.Name));
         foreach ((int k, double[] values) in new double[][] { [2, 0, 0, 2], [1, 1, 1, 2], [-1, 0, 0, 3] }.Index())
             round.Add(ClientUpdate.FromTensors($"{k}", new MemoryModel { { "w", [2, 2], values } }));
 

@@ -463,7 +463,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         using TensorSource global = TensorSource.Open("global.safetensors");
 
         #region by-name
-        ConfiguredRound configured = AggregatorCatalog.Create(
+        ConfiguredRound configured = StrategyRegistry.Default.Create(
             "fedicu", [new("tau", "0.2"), new("on-nonfinite", "drop-client"), new("quorum", "2")]);
         var round = new AggregationRound(global, configured.Options);
         foreach (string id in (string[])["a", "b", "c"])
@@ -471,8 +471,37 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         await configured.Aggregator.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
         #endregion
 
-        Assert.That(((FedIcuAggregator)configured.Aggregator).Options.Tau, Is.EqualTo(.2));
+        Assert.That(((FedIcu)configured.Aggregator.Stages[0]).Options.Tau, Is.EqualTo(.2));
         Assert.That(ValuesOf("next.safetensors"), Has.Length.EqualTo(4));
+    }
+
+    [Test]
+    public async Task CombinedRules()
+    {
+        PutRound();
+
+        #region combined
+        IAggregator robust = new AggregatorBuilder().Weigh(new Krum()).Then(new FedAdam()).Build();
+        #endregion
+
+        Assert.That(robust.Name, Is.EqualTo("krum,fedadam"));
+        await ServerState();
+        Put("global.safetensors", [.. ValuesOf("next.safetensors").Select(value => (float)value)]);
+        await ServerState();
+        using TensorSource state = TensorSource.Open("server.state.safetensors");
+        Assert.That(state.Metadata["rounds"], Is.EqualTo("2"));
+
+        static async Task ServerState()
+        {
+            #region server-state
+            using TensorSource global = TensorSource.Open("global.safetensors");
+            var server = new FedAdamAggregator(new FedAdamOptions { ServerLearningRate = 0.05 });
+            var round = new AggregationRound(global) { State = RoundState.InFile("server.state.safetensors") };
+            foreach (string id in (string[])["a", "b", "c"])
+                round.Add(ClientUpdate.FromFile(id, id + ".safetensors"));
+            await server.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
+            #endregion
+        }
     }
 
     private static string OutputOf(string name) => OutputOf("docs/getting-started.md", name);

@@ -30,7 +30,7 @@ internal sealed class HugeTensorTests
         using TensorSource global = TensorSource.Open(folder["global.safetensors"]);
         var round = new AggregationRound(global) { ClientUpdate.FromFile("a", folder["a.safetensors"], 1),
             ClientUpdate.FromFile("b", folder["b.safetensors"], 3) };
-        await AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.ToFile(folder["next.safetensors"]));
+        await StrategyRegistry.Default.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.ToFile(folder["next.safetensors"]));
 
         // both clients are equal, so every rule returns their values
         using TensorSource next = TensorSource.Open(folder["next.safetensors"]);

@@ -40,8 +40,9 @@ internal sealed class TelemetryTests
 
         MemoryModel global = Models.Of("w", [2], 1, 2), bad = Models.Of("w", [2], 1, float.NaN);
         ClientUpdate[] clients = [ClientUpdate.FromTensors("a", global, 1), ClientUpdate.FromTensors("b", bad, 1)];
-        Models.Run(new Mean(), global, clients, new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 }).Sink.Dispose();
-        Assert.That(() => Models.Run(new Mean(), global, clients), Throws.TypeOf<RoundRejectedException>());
+        var options = new RoundOptions { OnNonFinite = FaultPolicy.DropClient, Quorum = 1 };
+        Models.Run(new StageAggregator(new Mean()), global, clients, options).Sink.Dispose();
+        Assert.That(() => Models.Run(new StageAggregator(new Mean()), global, clients), Throws.TypeOf<RoundRejectedException>());
 
         Assert.That(spans.Select(span => (span.OperationName, span.Status, span.GetTagItem("fedicu.outcome"))),
             Is.EqualTo(new (string, ActivityStatusCode, object?)[]
@@ -62,12 +63,10 @@ internal sealed class TelemetryTests
         }
     }
 
-    private sealed class Mean : TensorAggregator, ITensorRule
+    private sealed class Mean : MergeRule
     {
         public override string Name => Strategy;
 
-        protected override ITensorRule Begin(ModelContext model) => this;
-
-        public void Aggregate(TensorContext tensor) => tensor.WeightedMean();
+        public override void Merge(TensorContext tensor) => tensor.WeightedMean();
     }
 }

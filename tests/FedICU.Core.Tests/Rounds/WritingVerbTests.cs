@@ -7,25 +7,23 @@ internal sealed class WritingVerbTests
 
     [Test]
     public void AStrategyThatDoesNotWriteIsRefused() => Assert.That(
-        () => Models.Run(new Strategy(_ => { }), Global, [ClientUpdate.FromTensors("a", Global, 1)]),
+        () => Models.Run(new StageAggregator(new Rule(_ => { })), Global, [ClientUpdate.FromTensors("a", Global, 1)]),
         Throws.InvalidOperationException.With.Message.EqualTo(
             "Strategy 'own' did not write tensor 'w': one call of a verb that writes the output was expected."));
 
     [Test]
     public void AStrategyThatWritesTwiceIsRefused() => Assert.That(
-        () => Models.Run(new Strategy(tensor =>
+        () => Models.Run(new StageAggregator(new Rule(tensor =>
         {
             tensor.WeightedMean();
             tensor.ForEachElement(UpdateForm.Parameters, values => values[0]);
-        }), Global, [ClientUpdate.FromTensors("a", Global, 1)]), Throws.InvalidOperationException.With.Message.EqualTo(
+        })), Global, [ClientUpdate.FromTensors("a", Global, 1)]), Throws.InvalidOperationException.With.Message.EqualTo(
             "Strategy 'own' wrote tensor 'w' twice: one call of a verb that writes the output was expected."));
 
-    private sealed class Strategy(Action<TensorContext> rule) : TensorAggregator, ITensorRule
+    private sealed class Rule(Action<TensorContext> merge) : MergeRule
     {
         public override string Name => "own";
 
-        protected override ITensorRule Begin(ModelContext model) => this;
-
-        public void Aggregate(TensorContext tensor) => rule(tensor);
+        public override void Merge(TensorContext tensor) => merge(tensor);
     }
 }

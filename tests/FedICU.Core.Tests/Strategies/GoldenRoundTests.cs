@@ -38,7 +38,7 @@ internal sealed class GoldenRoundTests(string round)
         using var momentumOut = new MemorySink();
         var client = new FedIcuClient(new FedIcuClientOptions { Mask = rule });
         MaskReport report = client.CreateUpdate(global, local, sink, momentum, momentumOut, dense: true);
-        Compare(sink.Model, expected);
+        Golden.Compare(sink.Model, expected);
         if (!withMomentum)
         {
             using JsonDocument shares = JsonDocument.Parse(File.ReadAllBytes(PathOf("expected.json", extension: "")));
@@ -52,7 +52,7 @@ internal sealed class GoldenRoundTests(string round)
         }
 
         using TensorSource expectedMomentum = Open("expected-momentum-out");
-        Compare(momentumOut.Model, expectedMomentum);
+        Golden.Compare(momentumOut.Model, expectedMomentum);
     }
 
     [Test]
@@ -79,38 +79,9 @@ internal sealed class GoldenRoundTests(string round)
         (RoundReport report, MemorySink sink) =
             Models.Run(aggregator, global, updates, new RoundOptions { OutputDType = wide ? DType.F64 : null });
         using (sink)
-            Compare(sink.Model, expected);
+            Golden.Compare(sink.Model, expected);
         return report;
     }
-
-    private static void Compare(TensorSource found, TensorSource expected)
-    {
-        Assert.That(found.Tensors.Select(tensor => tensor.Name), Is.EquivalentTo(expected.Tensors.Select(tensor => tensor.Name)));
-        foreach (TensorInfo tensor in found.Tensors)
-        {
-            double[] values = Models.ToDoubles(found, tensor.Name), truth = Models.ToDoubles(expected, tensor.Name);
-            double largest = truth.Max(Math.Abs);
-            for (int i = 0; i < values.Length; i++)
-            {
-                double bound = tensor.DType switch
-                {
-                    DType.F64 => 64 * Math.ScaleB(1, -53) * largest,
-                    DType.F32 => Half(truth[i], 24, -149),
-                    DType.F16 => Half(truth[i], 11, -24),
-                    _ => Half(truth[i], 8, -133),
-                };
-                // the expected value is a float64 too: its own last place is allowed on top of the rounding
-                Assert.That(Math.Abs(values[i] - truth[i]), Is.LessThanOrEqualTo(bound + 64 * Math.ScaleB(1, -53) * largest),
-                    $"{tensor.Name}[{i}]");
-            }
-        }
-    }
-
-    /// <summary>
-    /// Returns half a unit in the last place of a number of <paramref name="bits"/> significant bits.
-    /// </summary>
-    private static double Half(double value, int bits, int smallest) =>
-        Math.Max(value == 0 ? 0 : Math.ScaleB(1, Math.ILogB(value) - bits), Math.ScaleB(1, smallest - 1));
 
     private TensorSource Open(string name) => TensorSource.Open(PathOf(name));
 

@@ -11,13 +11,13 @@ internal sealed class OptionsTests
     [Test]
     public void EverySettingReachesItsOption()
     {
-        ConfiguredRound made = AggregatorCatalog.Create("fedicu", Settings(
+        ConfiguredRound made = StrategyRegistry.Default.Create("fedicu", Settings(
             "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true",
             "consensus=share", "target=delta", "coherence=0.5",
             "quorum=3", "on-nonfinite=drop-client", "on-missing=drop-tensor", "on-extra=drop-tensor", "on-shape=drop-client",
             "on-dtype=drop-tensor", "on-base=drop-client",
             "on-unreadable=drop-client", "integers=keep", "balance=true"));
-        Assert.That(((FedIcuAggregator)made.Aggregator).Options, Is.EqualTo(new FedIcuOptions
+        Assert.That(Options(made), Is.EqualTo(new FedIcuOptions
         {
             Tau = double.PositiveInfinity,
             Epsilon = 1e-9,
@@ -29,6 +29,7 @@ internal sealed class OptionsTests
             Consensus = ConsensusRule.Share,
             Target = SplitTarget.Delta,
             Coherence = 0.5,
+            BalanceLora = true,
         }));
         Assert.That(made.Options, Is.EqualTo(new RoundOptions
         {
@@ -41,9 +42,9 @@ internal sealed class OptionsTests
             OnBase = FaultPolicy.DropClient,
             OnUnreadable = FaultPolicy.DropClient,
             Integers = IntegerRule.Keep,
-            BalanceLora = true,
         }));
-        Assert.That(((FedProxAggregator)AggregatorCatalog.Create("fedprox", Settings("mu=0.5")).Aggregator).Options.Mu, Is.EqualTo(0.5));
+        StageAggregator aggregator = StrategyRegistry.Default.Create("fedprox", Settings("mu=0.5")).Aggregator;
+        Assert.That(((FedProx)aggregator.Stages[0]).Options.Mu, Is.EqualTo(0.5));
         Assert.That(FedIcuClientOptions.FromSettings(
             Settings("beta=0.5", "mask=top=0.25", "momentum=none", "importance=rank", "fill=zero", "seed=-4", "sigma=2")),
             Is.EqualTo(new FedIcuClientOptions
@@ -62,8 +63,10 @@ internal sealed class OptionsTests
     [Test]
     public void WithoutSettingsTheDefaultsHold()
     {
-        Assert.That(AggregatorCatalog.Names, Is.EqualTo(new[] { "fedavg", "fedprox", "fedicu" }));
-        Assert.That(((FedIcuAggregator)AggregatorCatalog.Create("fedicu", []).Aggregator).Options, Is.EqualTo(new FedIcuOptions()));
+        Assert.That(
+            StrategyRegistry.Default.Names,
+            Is.EqualTo(new[] { "fedavg", "fedprox", "fedicu", "median", "krum", "fedadam", "balance" }));
+        Assert.That(Options(StrategyRegistry.Default.Create("fedicu", [])), Is.EqualTo(new FedIcuOptions()));
         Assert.That(FedIcuClientOptions.FromSettings([]), Is.EqualTo(new FedIcuClientOptions()));
         Assert.That(new FedIcuOptions(), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Epsilon = 1e-12 }));
         Assert.That(new FedProxOptions().Mu, Is.EqualTo(0.01));
@@ -75,7 +78,13 @@ internal sealed class OptionsTests
     {
         Assert.That(Server("preset=paper"), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Target = SplitTarget.Parameters, Coherence = 0 }));
         Assert.That(Server("preset=balanced"),
-            Is.EqualTo(new FedIcuOptions { Tau = double.PositiveInfinity, Target = SplitTarget.Delta, Coherence = 0.5 }));
+            Is.EqualTo(new FedIcuOptions
+            {
+                Tau = double.PositiveInfinity,
+                Target = SplitTarget.Delta,
+                Coherence = 0.5,
+                BalanceLora = true,
+            }));
         Assert.That(Server("axis=tensor", "preset=balanced", "tau=0.5"),
             Is.EqualTo(FedIcuOptions.Balanced with { Axis = NormAxis.Tensor, Tau = 0.5 }));
         Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=paper")),
@@ -84,21 +93,24 @@ internal sealed class OptionsTests
             Is.EqualTo(new FedIcuClientOptions { Momentum = FedICU.Compute.MomentumRule.None, Mask = MaskRule.TopRatio, TopRatio = 0.25 }));
         Assert.That(Assert.Throws<InvalidOptionsException>(() => Server("preset=best"))!.Message,
             Does.Contain("Option 'preset' is 'best'; paper or balanced was expected."));
-        ConfiguredRound balanced = AggregatorCatalog.Create("fedicu", Settings("preset=balanced"));
-        Assert.That((((FedIcuAggregator)balanced.Aggregator).Options, balanced.Options),
-            Is.EqualTo((FedIcuOptions.Balanced, new RoundOptions { BalanceLora = true })));
-        Assert.That(AggregatorCatalog.Create("fedicu", Settings("preset=balanced", "balance=false")).Options.BalanceLora, Is.False);
+        ConfiguredRound balanced = StrategyRegistry.Default.Create("fedicu", Settings("preset=balanced"));
+        Assert.That(Options(balanced), Is.EqualTo(FedIcuOptions.Balanced));
+        Assert.That(balanced.Aggregator.Name, Is.EqualTo("fedicu,balance"));
+        Assert.That(
+            StrategyRegistry.Default.Create("fedicu", Settings("preset=balanced", "balance=false")).Aggregator.Name, Is.EqualTo("fedicu"));
         Assert.That(FedIcuClientOptions.FromSettings(Settings("preset=balanced")), Is.EqualTo(FedIcuClientOptions.Balanced));
 
         static FedIcuOptions Server(params string[] settings) =>
-            ((FedIcuAggregator)AggregatorCatalog.Create("fedicu", Settings(settings)).Aggregator).Options;
+            Options(StrategyRegistry.Default.Create("fedicu", Settings(settings)));
     }
+
+    private static FedIcuOptions Options(ConfiguredRound round) => round.Aggregator.Stages.OfType<FedIcu>().Single().Options;
 
     [Test]
     public void AllErrorsAreReportedAtOnce()
     {
         InvalidOptionsException wrong = Assert.Throws<InvalidOptionsException>(
-            () => AggregatorCatalog.Create("fedicu", Settings(
+            () => StrategyRegistry.Default.Create("fedicu", Settings(
                 "tau=0", "coherence=2", "eps=-1", "axis=diagonal", "tua=3", "quorum=0", "on-base=drop-tensor", "times-share=maybe")))!;
         Assert.That(wrong.Errors, Is.EquivalentTo(new[]
         {
@@ -111,14 +123,15 @@ internal sealed class OptionsTests
             "coherence is 2; a number from 0 to 1 was expected.",
             "eps is -1; a finite number of at least 0 was expected.",
             "quorum is 0; at least 1 was expected.",
-            "on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.",
+            "Option 'on-base' is 'drop-tensor'; reject or drop-client was expected.",
         }));
         Assert.That(Assert.Throws<InvalidOptionsException>(
             () => FedIcuClientOptions.FromSettings(Settings("beta=1", "mask=thin", "sigma=x", "seed=1.5")))!.Errors, Has.Count.EqualTo(4));
-        Assert.That(() => AggregatorCatalog.Create("fedicu", Settings("tau=0,1")), Throws.TypeOf<InvalidOptionsException>(),
+        Assert.That(() => StrategyRegistry.Default.Create("fedicu", Settings("tau=0,1")), Throws.TypeOf<InvalidOptionsException>(),
             "numbers are read in the invariant culture");
         Assert.That(
-            () => AggregatorCatalog.Create("fedsgd", []), Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("'fedsgd'"));
+            () => StrategyRegistry.Default.Create("fedsgd", []),
+            Throws.TypeOf<InvalidOptionsException>().With.Message.Contains("'fedsgd'"));
         Assert.That(() => new FedIcuAggregator(new FedIcuOptions { Tau = double.NaN }), Throws.TypeOf<InvalidOptionsException>());
         Assert.That(() => new FedProxAggregator(new FedProxOptions { Mu = -1 }), Throws.TypeOf<InvalidOptionsException>());
     }

@@ -65,17 +65,15 @@ internal sealed class OwnRuleTests
     }
 
     private static void Run(Action<TensorContext> rule, float value = 5) => Models.Run(
-        new Own(rule), Models.Of("w", [3], 1, 2, 3),
+        new StageAggregator(new Own(rule)), Models.Of("w", [3], 1, 2, 3),
         [Client("a", Models.Of("w", [3], 1, 2, 5)), Client("b", Models.Of("w", [3], value, 5, 5))]).Sink.Dispose();
 
     private static ClientUpdate Client(string id, MemoryModel model) => ClientUpdate.FromTensors(id, model, 1);
 
-    private sealed class Own(Action<TensorContext> rule) : TensorAggregator, ITensorRule
+    private sealed class Own(Action<TensorContext> rule) : MergeRule
     {
         public override string Name => "own";
 
-        public void Aggregate(TensorContext tensor) => rule(tensor);
-
-        protected override ITensorRule Begin(ModelContext model) => this;
+        public override void Merge(TensorContext tensor) => rule(tensor);
     }
 }

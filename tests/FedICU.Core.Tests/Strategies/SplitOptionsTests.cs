@@ -1,3 +1,5 @@
+using FedICU.Panels;
+
 namespace FedICU.Tests;
 
 /// <summary>
@@ -206,8 +208,8 @@ internal sealed class SplitOptionsTests
     private static HandTensor LargeTensor(int clients)
     {
         const int Columns = 1600;
-        int rows = (int)(TensorContext.GramValues / clients / Columns) + 1;
-        Assert.That((long)rows * Columns * clients, Is.GreaterThanOrEqualTo(TensorContext.GramValues), "large enough for the Gram pass");
+        int rows = (int)(TensorPasses.GramValues / clients / Columns) + 1;
+        Assert.That((long)rows * Columns * clients, Is.GreaterThanOrEqualTo(TensorPasses.GramValues), "large enough for the Gram pass");
         double[] Input(int seed)
         {
             double[] values = Values(seed, rows * Columns);

@@ -15,8 +15,8 @@ internal sealed class TwoWaysTests
     [Test]
     public void BothWaysGiveTheSameResult([Values(NormAxis.Columns, NormAxis.Rows)] NormAxis axis, [Values] bool previousEnters)
     {
-        Assert.That((long)Size * Size * Clients, Is.GreaterThanOrEqualTo(TensorContext.GramValues), "the whole takes the Gram pass");
-        Assert.That((long)Size * Size / Parts * (Clients + 1), Is.LessThan(TensorContext.GramValues), "its parts take separate passes");
+        Assert.That((long)Size * Size * Clients, Is.GreaterThanOrEqualTo(TensorPasses.GramValues), "the whole takes the Gram pass");
+        Assert.That((long)Size * Size / Parts * (Clients + 1), Is.LessThan(TensorPasses.GramValues), "its parts take separate passes");
         Assert.That(new Grouping(new TensorShape(Size, Size / Parts), NormAxis.Columns).Fold, Is.EqualTo(1), "its parts are not narrow");
         var aggregator = new FedIcuAggregator(new FedIcuOptions
         {

@@ -22,6 +22,11 @@ internal sealed class CommandLineTarget : FuzzTarget
             "m.safetensors", "--round", "3"],
         ["explain", "--global", "global.safetensors", "--client", "x=a.safetensors", "--client", "b.safetensors", "--set",
             "similarity=mean"],
+        ["aggregate", "--strategy", "krum,fedadam", "--set", "byzantine=0", "--global", "global.safetensors", "--client", "a.safetensors",
+            "--client", "b.safetensors", "--client", "c=global.safetensors", "--state", "s.safetensors", "--output", "next.safetensors"],
+        ["aggregate", "--check", "--strategy", "median", "--global", "global.safetensors", "--client", "a.safetensors", "--client",
+            "b.safetensors"],
+        ["strategies", "fedicu"],
         ["inspect", "b.safetensors", "--stats"],
         ["inspect", "adapter"],
         ["diff", "global.safetensors", "b.safetensors"],
@@ -32,7 +37,8 @@ internal sealed class CommandLineTarget : FuzzTarget
     private static readonly string[] Words =
     [
         "aggregate", "mask", "explain", "inspect", "diff", "--help", "--version", "-h", "--", "-", "--strategy", "--global", "--client",
-        "--output", "--set", "--weights", "--unknown", "--set=tau=1", "--strategy=fedavg",
+        "--output", "--set", "--weights", "--unknown", "--set=tau=1", "--strategy=fedavg", "--state", "--state-out", "--check",
+        "--plugin", "strategies", "median,fedadam", "krum,median",
         "--threads", "--backend", "simd", "reference", "quantum", "1,2", "1,-2", "nan,1", "1e400,1", "=", "a=", "=a.safetensors", "tau=",
         "=1", "global.safetensors", "b.safetensors", "adapter", "none.safetensors", "@b.safetensors",
         "-1", "99999999999999999999", "next.safetensors", "",

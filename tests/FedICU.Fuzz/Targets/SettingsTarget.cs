@@ -62,8 +62,8 @@ internal sealed class SettingsTarget : FuzzTarget
             return Outcome.Accepted;
         }
 
-        ConfiguredRound? round = library.Get("AggregatorCatalog.Create", () =>
-            AggregatorCatalog.Create(strategy, settings), out Exception? refusal);
+        ConfiguredRound? round = library.Get("StrategyRegistry.Create", () =>
+            StrategyRegistry.Default.Create(strategy, settings), out Exception? refusal);
         FuzzFailure.Unless(refusal is null or InvalidOptionsException, $"undocumented {refusal?.GetType().Name}");
         if (round is null)
             return Outcome.Refused;

@@ -59,6 +59,58 @@ static char *copy_text(int32_t (*get)(fedicu_handle, char *, uint64_t, uint64_t 
     return buffer;
 }
 
+static int32_t get_strategies(fedicu_handle handle, char *buffer, uint64_t capacity, uint64_t *length)
+{
+    (void)handle;
+    return fedicu_strategies(buffer, capacity, length);
+}
+
+/* the registry, strategies joined by commas, and a rule's state in a file that another handle goes on with */
+static void test_strategies(const char *folder)
+{
+    float x[5] = {1, 2, 3, 4, 5}, received = 0, next[2];
+    static const int64_t one[1] = {1};
+    fedicu_tensor client = {"w", "F32", 1, one, NULL, sizeof(float)}, global = client, result = client;
+    fedicu_handle handle;
+    char options[4096], *text = copy_text(get_strategies, 0);
+    int i, round;
+    CHECK(strstr(text, "{\"strategies\":[{\"name\":\"fedavg\",\"summary\":\"") != NULL);
+    CHECK(strstr(text, "{\"name\":\"byzantine\",\"values\":\"auto, whole number\",\"default\":\"auto\",\"summary\":\"") != NULL);
+    CHECK(strstr(text, "\"roundOptions\":[{\"name\":\"balance\"") != NULL);
+    free(text);
+
+    for (i = 0; i < 2; i++) {
+        /* the state in one handle's memory, then in a file with a handle for each round */
+        snprintf(options, sizeof options, "{\"strategy\": \"krum,fedadam\", \"settings\": {\"krum.byzantine\": 1}%s%s%s}",
+            i == 0 ? "" : ", \"state\": \"", i == 0 ? "" : folder, i == 0 ? "" : "/state.safetensors\"");
+        received = 0;
+        for (round = 1; round <= 2; round++) {
+            int k;
+            if (i == 1 || round == 1)
+                CHECK(fedicu_create(options, &handle) == FEDICU_OK);
+            CHECK(fedicu_begin_round(handle, round) == FEDICU_OK);
+            global.data = &received;
+            CHECK(fedicu_set_global(handle, 1, &global, FEDICU_COPY) == FEDICU_OK);
+            for (k = 0; k < 5; k++) {
+                char name[2] = {(char)('a' + k), 0};
+                client.data = &x[k];
+                CHECK(fedicu_add(handle, name, 1, 1, &client, FEDICU_BORROW) == FEDICU_OK);
+            }
+            result.data = &next[i];
+            CHECK(fedicu_finish(handle, 1, &result) == FEDICU_OK);
+            received = next[i];
+            if (i == 1 || round == 2)
+                CHECK(fedicu_destroy(handle) == FEDICU_OK);
+        }
+    }
+    CHECK(next[0] == next[1] && next[0] != 0);
+    CHECK(fedicu_create("{\"strategy\": \"krum,fedadam\", \"state\": \"\"}", &handle) == FEDICU_INVALID_OPTIONS);
+    CHECK(strstr(fedicu_last_error(), "state is empty; a path was expected.") != NULL);
+    CHECK(fedicu_create("{\"strategy\": \"krum\", \"state\": \"s\"}", &handle) == FEDICU_INVALID_OPTIONS);
+    CHECK(strstr(fedicu_last_error(), "state is 's', but 'krum' keeps no state between rounds.") != NULL);
+    CHECK(fedicu_create("{\"strategy\": \"fedadam\", \"stateOut\": \"s\"}", &handle) == FEDICU_INVALID_OPTIONS);
+}
+
 static void test_rounds(const char *folder)
 {
     float w[4][COUNT], b[4][3];
@@ -167,7 +219,7 @@ static void test_wrong_uses(void)
     CHECK(fedicu_create(NULL, &handle) == FEDICU_INVALID_ARGUMENT && handle == 0);
     CHECK(fedicu_create("{}", &handle) == FEDICU_INVALID_OPTIONS);
     CHECK(fedicu_create("{\"strategy\": \"fedsgd\"}", &handle) == FEDICU_INVALID_OPTIONS);
-    CHECK(strcmp(fedicu_last_error(), "The strategy 'fedsgd' is unknown; fedavg, fedprox, fedicu are known.") == 0);
+    CHECK(strstr(fedicu_last_error(), "The strategy 'fedsgd' is unknown; fedavg, fedprox, fedicu, ") == fedicu_last_error());
     CHECK(fedicu_create("{\"strategy\": \"fedavg\", \"thread\": 1}", &handle) == FEDICU_INVALID_OPTIONS);
     CHECK(fedicu_create("{\"strategy\": \"fedicu\", \"settings\": {\"tau\": -1}}", &handle) == FEDICU_INVALID_OPTIONS);
     CHECK(fedicu_create("{\"strategy\": \"fedavg\"}", NULL) == FEDICU_INVALID_ARGUMENT);
@@ -304,6 +356,7 @@ int main(int argc, char **argv)
     CHECK(fedicu_abi_version() == FEDICU_ABI_VERSION);
     CHECK(strcmp(fedicu_last_error(), "") == 0);
     test_rounds(argc > 1 ? argv[1] : ".");
+    test_strategies(argc > 1 ? argv[1] : ".");
     test_wrong_uses();
     test_client();
     test_ten_thousand_refusals();

@@ -126,8 +126,10 @@ class ExportTests(unittest.TestCase):
             elif kind in (8, 9):
                 self.call("finish", handle, count, tensors)
             elif kind == 10:
-                name = given.random.choice(["report_json", "export_state"])
-                self.call(name, handle, None, given.random.choice([0, 5]), given.random.choice([ctypes.byref(length), None]))
+                name = given.random.choice(["report_json", "export_state", "strategies"])
+                handles_given = [] if name == "strategies" else [handle]
+                place = given.random.choice([ctypes.byref(length), None])
+                self.call(name, *handles_given, None, given.random.choice([0, 5]), place)
             elif kind == 11:
                 self.call("import_state", handle, given.text())
             elif kind == 12:

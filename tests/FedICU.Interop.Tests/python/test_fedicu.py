@@ -38,6 +38,71 @@ class AggregatorTests(unittest.TestCase):
             self.assertEqual(aggregator.report["round"], 7)
             self.assertEqual(json.loads(aggregator.state)["round"], 7)
 
+    def test_every_strategy_is_listed_with_its_options(self):
+        known = {strategy["name"]: strategy for strategy in fedicu.strategies()}
+        self.assertLessEqual({"fedavg", "fedprox", "fedicu", "median", "krum", "fedadam"}, set(known))
+        self.assertTrue(all(strategy["summary"] for strategy in known.values()))
+        tau = next(option for option in known["fedadam"]["options"] if option["name"] == "tau")
+        self.assertEqual((tau["values"], tau["default"]), ("number", "0.001"))
+        self.assertIn("quorum", [option["name"] for option in fedicu.round_options()])
+        # what is listed is what an aggregator takes
+        for name, strategy in known.items():
+            settings = {o["name"]: o["default"] for o in strategy["options"] if o["default"] not in ("none",)}
+            fedicu.Aggregator(name, **settings).close()
+
+    def test_strategies_are_composed(self):
+        received, *trained = models(5)
+        clients = [(f"c{k}", 1, trained[k]) for k in range(5)]
+        with fedicu.Aggregator("krum,fedadam", **{"krum.byzantine": 1}, server_lr=0.5) as aggregator:
+            aggregator.aggregate(received, clients)
+            self.assertEqual(aggregator.report["strategy"], "krum,fedadam")
+        with self.assertRaisesRegex(fedicu.InvalidOptionsError, "The strategy 'krumm' is unknown"):
+            fedicu.Aggregator("krumm,fedadam")
+        with self.assertRaisesRegex(fedicu.InvalidOptionsError, "after 'fedadam'"):
+            fedicu.Aggregator("fedadam,krum")
+
+    def test_a_state_lives_in_memory_or_in_a_file(self):
+        received, *trained = models(3)
+        clients = [(f"c{k}", 1, trained[k]) for k in range(3)]
+
+        def first_and_second(first, second):
+            return second.aggregate(first.aggregate(received, clients, round=1), clients, round=2)
+
+        with tempfile.TemporaryDirectory() as folder, fedicu.Aggregator("fedadam") as memory:
+            path = pathlib.Path(folder, "state.safetensors")
+            with fedicu.Aggregator("fedadam", state=path) as first, fedicu.Aggregator("fedadam", state=path) as second:
+                by_file = first_and_second(first, second)
+            by_memory = first_and_second(memory, memory)
+            forgotten = first_and_second(fedicu.Aggregator("fedadam"), fedicu.Aggregator("fedadam"))
+            for name in received:
+                np.testing.assert_array_equal(by_file[name], by_memory[name])
+            self.assertTrue(any((by_memory[name] != forgotten[name]).any() for name in received))
+            # the state is of round 2 and its model
+            with fedicu.Aggregator("fedadam", state=path) as third:
+                with self.assertRaisesRegex(fedicu.FedIcuError, "fedicu.base"):
+                    third.aggregate(received, clients, round=3)
+                with self.assertRaisesRegex(fedicu.FedIcuError, "the state is of round 2"):
+                    third.aggregate(by_file, clients, round=2)
+            # state_out leaves the file that was read
+            with fedicu.Aggregator("fedadam", state=path, state_out=path.with_name("next.safetensors")) as other:
+                other.aggregate(by_file, clients, round=3)
+                self.assertTrue(path.with_name("next.safetensors").exists())
+            # the text does not hold the state, so it is good for this aggregator only
+            memory.state = memory.state
+            with self.assertRaisesRegex(fedicu.InvalidOptionsError, "counts 2 rounds of 'fedadam' in memory; this aggregator has 0"):
+                fedicu.Aggregator("fedadam").state = memory.state
+
+    def test_a_wrong_state_is_refused(self):
+        for settings, message in (
+            ({"strategy": "krum", "state": "s"}, "^state is 's', but 'krum' keeps no state between rounds.$"),
+            ({"strategy": "fedadam", "state": ""}, "^state is empty; a path was expected.$"),
+            ({"strategy": "fedadam", "state_out": "s"}, "^stateOut was given without state"),
+            ({"strategy": "fedadam", "state": 3}, "^state is 3; a path was expected.$"),
+            ({"strategy": "fedadam", "state": "a\0"}, "^state: its path .* has a zero character"),
+        ):
+            with self.assertRaisesRegex(fedicu.FedIcuError, message):
+                fedicu.Aggregator(**settings)
+
     def test_with_one_client_the_result_is_its_model(self):
         received, trained = models(1)
         result = fedicu.Aggregator("fedavg").aggregate(received, [("a", 1, trained)])

@@ -34,7 +34,7 @@ internal sealed class ClientTensor(MaskRun run, TensorInfo info) : IDisposable
     /// <summary>Gets the panels. Their number and sizes depend on the tensor's shape alone.</summary>
     public List<Grouping.Panel> Panels { get; } = !info.DType.IsComputed
         ? []
-        : new Grouping(info.Shape, NormAxis.Tensor, panelElements: run.OnDevice ? DevicePanelElements : null).Panels(InputsPerPanel);
+        : new Grouping(info.Shape, NormAxis.Tensor, panelElements: run.OnDevice ? _ => DevicePanelElements : null).Panels(InputsPerPanel);
 
     /// <summary>Gets the reader of the received model.</summary>
     public PanelReader? Global { get; private set; }

@@ -7,7 +7,7 @@ namespace FedICU.Compute;
 /// <see cref="WeightedSum"/> and all values of single elements have the bits that every backend must have. Sums over
 /// elements are more precise than those of other backends, which are compared with them within a bound.
 /// </summary>
-public sealed unsafe class ReferenceBackend : IClientBackend
+public sealed unsafe partial class ReferenceBackend : IClientBackend
 {
     /// <summary>Gets a shared instance; the backend has no state.</summary>
     public static ReferenceBackend Instance { get; } = new();

@@ -22,10 +22,27 @@ internal static class ScalarMath
             throw new ArgumentException($"There are {inputs} inputs but {weights} weights.", nameof(weights));
     }
 
+    /// <summary>Throws if there are no inputs, or if trimming leaves none.</summary>
+    public static void CheckTrim(int inputs, int trim)
+    {
+        CheckInputs(inputs, inputs);
+        int most = (inputs - 1) / 2;
+        if (trim < 0 || trim > most)
+            throw new ArgumentOutOfRangeException(nameof(trim), trim, $"Of {inputs} values, 0 to {most} can be trimmed at each end.");
+    }
+
     /// <summary>Throws if there are fewer sums than inputs.</summary>
     public static void CheckSums(int inputs, int sums)
     {
         if (sums < inputs)
             throw new ArgumentException($"There are {inputs} inputs but room for {sums} sums.", nameof(sums));
+    }
+
+    /// <summary>Throws if there are fewer sums than pairs of inputs.</summary>
+    public static void CheckPairSums(int inputs, int sums)
+    {
+        long pairs = inputs * (inputs - 1L) / 2;
+        if (sums < pairs)
+            throw new ArgumentException($"There are {pairs} pairs of inputs but room for {sums} sums.", nameof(sums));
     }
 }

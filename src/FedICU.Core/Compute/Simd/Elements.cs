@@ -20,6 +20,15 @@ internal unsafe interface IElement
     /// <summary>Gets the limit below which a magnitude rounds to a finite element.</summary>
     static abstract double Limit { get; }
 
+    /// <summary>Gets the bits of positive infinity.</summary>
+    static abstract long InfinityBits { get; }
+
+    /// <summary>Gets the power of two whose last place is worth 1.</summary>
+    static abstract double Unit { get; }
+
+    /// <summary>Gets the bits of <see cref="Unit"/>.</summary>
+    static abstract long UnitBits { get; }
+
     /// <summary>Loads eight elements and widens them.</summary>
     static abstract L Load<L>(byte* source) where L : unmanaged, ILanes<L>;
 
@@ -44,6 +53,12 @@ internal readonly unsafe struct F64 : IElement
     public static int PrefetchDistance => 0;
 
     public static double Limit => double.PositiveInfinity;
+
+    public static long InfinityBits => 0x7FF0L << 48;
+
+    public static double Unit => 1L << 52;
+
+    public static long UnitBits => 0x4330L << 48;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.Load((double*)source);
@@ -72,6 +87,12 @@ internal readonly unsafe struct F32 : IElement
     // the largest float32 plus half a unit in the last place: 2^128 - 2^103
     public static double Limit => Rounder.TwoTo128 - 1.0141204801825835e+31;
 
+    public static long InfinityBits => 0x7F80_0000;
+
+    public static double Unit => 1 << 23;
+
+    public static long UnitBits => 0x4B00_0000;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadSingle((float*)source);
 
@@ -99,6 +120,12 @@ internal readonly unsafe struct F16 : IElement
 
     // the largest binary16, 65504, plus half a unit in the last place
     public static double Limit => 65520;
+
+    public static long InfinityBits => 0x7C00;
+
+    public static double Unit => 1 << 10;
+
+    public static long UnitBits => 0x6400;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadHalf((ushort*)source);
@@ -129,6 +156,12 @@ internal readonly unsafe struct BF16 : IElement
 
     // the largest bfloat16, 2^128 - 2^120, plus half a unit in the last place: 2^128 - 2^119
     public static double Limit => Rounder.TwoTo128 - 6.64613997892458e+35;
+
+    public static long InfinityBits => 0x7F80;
+
+    public static double Unit => 1 << 7;
+
+    public static long UnitBits => 0x4300;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadBFloat16((ushort*)source);

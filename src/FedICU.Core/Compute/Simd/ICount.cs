@@ -30,3 +30,23 @@ internal readonly struct Five : ICount
 {
     public static int Value => 5;
 }
+
+internal readonly struct Eight : ICount
+{
+    public static int Value => 8;
+}
+
+internal readonly struct Ten : ICount
+{
+    public static int Value => 10;
+}
+
+internal readonly struct Twelve : ICount
+{
+    public static int Value => 12;
+}
+
+internal readonly struct Sixteen : ICount
+{
+    public static int Value => 16;
+}

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute.Simd;
 
-/// <summary>The operations of AddGram's kernels on V, the vector that holds a sum.</summary>
+/// <summary>The operations of the kernels of pairs on V, the vector that holds a sum.</summary>
 internal unsafe interface IGramVector<V>
     where V : unmanaged
 {
@@ -15,6 +15,8 @@ internal unsafe interface IGramVector<V>
 
     static abstract V Load(double* source);
     static abstract void Store(V value, double* target);
+
+    static abstract V Subtract(V left, V right);
 
     /// <summary>Computes x * y + z, rounded once.</summary>
     static abstract V FusedMultiplyAdd(V x, V y, V z);
@@ -36,6 +38,9 @@ internal readonly unsafe struct EightLanes<L> : IGramVector<L>
     public static void Store(L value, double* target) => L.Store(value, target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static L Subtract(L left, L right) => L.Subtract(left, right);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L FusedMultiplyAdd(L x, L y, L z) => L.FusedMultiplyAdd(x, y, z);
 }
 
@@ -54,6 +59,9 @@ internal readonly unsafe struct FourLanes : IGramVector<Vector256<double>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector256<double> value, double* target) => value.Store(target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> Subtract(Vector256<double> left, Vector256<double> right) => left - right;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<double> FusedMultiplyAdd(Vector256<double> x, Vector256<double> y, Vector256<double> z) =>

@@ -30,6 +30,8 @@ internal unsafe interface ILanes<TSelf>
     static abstract TSelf Multiply(TSelf left, TSelf right);
     static abstract TSelf Divide(TSelf left, TSelf right);
 
+    static abstract TSelf Sqrt(TSelf value);
+
     /// <summary>Computes x * y + z, rounded once.</summary>
     static abstract TSelf FusedMultiplyAdd(TSelf x, TSelf y, TSelf z);
 

@@ -72,6 +72,10 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
         new(left._a * right._a, left._b * right._b, left._c * right._c, left._d * right._d);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 Sqrt(Lanes128 value) =>
+        new(Vector128.Sqrt(value._a), Vector128.Sqrt(value._b), Vector128.Sqrt(value._c), Vector128.Sqrt(value._d));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 Divide(Lanes128 left, Lanes128 right) =>
         new(left._a / right._a, left._b / right._b, left._c / right._c, left._d / right._d);
 

@@ -68,6 +68,9 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
     public static Lanes256 Multiply(Lanes256 left, Lanes256 right) => new(left._a * right._a, left._b * right._b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Sqrt(Lanes256 value) => new(Vector256.Sqrt(value._a), Vector256.Sqrt(value._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 Divide(Lanes256 left, Lanes256 right) => new(left._a / right._a, left._b / right._b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -52,6 +52,9 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
     public static Lanes512 Multiply(Lanes512 left, Lanes512 right) => new(left._v * right._v);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 Sqrt(Lanes512 value) => new(Vector512.Sqrt(value._v));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 Divide(Lanes512 left, Lanes512 right) => new(left._v / right._v);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

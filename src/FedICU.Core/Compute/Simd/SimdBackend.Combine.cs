@@ -65,33 +65,40 @@ public sealed unsafe partial class SimdBackend
         where L : unmanaged, ILanes<L>
     {
         // the usual case writes from registers to the output, without a tile: only the output is asked for, the inputs
-        // are few and of its type
-        bool isPlain = squares == null && output.Data != null && inputs.Length <= MaxStreams && inputs[0].DType == output.DType
-            && CountSameType(inputs, 0) == inputs.Length;
-        if (!isPlain)
-            return CombineTiles<L>(inputs, geometry, coefficients, scales, divisor, output, squares);
-        return output.DType switch
-        {
-            DType.F64 => CombinePlain<L, F64>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
-            DType.F32 => CombinePlain<L, F32>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
-            DType.F16 => CombinePlain<L, F16>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
-            DType.BF16 => CombinePlain<L, BF16>(inputs, geometry, coefficients, scales, divisor, (byte*)output.Data),
-            _ => throw Rounding.NotComputed(output.DType),
-        };
+        // are few and of one type
+        bool isPlain = squares == null && output.Data != null && inputs.Length <= MaxStreams && CountSameType(inputs, 0) == inputs.Length;
+        return !isPlain ? CombineTiles<L>(inputs, geometry, coefficients, scales, divisor, output, squares)
+            : (inputs[0].DType, output.DType) switch
+            {
+                (DType.F64, DType.F64) => CombinePlain<L, F64, F64>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.F32, DType.F32) => CombinePlain<L, F32, F32>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.F16, DType.F16) => CombinePlain<L, F16, F16>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.BF16, DType.BF16) => CombinePlain<L, BF16, BF16>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.F32, DType.F64) => CombinePlain<L, F32, F64>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.F16, DType.F64) => CombinePlain<L, F16, F64>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.BF16, DType.F64) => CombinePlain<L, BF16, F64>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.F64, DType.F32) => CombinePlain<L, F64, F32>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.F64, DType.F16) => CombinePlain<L, F64, F16>(inputs, geometry, coefficients, scales, divisor, output),
+                (DType.F64, DType.BF16) => CombinePlain<L, F64, BF16>(inputs, geometry, coefficients, scales, divisor, output),
+                _ => CombineTiles<L>(inputs, geometry, coefficients, scales, divisor, output, null),
+            };
     }
 
-    private static long CombinePlain<L, E>(
-        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor, byte* output)
+    private static long CombinePlain<L, E, O>(
+        ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor,
+        TensorPanel result)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
+        where O : struct, IElement
     {
-        nint bytes = (nint)geometry.Columns * E.Size;
+        byte* output = (byte*)result.Data;
+        nint columns = geometry.Columns;
         long nonFinite = 0;
-        fixed (TensorPanel* first = inputs)
+        fixed (TensorPanel* panels = inputs)
         {
             var terms = new Terms
             {
-                Inputs = first,
+                Inputs = panels,
                 Count = inputs.Length,
                 Coefficients = coefficients.Data,
                 Stride = (nint)coefficients.Stride,
@@ -101,16 +108,20 @@ public sealed unsafe partial class SimdBackend
             if (!geometry.GroupsAreColumns)
             {
                 for (int row = 0; row < geometry.Rows; row++, terms.Advance(1))
-                    nonFinite += CombineRow<L, E, RowCoefficient<L>>(terms, row * bytes, geometry.Columns, output + row * bytes);
+                    {
+                    nonFinite += CombineRow<L, E, O, RowCoefficient<L>>(
+                        terms, row * columns * E.Size, geometry.Columns, output + row * columns * O.Size);
+                }
+
                 return nonFinite;
             }
 
             for (int column = 0; column < geometry.Columns; column += StripeColumns, terms.Advance(StripeColumns))
             {
-                nint offset = column * E.Size;
+                nint first = column;
                 int count = Math.Min(StripeColumns, geometry.Columns - column);
-                for (int row = 0; row < geometry.Rows; row++, offset += bytes)
-                    nonFinite += CombineRow<L, E, ColumnCoefficients<L>>(terms, offset, count, output + offset);
+                for (int row = 0; row < geometry.Rows; row++, first += columns)
+                    nonFinite += CombineRow<L, E, O, ColumnCoefficients<L>>(terms, first * E.Size, count, output + first * O.Size);
             }
 
             return nonFinite;
@@ -147,9 +158,10 @@ public sealed unsafe partial class SimdBackend
     /// <paramref name="offset"/> bytes into each input.
     /// </summary>
     [MethodImpl(Kernel)]
-    private static long CombineRow<L, E, C>(in Terms terms, nint offset, int count, byte* output)
+    private static long CombineRow<L, E, O, C>(in Terms terms, nint offset, int count, byte* output)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
+        where O : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
         TensorPanel* inputs = terms.Inputs;
@@ -193,27 +205,28 @@ public sealed unsafe partial class SimdBackend
             }
 
             // no call in between: all registers would be saved around it
-            byte* y = output + i * E.Size;
-            Vector256<uint> unserved = E.StoreFast(s0, y) | E.StoreFast(s1, y + Lanes * E.Size) | E.StoreFast(s2, y + 2 * Lanes * E.Size)
-                | E.StoreFast(s3, y + 3 * Lanes * E.Size);
+            byte* y = output + i * O.Size;
+            Vector256<uint> unserved = O.StoreFast(s0, y) | O.StoreFast(s1, y + Lanes * O.Size) | O.StoreFast(s2, y + 2 * Lanes * O.Size)
+                | O.StoreFast(s3, y + 3 * Lanes * O.Size);
             if (unserved != Vector256<uint>.Zero)
             {
                 L.Store(s0, sums);
                 L.Store(s1, sums + Lanes);
                 L.Store(s2, sums + 2 * Lanes);
                 L.Store(s3, sums + 3 * Lanes);
-                nonFinite += RoundAny<L, E>(sums, 1, y, 4 * Lanes);
+                nonFinite += RoundAny<L, O>(sums, 1, y, 4 * Lanes);
             }
         }
 
-        return i < count ? nonFinite + CombineRest<L, E, C>(terms, offset, i, count, output) : nonFinite;
+        return i < count ? nonFinite + CombineRest<L, E, O, C>(terms, offset, i, count, output) : nonFinite;
     }
 
     /// <summary>Computes a row from element <paramref name="start"/> to its end.</summary>
     [MethodImpl(Kernel | MethodImplOptions.NoInlining)]
-    private static long CombineRest<L, E, C>(in Terms terms, nint offset, nint start, int count, byte* output)
+    private static long CombineRest<L, E, O, C>(in Terms terms, nint offset, nint start, int count, byte* output)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
+        where O : struct, IElement
         where C : struct, ICoefficients<C, L>
     {
         double* sums = stackalloc double[Lanes];
@@ -231,7 +244,7 @@ public sealed unsafe partial class SimdBackend
             if (terms.Scales != null)
                 sum = L.Multiply(C.From(terms.Scales).At(i), sum);
             L.Store(sum, sums);
-            nonFinite += RoundAny<L, E>(sums, terms.Divisor, output + i * E.Size, Lanes);
+            nonFinite += RoundAny<L, O>(sums, terms.Divisor, output + i * O.Size, Lanes);
         }
 
         if (i < count)
@@ -247,7 +260,7 @@ public sealed unsafe partial class SimdBackend
             if (terms.Scales != null)
                 sum = L.Multiply(C.From(terms.Scales).Rest(i, rest), sum);
             L.Store(sum, sums);
-            nonFinite += RoundAny<L, E>(sums, terms.Divisor, output + i * E.Size, rest);
+            nonFinite += RoundAny<L, O>(sums, terms.Divisor, output + i * O.Size, rest);
         }
 
         return nonFinite;

@@ -54,6 +54,12 @@ public sealed unsafe partial class SimdBackend
         where L : unmanaged, ILanes<L>
     {
         int n = inputs.Length, pairs = GramPairs.Count(n);
+        if (!geometry.GroupsAreColumns && geometry.Columns <= RowStripe && n > MaxStreams)
+        {
+            GramOfShortRows<L>(inputs, geometry, grams);
+            return;
+        }
+
         int rows = geometry.GroupsAreColumns ? GetTileRows(geometry.Rows, n) : 1;
         int columns = geometry.GroupsAreColumns ? GramColumns : RowStripe;
         // a tile, sums of one tile's columns, and for each input the address of its part of the tile
@@ -219,6 +225,25 @@ public sealed unsafe partial class SimdBackend
 
             for (int pair = 0; pair < pairs; pair++)
                 grams.Row(pair)[row] += L.Sum(L.Load(lanes.Row(pair)));
+        }
+    }
+
+    /// <summary>Does the same for many inputs whose rows are one stripe: no lanes are kept between stripes.</summary>
+    private static void GramOfShortRows<L>(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues grams)
+        where L : unmanaged, ILanes<L>
+    {
+        var block = new PairBlock(inputs.Length, (geometry.Columns + Lanes - 1) / Lanes * Lanes);
+        try
+        {
+            for (int row = 0; row < geometry.Rows; row++)
+            {
+                block.Load<L>(inputs, row * geometry.Columns, geometry.Columns);
+                AddPairTerms<L, ProductTerm>(block, new GroupValues(grams.Data + row, grams.Stride));
+            }
+        }
+        finally
+        {
+            block.Dispose();
         }
     }
 

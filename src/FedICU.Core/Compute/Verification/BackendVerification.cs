@@ -53,6 +53,8 @@ public static class BackendVerification
         yield return (nameof(IComputeBackend.AddGram), server.AddGram);
         yield return (nameof(IComputeBackend.AddProjections), server.AddProjections);
         yield return (nameof(IComputeBackend.Combine), server.Combine);
+        yield return (nameof(IComputeBackend.MiddleMean), server.MiddleMean);
+        yield return (nameof(IComputeBackend.AddPairDistances), server.AddPairDistances);
         yield return (nameof(IComputeBackend.CountNonFinite), server.CountNonFinite);
         if (backend is not IClientBackend clientBackend)
             yield break;

@@ -102,6 +102,43 @@ internal sealed unsafe class ServerVerbTrials(IComputeBackend backend)
         });
     }
 
+    public void MiddleMean(VerificationTrial trial)
+    {
+        foreach (int length in trial.Lengths)
+        {
+            foreach (int count in trial.InputCounts)
+            {
+                for (int trim = 0; 2 * trim < count; trim++)
+                {
+                    TensorPanel[] inputs = trial.Inputs(count, length, mixed: count % 2 == 0, nonFinite: length % 2 == 0);
+                    GuardedPanel actual = trial.Guarded(trial.DType, length), expected = trial.Guarded(trial.DType, length);
+                    long found = backend.MiddleMean(inputs, trim, length, actual.Panel);
+                    trial.Errors.Exact(found, Reference.MiddleMean(inputs, trim, length, expected.Panel));
+                    trial.Errors.Exact(actual.Bytes.SequenceEqual(expected.Bytes));
+                    trial.EndCase();
+                }
+            }
+        }
+    }
+
+    public void AddPairDistances(VerificationTrial trial)
+    {
+        foreach (int length in trial.Lengths)
+        {
+            foreach (int count in trial.InputCounts)
+            {
+                TensorPanel[] inputs = trial.Inputs(count, length, mixed: count % 2 == 0, nonFinite: false);
+                GuardedPanel actual = trial.Sums(count * (count - 1) / 2, out GuardedPanel expected);
+                backend.AddPairDistances(inputs, length, Sums(actual));
+                Reference.AddPairDistances(inputs, length, Sums(expected));
+                trial.Errors.CompareSums(actual, expected, length);
+                trial.EndCase();
+            }
+        }
+
+        static Span<double> Sums(GuardedPanel panel) => new(panel.Panel.Data, panel.Length);
+    }
+
     public void CountNonFinite(VerificationTrial trial)
     {
         foreach (int length in trial.Lengths)

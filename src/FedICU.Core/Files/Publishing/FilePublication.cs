@@ -40,6 +40,8 @@ internal sealed class FilePublication : IPublication
     public void Publish()
     {
         _file!.Publish();
+        // A state that is published next, maybe on another disk, must not survive a power failure without its model.
+        FolderCalls.Flush(Path.GetDirectoryName(FilePlace.Destination(_path, _options.FollowLinks))!);
         if (_index is null)
             return;
         string folder = Path.GetDirectoryName(Path.GetFullPath(_path))!;

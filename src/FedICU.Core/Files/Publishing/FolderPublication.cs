@@ -84,6 +84,8 @@ internal sealed class FolderPublication : IPublication
     {
         try
         {
+            if (_old is null || _swapsFolders)
+                FolderCalls.Flush(_stage);
             if (_old is null)
                 Directory.Move(_stage, _real);
             else if (_swapsFolders)
@@ -98,6 +100,8 @@ internal sealed class FolderPublication : IPublication
         }
 
         _isPublished = true;
+        if (Path.GetDirectoryName(_real) is { } parent)
+            FolderCalls.Flush(parent);
     }
 
     public void Discard()

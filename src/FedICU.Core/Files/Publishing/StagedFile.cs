@@ -15,9 +15,10 @@ internal sealed class StagedFile
     // The HResult of a failed reservation: COR_E_IO, which carries no system error code.
     private const int NotReserved = unchecked((int)0x80131620);
 
-    private readonly string _target, _temporary;
+    private readonly string _target;
     private readonly OutputLock? _lock;
     private readonly SafeFileHandle _handle;
+    private string _temporary;
 
     private StagedFile(string path, string target, string temporary, string modeOf, OutputLock? held, long length)
     {
@@ -51,7 +52,7 @@ internal sealed class StagedFile
     public static StagedFile Beside(string path, long length, OutputOptions options)
     {
         CheckPlace(path, options.FollowLinks);
-        string target = options.FollowLinks ? FilePlace.Real(path) : FilePlace.Entry(path);
+        string target = FilePlace.Destination(path, options.FollowLinks);
         OutputLock? held = options.IsOwned ? null : OutputLock.Take(target, path);
         try
         {
@@ -111,6 +112,27 @@ internal sealed class StagedFile
         }
     }
 
+    /// <summary>
+    /// Renames the sealed file to a hidden name beside its final place. A later run finds it there, also after a power
+    /// failure.
+    /// </summary>
+    /// <param name="ending">The ending of the hidden name.</param>
+    public void Keep(string ending)
+    {
+        string kept = FilePlace.Hidden(_target, ending);
+        try
+        {
+            File.Move(_temporary, kept, overwrite: true);
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            throw CannotWrite(e);
+        }
+
+        _temporary = kept;
+        FolderCalls.Flush(System.IO.Path.GetDirectoryName(_target)!);
+    }
+
     /// <summary>Removes the old file before the new one is published.</summary>
     public void RemoveOld()
     {
@@ -152,6 +174,9 @@ internal sealed class StagedFile
         if (IsPublished)
             FilePlace.Remove(_target);
     }
+
+    /// <summary>Releases the lock and leaves the temporary file. Never throws.</summary>
+    public void Release() => _lock?.Dispose();
 
     /// <summary>
     /// Removes the temporary file if it was not published. Never throws, because it runs while another exception is

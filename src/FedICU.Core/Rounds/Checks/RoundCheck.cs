@@ -28,13 +28,14 @@ internal sealed class RoundCheck
     /// <param name="round">The round.</param>
     /// <param name="output">The round's output, which must not replace an update; null if there is none.</param>
     /// <param name="cancellationToken">Ends the check.</param>
-    public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken)
+    /// <param name="merge">Decides which shapes it merges; null: the global model's.</param>
+    public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken, MergeRule? merge = null)
     {
         (_round, _output, _cancellationToken, _options) = (round, output, cancellationToken, round.Options);
         _names = new TensorNames(_options.StripPrefixes);
         _weights = new WeightCheck(this, _options);
         _adapters = new AdapterCheck(this, round);
-        _tensors = new TensorCheck(this, round, _names);
+        _tensors = new TensorCheck(this, round, _names, merge);
     }
 
     /// <summary>Every client that was added, in ordinal order of the ids.</summary>
@@ -50,6 +51,9 @@ internal sealed class RoundCheck
     /// The configuration that the round's adapters share; null if neither the global model nor a client has one.
     /// </summary>
     public PeftAdapterConfig? AdapterConfig => _adapters.Config;
+
+    /// <summary>The global model's digest, computed when it is first asked for.</summary>
+    public string GlobalDigest => field ??= _round.GlobalDigest ?? ComputeGlobalDigest();
 
     /// <summary>The clients that still take part.</summary>
     public IEnumerable<Participant> Included => Participants.Where(participant => participant.Exclusion is null);
@@ -253,7 +257,7 @@ internal sealed class RoundCheck
         List<Participant> based = [.. Included.Where(participant => participant.BaseDigest is not null)];
         if (based.Count > 0)
         {
-            string digest = _round.GlobalDigest ?? ComputeGlobalDigest();
+            string digest = GlobalDigest;
             foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest))
             {
                 ApplyPolicy(_options.OnBase, RoundFault.Base, participant, null,

@@ -4,7 +4,7 @@ using FedICU.Text;
 namespace FedICU.Rounds.Checks;
 
 /// <summary>Checks a client's tensors against the global model's: names, shapes, types and quantization.</summary>
-internal sealed class TensorCheck(RoundCheck check, AggregationRound round, TensorNames names)
+internal sealed class TensorCheck(RoundCheck check, AggregationRound round, TensorNames names, MergeRule? merge)
 {
     private readonly RoundOptions _options = round.Options;
     private readonly Dictionary<string, string> _kept = new(StringComparer.Ordinal);
@@ -137,7 +137,7 @@ internal sealed class TensorCheck(RoundCheck check, AggregationRound round, Tens
             check.ApplyPolicy(_options.OnMissing, RoundFault.Missing, participant, expected.Name,
                 $"{Describe(participant, expected)} is missing; {expected} was expected{hint}.");
         }
-        else if (found.Shape != expected.Shape)
+        else if (!(merge?.Accepts(expected, found) ?? found.Shape == expected.Shape))
         {
             check.ApplyPolicy(_options.OnShape, RoundFault.Shape, participant, expected.Name,
                 $"{Describe(participant, expected)} has the shape {found.Shape}; {expected.Shape} was expected.");

@@ -1,7 +1,6 @@
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using FedICU.Compute;
-using FedICU.Compute.Simd;
 using FedICU.Memory;
 using FedICU.Panels;
 using FedICU.Strategies.Abstractions;
@@ -27,15 +26,11 @@ internal static unsafe class LoraCrossTerms
     // second-level cache
     private const int BlockLength = 256;
 
-    // a tile of the Gram matrix whose sums stay in registers: chosen, 4 x 2 sums of 8 lanes
-    private const int TileRows = 4;
-    private const int TileColumns = 2;
-
-    // lanes of a sum at every vector width: fixed, the report's digits depend on it
-    private const int Lanes = 8;
+    // the report has the same digits whatever the round's backend is, and a device gains nothing from small blocks
+    private static readonly SimdBackend Cpu = new();
 
     /// <summary>Measures each pair, and adds a note about the pairs that are left out.</summary>
-    public static IReadOnlyList<LoraPairReport> Compute(RoundState state, IEnumerable<LoraPair> found, List<string> notes)
+    public static IReadOnlyList<LoraPairReport> Compute(RoundRun state, IEnumerable<LoraPair> found, List<string> notes)
     {
         ILookup<bool, LoraPair> byWork = found.ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
         LoraPair[] pairs = [.. byWork[true]];
@@ -43,14 +38,14 @@ internal static unsafe class LoraCrossTerms
             notes.Add($"The cross-term of {leftOut} was left out: clients times rank are more than {MaximumStackedRank}.");
 
         var reports = new LoraPairReport[pairs.Length];
-        RoundState onOneThread = state.OnOneThread();
-        using Workers oneThread = onOneThread.Workers;
-        state.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
+        RoundRun onOneThread = state.OnOneThread();
+        using Workers oneThread = onOneThread.Settings.Workers;
+        state.Settings.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
             reports[i] = new LoraPairReport(pairs[i].Module, Measure(onOneThread, pairs[i], scratch)));
         return reports;
     }
 
-    private static double Measure(RoundState state, LoraPair pair, Scratch scratch)
+    private static double Measure(RoundRun state, LoraPair pair, Scratch scratch)
     {
         int rank = (int)pair.Rank, vectors = (state.Clients.Count + 1) * rank;
         double* gramOfA = ComputeGram(state, pair.A, rank, pair.Inputs, transposed: false, scratch);
@@ -83,19 +78,22 @@ internal static unsafe class LoraCrossTerms
     /// - mean(A)), the last sum is the cross-term without cancellation. The pairs are in the order of
     /// <see cref="GramPairs"/>; one block of the vectors is in memory at a time.
     /// </summary>
-    private static double* ComputeGram(RoundState state, TensorInfo factor, int rank, long length, bool transposed, Scratch scratch)
+    private static double* ComputeGram(RoundRun state, TensorInfo factor, int rank, long length, bool transposed, Scratch scratch)
     {
         using var context = new OpenTensorContext(state, factor, factor);
         PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
-        context.Preload(inputs);
-        int vectors = ((inputs.Length + 1) * rank + TileRows - 1) / TileRows * TileRows;
+        context.Passes.Preload(inputs);
+        int vectors = (inputs.Length + 1) * rank;
         double* gram = Take(GramPairs.Count(vectors)), block = Take((long)vectors * BlockLength);
         var products = new Span<double>(gram, GramPairs.Count(vectors));
+        var panels = new TensorPanel[vectors];
+        for (int i = 0; i < vectors; i++)
+            panels[i] = new TensorPanel(block + i * BlockLength, DType.F64);
         Fill(inputs);
         // scaling does not change the report, which is a quotient: if products overflow, the values are scaled before
         // them; products that are far from 1 are scaled before they are multiplied with those of the other factor
         if (products.ContainsAnyExceptInRange(-double.MaxValue, double.MaxValue))
-            Fill(context.Scaled(inputs, SumScale.Down));
+            Fill(context.Passes.Scaled(inputs, SumScale.Down));
         double largest = TensorPrimitives.MaxMagnitude<double>(products);
         if (largest is > LargestProduct or < 1 / LargestProduct and > 0 && double.IsFinite(largest))
             TensorPrimitives.Multiply(products, Math.ScaleB(1, -Math.ILogB(largest)), products);
@@ -106,14 +104,12 @@ internal static unsafe class LoraCrossTerms
             new Span<double>(gram, GramPairs.Count(vectors)).Clear();
             for (long at = 0; at < length; at += BlockLength)
             {
-                state.Workers.CancellationToken.ThrowIfCancellationRequested();
+                state.Settings.Workers.CancellationToken.ThrowIfCancellationRequested();
                 int width = (int)Math.Min(BlockLength, length - at);
-                if (width < BlockLength)
-                    new Span<double>(block, vectors * BlockLength).Clear();
-                state.Workers.Run(from.Length, parallel: false, (k, own) =>
-                    Read(state.Backend, from[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
+                state.Settings.Workers.Run(from.Length, parallel: false, (k, own) =>
+                    Read(state.Settings.Backend, from[k], block + (k + 1) * rank * BlockLength, rank, at, width, length, transposed, own));
                 Center(block, state.Clients, rank * BlockLength);
-                AddGram(block, vectors, gram);
+                Cpu.AddGram(panels, new PanelGeometry(1, width, GroupsAreColumns: false), new GroupValues(gram, 1));
             }
         }
 
@@ -159,46 +155,5 @@ internal static unsafe class LoraCrossTerms
             TensorPrimitives.Subtract(GetBlock(k), mean, GetBlock(k));
 
         Span<double> GetBlock(int k) => new(blocks + (k + 1) * length, length);
-    }
-
-    /// <summary>
-    /// Adds a block's inner products, in eight lanes at every vector width so that the digits are the same everywhere.
-    /// </summary>
-    private static void AddGram(double* block, int vectors, double* gram)
-    {
-        for (int i = 0; i < vectors; i += TileRows)
-        {
-            double* x = block + i * BlockLength;
-            for (int j = 0; j < i + TileRows; j += TileColumns)
-            {
-                double* y = block + j * BlockLength;
-                Lanes512 a0 = default, a1 = default, b0 = default, b1 = default, c0 = default, c1 = default, d0 = default, d1 = default;
-                for (int at = 0; at < BlockLength; at += Lanes)
-                {
-                    Lanes512 y0 = Lanes512.Load(y + at), y1 = Lanes512.Load(y + BlockLength + at), from = Lanes512.Load(x + at);
-                    (a0, a1) = (Lanes512.FusedMultiplyAdd(from, y0, a0), Lanes512.FusedMultiplyAdd(from, y1, a1));
-                    from = Lanes512.Load(x + BlockLength + at);
-                    (b0, b1) = (Lanes512.FusedMultiplyAdd(from, y0, b0), Lanes512.FusedMultiplyAdd(from, y1, b1));
-                    from = Lanes512.Load(x + 2 * BlockLength + at);
-                    (c0, c1) = (Lanes512.FusedMultiplyAdd(from, y0, c0), Lanes512.FusedMultiplyAdd(from, y1, c1));
-                    from = Lanes512.Load(x + 3 * BlockLength + at);
-                    (d0, d1) = (Lanes512.FusedMultiplyAdd(from, y0, d0), Lanes512.FusedMultiplyAdd(from, y1, d1));
-                }
-
-                Add(i, a0, a1);
-                Add(i + 1, b0, b1);
-                Add(i + 2, c0, c1);
-                Add(i + 3, d0, d1);
-
-                void Add(int row, Lanes512 first, Lanes512 second)
-                {
-                    double* sums = gram + GramPairs.Index(j, row);
-                    if (j <= row)
-                        sums[0] += Lanes512.Sum(first);
-                    if (j < row)
-                        sums[1] += Lanes512.Sum(second);
-                }
-            }
-        }
     }
 }

@@ -1,4 +1,5 @@
 using FedICU.Files.Adapters;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU.Rounds.Lora;

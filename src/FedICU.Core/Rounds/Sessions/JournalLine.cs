@@ -51,6 +51,12 @@ internal sealed record JournalLine
         init => KindName = value?.ToString();
     }
 
+    /// <summary>
+    /// Added client: what the caller states about its training; null if nothing. What the update's metadata state is in
+    /// its file. Versions before 3 do not have it.
+    /// </summary>
+    public ClientStatements? States { get; init; }
+
     /// <summary>Added client: the name of its update's file or adapter folder.</summary>
     public string? File { get; init; }
 
@@ -93,6 +99,8 @@ internal sealed record JournalLine
 
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, AllowDuplicateProperties = false)]
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, AllowDuplicateProperties = false,
+    // a stated NaN is kept, so that the round refuses it as it would without a session
+    NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]
 [JsonSerializable(typeof(JournalLine))]
 internal sealed partial class JournalJson : JsonSerializerContext;

@@ -50,6 +50,7 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
                 Weight = weight,
                 Kind = participant.Kind,
                 Base = participant.BaseDigest,
+                States = update.Statements == new ClientStatements() ? null : update.Statements,
                 File = Path.GetFileName(path),
                 Length = length,
                 Digest = digest,

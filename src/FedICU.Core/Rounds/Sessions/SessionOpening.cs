@@ -9,8 +9,8 @@ namespace FedICU.Rounds.Sessions;
 internal static class SessionOpening
 {
     // the version that is written, and the oldest one that is read: version 1 had neither the creation time nor the
-    // round's closing
-    private const int Version = 2;
+    // round's closing, version 2 not what clients state about their training
+    private const int Version = 3;
     private const int OldestVersion = 1;
 
     /// <summary>Opens a session's journal.</summary>

@@ -43,7 +43,7 @@ internal sealed class SessionSpool(string folder)
     /// <param name="line">The line.</param>
     /// <param name="fault">Why the update cannot be read; null if it can.</param>
     public ClientUpdate OpenUpdate(JournalLine line, string? fault) =>
-        ClientUpdate.FromSpool(line.Add!, GetPath(line.File!), line.Weight, line.Kind, line.Base, fault);
+        ClientUpdate.FromSpool(line.Add!, GetPath(line.File!), line.Weight, line.Kind, line.Base, line.States, fault);
 
     /// <summary>Creates the folder.</summary>
     /// <exception cref="FedIcuException">The folder exists and is not empty, or cannot be created.</exception>

@@ -14,15 +14,12 @@ namespace FedICU.Strategies.FedIcu;
 /// <param name="alignment">Computes the divergence weights.</param>
 /// <param name="modelWeights">The weights and scores for all tensors; null if each tensor has its own.</param>
 internal sealed class ConsensusDivergenceSplit(
-    FedIcuOptions options, DivergenceAlignment alignment, (double[] Weights, double[] Scores)? modelWeights) : ITensorRule
+    FedIcuOptions options, DivergenceAlignment alignment, (double[] Weights, double[] Scores)? modelWeights)
 {
     /// <summary>Returns whether a tensor is split. 0-D tensors are not: they take the weighted mean.</summary>
     public static bool IsSplit(TensorInfo tensor) => tensor.Shape.Rank > 0;
 
-    // a caller's function for scores need not be thread-safe
-    public bool IsThreadSafe => options.Scores is null;
-
-    public void Aggregate(TensorContext tensor)
+    public void Merge(TensorContext tensor)
     {
         if (!IsSplit(tensor.Info) || tensor.Info.ElementCount == 0)
         {
@@ -33,7 +30,7 @@ internal sealed class ConsensusDivergenceSplit(
         int clients = tensor.Clients.Count;
         using SplitPasses passes = SplitPasses.Open(tensor, options);
         (SplitInputs inputs, GroupBuffer norms) = (passes.Inputs, passes.Norms);
-        using GroupBuffer divergence = tensor.NewGroups(2, clients + 1, clear: false);
+        using GroupBuffer divergence = tensor.Passes.NewGroups(2, clients + 1, clear: false);
         Span<double> weights = divergence[0], scores = divergence[1][..clients];
         modelWeights?.Weights.CopyTo(weights);
         modelWeights?.Scores.CopyTo(scores);
@@ -50,7 +47,7 @@ internal sealed class ConsensusDivergenceSplit(
 
         // scales[c] = M[c] / ||V[:,c]||; 0 if V[:,c] vanishes: the previous direction then stays, or, of updates, none
         using GroupBuffer magnitudes = AverageMagnitudes(tensor, norms);
-        using GroupBuffer scales = tensor.NewGroups(1, inputs.Grouping.Groups, clear: false);
+        using GroupBuffer scales = tensor.Passes.NewGroups(1, inputs.Grouping.Groups, clear: false);
         GroupNorms.TakeRoots(squares[0], options.Epsilon);
         bool vanishes = options.Coherence == 0
             ? GroupNorms.Divide(magnitudes[0], squares[0], scales[0])
@@ -58,9 +55,9 @@ internal sealed class ConsensusDivergenceSplit(
 
         using GroupBuffer? global = GlobalCoefficients(tensor, passes, vanishes, magnitudes[0], squares[0]);
         if (unrounded is not null && (global is null || passes.AlwaysStores))
-            Write(tensor, passes, tensor.Read(unrounded.Value), scales, null, global);
+            Write(tensor, passes, tensor.Passes.Read(unrounded.Value), scales, null, global);
         else if (global is null && !inputs.IsScaled)
-            tensor.Combine(combined, inputs.Grouping, directions, scales);
+            tensor.Passes.Combine(combined, inputs.Grouping, directions, scales);
         else
             Write(tensor, passes, combined, scales, directions, global);
     }
@@ -76,7 +73,7 @@ internal sealed class ConsensusDivergenceSplit(
         bool isDelta = options.Target == SplitTarget.Delta;
         if (!isDelta && !vanishes)
             return null;
-        GroupBuffer global = tensor.NewGroups(1, passes.Inputs.Grouping.Groups);
+        GroupBuffer global = tensor.Passes.NewGroups(1, passes.Inputs.Grouping.Groups);
         Span<double> coefficients = global[0];
         if (isDelta)
         {
@@ -99,7 +96,7 @@ internal sealed class ConsensusDivergenceSplit(
     /// </summary>
     private static GroupBuffer DirectionCoefficients(TensorContext tensor, GroupBuffer norms, ReadOnlySpan<double> weights)
     {
-        var coefficients = tensor.NewGroups(norms.Inputs, norms.Groups, clear: false);
+        var coefficients = tensor.Passes.NewGroups(norms.Inputs, norms.Groups, clear: false);
         for (int k = 0; k < norms.Inputs; k++)
         {
             GroupNorms.TakeReciprocals(norms[k], 1, coefficients[k]);
@@ -118,7 +115,7 @@ internal sealed class ConsensusDivergenceSplit(
         double[] weights = tensor.Weights.ToArray();
         if (options.Consensus == ConsensusRule.Uniform)
             Array.Fill(weights, 1);
-        var magnitudes = tensor.NewGroups(1, norms.Groups, clear: false);
+        var magnitudes = tensor.Passes.NewGroups(1, norms.Groups, clear: false);
         Sum(1);
         // if the sum overflowed, add with smaller weights: a power of two changes no digit of the mean
         if (magnitudes[0].Contains(double.PositiveInfinity))
@@ -148,7 +145,7 @@ internal sealed class ConsensusDivergenceSplit(
         SplitInputs inputs = passes.Inputs;
         bool hasGlobal = combined.Length == inputs.All.Length;
         PanelReader[] all = global is null || hasGlobal ? combined : [.. combined, inputs.All[^1]];
-        using GroupBuffer coefficients = tensor.NewGroups(all.Length, inputs.Grouping.Groups, clear: all.Length > combined.Length);
+        using GroupBuffer coefficients = tensor.Passes.NewGroups(all.Length, inputs.Grouping.Groups, clear: all.Length > combined.Length);
         for (int k = 0; k < combined.Length; k++)
         {
             if (directions is null)

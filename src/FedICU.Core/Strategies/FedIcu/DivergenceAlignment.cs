@@ -30,7 +30,7 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
             return;
         }
 
-        using GroupBuffer numbers = tensor.NewGroups(2, Count + 1);
+        using GroupBuffer numbers = tensor.Passes.NewGroups(2, Count + 1);
         Span<double> directionNorms = numbers[0], products = numbers[1];
         for (int k = 0; k < passes.Norms.Inputs; k++)
             directionNorms[k] = Math.Sqrt(GroupNorms.MeasureDirectionSquare(passes.Norms[k]));
@@ -39,7 +39,7 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
     }
 
     /// <summary>Computes one set of weights and scores for all tensors that are split.</summary>
-    public (double[] Weights, double[] Scores) WeighModel(ModelContext model)
+    public (double[] Weights, double[] Scores) WeighModel(RoundPlan plan)
     {
         (double[] weights, double[] scores) = (new double[Count + 1], new double[Count]);
         if (options.Scores is not null)
@@ -48,52 +48,16 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
             return (weights, scores);
         }
 
-        // ||flatten V_k|| over the model must be known before the products: one pass measures the norms, one multiplies
-        TensorInfo[] split = [.. model.Tensors.Where(ConsensusDivergenceSplit.IsSplit)];
-        model.BeginPasses(2 * split.Sum(tensor => tensor.ByteLength));
-        double[] squares = SumOver(model, split, (passes, part) =>
-        {
-            for (int k = 0; k < passes.Norms.Inputs; k++)
-                part[k] = GroupNorms.MeasureDirectionSquare(passes.Norms[k]);
-        });
-        double[] directionNorms = [.. squares.Select(Math.Sqrt)];
-        double[] products = SumOver(model, split, (passes, part) => MultiplyDirections(passes, directionNorms, part));
-        ScoreBySimilarity(products, directionNorms, weights, scores);
+        double[] directionNorms = DirectionSquares.GetNorms(plan);
+        ScoreBySimilarity(plan[new DirectionProducts(options)], directionNorms, weights, scores);
         return (weights, scores);
-    }
-
-    /// <summary>Sums a number of each input over the tensors.</summary>
-    /// <exception cref="NonFiniteOutputException">
-    /// A tensor's numbers are not finite. Found later, all tensors would seem to be at fault.
-    /// </exception>
-    private double[] SumOver(ModelContext model, TensorInfo[] tensors, Action<SplitPasses, double[]> measure)
-    {
-        double[] sums = new double[Count + 1], part = new double[Count + 1];
-        foreach (TensorInfo info in tensors)
-        {
-            model.RunPass(info, tensor =>
-            {
-                using SplitPasses passes = SplitPasses.Open(tensor, options);
-                measure(passes, part);
-                if (!Array.TrueForAll(part, double.IsFinite))
-                {
-                    throw new NonFiniteOutputException(
-                        info, "its norms or inner products are not finite, from finite inputs: they are too large.");
-                }
-
-                for (int k = 0; k < part.Length; k++)
-                    sums[k] += part[k];
-            });
-        }
-
-        return sums;
     }
 
     /// <summary>
     /// Computes, for each client k, the inner product of v_k = flatten(V_k) / ||flatten V_k|| with S = sum_j v_j, or
     /// with the previous direction. With S, the mean of all pairwise cosines takes N products instead of N^2.
     /// </summary>
-    private void MultiplyDirections(SplitPasses passes, ReadOnlySpan<double> directionNorms, Span<double> products)
+    public void MultiplyDirections(SplitPasses passes, ReadOnlySpan<double> directionNorms, Span<double> products)
     {
         bool toPrevious = options.Similarity == Similarity.PreviousDirection;
         products.Clear();

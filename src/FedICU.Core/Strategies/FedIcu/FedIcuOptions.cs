@@ -41,6 +41,7 @@ public sealed record FedIcuOptions
         Consensus = ConsensusRule.Uniform,
         Target = SplitTarget.Parameters,
         Coherence = 0,
+        BalanceLora = false,
     };
 
     /// <summary>
@@ -49,15 +50,14 @@ public sealed record FedIcuOptions
     /// </summary>
     /// <remarks>
     /// If all norms are equal, a column moves by the geometric mean of two lengths: what the clients moved it by, and
-    /// what the mean of their updates would move it by. The preset also sets <see cref="RoundOptions.BalanceLora"/>,
-    /// which these options cannot: set it yourself in C#. Use <see cref="FedIcuClientOptions.Balanced"/> at the
-    /// clients.
+    /// what the mean of their updates would move it by. Use <see cref="FedIcuClientOptions.Balanced"/> at the clients.
     /// </remarks>
     public static FedIcuOptions Balanced { get; } = Paper with
     {
         Target = SplitTarget.Delta,
         Tau = double.PositiveInfinity,
         Coherence = 0.5,
+        BalanceLora = true,
     };
 
     /// <summary>
@@ -128,6 +128,12 @@ public sealed record FedIcuOptions
     /// angles.
     /// </remarks>
     public double Coherence { get; init; }
+
+    /// <summary>
+    /// Gets whether <see cref="FedIcuAggregator"/> balances LoRA pairs after the merge, as <see cref="LoraBalance"/>
+    /// does (<c>balance</c>). <value>Default: false.</value>
+    /// </summary>
+    public bool BalanceLora { get; init; }
 
     /// <summary>
     /// Gets a function whose scores replace the similarities. <value>Default: null, the similarities are used.</value>

@@ -23,7 +23,7 @@ internal sealed class GramPass : SplitPasses
     /// <param name="grams">The inner products of all pairs; disposed with the result.</param>
     public static GramPass Open(SplitInputs inputs, GroupBuffer grams)
     {
-        GroupBuffer norms = inputs.Tensor.NewGroups(inputs.Directed.Length, grams.Groups, clear: false);
+        GroupBuffer norms = inputs.Tensor.Passes.NewGroups(inputs.Directed.Length, grams.Groups, clear: false);
         for (int k = 0; k < norms.Inputs; k++)
             grams[GramPairs.Index(k, k)].CopyTo(norms[k]);
         // the root of a square that did not overflow is never too large for later steps
@@ -75,7 +75,7 @@ internal sealed class GramPass : SplitPasses
         {
             if (!HasLostDigits(squares[0][c], c, combined.Length, weights))
                 continue;
-            direct ??= Inputs.Tensor.CombinationSquares(combined, Inputs.Grouping, directions, null);
+            direct ??= Inputs.Tensor.Passes.CombinationSquares(combined, Inputs.Grouping, directions, null);
             squares[0][c] = direct[0][c];
         }
 

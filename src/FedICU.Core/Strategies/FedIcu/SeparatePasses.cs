@@ -26,12 +26,12 @@ internal sealed class SeparatePasses : SplitPasses
 
     private bool IsOnDevice => Inputs.Clients[0].IsOnDevice;
 
-    private long CombinationBytes => Inputs.Tensor.Info.ElementCount * sizeof(double);
+    private long CombinationBytes => Inputs.Tensor.Passes.Info.ElementCount * sizeof(double);
 
     /// <summary>Runs the pass for the norms; null if a norm is too large for later steps.</summary>
     public static SeparatePasses? TryOpen(SplitInputs inputs)
     {
-        GroupBuffer norms = inputs.Tensor.Squares(inputs.Scale(inputs.Directed), inputs.Grouping);
+        GroupBuffer norms = inputs.Tensor.Passes.Squares(inputs.Scale(inputs.Directed), inputs.Grouping);
         bool tooLarge = inputs.TakeRoots(norms, first: 0);
         if (!tooLarge)
             return new SeparatePasses(inputs, norms);
@@ -42,7 +42,7 @@ internal sealed class SeparatePasses : SplitPasses
     public override void Multiply(GroupBuffer a, GroupBuffer b, Span<double> products)
     {
         PanelReader[] multiplied = a.Inputs == Inputs.Clients.Length ? Inputs.Clients : Inputs.All;
-        Inputs.Tensor.Projections(Inputs.Scale(multiplied), Inputs.Grouping, a, b, products);
+        Inputs.Tensor.Passes.Projections(Inputs.Scale(multiplied), Inputs.Grouping, a, b, products);
     }
 
     public override GroupBuffer MeasureCombination(
@@ -50,10 +50,10 @@ internal sealed class SeparatePasses : SplitPasses
     {
         bool isFaster = IsOnDevice
             // storing the combination writes it once and reads it once
-            ? combined.Length * (Inputs.Tensor.Info.DType.BitSize / 8) > 2 * sizeof(double)
+            ? combined.Length * (Inputs.Tensor.Passes.Info.DType.BitSize / 8) > 2 * sizeof(double)
             : combined.Length > FewInputs && CombinationBytes <= StoredBytes
                 && Array.TrueForAll(combined, static input => input.IsInMemory);
-        unrounded = AlwaysStores || isFaster && !Inputs.IsScaled ? Inputs.Tensor.NewUnrounded(IsOnDevice) : null;
-        return Inputs.Tensor.CombinationSquares(Inputs.Scale(combined), Inputs.Grouping, directions, unrounded);
+        unrounded = AlwaysStores || isFaster && !Inputs.IsScaled ? Inputs.Tensor.Passes.NewUnrounded(IsOnDevice) : null;
+        return Inputs.Tensor.Passes.CombinationSquares(Inputs.Scale(combined), Inputs.Grouping, directions, unrounded);
     }
 }

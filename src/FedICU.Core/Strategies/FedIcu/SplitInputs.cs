@@ -32,7 +32,7 @@ internal sealed class SplitInputs(TensorContext tensor, FedIcuOptions options, b
     public bool IsScaled => factor != 1;
 
     /// <summary>Gets how the tensor is cut into groups: columns, rows or the whole.</summary>
-    public Grouping Grouping { get; } = tensor.GroupingBy(options.Axis, onDevice: onDevice);
+    public Grouping Grouping { get; } = tensor.Passes.GroupingBy(options.Axis, onDevice: onDevice);
 
     /// <summary>Gets the clients' tensors in the form that is split, followed by the global model's.</summary>
     public PanelReader[] All { get; } = Open(tensor, options, withGlobal: true, onDevice);
@@ -46,7 +46,7 @@ internal sealed class SplitInputs(TensorContext tensor, FedIcuOptions options, b
     public PanelReader[] Directed => options.PreviousEnters ? All : Clients;
 
     /// <summary>Returns readers of inputs multiplied by <see cref="Factor"/>.</summary>
-    public PanelReader[] Scale(PanelReader[] inputs) => tensor.Scaled(inputs, factor);
+    public PanelReader[] Scale(PanelReader[] inputs) => tensor.Passes.Scaled(inputs, factor);
 
     /// <summary>
     /// Replaces sums of squares by norms; norms up to eps become 0. Squares that overflowed are computed again from
@@ -66,7 +66,7 @@ internal sealed class SplitInputs(TensorContext tensor, FedIcuOptions options, b
         if (!overflowed)
             return false;
         PanelReader[] onHost = Open(tensor, options, withGlobal: true, onDevice: false);
-        tensor.RestoreNorms(squares, Scale(onHost[first..]), tensor.GroupingBy(options.Axis));
+        tensor.Passes.RestoreNorms(squares, Scale(onHost[first..]), tensor.Passes.GroupingBy(options.Axis));
         bool tooLarge = false;
         for (int k = 0; k < squares.Inputs; k++)
             tooLarge |= squares[k].ContainsAnyExceptInRange(0, IsScaled ? double.MaxValue : LargestNorm);

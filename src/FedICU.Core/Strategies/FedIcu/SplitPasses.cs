@@ -1,6 +1,5 @@
 using FedICU.Memory;
 using FedICU.Panels;
-using FedICU.Strategies.Abstractions;
 
 namespace FedICU.Strategies.FedIcu;
 
@@ -36,7 +35,7 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDi
                 return norms[global];
             if (_previous is null)
             {
-                _previous = inputs.Tensor.Squares(inputs.Scale(inputs.All[^1..]), inputs.Grouping);
+                _previous = inputs.Tensor.Passes.Squares(inputs.Scale(inputs.All[^1..]), inputs.Grouping);
                 inputs.TakeRoots(_previous, first: global);
             }
 
@@ -54,7 +53,7 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDi
     public static SplitPasses Open(TensorContext tensor, FedIcuOptions options)
     {
         // updates are computed on the host, in panels that its caches hold
-        bool onDevice = tensor.OnDevice && options.Target != SplitTarget.Delta;
+        bool onDevice = tensor.OnDevice && !tensor.ChangesUpdates && options.Target != SplitTarget.Delta;
         return TryOpen(new SplitInputs(tensor, options, onDevice, factor: 1))
             ?? SeparatePasses.TryOpen(new SplitInputs(tensor, options, onDevice: false, SplitInputs.LargeNormFactor))
             ?? throw new NonFiniteOutputException(
@@ -62,7 +61,7 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDi
     }
 
     /// <summary>Rents memory for one value of each input and column.</summary>
-    public GroupBuffer NewGroups(int count, bool clear) => inputs.Tensor.NewGroups(count, inputs.Grouping.Groups, clear);
+    public GroupBuffer NewGroups(int count, bool clear) => inputs.Tensor.Passes.NewGroups(count, inputs.Grouping.Groups, clear);
 
     /// <summary>
     /// Computes, for each client k, the sum over the columns c of the inner products of a_k[c] theta_k[:,c] with
@@ -82,9 +81,9 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDi
     public void Write(PanelReader[] combined, GroupBuffer coefficients)
     {
         if (inputs.IsScaled)
-            inputs.Tensor.CombineScaled(inputs.Scale(combined), inputs.Grouping, coefficients, 1 / inputs.Factor);
+            inputs.Tensor.Passes.CombineScaled(inputs.Scale(combined), inputs.Grouping, coefficients, 1 / inputs.Factor);
         else
-            inputs.Tensor.Combine(combined, inputs.Grouping, coefficients, null);
+            inputs.Tensor.Passes.Combine(combined, inputs.Grouping, coefficients, null);
     }
 
     public virtual void Dispose()
@@ -95,8 +94,8 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDi
 
     private static SplitPasses? TryOpen(SplitInputs inputs)
     {
-        inputs.Tensor.Preload(inputs.Directed);
-        GroupBuffer? grams = inputs.Tensor.TryGram(inputs.Directed, inputs.Grouping);
+        inputs.Tensor.Passes.Preload(inputs.Directed);
+        GroupBuffer? grams = inputs.Tensor.Passes.TryGram(inputs.Directed, inputs.Grouping);
         if (grams is not null && !GramPass.HasOverflowed(grams, inputs.Directed.Length))
             return GramPass.Open(inputs, grams);
         grams?.Dispose();

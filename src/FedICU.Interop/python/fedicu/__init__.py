@@ -11,6 +11,9 @@ only a small part is in memory at any time.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from . import _native
 from ._aggregator import Aggregator
 from ._client import mask, proximal
@@ -29,7 +32,21 @@ from ._updates import MaskedUpdate, Unreadable, Update
 __all__ = [
     "AbortedError", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError",
     "MaskedUpdate", "RoundRejectedError", "Unreadable", "Update", "WrongStateError", "live_handles", "mask", "proximal",
+    "round_options", "strategies",
 ]
+
+
+def strategies() -> list[dict[str, Any]]:
+    """Returns the strategies that :class:`Aggregator` knows: name, summary, paper, and options.
+
+    Each option has a name, its values, its default and a summary. Every strategy also takes the :func:`round_options`.
+    """
+    return json.loads(_native.library().text("strategies"))["strategies"]
+
+
+def round_options() -> list[dict[str, str]]:
+    """Returns the options that every round has, whatever its strategy."""
+    return json.loads(_native.library().text("strategies"))["roundOptions"]
 
 
 def live_handles() -> int:

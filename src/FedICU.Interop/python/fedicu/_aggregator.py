@@ -22,15 +22,27 @@ class Aggregator:
 
     Rounds on several threads wait for each other. :meth:`abort` does not wait.
 
-    strategy: "fedavg", "fedprox" or "fedicu".
+    strategy: one of :func:`strategies`, such as "fedicu", or several joined by commas: "krum,fedadam".
+    state: the file in which a rule such as "fedadam" keeps its state between rounds. It is replaced with each new model.
+        None keeps the state in memory, as long as the aggregator lives.
+    state_out: a file that is written in place of state, which then must exist: for programs that run one round.
     threads: the number of compute threads; 0 means one per CPU.
     backend: "simd" (default), "auto", "cuda", "opencl" or "reference", if the library has it.
     statistics: whether the report includes norms and cosines.
     settings: the options of the command line's --set, with underscores for dashes: tau=0.5, on_nonfinite="drop-client".
+        An option of one of several strategies is written **{"krum.byzantine": 1}.
     """
 
     def __init__(
-        self, strategy: str = "fedicu", *, threads: int = 0, backend: str | None = None, statistics: bool = False, **settings: Any
+        self,
+        strategy: str = "fedicu",
+        *,
+        state: str | os.PathLike[str] | None = None,
+        state_out: str | os.PathLike[str] | None = None,
+        threads: int = 0,
+        backend: str | None = None,
+        statistics: bool = False,
+        **settings: Any,
     ) -> None:
         self._handle = 0
         self.strategy = strategy
@@ -38,7 +50,8 @@ class Aggregator:
         self._aborted = False
         self._native = _native.library()
         options = _native.options_json(
-            strategy=strategy, threads=threads, backend=backend, statistics=statistics, settings=settings_as_text(settings))
+            strategy=strategy, state=_as_path(state, "state"), stateOut=_as_path(state_out, "state_out"), threads=threads,
+            backend=backend, statistics=statistics, settings=settings_as_text(settings))
         self._handle = self._native.new("create", options)
 
     def aggregate(
@@ -156,7 +169,11 @@ class Aggregator:
 
     @property
     def state(self) -> str:
-        """What must be kept from round to round, in JSON. It can be set."""
+        """The strategy and the last round's number, in JSON. It can be set.
+
+        It holds no tensors. A rule's own state is in the file that was given as state, or in memory. Then another
+        aggregator refuses the text.
+        """
         return self._native.text("export_state", self._handle)
 
     @state.setter
@@ -188,6 +205,13 @@ class Aggregator:
 def settings_as_text(settings: Mapping[str, Any]) -> dict[str, str]:
     """Converts Python's names and values to those of --set."""
     return {key.replace("_", "-"): str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings.items()}
+
+
+def _as_path(path: Any, name: str) -> str | None:
+    """Returns a path for the JSON options."""
+    _require(path is None or isinstance(path, (str, os.PathLike)), f"{name} is {show(path)}; a path was expected.")
+    with owned_by(name):
+        return None if path is None else encode_path(path).decode()
 
 
 def _require(holds: bool, message: str) -> None:

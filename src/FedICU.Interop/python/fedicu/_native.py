@@ -77,6 +77,7 @@ _text, _handle, _count = ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64
 _tensors, _out = ctypes.POINTER(Tensor), ctypes.POINTER(ctypes.c_int64)
 _sized = [ctypes.c_void_p, ctypes.c_uint64, ctypes.POINTER(ctypes.c_uint64)]
 _SIGNATURES: dict[str, list[Any]] = {
+    "strategies": _sized,
     "create": [_text, _out],
     "destroy": [_handle],
     "begin_round": [_handle, ctypes.c_int64],
@@ -118,12 +119,12 @@ class Library:
         if status != 0:
             raise _ERRORS.get(status, FedIcuError)(self._last_error().decode())
 
-    def text(self, name: str, handle: int) -> str:
+    def text(self, name: str, *handle: int) -> str:
         """Calls a function that copies a text into a buffer."""
         length = ctypes.c_uint64()
-        self.call(name, handle, None, 0, ctypes.byref(length))
+        self.call(name, *handle, None, 0, ctypes.byref(length))
         buffer = ctypes.create_string_buffer(length.value)
-        self.call(name, handle, buffer, length.value, ctypes.byref(length))
+        self.call(name, *handle, buffer, length.value, ctypes.byref(length))
         return buffer.value.decode()
 
     def new(self, name: str, *arguments: Any) -> int:

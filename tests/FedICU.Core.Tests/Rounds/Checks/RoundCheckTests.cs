@@ -12,7 +12,7 @@ internal sealed class RoundCheckTests
 
     [TestCase("fedicu.update", "delta", "metadata 'fedicu.update' is 'delta'; a whole model (full) was expected.")]
     [TestCase("fedicu.update", "sparse", "metadata 'fedicu.update' is 'sparse'; a whole model (full) was expected.")]
-    [TestCase("fedicu.state", "momentum", "metadata 'fedicu.state' is 'momentum', a client's state; a model was expected.")]
+    [TestCase("fedicu.state", "momentum", "metadata 'fedicu.state' is 'momentum', a state; a model was expected.")]
     public void AGlobalModelThatIsNotWholeIsRefused(string key, string value, string sentence)
     {
         RoundRejectedException refused = Refused(Model((key, value)), [Client("a", Model())]);

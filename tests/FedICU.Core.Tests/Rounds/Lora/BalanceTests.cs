@@ -1,6 +1,6 @@
 using CsCheck;
 using FedICU.Compute;
-using FedICU.Rounds.Lora;
+using FedICU.Strategies.Lora;
 using FedICU.Tests.Files;
 
 namespace FedICU.Tests.Rounds;
@@ -97,9 +97,9 @@ internal sealed class BalanceTests
     {
         using var folder = new TempFolder();
         using MemoryModel model = Model(4, 9, 5, 3, DType.F32);
-        var round = new AggregationRound(model, new RoundOptions { BalanceLora = true }) { ClientUpdate.FromTensors("a", model) };
-        new FedIcuAggregator().AggregateAsync(round, TensorSink.ToFile(folder["m.safetensors"])).GetAwaiter().GetResult();
-        using MemoryModel balanced = Run(model, [model], balance: true, aggregator: new FedIcuAggregator());
+        var round = new AggregationRound(model) { ClientUpdate.FromTensors("a", model) };
+        Balanced(new FedIcu()).AggregateAsync(round, TensorSink.ToFile(folder["m.safetensors"])).GetAwaiter().GetResult();
+        using MemoryModel balanced = Run(model, [model], balance: true, merge: new FedIcu());
         using TensorSource file = TensorSource.Open(folder["m.safetensors"]);
         Assert.That(Models.AllBytes(file), Is.EqualTo(Models.AllBytes(balanced)));
     }
@@ -164,7 +164,7 @@ internal sealed class BalanceTests
         ClientUpdate[] clients = [ClientUpdate.FromTensors("a", first, 1), ClientUpdate.FromTensors("b", second, 2)];
         (RoundReport _, MemorySink plain) = Models.Run(new FedAvgAggregator(), global, clients);
         (RoundReport report, MemorySink balanced) =
-            Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
+            Models.Run(Balanced(), global, clients, new RoundOptions { Statistics = true });
         Models.AssertSameBits(balanced, plain);
         Assert.That(report.LoraPairs, Is.Empty);
         Assert.That(report.Notes.Single(), Does.StartWith("The factors of 'layer' (AdaLoRA: lora_E) form no product B A"));
@@ -198,7 +198,7 @@ internal sealed class BalanceTests
         ClientUpdate[] clients = [ClientUpdate.FromFile("a", folder["a"], 1), ClientUpdate.FromFile("b", folder["b"], 1)];
         (RoundReport _, MemorySink plain) = Models.Run(new FedAvgAggregator(), global, clients);
         (RoundReport report, MemorySink balanced) =
-            Models.Run(new FedAvgAggregator(), global, clients, new RoundOptions { BalanceLora = true, Statistics = true });
+            Models.Run(Balanced(), global, clients, new RoundOptions { Statistics = true });
         using (plain)
         using (balanced)
         {
@@ -229,8 +229,8 @@ internal sealed class BalanceTests
         using var larger = new MemoryModel { { A, [4, 2], new double[] { 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4, 6e4 } },
             { B, [1, 4], new double[] { 6e4, 6e4, 6e4, 6e4 } } };
         (RoundReport report, MemorySink sink) = Models.Run(
-            new FedAvgAggregator(), larger, [ClientUpdate.FromTensors("0", larger, 1)],
-            new RoundOptions { BalanceLora = true, OutputDType = DType.F16 });
+            Balanced(), larger, [ClientUpdate.FromTensors("0", larger, 1)],
+            new RoundOptions { OutputDType = DType.F16 });
         using (sink)
             Assert.That(Models.ToDoubles(sink.Model, A), Is.All.EqualTo(6e4).Within(16), "as in the plain mean");
         Assert.That(report.Notes, Has.One.EqualTo("The factors of 'layer' were not balanced: balanced, they would not fit F16."));
@@ -242,8 +242,7 @@ internal sealed class BalanceTests
     public void FactorsWithInfiniteInnerProductsAreNotBalanced()
     {
         using var global = new MemoryModel { { A, [1, 2], new double[] { 1e200, 0 } }, { B, [2, 1], new double[] { 1, 2 } } };
-        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)],
-            new RoundOptions { BalanceLora = true });
+        (RoundReport report, MemorySink sink) = Models.Run(Balanced(), global, [ClientUpdate.FromTensors("a", global, 1)]);
         using (sink)
             Assert.That(Models.AllBytes(sink.Model), Is.EqualTo(Models.AllBytes(global)));
         Assert.That(report.Notes,
@@ -259,8 +258,8 @@ internal sealed class BalanceTests
             broken.Add(tensor.Name, tensor.Shape.Dimensions, tensor.Name == faulty
                 ? [.. bad.ToArray<float>(tensor.Name)[1..], float.NaN] : bad.ToArray<float>(tensor.Name));
         ClientUpdate[] clients = [ClientUpdate.FromTensors("a", good, 1), ClientUpdate.FromTensors("b", broken, 1)];
-        (RoundReport report, MemorySink sink) = Models.Run(new FedAvgAggregator(), global, clients,
-            new RoundOptions { BalanceLora = true, Statistics = true, OnNonFinite = FaultPolicy.DropTensor });
+        (RoundReport report, MemorySink sink) = Models.Run(Balanced(), global, clients,
+            new RoundOptions { Statistics = true, OnNonFinite = FaultPolicy.DropTensor });
         using (sink)
         {
             Assert.That(sink.Model.ToArray<float>(faulty), Is.EqualTo(global.ToArray<float>(faulty)));
@@ -278,8 +277,7 @@ internal sealed class BalanceTests
     public void EmptyFactorsAreNoted()
     {
         using var global = new MemoryModel { { A, [0, 4], Array.Empty<float>() }, { B, [3, 0], Array.Empty<float>() } };
-        RoundReport report = Models.RunForReport(new FedAvgAggregator(), global, [ClientUpdate.FromTensors("a", global, 1)],
-            new RoundOptions { BalanceLora = true });
+        RoundReport report = Models.RunForReport(Balanced(), global, [ClientUpdate.FromTensors("a", global, 1)]);
         Assert.That(report.Notes.Single(), Does.Contain("'layer' (the shapes [0, 4] and [3, 0])"));
     }
 
@@ -298,6 +296,8 @@ internal sealed class BalanceTests
             Assert.That(Dot(i => a[r * 300 + i], i => a[(r ^ 1) * 300 + i], 300), Is.Zero.Within(1e-6));
         }
     }
+
+    private static StageAggregator Balanced(MergeRule? merge = null) => new(merge ?? new FedAvg(), new LoraBalance());
 
     [Test]
     public void LongFactorsAreSplit() => Assert.That(
@@ -339,14 +339,14 @@ internal sealed class BalanceTests
 
     private static MemoryModel Run(
         MemoryModel global, MemoryModel[] clients, bool balance, DType? output = null, int threads = 0, IComputeBackend? backend = null,
-        IAggregator? aggregator = null)
+        MergeRule? merge = null)
     {
         var round = new AggregationRound(global,
-            new RoundOptions { BalanceLora = balance, OutputDType = output, Threads = threads, Backend = backend });
+            new RoundOptions { OutputDType = output, Threads = threads, Backend = backend });
         foreach ((int k, MemoryModel client) in clients.Index())
             round.Add(ClientUpdate.FromTensors($"{k}", client));
         var sink = new MemorySink();
-        (aggregator ?? new FedAvgAggregator()).AggregateAsync(round, sink).GetAwaiter().GetResult();
+        (balance ? Balanced(merge) : new FedAvgAggregator()).AggregateAsync(round, sink).GetAwaiter().GetResult();
         return sink.Model;
     }
 

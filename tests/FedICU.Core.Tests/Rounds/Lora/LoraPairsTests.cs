@@ -1,6 +1,7 @@
 using System.Text;
 using FedICU.Files.Adapters;
 using FedICU.Rounds.Lora;
+using FedICU.Strategies.Abstractions;
 using FedICU.Tests.Files;
 using static FedICU.Tests.Files.TestModels;
 

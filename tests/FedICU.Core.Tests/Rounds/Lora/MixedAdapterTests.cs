@@ -47,8 +47,8 @@ internal sealed class MixedAdapterTests
         var round = new AggregationRound(model) { Options = new RoundOptions { Statistics = true } };
         for (int k = 0; k < 3; k++)
             round.Add(ClientUpdate.FromFile(ids[k], Put(folder, ids[k], k + 1), examples[k]));
-        RoundReport report = AggregatorCatalog.Create(strategy, []).Aggregator.AggregateAsync(round, TensorSink.To(folder["next"], model))
-            .GetAwaiter().GetResult().Report;
+        StageAggregator aggregator = StrategyRegistry.Default.Create(strategy, []).Aggregator;
+        RoundReport report = aggregator.AggregateAsync(round, TensorSink.To(folder["next"], model)).GetAwaiter().GetResult().Report;
 
         Assert.That(Directory.GetFileSystemEntries(folder["next"]).Select(Path.GetFileName),
             Is.EquivalentTo(new[] { "adapter_config.json", "adapter_model.safetensors" }));

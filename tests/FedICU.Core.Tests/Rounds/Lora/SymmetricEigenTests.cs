@@ -1,5 +1,5 @@
 using CsCheck;
-using FedICU.Rounds.Lora;
+using FedICU.Strategies.Lora;
 
 namespace FedICU.Tests.Rounds;
 

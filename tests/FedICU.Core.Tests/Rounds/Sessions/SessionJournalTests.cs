@@ -142,8 +142,8 @@ internal sealed class SessionJournalTests : SessionFixture
             "line 3 adds a client or a file that the session already has.");
     }
 
-    [TestCase("""{"session":3,"base":"x"}""", "has the version 3; 1 to 2 was expected.")]
-    [TestCase("""{"session":-1,"base":"x"}""", "has the version -1; 1 to 2 was expected.")]
+    [TestCase("""{"session":4,"base":"x"}""", "has the version 4; 1 to 3 was expected.")]
+    [TestCase("""{"session":-1,"base":"x"}""", "has the version -1; 1 to 3 was expected.")]
     [TestCase("""{"base":"x"}""",
         "has a journal that contradicts itself: line 1 does not state the session's version and its global model.")]
     [TestCase("""{"session":1}""",
@@ -156,12 +156,15 @@ internal sealed class SessionJournalTests : SessionFixture
             Throws.InstanceOf<FedIcuException>().With.Message.EqualTo($"The session in '{Place}' {why}"));
     }
 
-    /// <summary>A session of version 1 has no creation time, and clients with and without a weight.</summary>
+    /// <summary>
+    /// A session of version 1 has no creation time, one of version 2 no statements; clients are with and without a
+    /// weight.
+    /// </summary>
     [Test]
-    public async Task ASessionOfVersion1Opens()
+    public async Task ASessionOfAnOlderVersionOpens([Values(1, 2)] int version)
     {
         Directory.CreateDirectory(Place);
-        string text = Line([], $$"""{"session":1,"base":"{{Digest}}","round":7}""");
+        string text = Line([], $$"""{"session":{{version}},"base":"{{Digest}}","round":7}""");
         foreach ((string id, int seed, string weight) in (IEnumerable<(string, int, string)>)[("b", 2, ""), ("a", 3, "\"weight\":5,")])
         {
             string name = $"update-{seed:x16}.safetensors";
@@ -177,6 +180,7 @@ internal sealed class SessionJournalTests : SessionFixture
         using AggregationSession session = AggregationSession.Open(Place, Global);
         Assert.That(session.Arrivals.Select(arrival => (arrival.Number, arrival.Update.Id, arrival.Update.Weight, arrival.InTime)),
             Is.EqualTo(new (long, string, double?, bool)[] { (1, "b", null, true), (2, "a", 5, true) }));
+        Assert.That(session.Updates.Select(update => update.Statements), Is.All.EqualTo(new ClientStatements()));
         Assert.That((session.Begun, session.Options.Round, session.IsRoundClosed), Is.EqualTo(((DateTimeOffset?)null, (long?)7, false)));
         session.Retract("b");
         await session.AddAsync(Client("b"));

@@ -1,0 +1,130 @@
+using FedICU.Panels;
+using FedICU.Rounds.Checks;
+using FedICU.Strategies.Abstractions;
+using FedICU.Text;
+
+namespace FedICU.Rounds;
+
+/// <summary>
+/// Looks for the cause of a result that is not finite, and applies the policy to the clients that are: the round then
+/// starts over without them.
+/// </summary>
+/// <param name="global">The model before the round.</param>
+/// <param name="options">The round's options.</param>
+/// <param name="check">Applies the policies.</param>
+/// <param name="run">The run that failed.</param>
+internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options, RoundCheck check, RoundRun run)
+{
+    /// <summary>Finds the clients whose values are not finite and applies the policy to them.</summary>
+    /// <exception cref="RoundRejectedException">The policy rejects the round, or no client is the cause.</exception>
+    public void Explain(NonFiniteOutputException failure)
+    {
+        // the failure may hold the output's tensor, whose type can differ from the global model's
+        TensorInfo failed = global.Find(failure.Tensor.Name)!;
+        // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
+        // another tensor's values
+        int faults = FindNonFinite(failed, failed: true);
+        foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
+            faults += FindNonFinite(tensor, failed: false);
+        if (faults == 0 && !FindTooLarge(failed) && !DropLargest(failure, failed))
+        {
+            string name = failure.Tensor.Name;
+            throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(name)}: {failure.Message}", tensor: name);
+        }
+    }
+
+    /// <summary>Applies the policy to clients whose values of a tensor are not finite.</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="failed">
+    /// Whether the output of this tensor failed. Only then may the global model be the cause: values of its other
+    /// tensors may not have been used at all.
+    /// </param>
+    /// <returns>The number of such clients.</returns>
+    private int FindNonFinite(TensorInfo tensor, bool failed)
+    {
+        if (run.Dropped.ContainsKey(tensor.Name))
+            return 0;
+        using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
+        PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
+        int faults = 0;
+        long? inGlobal = null;
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            Participant participant = run.Participants[k];
+            if (context.Passes.CountNonFinite(inputs[k]) is not (var count and > 0))
+                continue;
+            // a delta or sparse update is completed with values of the global model, which may be the cause
+            if (participant.Kind != UpdateKind.Full && (inGlobal ??= context.Passes.CountNonFinite(context.Global)) > 0)
+            {
+                if (failed)
+                    break;
+                continue;
+            }
+
+            check.NonFinite[(participant.Id, tensor.Name)] = count;
+            // the sum of a finite delta and the global model may overflow float64
+            bool isSum = participant.Kind == UpdateKind.Delta &&
+                context.Passes.CountNonFinite(context.Inputs(UpdateForm.Delta, withGlobal: false)[k]) == 0;
+            string found = isSum ? "is a delta that, added to the global model, has" : "has";
+            check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} {found} {Sentence.NonFinite(count)}; " +
+                "finite values were expected.");
+            faults++;
+        }
+
+        if (failed && (faults == 0 || inGlobal > 0) && (inGlobal ?? context.Passes.CountNonFinite(context.Global)) is var own and > 0)
+        {
+            string location = global.IsInMemory ? "" : $" in {Sentence.Quote(global.Location)}";
+            throw new RoundRejectedException(
+                RoundFault.NonFinite,
+                $"The global model's tensor {Sentence.Quote(tensor.Name)}{location} has {Sentence.NonFinite(own)}; " +
+                "finite values were expected.",
+                tensor: tensor.Name);
+        }
+
+        return faults;
+    }
+
+    /// <summary>
+    /// Applies the policy to clients whose finite values do not fit the output's type, as values of a wider type may
+    /// not: one such client must not end every round.
+    /// </summary>
+    /// <returns>Whether there is such a client.</returns>
+    private bool FindTooLarge(TensorInfo tensor)
+    {
+        if (run.OnDevice || run.Dropped.ContainsKey(tensor.Name))
+            return false;
+        using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
+        PanelReader[] inputs = context.Inputs(UpdateForm.Parameters, withGlobal: false);
+        bool found = false;
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            if (context.Passes.CountTooLarge(inputs[k]) is not (var count and > 0))
+                continue;
+            Participant participant = run.Participants[k];
+            check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(count, "value")} too large for " +
+                $"{context.Output.DType.SafetensorsName}; values that fit the output's type were expected.");
+            found = true;
+        }
+
+        return found;
+    }
+
+    /// <summary>
+    /// Applies the policy to the client with the largest values, for a result that does not fit although all values do.
+    /// No value is wrong then, but one client must not end every round by values at the type's limit.
+    /// </summary>
+    /// <returns>False if the policy is to reject the round.</returns>
+    private bool DropLargest(NonFiniteOutputException failure, TensorInfo tensor)
+    {
+        if (options.OnNonFinite == FaultPolicy.Reject || run.Dropped.ContainsKey(tensor.Name))
+            return false;
+        using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
+        double[] norms = UpdateStatistics.Measure(context).Norms;
+        Participant largest = run.Participants[Array.IndexOf(norms, norms.Max())];
+        check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, largest, tensor.Name,
+            $"{largest.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has the largest values, and {failure.Message}");
+        return true;
+    }
+}

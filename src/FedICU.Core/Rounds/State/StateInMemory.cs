@@ -1,0 +1,45 @@
+using System.Collections.Frozen;
+using FedICU.Rounds.Checks;
+using FedICU.Strategies.Abstractions;
+using FedICU.Text;
+
+namespace FedICU.Rounds.State;
+
+/// <summary>A state in memory (<see cref="RoundState.InMemory"/>).</summary>
+internal sealed class StateInMemory : StateKeeper
+{
+    private readonly RoundState _state;
+    private readonly string _rule;
+    private readonly List<TensorInfo> _tensors;
+
+    /// <exception cref="RoundRejectedException">The state belongs to another rule or model.</exception>
+    public StateInMemory(StageSequence stages, TensorSource global, RoundState state) : base(stages)
+    {
+        (_state, _rule, _tensors) = (state, stages.Name, StateTensors.List(global, stages));
+        if (state.Rule is null)
+            return;
+        if (state.Rule != stages.Name)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The state in memory is of {Sentence.Quote(state.Rule)}; a state of {Sentence.Quote(stages.Name)} was expected.");
+        }
+
+        if (!state.Memory!.Model.Tensors.SequenceEqual(_tensors))
+            throw RoundCheck.CreateRefusal("The state in memory is of a model with other tensors than the global model's.");
+        (Before, RoundsFinished) = (state.Memory.Model, state.RoundsFinished);
+    }
+
+    public override void Publish()
+    {
+        _state.Memory!.Commit();
+        (_state.Rule, _state.RoundsFinished) = (_rule, RoundsFinished + 1);
+    }
+
+    public override void Abort() => _state.Memory!.Abort();
+
+    protected override TensorSink BeginAfter()
+    {
+        _state.Memory!.Begin(_tensors, FrozenDictionary<string, string>.Empty);
+        return _state.Memory;
+    }
+}

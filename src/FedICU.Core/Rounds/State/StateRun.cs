@@ -1,0 +1,53 @@
+using FedICU.Compute;
+using FedICU.Memory;
+using FedICU.Panels;
+using FedICU.Strategies.Abstractions;
+
+namespace FedICU.Rounds.State;
+
+/// <summary>The server's steps of one run over the tensors: they read the old state and write the new one.</summary>
+/// <param name="stages">The rule.</param>
+/// <param name="before">The old state; null in the first round.</param>
+/// <param name="after">Receives the new state; null if it is not kept.</param>
+internal sealed unsafe class StateRun(StageSequence stages, TensorSource? before, TensorSink? after)
+{
+    // elements that are carried over at a time: chosen, a few pieces for each cache
+    private const int CarriedElements = 1 << 16;
+
+    /// <summary>The backend of the steps: they run on the CPU, whatever the merge runs on.</summary>
+    public static SimdBackend Backend { get; } = new();
+
+    public StageSequence Stages => stages;
+
+    /// <summary>Begins a tensor; null if the rule has no steps.</summary>
+    public StepFinish? Begin(TensorContext tensor) =>
+        stages.Steps.Count == 0 ? null : new StepFinish(this, tensor, OpenSlots(tensor.Info));
+
+    /// <summary>Keeps the old state of a tensor that is not merged.</summary>
+    public void Carry(TensorInfo tensor, CancellationToken cancellationToken)
+    {
+        if (after is null)
+            return;
+        using var scratch = new Scratch();
+        foreach (StateSlotRun slot in OpenSlots(tensor))
+        {
+            using (slot)
+            {
+                for (long start = 0; start < tensor.ElementCount; start += CarriedElements)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    scratch.Reset();
+                    int count = (int)Math.Min(CarriedElements, tensor.ElementCount - start);
+                    StateSlotRun.Panel panel = slot.Begin(start, count, scratch);
+                    double* values = (double*)scratch.Take((long)count * sizeof(double));
+                    panel.Read(values, start, count);
+                    panel.Write(values, start, count);
+                    panel.End();
+                }
+            }
+        }
+    }
+
+    private StateSlotRun[] OpenSlots(TensorInfo tensor) =>
+        [.. stages.State.Select(state => new StateSlotRun(StateTensors.Describe(tensor, state.Key), state.Slot, before, after))];
+}

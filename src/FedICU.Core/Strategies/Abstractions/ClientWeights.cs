@@ -1,0 +1,69 @@
+using FedICU.Text;
+
+namespace FedICU;
+
+/// <summary>
+/// What a <see cref="ClientWeighting"/> decides, by the clients' indices in <see cref="RoundPlan.Clients"/>.
+/// </summary>
+public sealed class ClientWeights
+{
+    private readonly double[] _weights, _factors;
+    private readonly bool[] _chosen;
+
+    internal ClientWeights(IReadOnlyList<RoundClient> clients)
+    {
+        _weights = [.. clients.Select(client => client.MergeWeight)];
+        _factors = [.. clients.Select(client => client.Factor)];
+        _chosen = new bool[clients.Count];
+        Array.Fill(_chosen, true);
+    }
+
+    /// <summary>
+    /// Gets the weights of the clients in the merge, not negative. They need not sum to one.
+    /// </summary>
+    public Span<double> Weights => _weights;
+
+    /// <summary>Gets the factors f_k of the updates, finite: the merge sees x + f_k d_k.</summary>
+    public Span<double> Factors => _factors;
+
+    /// <summary>Leaves all other clients out of the merge, also for integer tensors.</summary>
+    /// <param name="clients">The indices of the clients that stay, at least one.</param>
+    public void Choose(params ReadOnlySpan<int> clients)
+    {
+        if (clients.IsEmpty)
+            throw new ArgumentException("At least one client must be chosen.", nameof(clients));
+        Array.Clear(_chosen);
+        foreach (int client in clients)
+            _chosen[client] = true;
+    }
+
+    /// <summary>Gets whether a client takes part in the merge.</summary>
+    /// <param name="client">The client's index.</param>
+    public bool IsChosen(int client) => _chosen[client];
+
+    /// <summary>Applies the decisions.</summary>
+    /// <returns>The clients that take part, with their shares of the remaining weights n_k.</returns>
+    internal RoundClient[] Apply(string stage, IReadOnlyList<RoundClient> clients)
+    {
+        double total = 0;
+        for (int k = 0; k < _chosen.Length; k++)
+        {
+            if (!(_weights[k] >= 0 && double.IsFinite(_weights[k]) && double.IsFinite(_factors[k])))
+            {
+                throw new InvalidOperationException(
+                    $"Stage {Sentence.Quote(stage)} gave client {Sentence.Quote(clients[k].Id)} the weight " +
+                    $"{Numbers.Invariant(_weights[k])} and the factor {Numbers.Invariant(_factors[k])}; " +
+                    "a finite weight of at least 0 and a finite factor were expected.");
+            }
+
+            total += _chosen[k] ? clients[k].Weight : 0;
+        }
+
+        return
+        [
+            .. clients.Where((_, k) => _chosen[k]).Select(client => client with { Share = client.Weight / total })
+                .Zip(Enumerable.Range(0, _chosen.Length).Where(k => _chosen[k]),
+                    (client, k) => client with { MergeWeight = _weights[k], Factor = _factors[k] }),
+        ];
+    }
+}

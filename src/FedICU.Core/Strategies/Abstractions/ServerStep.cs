@@ -1,0 +1,25 @@
+using FedICU.Compute;
+
+namespace FedICU;
+
+/// <summary>
+/// A stage that changes the merged update before it is added to the global model and rounded: a server optimizer,
+/// noise. It works element by element, in float64.
+/// </summary>
+public abstract class ServerStep : Stage
+{
+    /// <summary>Gets the state that the step keeps between rounds. <value>Default: none.</value></summary>
+    public virtual IReadOnlyList<StateSlot> State => [];
+
+    /// <summary>
+    /// Computes the server's update from the merged one, and the new state from the old, in place. Called by several
+    /// threads at once.
+    /// </summary>
+    /// <param name="block">Consecutive elements of one tensor.</param>
+    public abstract void Apply(ElementBlock block);
+
+    /// <summary>
+    /// Returns the step as a verb, if it is one whose state is its first and its second moment; otherwise null.
+    /// </summary>
+    internal virtual AdaptiveStep? GetAdaptiveStep(RoundPlan plan) => null;
+}

@@ -1,0 +1,118 @@
+using FedICU.Text;
+
+namespace FedICU.Strategies.Abstractions;
+
+/// <summary>The stages of a rule, by their kinds and each in its order.</summary>
+internal sealed class StageSequence
+{
+    /// <summary>The kind of a merge.</summary>
+    public const string MergeKind = "merge";
+
+    // the kinds of stages in the order of a round
+    private static readonly string[] Kinds = ["weighting", "transform", MergeKind, "server step", "step of LoRA pairs"];
+
+    /// <summary>Sorts the stages.</summary>
+    /// <param name="stages">The stages in their order.</param>
+    /// <param name="implied">The merge if there is none among the stages.</param>
+    /// <exception cref="InvalidOptionsException">
+    /// The stages are in another order, two of them have one name, or there are two merges.
+    /// </exception>
+    public StageSequence(IReadOnlyList<Stage> stages, MergeRule implied)
+    {
+        CheckOrder(stages);
+        Name = string.Join(',', stages.Select(stage => stage.Name));
+        Weightings = [.. stages.OfType<ClientWeighting>()];
+        Transforms = [.. stages.OfType<UpdateTransform>()];
+        Merge = stages.OfType<MergeRule>().SingleOrDefault() ?? implied;
+        Steps = [.. stages.OfType<ServerStep>()];
+        PairSteps = [.. stages.OfType<PairStep>()];
+        bool several = Steps.Count(step => step.State.Count > 0) > 1;
+        State = [.. Steps.SelectMany(step => step.State.Select(slot => (several ? $"{step.Name}.{slot.Name}" : slot.Name, slot)))];
+    }
+
+    /// <summary>The names of the given stages, joined by commas.</summary>
+    public string Name { get; }
+
+    public IReadOnlyList<ClientWeighting> Weightings { get; }
+
+    public IReadOnlyList<UpdateTransform> Transforms { get; }
+
+    public MergeRule Merge { get; }
+
+    public IReadOnlyList<ServerStep> Steps { get; }
+
+    public IReadOnlyList<PairStep> PairSteps { get; }
+
+    /// <summary>The slots of state of all steps, each with the key of its tensors in a state file.</summary>
+    public IReadOnlyList<(string Key, StateSlot Slot)> State { get; }
+
+    /// <summary>All stages, the implied merge among them.</summary>
+    public IEnumerable<Stage> All => [.. Weightings, .. Transforms, Merge, .. Steps, .. PairSteps];
+
+    /// <summary>Names the kind of a stage: <c>weighting</c>, <c>merge</c>, ...</summary>
+    public static string NameKind(Stage stage) => Kinds[GetPlace(stage)];
+
+    private static void CheckOrder(IReadOnlyList<Stage> stages)
+    {
+        var errors = new List<string>();
+        if (stages.Count == 0)
+            errors.Add("A rule has no stages; at least one was expected.");
+        foreach ((string name, int count) in stages.CountBy(stage => stage.Name, StringComparer.Ordinal))
+        {
+            if (count > 1)
+                errors.Add($"The stage {Sentence.Quote(name)} was given twice.");
+        }
+
+        if (stages.OfType<MergeRule>().Select(merge => merge.Name).Distinct().ToList() is { Count: > 1 } merges)
+            errors.Add($"{Sentence.Quote(merges[0])} and {Sentence.Quote(merges[1])} are both merges; a rule has one.");
+        foreach (Stage stage in stages.Where(stage => GetPlace(stage) < 0))
+        {
+            errors.Add(
+                $"The stage {Sentence.Quote(stage.Name)} is a {stage.GetType().Name}; " +
+                "a ClientWeighting, UpdateTransform, MergeRule or ServerStep was expected.");
+        }
+
+        for (int i = 1; i < stages.Count && errors.Count == 0; i++)
+        {
+            (Stage before, Stage stage) = (stages[i - 1], stages[i]);
+            if (GetPlace(stage) < GetPlace(before))
+            {
+                errors.Add(
+                    $"{Sentence.Quote(stage.Name)} is a {NameKind(stage)} and comes after {Sentence.Quote(before.Name)}, " +
+                    $"a {NameKind(before)}; the order is weightings, transforms, merge, server steps, steps of LoRA pairs.");
+            }
+        }
+
+        CheckStatistics(stages, errors);
+        if (errors.Count > 0)
+            throw new InvalidOptionsException(errors);
+    }
+
+    /// <summary>A statistic has one value: of the updates before the transforms, or after them.</summary>
+    private static void CheckStatistics(IReadOnlyList<Stage> stages, List<string> errors)
+    {
+        foreach (UpdateTransform transform in stages.OfType<UpdateTransform>())
+        {
+            HashSet<string> names = [.. transform.Statistics.SelectMany(one => one.WithThoseBefore()).Select(one => one.Name)];
+            foreach (Stage stage in stages.Where(stage => stage is MergeRule or ServerStep))
+            {
+                if (stage.Statistics.SelectMany(one => one.WithThoseBefore()).FirstOrDefault(one => names.Contains(one.Name)) is { } both)
+                {
+                    errors.Add(
+                        $"{Sentence.Quote(transform.Name)} and {Sentence.Quote(stage.Name)} both need the statistic " +
+                        $"{Sentence.Quote(both.Name)}, before and after the transforms; one of them was expected.");
+                }
+            }
+        }
+    }
+
+    private static int GetPlace(Stage stage) => stage switch
+    {
+        ClientWeighting => 0,
+        UpdateTransform => 1,
+        MergeRule => 2,
+        ServerStep => 3,
+        PairStep => 4,
+        _ => -1,
+    };
+}

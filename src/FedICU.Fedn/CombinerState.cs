@@ -1,0 +1,58 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace FedICU.Fedn;
+
+/// <summary>
+/// The state that a rule keeps between a combiner's rounds, in files that outlive the process. A round writes the next
+/// state beside the present one. The next state takes over when the combiner sends the model that belongs to it: until
+/// then the round's model may be lost, or its aggregation tried again.
+/// </summary>
+internal sealed class CombinerState
+{
+    // characters of a combiner's name in a file's name: chosen, far below the 255 bytes of file systems
+    private const int LongestName = 100;
+
+    private readonly string _folder, _present, _next;
+
+    public CombinerState(string folder, string authority)
+    {
+        string name = Uri.EscapeDataString(authority.ToLowerInvariant());
+        if (name.Length > LongestName)
+            name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)));
+        _folder = folder;
+        (_present, _next) = (Path.Combine(folder, $"{name}.safetensors"), Path.Combine(folder, $"{name}.next.safetensors"));
+    }
+
+    /// <summary>Chooses the state of a round.</summary>
+    /// <param name="digest">The digest of the round's global model.</param>
+    /// <exception cref="IOException">The folder cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder cannot be written.</exception>
+    public RoundState Open(string digest)
+    {
+        SessionStore.CreatePrivateFolder(_folder);
+        if (File.Exists(_next))
+        {
+            if (ReadBase(_next) == digest)
+                File.Move(_next, _present, overwrite: true);
+            else
+                File.Delete(_next);
+        }
+
+        return File.Exists(_present) ? RoundState.InFile(_present, _next) : RoundState.InFile(_next);
+    }
+
+    private static string? ReadBase(string path)
+    {
+        try
+        {
+            using TensorSource state = TensorSource.Open(path);
+            return state.Metadata.GetValueOrDefault(MetadataKeys.Base);
+        }
+        catch (InvalidModelException)
+        {
+            // not a state: it cannot be the global model's
+            return null;
+        }
+    }
+}

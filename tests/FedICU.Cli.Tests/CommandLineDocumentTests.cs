@@ -1,0 +1,83 @@
+namespace FedICU.Cli.Tests;
+
+/// <summary>Runs the examples of docs/command-line.md in folders that hold the files they name.</summary>
+[NonParallelizable]
+public sealed class CommandLineDocumentTests
+{
+    // they depend on the machine's devices, or take long
+    private static readonly string[] NotRun = ["verify", "devices", "bench"];
+
+    // the examples of these sections continue the round before
+    private static readonly string[] Continued = ["State", "Check"];
+
+    [Test]
+    public void TheExamplesRun()
+    {
+        if (Ancestors.Find("FedICU.Core.sln") is not { } solution)
+        {
+            Assert.Ignore("the documents are not here");
+            return;
+        }
+
+        string document = File.ReadAllText(Path.Combine(Path.GetDirectoryName(solution)!, "docs", "command-line.md"));
+        string[] sections = document.ReplaceLineEndings("\n").Replace("\n### ", "\n## ", StringComparison.Ordinal).Split("\n## ");
+        using Place continued = Prepare();
+        int count = 0;
+        foreach (string section in sections)
+        {
+            string title = section.Split('\n')[0];
+            foreach (string command in ReadmeTests.Commands(section))
+            {
+                string[] words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..];
+                if (NotRun.Contains(words[0]))
+                    continue;
+                using Place own = Prepare();
+                Run(words, Continued.Contains(title) ? continued : own);
+                count++;
+            }
+        }
+
+        Assert.That(count, Is.GreaterThanOrEqualTo(20));
+        Assert.That(continued.Names(), Does.Contain("state.safetensors").And.Contain("state-2.safetensors"));
+    }
+
+    private static void Run(string[] words, Place place)
+    {
+        string here = Environment.CurrentDirectory;
+        Environment.CurrentDirectory = Path.GetDirectoryName(place.Global)!;
+        try
+        {
+            Run run = Tool.Run(words);
+            Assert.That((run.Code, run.Error), Is.EqualTo((0, "")), string.Join(' ', words));
+            Assert.That(run.Output, Is.Not.Empty);
+        }
+        finally
+        {
+            Environment.CurrentDirectory = here;
+        }
+    }
+
+    private static Place Prepare()
+    {
+        var place = new Place();
+        string[] adapters = ["base", "run7/a", "run7/b", "trained", "adapter"];
+        for (int i = 0; i < adapters.Length; i++)
+            place.WriteAdapter(adapters[i], i);
+        foreach (string copy in (string[])["g/model", "a/model", "before", "model"])
+            Copy(place.Global, copy);
+        foreach (string copy in (string[])["b/model", "c/model", "after", "trained", "round7/a", "round7/b"])
+            Copy(place.B, copy);
+        place.Write("round7.json", """{"clients": [{"path": "round7/a.safetensors"}, {"path": "round7/b.safetensors"}]}""");
+        // an update and a momentum of the same model
+        Tool.Run(
+            "mask", "--global", place.Global, "--local", place["trained.safetensors"], "--momentum-out", place["m.safetensors"],
+            "--output", place["update.safetensors"]).Succeeded();
+        return place;
+
+        void Copy(string from, string name)
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(place[name])!);
+            File.Copy(from, place[name + ".safetensors"]);
+        }
+    }
+}
