@@ -15,13 +15,17 @@ internal static class Program
         bool quick = args.Contains("--quick");
         int runs = 1;
         string only = "";
+        int[]? counts = null;
+        bool onlyRules = args.Contains("--rules");
         for (int i = 0; i < args.Length; i++)
         {
             if (args[i] == "--runs" && i + 1 < args.Length && int.TryParse(args[i + 1], out runs) && runs > 0)
                 i++;
             else if (args[i] == "--only" && i + 1 < args.Length)
                 only = args[++i];
-            else if (args[i] is not ("--quick" or "--add" or "--check"))
+            else if (args[i] == "--clients" && i + 1 < args.Length)
+                counts = [.. args[++i].Split(',').Select(count => int.TryParse(count, out int number) ? number : 0)];
+            else if (args[i] is not ("--rules" or "--quick" or "--add" or "--check"))
                 return Usage();
         }
 
@@ -34,7 +38,7 @@ internal static class Program
             return Check.Run(artifacts);
         var time = System.Diagnostics.Stopwatch.StartNew();
         string results = Path.Combine(artifacts, "results.json");
-        using var suite = new Suite(artifacts, quick);
+        using var suite = new Suite(artifacts, quick, onlyRules);
         if (args.Contains("--add") && File.Exists(results))
             suite.Add(JsonSerializer.Deserialize<Row[]>(File.ReadAllText(results), Json)!);
         var external = new ExternalPeers(Path.Combine(root, "benchmarks"), artifacts, quick ? 0.3 : 1.5);
@@ -43,9 +47,9 @@ internal static class Program
             suite.NextRun();
             foreach ((Layout layout, DType dtype, int[] clients) in Suite.Grid(quick))
             {
-                if (!Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only))
+                if (!Regex.IsMatch($"{layout.Name}, {dtype.SafetensorsName}", only) || counts?.Intersect(clients).Any() == false)
                     continue;
-                suite.Measure(layout, dtype, clients, external);
+                suite.Measure(layout, dtype, [.. clients.Where(count => counts?.Contains(count) != false)], external);
                 // saved after each case, so that a run that is stopped can continue with --add
                 File.WriteAllText(results, JsonSerializer.Serialize(suite.Rows, Json));
             }
@@ -73,6 +77,8 @@ internal static class Program
               --runs N     measures everything N times; the tables give the minimum, median and maximum of the runs' medians
               --add        adds to the figures of earlier runs
               --only TEXT  measures the cases whose names match the regular expression TEXT, such as "LoRA r=8" or "BF16"
+              --clients N  measures only these numbers of clients, such as 10,50
+              --rules      measures only FedAvg, FedICU, the other rules (median, krum, ...) and their peers
               --check      checks in half a minute whether ratios, memory and reads keep their bounds; prints no figures
             """);
         return 2;

@@ -13,7 +13,10 @@ namespace FedICU.Benchmarks;
 /// <summary>
 /// Runs the contenders on all cases of the grid and collects their rows. All contenders of a case use the same data.
 /// </summary>
-internal sealed class Suite(string artifacts, bool quick) : IDisposable
+/// <param name="artifacts">The folder of the log.</param>
+/// <param name="quick">Whether less is measured, in less time.</param>
+/// <param name="onlyRules">Whether only FedAvg, FedICU, the other rules and these rules' peers are measured.</param>
+internal sealed class Suite(string artifacts, bool quick, bool onlyRules = false) : IDisposable
 {
     // the number of clients for which every contender is measured; chosen
     private const int UsualClients = 10;
@@ -71,11 +74,12 @@ internal sealed class Suite(string artifacts, bool quick) : IDisposable
             workload.Clients = count;
             long moved = (count + 1) * workload.Bytes;
             // the peers of large layouts take minutes, so they are measured in one run only
+            bool hasRules = count is UsualClients or ManyClients && layout.HasPeers && layout.Elements <= SmallLayout;
             bool hasMeasuredPeers = layout.Elements > SmallLayout && _rows.ContainsKey((layout.Name, dtype, count, Names.Sparse));
-            if (count != UsualClients || !layout.HasPeers || hasMeasuredPeers)
+            if (onlyRules || count != UsualClients || !layout.HasPeers || hasMeasuredPeers)
             {
                 Run<Rounds>(moved, 1, _ => moved, Names.FedAvg, Names.FedIcu);
-                if (count == ManyClients && layout.HasPeers && layout.Elements <= SmallLayout)
+                if (hasRules)
                 {
                     Run<Rules>(moved, 1, _ => moved);
                     if (dtype != DType.F16)

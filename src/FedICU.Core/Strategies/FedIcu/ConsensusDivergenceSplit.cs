@@ -28,7 +28,8 @@ internal sealed class ConsensusDivergenceSplit(
         }
 
         int clients = tensor.Clients.Count;
-        using SplitPasses passes = SplitPasses.Open(tensor, options);
+        GroupBuffer? known = modelWeights is null ? null : KeptNorms.Of(tensor.Plan).Take(tensor.Info.Name);
+        using SplitPasses passes = SplitPasses.Open(tensor, options, known, ownsKnown: true);
         (SplitInputs inputs, GroupBuffer norms) = (passes.Inputs, passes.Norms);
         using GroupBuffer divergence = tensor.Passes.NewGroups(2, clients + 1, clear: false);
         Span<double> weights = divergence[0], scores = divergence[1][..clients];

@@ -15,7 +15,7 @@ internal sealed class DirectionSquares(FedIcuOptions options) : RoundStatistic
 
     public override void Measure(TensorContext tensor, Span<double> sums)
     {
-        using SplitPasses passes = SplitPasses.Open(tensor, options);
+        using SplitPasses passes = SplitPasses.OpenForNorms(tensor, options);
         for (int k = 0; k < passes.Norms.Inputs; k++)
             sums[k] = GroupNorms.MeasureDirectionSquare(passes.Norms[k]);
     }

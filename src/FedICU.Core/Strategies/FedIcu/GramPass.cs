@@ -16,19 +16,24 @@ internal sealed class GramPass : SplitPasses
 
     private readonly GroupBuffer _grams;
 
-    private GramPass(SplitInputs inputs, GroupBuffer norms, GroupBuffer grams) : base(inputs, norms) => _grams = grams;
+    private GramPass(SplitInputs inputs, GroupBuffer norms, bool ownsNorms, GroupBuffer grams) : base(inputs, norms, ownsNorms) =>
+        _grams = grams;
 
     /// <summary>Takes the norms from the inner products, none of which may have overflowed.</summary>
     /// <param name="inputs">The inputs.</param>
     /// <param name="grams">The inner products of all pairs; disposed with the result.</param>
-    public static GramPass Open(SplitInputs inputs, GroupBuffer grams)
+    /// <param name="known">The norms if they were measured before; otherwise null.</param>
+    /// <param name="ownsKnown">Whether the known norms are disposed with the result.</param>
+    public static GramPass Open(SplitInputs inputs, GroupBuffer grams, GroupBuffer? known, bool ownsKnown)
     {
+        if (known is not null)
+            return new GramPass(inputs, known, ownsKnown, grams);
         GroupBuffer norms = inputs.Tensor.Passes.NewGroups(inputs.Directed.Length, grams.Groups, clear: false);
         for (int k = 0; k < norms.Inputs; k++)
             grams[GramPairs.Index(k, k)].CopyTo(norms[k]);
         // the root of a square that did not overflow is never too large for later steps
         inputs.TakeRoots(norms, first: 0);
-        return new GramPass(inputs, norms, grams);
+        return new GramPass(inputs, norms, ownsNorms: true, grams);
     }
 
     /// <summary>Returns whether a square overflowed float64; if none did, no inner product did.</summary>

@@ -19,7 +19,8 @@ internal sealed class SeparatePasses : SplitPasses
     // Storing moves 24 bytes an element, and reading F32 inputs again 4 bytes for each input (docs/adr/0008).
     private const int FewInputs = 12;
 
-    private SeparatePasses(SplitInputs inputs, GroupBuffer norms) : base(inputs, norms) { }
+    /// <summary>Begins with norms that were measured before.</summary>
+    public SeparatePasses(SplitInputs inputs, GroupBuffer norms, bool ownsNorms = true) : base(inputs, norms, ownsNorms) { }
 
     // a device keeps what it computed in its memory
     public override bool AlwaysStores => CombinationBytes <= CachedBytes && !IsOnDevice && !Inputs.IsScaled;

@@ -14,7 +14,8 @@ namespace FedICU.Strategies.FedIcu;
 /// ||theta_k[:,c]|| for each client and, if its direction has a part, the global model last. Norms up to eps are 0. All
 /// are multiplied by <see cref="SplitInputs.Factor"/>, which cancels in every later step.
 /// </param>
-internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDisposable
+/// <param name="ownsNorms">Whether the norms are disposed with the passes.</param>
+internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool ownsNorms = true) : IDisposable
 {
     private GroupBuffer? _previous;
 
@@ -49,16 +50,46 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDi
     public virtual bool AlwaysStores => false;
 
     /// <summary>Runs the first pass over a tensor.</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="options">The strategy's options.</param>
+    /// <param name="known">The norms if they were measured before, which take the place of the pass; otherwise null.</param>
+    /// <param name="ownsKnown">Whether the known norms are disposed with the passes.</param>
     /// <exception cref="NonFiniteOutputException">An input or an update is too large for float64.</exception>
-    public static SplitPasses Open(TensorContext tensor, FedIcuOptions options)
+    public static SplitPasses Open(TensorContext tensor, FedIcuOptions options, GroupBuffer? known = null, bool ownsKnown = false)
+    {
+        SplitInputs inputs = OpenInputs(tensor, options);
+        inputs.Tensor.Passes.Preload(inputs.Directed);
+        GroupBuffer? grams = inputs.Tensor.Passes.TryGram(inputs.Directed, inputs.Grouping);
+        if (grams is not null && !GramPass.HasOverflowed(grams, inputs.Directed.Length))
+            return GramPass.Open(inputs, grams, known, ownsKnown);
+        grams?.Dispose();
+        return known is not null ? new SeparatePasses(inputs, known, ownsKnown) : OpenSeparate(tensor, options, inputs);
+    }
+
+    /// <summary>Measures the norms alone, and keeps them for the looks at the tensor that follow.</summary>
+    /// <exception cref="NonFiniteOutputException">An input or an update is too large for float64.</exception>
+    public static SplitPasses OpenForNorms(TensorContext tensor, FedIcuOptions options)
+    {
+        SplitInputs inputs = OpenInputs(tensor, options);
+        inputs.Tensor.Passes.Preload(inputs.Directed);
+        SeparatePasses passes = OpenSeparate(tensor, options, inputs);
+        if (!passes.Inputs.IsScaled)
+            KeptNorms.Of(tensor.Plan).Keep(tensor.Info.Name, passes.Norms);
+        return passes;
+    }
+
+    private static SplitInputs OpenInputs(TensorContext tensor, FedIcuOptions options)
     {
         // updates are computed on the host, in panels that its caches hold
         bool onDevice = tensor.OnDevice && !tensor.ChangesUpdates && options.Target != SplitTarget.Delta;
-        return TryOpen(new SplitInputs(tensor, options, onDevice, factor: 1))
+        return new SplitInputs(tensor, options, onDevice, factor: 1);
+    }
+
+    private static SeparatePasses OpenSeparate(TensorContext tensor, FedIcuOptions options, SplitInputs inputs) =>
+        SeparatePasses.TryOpen(inputs)
             ?? SeparatePasses.TryOpen(new SplitInputs(tensor, options, onDevice: false, SplitInputs.LargeNormFactor))
             ?? throw new NonFiniteOutputException(
                 tensor.Info, "an input, or its difference to the global model, is too large for F64.");
-    }
 
     /// <summary>Rents memory for one value of each input and column.</summary>
     public GroupBuffer NewGroups(int count, bool clear) => inputs.Tensor.Passes.NewGroups(count, inputs.Grouping.Groups, clear);
@@ -88,17 +119,8 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms) : IDi
 
     public virtual void Dispose()
     {
-        norms.Dispose();
+        if (ownsNorms)
+            norms.Dispose();
         _previous?.Dispose();
-    }
-
-    private static SplitPasses? TryOpen(SplitInputs inputs)
-    {
-        inputs.Tensor.Passes.Preload(inputs.Directed);
-        GroupBuffer? grams = inputs.Tensor.Passes.TryGram(inputs.Directed, inputs.Grouping);
-        if (grams is not null && !GramPass.HasOverflowed(grams, inputs.Directed.Length))
-            return GramPass.Open(inputs, grams);
-        grams?.Dispose();
-        return SeparatePasses.TryOpen(inputs);
     }
 }
