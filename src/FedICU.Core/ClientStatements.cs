@@ -6,6 +6,8 @@ namespace FedICU;
 /// </summary>
 public sealed record ClientStatements
 {
+    internal static readonly ClientStatements None = new();
+
     /// <summary>The number of local training steps; null: <c>local_steps</c> in the metadata.</summary>
     public double? LocalSteps { get; init; }
 

@@ -28,6 +28,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
     public double Weight { get; set; }
 
+    /// <summary>What the client states about its training; empty if no stage reads it.</summary>
+    public ClientStatements Statements { get; set; } = ClientStatements.None;
+
     /// <summary>Whether neither the caller nor the update states a weight.</summary>
     public bool StatesNoWeight { get; set; }
 

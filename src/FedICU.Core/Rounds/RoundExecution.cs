@@ -73,7 +73,7 @@ internal sealed class RoundExecution(
         }
     }
 
-    private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages.Merge);
+    private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages);
 
     /// <summary>Opens and checks the clients.</summary>
     /// <returns>The LoRA pairs of the global model, if the round uses them.</returns>
@@ -109,6 +109,7 @@ internal sealed class RoundExecution(
             if (!check.CheckFilesUnchanged())
                 return null;
             publication.Commit();
+            check.Notes.AddRange(plan.Notes);
             return CreateResult(report, check);
         }
         catch (NonFiniteOutputException e)
@@ -129,7 +130,13 @@ internal sealed class RoundExecution(
             await MeasureAsync(weighting, transformed: false).ConfigureAwait(false);
             var weights = new ClientWeights(plan.Clients);
             weighting.Weigh(plan, weights);
+            int clients = plan.Clients.Count;
             plan.Apply(weighting.Name, weights);
+            if (plan.Clients.Count < clients)
+            {
+                foreach (Stage later in stages.All.SkipWhile(stage => stage != weighting).Skip(1))
+                    later.Check(plan);
+            }
         }
 
         foreach (UpdateTransform transform in stages.Transforms)

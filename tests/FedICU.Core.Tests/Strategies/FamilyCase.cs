@@ -38,6 +38,14 @@ internal sealed class FamilyCase
         }
     }
 
+    /// <summary>Returns what a client states, by its place among the clients of the case.</summary>
+    public ClientStatements GetStatements(int place) => new()
+    {
+        LocalSteps = GetInput("local_steps", place),
+        Loss = GetInput("loss", place),
+        Staleness = GetInput("staleness", place),
+    };
+
     /// <summary>Gets the path of the expected model.</summary>
     public string Result => Path.Combine(_folder, "expected.safetensors");
 
@@ -47,7 +55,9 @@ internal sealed class FamilyCase
     public long RoundsFinished => _root.GetProperty("rounds-finished").GetInt64();
 
     /// <summary>Gets the expected scores of the clients; null if the case has none.</summary>
-    public double[]? Scores => Find("scores") is { } scores ? [.. scores.EnumerateArray().Select(score => score.GetDouble())] : null;
+    public double[]? Scores => Find("scores") is { } scores && scores[0].ValueKind == JsonValueKind.Number
+        ? [.. scores.EnumerateArray().Select(score => score.GetDouble())]
+        : null;
 
     /// <summary>Gets the places of the clients that are chosen, in ordinal order; null if the case has none.</summary>
     public string[]? Chosen => Find("chosen") is { } chosen
@@ -90,6 +100,11 @@ internal sealed class FamilyCase
 
     private JsonElement? Find(string name) =>
         _root.TryGetProperty("expected", out JsonElement expected) && expected.TryGetProperty(name, out JsonElement value) ? value : null;
+
+    private double? GetInput(string name, int place) =>
+        _root.TryGetProperty("inputs", out JsonElement inputs) && inputs.TryGetProperty(name, out JsonElement values)
+            ? values[place].GetDouble()
+            : null;
 
     private string? FindFile(string name) => File.Exists(Path.Combine(_folder, name)) ? Path.Combine(_folder, name) : null;
 

@@ -1,6 +1,7 @@
 using FedICU.Errors;
 using FedICU.Files;
 using FedICU.Model;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU.Rounds.Checks;
@@ -23,19 +24,21 @@ internal sealed class RoundCheck
     private readonly WeightCheck _weights;
     private readonly AdapterCheck _adapters;
     private readonly TensorCheck _tensors;
+    private readonly StatementCheck _statements;
     private readonly List<(Participant Client, string Tensor, string Sentence)> _tensorFaults = [];
 
     /// <param name="round">The round.</param>
     /// <param name="output">The round's output, which must not replace an update; null if there is none.</param>
     /// <param name="cancellationToken">Ends the check.</param>
-    /// <param name="merge">Decides which shapes it merges; null: the global model's.</param>
-    public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken, MergeRule? merge = null)
+    /// <param name="stages">Decide which shapes and statements they take; null: the global model's shapes, any statement.</param>
+    public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken, StageSequence? stages = null)
     {
         (_round, _output, _cancellationToken, _options) = (round, output, cancellationToken, round.Options);
         _names = new TensorNames(_options.StripPrefixes);
         _weights = new WeightCheck(this, _options);
         _adapters = new AdapterCheck(this, round);
-        _tensors = new TensorCheck(this, round, _names, merge);
+        _tensors = new TensorCheck(this, round, _names, stages?.Merge);
+        _statements = new StatementCheck(this, _options, stages);
     }
 
     /// <summary>Every client that was added, in ordinal order of the ids.</summary>
@@ -94,6 +97,8 @@ internal sealed class RoundCheck
         foreach (Participant participant in Included.ToList())
             _tensors.Check(participant);
         _adapters.CheckAlphas();
+        foreach (Participant participant in Included.ToList())
+            _statements.Check(participant);
         // after the checks of the models: a client that states no weight may not be a client of this model at all
         _weights.CheckAllOrNoneStated();
         CloseDropped();

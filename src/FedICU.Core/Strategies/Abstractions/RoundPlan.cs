@@ -10,13 +10,18 @@ namespace FedICU;
 public sealed class RoundPlan
 {
     private readonly Dictionary<string, double[]> _statistics = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, double[]> _numbers = new(StringComparer.Ordinal);
     private readonly List<StageReport> _reports = [];
+    private readonly List<string> _notes = [];
 
     internal RoundPlan(IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> tensors, long? round, long roundsFinished) =>
-        (Clients, Tensors, Round, RoundsFinished) = (clients, tensors, round, roundsFinished);
+        (Clients, CountAtStart, Tensors, Round, RoundsFinished) = (clients, clients.Count, tensors, round, roundsFinished);
 
     /// <summary>Gets the clients that take part, in ordinal order of their ids.</summary>
     public IReadOnlyList<RoundClient> Clients { get; private set; }
+
+    /// <summary>Gets the number of clients before a weighting left some out.</summary>
+    public int CountAtStart { get; }
 
     /// <summary>Gets the float tensors that are merged, in the order of the global model.</summary>
     public IReadOnlyList<TensorInfo> Tensors { get; }
@@ -29,6 +34,9 @@ public sealed class RoundPlan
 
     /// <summary>Gets what the stages report.</summary>
     internal IReadOnlyList<StageReport> Reports => _reports;
+
+    /// <summary>Gets the notes of the stages.</summary>
+    internal IReadOnlyList<string> Notes => _notes;
 
     /// <summary>Gets whether the merge sees other updates than the clients sent.</summary>
     internal bool HasFactors { get; private set; }
@@ -58,6 +66,18 @@ public sealed class RoundPlan
     public double SquaredDistance(int i, int j) =>
         i == j ? 0 : this[RoundStatistic.PairDistances][(int)GramPairs.Index(Math.Min(i, j), Math.Max(i, j) - 1)];
 
+    /// <summary>Keeps numbers for later stages: what a weighting hands to the merge or to a step.</summary>
+    /// <param name="name">The name, unique in the round: <c>centered-clip.rest</c>.</param>
+    /// <param name="numbers">The numbers.</param>
+    public void Keep(string name, params ReadOnlySpan<double> numbers) => _numbers[name] = numbers.ToArray();
+
+    /// <summary>Gets numbers that an earlier stage kept.</summary>
+    /// <param name="name">The name.</param>
+    /// <exception cref="InvalidOperationException">No stage kept such numbers.</exception>
+    public ReadOnlySpan<double> GetKept(string name) => _numbers.TryGetValue(name, out double[]? numbers)
+        ? numbers
+        : throw new InvalidOperationException($"No stage kept the numbers {Sentence.Quote(name)}.");
+
     /// <summary>Adds a number of each client to the round's report.</summary>
     /// <param name="stage">The stage that reports.</param>
     /// <param name="name">What the numbers are: <c>score</c>, <c>factor</c>.</param>
@@ -69,6 +89,10 @@ public sealed class RoundPlan
             throw new ArgumentException($"There are {values.Length} values for {Clients.Count} clients.", nameof(values));
         _reports.Add(new StageReport(stage.Name, name, [.. Clients.Select(client => client.Id)], values.ToArray()));
     }
+
+    /// <summary>Adds a sentence to the report's notes.</summary>
+    /// <param name="sentence">What a reader of the report should know.</param>
+    public void Note(string sentence) => _notes.Add(sentence);
 
     /// <summary>Creates the exception that refuses the round.</summary>
     /// <param name="sentence">What was expected and what was found.</param>

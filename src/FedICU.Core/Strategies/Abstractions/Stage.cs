@@ -17,13 +17,32 @@ public abstract class Stage
     public abstract string Name { get; }
 
     /// <summary>
+    /// Gets whether the stage is another's second half, which is not named in the rule's name.
+    /// </summary>
+    internal virtual bool IsSecondHalf => false;
+
+    /// <summary>
     /// Gets the statistics that the stage reads from its plan. They are measured before the stage begins, of the
     /// updates that the stages before it have left. <value>Default: none.</value>
     /// </summary>
     public virtual IReadOnlyList<RoundStatistic> Statistics => [];
 
     /// <summary>
-    /// Checks the clients before anything is computed: their number, for one.
+    /// Gets whether the stage reads <see cref="RoundClient.Statements"/>. <value>Default: false.</value>
+    /// </summary>
+    public virtual bool ReadsStatements => false;
+
+    /// <summary>
+    /// Checks what one client states, before it is known who takes part. The policy <c>on-statement</c> applies to a
+    /// fault.
+    /// </summary>
+    /// <param name="client">The client; its share is not known yet.</param>
+    /// <returns>What is wrong, as "its loss is missing; a number was expected"; null if nothing is.</returns>
+    public virtual string? DescribeFault(RoundClient client) => null;
+
+    /// <summary>
+    /// Checks the clients before anything is computed: their number, for one. Called again after a weighting before the
+    /// stage has left clients out.
     /// </summary>
     /// <param name="plan">The round's clients and tensors; without statistics.</param>
     /// <exception cref="RoundRejectedException">

@@ -20,7 +20,7 @@ internal sealed class StageSequence
     public StageSequence(IReadOnlyList<Stage> stages, MergeRule implied)
     {
         CheckOrder(stages);
-        Name = string.Join(',', stages.Select(stage => stage.Name));
+        Name = string.Join(',', stages.Where(stage => !stage.IsSecondHalf).Select(stage => stage.Name));
         Weightings = [.. stages.OfType<ClientWeighting>()];
         Transforms = [.. stages.OfType<UpdateTransform>()];
         Merge = stages.OfType<MergeRule>().SingleOrDefault() ?? implied;
