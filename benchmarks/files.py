@@ -3,7 +3,7 @@
 files.py sharded FOLDER CLIENTS SHARDS TENSORS ROWS COLUMNS
     Creates FOLDER/global and FOLDER/c0000 ...
 files.py adapters FOLDER DISTINCT CLIENTS
-    Creates adapters of 4 MB: factors of rank 4 for two maps in 32 layers. All but DISTINCT of them are links.
+    Creates adapters of 4 MB: factors of rank 4 for two maps in 32 layers. All but DISTINCT of them are hard links.
 files.py forget FOLDER
     Drops all files of the folder from the page cache.
 files.py read FOLDER...
@@ -67,7 +67,7 @@ def adapters(folder, distinct, clients):
         name = "global.safetensors" if d < 0 else f"{d}.distinct"
         write(os.path.join(folder, name), tensors, {"num_examples": str(100 + d)}, values(16 << 20))
     for client in range(clients):
-        os.symlink(f"{client % distinct}.distinct", os.path.join(folder, f"c{client:05d}.safetensors"))
+        os.link(os.path.join(folder, f"{client % distinct}.distinct"), os.path.join(folder, f"c{client:05d}.safetensors"))
 
 
 def files(*folders):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures rounds of up to 5,000 LoRA clients of 4 MB, which are links to 100 distinct files. Shows time, peak resident
-# set and the most open files, by the number of clients and by the limit of open files.
+# Measures rounds of up to 5,000 LoRA clients of 4 MB, which are hard links to 100 distinct files. Shows time, peak
+# resident set and the most open files, by the number of clients and by the limit of open files.
 # Usage: thousands_of_clients.sh [STRATEGY...]. The data (400 MB) are written below ${TMPDIR:-/tmp} and deleted at the
 # end.
 set -euo pipefail

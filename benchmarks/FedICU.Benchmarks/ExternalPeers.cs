@@ -31,7 +31,8 @@ internal sealed class ExternalPeers(string benchmarks, string artifacts, double 
             foreach (string rule in rules)
             {
                 TensorSink result = TensorSink.ToFile(Path.Combine(folder, rule + ".safetensors"));
-                StrategyRegistry.Default.Create(rule, []).Aggregator.AggregateAsync(Rounds.NewRound(workload), result).GetAwaiter().GetResult();
+                IAggregator aggregator = StrategyRegistry.Default.Create(rule, []).Aggregator;
+                aggregator.AggregateAsync(Rounds.NewRound(workload), result).GetAwaiter().GetResult();
             }
 
             if (File.Exists(Python))

@@ -30,7 +30,8 @@ public class Rounds
     [Benchmark(Description = Names.FedIcuAlone)]
     public void FedIcuAlone() => Run(new FedIcuAggregator(), new RoundOptions { Threads = 1 });
 
-    protected void Run(IAggregator aggregator, RoundOptions? options = null, IReadOnlyList<MemorySink>? packed = null, RoundState? state = null)
+    protected void Run(
+        IAggregator aggregator, RoundOptions? options = null, IReadOnlyList<MemorySink>? packed = null, RoundState? state = null)
     {
         AggregationRound round = NewRound(Workload, packed, options);
         round.State = state;

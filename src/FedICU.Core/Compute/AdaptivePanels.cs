@@ -1,8 +1,8 @@
 namespace FedICU.Compute;
 
 /// <summary>
-/// The panels of an <see cref="AdaptiveStep"/>. Without a global model, the merged values are the update D and the output
-/// is u; otherwise D = merged - x, and the output is x + u.
+/// The panels of an <see cref="AdaptiveStep"/>. Without a global model, the merged values are the update D and the
+/// output is u; otherwise D = merged - x, and the output is x + u.
 /// </summary>
 /// <param name="Merged">The merged values, F64.</param>
 /// <param name="Global">The global model x; without data if the merged values are the update.</param>

@@ -4,6 +4,7 @@ using FedICU.Tests.Docs;
 namespace FedICU.Tests.Architecture;
 
 /// <summary>The rooms of FedICU.Core keep their order, and every type is where its name and its folder say.</summary>
+[Parallelizable(ParallelScope.Self)]
 internal sealed partial class ArchitectureTests
 {
     private const string Document = "docs/architecture.md";

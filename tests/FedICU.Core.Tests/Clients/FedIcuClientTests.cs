@@ -7,6 +7,7 @@ using FedICU.Text;
 namespace FedICU.Tests;
 
 /// <summary>The client's masks, momentum and uploads beyond the known answers.</summary>
+[Parallelizable(ParallelScope.Self)]
 internal sealed class FedIcuClientTests
 {
     private static readonly MemoryModel Global = Models.Random(1, large: true);

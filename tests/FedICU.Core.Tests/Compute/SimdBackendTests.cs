@@ -5,6 +5,7 @@ using FedICU.TestChild;
 
 namespace FedICU.Tests.Compute;
 
+[Parallelizable(ParallelScope.Self)]
 public sealed class SimdBackendTests
 {
     private static readonly string Verbs = string.Join('\n', ComputeHash.Lines(new SimdBackend()));

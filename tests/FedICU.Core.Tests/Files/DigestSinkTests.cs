@@ -4,6 +4,7 @@ using static FedICU.Tests.Files.TestModels;
 
 namespace FedICU.Tests.Files;
 
+[Parallelizable(ParallelScope.Self)]
 public sealed class DigestSinkTests
 {
     private static readonly ArrayModel Model = new(

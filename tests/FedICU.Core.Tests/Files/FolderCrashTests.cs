@@ -9,6 +9,7 @@ namespace FedICU.Tests.Files;
 /// moment, or the folder is read meanwhile (docs/adr/0015). A reader gets the last committed model or the next one as a
 /// whole. The next run removes what the killed one left.
 /// </summary>
+[Parallelizable(ParallelScope.Self)]
 public sealed class FolderCrashTests
 {
     private const int Shards = 20, Kills = 20;

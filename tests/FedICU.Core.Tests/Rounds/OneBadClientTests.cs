@@ -7,6 +7,7 @@ namespace FedICU.Tests;
 /// One of several clients has a fault. By default the round is refused in a sentence that names the client; if every
 /// policy drops clients, the result has the bits of a round without it.
 /// </summary>
+[Parallelizable(ParallelScope.Self)]
 internal sealed class OneBadClientTests : FolderFixture
 {
     private const int GoodClients = 4;

@@ -6,6 +6,7 @@ namespace FedICU.Tests;
 /// Compares s, w and theta of FedICU's server with <see cref="SplitByHand"/> for the values of all options and their
 /// combinations.
 /// </summary>
+[Parallelizable(ParallelScope.Self)]
 internal sealed class SplitOptionsTests
 {
     private static readonly (WeightRule Rule, double Tau)[] Weightings =

@@ -8,6 +8,7 @@ namespace FedICU.Tests;
 /// smaller ones. With one set of weights for the model, a matrix gives the same result as its parts of columns (or
 /// rows) in tensors of their own.
 /// </summary>
+[Parallelizable(ParallelScope.Self)]
 internal sealed class TwoWaysTests
 {
     private const int Size = 2400, Parts = 2, Clients = 3;

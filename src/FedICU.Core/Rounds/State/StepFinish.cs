@@ -39,7 +39,8 @@ internal sealed unsafe class StepFinish(StateRun run, TensorContext tensor, Stat
         public override long Finish(double* merged, long start, int count, TensorPanel output)
         {
             TensorInfo tensor = _finish.Tensor.Info;
-            if (_finish._adaptive is { } adaptive && output.DType == _global.DType && _slots is [{ IsComplete: true } m, { IsComplete: true } v])
+            if (_finish._adaptive is { } adaptive && output.DType == _global.DType
+                && _slots is [{ IsComplete: true } m, { IsComplete: true } v])
             {
                 long at = start - _first;
                 var panels = new AdaptivePanels(

@@ -52,7 +52,9 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
     /// <summary>Runs the first pass over a tensor.</summary>
     /// <param name="tensor">The tensor.</param>
     /// <param name="options">The strategy's options.</param>
-    /// <param name="known">The norms if they were measured before, which take the place of the pass; otherwise null.</param>
+    /// <param name="known">
+    /// The norms if they were measured before, which take the place of the pass; otherwise null.
+    /// </param>
     /// <param name="ownsKnown">Whether the known norms are disposed with the passes.</param>
     /// <exception cref="NonFiniteOutputException">An input or an update is too large for float64.</exception>
     public static SplitPasses Open(TensorContext tensor, FedIcuOptions options, GroupBuffer? known = null, bool ownsKnown = false)

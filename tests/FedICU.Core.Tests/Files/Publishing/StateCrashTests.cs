@@ -8,6 +8,7 @@ namespace FedICU.Tests.Files.Publishing;
 /// <summary>
 /// A child process (FedICU.TestChild, StateRounds) is killed between the steps that publish a model and its state.
 /// </summary>
+[Parallelizable(ParallelScope.Self)]
 public sealed class StateCrashTests
 {
     private const string Completed = "was completed: the run before had published its model and was stopped before its state.";

@@ -5,6 +5,7 @@ using FedICU.Tests.Files;
 namespace FedICU.Tests;
 
 /// <summary>Sessions of processes that are killed, and of two processes at once.</summary>
+[Parallelizable(ParallelScope.Self)]
 internal sealed class SessionCrashTests : SessionFixture
 {
     /// <summary>
