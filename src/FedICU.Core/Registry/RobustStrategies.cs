@@ -74,11 +74,51 @@ internal static class RobustStrategies
             };
             return () => [new NormFilter(options)];
         }),
+        new("fltrust", "Weighs clients by how far they agree with the server's own update.", "Cao et al. 2021", reader =>
+        {
+            string? root = reader.Text("root", "file", "The model that the server trained on its own clean data; required.");
+            double rate = ReadServerLearningRate(reader, 1);
+            return () => [new FlTrust(new FlTrustOptions { Root = root ?? "", ServerLearningRate = rate })];
+        }),
+        new("centered-clip", "Clips updates around the center of the round before, with a state.", "Karimireddy et al. 2021", reader =>
+        {
+            var defaults = new CenteredClipOptions();
+            var options = new CenteredClipOptions
+            {
+                Radius = reader.Number("radius", defaults.Radius, "The largest distance to the center, above 0."),
+                Iterations = ReadCount(reader, "iterations", defaults.Iterations, "The number of iterations, at least 1."),
+                ServerLearningRate = ReadServerLearningRate(reader, defaults.ServerLearningRate),
+                Weighting = LibraryStrategies.ReadWeighting(reader, defaults.Weighting),
+            };
+            return () => [new CenteredClip(options), new CenteredClipStep(options)];
+        }),
+        new("dp-fedavg", "Clipped updates with Gaussian noise: differential privacy.", "McMahan et al. 2018", ReadDpFedAvg),
     ];
 
     /// <summary>Reads the server's learning rate.</summary>
     public static double ReadServerLearningRate(OptionReader reader, double defaultValue) =>
         reader.Number("server-lr", defaultValue, "The server's learning rate eta, above 0.");
+
+    private static Func<IReadOnlyList<Stage>> ReadDpFedAvg(OptionReader reader)
+    {
+        double? multiplier = reader.NumberOr("noise-multiplier", null, "none", "The noise's deviation over the norm, at least 0; required.");
+        var options = new DpFedAvgOptions
+        {
+            NoiseMultiplier = multiplier ?? double.NaN,
+            ClipNorm = reader.NumberOr("clip-norm", null, "none", "The largest norm, above 0; required without adaptive-clip."),
+            ExpectedClients = reader.NumberOr("expected-clients", null, "auto", "What sums are divided by; auto: the clients that came."),
+            Seed = reader.Text("seed", "whole number", "The seed of the noise; none: from the operating system.") is { } seed
+                ? reader.ParseInteger("seed", seed, "a whole number") : null,
+            AdaptiveClip = reader.Flag("adaptive-clip", false, "Whether the norm follows a quantile of the clients' norms."),
+            Quantile = reader.Number("quantile", 0.5, "The share of clients that is not clipped, from 0 to 1; with adaptive-clip."),
+            ClipLearningRate = reader.Number("clip-lr", 0.2, "How fast the norm follows, above 0; with adaptive-clip."),
+            CountStandardDeviation = reader.NumberOr("count-stddev", null, "auto", "The noise on the count; auto: expected-clients / 20."),
+            ServerLearningRate = ReadServerLearningRate(reader, 1),
+            SamplingRate = reader.NumberOr("sampling-rate", null, "none", "How likely a client takes part; with delta, epsilon is reported."),
+            Delta = reader.NumberOr("delta", null, "none", "delta of the guarantee, between 0 and 1."),
+        };
+        return () => [new DpFedAvg(options), new DpNoise()];
+    }
 
     private static int? ReadByzantine(OptionReader reader) => reader.CountOr(
         "byzantine", null, "auto", "The number of hostile clients to bear; auto: the most that N clients bear.");

@@ -1,3 +1,5 @@
+using FedICU.Strategies.ServerSteps;
+
 namespace FedICU.Registry;
 
 /// <summary>The library's server optimizers, and rules for unequal work of the clients.</summary>
@@ -60,6 +62,33 @@ internal static class ServerStrategies
             return () => [new FedYogi(options)];
         }),
         new("fednova", "Divides updates by what their local steps add up to.", "Wang et al. 2020", ReadFedNova),
+        new("scaffold", "Keeps the server's control variate against drift, with a state.", "Karimireddy et al. 2020", reader =>
+        {
+            var defaults = new ScaffoldOptions();
+            var options = new ScaffoldOptions
+            {
+                ServerLearningRate = RobustStrategies.ReadServerLearningRate(reader, defaults.ServerLearningRate),
+                Population = ReadPopulation(reader),
+                Control = reader.Choice(
+                    "control", defaults.Control, "Whether clients send the change of their control variate, or it is derived.",
+                    ("sent", ScaffoldControl.Sent), ("derived", ScaffoldControl.Derived)),
+                LocalLearningRate = reader.NumberOr("local-lr", null, "none", "The clients' learning rate, for control=derived; above 0."),
+                ControlUpdate = reader.Choice(
+                    "control-update", defaults.ControlUpdate, "Whether the changes are divided by the population, or averaged.",
+                    ("sum", ControlUpdate.Sum), ("mean", ControlUpdate.Mean)),
+                Weighting = LibraryStrategies.ReadWeighting(reader, defaults.Weighting),
+            };
+            return () => [new MeanWeights("scaffold", options.Weighting), new Scaffold(options)];
+        }),
+        new("feddyn", "Adds the drift of all rounds before, with a state.", "Acar et al. 2021", reader =>
+        {
+            var options = new FedDynOptions
+            {
+                Population = ReadPopulation(reader),
+                Weighting = LibraryStrategies.ReadWeighting(reader, new FedDynOptions().Weighting),
+            };
+            return () => [new MeanWeights("feddyn", options.Weighting), new FedDyn(options)];
+        }),
         new("qfedavg", "Lets clients of a larger loss count more.", "Li et al. 2020", reader =>
         {
             var defaults = new QFedAvgOptions();
@@ -107,6 +136,9 @@ internal static class ServerStrategies
         };
         return () => [new FedNova(options)];
     }
+
+    private static long? ReadPopulation(OptionReader reader) => reader.CountOr(
+        "population", null, "auto", "The number of all clients; auto: those of the round.");
 
     private static double ReadBeta1(OptionReader reader, double defaultValue) =>
         reader.Number("beta1", defaultValue, "The decay of the first moment m, in [0, 1).");

@@ -1,4 +1,5 @@
 using FedICU.Registry;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU;
@@ -83,6 +84,8 @@ public sealed class StrategyRegistry
         bool isMade = true;
         foreach (Func<IReadOnlyList<Stage>> make in makers)
             isMade &= reader.Try(() => stages.AddRange(make()));
+        // a strategy of several stages brings parts for other places
+        stages = StageSequence.PlaceParts(stages);
         FedAvgOptions implied = new();
         if (isMade && !stages.OfType<MergeRule>().Any())
         {

@@ -31,6 +31,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     /// <summary>What the client states about its training; empty if no stage reads it.</summary>
     public ClientStatements Statements { get; set; } = ClientStatements.None;
 
+    /// <summary>The client's control variates; null if no stage reads them.</summary>
+    public TensorSource? Control { get; set; }
+
     /// <summary>Whether neither the caller nor the update states a weight.</summary>
     public bool StatesNoWeight { get; set; }
 
@@ -225,6 +228,8 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     {
         if (_owned)
             _source?.Dispose();
+        Control?.Dispose();
+        Control = null;
         (_source, _tensors, _packed) = (null, null, []);
     }
 

@@ -29,6 +29,7 @@ internal sealed class RoundExecution(
         {
             CheckClients(check);
             using StateKeeper state = StateKeeper.Open(stages, round, check, readOnly: true);
+            using var models = new StageModels(stages, round.Global);
             Dictionary<string, string> dropped = check.CollectDroppedTensors();
             RoundPlan plan = new RoundPlanner(stages, round, check).CreatePlan(dropped, state.RoundsFinished);
             foreach ((string tensor, string reason) in dropped)
@@ -48,13 +49,14 @@ internal sealed class RoundExecution(
         {
             LoraPairs pairs = CheckClients(check);
             using StateKeeper state = StateKeeper.Open(stages, round, check);
+            using var models = new StageModels(stages, round.Global);
             using var workers = new Workers(_options.Threads, cancellationToken);
             while (true)
             {
                 int notes = check.Notes.Count;
                 try
                 {
-                    if (await TryAggregateAsync(check, pairs, state, workers).ConfigureAwait(false) is { } result)
+                    if (await TryAggregateAsync(check, pairs, state, models, workers).ConfigureAwait(false) is { } result)
                         return result;
                 }
                 catch (RoundRejectedException e) when (check.TryDrop(e))
@@ -89,12 +91,14 @@ internal sealed class RoundExecution(
 
     /// <summary>Computes and publishes the model.</summary>
     /// <returns>The result; null if the round must start over without what a policy dropped.</returns>
-    private async Task<AggregationResult?> TryAggregateAsync(RoundCheck check, LoraPairs pairs, StateKeeper state, Workers workers)
+    private async Task<AggregationResult?> TryAggregateAsync(
+        RoundCheck check, LoraPairs pairs, StateKeeper state, StageModels models, Workers workers)
     {
         var planner = new RoundPlanner(stages, round, check);
         Dictionary<string, string> dropped = check.CollectDroppedTensors();
         RoundPlan plan = planner.CreatePlan(dropped, state.RoundsFinished);
-        RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output);
+        state.ReadScalars(plan);
+        RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output) with { State = state.Before, Models = models.ByName };
         using ReadAhead? ahead = run.Settings.ReadAhead;
         var runner = new LocalRunner(stages, run, _options, check, pairs);
         using var publication = new RoundPublication(output, state);
@@ -105,6 +109,7 @@ internal sealed class RoundExecution(
             publication.Begin(outputs, planner.CreateMetadata());
             IReadOnlyList<TensorReport> tensors =
                 await runner.RunAsync(plan, outputs, publication.Model, publication.State).ConfigureAwait(false);
+            publication.State.WriteScalars(plan);
             RoundReport report = Describe(check, runner.Current.Plan, tensors, ComputeCrossTerms(runner.Current, pairs, check));
             if (!check.CheckFilesUnchanged())
                 return null;

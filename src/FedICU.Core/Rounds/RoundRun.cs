@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Numerics.Tensors;
 using FedICU.Compute;
 using FedICU.Panels;
@@ -37,6 +38,12 @@ internal sealed record RoundRun(
     /// <summary>Tensors that keep the global model's value, with the reasons.</summary>
     public required IReadOnlyDictionary<string, string> Dropped { get; init; }
 
+    /// <summary>The server's old state; null in a first round.</summary>
+    public TensorSource? State { get; init; }
+
+    /// <summary>The models that stages name.</summary>
+    public IReadOnlyDictionary<string, TensorSource> Models { get; init; } = FrozenDictionary<string, TensorSource>.Empty;
+
     private bool IsSparse { get; } = Participants.Any(participant => participant.Kind == UpdateKind.Sparse);
 
     /// <summary>
@@ -66,7 +73,7 @@ internal sealed record RoundRun(
     {
         var left = Plan.Clients.Select(client => client.Id).ToHashSet(StringComparer.Ordinal);
         Participant[] participants = [.. Participants.Where(participant => left.Contains(participant.Id))];
-        return new RoundRun(Global, Plan, Plan.Clients, participants, Settings) { Dropped = Dropped };
+        return new RoundRun(Global, Plan, Plan.Clients, participants, Settings) { Dropped = Dropped, State = State, Models = Models };
     }
 
     private static double[] ScaleUpTiny(double[] weights)

@@ -38,7 +38,7 @@ internal sealed class RoundCheck
         _weights = new WeightCheck(this, _options);
         _adapters = new AdapterCheck(this, round);
         _tensors = new TensorCheck(this, round, _names, stages?.Merge);
-        _statements = new StatementCheck(this, _options, stages);
+        _statements = new StatementCheck(this, _options, round.Global, stages);
     }
 
     /// <summary>Every client that was added, in ordinal order of the ids.</summary>

@@ -1,11 +1,12 @@
 using FedICU.Strategies.Abstractions;
+using FedICU.Text;
 
 namespace FedICU.Rounds.Checks;
 
 /// <summary>Checks what the clients state about their training, where a stage reads it.</summary>
-internal sealed class StatementCheck(RoundCheck check, RoundOptions options, StageSequence? stages)
+internal sealed class StatementCheck(RoundCheck check, RoundOptions options, TensorSource global, StageSequence? stages)
 {
-    private readonly Stage[] _readers = [.. stages?.All.Where(stage => stage.ReadsStatements) ?? []];
+    private readonly Stage[] _readers = [.. stages?.All.Where(stage => stage.ReadsStatements || stage.ReadsControls) ?? []];
 
     /// <summary>Reads the statements of a client that takes part.</summary>
     public void Check(Participant participant)
@@ -21,14 +22,33 @@ internal sealed class StatementCheck(RoundCheck check, RoundOptions options, Sta
         try
         {
             participant.Statements = participant.ReadStatements(options.Round);
+            var client = new RoundClient(participant.Id, participant.Weight, 0) { Statements = participant.Statements };
+            string? fault = _readers.Select(stage => stage.DescribeFault(client)).FirstOrDefault(fault => fault is not null);
+            fault ??= _readers.Any(stage => stage.ReadsControls) ? OpenControl(participant) : null;
+            return fault is null ? null : $"{participant.NameWithFile}: {fault}.";
         }
         catch (InvalidModelException e)
         {
             return $"{participant.Name}: {e.Message}";
         }
+    }
 
-        var client = new RoundClient(participant.Id, participant.Weight, 0) { Statements = participant.Statements };
-        string? fault = _readers.Select(stage => stage.DescribeFault(client)).FirstOrDefault(fault => fault is not null);
-        return fault is null ? null : $"{participant.NameWithFile}: {fault}.";
+    /// <summary>Opens and checks the client's control variates: a tensor for each float tensor of the model.</summary>
+    private string? OpenControl(Participant participant)
+    {
+        if (participant.Statements.Control is not { } path)
+            return "its control variates are missing; a model was expected (\"control\" in the clients' list)";
+        TensorSource control = participant.Control = TensorSource.Open(path);
+        foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed))
+        {
+            TensorInfo? found = control.Find(tensor.Name);
+            if (found is not { DType.IsComputed: true } || found.Shape != tensor.Shape)
+            {
+                return $"its control variates {Sentence.Quote(path)} have for tensor {Sentence.Quote(tensor.Name)} " +
+                    $"{found?.ToString() ?? "nothing"}; a float tensor of the shape {tensor.Shape} was expected";
+            }
+        }
+
+        return null;
     }
 }

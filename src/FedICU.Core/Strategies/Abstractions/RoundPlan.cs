@@ -10,6 +10,7 @@ namespace FedICU;
 public sealed class RoundPlan
 {
     private readonly Dictionary<string, double[]> _statistics = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, double> _scalars = new(StringComparer.Ordinal);
     private readonly Dictionary<string, double[]> _numbers = new(StringComparer.Ordinal);
     private readonly List<StageReport> _reports = [];
     private readonly List<string> _notes = [];
@@ -77,6 +78,15 @@ public sealed class RoundPlan
     public ReadOnlySpan<double> GetKept(string name) => _numbers.TryGetValue(name, out double[]? numbers)
         ? numbers
         : throw new InvalidOperationException($"No stage kept the numbers {Sentence.Quote(name)}.");
+
+    /// <summary>Gets a number that a stage keeps between rounds (<see cref="Stage.Scalars"/>).</summary>
+    /// <param name="name">The number's name.</param>
+    public double GetScalar(string name) => _scalars[name];
+
+    /// <summary>Sets a number that is kept for the next round.</summary>
+    /// <param name="name">The number's name.</param>
+    /// <param name="value">The number.</param>
+    public void SetScalar(string name, double value) => _scalars[name] = value;
 
     /// <summary>Adds a number of each client to the round's report.</summary>
     /// <param name="stage">The stage that reports.</param>

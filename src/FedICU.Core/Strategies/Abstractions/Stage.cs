@@ -17,9 +17,9 @@ public abstract class Stage
     public abstract string Name { get; }
 
     /// <summary>
-    /// Gets whether the stage is another's second half, which is not named in the rule's name.
+    /// Gets whether the stage is a part of another, and not named in the rule's name.
     /// </summary>
-    internal virtual bool IsSecondHalf => false;
+    internal virtual bool IsPart => false;
 
     /// <summary>
     /// Gets the statistics that the stage reads from its plan. They are measured before the stage begins, of the
@@ -31,6 +31,33 @@ public abstract class Stage
     /// Gets whether the stage reads <see cref="RoundClient.Statements"/>. <value>Default: false.</value>
     /// </summary>
     public virtual bool ReadsStatements => false;
+
+    /// <summary>
+    /// Gets whether the stage reads a second model of each client, its control variates
+    /// (<see cref="ClientStatements"/>). <value>Default: false.</value>
+    /// </summary>
+    public virtual bool ReadsControls => false;
+
+    /// <summary>
+    /// Gets the numbers that the stage keeps between rounds: <see cref="RoundPlan.GetScalar"/> and
+    /// <see cref="RoundPlan.SetScalar"/>. <value>Default: none.</value>
+    /// </summary>
+    public virtual IReadOnlyList<StateScalar> Scalars => [];
+
+    /// <summary>
+    /// Gets whether the stage depends on <see cref="RoundPlan.RoundsFinished"/>, so that a state is kept even if it has
+    /// no tensors. <value>Default: false.</value>
+    /// </summary>
+    public virtual bool CountsRounds => false;
+
+    /// <summary>Gets whether integer tensors keep the global model's values.</summary>
+    internal virtual bool KeepsIntegers => false;
+
+    /// <summary>
+    /// Gets models beside the global one that the stage's statistics read, by name, with their paths. They have the
+    /// global model's float tensors. <value>Default: none.</value>
+    /// </summary>
+    internal virtual IReadOnlyList<(string Name, string Path)> Models => [];
 
     /// <summary>
     /// Checks what one client states, before it is known who takes part. The policy <c>on-statement</c> applies to a

@@ -1,6 +1,7 @@
 using FedICU.Memory;
 using FedICU.Panels;
 using FedICU.Rounds;
+using FedICU.Rounds.State;
 using FedICU.Text;
 
 namespace FedICU;
@@ -239,6 +240,27 @@ public class TensorContext
         set.WithGlobal[^1] = global;
         return set.WithGlobal;
     }
+
+    /// <summary>Opens the clients' control variates of the tensor. The caller disposes the readers.</summary>
+    internal PanelReader[] OpenControls() =>
+        [.. _run.Participants.Select(participant => new DensePanelReader(participant.Control!, participant.Control!.Find(Info.Name)!))];
+
+    /// <summary>Opens a state of the tensor; null in a first round. The caller disposes the reader.</summary>
+    internal PanelReader? OpenState(string slot)
+    {
+        TensorInfo? tensor = _run.State?.Find(StateTensors.Describe(Info, slot).Name);
+        return tensor is null ? null : new DensePanelReader(_run.State!, tensor);
+    }
+
+    /// <summary>Opens the tensor of a model that a stage names. The caller disposes the reader.</summary>
+    internal PanelReader OpenModel(string name)
+    {
+        TensorSource model = _run.Models[name];
+        return new DensePanelReader(model, model.Find(Info.Name)!);
+    }
+
+    /// <summary>Returns a reader of a model's difference to the global one.</summary>
+    internal PanelReader Subtract(PanelReader model) => new SumPanelReader(model, Global, -1, Passes.Backend);
 
     /// <summary>Begins a tensor. <see cref="Close"/> has closed the readers of the tensor before.</summary>
     private protected void Begin(TensorInfo info, TensorInfo output, IPassProgress? progress, int number)

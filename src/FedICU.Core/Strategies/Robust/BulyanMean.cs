@@ -16,7 +16,7 @@ public sealed class BulyanMean : MergeRule
     /// <inheritdoc/>
     public override string Name => "bulyan-mean";
 
-    internal override bool IsSecondHalf => true;
+    internal override bool IsPart => true;
 
     /// <inheritdoc/>
     public override void Merge(TensorContext tensor)

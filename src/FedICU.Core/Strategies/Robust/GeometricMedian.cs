@@ -1,3 +1,5 @@
+using FedICU.Strategies.Robust;
+
 namespace FedICU;
 
 /// <summary>
@@ -6,8 +8,8 @@ namespace FedICU;
 /// </summary>
 /// <remarks>
 /// Pillutla, Kakade, Harchaoui: "Robust Aggregation for Federated Learning", IEEE Transactions on Signal Processing
-/// 2022. z is always a mean of the updates, so that its distances follow from those of the pairs: ||z - d_k||^2 = sum_j
-/// b_j ||d_j - d_k||^2 - sum_{i &lt; j} b_i b_j ||d_i - d_j||^2. No iteration reads the data.
+/// 2022. z is always a mean of the updates, so that its distances follow from those of the pairs. No iteration reads the
+/// data.
 /// </remarks>
 public sealed class GeometricMedian : ClientWeighting
 {
@@ -35,14 +37,14 @@ public sealed class GeometricMedian : ClientWeighting
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(weights);
         double[] shares = weights.Weigh(Options.Weighting), mean = shares;
-        double[] distances = MeasureDistances(plan, mean);
+        double[] distances = MeanDistances.Measure(mean, plan.SquaredDistance);
         double objective = Sum(shares, distances);
         for (int i = 0; i < Options.Iterations; i++)
         {
             mean = [.. shares.Zip(distances, (share, distance) => share / Math.Max(Options.Nu, distance))];
             double total = mean.Sum();
             mean = [.. mean.Select(weight => weight / total)];
-            distances = MeasureDistances(plan, mean);
+            distances = MeanDistances.Measure(mean, plan.SquaredDistance);
             double next = Sum(shares, distances);
             bool ends = Math.Abs(objective - next) < Options.Tolerance * next;
             objective = next;
@@ -61,21 +63,5 @@ public sealed class GeometricMedian : ClientWeighting
         for (int k = 0; k < weights.Length; k++)
             sum += weights[k] * distances[k];
         return sum;
-    }
-
-    /// <summary>Computes the distances of all clients to their mean by some weights that sum to one.</summary>
-    private static double[] MeasureDistances(RoundPlan plan, double[] weights)
-    {
-        double[] squares = new double[weights.Length];
-        double pairs = 0;
-        for (int k = 0; k < weights.Length; k++)
-        {
-            for (int j = 0; j < weights.Length; j++)
-                squares[k] += weights[j] * plan.SquaredDistance(j, k);
-            pairs += weights[k] * squares[k] / 2;
-        }
-
-        // rounding may leave a little less than nothing of a client that is the mean
-        return [.. squares.Select(square => Math.Sqrt(Math.Max(0, square - pairs)))];
     }
 }

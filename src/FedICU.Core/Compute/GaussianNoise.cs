@@ -1,8 +1,9 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 
-namespace FedICU.Clients;
+namespace FedICU.Compute;
 
 /// <summary>
 /// Standard normal noise N(0,1) by position. A value depends only on the seed, the tensor's name and the element's flat
@@ -23,10 +24,16 @@ internal readonly struct GaussianNoise
     private readonly uint _key0, _key1;
     private readonly ulong _stream;
 
-    /// <summary>Creates the noise of a tensor.</summary>
-    public GaussianNoise(long seed, string tensor)
+    /// <summary>Creates the noise of a tensor for a purpose: the stream is named tensor NUL purpose NUL number.</summary>
+    public GaussianNoise(long seed, string tensor, string purpose, long number)
+        : this(seed, string.Create(CultureInfo.InvariantCulture, $"{tensor}\0{purpose}\0{number}"))
     {
-        byte[] name = Encoding.UTF8.GetBytes(tensor);
+    }
+
+    /// <summary>Creates the noise of a stream; a client's mask names it by its tensor.</summary>
+    public GaussianNoise(long seed, string stream)
+    {
+        byte[] name = Encoding.UTF8.GetBytes(stream);
         byte[] keyed = new byte[sizeof(long) + name.Length];
         BinaryPrimitives.WriteInt64LittleEndian(keyed, seed);
         name.CopyTo(keyed, sizeof(long));
