@@ -52,6 +52,7 @@ public sealed class SimdBackendTests
         Assert.That(actual[0], Is.EqualTo(expected));
     }
 
+    [Explicit("takes a minute; .ci/run adds it"), Category("Exhaustive")]
     [TestCase("EnableAVX512", 256)]
     [TestCase("EnableAVX2", 128)]
     [TestCase("EnableHWIntrinsic", 0)]
