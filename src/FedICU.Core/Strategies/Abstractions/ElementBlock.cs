@@ -11,7 +11,8 @@ public readonly unsafe ref struct ElementBlock
         int stride)
     {
         (Plan, Tensor, Start, _stride) = (plan, tensor, start, stride);
-        (_state, _sums) = (state, sums);
+        _state = state;
+        _sums = sums;
         Update = update;
         Global = global;
     }

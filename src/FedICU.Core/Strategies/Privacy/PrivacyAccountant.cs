@@ -22,15 +22,17 @@ public static class PrivacyAccountant
     /// <param name="noiseMultiplier">z, the noise's standard deviation over the clip norm, greater than 0.</param>
     /// <param name="rounds">The number of rounds, at least 0.</param>
     /// <param name="delta">delta, in (0, 1).</param>
+    /// <param name="orders">The orders of the account, each greater than 1; null: <see cref="Orders"/>.</param>
     /// <returns>Epsilon, and the order at which it is least.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of its range.</exception>
-    public static (double Epsilon, double Order) ComputeEpsilon(double samplingRate, double noiseMultiplier, long rounds, double delta)
+    public static (double Epsilon, double Order) ComputeEpsilon(
+        double samplingRate, double noiseMultiplier, long rounds, double delta, IReadOnlyList<double>? orders = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(rounds);
         if (!(delta is > 0 and < 1))
             throw new ArgumentOutOfRangeException(nameof(delta), delta, "a number above 0 and below 1 was expected");
         (double epsilon, double best) = (double.PositiveInfinity, 0);
-        foreach (double order in Orders)
+        foreach (double order in orders ?? Orders)
         {
             double rdp = rounds * ComputeRdp(samplingRate, noiseMultiplier, order);
             double found = Math.Max(0, rdp + Math.Log(1 - 1 / order) - Math.Log(delta * order) / (order - 1));
