@@ -109,10 +109,12 @@ internal sealed class RoundExecution(
             if (!check.CheckFilesUnchanged())
                 return null;
             publication.Commit();
+            check.Notes.AddRange(plan.Notes);
             return CreateResult(report, check);
         }
         catch (NonFiniteOutputException e)
         {
+            state.RequireFinite(e.Tensor);
             // the search reads the updates as they were sent
             RoundRun asSent = planner.CreateRun(planner.CreatePlan(dropped, state.RoundsFinished), dropped, _work, workers, output);
             using ReadAhead? unused = asSent.Settings.ReadAhead;

@@ -11,6 +11,7 @@ public sealed class RoundPlan
 {
     private readonly Dictionary<string, double[]> _statistics = new(StringComparer.Ordinal);
     private readonly List<StageReport> _reports = [];
+    private readonly List<string> _notes = [];
 
     internal RoundPlan(IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> tensors, long? round, long roundsFinished) =>
         (Clients, Tensors, Round, RoundsFinished) = (clients, tensors, round, roundsFinished);
@@ -29,6 +30,9 @@ public sealed class RoundPlan
 
     /// <summary>Gets what the stages report.</summary>
     internal IReadOnlyList<StageReport> Reports => _reports;
+
+    /// <summary>Gets the notes of the stages.</summary>
+    internal IReadOnlyList<string> Notes => _notes;
 
     /// <summary>Gets whether the merge sees other updates than the clients sent.</summary>
     internal bool HasFactors { get; private set; }
@@ -69,6 +73,10 @@ public sealed class RoundPlan
             throw new ArgumentException($"There are {values.Length} values for {Clients.Count} clients.", nameof(values));
         _reports.Add(new StageReport(stage.Name, name, [.. Clients.Select(client => client.Id)], values.ToArray()));
     }
+
+    /// <summary>Adds a sentence to the report's notes.</summary>
+    /// <param name="sentence">What a reader of the report should know.</param>
+    public void Note(string sentence) => _notes.Add(sentence);
 
     /// <summary>Creates the exception that refuses the round.</summary>
     /// <param name="sentence">What was expected and what was found.</param>
