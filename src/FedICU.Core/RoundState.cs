@@ -40,6 +40,15 @@ public sealed class RoundState : IDisposable
     /// <summary>Keeps the state in memory, for servers that run round after round in one process.</summary>
     public static RoundState InMemory() => new() { Memory = new MemorySink() };
 
+    private int _isInUse;
+
+    /// <summary>Lends a state in memory to one round.</summary>
+    /// <returns>False if another round has it.</returns>
+    internal bool TryLend() => Interlocked.Exchange(ref _isInUse, 1) == 0;
+
+    /// <summary>Takes back a state that was lent.</summary>
+    internal void Return() => Volatile.Write(ref _isInUse, 0);
+
     /// <summary>Frees a state in memory.</summary>
     public void Dispose() => Memory?.Dispose();
 }

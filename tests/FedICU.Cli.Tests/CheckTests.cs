@@ -46,7 +46,7 @@ public sealed class CheckTests
     {
         Tool.Run([.. Round("fedadam", _place.Global), "--output", Model]).Succeeded();
         _place.AssertRefused([.. Round("krum,fedadam", Model), "--check"], "'fedadam'", "'krum,fedadam' was expected");
-        _place.AssertRefused([.. Round("fedadam", _place.Global), "--check"], "fedicu.base");
+        _place.AssertRefused([.. Round("fedadam", _place.Global), "--check"], "belongs to the model");
         _place.AssertRefused([.. Round("krum", Model), "--check"], "keeps no state");
         _place.AssertRefused([.. Round("krum", Model)[..^2], "--check", "--set", "byzantine=1"], "krum");
         _place.AssertRefused([.. Round("fedadam", Model), "--check", "--state-out", _place["no/folder.safetensors"]], "no");

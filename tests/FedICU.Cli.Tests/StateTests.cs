@@ -79,7 +79,7 @@ public sealed class StateTests
         Tool.Run([.. Round("fedadam", _place.Global), "--round", "5"]).Succeeded();
         // of another rule, model, round
         _place.AssertRefused(Round("median,fedadam", Model), State, "'fedadam'", "'median,fedadam' was expected");
-        _place.AssertRefused(Round("fedadam", _place.Global), State, "fedicu.base", Place.Digest(_place.Global));
+        _place.AssertRefused(Round("fedadam", _place.Global), State, "belongs to the model", Place.Digest(_place.Global));
         _place.AssertRefused([.. Round("fedadam", Model), "--round", "5"], State, "of round 5", "before 5");
         _place.AssertRefused(Round("median", Model), "'median' keeps no state");
         _place.AssertRefused([.. Round("fedadam", Model, "none.safetensors"), "--state-out", _place["new.safetensors"]], "does not exist");

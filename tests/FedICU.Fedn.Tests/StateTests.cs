@@ -60,7 +60,7 @@ internal sealed class StateTests
         await combiner.RoundAsync(await combiner.RoundAsync(Global, RoundClients), RoundClients);
         Status status = Failure(() => combiner.RoundAsync(Archives.Of(Archives.Model(9)), RoundClients));
         Assert.That(status.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
-        Assert.That(status.Detail, Does.Contain("metadata 'fedicu.base' is").And.Not.Contains(_folder));
+        Assert.That(status.Detail, Does.Contain("the state belongs to the model").And.Not.Contains(_folder));
         Assert.That(Directory.GetFiles(_folder), Has.Length.GreaterThan(0), "the state stays");
     }
 

@@ -53,7 +53,15 @@ internal sealed class ServerState : IDisposable
             if (round is { } present && ReadNumber(source, MetadataKeys.Round) is { } written && written >= present)
                 throw Fail(source, $"the state is of round {written}; one of a round before {present} was expected");
             CheckTensors(source, expected);
-            Require(source, MetadataKeys.Base, modelDigest());
+            string digest = modelDigest();
+            if (source.Metadata.GetValueOrDefault(MetadataKeys.Base) is { } model && model != digest)
+            {
+                throw Fail(
+                    source, $"the state belongs to the model {Sentence.Clean(model)}, which its round wrote; " +
+                    $"this round's global model is {digest}");
+            }
+
+            Require(source, MetadataKeys.Base, digest);
             return new ServerState(source, rounds);
         }
         catch

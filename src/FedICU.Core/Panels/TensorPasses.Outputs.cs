@@ -253,6 +253,8 @@ internal sealed unsafe partial class TensorPasses
     private string DescribeNonFinite(long count, bool isMean)
     {
         string fault = $"{Sentence.Count(count, "result")} {Sentence.Form(count, "is", "are")} not finite, from finite inputs;";
+        if (Finish is not null)
+            return $"{fault} a server step or its state is too large for its type, or undefined.";
         return isMean || Output.DType != DType.F64
             ? $"{fault} {Sentence.Form(count, "it does", "they do")} not fit {Output.DType.SafetensorsName}."
             : $"{fault} {Sentence.Form(count, "it, or a step on the way to it, is", "they, or steps on the way to them, are")} " +

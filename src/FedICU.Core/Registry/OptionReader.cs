@@ -154,8 +154,10 @@ public sealed class OptionReader
         (_prefix, _shared, _yields) = (prefix, shared.ToHashSet(StringComparer.Ordinal), yields);
 
     /// <summary>Collects the errors of an action.</summary>
+    /// <param name="action">The action.</param>
+    /// <param name="prefix">Comes before each error.</param>
     /// <returns>Whether there were none.</returns>
-    internal bool Try(Action action)
+    internal bool Try(Action action, string prefix = "")
     {
         try
         {
@@ -164,7 +166,7 @@ public sealed class OptionReader
         }
         catch (InvalidOptionsException e)
         {
-            _errors.AddRange(e.Errors);
+            _errors.AddRange(e.Errors.Select(error => prefix + error));
             return false;
         }
     }

@@ -77,15 +77,21 @@ public sealed class StrategyRegistry
     {
         ArgumentNullException.ThrowIfNull(strategy);
         ArgumentNullException.ThrowIfNull(settings);
-        StrategyDescription[] strategies = [.. strategy.Split(',').Select(Require)];
+        StrategyDescription[] strategies = [.. strategy.Split(',', StringSplitOptions.TrimEntries).Select(Require)];
         var reader = new OptionReader(settings);
         Func<IReadOnlyList<Stage>>[] makers = ReadAll(strategies, reader);
         var stages = new List<Stage>();
         bool isMade = true;
-        foreach (Func<IReadOnlyList<Stage>> make in makers)
-            isMade &= reader.Try(() => stages.AddRange(make()));
+        for (int i = 0; i < makers.Length; i++)
+        {
+            Func<IReadOnlyList<Stage>> make = makers[i];
+            // an option of one of several strategies is written with its name
+            isMade &= reader.Try(() => stages.AddRange(make()), makers.Length > 1 ? $"{strategies[i].Name}: " : "");
+        }
         // a strategy of several stages brings parts for other places
         stages = StageSequence.PlaceParts(stages);
+        // a strategy may bring a step of pairs, which comes after the server steps of others
+        stages = [.. stages.OrderBy(stage => stage is PairStep)];
         FedAvgOptions implied = new();
         if (isMade && !stages.OfType<MergeRule>().Any())
         {

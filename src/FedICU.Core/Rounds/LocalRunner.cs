@@ -5,6 +5,7 @@ using FedICU.Rounds.Checks;
 using FedICU.Rounds.Lora;
 using FedICU.Rounds.State;
 using FedICU.Strategies.Abstractions;
+using FedICU.Text;
 
 namespace FedICU.Rounds;
 
@@ -35,6 +36,12 @@ internal sealed class LocalRunner(
         ProgressMeter? meter = _preparation ??= CreateMeter(
             "prepare", plan.Tensors.Where(statistic.Measures).Sum(tensor => tensor.ByteLength) * CountStatistics());
         ForEachTensor(run, tensors.Length, i => tensors[i].ElementCount * run.Clients.Count, sideBySide: true, Measure);
+        if (!Array.TrueForAll(sums.Sums, double.IsFinite))
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The statistic {Sentence.Quote(statistic.Name)} of the whole model is too large for F64; smaller values were expected.");
+        }
+
         return Task.FromResult(sums.Sums);
 
         void Measure(int i, ref OpenTensorContext? context, RoundRun own)
@@ -50,7 +57,9 @@ internal sealed class LocalRunner(
                 if (!Array.TrueForAll(part, double.IsFinite))
                 {
                     throw new NonFiniteOutputException(
-                        context.Info, "its norms or inner products are not finite, from finite inputs: they are too large.");
+                        context.Info,
+                        $"its norms or inner products (the statistic {Sentence.Quote(statistic.Name)}) are not finite, " +
+                        "from finite inputs: they are too large.");
                 }
 
                 sums.Add(i, part);

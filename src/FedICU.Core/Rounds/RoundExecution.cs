@@ -119,6 +119,7 @@ internal sealed class RoundExecution(
         }
         catch (NonFiniteOutputException e)
         {
+            state.RequireFinite(e.Tensor);
             // the search reads the updates as they were sent
             RoundRun asSent = planner.CreateRun(planner.CreatePlan(dropped, state.RoundsFinished), dropped, _work, workers, output);
             using ReadAhead? unused = asSent.Settings.ReadAhead;

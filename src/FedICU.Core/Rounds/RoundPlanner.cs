@@ -3,6 +3,7 @@ using FedICU.Model;
 using FedICU.Panels;
 using FedICU.Rounds.Checks;
 using FedICU.Strategies.Abstractions;
+using FedICU.Text;
 
 namespace FedICU.Rounds;
 
@@ -60,7 +61,7 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         for (int i = 0; i < tensors.Count; i++)
         {
             bool isMerged = merged is null || merged.Contains(tensors[i].Name);
-            TensorInfo output = GetOutput(isMerged ? stages.Merge.GetOutput(tensors[i], plan) : tensors[i], round.Options);
+            TensorInfo output = GetOutput(isMerged ? RequireSameElements(stages.Merge, tensors[i], plan) : tensors[i], round.Options);
             if (!ReferenceEquals(output, tensors[i]))
                 (outputs ??= [.. tensors])[i] = output;
         }
@@ -85,6 +86,19 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         if (round.Options.Round is { } number)
             metadata[MetadataKeys.Round] = number.ToString(System.Globalization.CultureInfo.InvariantCulture);
         return metadata;
+    }
+
+    /// <summary>
+    /// Asks a merge for its output of a tensor. Its verbs write one output for each element of the global model.
+    /// </summary>
+    private static TensorInfo RequireSameElements(MergeRule merge, TensorInfo tensor, RoundPlan plan)
+    {
+        TensorInfo output = merge.GetOutput(tensor, plan);
+        return output.Name == tensor.Name && output.DType.IsComputed && output.ElementCount == tensor.ElementCount
+            ? output
+            : throw new InvalidOperationException(
+                $"Merge {Sentence.Quote(merge.Name)} has the output {output} for {tensor}; " +
+                "a float tensor of the same name and number of elements was expected.");
     }
 
     /// <summary>Returns a float tensor in the type that the options ask for.</summary>

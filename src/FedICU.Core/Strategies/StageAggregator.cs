@@ -23,7 +23,8 @@ public class StageAggregator : IAggregator
     internal StageAggregator(IReadOnlyList<Stage> stages, FedAvgOptions implied)
     {
         ArgumentNullException.ThrowIfNull(stages);
-        (Stages, _stages) = (stages, new StageSequence(stages, new FedAvg(implied)));
+        Stages = [.. stages];
+        _stages = new StageSequence(Stages, new FedAvg(implied));
     }
 
     /// <summary>Gets the names of the stages, joined by commas.</summary>

@@ -24,6 +24,7 @@ public sealed class AgreeingMean : MergeRule
             all += weights[k] * updates[k];
         for (int k = 0; k < updates.Length; k++)
         {
+            // a sum of 0 counts as positive, as in TIES
             if (updates[k] != 0 && updates[k] > 0 == all >= 0)
                 (agreeing, weight) = (agreeing + weights[k] * updates[k], weight + weights[k]);
         }

@@ -19,7 +19,8 @@ public sealed class ServerStateTests
     [TestCase("round", "6", "the state is of round 6; one of a round before 5 was expected")]
     [TestCase("round", "x", "metadata 'round' is 'x'; a whole number of at least 0 was expected")]
     [TestCase("fedicu.base", null, "metadata 'fedicu.base' is missing; '{0}' was expected")]
-    [TestCase("fedicu.base", "sha256:00", "metadata 'fedicu.base' is 'sha256:00'; '{0}' was expected")]
+    [TestCase("fedicu.base", "sha256:00",
+        "the state belongs to the model sha256:00, which its round wrote; this round's global model is {0}")]
     public void AStateOfAnotherRoundIsRefused(string key, string? value, string reason)
     {
         Dictionary<string, string> metadata = Describe();

@@ -40,6 +40,59 @@ internal sealed class StageTests
     }
 
     [Test]
+    public void WeightsThatSumToNothingOrInfinityAreTheStagesFault([Values(0, 1e308)] double weight)
+    {
+        var all = new Weights((plan, weights) => weights.Weights.Fill(weight));
+        Assert.That(
+            () => Run(new StageAggregator(all), [3, 2, 3], [5, 4, 3]),
+            Throws.InvalidOperationException.With.Message.Contains("a finite sum above 0 was expected"));
+    }
+
+    [Test]
+    public void FactorsOfZeroLeaveTheGlobalModel()
+    {
+        var none = new Weights((plan, weights) => weights.Factors.Clear());
+        using MemoryModel next = Run(new StageAggregator(none), [3, 2, 3], [5, 4, 3]);
+        Assert.That(next.ToArray<float>("w"), Is.EqualTo(new float[] { 1, 2, 3 }));
+    }
+
+    [Test]
+    public void AnOutputOfOtherElementsIsTheMergesFault() => Assert.That(
+        () => Run(new StageAggregator(new Halved()), [3, 2, 3]),
+        Throws.InvalidOperationException.With.Message.Contains("number of elements was expected"));
+
+    [Test]
+    public void SumsOfAnotherLengthAreRefused()
+    {
+        var tooMany = new Weights((_, _) => { }, "counts", new OneSumTooMany());
+        Assert.That(() => Run(new StageAggregator(tooMany), [3, 2, 3]), Throws.ArgumentException);
+    }
+
+    [Test]
+    public void AStateInMemoryServesOneRoundAtATime()
+    {
+        using RoundState state = RoundState.InMemory();
+        var nested = new Weights((_, _) => Assert.That(Start, Throws.InstanceOf<RoundRejectedException>()));
+        Run(new StageAggregator(nested, new FedAdam()));
+        Run(new StageAggregator(nested, new FedAdam()));
+        Assert.That(state.RoundsFinished, Is.EqualTo(2));
+
+        void Start() => Run(new FedAdamAggregator());
+
+        void Run(IAggregator aggregator)
+        {
+            var round = new AggregationRound(Global) { State = state };
+            round.Add(ClientUpdate.FromTensors("a", Global));
+            aggregator.AggregateAsync(round, TensorSink.Discard).GetAwaiter().GetResult();
+        }
+    }
+
+    [Test]
+    public void BalancingComesAfterTheServersSteps() => Assert.That(
+        StrategyRegistry.Default.Create("fedicu,fedadam", [KeyValuePair.Create("preset", "balanced")]).Aggregator.Name,
+        Is.EqualTo("fedicu,fedadam,balance"));
+
+    [Test]
     public void AWeightingSeesWhatTheOneBeforeItLeft()
     {
         var seen = new List<double>();
@@ -196,6 +249,24 @@ internal sealed class StageTests
             foreach (double norm in own)
                 sums[0] += norm / total;
         }
+    }
+
+    private sealed class OneSumTooMany : RoundStatistic
+    {
+        public override string Name => "one too many";
+
+        public override int Count(int clients) => clients + 1;
+
+        public override void Measure(TensorContext tensor, Span<double> sums) => tensor.AddSquaredNorms(sums);
+    }
+
+    private sealed class Halved : MergeRule
+    {
+        public override string Name => "halved";
+
+        public override TensorInfo GetOutput(TensorInfo tensor, RoundPlan plan) => tensor with { Shape = new TensorShape(1) };
+
+        public override void Merge(TensorContext tensor) => tensor.WeightedMean();
     }
 
     private sealed class Doubled : MergeRule

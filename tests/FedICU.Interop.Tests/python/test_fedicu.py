@@ -79,7 +79,7 @@ class AggregatorTests(unittest.TestCase):
             self.assertTrue(any((by_memory[name] != forgotten[name]).any() for name in received))
             # the state is of round 2 and its model
             with fedicu.Aggregator("fedadam", state=path) as third:
-                with self.assertRaisesRegex(fedicu.FedIcuError, "fedicu.base"):
+                with self.assertRaisesRegex(fedicu.FedIcuError, "belongs to the model"):
                     third.aggregate(received, clients, round=3)
                 with self.assertRaisesRegex(fedicu.FedIcuError, "the state is of round 2"):
                     third.aggregate(by_file, clients, round=2)

@@ -108,7 +108,7 @@ public sealed unsafe partial class SimdBackend
             if (!geometry.GroupsAreColumns)
             {
                 for (int row = 0; row < geometry.Rows; row++, terms.Advance(1))
-                    {
+                {
                     nonFinite += CombineRow<L, E, O, RowCoefficient<L>>(
                         terms, row * columns * E.Size, geometry.Columns, output + row * columns * O.Size);
                 }

@@ -137,7 +137,7 @@ internal sealed class TensorCheck(RoundCheck check, AggregationRound round, Tens
             check.ApplyPolicy(_options.OnMissing, RoundFault.Missing, participant, expected.Name,
                 $"{Describe(participant, expected)} is missing; {expected} was expected{hint}.");
         }
-        else if (!(merge?.Accepts(expected, found) ?? found.Shape == expected.Shape))
+        else if (found.ElementCount != expected.ElementCount || !(merge?.Accepts(expected, found) ?? found.Shape == expected.Shape))
         {
             check.ApplyPolicy(_options.OnShape, RoundFault.Shape, participant, expected.Name,
                 $"{Describe(participant, expected)} has the shape {found.Shape}; {expected.Shape} was expected.");

@@ -16,17 +16,33 @@ internal sealed class StateInMemory : StateKeeper
     public StateInMemory(StageSequence stages, TensorSource global, RoundState state) : base(stages)
     {
         (_state, _rule, _tensors) = (state, stages.Name, StateTensors.List(global, stages));
-        if (state.Rule is null)
-            return;
+        if (!state.TryLend())
+            throw RoundCheck.CreateRefusal("The state in memory is in use by another round.");
+        try
+        {
+            if (state.Rule is not null)
+                Check(stages, state);
+        }
+        catch
+        {
+            state.Return();
+            throw;
+        }
+
+        if (state.Rule is not null)
+            (Before, RoundsFinished) = (state.Memory!.Model, state.RoundsFinished);
+    }
+
+    private void Check(StageSequence stages, RoundState state)
+    {
         if (state.Rule != stages.Name)
         {
             throw RoundCheck.CreateRefusal(
-                $"The state in memory is of {Sentence.Quote(state.Rule)}; a state of {Sentence.Quote(stages.Name)} was expected.");
+                $"The state in memory is of {Sentence.Quote(state.Rule!)}; a state of {Sentence.Quote(stages.Name)} was expected.");
         }
 
         if (!state.Memory!.Model.Tensors.SequenceEqual(_tensors))
             throw RoundCheck.CreateRefusal("The state in memory is of a model with other tensors than the global model's.");
-        (Before, RoundsFinished) = (state.Memory.Model, state.RoundsFinished);
     }
 
     public override void Publish()
@@ -36,6 +52,12 @@ internal sealed class StateInMemory : StateKeeper
     }
 
     public override void Abort() => _state.Memory!.Abort();
+
+    public override void Dispose()
+    {
+        base.Dispose();
+        _state.Return();
+    }
 
     protected override TensorSink BeginAfter()
     {

@@ -19,7 +19,7 @@ public sealed class ClientWeights
     }
 
     /// <summary>
-    /// Gets the weights of the clients in the merge, not negative. They need not sum to one.
+    /// Gets the weights of the clients in the merge, not negative, and not all 0. They need not sum to one.
     /// </summary>
     public Span<double> Weights => _weights;
 
@@ -55,7 +55,7 @@ public sealed class ClientWeights
     /// <returns>The clients that take part, with their shares of the remaining weights n_k.</returns>
     internal RoundClient[] Apply(string stage, IReadOnlyList<RoundClient> clients)
     {
-        double total = 0;
+        double total = 0, sum = 0;
         for (int k = 0; k < _chosen.Length; k++)
         {
             if (!(_weights[k] >= 0 && double.IsFinite(_weights[k]) && double.IsFinite(_factors[k])))
@@ -67,6 +67,14 @@ public sealed class ClientWeights
             }
 
             total += _chosen[k] ? clients[k].Weight : 0;
+            sum += _chosen[k] ? _weights[k] : 0;
+        }
+
+        if (!(sum > 0 && double.IsFinite(sum)))
+        {
+            throw new InvalidOperationException(
+                $"Stage {Sentence.Quote(stage)} gave the clients weights of the sum {Numbers.Invariant(sum)}; a finite sum above 0 was " +
+                "expected. Factors of 0 leave the global model as it is.");
         }
 
         return

@@ -12,7 +12,10 @@ public abstract class MergeRule : Stage
     /// </summary>
     public virtual bool IsThreadSafe => true;
 
-    /// <summary>Gets whether a client's tensor of this shape can be merged.</summary>
+    /// <summary>
+    /// Gets whether a client's tensor of this shape can be merged. It always has as many elements as the global
+    /// model's.
+    /// </summary>
     /// <param name="tensor">The tensor in the global model.</param>
     /// <param name="sent">The client's tensor.</param>
     /// <returns>By default whether the shapes are equal.</returns>
@@ -26,7 +29,9 @@ public abstract class MergeRule : Stage
     /// <summary>Decides the output of a tensor before anything is written.</summary>
     /// <param name="tensor">The tensor in the global model, of a float type.</param>
     /// <param name="plan">The round's plan.</param>
-    /// <returns>By default the tensor itself.</returns>
+    /// <returns>
+    /// By default the tensor itself. Another type or shape is allowed, of as many elements and the same name.
+    /// </returns>
     public virtual TensorInfo GetOutput(TensorInfo tensor, RoundPlan plan) => tensor;
 
     /// <summary>Computes the output of one tensor by calling one of the context's verbs that write it.</summary>

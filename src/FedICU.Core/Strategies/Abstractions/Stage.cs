@@ -23,7 +23,8 @@ public abstract class Stage
 
     /// <summary>
     /// Gets the statistics that the stage reads from its plan. They are measured before the stage begins, of the
-    /// updates that the stages before it have left. <value>Default: none.</value>
+    /// updates that the stages before it have left; those of a transform, before all transforms. <value>Default:
+    /// none.</value>
     /// </summary>
     public virtual IReadOnlyList<RoundStatistic> Statistics => [];
 

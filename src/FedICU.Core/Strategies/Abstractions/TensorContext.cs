@@ -43,7 +43,7 @@ public class TensorContext
     /// <summary>Gets the passes over the tensor.</summary>
     internal TensorPasses Passes { get; }
 
-    /// <summary>Gets the clients' weights n_k, all of them multiplied by one power of two.</summary>
+    /// <summary>Gets the clients' weights in the merge, all of them multiplied by one power of two.</summary>
     internal ReadOnlySpan<double> Weights => _run.Weights;
 
     /// <summary>Gets whether the round's tensors are in the memory of the backend's device.</summary>
@@ -161,8 +161,10 @@ public class TensorContext
 
     /// <summary>Adds the squared norm of each client's update: sum over the elements of (y_k - x)^2.</summary>
     /// <param name="sums">One sum for each client.</param>
+    /// <exception cref="ArgumentException">There is not one sum for each client.</exception>
     public void AddSquaredNorms(Span<double> sums)
     {
+        RequireSums(sums, Clients.Count);
         using GroupBuffer squares =
             Passes.Squares(Inputs(UpdateForm.Delta, withGlobal: false), Passes.GroupingBy(NormAxis.Tensor));
         for (int k = 0; k < sums.Length; k++)
@@ -174,8 +176,10 @@ public class TensorContext
     /// <see cref="RoundStatistic.PairDistances"/>: sum over the elements of (y_j - y_k)^2, in direct differences.
     /// </summary>
     /// <param name="sums">N (N - 1) / 2 sums: of the pairs with k = 1, then with k = 2, ...</param>
+    /// <exception cref="ArgumentException">There is not one sum for each pair.</exception>
     public void AddPairDistances(Span<double> sums)
     {
+        RequireSums(sums, (long)Clients.Count * (Clients.Count - 1) / 2);
         // differences of updates are those of parameters; without rounding if all clients sent updates
         UpdateForm form = _run.AllSentUpdates ? UpdateForm.Delta : UpdateForm.Parameters;
         Passes.AddPairDistances(Inputs(form, withGlobal: false), sums);
@@ -292,6 +296,12 @@ public class TensorContext
     {
         for (int i = 0; i < transforms.Count; i++)
             _transforms.Add((transforms[i], transforms[i].Prepare(this)));
+    }
+
+    private static void RequireSums(Span<double> sums, long expected)
+    {
+        if (sums.Length != expected)
+            throw new ArgumentException($"There are {sums.Length} sums; {expected} were expected.", nameof(sums));
     }
 
     private void WriteSum(ReadOnlySpan<double> weights, double divisor)

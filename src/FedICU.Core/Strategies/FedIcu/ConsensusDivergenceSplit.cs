@@ -28,8 +28,9 @@ internal sealed class ConsensusDivergenceSplit(
         }
 
         int clients = tensor.Clients.Count;
-        GroupBuffer? known = modelWeights is null ? null : KeptNorms.Of(tensor.Plan).Take(tensor.Info.Name);
-        using SplitPasses passes = SplitPasses.Open(tensor, options, known, ownsKnown: true);
+        using SplitPasses passes = modelWeights is null || options.Scores is not null
+            ? SplitPasses.Open(tensor, options)
+            : SplitPasses.OpenAgain(tensor, options, KeptNorms.Of(tensor.Plan).Take(tensor.Info.Name), ownsKept: true);
         (SplitInputs inputs, GroupBuffer norms) = (passes.Inputs, passes.Norms);
         using GroupBuffer divergence = tensor.Passes.NewGroups(2, clients + 1, clear: false);
         Span<double> weights = divergence[0], scores = divergence[1][..clients];

@@ -17,7 +17,8 @@ internal sealed class DirectionProducts(FedIcuOptions options) : RoundStatistic
 
     public override void Measure(TensorContext tensor, Span<double> sums)
     {
-        using SplitPasses passes = SplitPasses.Open(tensor, options, KeptNorms.Of(tensor.Plan).Find(tensor.Info.Name));
+        using SplitPasses passes = SplitPasses.OpenAgain(
+            tensor, options, KeptNorms.Of(tensor.Plan).Find(tensor.Info.Name), ownsKept: false);
         new DivergenceAlignment(options, tensor.Clients).MultiplyDirections(passes, DirectionSquares.GetNorms(tensor.Plan), sums);
     }
 }

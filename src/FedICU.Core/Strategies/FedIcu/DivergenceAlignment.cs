@@ -19,6 +19,8 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
     // would otherwise weigh (chosen; docs/algorithms.md, FedICU: the server).
     private const double ZeroCosine = 1e-12;
 
+    private readonly double _total = clients.Sum(client => client.MergeWeight);
+
     private int Count => clients.Count;
 
     /// <summary>Computes the weights and scores of one tensor.</summary>
@@ -196,10 +198,10 @@ internal sealed class DivergenceAlignment(FedIcuOptions options, IReadOnlyList<R
         if (options.TimesShare)
         {
             for (int k = 0; k < Count; k++)
-                ofClients[k] *= clients[k].Share;
+                ofClients[k] *= clients[k].MergeWeight / _total;
             double sum = Sum(ofClients);
             for (int k = 0; k < Count && sum == 0; k++)
-                ofClients[k] = clients[k].Share;
+                ofClients[k] = clients[k].MergeWeight / _total;
             if (sum != 0)
                 TensorPrimitives.Divide(ofClients, sum, ofClients);
         }

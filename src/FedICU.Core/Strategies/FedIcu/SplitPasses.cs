@@ -68,6 +68,24 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
         return known is not null ? new SeparatePasses(inputs, known, ownsKnown) : OpenSeparate(tensor, options, inputs);
     }
 
+    /// <summary>
+    /// Runs the first pass for a later look at a tensor: with the norms that the first look kept, or measured again in
+    /// the same way, which gives the same bits.
+    /// </summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="options">The strategy's options.</param>
+    /// <param name="kept">The norms; null if they were not kept.</param>
+    /// <param name="ownsKept">Whether the norms are disposed with the passes.</param>
+    /// <exception cref="NonFiniteOutputException">An input or an update is too large for float64.</exception>
+    public static SplitPasses OpenAgain(TensorContext tensor, FedIcuOptions options, GroupBuffer? kept, bool ownsKept)
+    {
+        if (kept is not null)
+            return Open(tensor, options, kept, ownsKept);
+        SeparatePasses measured = OpenSeparate(tensor, options, OpenInputs(tensor, options));
+        // otherwise the norms change their owner
+        return measured.Inputs.IsScaled ? measured : Open(tensor, options, measured.Norms, ownsKnown: true);
+    }
+
     /// <summary>Measures the norms alone, and keeps them for the looks at the tensor that follow.</summary>
     /// <exception cref="NonFiniteOutputException">An input or an update is too large for float64.</exception>
     public static SplitPasses OpenForNorms(TensorContext tensor, FedIcuOptions options)
@@ -83,7 +101,7 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
     private static SplitInputs OpenInputs(TensorContext tensor, FedIcuOptions options)
     {
         // updates are computed on the host, in panels that its caches hold
-        bool onDevice = tensor.OnDevice && !tensor.ChangesUpdates && options.Target != SplitTarget.Delta;
+        bool onDevice = tensor.OnDevice && tensor.Passes.Finish is null && !tensor.ChangesUpdates && options.Target != SplitTarget.Delta;
         return new SplitInputs(tensor, options, onDevice, factor: 1);
     }
 

@@ -1,4 +1,5 @@
 using FedICU.Strategies.Robust;
+using FedICU.Text;
 
 namespace FedICU;
 
@@ -42,7 +43,9 @@ public sealed class Krum : ClientWeighting
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(weights);
-        double[] scores = KrumScores.Compute(plan, KrumScores.GetByzantine(plan, Options.Byzantine));
+        int byzantine = KrumScores.GetByzantine(plan, Options.Byzantine);
+        double[] scores = KrumScores.Compute(plan, byzantine);
+        plan.Note($"krum bears {Sentence.Count(byzantine, "hostile client")} of {plan.Clients.Count}.");
         plan.Report(this, "score", scores);
         int chosen = Array.IndexOf(scores, scores.Min());
         weights.Choose(chosen);

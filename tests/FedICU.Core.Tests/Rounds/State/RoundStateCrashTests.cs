@@ -58,7 +58,26 @@ internal sealed class RoundStateCrashTests
         Assert.That(() => RunOne(folder, new FedAvgAggregator()),
             Throws.InstanceOf<FedIcuException>().With.Message.EqualTo("'fedavg' keeps no state between rounds, but a state was given."));
         Write(folder["model.safetensors"], 4, 4, 4);
-        Assert.That(() => RunOne(folder), Throws.InstanceOf<FedIcuException>().With.Message.Contains("metadata 'fedicu.base'"));
+        Assert.That(() => RunOne(folder), Throws.InstanceOf<FedIcuException>().With.Message.Contains("the state belongs to the model"));
+    }
+
+    [Test]
+    public void AStateThatIsNotFiniteIsNamed()
+    {
+        using TempFolder folder = CreateRound();
+        RunOne(folder);
+        using (FileStream state = File.OpenWrite(folder["state.safetensors"]))
+        {
+            state.Seek(-sizeof(float), SeekOrigin.End);
+            state.Write(BitConverter.GetBytes(float.NaN));
+        }
+
+        byte[] model = File.ReadAllBytes(folder["model.safetensors"]);
+        Assert.That(
+            () => RunOne(folder),
+            Throws.InstanceOf<FedIcuException>()
+                .With.Message.Contains("#v' has 1 value that is NaN or infinite; finite values were expected"));
+        Assert.That(File.ReadAllBytes(folder["model.safetensors"]), Is.EqualTo(model));
     }
 
     private static TempFolder CreateRound()
