@@ -69,7 +69,7 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
     }
 
     /// <summary>
-    /// Runs the first pass for a later look at a tensor: with the norms that the first look kept, or measured again in
+    /// Runs the first pass again, later in the round: with the norms that were kept the first time, or measured again in
     /// the same way, which gives the same bits.
     /// </summary>
     /// <param name="tensor">The tensor.</param>
@@ -86,7 +86,7 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
         return measured.Inputs.IsScaled ? measured : Open(tensor, options, measured.Norms, ownsKnown: true);
     }
 
-    /// <summary>Measures the norms alone, and keeps them for the looks at the tensor that follow.</summary>
+    /// <summary>Measures the norms alone, and keeps them for the round's later passes over the tensor.</summary>
     /// <exception cref="NonFiniteOutputException">An input or an update is too large for float64.</exception>
     public static SplitPasses OpenForNorms(TensorContext tensor, FedIcuOptions options)
     {
