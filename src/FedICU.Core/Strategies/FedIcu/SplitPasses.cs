@@ -69,8 +69,8 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
     }
 
     /// <summary>
-    /// Runs the first pass again, later in the round: with the norms that were kept the first time, or measured again in
-    /// the same way, which gives the same bits.
+    /// Runs the first pass again, later in the round: with the norms that were kept the first time, or measured again
+    /// in the same way, which gives the same bits.
     /// </summary>
     /// <param name="tensor">The tensor.</param>
     /// <param name="options">The strategy's options.</param>
