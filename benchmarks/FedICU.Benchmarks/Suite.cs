@@ -73,8 +73,8 @@ internal sealed class Suite(string artifacts, bool quick, bool onlyRules = false
         {
             workload.Clients = count;
             long moved = (count + 1) * workload.Bytes;
-            // the peers of large layouts take minutes, so they are measured in one run only
             bool hasRules = count is UsualClients or ManyClients && layout.HasPeers && layout.Elements <= SmallLayout;
+            // the peers of large layouts take minutes, so they are measured in one run only
             bool hasMeasuredPeers = layout.Elements > SmallLayout && _rows.ContainsKey((layout.Name, dtype, count, Names.Sparse));
             if (onlyRules || count != UsualClients || !layout.HasPeers || hasMeasuredPeers)
             {

@@ -48,7 +48,7 @@ public sealed class PublishingTests
         var watch = Stopwatch.StartNew();
         Tool.RunProcess(Round("g", "again")).Succeeded();
         int whole = (int)watch.ElapsedMilliseconds;
-        for (int kill = 0; kill < 20; kill++)
+        for (int kill = 0; kill < 10; kill++)
         {
             using Process process = Tool.Start(Round("a", "g"));
             Thread.Sleep(whole / 2 + random.Next(whole));

@@ -1,4 +1,5 @@
 using FedICU.Compute;
+using FedICU.Tests.Compute;
 
 namespace FedICU.Cli.Tests;
 

@@ -1,5 +1,5 @@
-using FedICU.Cli.Tests;
 using FedICU.Compute;
+using FedICU.Tests.Compute;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;

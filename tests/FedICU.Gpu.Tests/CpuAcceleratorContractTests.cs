@@ -7,7 +7,9 @@ namespace FedICU.Gpu.Tests;
 /// <summary>
 /// Runs the contract of all backends on ILGPU's CPU accelerator, with chunks so small that verbs need many.
 /// </summary>
-internal sealed class CpuAcceleratorContractTests() : BackendContractTests(CreateBackend)
+[TestFixture(false)]
+[TestFixture(true, Explicit = true, Category = "Exhaustive")]
+internal sealed class CpuAcceleratorContractTests(bool everyShape) : BackendContractTests(CreateBackend, everyShape)
 {
     internal static GpuBackend CreateBackend()
     {

@@ -1,5 +1,6 @@
 using FedICU.Panels;
 using FedICU.Rounds.Checks;
+using FedICU.Rounds.State;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
@@ -13,7 +14,8 @@ namespace FedICU.Rounds;
 /// <param name="options">The round's options.</param>
 /// <param name="check">Applies the policies.</param>
 /// <param name="run">The run that failed.</param>
-internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options, RoundCheck check, RoundRun run)
+/// <param name="state">The server's state that the run read.</param>
+internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options, RoundCheck check, RoundRun run, StateKeeper state)
 {
     /// <summary>Finds the clients whose values are not finite and applies the policy to them.</summary>
     /// <exception cref="RoundRejectedException">The policy rejects the round, or no client is the cause.</exception>
@@ -21,6 +23,7 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
     {
         // the failure may hold the output's tensor, whose type can differ from the global model's
         TensorInfo failed = global.Find(failure.Tensor.Name)!;
+        RequireFiniteState(failed);
         // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
         // another tensor's values
         int faults = FindNonFinite(failed, failed: true);
@@ -30,6 +33,22 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
         {
             string name = failure.Tensor.Name;
             throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(name)}: {failure.Message}", tensor: name);
+        }
+    }
+
+    /// <summary>Refuses the round if the old state of a tensor is not finite: no client is the cause.</summary>
+    private void RequireFiniteState(TensorInfo tensor)
+    {
+        using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
+        foreach (TensorInfo before in state.FindBefore(tensor))
+        {
+            using var reader = new DensePanelReader(state.Before!, before);
+            if (context.Passes.CountNonFinite(reader) is var count and > 0)
+            {
+                throw RoundCheck.CreateRefusal(
+                    $"The state {Sentence.Quote(state.Before!.Location)}: tensor {Sentence.Quote(before.Name)} has " +
+                    $"{Sentence.NonFinite(count)}; finite values were expected.");
+            }
         }
     }
 

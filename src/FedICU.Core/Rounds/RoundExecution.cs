@@ -119,11 +119,10 @@ internal sealed class RoundExecution(
         }
         catch (NonFiniteOutputException e)
         {
-            state.RequireFinite(e.Tensor);
             // the search reads the updates as they were sent
             RoundRun asSent = planner.CreateRun(planner.CreatePlan(dropped, state.RoundsFinished), dropped, _work, workers, output);
             using ReadAhead? unused = asSent.Settings.ReadAhead;
-            new NonFiniteSearch(round.Global, _options, check, asSent).Explain(e);
+            new NonFiniteSearch(round.Global, _options, check, asSent, state).Explain(e);
             return null;
         }
     }

@@ -14,7 +14,7 @@ internal sealed class FedIcuClientDigestTests
     public void TheDigestIsTheModelsForAnyNumberOfThreads([Values(1, 2, 7)] int threads, [Values] MaskRule mask, [Values] bool lent)
     {
         using MemorySink momentum = new(), update = new();
-        var global = new Counted(Global) { Lends = lent };
+        var global = new CountedSource(Global) { Lends = lent };
         new FedIcuClient(new FedIcuClientOptions { Threads = threads, Mask = mask }).CreateUpdate(
             global, Local, update, momentumOutput: momentum);
         Assert.That((update.Model.Metadata[MetadataKeys.Base], momentum.Model.Metadata[MetadataKeys.Base]), Is.EqualTo((Digest, Digest)));
@@ -26,7 +26,7 @@ internal sealed class FedIcuClientDigestTests
         using MemorySink momentum = new(), next = new();
         var client = new FedIcuClient();
         client.CreateUpdate(Global, Local, TensorSink.Discard, momentumOutput: momentum);
-        Counted global = new(Global), local = new(Local), kept = new(momentum.Model);
+        CountedSource global = new(Global), local = new(Local), kept = new(momentum.Model);
         client.CreateUpdate(global, local, TensorSink.Discard, kept, next);
         Assert.That(new[] { global.ReadOf("w"), local.ReadOf("w"), kept.ReadOf("w") }, Is.All.EqualTo(2));
         Assert.That((global.ReadOf("kept"), local.ReadOf("kept")), Is.EqualTo((1, 1)));
@@ -37,7 +37,7 @@ internal sealed class FedIcuClientDigestTests
     {
         string known = "sha256:" + new string('a', 64);
         using MemorySink momentum = new(), update = new();
-        var global = new Counted(Global);
+        var global = new CountedSource(Global);
         new FedIcuClient(new FedIcuClientOptions { BaseDigest = known }).CreateUpdate(global, Local, update, momentumOutput: momentum);
         Assert.That((update.Model.Metadata[MetadataKeys.Base], momentum.Model.Metadata[MetadataKeys.Base]), Is.EqualTo((known, known)));
         Assert.That((global.ReadOf("w"), global.ReadOf("kept")), Is.EqualTo((2, 0)));
@@ -126,34 +126,6 @@ internal sealed class FedIcuClientDigestTests
         };
 
         float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - .5f)];
-    }
-
-    private sealed class Counted(MemoryModel model) : TensorSource
-    {
-        private readonly System.Collections.Concurrent.ConcurrentDictionary<string, long> _bytes = [];
-
-        public bool Lends { get; init; }
-
-        public double ReadOf(string name) => (double)_bytes.GetValueOrDefault(name) / model.Find(name)!.ByteLength;
-
-        public override IReadOnlyList<TensorInfo> Tensors => model.Tensors;
-
-        public override IReadOnlyDictionary<string, string> Metadata => model.Metadata;
-
-        public override string Location => model.Location;
-
-        public override void Read(TensorInfo tensor, long offset, Span<byte> destination)
-        {
-            long bytes = destination.Length;
-            _bytes.AddOrUpdate(tensor.Name, bytes, (_, before) => before + bytes);
-            model.Read(tensor, offset, destination);
-        }
-
-        public override bool TryPin(TensorInfo tensor, out System.Buffers.MemoryHandle memory)
-        {
-            memory = default;
-            return Lends && model.TryPin(tensor, out memory);
-        }
     }
 
     /// <summary>A caller's own sink.</summary>

@@ -12,8 +12,7 @@ public sealed unsafe class AdaptiveStepTests
         [Values(128, 256, 512)] int width, [Values(DType.F64, DType.F32, DType.F16, DType.BF16)] DType dtype, [Values] bool hasGlobal)
     {
         using var memory = new GuardedPanels();
-        DType state = dtype == DType.F64 ? DType.F64 : DType.F32, output = hasGlobal ? dtype : DType.F64;
-        state = hasGlobal ? state : DType.F64;
+        DType output = hasGlobal ? dtype : DType.F64, state = output == DType.F64 ? DType.F64 : DType.F32;
         var random = new Random(width);
         foreach (int length in Lengths)
         {

@@ -12,7 +12,7 @@ namespace FedICU.Tests.Files;
 [Parallelizable(ParallelScope.Self)]
 public sealed class FolderCrashTests
 {
-    private const int Shards = 20, Kills = 20;
+    private const int Shards = 20, Kills = 10;
     private const string Index = "d.safetensors.index.json";
 
     private static readonly string[] Adapter = ["adapter_config.json", "adapter_model.safetensors"];

@@ -41,7 +41,7 @@ internal sealed class KeptNormsTests
             round.Add(ClientUpdate.FromTensors($"client-{k:00}", clients[k], 1));
         using var output = new MemorySink();
         new FedIcuAggregator(new FedIcuOptions { Granularity = granularity }).AggregateAsync(round, output).GetAwaiter().GetResult();
-        reads = clients.Average(client => client.Reads);
+        reads = clients.Average(client => client.ReadOf("w"));
         return Models.AllBytes(output.Model);
     }
 
@@ -50,25 +50,5 @@ internal sealed class KeptNormsTests
         var random = new Random(seed);
         float[] values = [.. Enumerable.Range(0, Rows * Columns).Select(_ => random.NextSingle() - 0.5f)];
         return Models.Of("w", [Rows, Columns], values);
-    }
-
-    /// <summary>Counts reads of a source that lends no memory, so that every byte is read through it.</summary>
-    private sealed class CountedSource(MemoryModel model) : TensorSource
-    {
-        private long _bytes;
-
-        public double Reads => (double)_bytes / TotalBytes;
-
-        public override IReadOnlyList<TensorInfo> Tensors => model.Tensors;
-
-        public override IReadOnlyDictionary<string, string> Metadata => model.Metadata;
-
-        public override string Location => model.Location;
-
-        public override void Read(TensorInfo tensor, long offset, Span<byte> destination)
-        {
-            Interlocked.Add(ref _bytes, destination.Length);
-            model.Read(tensor, offset, destination);
-        }
     }
 }

@@ -18,10 +18,11 @@ internal sealed class StateInMemory : StateKeeper
         (_state, _rule, _tensors) = (state, stages.Name, StateTensors.List(global, stages));
         if (!state.TryLend())
             throw RoundCheck.CreateRefusal("The state in memory is in use by another round.");
+        if (state.Rule is null)
+            return;
         try
         {
-            if (state.Rule is not null)
-                Check(stages, state);
+            Check(stages, state.Rule, state.Memory!.Model);
         }
         catch
         {
@@ -29,19 +30,18 @@ internal sealed class StateInMemory : StateKeeper
             throw;
         }
 
-        if (state.Rule is not null)
-            (Before, RoundsFinished) = (state.Memory!.Model, state.RoundsFinished);
+        (Before, RoundsFinished) = (state.Memory.Model, state.RoundsFinished);
     }
 
-    private void Check(StageSequence stages, RoundState state)
+    private void Check(StageSequence stages, string rule, TensorSource before)
     {
-        if (state.Rule != stages.Name)
+        if (rule != stages.Name)
         {
             throw RoundCheck.CreateRefusal(
-                $"The state in memory is of {Sentence.Quote(state.Rule!)}; a state of {Sentence.Quote(stages.Name)} was expected.");
+                $"The state in memory is of {Sentence.Quote(rule)}; a state of {Sentence.Quote(stages.Name)} was expected.");
         }
 
-        if (!state.Memory!.Model.Tensors.SequenceEqual(_tensors))
+        if (!before.Tensors.SequenceEqual(_tensors))
             throw RoundCheck.CreateRefusal("The state in memory is of a model with other tensors than the global model's.");
     }
 

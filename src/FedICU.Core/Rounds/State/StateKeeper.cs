@@ -1,6 +1,4 @@
 using System.Runtime.InteropServices;
-using FedICU.Memory;
-using FedICU.Panels;
 using FedICU.Rounds.Checks;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
@@ -12,9 +10,6 @@ namespace FedICU.Rounds.State;
 /// </summary>
 internal abstract class StateKeeper(StageSequence stages) : IDisposable
 {
-    // elements that are checked at a time: chosen, a few pieces for each cache
-    private const int CheckedElements = 1 << 16;
-
     /// <summary>The finished rounds that the old state holds; 0 if this is the first round.</summary>
     public long RoundsFinished { get; protected init; }
 
@@ -67,32 +62,9 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
         }
     }
 
-    /// <summary>Refuses the round if the old state of a tensor has values that are not finite.</summary>
-    /// <exception cref="RoundRejectedException">The sentence names the state's tensor.</exception>
-    public unsafe void RequireFinite(TensorInfo tensor)
-    {
-        foreach ((string key, _) in stages.State)
-        {
-            if (Before?.Find(StateTensors.Describe(tensor, key).Name) is not { } found)
-                continue;
-            using var reader = new DensePanelReader(Before, found);
-            using var scratch = new Scratch();
-            long count = 0;
-            for (long start = 0; start < found.ElementCount; start += CheckedElements)
-            {
-                scratch.Reset();
-                int length = (int)Math.Min(CheckedElements, found.ElementCount - start);
-                count += StateRun.Backend.CountNonFinite(reader.Read(start, length, scratch), length);
-            }
-
-            if (count > 0)
-            {
-                throw RoundCheck.CreateRefusal(
-                    $"The state {Sentence.Quote(Before.Location)}: tensor {Sentence.Quote(found.Name)} has {Sentence.NonFinite(count)}; " +
-                    "finite values were expected.");
-            }
-        }
-    }
+    /// <summary>Finds the old state of a tensor; nothing in a first round.</summary>
+    public IEnumerable<TensorInfo> FindBefore(TensorInfo tensor) =>
+        stages.State.Select(state => Before?.Find(StateTensors.Describe(tensor, state.Key).Name)).OfType<TensorInfo>();
 
     /// <summary>Begins the new state.</summary>
     public StateRun Begin() => new(stages, Before, BeginAfter());

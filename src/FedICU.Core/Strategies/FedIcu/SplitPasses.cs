@@ -60,8 +60,7 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
     public static SplitPasses Open(TensorContext tensor, FedIcuOptions options, GroupBuffer? known = null, bool ownsKnown = false)
     {
         SplitInputs inputs = OpenInputs(tensor, options);
-        inputs.Tensor.Passes.Preload(inputs.Directed);
-        GroupBuffer? grams = inputs.Tensor.Passes.TryGram(inputs.Directed, inputs.Grouping);
+        GroupBuffer? grams = tensor.Passes.TryGram(inputs.Directed, inputs.Grouping);
         if (grams is not null && !GramPass.HasOverflowed(grams, inputs.Directed.Length))
             return GramPass.Open(inputs, grams, known, ownsKnown);
         grams?.Dispose();
@@ -69,8 +68,8 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
     }
 
     /// <summary>
-    /// Runs the first pass for a later look at a tensor: with the norms that the first look kept, or measured again in
-    /// the same way, which gives the same bits.
+    /// Runs the first pass again, later in the round: with the norms that were kept the first time, or measured again
+    /// in the same way, which gives the same bits.
     /// </summary>
     /// <param name="tensor">The tensor.</param>
     /// <param name="options">The strategy's options.</param>
@@ -86,23 +85,25 @@ internal abstract class SplitPasses(SplitInputs inputs, GroupBuffer norms, bool 
         return measured.Inputs.IsScaled ? measured : Open(tensor, options, measured.Norms, ownsKnown: true);
     }
 
-    /// <summary>Measures the norms alone, and keeps them for the looks at the tensor that follow.</summary>
+    /// <summary>Measures the norms alone, and keeps them for the round's later passes over the tensor.</summary>
     /// <exception cref="NonFiniteOutputException">An input or an update is too large for float64.</exception>
     public static SplitPasses OpenForNorms(TensorContext tensor, FedIcuOptions options)
     {
         SplitInputs inputs = OpenInputs(tensor, options);
-        inputs.Tensor.Passes.Preload(inputs.Directed);
         SeparatePasses passes = OpenSeparate(tensor, options, inputs);
         if (!passes.Inputs.IsScaled)
             KeptNorms.Of(tensor.Plan).Keep(tensor.Info.Name, passes.Norms);
         return passes;
     }
 
+    /// <summary>Opens the inputs and loads small ones, which all passes then read from memory.</summary>
     private static SplitInputs OpenInputs(TensorContext tensor, FedIcuOptions options)
     {
         // updates are computed on the host, in panels that its caches hold
         bool onDevice = tensor.OnDevice && tensor.Passes.Finish is null && !tensor.ChangesUpdates && options.Target != SplitTarget.Delta;
-        return new SplitInputs(tensor, options, onDevice, factor: 1);
+        var inputs = new SplitInputs(tensor, options, onDevice, factor: 1);
+        tensor.Passes.Preload(inputs.Directed);
+        return inputs;
     }
 
     private static SeparatePasses OpenSeparate(TensorContext tensor, FedIcuOptions options, SplitInputs inputs) =>

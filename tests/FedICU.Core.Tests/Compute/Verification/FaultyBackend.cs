@@ -1,6 +1,6 @@
 using FedICU.Compute;
 
-namespace FedICU.Cli.Tests;
+namespace FedICU.Tests.Compute;
 
 /// <summary>The reference backend with a small fault in one verb, which a verification must find.</summary>
 internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
