@@ -26,7 +26,7 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
         RequireFiniteState(failed);
         // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
         // another tensor's values
-        int faults = FindNonFinite(failed, failed: true);
+        int faults = FindNonFinite(failed, failed: true) + FindNonFiniteControls(failed);
         foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
             faults += FindNonFinite(tensor, failed: false);
         if (faults == 0 && !FindTooLarge(failed) && !DropLargest(failure, failed))
@@ -99,6 +99,25 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
                 $"The global model's tensor {Sentence.Quote(tensor.Name)}{location} has {Sentence.NonFinite(own)}; " +
                 "finite values were expected.",
                 tensor: tensor.Name);
+        }
+
+        return faults;
+    }
+
+    /// <summary>Applies the policy to clients whose control variates of a tensor are not finite.</summary>
+    private int FindNonFiniteControls(TensorInfo tensor)
+    {
+        using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
+        int faults = 0;
+        foreach (Participant participant in run.Participants.Where(participant => participant.Control is not null))
+        {
+            using var reader = new DensePanelReader(participant.Control!, participant.Control!.Find(tensor.Name)!);
+            if (context.Passes.CountNonFinite(reader) is not (var count and > 0))
+                continue;
+            check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
+                $"{participant.Name}: its control variates{participant.ControlPlace} have for tensor {Sentence.Quote(tensor.Name)} " +
+                $"{Sentence.NonFinite(count)}; finite values were expected.");
+            faults++;
         }
 
         return faults;

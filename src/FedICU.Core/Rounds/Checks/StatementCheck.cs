@@ -36,15 +36,14 @@ internal sealed class StatementCheck(RoundCheck check, RoundOptions options, Ten
     /// <summary>Opens and checks the client's control variates: a tensor for each float tensor of the model.</summary>
     private string? OpenControl(Participant participant)
     {
-        if (participant.Statements.Control is not { } path)
+        if (participant.OpenControl() is not { } control)
             return "its control variates are missing; a model was expected (\"control\" in the clients' list)";
-        TensorSource control = participant.Control = TensorSource.Open(path);
         foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed))
         {
             TensorInfo? found = control.Find(tensor.Name);
             if (found is not { DType.IsComputed: true } || found.Shape != tensor.Shape)
             {
-                return $"its control variates {Sentence.Quote(path)} have for tensor {Sentence.Quote(tensor.Name)} " +
+                return $"its control variates{participant.ControlPlace} have for tensor {Sentence.Quote(tensor.Name)} " +
                     $"{found?.ToString() ?? "nothing"}; a float tensor of the shape {tensor.Shape} was expected";
             }
         }
