@@ -15,8 +15,8 @@ internal static partial class StrategiesPage
     private const string Table = "all strategies", EveryRound = "options of every round", OptionsOf = "options of ";
 
     /// <summary>Returns the page with every part made from the registry.</summary>
-    public static string Update(string page, StrategyRegistry registry) =>
-        PartPattern().Replace(page, part => part.Groups["begin"].Value + Make(part.Groups["name"].Value, registry) + part.Groups["end"].Value);
+    public static string Update(string page, StrategyRegistry registry) => PartPattern().Replace(
+        page, part => part.Groups["begin"].Value + Make(part.Groups["name"].Value, registry) + part.Groups["end"].Value);
 
     /// <summary>Returns the sections, from their headings of the second level on.</summary>
     public static ILookup<string, string> GetSections(string page) => page.Split("\n## ").Skip(1).ToLookup(
