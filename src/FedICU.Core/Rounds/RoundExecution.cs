@@ -15,7 +15,8 @@ namespace FedICU.Rounds;
 internal sealed class RoundExecution(
     StageSequence stages, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
 {
-    private readonly RoundOptions _options = round.Options;
+    // norms and cosines of single clients are not even computed in a private round
+    private readonly RoundOptions _options = stages.IsPrivate ? round.Options with { Statistics = false } : round.Options;
     private readonly RoundWork _work = new(round.Options.Backend ?? new SimdBackend());
 
     public Task<AggregationResult> RunAsync() =>
@@ -122,7 +123,7 @@ internal sealed class RoundExecution(
             // the search reads the updates as they were sent
             RoundRun asSent = planner.CreateRun(planner.CreatePlan(dropped, state.RoundsFinished), dropped, _work, workers, output);
             using ReadAhead? unused = asSent.Settings.ReadAhead;
-            new NonFiniteSearch(round.Global, _options, check, asSent, state).Explain(e);
+            new NonFiniteSearch(round.Global, _options, check, asSent, state, stages.IsPrivate).Explain(e);
             return null;
         }
     }
@@ -168,7 +169,9 @@ internal sealed class RoundExecution(
     }
 
     private RoundReport Describe(
-        RoundCheck check, RoundPlan plan, IReadOnlyList<TensorReport> tensors, IReadOnlyList<LoraPairReport> pairs) => new()
+        RoundCheck check, RoundPlan plan, IReadOnlyList<TensorReport> tensors, IReadOnlyList<LoraPairReport> pairs)
+    {
+        var report = new RoundReport
         {
             Strategy = stages.Name,
             Backend = _work.Backend.Name,
@@ -178,9 +181,15 @@ internal sealed class RoundExecution(
             Tensors = tensors,
             LoraPairs = pairs,
         };
+        return stages.IsPrivate ? PrivateReport.Hide(report) : report;
+    }
 
-    private AggregationResult CreateResult(RoundReport report, RoundCheck check) =>
-        new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
+    private AggregationResult CreateResult(RoundReport report, RoundCheck check)
+    {
+        if (stages.IsPrivate)
+            check.Notes.Add(PrivateReport.Note);
+        return new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
+    }
 
     private IReadOnlyList<LoraPairReport> ComputeCrossTerms(RoundRun run, LoraPairs pairs, RoundCheck check) =>
         _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes) : [];

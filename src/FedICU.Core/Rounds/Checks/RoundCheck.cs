@@ -18,6 +18,7 @@ internal sealed class RoundCheck
     private readonly AggregationRound _round;
     private readonly TensorSink? _output;
     private readonly CancellationToken _cancellationToken;
+    private readonly StageSequence? _stages;
     private readonly RoundOptions _options;
     private readonly RoundFiles _files = new();
     private readonly TensorNames _names;
@@ -33,7 +34,7 @@ internal sealed class RoundCheck
     /// <param name="stages">Decide which shapes and statements they take; null: the global model's shapes, any statement.</param>
     public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken, StageSequence? stages = null)
     {
-        (_round, _output, _cancellationToken, _options) = (round, output, cancellationToken, round.Options);
+        (_round, _output, _cancellationToken, _options, _stages) = (round, output, cancellationToken, round.Options, stages);
         _names = new TensorNames(_options.StripPrefixes);
         _weights = new WeightCheck(this, _options);
         _adapters = new AdapterCheck(this, round);
@@ -257,13 +258,17 @@ internal sealed class RoundCheck
         }
     }
 
+    /// <summary>Whether the rule adds the client's own change, whatever model it was made against.</summary>
+    private bool MayBeLate(Participant participant) =>
+        participant.Kind == UpdateKind.Delta && _stages?.All.Any(stage => stage.TakesLateDeltas) == true;
+
     private void CheckBases()
     {
         List<Participant> based = [.. Included.Where(participant => participant.BaseDigest is not null)];
         if (based.Count > 0)
         {
             string digest = GlobalDigest;
-            foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest))
+            foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest && !MayBeLate(participant)))
             {
                 ApplyPolicy(_options.OnBase, RoundFault.Base, participant, null,
                     $"{participant.NameWithFile} made its update against the model {Sentence.Clean(participant.BaseDigest!)}; " +

@@ -15,6 +15,8 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
     // a single adaptive step has a verb of its own, without tiles of the model and its state
     private readonly AdaptiveStep? _adaptive;
     private readonly (ClientSumSource Source, double[] Coefficients)[] _sums;
+    // the factor of the merged update that equals a sum; null if there is none
+    private readonly double?[] _multiples;
     // the number of sums of each step
     private readonly int[] _sumsOf;
     private readonly PanelReader[] _updates, _controls;
@@ -26,10 +28,24 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
         IReadOnlyList<ClientSum>[] sums = [.. Steps.Select(step => step.GetSums(tensor.Plan))];
         _sumsOf = [.. sums.Select(ofStep => ofStep.Count)];
         _sums = [.. sums.SelectMany(ofStep => ofStep).Select(sum => (sum.Source, Extend(sum)))];
+        _multiples = [.. sums.SelectMany(ofStep => ofStep).Select(sum => FindMultiple(sum))];
         _updates = Uses(ClientSumSource.Updates) ? tensor.Inputs(UpdateForm.Parameters, withGlobal: true) : [];
         _controls = Uses(ClientSumSource.Controls) ? tensor.OpenControls() : [];
+        if (_sums.Length > 0 && run.Stages.IsPrivate)
+            throw RoundPlan.Refuse("A private round has a server step that sums the clients' updates: each must be clipped and noised.");
 
-        bool Uses(ClientSumSource source) => Array.Exists(_sums, sum => sum.Source == source);
+        bool Uses(ClientSumSource source) => _sums.Index().Any(sum => sum.Item.Source == source && _multiples[sum.Index] is null);
+
+        // of a plain mean, a sum with the same coefficient for all clients is a multiple of the merged update
+        double? FindMultiple(ClientSum sum)
+        {
+            IReadOnlyList<RoundClient> clients = tensor.Plan.Clients;
+            bool isMean = sum.Source == ClientSumSource.Updates && run.Stages is { Merge: FedAvg or FedProx, Transforms.Count: 0 };
+            return isMean && clients.All(client => client.Factor == 1 && client.MergeWeight == clients[0].MergeWeight)
+                && sum.Coefficients.All(coefficient => coefficient == sum.Coefficients[0])
+                    ? sum.Coefficients[0] * clients.Count
+                    : null;
+        }
 
         // updates are read as parameters, followed by the global model
         static double[] Extend(ClientSum sum) => sum.Source == ClientSumSource.Updates
@@ -88,7 +104,14 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
             TensorPrimitives.Subtract(update, global, update);
             double* own = state, sums = state + (long)_slots.Length * _stride, ownSums = sums;
             for (int i = 0; i < _finish._sums.Length; i++)
-                Sum(_finish._sums[i], start - _first, count, sums + (long)i * _stride);
+            {
+                double* sum = sums + (long)i * _stride;
+                if (_finish._multiples[i] is { } multiple)
+                    TensorPrimitives.Multiply(update, multiple, new Span<double>(sum, count));
+                else
+                    Sum(_finish._sums[i], start - _first, count, sum);
+            }
+
             // by index, because an enumerator would be allocated for each tile
             for (int i = 0; i < _finish.Steps.Count; i++)
             {

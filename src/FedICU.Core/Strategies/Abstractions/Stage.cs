@@ -55,6 +55,16 @@ public abstract class Stage
     internal virtual bool KeepsIntegers => false;
 
     /// <summary>
+    /// Gets whether the stage protects single clients, so that nothing of one client's data may be reported.
+    /// </summary>
+    internal virtual bool IsPrivate => false;
+
+    /// <summary>
+    /// Gets whether an update sent as a delta may be made against an older model, whose digest it states.
+    /// </summary>
+    internal virtual bool TakesLateDeltas => false;
+
+    /// <summary>
     /// Gets models beside the global one that the stage's statistics read, by name, with their paths. They have the
     /// global model's float tensors. <value>Default: none.</value>
     /// </summary>

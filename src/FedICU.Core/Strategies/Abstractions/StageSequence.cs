@@ -24,6 +24,12 @@ internal sealed class StageSequence
         Weightings = [.. stages.OfType<ClientWeighting>()];
         Transforms = [.. stages.OfType<UpdateTransform>()];
         Merge = stages.OfType<MergeRule>().SingleOrDefault() ?? implied;
+        if (Merge is FedAvg { Options.Weighting: Weighting.Uniform } && Weightings.FirstOrDefault(one => !one.IsPart) is { } weighting)
+        {
+            throw new InvalidOptionsException([
+                $"{Sentence.Quote(weighting.Name)} decides how the clients weigh; weighting=uniform of 'fedavg' cannot change that."]);
+        }
+
         Steps = [.. stages.OfType<ServerStep>()];
         PairSteps = [.. stages.OfType<PairStep>()];
         bool several = Steps.Count(step => step.State.Count > 0) > 1;
@@ -53,6 +59,9 @@ internal sealed class StageSequence
     /// <summary>Whether there is a state between rounds.</summary>
     public bool KeepsState => State.Count > 0 || Scalars.Count > 0 || All.Any(stage => stage.CountsRounds);
 
+    /// <summary>Whether nothing of a single client's data may be reported.</summary>
+    public bool IsPrivate => All.Any(stage => stage.IsPrivate);
+
     /// <summary>All stages, the implied merge among them.</summary>
     public IEnumerable<Stage> All => [.. Weightings, .. Transforms, Merge, .. Steps, .. PairSteps];
 
@@ -67,7 +76,8 @@ internal sealed class StageSequence
         var placed = stages.Where(stage => !stage.IsPart).ToList();
         foreach (Stage part in stages.Where(stage => stage.IsPart))
         {
-            int next = placed.FindIndex(stage => GetPlace(stage) > GetPlace(part)
+            // how clients weigh in a step's mean comes first: a weighting of its own name decides otherwise
+            int next = part is ClientWeighting ? 0 : placed.FindIndex(stage => GetPlace(stage) > GetPlace(part)
                 || GetPlace(stage) == GetPlace(part) && stages.IndexOf(stage) > stages.IndexOf(part));
             placed.Insert(next >= 0 ? next : placed.Count, part);
         }
@@ -124,6 +134,8 @@ internal sealed class StageSequence
                 "adds no more than the clip norm; only server steps may follow dp-fedavg.");
         }
 
+        foreach (Stage stage in stages.Where(stage => stage is Scaffold or FedDyn))
+            errors.Add($"{Sentence.Quote(stage.Name)} and 'dp-fedavg' cannot be combined: its state sums the updates without a clip.");
         foreach (Stage stage in stages.TakeWhile(stage => stage is not DpNoise).Where(stage => stage is ServerStep))
             errors.Add($"{Sentence.Quote(stage.Name)} comes before the noise of 'dp-fedavg'; after it was expected.");
     }

@@ -45,6 +45,8 @@ public sealed class DpFedAvg : ClientWeighting
 
     internal override bool KeepsIntegers => true;
 
+    internal override bool IsPrivate => true;
+
     /// <inheritdoc/>
     public override void Check(RoundPlan plan)
     {

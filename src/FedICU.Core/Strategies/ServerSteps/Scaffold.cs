@@ -71,15 +71,17 @@ public sealed class Scaffold : ServerStep
     public override void Apply(ElementBlock block)
     {
         // of derived changes, sum_k u_k dc_k is the sum of the updates' parts less c sum_k u_k
-        double kept = IsDerived ? 1 - Weigh(block.Plan).Sum() : 1;
+        double kept = !IsDerived ? 1 : Options.ControlUpdate == ControlUpdate.Sum ? 1 - block.Plan.Clients.Count * GetPart(block.Plan) : 0;
         TensorPrimitives.MultiplyAdd(block.State(0), kept, block.Sum(0), block.State(0));
         TensorPrimitives.Multiply(block.Update, Options.ServerLearningRate, block.Update);
     }
 
+    private double GetPart(RoundPlan plan) => 1.0 / (Options.Population ?? plan.CountAtStart);
+
     /// <summary>Returns the factor u_k of each client's change.</summary>
     private double[] Weigh(RoundPlan plan)
     {
-        double total = plan.Clients.Sum(client => client.MergeWeight), part = 1.0 / (Options.Population ?? plan.CountAtStart);
+        double total = plan.Clients.Sum(client => client.MergeWeight), part = GetPart(plan);
         return [.. plan.Clients.Select(client => Options.ControlUpdate == ControlUpdate.Sum ? part : client.MergeWeight / total)];
     }
 }

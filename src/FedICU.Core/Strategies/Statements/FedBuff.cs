@@ -28,6 +28,8 @@ public sealed class FedBuff : ClientWeighting
     /// <inheritdoc/>
     public override string Name => "fedbuff";
 
+    internal override bool TakesLateDeltas => true;
+
     /// <inheritdoc/>
     public override bool ReadsStatements => true;
 
