@@ -15,9 +15,6 @@ internal sealed unsafe class StateRun(StageSequence stages, TensorSource? before
     // elements that are carried over at a time: chosen, a few pieces for each cache
     private const int CarriedElements = 1 << 16;
 
-    /// <summary>The backend of the steps: they run on the CPU, whatever the merge runs on.</summary>
-    public static SimdBackend Backend { get; } = new();
-
     public StageSequence Stages => stages;
 
     /// <summary>Begins a tensor; null if the rule has no steps.</summary>

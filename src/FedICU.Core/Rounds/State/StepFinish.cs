@@ -93,11 +93,11 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
                 var panels = new AdaptivePanels(
                     new TensorPanel(merged, DType.F64), _global.From(at), m.Old.From(at), v.Old.From(at), output, m.Next.From(at),
                     v.Next.From(at));
-                return StateRun.Backend.Apply(adaptive, panels, count);
+                return TensorPasses.Cpu.Apply(adaptive, panels, count);
             }
 
             double* state = _tile + _stride;
-            StateRun.Backend.WeightedSum([_global.From(start - _first)], [1], 1, count, new TensorPanel(_tile, DType.F64));
+            TensorPasses.Cpu.WeightedSum([_global.From(start - _first)], [1], 1, count, new TensorPanel(_tile, DType.F64));
             Span<double> update = new(merged, count), global = new(_tile, count);
             for (int i = 0; i < _slots.Length; i++)
                 _slots[i].Read(state + (long)i * _stride, start, count);
@@ -122,7 +122,7 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
             }
 
             TensorPrimitives.Add(global, update, update);
-            long nonFinite = StateRun.Backend.WeightedSum([new TensorPanel(merged, DType.F64)], [1], 1, count, output);
+            long nonFinite = TensorPasses.Cpu.WeightedSum([new TensorPanel(merged, DType.F64)], [1], 1, count, output);
             for (int i = 0; i < _slots.Length; i++)
                 nonFinite += _slots[i].Write(state + (long)i * _stride, start, count);
             return nonFinite;
@@ -137,7 +137,7 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
             var panels = new TensorPanel[read.Length];
             for (int k = 0; k < panels.Length; k++)
                 panels[k] = read[k].From(start);
-            StateRun.Backend.WeightedSum(panels, sum.Coefficients, 1, count, new TensorPanel(target, DType.F64));
+            TensorPasses.Cpu.WeightedSum(panels, sum.Coefficients, 1, count, new TensorPanel(target, DType.F64));
         }
 
         private static TensorPanel[] Read(PanelReader[] readers, long start, int length, Scratch scratch)

@@ -159,6 +159,20 @@ public class TensorContext
         Passes.ForEachElement(Inputs(form, withGlobal: form == UpdateForm.Delta), Clients.Count, rule);
     }
 
+    /// <summary>
+    /// Computes the output block by block from all clients' values, as <see cref="ForEachElement"/> does element by
+    /// element: for rules that are written with vectors.
+    /// </summary>
+    /// <param name="form">
+    /// Whether the rule gets parameters or updates. The result of updates is added to the global model's values.
+    /// </param>
+    /// <param name="rule">Writes the block's result from the values of <see cref="Clients"/>, in their order.</param>
+    public void ForEachBlock(UpdateForm form, BlockRule rule)
+    {
+        ArgumentNullException.ThrowIfNull(rule);
+        Passes.ForEachBlock(Inputs(form, withGlobal: form == UpdateForm.Delta), Clients.Count, rule);
+    }
+
     /// <summary>Adds the squared norm of each client's update: sum over the elements of (y_k - x)^2.</summary>
     /// <param name="sums">One sum for each client.</param>
     /// <exception cref="ArgumentException">There is not one sum for each client.</exception>
