@@ -30,8 +30,8 @@ internal sealed class Federation
 
     private const string UpdateFile = "update.safetensors";
 
-    // the server is no client: its random numbers are those of this client, beyond every other one
-    private const int ServerSeed = 1008;
+    // the number that stands for the server where random numbers depend on the client; no client has it
+    private const int Server = -1;
 
     private readonly StrategyChoice _strategy;
     private readonly StageAggregator _aggregator;
@@ -159,7 +159,7 @@ internal sealed class Federation
     {
         Adapter adapter = LoadAdapter(GlobalFolder(round));
         Trainer.TrainAdapter(
-            _model, adapter, _serverText, _options.Steps, RandomOf(_options.Seed, round, ServerSeed),
+            _model, adapter, _serverText, _options.Steps, RandomOf(_options.Seed, round, Server),
             cancellationToken.ThrowIfCancellationRequested);
         SaveAdapter(adapter, RootFolder(round));
     }

@@ -30,5 +30,7 @@ internal static class ResultTable
         }
     }
 
-    private static string Text(double? value) => value?.ToString("0.000", CultureInfo.InvariantCulture) ?? Nothing;
+    /// <summary>Writes a value with three decimals, or without decimals from 1000 on.</summary>
+    public static string Text(double? value) =>
+        value?.ToString(value < 1000 ? "0.000" : "0", CultureInfo.InvariantCulture) ?? Nothing;
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using FedICU;
 
 namespace FederatedLanguages;
@@ -9,6 +10,8 @@ internal sealed class StrategyChoice
     private const string Balanced = "balanced";
 
     private const string Root = "root";
+
+    private const string Seed = "seed";
 
     private readonly List<KeyValuePair<string, string>> _settings;
 
@@ -47,6 +50,8 @@ internal sealed class StrategyChoice
     public static IReadOnlyList<StrategyChoice> Choose(
         IReadOnlyList<string> names, IReadOnlyList<KeyValuePair<string, string>> settings, int seed)
     {
+        if (names.Count == 0)
+            throw new UsageException("'--strategies' names no strategy.");
         if (names.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1) is { } duplicate)
             throw new UsageException($"The strategy '{duplicate.Key}' was given twice.");
         foreach (string part in names.Where(name => name != Balanced).SelectMany(name => name.Split(',')))
@@ -64,8 +69,9 @@ internal sealed class StrategyChoice
             [
                 .. settings.Where(setting => Applies(name, setting.Key) || isFirst && !names.Any(other => Applies(other, setting.Key))),
             ];
-            if (HasOption(name, "seed") && !own.Exists(setting => setting.Key is "seed" || setting.Key.EndsWith(".seed", StringComparison.Ordinal)))
-                own.Add(new("seed", seed.ToString(System.Globalization.CultureInfo.InvariantCulture)));
+            // a strategy that draws random numbers, such as dp-fedavg, gives the same table for the same seed
+            if (HasOption(name, Seed) && !own.Exists(setting => setting.Key.Split('.')[^1] == Seed))
+                own.Add(new(Seed, seed.ToString(CultureInfo.InvariantCulture)));
             var choice = new StrategyChoice(name, own);
             if (choice.Create(Root).Aggregator.Stages.FirstOrDefault(stage => stage.ReadsControls) is { } stage)
             {
