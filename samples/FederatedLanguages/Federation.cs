@@ -85,7 +85,7 @@ internal sealed class Federation
         if (_strategy.NeedsRoot)
             return;
         using MemoryModel global = AsModel(start.Factors());
-        var inputs = new AggregationRound(global, _strategy.Create("").Options);
+        var inputs = new AggregationRound(global, _strategy.Create("").Options with { Round = 1 });
         foreach (ClientText client in _clients)
             inputs.Add(ClientUpdate.FromTensors(client.Name, AsModel(start.Factors(), Statements(1, client, loss: 0))));
         await _aggregator.CheckAsync(inputs, cancellationToken: cancellationToken);

@@ -140,11 +140,11 @@ internal static class Program
     /// <summary>Makes the columns of the adapters that the clients trained alone.</summary>
     private static ResultColumn[] CompareAlone(List<ClientText> clients, double[][] alone)
     {
-        int count = alone[0].Length;
+        int[] texts = [.. Enumerable.Range(0, alone[0].Length)];
         return
         [
-            new("own alone", [.. Enumerable.Range(0, count).Select(text => Mean(text, client => client.Domain == text))], IsReference: true),
-            new("others alone", [.. Enumerable.Range(0, count).Select(text => Mean(text, client => client.Domain != text))], IsReference: true),
+            new("own alone", [.. texts.Select(text => Mean(text, client => client.Domain == text))], IsReference: true),
+            new("others alone", [.. texts.Select(text => Mean(text, client => client.Domain != text))], IsReference: true),
         ];
 
         double? Mean(int text, Func<ClientText, bool> isMeant) =>
@@ -175,8 +175,11 @@ internal static class Program
         Console.WriteLine($"The bars are the mean row, and also in {path}.");
     }
 
-    private static string Attackers(Attack attack, List<ClientText> clients) => string.Create(CultureInfo.InvariantCulture,
-        $"{attack.Attackers} of {clients.Count} clients ({string.Join(", ", clients.Take(attack.Attackers).Select(client => client.Name))})");
+    private static string Attackers(Attack attack, List<ClientText> clients)
+    {
+        string names = string.Join(", ", clients.Take(attack.Attackers).Select(client => client.Name));
+        return string.Create(CultureInfo.InvariantCulture, $"{attack.Attackers} of {clients.Count} clients ({names})");
+    }
 
     private static void WriteSummary(Options options, List<(string Name, Federation Federation)> federations, string output)
     {

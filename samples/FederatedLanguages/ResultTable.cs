@@ -18,7 +18,8 @@ internal static class ResultTable
     {
         string[] names = [.. domains, "mean", general + " (base)"];
         int first = Math.Max("bits per byte".Length, names.Max(name => name.Length));
-        Console.WriteLine("bits per byte".PadRight(first) + string.Concat(columns.Select(column => "  " + column.Name.PadLeft(ColumnWidth))));
+        IEnumerable<string> heads = columns.Select(column => "  " + column.Name.PadLeft(ColumnWidth));
+        Console.WriteLine("bits per byte".PadRight(first) + string.Concat(heads));
         for (int row = 0; row < names.Length; row++)
         {
             IEnumerable<string> cells = columns.Select(column =>

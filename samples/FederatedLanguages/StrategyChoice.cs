@@ -45,7 +45,9 @@ internal sealed class StrategyChoice
     /// <param name="names">One name for each column: one strategy, or several joined by commas.</param>
     /// <param name="settings">The options. Each goes to the strategies that have it.</param>
     /// <param name="seed">The seed of strategies that draw random numbers.</param>
-    /// <exception cref="UsageException">A strategy is unknown, given twice, or needs what the clients do not send.</exception>
+    /// <exception cref="UsageException">
+    /// A strategy is unknown, given twice, or needs what the clients do not send.
+    /// </exception>
     /// <exception cref="FedIcuException">An option is wrong.</exception>
     public static IReadOnlyList<StrategyChoice> Choose(
         IReadOnlyList<string> names, IReadOnlyList<KeyValuePair<string, string>> settings, int seed)
