@@ -38,7 +38,7 @@ internal sealed class StrategyChoice
     /// <summary>The name in the registry: one strategy, or several joined by commas.</summary>
     public string Rule { get; }
 
-    /// <summary>Whether the server trains a model of its own in every round, which the strategy compares with.</summary>
+    /// <summary>Whether the strategy compares clients with a model that the server trains in every round.</summary>
     public bool NeedsRoot { get; }
 
     /// <summary>Chooses strategies by name.</summary>
