@@ -7,10 +7,12 @@ internal sealed record Options
 {
     private const string Pretraining = "pretrain";
 
+    private const string Set = "--set";
+
+    // between the strategies of --strategies; commas join the parts of one strategy
     private static readonly char[] Separators = ['|', ' '];
 
     private static readonly string[] Switches = ["--compare", "--quick", "--help"];
-    private const string Set = "--set";
 
     private static readonly string[] Valued =
     [
