@@ -24,6 +24,9 @@ internal sealed record RoundRun(
     /// <summary>Whether a weighting set other weights than n_k.</summary>
     public bool HasOwnWeights { get; } = Clients.Any(client => client.MergeWeight != client.Weight);
 
+    /// <summary>Whether no client sent its update alone: parameters can be read without an addition.</summary>
+    public bool AllSentParameters { get; } = Participants.All(participant => participant.Kind != UpdateKind.Delta);
+
     /// <summary>Whether every client sent its update, not its parameters.</summary>
     public bool AllSentUpdates { get; } = Participants.All(participant => participant.Kind == UpdateKind.Delta);
 
