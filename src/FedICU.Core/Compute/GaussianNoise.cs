@@ -21,7 +21,8 @@ internal readonly unsafe struct GaussianNoise
     private const uint Increment1 = 0xBB67AE85;
     private const int Rounds = 10;
 
-    // elements that are worked on at once: 4 KiB of words stay in the L1 cache; a multiple of all V.Lanes
+    // elements that are worked on at once: a multiple of all V.Lanes, whose 4 KiB of words stay in the L1 cache
+    // (chosen)
     internal const int Tile = 256;
 
     private const double Ln2 = 0.6931471805599453;
@@ -32,7 +33,8 @@ internal readonly unsafe struct GaussianNoise
     private readonly uint _key0, _key1;
     private readonly ulong _stream;
 
-    /// <summary>Creates the noise of a tensor for a purpose: the stream is named tensor NUL purpose NUL number.</summary>
+    /// <summary>Creates the noise of a tensor for a purpose: the stream is named tensor NUL purpose NUL
+    /// number.</summary>
     public GaussianNoise(long seed, string tensor, string purpose, long number)
         : this(seed, string.Create(CultureInfo.InvariantCulture, $"{tensor}\0{purpose}\0{number}"))
     {
@@ -78,10 +80,11 @@ internal readonly unsafe struct GaussianNoise
         for (; values.Length > 0; start += Tile)
         {
             int count = Math.Min(values.Length, Tile);
+            // pairs hide latencies, but the 16 registers of AVX2 are too few for them
             if (width == 512)
                 FillWords<NoisePair<Noise512>>((ulong)start, first, second, count);
             else if (width == 256)
-                FillWords<NoisePair<Noise256>>((ulong)start, first, second, count);
+                FillWords<Noise256>((ulong)start, first, second, count);
             else
                 FillWords<NoisePair<Noise128>>((ulong)start, first, second, count);
             Transform(first, second, noise, count, width);
@@ -179,7 +182,8 @@ internal readonly unsafe struct GaussianNoise
     }
 
     /// <summary>
-    /// Computes 4 atanh(s) / s of z = s^2 in [0, 0.0295]. Minimax coefficients, found by Remez's algorithm in 50 digits;
+    /// Computes 4 atanh(s) / s of z = s^2 in [0, 0.0295]. Minimax coefficients, found by Remez's algorithm in 50
+    /// digits;
     /// the polynomial's relative error is 1.3e-18.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

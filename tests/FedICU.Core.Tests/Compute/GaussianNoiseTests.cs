@@ -93,11 +93,10 @@ internal sealed class GaussianNoiseTests
         Assert.That(Moment(4), Is.EqualTo(3).Within(5 * Math.Sqrt(96.0 / count)));
     }
 
-    /// <summary>Computes the transform by System.Math; both arguments are exact where the functions are ill-conditioned.</summary>
+    /// <summary>Computes the transform by System.Math, whose arguments are exact.</summary>
     private static double Compute(ulong first, ulong second)
     {
         double u = ((first >> 11) + 1) * Math.ScaleB(1, -53), v = (second >> 11) * Math.ScaleB(1, -53);
-        // sin(pi x) of SinPi is accurate relative to its value
         double a = 0.25 - v % 0.5, cosine = double.SinPi(2 * a);
         return Math.Sqrt(-2 * Math.Log(u)) * (v < 0.5 ? cosine : -cosine);
     }
