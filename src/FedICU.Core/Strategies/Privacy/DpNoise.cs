@@ -17,8 +17,6 @@ public sealed class DpNoise : ServerStep
         if (deviation == 0)
             return;
         long seed = BitConverter.DoubleToInt64Bits(block.Plan.GetKept(DpFedAvg.Seed)[0]);
-        var noise = new GaussianNoise(seed, block.Tensor.Name, "dp", block.Plan.RoundsFinished);
-        for (int i = 0; i < block.Update.Length; i++)
-            block.Update[i] += deviation * noise[block.Start + i];
+        new GaussianNoise(seed, block.Tensor.Name, "dp", block.Plan.RoundsFinished).AddTo(block.Start, deviation, block.Update);
     }
 }
