@@ -6,8 +6,12 @@ namespace FedICU.Cli;
 /// <summary>The command <c>fedicu privacy</c>: computes epsilon of dp-fedavg's rounds.</summary>
 internal sealed class PrivacyCommand : FedIcuCommand
 {
-    private readonly Option<double> _multiplier = Number("--noise-multiplier", "Z", "The noise's standard deviation over the clip norm, above 0.");
-    private readonly Option<double> _rate = Number("--sampling-rate", "Q", "The probability with which a client takes part in a round, from 0 to 1.");
+    private readonly Option<double> _multiplier =
+        Number("--noise-multiplier", "Z", "The noise's standard deviation over the clip norm, above 0.");
+
+    private readonly Option<double> _rate =
+        Number("--sampling-rate", "Q", "The probability with which a client takes part in a round, from 0 to 1.");
+
     private readonly Option<double> _delta = Number("--delta", "D", "delta of the guarantee, between 0 and 1.");
 
     private readonly Option<long> _rounds = new("--rounds")

@@ -196,7 +196,8 @@ internal sealed unsafe partial class TensorPasses
         var pass = (Passes: this, inputs, panels, pieces, partial, verb);
         RunPass(pieces, UsesThreads(inputs), last: false, pass, static (pass, piece, scratch) =>
         {
-            (TensorPasses passes, PanelReader[] inputs, List<Grouping.Panel> panels, int pieces, GroupBuffer partial, DistanceVerb verb) = pass;
+            (TensorPasses passes, PanelReader[] inputs, List<Grouping.Panel> panels, int pieces, GroupBuffer partial, DistanceVerb verb) =
+                pass;
             int first = (int)((long)panels.Count * piece / pieces), end = (int)((long)panels.Count * (piece + 1) / pieces);
             PanelRuns runs = passes.Runs(inputs, panels[first..end]);
             for (int r = 0; r < runs.Count; r++)

@@ -143,7 +143,9 @@ internal sealed unsafe partial class TensorPasses
     /// <param name="values">
     /// The number of inputs that the rule gets: all, or all but the global model after them.
     /// </param>
-    /// <param name="rule">Computes a block of the output; added to the global model's values if those are an input.</param>
+    /// <param name="rule">
+    /// Computes a block of the output; added to the global model's values if they are an input.
+    /// </param>
     public void ForEachBlock(PanelReader[] inputs, int values, BlockRule rule)
     {
         WritePanels(inputs, GroupingBy(NormAxis.Tensor), rule, WritePanel);

@@ -69,7 +69,7 @@ internal static class RobustStrategies
         {
             var options = new NormFilterOptions
             {
-                Byzantine = ReadCount(reader, "byzantine", new NormFilterOptions().Byzantine, "The number of clients left out, at least 0."),
+                Byzantine = ReadCount(reader, "byzantine", new NormFilterOptions().Byzantine, "How many are left out, at least 0."),
                 Weighting = LibraryStrategies.ReadWeighting(reader, Weighting.Uniform),
             };
             return () => [new NormFilter(options)];
@@ -101,7 +101,7 @@ internal static class RobustStrategies
 
     private static Func<IReadOnlyList<Stage>> ReadDpFedAvg(OptionReader reader)
     {
-        double? multiplier = reader.NumberOr("noise-multiplier", null, "none", "The noise's deviation over the norm, at least 0; required.");
+        double? multiplier = reader.NumberOr("noise-multiplier", null, "none", "The noise's deviation over the norm; required.");
         var options = new DpFedAvgOptions
         {
             NoiseMultiplier = multiplier ?? double.NaN,
@@ -114,7 +114,7 @@ internal static class RobustStrategies
             ClipLearningRate = reader.Number("clip-lr", 0.2, "How fast the norm follows, above 0; with adaptive-clip."),
             CountStandardDeviation = reader.NumberOr("count-stddev", null, "auto", "The noise on the count; auto: expected-clients / 20."),
             ServerLearningRate = ReadServerLearningRate(reader, 1),
-            SamplingRate = reader.NumberOr("sampling-rate", null, "none", "How likely a client takes part; with delta, epsilon is reported."),
+            SamplingRate = reader.NumberOr("sampling-rate", null, "none", "How likely a client takes part; gives epsilon."),
             Delta = reader.NumberOr("delta", null, "none", "delta of the guarantee, between 0 and 1."),
         };
         return () => [new DpFedAvg(options), new DpNoise()];

@@ -15,7 +15,9 @@ namespace FedICU.Rounds;
 /// <param name="check">Applies the policies.</param>
 /// <param name="run">The run that failed.</param>
 /// <param name="state">The server's state that the run read.</param>
-/// <param name="isPrivate">Whether nothing of a single client's data may be said: how many values are wrong, for one.</param>
+/// <param name="isPrivate">
+/// Whether nothing of a single client's data may be said: how many values are wrong, for one.
+/// </param>
 internal sealed class NonFiniteSearch(
     TensorSource global, RoundOptions options, RoundCheck check, RoundRun run, StateKeeper state, bool isPrivate)
 {
@@ -145,7 +147,8 @@ internal sealed class NonFiniteSearch(
                 continue;
             Participant participant = run.Participants[k];
             check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
-                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has {(isPrivate ? "values" : Sentence.Count(count, "value"))} too large for " +
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has " +
+                $"{(isPrivate ? "values" : Sentence.Count(count, "value"))} too large for " +
                 $"{context.Output.DType.SafetensorsName}; values that fit the output's type were expected.");
             found = true;
         }

@@ -22,8 +22,10 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         double total = included.Sum(participant => participant.Weight);
         RoundClient[] clients =
             [
-                .. included.Select(participant =>
-                    new RoundClient(participant.Id, participant.Weight, participant.Weight / total) { Statements = participant.Statements }),
+                .. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total)
+                {
+                    Statements = participant.Statements,
+                }),
             ];
         IReadOnlyList<TensorInfo> merged = round.Global.Tensors;
         if (merged.Any(tensor => !IsMerged(tensor)))

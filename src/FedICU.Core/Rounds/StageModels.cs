@@ -9,7 +9,9 @@ internal sealed class StageModels : IDisposable
 {
     private readonly Dictionary<string, TensorSource> _models = new(StringComparer.Ordinal);
 
-    /// <exception cref="FedIcuException">A model cannot be read, or has other tensors than the global model.</exception>
+    /// <exception cref="FedIcuException">
+    /// A model cannot be read, or has other tensors than the global model.
+    /// </exception>
     public StageModels(StageSequence stages, TensorSource global)
     {
         try

@@ -102,7 +102,8 @@ internal sealed class RobustRuleAnswerTests
     private static (double[] Values, RoundReport Report) RunLine(IAggregator rule) =>
         Run(rule, [0], [.. Line.Select(value => new[] { value })]);
 
-    private static (double[] Values, RoundReport Report) Run(IAggregator rule, double[] global, double[][] clients, double[]? weights = null)
+    private static (double[] Values, RoundReport Report) Run(
+        IAggregator rule, double[] global, double[][] clients, double[]? weights = null)
     {
         using var model = Models.Of64("w", [global.Length], global);
         (RoundReport report, MemorySink sink) = Models.Run(rule, model,

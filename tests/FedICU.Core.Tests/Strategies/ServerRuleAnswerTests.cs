@@ -1,6 +1,8 @@
 namespace FedICU.Tests;
 
-/// <summary>Known answers of the server's rules and of rules that read statements, from an independent implementation.</summary>
+/// <summary>
+/// Known answers of the server's rules and of rules that read statements, from an independent implementation.
+/// </summary>
 internal sealed class ServerRuleAnswerTests
 {
     private const double Tolerance = 5e-9;
@@ -98,7 +100,8 @@ internal sealed class ServerRuleAnswerTests
             strategy, [KeyValuePair.Create("dp-fedavg.clip-norm", "1"), KeyValuePair.Create("noise-multiplier", "1")]),
         Throws.InstanceOf<InvalidOptionsException>().With.Message.Contains("cannot be combined"));
 
-    private static ClientStatements[] Steps(params double[] steps) => [.. steps.Select(count => new ClientStatements { LocalSteps = count })];
+    private static ClientStatements[] Steps(params double[] steps) =>
+        [.. steps.Select(count => new ClientStatements { LocalSteps = count })];
 
     private static void AssertRun(
         IAggregator aggregator, RoundState? state, double[] expected, params (string Name, double[] Values)[] kept) =>
@@ -126,7 +129,10 @@ internal sealed class ServerRuleAnswerTests
     {
         RoundState state = RoundState.InMemory();
         (TensorInfo Info, double[] Values)[] all =
-            [.. tensors.Select(one => (new TensorInfo(one.Name, DType.F64, one.Name[0] == '#' ? new TensorShape() : new TensorShape(2)), one.Values))];
+        [
+            .. tensors.Select(one =>
+                (new TensorInfo(one.Name, DType.F64, one.Name[0] == '#' ? new TensorShape() : new TensorShape(2)), one.Values)),
+        ];
         state.Memory!.Begin([.. all.Select(one => one.Info)], new Dictionary<string, string>());
         foreach ((TensorInfo info, double[] values) in all)
             state.Memory.Write(info, 0, System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan()));

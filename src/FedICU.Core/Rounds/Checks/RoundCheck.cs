@@ -31,7 +31,9 @@ internal sealed class RoundCheck
     /// <param name="round">The round.</param>
     /// <param name="output">The round's output, which must not replace an update; null if there is none.</param>
     /// <param name="cancellationToken">Ends the check.</param>
-    /// <param name="stages">Decide which shapes and statements they take; null: the global model's shapes, any statement.</param>
+    /// <param name="stages">
+    /// Decide which shapes and statements they take; null: the global model's shapes, any statement.
+    /// </param>
     public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken, StageSequence? stages = null)
     {
         (_round, _output, _cancellationToken, _options, _stages) = (round, output, cancellationToken, round.Options, stages);

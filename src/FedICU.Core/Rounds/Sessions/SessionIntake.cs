@@ -30,8 +30,8 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
         {
             throw new RoundRejectedException(
                 RoundFault.Statement,
-                $"Client {Sentence.Quote(update.Id)} sends control variates, which a session does not keep; the option control=derived of " +
-                "'scaffold' needs none.", update.Id);
+                $"Client {Sentence.Quote(update.Id)} sends control variates, which a session does not keep; the option control=derived " +
+                "of 'scaffold' needs none.", update.Id);
         }
 
         var round = new AggregationRound(global, CreateArrivalOptions(options)) { GlobalDigest = baseDigest };

@@ -40,7 +40,7 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
         double? FindMultiple(ClientSum sum)
         {
             IReadOnlyList<RoundClient> clients = tensor.Plan.Clients;
-            bool isMean = sum.Source == ClientSumSource.Updates && run.Stages is { Merge: FedAvg or FedProx, Transforms.Count: 0 };
+            bool isMean = sum.Source == ClientSumSource.Updates && run.Stages is { Merge.IsMean: true, Transforms.Count: 0 };
             return isMean && clients.All(client => client.Factor == 1 && client.MergeWeight == clients[0].MergeWeight)
                 && sum.Coefficients.All(coefficient => coefficient == sum.Coefficients[0])
                     ? sum.Coefficients[0] * clients.Count
@@ -129,7 +129,8 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
         }
 
         /// <summary>
-        /// Computes sum_k c_k d_k, from parameters as sum_k c_k y_k - (sum_k c_k) x; or the sum of the control variates.
+        /// Computes sum_k c_k d_k, from parameters as sum_k c_k y_k - (sum_k c_k) x; or the sum of the control
+        /// variates.
         /// </summary>
         private void Sum((ClientSumSource Source, double[] Coefficients) sum, long start, int count, double* target)
         {

@@ -29,4 +29,7 @@ public abstract class ServerStep : Stage
     /// Returns the step as a verb, if it is one whose state is its first and its second moment; otherwise null.
     /// </summary>
     internal virtual AdaptiveStep? GetAdaptiveStep(RoundPlan plan) => null;
+
+    /// <summary>Gets whether the state sums the clients' updates (<see cref="GetSums"/>).</summary>
+    internal virtual bool SumsClients => false;
 }

@@ -24,10 +24,11 @@ internal sealed class StageSequence
         Weightings = [.. stages.OfType<ClientWeighting>()];
         Transforms = [.. stages.OfType<UpdateTransform>()];
         Merge = stages.OfType<MergeRule>().SingleOrDefault() ?? implied;
-        if (Merge is FedAvg { Options.Weighting: Weighting.Uniform } && Weightings.FirstOrDefault(one => !one.IsPart) is { } weighting)
+        if (Merge.IgnoresWeights && Weightings.FirstOrDefault(one => !one.IsPart) is { } weighting)
         {
             throw new InvalidOptionsException([
-                $"{Sentence.Quote(weighting.Name)} decides how the clients weigh; weighting=uniform of 'fedavg' cannot change that."]);
+                $"{Sentence.Quote(weighting.Name)} decides how the clients weigh; weighting=uniform of " +
+                $"{Sentence.Quote(Merge.Name)} cannot change that."]);
         }
 
         Steps = [.. stages.OfType<ServerStep>()];
@@ -125,19 +126,21 @@ internal sealed class StageSequence
     /// <summary>Noise hides one client only in a sum to which each client adds no more than the clip norm.</summary>
     private static void CheckPrivacy(IReadOnlyList<Stage> stages, List<string> errors)
     {
-        if (!stages.Any(stage => stage is DpFedAvg))
+        if (stages.FirstOrDefault(stage => stage.IsPrivate) is not { } first)
             return;
-        foreach (Stage stage in stages.Where(stage => GetPlace(stage) <= 2 && stage is not (DpFedAvg or FedAvg)))
+        string name = Sentence.Quote(first.Name);
+        foreach (Stage stage in stages
+            .Where(stage => GetPlace(stage) <= 2 && stage is not ({ IsPrivate: true } or MergeRule { IsMean: true })))
         {
             errors.Add(
-                $"{Sentence.Quote(stage.Name)} and 'dp-fedavg' cannot be combined: noise protects a client only in a sum to which each " +
-                "adds no more than the clip norm; only server steps may follow dp-fedavg.");
+                $"{Sentence.Quote(stage.Name)} and {name} cannot be combined: noise protects a client only in a sum to which each " +
+                $"adds no more than the clip norm; only server steps may follow {name}.");
         }
 
-        foreach (Stage stage in stages.Where(stage => stage is Scaffold or FedDyn))
-            errors.Add($"{Sentence.Quote(stage.Name)} and 'dp-fedavg' cannot be combined: its state sums the updates without a clip.");
-        foreach (Stage stage in stages.TakeWhile(stage => stage is not DpNoise).Where(stage => stage is ServerStep))
-            errors.Add($"{Sentence.Quote(stage.Name)} comes before the noise of 'dp-fedavg'; after it was expected.");
+        foreach (Stage stage in stages.Where(stage => stage is ServerStep { SumsClients: true }))
+            errors.Add($"{Sentence.Quote(stage.Name)} and {name} cannot be combined: its state sums the updates without a clip.");
+        foreach (Stage stage in stages.TakeWhile(stage => stage is not ServerStep { IsPrivate: true }).Where(stage => stage is ServerStep))
+            errors.Add($"{Sentence.Quote(stage.Name)} comes before the noise of {name}; after it was expected.");
     }
 
     /// <summary>A statistic has one value: of the updates before the transforms, or after them.</summary>

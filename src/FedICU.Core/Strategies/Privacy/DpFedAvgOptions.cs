@@ -73,7 +73,11 @@ public sealed record DpFedAvgOptions
         var errors = new OptionErrors();
         if (!AdaptiveClip && ClipNorm is null)
             errors.Add("clip-norm is missing; a finite number above 0 was expected.");
-        errors.RequirePositive("clip-norm", ClipNorm ?? 1).RequireNotNegative("noise-multiplier", NoiseMultiplier)
+        if (double.IsNaN(NoiseMultiplier))
+            errors.Add("noise-multiplier is missing; a finite number of at least 0 was expected.");
+        else
+            errors.RequireNotNegative("noise-multiplier", NoiseMultiplier);
+        errors.RequirePositive("clip-norm", ClipNorm ?? 1)
             .RequirePositive("expected-clients", ExpectedClients ?? 1).RequirePositive("server-lr", ServerLearningRate)
             .Require("quantile", Quantile, Quantile is >= 0 and <= 1, "a number from 0 to 1").RequirePositive("clip-lr", ClipLearningRate)
             .RequireNotNegative("count-stddev", CountStandardDeviation ?? 0)

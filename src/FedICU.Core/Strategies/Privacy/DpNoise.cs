@@ -10,6 +10,8 @@ public sealed class DpNoise : ServerStep
 
     internal override bool IsPart => true;
 
+    internal override bool IsPrivate => true;
+
     /// <inheritdoc/>
     public override void Apply(ElementBlock block)
     {

@@ -15,7 +15,10 @@ public static class PrivacyAccountant
 
     /// <summary>Gets the orders a of the account: 1.1, 1.2 .. 10.9, 11 .. 63, 128, 256, 512, 1024.</summary>
     public static IReadOnlyList<double> Orders { get; } =
-        [.. Enumerable.Range(11, 99).Select(tenths => tenths / 10.0), .. Enumerable.Range(11, 53).Select(order => (double)order), 128, 256, 512, 1024];
+    [
+        .. Enumerable.Range(11, 99).Select(tenths => tenths / 10.0), .. Enumerable.Range(11, 53).Select(order => (double)order),
+        128, 256, 512, 1024,
+    ];
 
     /// <summary>Computes epsilon.</summary>
     /// <param name="samplingRate">The probability q with which a client takes part in a round, in [0, 1].</param>
@@ -68,8 +71,8 @@ public static class PrivacyAccountant
     }
 
     /// <summary>
-    /// Computes log sum_i binom(a, i) (1 - q)^(a - i) q^i exp((i^2 - i) / (2 s^2)). With 1 in place of the exponentials the
-    /// sum is 1: what they add keeps the digits of small values.
+    /// Computes log sum_i binom(a, i) (1 - q)^(a - i) q^i exp((i^2 - i) / (2 s^2)). With 1 in place of the exponentials
+    /// the sum is 1: what they add keeps the digits of small values.
     /// </summary>
     private static double SumMoments(double q, double variance, int order)
     {
@@ -90,8 +93,8 @@ public static class PrivacyAccountant
     }
 
     /// <summary>
-    /// Computes log E g^a, g = 1 - q + q exp((2 z - 1) / (2 s^2)), z ~ N(0, s^2). E g is 1: E(g^a - 1 - a (g - 1)) keeps the
-    /// digits of small values.
+    /// Computes log E g^a, g = 1 - q + q exp((2 z - 1) / (2 s^2)), z ~ N(0, s^2). E g is 1: E(g^a - 1 - a (g - 1))
+    /// keeps the digits of small values.
     /// </summary>
     private static double IntegrateMoments(double q, double deviation, double order)
     {

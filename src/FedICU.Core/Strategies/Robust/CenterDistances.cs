@@ -3,8 +3,8 @@ using FedICU.Panels;
 namespace FedICU.Strategies.Robust;
 
 /// <summary>
-/// The squared distances of all pairs of the clients' updates and, after them, of each update to the center of the round
-/// before; in a first round it is 0.
+/// The squared distances of all pairs of the clients' updates and, after them, of each update to the center of the
+/// round before; in a first round it is 0.
 /// </summary>
 internal sealed class CenterDistances : RoundStatistic
 {

@@ -8,8 +8,8 @@ namespace FedICU;
 /// </summary>
 /// <remarks>
 /// Pillutla, Kakade, Harchaoui: "Robust Aggregation for Federated Learning", IEEE Transactions on Signal Processing
-/// 2022. z is always a mean of the updates, so that its distances follow from those of the pairs. No iteration reads the
-/// data.
+/// 2022. z is always a mean of the updates, so that its distances follow from those of the pairs. No iteration reads
+/// the data.
 /// </remarks>
 public sealed class GeometricMedian : ClientWeighting
 {

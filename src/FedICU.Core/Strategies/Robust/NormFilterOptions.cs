@@ -10,7 +10,8 @@ public sealed record NormFilterOptions
     public int Byzantine { get; init; } = 1;
 
     /// <summary>
-    /// Gets how the remaining clients weigh (<c>weighting</c>). <value>Default: <see cref="Weighting.Uniform"/>.</value>
+    /// Gets how the remaining clients weigh (<c>weighting</c>). <value>Default:
+    /// <see cref="Weighting.Uniform"/>.</value>
     /// </summary>
     public Weighting Weighting { get; init; } = Weighting.Uniform;
 

@@ -37,6 +37,8 @@ public sealed class FedDyn : ServerStep
         Population.Check(plan, Name, Options.Population);
     }
 
+    internal override bool SumsClients => true;
+
     /// <inheritdoc/>
     public override IReadOnlyList<ClientSum> GetSums(RoundPlan plan)
     {

@@ -6,8 +6,8 @@ using FedICU.Strategies.Statements;
 namespace FedICU;
 
 /// <summary>
-/// SCAFFOLD's step of the server: x = x + eta D, c = c + (1/M) sum_k dc_k. D is the merged update, c the server's control
-/// variate, and dc_k the change of client k's.
+/// SCAFFOLD's step of the server: x = x + eta D, c = c + (1/M) sum_k dc_k. D is the merged update, c the server's
+/// control variate, and dc_k the change of client k's.
 /// </summary>
 /// <remarks>
 /// Karimireddy, Kale, Mohri, Reddi, Stich, Suresh: "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning",
@@ -54,6 +54,8 @@ public sealed class Scaffold : ServerStep
         ArgumentNullException.ThrowIfNull(plan);
         Population.Check(plan, Name, Options.Population);
     }
+
+    internal override bool SumsClients => true;
 
     /// <inheritdoc/>
     public override IReadOnlyList<ClientSum> GetSums(RoundPlan plan)

@@ -23,7 +23,8 @@ public sealed record FedBuffOptions
     public double B { get; init; } = 4;
 
     /// <summary>
-    /// Gets what the sum is divided by (<c>normalize</c>). <value>Default: <see cref="FedBuffNormalization.Count"/>.</value>
+    /// Gets what the sum is divided by (<c>normalize</c>). <value>Default:
+    /// <see cref="FedBuffNormalization.Count"/>.</value>
     /// </summary>
     public FedBuffNormalization Normalization { get; init; }
 

@@ -14,8 +14,8 @@ namespace FedICU;
 /// </remarks>
 public sealed class FedNova : ClientWeighting
 {
-    // The steps up to which a_k is summed term by term. Chosen: no client makes it slow, and few terms lose digits in the
-    // closed form.
+    // The steps up to which a_k is summed term by term. Chosen: no client makes it slow, and few terms lose digits in
+    // the closed form.
     private const double MostSummed = 1e6;
 
     /// <summary>Creates the weighting.</summary>

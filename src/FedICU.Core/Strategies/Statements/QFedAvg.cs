@@ -61,7 +61,11 @@ public sealed class QFedAvg : ClientWeighting
         }
 
         if (!(total > 0 && double.IsFinite(total)))
-            throw RoundPlan.Refuse($"{Sentence.Quote(Name)}: the sum of h_k is {Numbers.Invariant(total)}; a finite number above 0 was expected.");
+        {
+            throw RoundPlan.Refuse(
+                $"{Sentence.Quote(Name)}: the sum of h_k is {Numbers.Invariant(total)}; a finite number above 0 was expected.");
+        }
+
         for (int k = 0; k < factors.Length; k++)
             weights.Factors[k] *= factors[k] / total;
         plan.Report(this, "h", h);

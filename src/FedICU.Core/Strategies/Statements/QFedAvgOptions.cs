@@ -11,7 +11,9 @@ public sealed record QFedAvgOptions
     /// </summary>
     public double Q { get; init; } = 0.1;
 
-    /// <summary>Gets the clients' learning rate, greater than 0 (<c>local-lr</c>). <value>Default: 0.1.</value></summary>
+    /// <summary>
+    /// Gets the clients' learning rate, greater than 0 (<c>local-lr</c>). <value>Default: 0.1.</value>
+    /// </summary>
     public double LocalLearningRate { get; init; } = 0.1;
 
     /// <summary>

@@ -51,7 +51,8 @@ internal sealed class PrivacyAccountantTests
             if (!one.TryGetProperty("epsilon", out JsonElement published) || !one.TryGetProperty("orders", out JsonElement orders))
                 continue;
             double epsilon = Compute(one, [.. orders.EnumerateArray().Select(order => order.GetDouble())]).Epsilon;
-            Assert.That(epsilon, Is.EqualTo(published.GetDouble()).Within(1e-6 * published.GetDouble()), one.GetProperty("source").GetString());
+            string? source = one.GetProperty("source").GetString();
+            Assert.That(epsilon, Is.EqualTo(published.GetDouble()).Within(1e-6 * published.GetDouble()), source);
         }
     }
 
@@ -65,8 +66,9 @@ internal sealed class PrivacyAccountantTests
         Assert.That(() => PrivacyAccountant.ComputeEpsilon(0.5, 1, -1, 1e-5), Throws.InstanceOf<ArgumentOutOfRangeException>());
     }
 
-    private static (double Epsilon, double Order) Compute(JsonElement one, IReadOnlyList<double>? orders) => PrivacyAccountant.ComputeEpsilon(
-        Get(one, "sampling-rate"), Get(one, "noise-multiplier"), one.GetProperty("rounds").GetInt64(), Get(one, "delta"), orders);
+    private static (double Epsilon, double Order) Compute(JsonElement one, IReadOnlyList<double>? orders) =>
+        PrivacyAccountant.ComputeEpsilon(
+            Get(one, "sampling-rate"), Get(one, "noise-multiplier"), one.GetProperty("rounds").GetInt64(), Get(one, "delta"), orders);
 
     private static double Get(JsonElement one, string name) => one.GetProperty(name).GetDouble();
 }
