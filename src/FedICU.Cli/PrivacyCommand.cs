@@ -16,7 +16,9 @@ internal sealed class PrivacyCommand : FedIcuCommand
 
     private readonly Option<long> _rounds = new("--rounds")
     {
-        Description = "The number of rounds, at least 0.", HelpName = "N", Required = true,
+        Description = "The number of rounds, at least 0.",
+        HelpName = "N",
+        Required = true,
     };
 
     public PrivacyCommand(Terminal terminal) : base("privacy", "Computes the privacy (epsilon) that rounds of dp-fedavg give.", terminal)

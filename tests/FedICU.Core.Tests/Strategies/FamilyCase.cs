@@ -88,7 +88,9 @@ internal sealed class FamilyCase
             // a state without tensors, which only counts rounds
             sink.Begin([], new Dictionary<string, string>
             {
-                ["fedicu.state"] = Rule, ["rounds"] = $"{RoundsFinished}", ["fedicu.base"] = ModelDigest.Compute(global),
+                ["fedicu.state"] = Rule,
+                ["rounds"] = $"{RoundsFinished}",
+                ["fedicu.base"] = ModelDigest.Compute(global),
             });
             sink.Commit();
             return;

@@ -76,7 +76,12 @@ internal sealed class ServerRuleAnswerTests
         AssertRun(
             new DpFedAvgAggregator(new DpFedAvgOptions
             {
-                ClipNorm = 2, NoiseMultiplier = .5, ExpectedClients = 3, Seed = 7, AdaptiveClip = true, CountStandardDeviation = .6,
+                ClipNorm = 2,
+                NoiseMultiplier = .5,
+                ExpectedClients = 3,
+                Seed = 7,
+                AdaptiveClip = true,
+                CountStandardDeviation = .6,
             }), state, null, [2.47325544, -2.17650900], ("#clip", [1.89416415]));
     }
 
