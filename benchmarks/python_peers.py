@@ -62,6 +62,11 @@ def numpy_median():
     return [np.median(np.stack(tensors), axis=0) for tensors in zip(*clients)]
 
 
+def numpy_trimmed_mean():
+    g = int(0.2 * N + 1e-9)
+    return [np.sort(np.stack(tensors), axis=0)[g : N - g].mean(0) for tensors in zip(*clients)]
+
+
 def torch_median():
     # the lower of the two middle values where their number is even
     return [torch.stack(tensors).median(0).values for tensors in zip(*tclients)]
@@ -128,6 +133,7 @@ if kind != "BF16":
     theirs = measure("numpy median", numpy_median)
     if not all(np.array_equal(their, own) for their, own in zip(theirs, read(FOLDER + "/median.safetensors")[0])):
         sys.exit("numpy's median and ours differ")
+    measure("numpy trimmed mean by np.sort", numpy_trimmed_mean)
     chosen = measure("numpy krum, a loop over pairs", numpy_krum)
     if not all(np.array_equal(their, own) for their, own in zip(clients[chosen], read(FOLDER + "/krum.safetensors")[0])):
         sys.exit("numpy's krum and ours choose different clients")

@@ -117,6 +117,24 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
             if (Find(layout, dtype, clients, Names.NumpyKrum) is { } numpyKrum)
                 yield return AtLeast($"{Names.NumpyKrum} / krum, {name}", numpyKrum.Median / krum.Median, clients > 10 ? 20 : 6);
             yield return AtMost($"{Names.FedAdam} / FedAvg, {name}", fedAdam.Median / fedAvg.Median, dtype == DType.F32 ? 1.7 : 2.2);
+            if (Find(layout, dtype, clients, Names.TrimmedMean) is { } trimmed)
+            {
+                yield return AtLeast($"trimmed-mean: share of FedAvg's GB/s, {name}", fedAvg.Median / trimmed.Median, 0.5);
+                if (Find(layout, dtype, clients, Names.NumpyTrimmedMean) is { } sorted)
+                {
+                    yield return AtLeast(
+                        $"{Names.NumpyTrimmedMean} / trimmed-mean, {name}", sorted.Median / trimmed.Median, clients > 10 ? 20 : 40);
+                }
+            }
+
+            foreach ((string rule, bool ofFedAvg, double f32, double bf16) in Names.Marks)
+            {
+                if (clients == 10 && Find(layout, dtype, clients, rule) is { } row)
+                {
+                    Row other = ofFedAvg ? fedAvg : fedIcu;
+                    yield return AtMost($"{rule} / {other.Contender}, {name}", row.Median / other.Median, dtype == DType.F32 ? f32 : bf16);
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@ internal static class Names
     public const string FedIcu = "FedICU";
     public const string FedIcuAlone = "FedICU (one thread)";
     public const string Median = "median";
+    public const string TrimmedMean = "trimmed-mean";
     public const string Krum = "krum";
     public const string FedAdam = "fedadam over FedAvg";
     public const string Sparse = "FedAvg over packed updates";
@@ -30,7 +31,20 @@ internal static class Names
 
     public const string NumpyMedian = "numpy median";
     public const string TorchMedian = "torch median";
+    public const string NumpyTrimmedMean = "numpy trimmed mean by np.sort";
     public const string NumpyKrum = "numpy krum, a loop over pairs";
+
+    /// <summary>
+    /// The most time that a rule may take, with f32 and with other types, over FedAvg's or FedICU's, with ten clients.
+    /// </summary>
+    public static readonly (string Rule, bool OfFedAvg, double F32, double Other)[] Marks =
+    [
+        ("multi-krum", false, 1.6, 1.6), ("bulyan", false, 1.6, 1.6), ("geometric-median", false, 1.6, 1.6),
+        ("centered-clip", false, 1.6, 1.6), ("fltrust", false, 1.6, 1.6),
+        ("norm-clip", true, 2.2, 2.2), ("qfedavg", true, 2.2, 2.2), ("dp-fedavg without noise", true, 2.2, 2.2),
+        ("fedavgm over FedAvg", true, 1.7, 2.2), ("fedyogi over FedAvg", true, 1.7, 2.2),
+        ("fedadagrad over FedAvg", true, 1.7, 2.2), ("feddyn over FedAvg", true, 1.7, 2.2),
+    ];
 
     public static readonly string[] Peers =
         [Loop, TensorPrimitives, MathNet, Linq, TorchSharp, NumpyLoop, NumpyReduce, TorchAdd, TorchMatmul];

@@ -13,7 +13,7 @@ public class Rounds
     protected static Workload Workload => Suite.Workload;
 
     [GlobalCleanup]
-    public void Cleanup() => _output.Dispose();
+    public virtual void Cleanup() => _output.Dispose();
 
     [Benchmark(Description = Names.FedAvg)]
     public void FedAvg() => Run(new FedAvgAggregator());
@@ -45,7 +45,12 @@ public class Rounds
         wrap ??= source => source;
         var round = new AggregationRound(wrap(workload.Global), options ?? new RoundOptions());
         for (int k = 0; k < workload.Clients; k++)
-            round.Add(ClientUpdate.FromTensors($"client-{k:000}", wrap(packed?[k].Model ?? workload.Client(k)), k + 1));
+        {
+            var statements = new ClientStatements { LocalSteps = 1 + k % 4, Loss = 0.5 + k % 3 };
+            TensorSource model = wrap(packed?[k].Model ?? workload.Client(k));
+            round.Add(ClientUpdate.FromTensors($"client-{k:000}", model, k + 1, statements: statements));
+        }
+
         return round;
     }
 }

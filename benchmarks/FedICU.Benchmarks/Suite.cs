@@ -164,6 +164,8 @@ internal sealed class Suite(string artifacts, bool quick, bool onlyRules = false
             config = config.AddFilter(new SimpleFilter(benchmark => names.Contains(NameOf(benchmark))));
         Summary summary = BenchmarkRunner.Run<T>(config);
         _log.Flush();
+        if (summary.HasCriticalValidationErrors)
+            throw new InvalidOperationException(string.Join(' ', summary.ValidationErrors.Select(error => error.Message)));
         foreach (BenchmarkCase benchmark in summary.BenchmarksCases)
         {
             double[] times = [.. summary[benchmark]!.AllMeasurements

@@ -7,8 +7,18 @@ internal sealed record Options
 {
     private const string Pretraining = "pretrain";
 
+    private const string Set = "--set";
+
+    // between the strategies of --strategies; commas join the parts of one strategy
+    private static readonly char[] Separators = ['|', ' '];
+
     private static readonly string[] Switches = ["--compare", "--quick", "--help"];
-    private static readonly string[] Valued = ["--aggregator", "--rounds", "--steps", "--seed", "--clients", "--data", "--out"];
+
+    private static readonly string[] Valued =
+    [
+        "--aggregator", "--strategies", Set, "--attack", "--attackers", "--clients-per-language",
+        "--rounds", "--steps", "--seed", "--clients", "--data", "--out",
+    ];
     private static readonly string[] OfPretraining = ["--seed", "--data", "--out", "--quick", "--help"];
 
     public static string HelpText =>
@@ -18,10 +28,18 @@ internal sealed record Options
         dotnet run -c Release --project samples/FederatedLanguages -- [options]
         dotnet run -c Release --project samples/FederatedLanguages -- pretrain [options]
 
-          --aggregator NAME  {string.Join(", ", Federation.Strategies)}. Default: fedicu.
-          --compare          Runs all aggregators.
-          --rounds N         Rounds of the federation. Default: 40; with --quick 2.
-          --steps N          Training steps of each client in a round. Default: 100; with --quick 40.
+          --aggregator NAME  A strategy of docs/strategies.md, several joined by commas (norm-clip,median,fedadam), or balanced:
+                             fedicu with preset=balanced. Default: fedicu.
+          --strategies LIST  Runs several, each as a column: 'fedavg|median|norm-clip,fedadam'.
+          --compare          Runs {string.Join(", ", StrategyChoice.Compared)}.
+          --set NAME=VALUE   Sets an option of the strategies that have it, once for each: --set krum.byzantine=2.
+          --attack KIND      Some clients attack: {string.Join(", ", Attack.Kinds)}. The table then compares strategies under
+                             attack, by default {string.Join(", ", StrategyChoice.UnderAttack)}.
+          --attackers N      The first N clients are the attackers. Default: 2.
+          --clients-per-language K
+                             Splits each text among K clients. Default: 1; with --attack 3.
+          --rounds N         Rounds of the federation. Default: 40; with --attack 20; with --quick 2.
+          --steps N          Training steps of each client in a round. Default: 100; with --quick 40; with --attack 25.
           --seed N           The same seed gives the same table. Default: 1.
           --clients LIST     Languages of the SDK's messages (cs de es fr it ja ko pl pt-BR ru tr zh-Hans zh-Hant), or domains of --data.
                              Default: de,fr,ru,ja, or all domains.
@@ -41,7 +59,13 @@ internal sealed record Options
 
     public bool Quick { get; init; }
 
-    public required IReadOnlyList<string> Aggregators { get; init; }
+    public required IReadOnlyList<StrategyChoice> Strategies { get; init; }
+
+    /// <summary>The attack of the first clients; null: none.</summary>
+    public Attack? Attack { get; init; }
+
+    /// <summary>The number of clients among which the text of a language or domain is split.</summary>
+    public int ClientsPerDomain { get; init; }
 
     public int Rounds { get; init; }
 
@@ -63,28 +87,37 @@ internal sealed record Options
     public static Options Parse(string[] args)
     {
         bool pretrain = args is [Pretraining, ..];
-        Dictionary<string, string> given = Read(pretrain ? args[1..] : args);
+        var settings = new List<KeyValuePair<string, string>>();
+        Dictionary<string, string> given = Read(pretrain ? args[1..] : args, settings);
         if (pretrain && given.Keys.Except(OfPretraining).FirstOrDefault() is { } foreign)
             throw new UsageException($"'{foreign}' has no meaning for {Pretraining}, which takes {string.Join(", ", OfPretraining)}.");
         bool quick = given.ContainsKey("--quick"), compare = given.ContainsKey("--compare");
-        string aggregator = given.GetValueOrDefault("--aggregator", "fedicu");
-        if (!Federation.Strategies.Contains(aggregator))
-            throw new UsageException($"The aggregator '{aggregator}' is unknown; {string.Join(", ", Federation.Strategies)} are known.");
-        if (compare && given.ContainsKey("--aggregator"))
-        {
-            throw new UsageException(
-                $"'--compare' runs all aggregators and '--aggregator {aggregator}' only one; give one of the two options.");
-        }
+        bool attacks = given.ContainsKey("--attack");
+        string[] chosen = [.. given.Keys.Where(name => name is "--aggregator" or "--strategies" or "--compare")];
+        if (chosen.Length > 1)
+            throw new UsageException($"'{chosen[0]}' and '{chosen[1]}' both choose the strategies; give one of the two options.");
+        if (attacks && !Attack.Kinds.Contains(given["--attack"]))
+            throw new UsageException($"The attack '{given["--attack"]}' is unknown; {string.Join(", ", Attack.Kinds)} are known.");
+        if (!attacks && given.ContainsKey("--attackers"))
+            throw new UsageException("'--attackers' needs '--attack', which says what the attackers do.");
+        IReadOnlyList<string> names = given.TryGetValue("--strategies", out string? several)
+            ? several.Split(Separators, StringSplitOptions.RemoveEmptyEntries)
+            : given.TryGetValue("--aggregator", out string? one) ? [one]
+            : compare ? StrategyChoice.Compared
+            : attacks ? StrategyChoice.UnderAttack : ["fedicu"];
+        int seed = Number("--seed", 0, int.MaxValue, 1);
 
         return new Options
         {
             Help = given.ContainsKey("--help"),
             Pretrain = pretrain,
             Quick = quick,
-            Aggregators = compare ? Federation.Strategies : [aggregator],
-            Rounds = Number("--rounds", 1, 999, quick ? 2 : 40),
-            Steps = Number("--steps", 1, 1_000_000, quick ? 40 : 100),
-            Seed = Number("--seed", 0, int.MaxValue, 1),
+            Strategies = StrategyChoice.Choose(names, settings, seed),
+            Attack = attacks ? new Attack(given["--attack"], Number("--attackers", 1, 999, 2)) : null,
+            ClientsPerDomain = Number("--clients-per-language", 1, 99, attacks ? 3 : 1),
+            Rounds = Number("--rounds", 1, 999, quick ? 2 : attacks ? 20 : 40),
+            Steps = Number("--steps", 1, 1_000_000, attacks ? 25 : quick ? 40 : 100),
+            Seed = seed,
             Clients = given.TryGetValue("--clients", out string? list) ? Names(list) : null,
             Data = given.GetValueOrDefault("--data"),
             Out = given.GetValueOrDefault("--out"),
@@ -100,7 +133,8 @@ internal sealed record Options
         }
     }
 
-    private static Dictionary<string, string> Read(string[] args)
+    /// <summary>Reads the options, and those of the strategies into a list of their own.</summary>
+    private static Dictionary<string, string> Read(string[] args, List<KeyValuePair<string, string>> settings)
     {
         var given = new Dictionary<string, string>();
         for (int i = 0; i < args.Length; i++)
@@ -115,12 +149,19 @@ internal sealed record Options
                 throw new UsageException($"The option '{args[i]}' is unknown; --help lists the options.");
             if (Valued.Contains(name) && string.IsNullOrWhiteSpace(value))
                 throw new UsageException($"'{name}' needs a value.");
-            if (!given.TryAdd(name, value ?? ""))
+            if (name == Set)
+                settings.Add(Setting(value!));
+            // --set may be given again
+            if (!given.TryAdd(name, value ?? "") && name != Set)
                 throw new UsageException($"'{name}' was given twice.");
         }
 
         return given;
     }
+
+    private static KeyValuePair<string, string> Setting(string text) => text.Split('=', 2) is [{ Length: > 0 } name, var value]
+        ? new(name, value)
+        : throw new UsageException($"'{Set} {text}': NAME=VALUE was expected.");
 
     private static string[] Names(string list)
     {

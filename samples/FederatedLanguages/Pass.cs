@@ -40,9 +40,10 @@ internal sealed class Pass
     public Matrix[] Gradients { get; }
 
     /// <summary>
-    /// Predicts text[p] from the bytes before it, for each position p, and returns the sum of the losses in nats.
+    /// Predicts targets[p] from the bytes of the text before p, for each position p, and returns the sum of the losses
+    /// in nats. Without targets it predicts text[p].
     /// </summary>
-    public double Forward(byte[] text, ReadOnlySpan<int> positions)
+    public double Forward(byte[] text, ReadOnlySpan<int> positions, byte[]? targets = null)
     {
         for (int i = 0; i < _batch; i++)
         {
@@ -70,16 +71,16 @@ internal sealed class Pass
 
         double loss = 0;
         for (int i = 0; i < _batch; i++)
-            loss += Matrix.SoftMax(_values[^1][i], text[positions[i]]);
+            loss += Matrix.SoftMax(_values[^1][i], (targets ?? text)[positions[i]]);
         return loss;
     }
 
     /// <summary>Computes the gradients of the batch of the last <see cref="Forward"/>.</summary>
-    public void Backward(byte[] text, ReadOnlySpan<int> positions)
+    public void Backward(byte[] text, ReadOnlySpan<int> positions, byte[]? targets = null)
     {
         TensorPrimitives.Divide(_values[^1].Data, _batch, _back[^1].Data);
         for (int i = 0; i < _batch; i++)
-            _back[^1][i][text[positions[i]]] -= 1f / _batch;
+            _back[^1][i][(targets ?? text)[positions[i]]] -= 1f / _batch;
 
         for (int layer = LanguageModel.Layers.Length - 1; layer >= 0; layer--)
         {

@@ -9,6 +9,9 @@ internal static class Program
 {
     private const string BaseFile = "base.safetensors";
 
+    // the column of fedavg without attackers
+    private const string NoAttack = "no attack";
+
     // one byte of noise for this many bytes of the base's text; chosen
     private const int NoiseShare = 16;
 
@@ -59,40 +62,61 @@ internal static class Program
     {
         var clock = Stopwatch.StartNew();
         string output = options.Out ?? Path.Combine("artifacts", "federated-languages");
-        (List<DomainText> clients, DomainText general) = Texts.Choose(options);
+        (List<DomainText> domains, DomainText general) = Texts.Choose(options);
+        List<ClientText> clients = Texts.Split(domains, options.ClientsPerDomain);
+        if (options.Attack is { } attack && attack.Attackers >= clients.Count)
+        {
+            throw new UsageException(string.Create(CultureInfo.InvariantCulture,
+                $"'--attackers {attack.Attackers}': there are {clients.Count} clients, and fewer attackers were expected."));
+        }
+
         LanguageModel model = Federation.LoadBase(Path.Combine(AppContext.BaseDirectory, BaseFile));
         var start = new Adapter(Federation.RandomOf(options.Seed, 0, 0));
-        Adapter[] alone = new Adapter[clients.Count];
-        Federation[] federations =
-            [.. options.Aggregators.Select(name => new Federation(name, Path.Combine(output, name), model, clients, options))];
+        // under attack the strategies are compared with an honest federation, otherwise with local training
+        Adapter[] alone = options.Attack is null ? new Adapter[clients.Count] : [];
+        byte[] serverText = Texts.OfServer(domains);
+        List<(string Name, Federation Federation)> federations =
+            [.. options.Strategies.Select(strategy => (strategy.Name, Create(strategy, strategy.Name, options.Attack)))];
+        if (options.Attack is not null)
+            federations.Insert(0, (NoAttack, Create(StrategyChoice.Choose(["fedavg"], [], options.Seed)[0], "no-attack", attack: null)));
+        foreach ((_, Federation federation) in federations)
+            await federation.CheckAsync(start, cancellationToken);
         List<Adapter> results = [];
         double[][] bits = [];
         await Display.RunAsync(async display =>
         {
             long steps = (long)clients.Count * options.Rounds * options.Steps;
-            Action tick = display.Begin("local training", steps);
-            Cores.Run(clients.Count, client =>
+            Action tick;
+            if (alone.Length > 0)
             {
-                alone[client] = start.Copy();
-                Trainer.TrainAdapter(
-                    model, alone[client], clients[client].Train, options.Rounds * options.Steps,
-                    Federation.RandomOf(options.Seed, 0, client), Step(tick));
-                Federation.SaveAdapter(alone[client], Path.Combine(output, "alone", "client-" + clients[client].Name));
-            }, cancellationToken);
-            foreach ((string name, Federation federation) in options.Aggregators.Zip(federations))
+                tick = display.Begin("local training", steps);
+                Cores.Run(clients.Count, client =>
+                {
+                    alone[client] = start.Copy();
+                    Trainer.TrainAdapter(
+                        model, alone[client], clients[client].Train, options.Rounds * options.Steps,
+                        Federation.RandomOf(options.Seed, 0, client), Step(tick));
+                    Federation.SaveAdapter(alone[client], Path.Combine(output, "alone", "client-" + clients[client].Name));
+                }, cancellationToken);
+            }
+
+            foreach ((string name, Federation federation) in federations)
                 results.Add(await federation.RunAsync(start, Step(display.Begin(name, steps)), cancellationToken));
 
             Adapter[] measured = [start, .. alone, .. results];
-            DomainText[] domains = [.. clients, general];
-            tick = display.Begin("measuring", measured.Length * domains.Length);
-            bits = [.. measured.Select(_ => new double[domains.Length])];
-            Cores.Run(measured.Length * domains.Length, i =>
+            DomainText[] texts = [.. domains, general];
+            tick = display.Begin("measuring", measured.Length * texts.Length);
+            bits = [.. measured.Select(_ => new double[texts.Length])];
+            Cores.Run(measured.Length * texts.Length, i =>
             {
-                (int adapter, int domain) = Math.DivRem(i, domains.Length);
-                bits[adapter][domain] = Trainer.BitsPerByte(model, measured[adapter], domains[domain].Test);
+                (int adapter, int text) = Math.DivRem(i, texts.Length);
+                bits[adapter][text] = Trainer.BitsPerByte(model, measured[adapter], texts[text].Test);
                 tick();
             }, cancellationToken);
         });
+
+        Federation Create(StrategyChoice strategy, string folder, Attack? attack) =>
+            new(strategy, Path.Combine(output, folder), model, clients, serverText, options, attack);
 
         Action Step(Action tick) => () =>
         {
@@ -100,15 +124,67 @@ internal static class Program
             tick();
         };
 
-        ResultTable.Write(options, [.. clients.Select(client => client.Name)], general.Name, bits);
+        List<ResultColumn> columns = [new("base", [.. bits[0]], IsReference: true)];
+        if (alone.Length > 0)
+            columns.AddRange(CompareAlone(clients, bits[1..(clients.Count + 1)]));
+        columns.AddRange(federations.Zip(bits[(alone.Length + 1)..], (federation, result) =>
+            new ResultColumn(federation.Name, [.. result], IsReference: federation.Name == NoAttack)));
+        ResultTable.Write([.. domains.Select(domain => domain.Name)], general.Name, columns);
+        WriteLegend(options.Attack, clients);
+        if (options.Attack is not null)
+            Draw(options.Attack, clients, columns, Path.Combine(output, "attack.svg"));
         WriteSummary(options, federations, output);
         Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{clock.Elapsed.TotalSeconds:0} s"));
     }
 
-    private static void WriteSummary(Options options, Federation[] federations, string output)
+    /// <summary>Makes the columns of the adapters that the clients trained alone.</summary>
+    private static ResultColumn[] CompareAlone(List<ClientText> clients, double[][] alone)
+    {
+        int[] texts = [.. Enumerable.Range(0, alone[0].Length)];
+        return
+        [
+            new("own alone", [.. texts.Select(text => Mean(text, client => client.Domain == text))], IsReference: true),
+            new("others alone", [.. texts.Select(text => Mean(text, client => client.Domain != text))], IsReference: true),
+        ];
+
+        double? Mean(int text, Func<ClientText, bool> isMeant) =>
+            alone.Zip(clients).Where(pair => isMeant(pair.Second)).Average(pair => (double?)pair.First[text]);
+    }
+
+    private static void WriteLegend(Attack? attack, List<ClientText> clients)
     {
         Console.WriteLine();
-        foreach ((string name, Federation federation) in options.Aggregators.Zip(federations))
+        if (attack is null)
+        {
+            Console.WriteLine("base: before training. own alone: after the same number of steps on the client's own text only.");
+            Console.WriteLine("others alone: the mean of the other clients' local adapters on the same text.");
+            Console.WriteLine("The last columns: one adapter for all clients, after the rounds of the federation.");
+            return;
+        }
+
+        Console.WriteLine($"base: before training. {NoAttack}: fedavg with {clients.Count} honest clients.");
+        Console.WriteLine($"The last columns: {Attackers(attack, clients)} attack. They {attack.Description}.");
+    }
+
+    private static void Draw(Attack attack, List<ClientText> clients, List<ResultColumn> columns, string path)
+    {
+        Console.WriteLine();
+        BarChart.Write(columns);
+        BarChart.Save(columns, $"Bits per byte (lower is better): {attack.Kind} by {Attackers(attack, clients)}", path);
+        Console.WriteLine();
+        Console.WriteLine($"The bars are the mean row, and also in {path}.");
+    }
+
+    private static string Attackers(Attack attack, List<ClientText> clients)
+    {
+        string names = string.Join(", ", clients.Take(attack.Attackers).Select(client => client.Name));
+        return string.Create(CultureInfo.InvariantCulture, $"{attack.Attackers} of {clients.Count} clients ({names})");
+    }
+
+    private static void WriteSummary(Options options, List<(string Name, Federation Federation)> federations, string output)
+    {
+        Console.WriteLine();
+        foreach ((string name, Federation federation) in federations)
         {
             double dense = federation.BytesDense, sent = federation.BytesSent;
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
@@ -116,7 +192,7 @@ internal static class Program
                 $"whole adapters are {dense / 1024:0} KiB ({sent / dense:P0})."));
         }
 
-        Federation last = federations[^1];
+        Federation last = federations[^1].Federation;
         Console.WriteLine();
         Console.WriteLine($"The adapters of every round are in {output}. To see each client's influence in the last round:");
         Console.WriteLine($"  dotnet run -c Release --project src/FedICU.Cli -- explain {last.RoundArguments(options.Rounds)}");

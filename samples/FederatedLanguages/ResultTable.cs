@@ -11,46 +11,27 @@ internal static class ResultTable
     private const int ColumnWidth = 7;
 
     /// <summary>Prints the table.</summary>
-    /// <param name="options">The options, with the aggregators that were run.</param>
-    /// <param name="clients">The clients' names.</param>
+    /// <param name="domains">The names of the clients' domains.</param>
     /// <param name="general">The name of the base's domain.</param>
-    /// <param name="bits">
-    /// The bits per byte of each adapter (the base, each client's local one, each aggregator's) for each text (the
-    /// clients', the base's).
-    /// </param>
-    public static void Write(Options options, string[] clients, string general, double[][] bits)
+    /// <param name="columns">The columns.</param>
+    public static void Write(string[] domains, string general, IReadOnlyList<ResultColumn> columns)
     {
-        int count = clients.Length;
-        double[][] alone = bits[1..(count + 1)], federated = bits[(count + 1)..];
-        List<double?[]> rows = [];
-        for (int i = 0; i < count; i++)
-        {
-            double? others = Mean(alone.Where((_, client) => client != i), i);
-            rows.Add([bits[0][i], alone[i][i], others, .. federated.Select(result => (double?)result[i])]);
-        }
-
-        double?[] mean = [.. rows[0].Select((_, column) => rows.Average(row => row[column]))];
-        rows.Add(mean);
-        rows.Add([bits[0][count], null, Mean(alone, count), .. federated.Select(result => (double?)result[count])]);
-
-        string[] heads = ["base", "own alone", "others alone", .. options.Aggregators];
-        string[] names = [.. clients, "mean", general + " (base)"];
+        string[] names = [.. domains, "mean", general + " (base)"];
         int first = Math.Max("bits per byte".Length, names.Max(name => name.Length));
-        Console.WriteLine("bits per byte".PadRight(first) + string.Concat(heads.Select(head => "  " + head.PadLeft(ColumnWidth))));
-        foreach ((string name, double?[] row) in names.Zip(rows))
+        IEnumerable<string> heads = columns.Select(column => "  " + column.Name.PadLeft(ColumnWidth));
+        Console.WriteLine("bits per byte".PadRight(first) + string.Concat(heads));
+        for (int row = 0; row < names.Length; row++)
         {
-            IEnumerable<string> cells = row.Zip(heads, (value, head) => "  " + Text(value).PadLeft(Math.Max(ColumnWidth, head.Length)));
-            Console.WriteLine(name.PadRight(first) + string.Concat(cells));
+            IEnumerable<string> cells = columns.Select(column =>
+            {
+                double? value = row < domains.Length ? column.Bits[row] : row == domains.Length ? column.Mean : column.Bits[^1];
+                return "  " + Text(value).PadLeft(Math.Max(ColumnWidth, column.Name.Length));
+            });
+            Console.WriteLine(names[row].PadRight(first) + string.Concat(cells));
         }
-
-        Console.WriteLine();
-        Console.WriteLine("base: before training. own alone: after the same number of steps on the client's own text only.");
-        Console.WriteLine("others alone: the mean of the other clients' local adapters on the same text.");
-        Console.WriteLine("The last columns: one adapter for all clients, after the rounds of the federation.");
     }
 
-    private static double? Mean(IEnumerable<double[]> measurements, int domain) =>
-        measurements.Any() ? measurements.Average(measurement => measurement[domain]) : null;
-
-    private static string Text(double? value) => value?.ToString("0.000", CultureInfo.InvariantCulture) ?? Nothing;
+    /// <summary>Writes a value with three decimals, or without decimals from 1000 on.</summary>
+    public static string Text(double? value) =>
+        value?.ToString(value < 1000 ? "0.000" : "0", CultureInfo.InvariantCulture) ?? Nothing;
 }

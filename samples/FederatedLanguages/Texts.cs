@@ -9,10 +9,13 @@ internal static class Texts
     // bytes that each of a domain's texts must exceed; chosen
     private const int FewestBytes = 64 * LanguageModel.Context;
 
+    // bytes of each domain in the server's own text; chosen: small, as a server's clean data are
+    private const int ServerBytes = 4 << 10;
+
     private static readonly string[] DefaultLanguages = ["de", "fr", "ru", "ja"];
 
-    /// <summary>Reads the clients' texts and the base's text.</summary>
-    public static (List<DomainText> Clients, DomainText General) Choose(Options options)
+    /// <summary>Reads the texts of the clients' domains and the base's text.</summary>
+    public static (List<DomainText> Domains, DomainText General) Choose(Options options)
     {
         if (options.Data is null)
         {
@@ -31,6 +34,40 @@ internal static class Texts
         NoTextException NoDomain(string name) => new(
             $"The folder '{options.Data}' has no domain '{name}'; it has {string.Join(", ", domains.Select(domain => domain.Name))}.");
     }
+
+    /// <summary>Splits the text of each domain among its clients, at the ends of lines.</summary>
+    /// <returns>The first client of every domain, then the second, and so on.</returns>
+    public static List<ClientText> Split(IReadOnlyList<DomainText> domains, int clientsPerDomain)
+    {
+        if (clientsPerDomain == 1)
+            return [.. domains.Select((domain, i) => new ClientText(domain.Name, i, domain.Train))];
+        var clients = new List<ClientText>();
+        for (int part = 0; part < clientsPerDomain; part++)
+        {
+            foreach ((int i, DomainText domain) in domains.Index())
+            {
+                byte[] train = domain.Train[Boundary(domain.Train, part)..Boundary(domain.Train, part + 1)];
+                clients.Add(train.Length > FewestBytes
+                    ? new ClientText(FormattableString.Invariant($"{domain.Name}-{part + 1}"), i, train)
+                    : throw new NoTextException(
+                        $"The text '{domain.Name}' has {domain.Train.Length} bytes, which is too few for {clientsPerDomain} clients."));
+            }
+        }
+
+        return clients;
+
+        int Boundary(byte[] text, int part)
+        {
+            if (part == 0 || part == clientsPerDomain)
+                return part == 0 ? 0 : text.Length;
+            int end = Array.IndexOf(text, (byte)'\n', (int)((long)text.Length * part / clientsPerDomain));
+            return end < 0 ? text.Length : end + 1;
+        }
+    }
+
+    /// <summary>Makes the server's own text: a few KiB of each domain.</summary>
+    public static byte[] OfServer(IEnumerable<DomainText> domains) =>
+        [.. domains.SelectMany(domain => domain.Train.Take(ServerBytes))];
 
     /// <summary>Reads the base's text.</summary>
     public static DomainText General(Options options)

@@ -15,18 +15,31 @@ internal static class Trainer
     private const double BaseRate = 2e-3;
 
     /// <summary>Trains an adapter in place on a client's text.</summary>
-    public static void TrainAdapter(
-        LanguageModel model, Adapter adapter, byte[] text, int steps, Random random, Action tick, GradientTerm? term = null)
+    /// <param name="model">The base model.</param>
+    /// <param name="adapter">The adapter.</param>
+    /// <param name="text">The text.</param>
+    /// <param name="steps">The number of steps.</param>
+    /// <param name="random">Chooses the positions.</param>
+    /// <param name="tick">Is called after each step.</param>
+    /// <param name="term">Is added to the gradients; null: nothing.</param>
+    /// <param name="targets">The byte to predict at each position of the text; null: the text itself.</param>
+    /// <returns>The mean loss of the first batch before any step, in nats.</returns>
+    public static double TrainAdapter(
+        LanguageModel model, Adapter adapter, byte[] text, int steps, Random random, Action tick, GradientTerm? term = null,
+        byte[]? targets = null)
     {
         var pass = new Pass(model, adapter, Batch);
         Matrix[] received = [.. pass.Parameters.Select(parameter => parameter.Copy())];
         Adam[] optimizers = [.. pass.Parameters.Select(parameter => new Adam(parameter))];
         int[] positions = new int[Batch];
+        double first = 0;
         for (int step = 0; step < steps; step++)
         {
             Draw(positions, text, random);
-            pass.Forward(text, positions);
-            pass.Backward(text, positions);
+            double loss = pass.Forward(text, positions, targets) / Batch;
+            if (step == 0)
+                first = loss;
+            pass.Backward(text, positions, targets);
             for (int i = 0; i < optimizers.Length; i++)
             {
                 term?.Invoke(pass.Parameters[i].Data, received[i].Data, pass.Gradients[i].Data);
@@ -35,6 +48,8 @@ internal static class Trainer
 
             tick();
         }
+
+        return first;
     }
 
     /// <summary>

@@ -71,6 +71,7 @@ internal static class CommandLine
             new MaskCommand(terminal),
             new ExplainCommand(terminal),
             new StrategiesCommand(terminal),
+            new PrivacyCommand(terminal),
             new InspectCommand(terminal),
             new DiffCommand(terminal),
             new VerifyCommand(terminal),

@@ -63,6 +63,12 @@ public sealed record RoundOptions
     public FaultPolicy OnWeight { get; init; }
 
     /// <summary>
+    /// The policy for a client that does not state what the strategy needs, or states a value out of range
+    /// (<c>on-statement</c>); drop-tensor is not allowed. <value>Default: <see cref="FaultPolicy.Reject"/>.</value>
+    /// </summary>
+    public FaultPolicy OnStatement { get; init; }
+
+    /// <summary>
     /// The largest weight that a client may have (<c>max-weight</c>). <value>Default: 2^53, up to which float64 holds
     /// every count exactly.</value>
     /// </summary>
@@ -145,6 +151,8 @@ public sealed record RoundOptions
             errors.Add("on-unreadable is drop-tensor; a file concerns the whole update: reject or drop-client was expected.");
         if (OnWeight == FaultPolicy.DropTensor)
             errors.Add("on-weight is drop-tensor; a weight concerns the whole update: reject or drop-client was expected.");
+        if (OnStatement == FaultPolicy.DropTensor)
+            errors.Add("on-statement is drop-tensor; a statement concerns the whole update: reject or drop-client was expected.");
         if (OnChanged == FaultPolicy.DropTensor)
             errors.Add("on-changed is drop-tensor; a file concerns the whole update: reject or drop-client was expected.");
         if (!(MaxWeight > 0 && double.IsFinite(MaxWeight)))

@@ -15,7 +15,7 @@ public sealed class UsageTests
     private static IEnumerable<TestCaseData> Lines()
     {
         yield return Line([], "A command is missing", "aggregate");
-        yield return Line(["aggregat"], "'aggregat'", "aggregate, mask, explain, strategies, inspect, diff, verify");
+        yield return Line(["aggregat"], "'aggregat'", "aggregate, mask, explain, strategies, privacy, inspect, diff, verify");
         yield return Line(["aggregat", "--global", "g"], "'aggregat'");
         yield return Line(["--global", "g"], "'--global'");
         yield return Line(["-x"], "'-x'");
@@ -56,14 +56,14 @@ public sealed class UsageTests
         yield return Line([.. Aggregate, "--clients", "no-such-folder", "--kind", "half"], "'half'", "full, delta or sparse");
         yield return Line(["explain", .. Round, "--strategy", "medians"], "'medians'");
         yield return Line(
-            ["aggregate", "--strategy", "krum,fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "krum, fedadam");
+            ["aggregate", "--strategy", "krum,fedmagic", .. Round, "--output", "o.safetensors"], "'fedmagic'", "krum, multi-krum");
         yield return Line(["aggregate", "--strategy", "krum,", .. Round, "--output", "o.safetensors"], "The strategy '' is unknown");
         yield return Line(["aggregate", "--strategy", "krum, fedadam", .. Round, "--output", "o.safetensors"], "' fedadam'");
         yield return Line([.. Aggregate, "--state-out", "s.safetensors"], "'--state-out' needs '--state'");
         yield return Line([.. Aggregate, "--state"], "'--state'", "value");
         yield return Line([.. Aggregate, "--check", "--report", "r.json"], "'--report' and '--check'");
         yield return Line(["explain", .. Round, "--state", "s.safetensors"], "'--state'", "explain");
-        yield return Line(["strategies", "fedmagic"], "'fedmagic'", "krum, fedadam");
+        yield return Line(["strategies", "fedmagic"], "'fedmagic'", "krum, multi-krum");
         yield return Line(["strategies", "krum", "fedadam"], "'fedadam' was not expected");
         yield return Line(["strategies", "--set", "tau=1"], "'--set'", "strategies");
         yield return Line(["inspect"], "MODEL");

@@ -31,4 +31,6 @@ public enum RoundFault
     Changed,
     /// <summary>The update states another round number.</summary>
     Stale,
+    /// <summary>What the client states about its training is missing or out of range.</summary>
+    Statement,
 }

@@ -173,17 +173,31 @@ internal sealed unsafe partial class TensorPasses
     /// <summary>
     /// Adds the squared distance of each pair of inputs j &lt; k to the sums: of the pairs with k = 1, then k = 2, ...
     /// </summary>
-    public void AddPairDistances(PanelReader[] inputs, Span<double> sums)
+    public void AddPairDistances(PanelReader[] inputs, Span<double> sums) =>
+        AddDistances(inputs, sums, static (backend, panels, length, sums) => backend.AddPairDistances(panels, length, sums));
+
+    /// <summary>Adds the squared distance of each input, the last aside, to the last input.</summary>
+    public void AddDistancesToLast(PanelReader[] inputs, Span<double> sums) =>
+        AddDistances(inputs, sums, static (backend, panels, length, sums) =>
+        {
+            for (int k = 0; k < sums.Length; k++)
+                backend.AddPairDistances([panels[k], panels[^1]], length, sums.Slice(k, 1));
+        });
+
+    private delegate void DistanceVerb(IComputeBackend backend, ReadOnlySpan<TensorPanel> panels, int length, Span<double> sums);
+
+    private void AddDistances(PanelReader[] inputs, Span<double> sums, DistanceVerb verb)
     {
         if (sums.IsEmpty)
             return;
         List<Grouping.Panel> panels = GroupingBy(NormAxis.Tensor).Panels(inputs.Length);
         int pairs = sums.Length, pieces = Math.Min(panels.Count, (int)Math.Clamp(PairAccumulators / pairs, LeastPieces, MostPieces));
         using GroupBuffer partial = NewGroups(pieces, pairs);
-        var pass = (Passes: this, inputs, panels, pieces, partial);
+        var pass = (Passes: this, inputs, panels, pieces, partial, verb);
         RunPass(pieces, UsesThreads(inputs), last: false, pass, static (pass, piece, scratch) =>
         {
-            (TensorPasses passes, PanelReader[] inputs, List<Grouping.Panel> panels, int pieces, GroupBuffer partial) = pass;
+            (TensorPasses passes, PanelReader[] inputs, List<Grouping.Panel> panels, int pieces, GroupBuffer partial, DistanceVerb verb) =
+                pass;
             int first = (int)((long)panels.Count * piece / pieces), end = (int)((long)panels.Count * (piece + 1) / pieces);
             PanelRuns runs = passes.Runs(inputs, panels[first..end]);
             for (int r = 0; r < runs.Count; r++)
@@ -192,7 +206,7 @@ internal sealed unsafe partial class TensorPasses
                 PanelRun run = runs[r];
                 Span<TensorPanel> read = run.Read(inputs, scratch);
                 for (int i = 0; i < run.Count; i++)
-                    passes.Backend.AddPairDistances(run.Next(read, i), run[i].Length, partial[piece]);
+                    verb(passes.Backend, run.Next(read, i), run[i].Length, partial[piece]);
             }
         });
         for (int piece = 0; piece < pieces; piece++)

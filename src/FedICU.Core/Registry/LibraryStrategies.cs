@@ -27,21 +27,8 @@ internal static class LibraryStrategies
             FedIcuOptions options = ReadFedIcu(reader);
             return () => options.BalanceLora ? [new FedIcu(options), new LoraBalance()] : [new FedIcu(options)];
         }),
-        new("median", "The median of each element.", "Yin et al. 2018", _ => () => [new Median()]),
-        new("krum", "The model of the client whose neighbours are nearest.", "Blanchard et al. 2017", reader =>
-        {
-            var options = new KrumOptions
-            {
-                Byzantine = reader.CountOr(
-                    "byzantine", null, "auto", "The number of hostile clients to bear; auto: the most that N clients bear."),
-            };
-            return () => [new Krum(options)];
-        }),
-        new("fedadam", "Adam as a step of the server, with a state.", "Reddi et al. 2021", reader =>
-        {
-            FedAdamOptions options = ReadFedAdam(reader);
-            return () => [new FedAdam(options)];
-        }),
+        .. RobustStrategies.All,
+        .. ServerStrategies.All,
         new(Balance, "Rewrites LoRA pairs so that both factors carry the same singular values.", "", _ => () => [new LoraBalance()]),
     ];
 
@@ -57,8 +44,7 @@ internal static class LibraryStrategies
     /// <summary>Reads the options of the mean, which also is the merge of strategies without one.</summary>
     public static FedAvgOptions ReadFedAvg(OptionReader reader) => new()
     {
-        Weighting = reader.Choice("weighting", Weighting.Share, "How the clients weigh: by their numbers of examples, or all the same.",
-            ("share", Weighting.Share), ("uniform", Weighting.Uniform)),
+        Weighting = ReadWeighting(reader, Weighting.Share),
     };
 
     private static FedIcuOptions ReadFedIcu(OptionReader reader)
@@ -89,19 +75,8 @@ internal static class LibraryStrategies
         };
     }
 
-    private static FedAdamOptions ReadFedAdam(OptionReader reader)
-    {
-        var defaults = new FedAdamOptions();
-        return new FedAdamOptions
-        {
-            ServerLearningRate = reader.Number("server-lr", defaults.ServerLearningRate, "The server's learning rate eta, above 0."),
-            Beta1 = reader.Number("beta1", defaults.Beta1, "The decay of the first moment m, in [0, 1)."),
-            Beta2 = reader.Number("beta2", defaults.Beta2, "The decay of the second moment v, in [0, 1)."),
-            Tau = reader.Number("tau", defaults.Tau, "Added to the root of v, above 0."),
-            InitialSecondMoment = reader.NumberOr("v-init", null, "tau2", "v before the first round, at least 0; tau2: tau^2."),
-            BiasCorrection = reader.Choice("bias-correction", defaults.BiasCorrection, "How the moments' start at 0 is corrected.",
-                ("none", BiasCorrection.None), ("folded", BiasCorrection.Folded), ("torch", BiasCorrection.Torch),
-                ("flower", BiasCorrection.Flower)),
-        };
-    }
+    /// <summary>Reads how clients weigh.</summary>
+    public static Weighting ReadWeighting(OptionReader reader, Weighting defaultValue) => reader.Choice(
+        "weighting", defaultValue, "How the clients weigh: by their numbers of examples, or all the same.",
+        ("share", Weighting.Share), ("uniform", Weighting.Uniform));
 }

@@ -207,7 +207,7 @@ public sealed class OptionReader
         return value;
     }
 
-    private long? ParseInteger(string name, string text, string expected)
+    internal long? ParseInteger(string name, string text, string expected)
     {
         if (long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long value))
             return value;

@@ -24,6 +24,8 @@ internal static class RoundSettings
             OnWeight = ClientPolicy(
                 "on-weight", options.OnWeight,
                 "a stated weight that is negative, not finite, not a number, above max-weight, or missing where others have one"),
+            OnStatement = ClientPolicy(
+                "on-statement", options.OnStatement, "local_steps, loss, staleness or normalizer that is missing or out of range"),
             MaxWeight = reader.Number(
                 "max-weight", options.MaxWeight, "The largest weight that a client may have, above 0; 2^53 is the largest exact count."),
             OnConfig = reader.Choice(

@@ -1,4 +1,5 @@
 using FedICU.Registry;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU;
@@ -87,6 +88,8 @@ public sealed class StrategyRegistry
             // an option of one of several strategies is written with its name
             isMade &= reader.Try(() => stages.AddRange(make()), makers.Length > 1 ? $"{strategies[i].Name}: " : "");
         }
+        // a strategy of several stages brings parts for other places
+        stages = StageSequence.PlaceParts(stages);
         // a strategy may bring a step of pairs, which comes after the server steps of others
         stages = [.. stages.OrderBy(stage => stage is PairStep)];
         FedAvgOptions implied = new();

@@ -203,7 +203,7 @@ internal sealed class LocalRunner(
             context.Passes.RequireWritten();
             reports.Set(number, context.Reported(), statistics, run.ComputeSharesSent(tensor));
         }
-        else if (tensor.DType.IsInteger && options.Integers == IntegerRule.Mean)
+        else if (tensor.DType.IsInteger && options.Integers == IntegerRule.Mean && !stages.All.Any(stage => stage.KeepsIntegers))
         {
             context.WriteIntegerMean();
             reports.Set(number, "integer mean", null,

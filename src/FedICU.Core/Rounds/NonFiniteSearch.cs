@@ -15,7 +15,11 @@ namespace FedICU.Rounds;
 /// <param name="check">Applies the policies.</param>
 /// <param name="run">The run that failed.</param>
 /// <param name="state">The server's state that the run read.</param>
-internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options, RoundCheck check, RoundRun run, StateKeeper state)
+/// <param name="isPrivate">
+/// Whether nothing of a single client's data may be said: how many values are wrong, for one.
+/// </param>
+internal sealed class NonFiniteSearch(
+    TensorSource global, RoundOptions options, RoundCheck check, RoundRun run, StateKeeper state, bool isPrivate)
 {
     /// <summary>Finds the clients whose values are not finite and applies the policy to them.</summary>
     /// <exception cref="RoundRejectedException">The policy rejects the round, or no client is the cause.</exception>
@@ -26,7 +30,7 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
         RequireFiniteState(failed);
         // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
         // another tensor's values
-        int faults = FindNonFinite(failed, failed: true);
+        int faults = FindNonFinite(failed, failed: true) + FindNonFiniteControls(failed);
         foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed && tensor != failed))
             faults += FindNonFinite(tensor, failed: false);
         if (faults == 0 && !FindTooLarge(failed) && !DropLargest(failure, failed))
@@ -35,6 +39,8 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
             throw new RoundRejectedException(RoundFault.NonFinite, $"Tensor {Sentence.Quote(name)}: {failure.Message}", tensor: name);
         }
     }
+
+    private string Count(long count) => isPrivate ? "values that are not finite" : Sentence.NonFinite(count);
 
     /// <summary>Refuses the round if the old state of a tensor is not finite: no client is the cause.</summary>
     private void RequireFiniteState(TensorInfo tensor)
@@ -86,7 +92,7 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
                 context.Passes.CountNonFinite(context.Inputs(UpdateForm.Delta, withGlobal: false)[k]) == 0;
             string found = isSum ? "is a delta that, added to the global model, has" : "has";
             check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
-                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} {found} {Sentence.NonFinite(count)}; " +
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} {found} {Count(count)}; " +
                 "finite values were expected.");
             faults++;
         }
@@ -99,6 +105,25 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
                 $"The global model's tensor {Sentence.Quote(tensor.Name)}{location} has {Sentence.NonFinite(own)}; " +
                 "finite values were expected.",
                 tensor: tensor.Name);
+        }
+
+        return faults;
+    }
+
+    /// <summary>Applies the policy to clients whose control variates of a tensor are not finite.</summary>
+    private int FindNonFiniteControls(TensorInfo tensor)
+    {
+        using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
+        int faults = 0;
+        foreach (Participant participant in run.Participants.Where(participant => participant.Control is not null))
+        {
+            using var reader = new DensePanelReader(participant.Control!, participant.Control!.Find(tensor.Name)!);
+            if (context.Passes.CountNonFinite(reader) is not (var count and > 0))
+                continue;
+            check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
+                $"{participant.Name}: its control variates{participant.ControlPlace} have for tensor {Sentence.Quote(tensor.Name)} " +
+                $"{Count(count)}; finite values were expected.");
+            faults++;
         }
 
         return faults;
@@ -122,7 +147,8 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
                 continue;
             Participant participant = run.Participants[k];
             check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
-                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.Count(count, "value")} too large for " +
+                $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has " +
+                $"{(isPrivate ? "values" : Sentence.Count(count, "value"))} too large for " +
                 $"{context.Output.DType.SafetensorsName}; values that fit the output's type were expected.");
             found = true;
         }
@@ -137,7 +163,7 @@ internal sealed class NonFiniteSearch(TensorSource global, RoundOptions options,
     /// <returns>False if the policy is to reject the round.</returns>
     private bool DropLargest(NonFiniteOutputException failure, TensorInfo tensor)
     {
-        if (options.OnNonFinite == FaultPolicy.Reject || run.Dropped.ContainsKey(tensor.Name))
+        if (options.OnNonFinite == FaultPolicy.Reject || isPrivate || run.Dropped.ContainsKey(tensor.Name))
             return false;
         using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
         double[] norms = UpdateStatistics.Measure(context).Norms;

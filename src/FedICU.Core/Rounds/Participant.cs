@@ -28,6 +28,15 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
     public double Weight { get; set; }
 
+    /// <summary>What the client states about its training; empty if no stage reads it.</summary>
+    public ClientStatements Statements { get; set; } = ClientStatements.None;
+
+    /// <summary>The client's control variates; null if no stage reads them.</summary>
+    public TensorSource? Control { get; private set; }
+
+    /// <summary>Where the control variates lie, in an error sentence; empty if they are in memory.</summary>
+    public string ControlPlace => Control is { IsInMemory: false } ? " " + Sentence.Quote(Control.Location) : "";
+
     /// <summary>Whether neither the caller nor the update states a weight.</summary>
     public bool StatesNoWeight { get; set; }
 
@@ -215,6 +224,10 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
         return reader;
     }
 
+    /// <summary>Opens the client's control variates; null if it sent none.</summary>
+    public TensorSource? OpenControl() =>
+        Control = Statements.ControlTensors ?? (Statements.Control is { } path ? TensorSource.Open(path) : null);
+
     /// <summary>
     /// Closes the update and frees the memory of its headers. The properties that the report needs stay valid.
     /// </summary>
@@ -222,6 +235,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     {
         if (_owned)
             _source?.Dispose();
+        if (Control != Statements.ControlTensors)
+            Control?.Dispose();
+        Control = null;
         (_source, _tensors, _packed) = (null, null, []);
     }
 

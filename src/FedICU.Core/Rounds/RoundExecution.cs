@@ -15,7 +15,8 @@ namespace FedICU.Rounds;
 internal sealed class RoundExecution(
     StageSequence stages, AggregationRound round, TensorSink output, CancellationToken cancellationToken)
 {
-    private readonly RoundOptions _options = round.Options;
+    // norms and cosines of single clients are not even computed in a private round
+    private readonly RoundOptions _options = stages.IsPrivate ? round.Options with { Statistics = false } : round.Options;
     private readonly RoundWork _work = new(round.Options.Backend ?? new SimdBackend());
 
     public Task<AggregationResult> RunAsync() =>
@@ -29,6 +30,7 @@ internal sealed class RoundExecution(
         {
             CheckClients(check);
             using StateKeeper state = StateKeeper.Open(stages, round, check, readOnly: true);
+            using var models = new StageModels(stages, round.Global);
             Dictionary<string, string> dropped = check.CollectDroppedTensors();
             RoundPlan plan = new RoundPlanner(stages, round, check).CreatePlan(dropped, state.RoundsFinished);
             foreach ((string tensor, string reason) in dropped)
@@ -48,13 +50,14 @@ internal sealed class RoundExecution(
         {
             LoraPairs pairs = CheckClients(check);
             using StateKeeper state = StateKeeper.Open(stages, round, check);
+            using var models = new StageModels(stages, round.Global);
             using var workers = new Workers(_options.Threads, cancellationToken);
             while (true)
             {
                 int notes = check.Notes.Count;
                 try
                 {
-                    if (await TryAggregateAsync(check, pairs, state, workers).ConfigureAwait(false) is { } result)
+                    if (await TryAggregateAsync(check, pairs, state, models, workers).ConfigureAwait(false) is { } result)
                         return result;
                 }
                 catch (RoundRejectedException e) when (check.TryDrop(e))
@@ -73,7 +76,7 @@ internal sealed class RoundExecution(
         }
     }
 
-    private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages.Merge);
+    private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages);
 
     /// <summary>Opens and checks the clients.</summary>
     /// <returns>The LoRA pairs of the global model, if the round uses them.</returns>
@@ -89,12 +92,14 @@ internal sealed class RoundExecution(
 
     /// <summary>Computes and publishes the model.</summary>
     /// <returns>The result; null if the round must start over without what a policy dropped.</returns>
-    private async Task<AggregationResult?> TryAggregateAsync(RoundCheck check, LoraPairs pairs, StateKeeper state, Workers workers)
+    private async Task<AggregationResult?> TryAggregateAsync(
+        RoundCheck check, LoraPairs pairs, StateKeeper state, StageModels models, Workers workers)
     {
         var planner = new RoundPlanner(stages, round, check);
         Dictionary<string, string> dropped = check.CollectDroppedTensors();
         RoundPlan plan = planner.CreatePlan(dropped, state.RoundsFinished);
-        RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output);
+        state.ReadScalars(plan);
+        RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output) with { State = state.Before, Models = models.ByName };
         using ReadAhead? ahead = run.Settings.ReadAhead;
         var runner = new LocalRunner(stages, run, _options, check, pairs);
         using var publication = new RoundPublication(output, state);
@@ -105,6 +110,7 @@ internal sealed class RoundExecution(
             publication.Begin(outputs, planner.CreateMetadata());
             IReadOnlyList<TensorReport> tensors =
                 await runner.RunAsync(plan, outputs, publication.Model, publication.State).ConfigureAwait(false);
+            publication.State.WriteScalars(plan);
             RoundReport report = Describe(check, runner.Current.Plan, tensors, ComputeCrossTerms(runner.Current, pairs, check));
             if (!check.CheckFilesUnchanged())
                 return null;
@@ -117,7 +123,7 @@ internal sealed class RoundExecution(
             // the search reads the updates as they were sent
             RoundRun asSent = planner.CreateRun(planner.CreatePlan(dropped, state.RoundsFinished), dropped, _work, workers, output);
             using ReadAhead? unused = asSent.Settings.ReadAhead;
-            new NonFiniteSearch(round.Global, _options, check, asSent, state).Explain(e);
+            new NonFiniteSearch(round.Global, _options, check, asSent, state, stages.IsPrivate).Explain(e);
             return null;
         }
     }
@@ -130,7 +136,13 @@ internal sealed class RoundExecution(
             await MeasureAsync(weighting, transformed: false).ConfigureAwait(false);
             var weights = new ClientWeights(plan.Clients);
             weighting.Weigh(plan, weights);
+            int clients = plan.Clients.Count;
             plan.Apply(weighting.Name, weights);
+            if (plan.Clients.Count < clients)
+            {
+                foreach (Stage later in stages.All.SkipWhile(stage => stage != weighting).Skip(1))
+                    later.Check(plan);
+            }
         }
 
         foreach (UpdateTransform transform in stages.Transforms)
@@ -157,7 +169,9 @@ internal sealed class RoundExecution(
     }
 
     private RoundReport Describe(
-        RoundCheck check, RoundPlan plan, IReadOnlyList<TensorReport> tensors, IReadOnlyList<LoraPairReport> pairs) => new()
+        RoundCheck check, RoundPlan plan, IReadOnlyList<TensorReport> tensors, IReadOnlyList<LoraPairReport> pairs)
+    {
+        var report = new RoundReport
         {
             Strategy = stages.Name,
             Backend = _work.Backend.Name,
@@ -167,9 +181,15 @@ internal sealed class RoundExecution(
             Tensors = tensors,
             LoraPairs = pairs,
         };
+        return stages.IsPrivate ? PrivateReport.Hide(report) : report;
+    }
 
-    private AggregationResult CreateResult(RoundReport report, RoundCheck check) =>
-        new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
+    private AggregationResult CreateResult(RoundReport report, RoundCheck check)
+    {
+        if (stages.IsPrivate)
+            check.Notes.Add(PrivateReport.Note);
+        return new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
+    }
 
     private IReadOnlyList<LoraPairReport> ComputeCrossTerms(RoundRun run, LoraPairs pairs, RoundCheck check) =>
         _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes) : [];

@@ -21,7 +21,12 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         List<Participant> included = [.. check.Included];
         double total = included.Sum(participant => participant.Weight);
         RoundClient[] clients =
-            [.. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total))];
+            [
+                .. included.Select(participant => new RoundClient(participant.Id, participant.Weight, participant.Weight / total)
+                {
+                    Statements = participant.Statements,
+                }),
+            ];
         IReadOnlyList<TensorInfo> merged = round.Global.Tensors;
         if (merged.Any(tensor => !IsMerged(tensor)))
             merged = [.. merged.Where(IsMerged)];

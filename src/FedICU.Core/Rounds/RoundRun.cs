@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Numerics.Tensors;
 using FedICU.Compute;
 using FedICU.Panels;
@@ -23,6 +24,9 @@ internal sealed record RoundRun(
     /// <summary>Whether a weighting set other weights than n_k.</summary>
     public bool HasOwnWeights { get; } = Clients.Any(client => client.MergeWeight != client.Weight);
 
+    /// <summary>Whether no client sent its update alone: parameters can be read without an addition.</summary>
+    public bool AllSentParameters { get; } = Participants.All(participant => participant.Kind != UpdateKind.Delta);
+
     /// <summary>Whether every client sent its update, not its parameters.</summary>
     public bool AllSentUpdates { get; } = Participants.All(participant => participant.Kind == UpdateKind.Delta);
 
@@ -36,6 +40,12 @@ internal sealed record RoundRun(
 
     /// <summary>Tensors that keep the global model's value, with the reasons.</summary>
     public required IReadOnlyDictionary<string, string> Dropped { get; init; }
+
+    /// <summary>The server's old state; null in a first round.</summary>
+    public TensorSource? State { get; init; }
+
+    /// <summary>The models that stages name.</summary>
+    public IReadOnlyDictionary<string, TensorSource> Models { get; init; } = FrozenDictionary<string, TensorSource>.Empty;
 
     private bool IsSparse { get; } = Participants.Any(participant => participant.Kind == UpdateKind.Sparse);
 
@@ -66,7 +76,7 @@ internal sealed record RoundRun(
     {
         var left = Plan.Clients.Select(client => client.Id).ToHashSet(StringComparer.Ordinal);
         Participant[] participants = [.. Participants.Where(participant => left.Contains(participant.Id))];
-        return new RoundRun(Global, Plan, Plan.Clients, participants, Settings) { Dropped = Dropped };
+        return new RoundRun(Global, Plan, Plan.Clients, participants, Settings) { Dropped = Dropped, State = State, Models = Models };
     }
 
     private static double[] ScaleUpTiny(double[] weights)

@@ -36,7 +36,7 @@ public class StageAggregator : IAggregator
     /// <summary>
     /// Gets whether a stage keeps a state between rounds: whether <see cref="AggregationRound.State"/> should be set.
     /// </summary>
-    public bool KeepsState => _stages.State.Count > 0;
+    public bool KeepsState => _stages.KeepsState;
 
     /// <inheritdoc/>
     public Task<AggregationResult> AggregateAsync(

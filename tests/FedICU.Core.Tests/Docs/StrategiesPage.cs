@@ -1,71 +1,70 @@
 using System.Text;
+using System.Text.RegularExpressions;
 using FedICU.Registry;
 
 namespace FedICU.Tests.Docs;
 
-/// <summary>The text of docs/strategies.md, made from the registry.</summary>
-internal static class StrategiesPage
+/// <summary>The parts of docs/strategies.md that are made from the registry. The rest is written by hand.</summary>
+internal static partial class StrategiesPage
 {
     /// <summary>
-    /// The environment variable that, set to 1, makes the test write the page instead of comparing it.
+    /// The environment variable that, set to 1, makes the test write the parts instead of comparing them.
     /// </summary>
     public const string Rewrite = "FEDICU_REWRITE_DOCS";
 
-    private const string Head = $"""
-        # Strategies
+    private const string Table = "all strategies", EveryRound = "options of every round", OptionsOf = "options of ";
 
-        <!-- Made from the registry by tests/FedICU.Core.Tests/Docs/StrategiesPage.cs. After a change there, write it again:
-        {Rewrite}=1 dotnet test tests/FedICU.Core.Tests -c Release with the filter StrategiesPageTests -->
+    /// <summary>Returns the page with every part made from the registry.</summary>
+    public static string Update(string page, StrategyRegistry registry) => PartPattern().Replace(
+        page, part => part.Groups["begin"].Value + Make(part.Groups["name"].Value, registry) + part.Groups["end"].Value);
 
-        The strategies that can be chosen by name: on [the command line](command-line.md), in configurations and through the
-        bridges. `fedicu strategies NAME` prints the same. [Algorithms](algorithms.md) has the formulas, and
-        [Writing an aggregator](writing-an-aggregator.md) shows how to add your own.
+    /// <summary>Returns the sections, from their headings of the second level on.</summary>
+    public static ILookup<string, string> GetSections(string page) => page.Split("\n## ").Skip(1).ToLookup(
+        section => section[..section.IndexOf('\n', StringComparison.Ordinal)]);
 
-        A strategy is one or more *stages* of a round. Several strategies are joined by commas in the order of their stages:
-        weightings, transforms, one merge, server steps, steps of LoRA pairs. `krum,fedadam` is a step of Adam towards the
-        model that Krum chooses. If no strategy is a merge, the merge is `fedavg`, whose options then apply too.
+    /// <summary>Returns the names of the parts in a text.</summary>
+    public static IEnumerable<string> GetParts(string text) => PartPattern().Matches(text).Select(part => part.Groups["name"].Value);
 
-        An option is written `name`, or `strategy.name` where several of the strategies have it.
+    /// <summary>Returns the name of the part that lists a strategy's options.</summary>
+    public static string NameOptions(string strategy) => OptionsOf + strategy;
 
-        """;
-
-    /// <summary>Writes the page.</summary>
-    public static string Write(StrategyRegistry registry)
+    private static string Make(string part, StrategyRegistry registry) => part switch
     {
-        var page = new StringBuilder(Head).Append('\n');
-        page.Append("| strategy | | stage | state | paper |\n|---|---|---|---|---|\n");
+        Table => MakeTable(registry),
+        EveryRound => MakeOptions(StrategyRegistry.RoundOptions),
+        _ when part.StartsWith(OptionsOf, StringComparison.Ordinal) && registry.Find(part[OptionsOf.Length..]) is { } strategy =>
+            MakeOptions(strategy.Options),
+        _ => throw new InvalidDataException($"docs/strategies.md has the part '{part}', which nothing makes."),
+    };
+
+    private static string MakeTable(StrategyRegistry registry)
+    {
+        var table = new StringBuilder("| strategy | | stages | state | paper |\n|---|---|---|---|---|\n");
         foreach (StrategyDescription strategy in registry.Strategies)
         {
+            // a strategy with a required option has no outline
             StrategyOutline? outline = StrategyOutline.Of(strategy);
-            string kinds = outline is null ? "" : string.Join(", ", outline.Kinds), state = outline?.DescribeState() ?? "";
-            page.Append($"| [`{strategy.Name}`](#{strategy.Name}) | {Cell(strategy.Summary)} | {kinds} | {state} | ")
-                .Append(Cell(strategy.Paper)).Append(" |\n");
+            string kinds = outline is null ? "its section says" : string.Join(", ", outline.Kinds);
+            table.Append($"| [`{strategy.Name}`](#{strategy.Name}) | {Cell(strategy.Summary)} | {kinds} | ")
+                .Append($"{outline?.DescribeState() ?? "its section says"} | {Cell(strategy.Paper)} |\n");
         }
 
-        foreach (StrategyDescription strategy in registry.Strategies)
-        {
-            page.Append($"\n## {strategy.Name}\n{strategy.Summary}{(strategy.Paper.Length > 0 ? $" {strategy.Paper}." : "")}\n\n");
-            WriteOptions(page, strategy.Options);
-        }
-
-        page.Append("\n## Options of every round\n");
-        WriteOptions(page, StrategyRegistry.RoundOptions);
-        return page.ToString();
+        return table.ToString();
     }
 
-    private static void WriteOptions(StringBuilder page, IReadOnlyList<OptionDescription> options)
+    private static string MakeOptions(IReadOnlyList<OptionDescription> options)
     {
         if (options.Count == 0)
-        {
-            page.Append("It has no options of its own.\n");
-            return;
-        }
-
-        page.Append("| option | default | values | |\n|---|---|---|---|\n");
+            return "It has no options of its own.\n";
+        var table = new StringBuilder("| option | default | values | |\n|---|---|---|---|\n");
         foreach (OptionDescription option in options)
-            page.Append($"| `{option.Name}` | {Cell(option.Default)} | {Cell(option.Values)} | {Cell(option.Summary)} |\n");
+            table.Append($"| `{option.Name}` | {Cell(option.Default)} | {Cell(option.Values)} | {Cell(option.Summary)} |\n");
+        return table.ToString();
     }
 
     // a bar would begin another cell
     private static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal);
+
+    [GeneratedRegex(@"(?<begin><!-- made from the registry: (?<name>[^\n]+) -->\n).*?(?<end><!-- end -->)", RegexOptions.Singleline)]
+    private static partial Regex PartPattern();
 }

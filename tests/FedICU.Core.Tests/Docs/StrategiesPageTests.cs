@@ -1,25 +1,46 @@
 namespace FedICU.Tests.Docs;
 
 /// <summary>
-/// Compares docs/strategies.md with the registry, or writes it (<see cref="StrategiesPage.Rewrite"/>).
+/// Compares the parts of docs/strategies.md that are made from the registry, or writes them
+/// (<see cref="StrategiesPage.Rewrite"/>).
 /// </summary>
 internal sealed class StrategiesPageTests
 {
-    [Test]
-    public void ThePageIsThatOfTheRegistry()
-    {
-        if (Documents.Root is not { } root)
-        {
-            Assert.Ignore("the documents are not here");
-            return;
-        }
+    private const string Page = "docs/strategies.md";
 
-        string file = Path.Combine(root, "docs", "strategies.md");
-        string page = StrategiesPage.Write(new StrategyRegistry()).ReplaceLineEndings("\n");
+    private readonly StrategyRegistry _registry = new();
+
+    [SetUp]
+    public void NeedDocuments() => Assume.That(Documents.Root, Is.Not.Null, "the documents are not here");
+
+    [Test]
+    public void TheMadePartsAreThoseOfTheRegistry()
+    {
+        string updated = StrategiesPage.Update(Documents.Read(Page), _registry);
         if (Environment.GetEnvironmentVariable(StrategiesPage.Rewrite) == "1")
-            File.WriteAllText(file, page);
+            File.WriteAllText(Path.Combine(Documents.Root!, Page), updated);
         Assert.That(
-            Documents.Read("docs/strategies.md"), Is.EqualTo(page),
-            $"docs/strategies.md is not the registry's; {StrategiesPage.Rewrite}=1 with this test writes it again");
+            Documents.Read(Page), Is.EqualTo(updated),
+            $"{Page} has parts that are not the registry's; {StrategiesPage.Rewrite}=1 with this test writes them again");
     }
+
+    [Test]
+    public void EachStrategyHasASectionWithAFormulaAndItsOptions()
+    {
+        ILookup<string, string> sections = StrategiesPage.GetSections(Documents.Read(Page));
+        using (Assert.EnterMultipleScope())
+        {
+            foreach (string name in _registry.Names)
+            {
+                string section = string.Join('\n', sections[name]);
+                Assert.That(sections[name].Count(), Is.EqualTo(1), $"sections of {name}");
+                Assert.That(section, Does.Contain("\n```text\n"), $"the formula of {name}");
+                Assert.That(StrategiesPage.GetParts(section), Does.Contain(StrategiesPage.NameOptions(name)), $"the options of {name}");
+            }
+        }
+    }
+
+    [Test]
+    public void TheTableAndTheOptionsOfEveryRoundAreOnThePage() =>
+        Assert.That(StrategiesPage.GetParts(Documents.Read(Page)), Is.SupersetOf(new[] { "all strategies", "options of every round" }));
 }

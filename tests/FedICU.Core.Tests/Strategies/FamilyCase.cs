@@ -21,8 +21,12 @@ internal sealed class FamilyCase
 
     public string Rule => _root.GetProperty("rule").GetString()!;
 
-    public IEnumerable<KeyValuePair<string, string>> Options => _root.GetProperty("options").EnumerateObject()
-        .Select(option => new KeyValuePair<string, string>(option.Name, option.Value.ToString()));
+    /// <summary>Gets the options, as <c>--set</c> takes them.</summary>
+    public IEnumerable<KeyValuePair<string, string>> Options =>
+    [
+        .. _root.GetProperty("options").EnumerateObject().Select(option => KeyValuePair.Create(option.Name, Format(option.Value))),
+        .. FindFile("root.safetensors") is { } root ? new[] { KeyValuePair.Create("root", root) } : [],
+    ];
 
     public string Global => FindModel("global");
 
@@ -38,6 +42,15 @@ internal sealed class FamilyCase
         }
     }
 
+    /// <summary>Returns what a client states, by its place among the clients of the case.</summary>
+    public ClientStatements GetStatements(int place) => new()
+    {
+        LocalSteps = GetInput("local_steps", place),
+        Loss = GetInput("loss", place),
+        Staleness = GetInput("staleness", place),
+        Control = FindControl(Path.GetFileNameWithoutExtension(Clients[place])),
+    };
+
     /// <summary>Gets the path of the expected model.</summary>
     public string Result => Path.Combine(_folder, "expected.safetensors");
 
@@ -47,7 +60,9 @@ internal sealed class FamilyCase
     public long RoundsFinished => _root.GetProperty("rounds-finished").GetInt64();
 
     /// <summary>Gets the expected scores of the clients; null if the case has none.</summary>
-    public double[]? Scores => Find("scores") is { } scores ? [.. scores.EnumerateArray().Select(score => score.GetDouble())] : null;
+    public double[]? Scores => Find("scores") is { } scores && scores[0].ValueKind == JsonValueKind.Number
+        ? [.. scores.EnumerateArray().Select(score => score.GetDouble())]
+        : null;
 
     /// <summary>Gets the places of the clients that are chosen, in ordinal order; null if the case has none.</summary>
     public string[]? Chosen => Find("chosen") is { } chosen
@@ -64,10 +79,24 @@ internal sealed class FamilyCase
     /// </summary>
     public void WriteState(string path)
     {
-        if (FindFile("state-in.safetensors") is not { } before)
-            return;
-        using TensorSource global = TensorSource.Open(Global), state = TensorSource.Open(before);
+        using TensorSource global = TensorSource.Open(Global);
         TensorSink sink = TensorSink.ToFile(path);
+        if (FindFile("state-in.safetensors") is not { } before)
+        {
+            if (StateResult is null || RoundsFinished == 0)
+                return;
+            // a state without tensors, which only counts rounds
+            sink.Begin([], new Dictionary<string, string>
+            {
+                ["fedicu.state"] = Rule,
+                ["rounds"] = $"{RoundsFinished}",
+                ["fedicu.base"] = ModelDigest.Compute(global),
+            });
+            sink.Commit();
+            return;
+        }
+
+        using TensorSource state = TensorSource.Open(before);
         sink.Begin(state.Tensors, new Dictionary<string, string>(state.Metadata) { ["fedicu.base"] = ModelDigest.Compute(global) });
         foreach (TensorInfo tensor in state.Tensors)
         {
@@ -90,6 +119,23 @@ internal sealed class FamilyCase
 
     private JsonElement? Find(string name) =>
         _root.TryGetProperty("expected", out JsonElement expected) && expected.TryGetProperty(name, out JsonElement value) ? value : null;
+
+    /// <summary>Writes true and false as options have them.</summary>
+    private static string Format(JsonElement value) =>
+        value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetRawText() : value.ToString();
+
+    private string? FindControl(string client)
+    {
+        string pattern = _root.TryGetProperty("inputs", out JsonElement inputs) && inputs.TryGetProperty("controls", out JsonElement given)
+            ? given.GetString()!
+            : "client-K-control.safetensors";
+        return FindFile(pattern.Replace("client-K", client, StringComparison.Ordinal));
+    }
+
+    private double? GetInput(string name, int place) =>
+        _root.TryGetProperty("inputs", out JsonElement inputs) && inputs.TryGetProperty(name, out JsonElement values)
+            ? values[place].GetDouble()
+            : null;
 
     private string? FindFile(string name) => File.Exists(Path.Combine(_folder, name)) ? Path.Combine(_folder, name) : null;
 

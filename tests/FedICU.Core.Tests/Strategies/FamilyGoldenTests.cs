@@ -56,7 +56,7 @@ internal sealed class FamilyGoldenTests
         };
         string[] clients = golden.Clients;
         foreach (int client in Shuffle(clients.Length))
-            round.Add(ClientUpdate.FromFile($"{client}", clients[client]));
+            round.Add(ClientUpdate.FromFile($"{client}", clients[client], statements: golden.GetStatements(client)));
         RoundReport report = configured.Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult().Report;
         using TensorSource truth = TensorSource.Open(golden.Result);
         Golden.Compare(sink.Model, truth);

@@ -65,7 +65,12 @@ internal sealed class OptionsTests
     {
         Assert.That(
             StrategyRegistry.Default.Names,
-            Is.EqualTo(new[] { "fedavg", "fedprox", "fedicu", "median", "krum", "fedadam", "balance" }));
+            Is.EqualTo(new[]
+            {
+                "fedavg", "fedprox", "fedicu", "median", "trimmed-mean", "krum", "multi-krum", "bulyan", "geometric-median", "norm-clip",
+                "norm-filter", "fltrust", "centered-clip", "dp-fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fednova",
+                "scaffold", "feddyn", "qfedavg", "fedbuff", "balance",
+            }));
         Assert.That(Options(StrategyRegistry.Default.Create("fedicu", [])), Is.EqualTo(new FedIcuOptions()));
         Assert.That(FedIcuClientOptions.FromSettings([]), Is.EqualTo(new FedIcuClientOptions()));
         Assert.That(new FedIcuOptions(), Is.EqualTo(new FedIcuOptions { Tau = 0.1, Epsilon = 1e-12 }));
@@ -117,7 +122,8 @@ internal sealed class OptionsTests
             "Option 'axis' is 'diagonal'; columns or rows or tensor was expected.",
             "Option 'times-share' is 'maybe'; false or true was expected.",
             "Option 'tua' is unknown; axis, balance, coherence, consensus, eps, granularity, integers, max-weight, on-base, on-changed, " +
-            "on-config, on-dtype, on-extra, on-missing, on-nonfinite, on-quantized, on-shape, on-stale, on-unreadable, on-weight, " +
+            "on-config, on-dtype, on-extra, on-missing, on-nonfinite, on-quantized, on-shape, on-stale, on-statement, " +
+            "on-unreadable, on-weight, " +
             "preset, quorum, similarity, strip-prefix, target, tau, times-share, weights are known here.",
             "tau is 0; a number greater than 0, or inf, was expected.",
             "coherence is 2; a number from 0 to 1 was expected.",

@@ -50,7 +50,7 @@ public sealed unsafe partial class SimdBackend : IClientBackend
     private readonly int _width;
 
     /// <summary>Uses the widest registers that the CPU has.</summary>
-    public SimdBackend() : this(Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128)
+    public SimdBackend() : this(WidestRegisters)
     {
     }
 
@@ -62,6 +62,9 @@ public sealed unsafe partial class SimdBackend : IClientBackend
             throw new ArgumentOutOfRangeException(nameof(width), width, "128, 256 or 512");
         _width = width;
     }
+
+    /// <summary>Gets the bits of the widest registers that the CPU has.</summary>
+    internal static int WidestRegisters => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
 
     /// <inheritdoc/>
     public string Name => "simd";

@@ -1,6 +1,7 @@
 using FedICU.Errors;
 using FedICU.Files;
 using FedICU.Model;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU.Rounds.Checks;
@@ -17,25 +18,30 @@ internal sealed class RoundCheck
     private readonly AggregationRound _round;
     private readonly TensorSink? _output;
     private readonly CancellationToken _cancellationToken;
+    private readonly StageSequence? _stages;
     private readonly RoundOptions _options;
     private readonly RoundFiles _files = new();
     private readonly TensorNames _names;
     private readonly WeightCheck _weights;
     private readonly AdapterCheck _adapters;
     private readonly TensorCheck _tensors;
+    private readonly StatementCheck _statements;
     private readonly List<(Participant Client, string Tensor, string Sentence)> _tensorFaults = [];
 
     /// <param name="round">The round.</param>
     /// <param name="output">The round's output, which must not replace an update; null if there is none.</param>
     /// <param name="cancellationToken">Ends the check.</param>
-    /// <param name="merge">Decides which shapes it merges; null: the global model's.</param>
-    public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken, MergeRule? merge = null)
+    /// <param name="stages">
+    /// Decide which shapes and statements they take; null: the global model's shapes, any statement.
+    /// </param>
+    public RoundCheck(AggregationRound round, TensorSink? output, CancellationToken cancellationToken, StageSequence? stages = null)
     {
-        (_round, _output, _cancellationToken, _options) = (round, output, cancellationToken, round.Options);
+        (_round, _output, _cancellationToken, _options, _stages) = (round, output, cancellationToken, round.Options, stages);
         _names = new TensorNames(_options.StripPrefixes);
         _weights = new WeightCheck(this, _options);
         _adapters = new AdapterCheck(this, round);
-        _tensors = new TensorCheck(this, round, _names, merge);
+        _tensors = new TensorCheck(this, round, _names, stages?.Merge);
+        _statements = new StatementCheck(this, _options, round.Global, stages);
     }
 
     /// <summary>Every client that was added, in ordinal order of the ids.</summary>
@@ -94,6 +100,8 @@ internal sealed class RoundCheck
         foreach (Participant participant in Included.ToList())
             _tensors.Check(participant);
         _adapters.CheckAlphas();
+        foreach (Participant participant in Included.ToList())
+            _statements.Check(participant);
         // after the checks of the models: a client that states no weight may not be a client of this model at all
         _weights.CheckAllOrNoneStated();
         CloseDropped();
@@ -252,13 +260,17 @@ internal sealed class RoundCheck
         }
     }
 
+    /// <summary>Whether the rule adds the client's own change, whatever model it was made against.</summary>
+    private bool MayBeLate(Participant participant) =>
+        participant.Kind == UpdateKind.Delta && _stages?.All.Any(stage => stage.TakesLateDeltas) == true;
+
     private void CheckBases()
     {
         List<Participant> based = [.. Included.Where(participant => participant.BaseDigest is not null)];
         if (based.Count > 0)
         {
             string digest = GlobalDigest;
-            foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest))
+            foreach (Participant participant in based.Where(participant => participant.BaseDigest != digest && !MayBeLate(participant)))
             {
                 ApplyPolicy(_options.OnBase, RoundFault.Base, participant, null,
                     $"{participant.NameWithFile} made its update against the model {Sentence.Clean(participant.BaseDigest!)}; " +

@@ -26,6 +26,14 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
     public JournalLine Copy(
         ClientUpdate update, ref string? path, Action<string, string, double?> checkWeight, CancellationToken cancellationToken)
     {
+        if (update.Statements is { Control: not null } or { ControlTensors: not null })
+        {
+            throw new RoundRejectedException(
+                RoundFault.Statement,
+                $"Client {Sentence.Quote(update.Id)} sends control variates, which a session does not keep; the option control=derived " +
+                "of 'scaffold' needs none.", update.Id);
+        }
+
         var round = new AggregationRound(global, CreateArrivalOptions(options)) { GlobalDigest = baseDigest };
         round.Add(update);
         var check = new RoundCheck(round, output: null, cancellationToken);
@@ -77,6 +85,7 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
             OnBase = FaultPolicy.Reject,
             OnUnreadable = FaultPolicy.Reject,
             OnWeight = FaultPolicy.Reject,
+            OnStatement = Strict(options.OnStatement),
             OnChanged = FaultPolicy.Reject,
             OnConfig = options.OnConfig == ConfigPolicy.DropClient ? ConfigPolicy.Reject : options.OnConfig,
             OnQuantized = options.OnQuantized == QuantizedPolicy.DropClient ? QuantizedPolicy.Reject : options.OnQuantized,

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using FedICU.Rounds.Checks;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
@@ -30,7 +31,7 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
     /// </exception>
     public static StateKeeper Open(StageSequence stages, AggregationRound round, RoundCheck check, bool readOnly = false)
     {
-        bool keeps = stages.State.Count > 0;
+        bool keeps = stages.KeepsState;
         if (round.State is null)
         {
             if (keeps)
@@ -48,6 +49,17 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
         return round.State.Memory is not null
             ? new StateInMemory(stages, round.Global, round.State)
             : new StateInFile(stages, round, check, readOnly);
+    }
+
+    /// <summary>Hands the old state's numbers to the plan.</summary>
+    public void ReadScalars(RoundPlan plan)
+    {
+        foreach ((string key, StateScalar scalar) in stages.Scalars)
+        {
+            double value = scalar.Initial;
+            Before?.Read(Before.Find(key)!, 0, MemoryMarshal.AsBytes(new Span<double>(ref value)));
+            plan.SetScalar(scalar.Name, value);
+        }
     }
 
     /// <summary>Finds the old state of a tensor; nothing in a first round.</summary>

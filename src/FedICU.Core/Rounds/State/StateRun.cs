@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using FedICU.Compute;
 using FedICU.Memory;
 using FedICU.Panels;
@@ -13,9 +14,6 @@ internal sealed unsafe class StateRun(StageSequence stages, TensorSource? before
 {
     // elements that are carried over at a time: chosen, a few pieces for each cache
     private const int CarriedElements = 1 << 16;
-
-    /// <summary>The backend of the steps: they run on the CPU, whatever the merge runs on.</summary>
-    public static SimdBackend Backend { get; } = new();
 
     public StageSequence Stages => stages;
 
@@ -45,6 +43,16 @@ internal sealed unsafe class StateRun(StageSequence stages, TensorSource? before
                     panel.End();
                 }
             }
+        }
+    }
+
+    /// <summary>Writes the plan's numbers to the new state.</summary>
+    public void WriteScalars(RoundPlan plan)
+    {
+        foreach ((string key, StateScalar scalar) in stages.Scalars)
+        {
+            double value = plan.GetScalar(scalar.Name);
+            after?.Write(new TensorInfo(key, DType.F64, new TensorShape()), 0, MemoryMarshal.AsBytes(new ReadOnlySpan<double>(ref value)));
         }
     }
 

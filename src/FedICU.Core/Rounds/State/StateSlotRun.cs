@@ -38,14 +38,14 @@ internal sealed unsafe class StateSlotRun(TensorInfo tensor, StateSlot slot, Ten
             if (old.Data is null)
                 new Span<double>(values, count).Fill(Initial);
             else
-                StateRun.Backend.WeightedSum([old.From(start - first)], [1], 1, count, new TensorPanel(values, DType.F64));
+                TensorPasses.Cpu.WeightedSum([old.From(start - first)], [1], 1, count, new TensorPanel(values, DType.F64));
         }
 
         /// <summary>Rounds elements of the new state.</summary>
         /// <returns>The number of results that are not finite.</returns>
         public long Write(double* values, long start, int count) => next.Data is null
-            ? StateRun.Backend.CountNonFinite(new TensorPanel(values, DType.F64), count)
-            : StateRun.Backend.WeightedSum([new TensorPanel(values, DType.F64)], [1], 1, count, next.From(start - first));
+            ? TensorPasses.Cpu.CountNonFinite(new TensorPanel(values, DType.F64), count)
+            : TensorPasses.Cpu.WeightedSum([new TensorPanel(values, DType.F64)], [1], 1, count, next.From(start - first));
 
         /// <summary>Writes the panel after its last element.</summary>
         public void End() => run.End(next, first, length);

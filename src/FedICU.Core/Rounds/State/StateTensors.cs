@@ -10,6 +10,7 @@ internal static class StateTensors
     [
         .. global.Tensors.Where(tensor => tensor.DType.IsComputed)
             .SelectMany(tensor => stages.State.Select(state => Describe(tensor, state.Key))),
+        .. stages.Scalars.Select(scalar => new TensorInfo(scalar.Key, DType.F64, new TensorShape())),
     ];
 
     /// <summary>Returns a tensor's state: F32, or F64 for an F64 tensor.</summary>

@@ -26,6 +26,16 @@ public sealed class ClientWeights
     /// <summary>Gets the factors f_k of the updates, finite: the merge sees x + f_k d_k.</summary>
     public Span<double> Factors => _factors;
 
+    /// <summary>Lets all clients weigh the same in the merge, or as they did.</summary>
+    /// <returns>The weights w_k over their sum.</returns>
+    internal double[] Weigh(Weighting weighting)
+    {
+        if (weighting == Weighting.Uniform)
+            Array.Fill(_weights, 1);
+        double total = _weights.Sum();
+        return [.. _weights.Select(weight => weight / total)];
+    }
+
     /// <summary>Leaves all other clients out of the merge, also for integer tensors.</summary>
     /// <param name="clients">The indices of the clients that stay, at least one.</param>
     public void Choose(params ReadOnlySpan<int> clients)

@@ -39,4 +39,10 @@ public abstract class MergeRule : Stage
     /// A tensor of F64, F32, F16 or BF16. The round itself handles tensors of all other types.
     /// </param>
     public abstract void Merge(TensorContext tensor);
+
+    /// <summary>Gets whether the merge is sum_k w_k y_k / sum_k w_k of the weights that weightings decide.</summary>
+    internal virtual bool IsMean => false;
+
+    /// <summary>Gets whether all clients weigh the same in the merge, whatever weightings decide.</summary>
+    internal virtual bool IgnoresWeights => false;
 }

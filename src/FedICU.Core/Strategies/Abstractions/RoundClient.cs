@@ -6,6 +6,11 @@ namespace FedICU;
 /// <param name="Share">The client's share p_k = n_k / sum_j n_j.</param>
 public sealed record RoundClient(string Id, double Weight, double Share)
 {
+    /// <summary>
+    /// What the client states about its training, if a stage reads it (<see cref="Stage.ReadsStatements"/>).
+    /// </summary>
+    public ClientStatements Statements { get; init; } = ClientStatements.None;
+
     /// <summary>The weight in the merge. <value>Default: n_k.</value></summary>
     public double MergeWeight { get; init; } = Weight;
 

@@ -10,14 +10,19 @@ namespace FedICU;
 public sealed class RoundPlan
 {
     private readonly Dictionary<string, double[]> _statistics = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, double> _scalars = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, double[]> _numbers = new(StringComparer.Ordinal);
     private readonly List<StageReport> _reports = [];
     private readonly List<string> _notes = [];
 
     internal RoundPlan(IReadOnlyList<RoundClient> clients, IReadOnlyList<TensorInfo> tensors, long? round, long roundsFinished) =>
-        (Clients, Tensors, Round, RoundsFinished) = (clients, tensors, round, roundsFinished);
+        (Clients, CountAtStart, Tensors, Round, RoundsFinished) = (clients, clients.Count, tensors, round, roundsFinished);
 
     /// <summary>Gets the clients that take part, in ordinal order of their ids.</summary>
     public IReadOnlyList<RoundClient> Clients { get; private set; }
+
+    /// <summary>Gets the number of clients before a weighting left some out.</summary>
+    public int CountAtStart { get; }
 
     /// <summary>Gets the float tensors that are merged, in the order of the global model.</summary>
     public IReadOnlyList<TensorInfo> Tensors { get; }
@@ -61,6 +66,27 @@ public sealed class RoundPlan
     /// <param name="j">The index of the other; the order has no effect.</param>
     public double SquaredDistance(int i, int j) =>
         i == j ? 0 : this[RoundStatistic.PairDistances][(int)GramPairs.Index(Math.Min(i, j), Math.Max(i, j) - 1)];
+
+    /// <summary>Keeps numbers for later stages: what a weighting hands to the merge or to a step.</summary>
+    /// <param name="name">The name, unique in the round: <c>centered-clip.rest</c>.</param>
+    /// <param name="numbers">The numbers.</param>
+    public void Keep(string name, params ReadOnlySpan<double> numbers) => _numbers[name] = numbers.ToArray();
+
+    /// <summary>Gets numbers that an earlier stage kept.</summary>
+    /// <param name="name">The name.</param>
+    /// <exception cref="InvalidOperationException">No stage kept such numbers.</exception>
+    public ReadOnlySpan<double> GetKept(string name) => _numbers.TryGetValue(name, out double[]? numbers)
+        ? numbers
+        : throw new InvalidOperationException($"No stage kept the numbers {Sentence.Quote(name)}.");
+
+    /// <summary>Gets a number that a stage keeps between rounds (<see cref="Stage.Scalars"/>).</summary>
+    /// <param name="name">The number's name.</param>
+    public double GetScalar(string name) => _scalars[name];
+
+    /// <summary>Sets a number that is kept for the next round.</summary>
+    /// <param name="name">The number's name.</param>
+    /// <param name="value">The number.</param>
+    public void SetScalar(string name, double value) => _scalars[name] = value;
 
     /// <summary>Adds a number of each client to the round's report.</summary>
     /// <param name="stage">The stage that reports.</param>

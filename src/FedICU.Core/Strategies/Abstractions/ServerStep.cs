@@ -12,6 +12,13 @@ public abstract class ServerStep : Stage
     public virtual IReadOnlyList<StateSlot> State => [];
 
     /// <summary>
+    /// Returns sums over the clients that the step reads beside the merged update (<see cref="ElementBlock.Sum"/>). By
+    /// default none.
+    /// </summary>
+    /// <param name="plan">The round's plan, after all weightings.</param>
+    public virtual IReadOnlyList<ClientSum> GetSums(RoundPlan plan) => [];
+
+    /// <summary>
     /// Computes the server's update from the merged one, and the new state from the old, in place. Called by several
     /// threads at once.
     /// </summary>
@@ -22,4 +29,7 @@ public abstract class ServerStep : Stage
     /// Returns the step as a verb, if it is one whose state is its first and its second moment; otherwise null.
     /// </summary>
     internal virtual AdaptiveStep? GetAdaptiveStep(RoundPlan plan) => null;
+
+    /// <summary>Gets whether the state sums the clients' updates (<see cref="GetSums"/>).</summary>
+    internal virtual bool SumsClients => false;
 }

@@ -20,14 +20,22 @@ internal sealed class StageSequence
     public StageSequence(IReadOnlyList<Stage> stages, MergeRule implied)
     {
         CheckOrder(stages);
-        Name = string.Join(',', stages.Select(stage => stage.Name));
+        Name = string.Join(',', stages.Where(stage => !stage.IsPart).Select(stage => stage.Name));
         Weightings = [.. stages.OfType<ClientWeighting>()];
         Transforms = [.. stages.OfType<UpdateTransform>()];
         Merge = stages.OfType<MergeRule>().SingleOrDefault() ?? implied;
+        if (Merge.IgnoresWeights && Weightings.FirstOrDefault(one => !one.IsPart) is { } weighting)
+        {
+            throw new InvalidOptionsException([
+                $"{Sentence.Quote(weighting.Name)} decides how the clients weigh; weighting=uniform of " +
+                $"{Sentence.Quote(Merge.Name)} cannot change that."]);
+        }
+
         Steps = [.. stages.OfType<ServerStep>()];
         PairSteps = [.. stages.OfType<PairStep>()];
         bool several = Steps.Count(step => step.State.Count > 0) > 1;
         State = [.. Steps.SelectMany(step => step.State.Select(slot => (several ? $"{step.Name}.{slot.Name}" : slot.Name, slot)))];
+        Scalars = [.. All.SelectMany(stage => stage.Scalars).Select(scalar => ($"#{scalar.Name}", scalar))];
     }
 
     /// <summary>The names of the given stages, joined by commas.</summary>
@@ -46,11 +54,37 @@ internal sealed class StageSequence
     /// <summary>The slots of state of all steps, each with the key of its tensors in a state file.</summary>
     public IReadOnlyList<(string Key, StateSlot Slot)> State { get; }
 
+    /// <summary>The numbers that stages keep between rounds, each with its key in a state file.</summary>
+    public IReadOnlyList<(string Key, StateScalar Scalar)> Scalars { get; }
+
+    /// <summary>Whether there is a state between rounds.</summary>
+    public bool KeepsState => State.Count > 0 || Scalars.Count > 0 || All.Any(stage => stage.CountsRounds);
+
+    /// <summary>Whether nothing of a single client's data may be reported.</summary>
+    public bool IsPrivate => All.Any(stage => stage.IsPrivate);
+
     /// <summary>All stages, the implied merge among them.</summary>
     public IEnumerable<Stage> All => [.. Weightings, .. Transforms, Merge, .. Steps, .. PairSteps];
 
     /// <summary>Names the kind of a stage: <c>weighting</c>, <c>merge</c>, ...</summary>
     public static string NameKind(Stage stage) => Kinds[GetPlace(stage)];
+
+    /// <summary>
+    /// Moves the parts of strategies to their places, and leaves the order of named stages, which is checked.
+    /// </summary>
+    public static List<Stage> PlaceParts(List<Stage> stages)
+    {
+        var placed = stages.Where(stage => !stage.IsPart).ToList();
+        foreach (Stage part in stages.Where(stage => stage.IsPart))
+        {
+            // how clients weigh in a step's mean comes first: a weighting of its own name decides otherwise
+            int next = part is ClientWeighting ? 0 : placed.FindIndex(stage => GetPlace(stage) > GetPlace(part)
+                || GetPlace(stage) == GetPlace(part) && stages.IndexOf(stage) > stages.IndexOf(part));
+            placed.Insert(next >= 0 ? next : placed.Count, part);
+        }
+
+        return placed;
+    }
 
     private static void CheckOrder(IReadOnlyList<Stage> stages)
     {
@@ -83,9 +117,30 @@ internal sealed class StageSequence
             }
         }
 
+        CheckPrivacy(stages, errors);
         CheckStatistics(stages, errors);
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
+    }
+
+    /// <summary>Noise hides one client only in a sum to which each client adds no more than the clip norm.</summary>
+    private static void CheckPrivacy(IReadOnlyList<Stage> stages, List<string> errors)
+    {
+        if (stages.FirstOrDefault(stage => stage.IsPrivate) is not { } first)
+            return;
+        string name = Sentence.Quote(first.Name);
+        foreach (Stage stage in stages
+            .Where(stage => GetPlace(stage) <= 2 && stage is not ({ IsPrivate: true } or MergeRule { IsMean: true })))
+        {
+            errors.Add(
+                $"{Sentence.Quote(stage.Name)} and {name} cannot be combined: noise protects a client only in a sum to which each " +
+                $"adds no more than the clip norm; only server steps may follow {name}.");
+        }
+
+        foreach (Stage stage in stages.Where(stage => stage is ServerStep { SumsClients: true }))
+            errors.Add($"{Sentence.Quote(stage.Name)} and {name} cannot be combined: its state sums the updates without a clip.");
+        foreach (Stage stage in stages.TakeWhile(stage => stage is not ServerStep { IsPrivate: true }).Where(stage => stage is ServerStep))
+            errors.Add($"{Sentence.Quote(stage.Name)} comes before the noise of {name}; after it was expected.");
     }
 
     /// <summary>A statistic has one value: of the updates before the transforms, or after them.</summary>

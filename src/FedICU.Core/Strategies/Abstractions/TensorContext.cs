@@ -1,6 +1,7 @@
 using FedICU.Memory;
 using FedICU.Panels;
 using FedICU.Rounds;
+using FedICU.Rounds.State;
 using FedICU.Text;
 
 namespace FedICU;
@@ -158,12 +159,33 @@ public class TensorContext
         Passes.ForEachElement(Inputs(form, withGlobal: form == UpdateForm.Delta), Clients.Count, rule);
     }
 
+    /// <summary>
+    /// Computes the output block by block from all clients' values, as <see cref="ForEachElement"/> does element by
+    /// element: for rules that are written with vectors.
+    /// </summary>
+    /// <param name="form">
+    /// Whether the rule gets parameters or updates. The result of updates is added to the global model's values.
+    /// </param>
+    /// <param name="rule">Writes the block's result from the values of <see cref="Clients"/>, in their order.</param>
+    public void ForEachBlock(UpdateForm form, BlockRule rule)
+    {
+        ArgumentNullException.ThrowIfNull(rule);
+        Passes.ForEachBlock(Inputs(form, withGlobal: form == UpdateForm.Delta), Clients.Count, rule);
+    }
+
     /// <summary>Adds the squared norm of each client's update: sum over the elements of (y_k - x)^2.</summary>
     /// <param name="sums">One sum for each client.</param>
     /// <exception cref="ArgumentException">There is not one sum for each client.</exception>
     public void AddSquaredNorms(Span<double> sums)
     {
         RequireSums(sums, Clients.Count);
+        if (_run.AllSentParameters && !ChangesUpdates)
+        {
+            // distances to the global model: no update is computed on its own
+            Passes.AddDistancesToLast(Inputs(UpdateForm.Parameters, withGlobal: true), sums);
+            return;
+        }
+
         using GroupBuffer squares =
             Passes.Squares(Inputs(UpdateForm.Delta, withGlobal: false), Passes.GroupingBy(NormAxis.Tensor));
         for (int k = 0; k < sums.Length; k++)
@@ -222,27 +244,58 @@ public class TensorContext
     /// </param>
     internal PanelReader[] Inputs(UpdateForm form, bool withGlobal, bool whole = false, bool onDevice = false)
     {
-        bool changed = !whole && ChangesUpdates;
-        InputSet set = _inputs[(int)(changed ? UpdateForm.Delta : form) + (onDevice ? 2 : 0)] ??= new InputSet(Clients.Count);
+        return !whole && ChangesUpdates
+            ? Change(Open(UpdateForm.Delta, withGlobal: false, whole: false, onDevice), form, withGlobal)
+            : Open(form, withGlobal, whole, onDevice);
+    }
+
+    /// <summary>Returns the readers of updates as they were sent, before all stages.</summary>
+    private PanelReader[] Open(UpdateForm form, bool withGlobal, bool whole, bool onDevice)
+    {
+        InputSet set = _inputs[(int)form + (onDevice ? 2 : 0)] ??= new InputSet(Clients.Count);
         DensePanelReader global = onDevice ? OpenGlobal(ref _globalOnDevice, ref _hasGlobalOnDevice, onDevice: true) : Global;
         for (; set.Opened < Clients.Count; set.Opened++)
         {
             Participant participant = _run.Participants[set.Opened];
             PanelReader? spare = set.Clients[set.Opened];
             PanelReader reader = whole ? participant.OpenWhole(Info, _number, spare)
-                : participant.OpenReader(
-                    Info, _number, changed ? UpdateForm.Delta : form, global, Passes.Backend, spare, onDevice);
+                : participant.OpenReader(Info, _number, form, global, Passes.Backend, spare, onDevice);
             if (reader != spare)
                 set.WithGlobal[set.Opened] = set.Clients[set.Opened] = reader;
         }
 
-        if (changed)
-            return Change(set.Clients, form, withGlobal);
         if (!withGlobal)
             return set.Clients;
         set.WithGlobal[^1] = global;
         return set.WithGlobal;
     }
+
+    /// <summary>Opens the clients' control variates of the tensor. The caller disposes the readers.</summary>
+    internal PanelReader[] OpenControls() =>
+        [.. _run.Participants.Select(participant => new DensePanelReader(participant.Control!, participant.Control!.Find(Info.Name)!))];
+
+    /// <summary>Opens a state of the tensor; null in a first round. The caller disposes the reader.</summary>
+    internal PanelReader? OpenState(string slot)
+    {
+        TensorInfo? tensor = _run.State?.Find(StateTensors.Describe(Info, slot).Name);
+        return tensor is null ? null : new DensePanelReader(_run.State!, tensor);
+    }
+
+    /// <summary>Opens the tensor of a model that a stage names. The caller disposes the reader.</summary>
+    internal PanelReader OpenModel(string name)
+    {
+        TensorSource model = _run.Models[name];
+        return new DensePanelReader(model, model.Find(Info.Name)!);
+    }
+
+    /// <summary>Gets whether parameters can be read without an addition.</summary>
+    internal bool SendsParameters => _run.AllSentParameters;
+
+    /// <summary>Returns a reader of the global model plus an update.</summary>
+    internal PanelReader AddGlobal(PanelReader update) => new SumPanelReader(update, Global, 1, Passes.Backend);
+
+    /// <summary>Returns a reader of a model's difference to the global one.</summary>
+    internal PanelReader Subtract(PanelReader model) => new SumPanelReader(model, Global, -1, Passes.Backend);
 
     /// <summary>Begins a tensor. <see cref="Close"/> has closed the readers of the tensor before.</summary>
     private protected void Begin(TensorInfo info, TensorInfo output, IPassProgress? progress, int number)
@@ -285,6 +338,20 @@ public class TensorContext
     private void WriteSum(ReadOnlySpan<double> weights, double divisor)
     {
         weights.CopyTo(_given);
+        if (_run.AllSentParameters && Plan.HasFactors && _transforms.Count == 0)
+        {
+            // sum_k w_k (x + f_k (y_k - x)) = sum_k w_k f_k y_k + x sum_k w_k (1 - f_k)
+            double[] withGlobal = new double[Clients.Count + 1];
+            for (int k = 0; k < Clients.Count; k++)
+            {
+                withGlobal[k] = weights[k] * Clients[k].Factor;
+                withGlobal[^1] += weights[k] * (1 - Clients[k].Factor);
+            }
+
+            Passes.WeightedSum(Open(UpdateForm.Parameters, withGlobal: true, whole: false, onDevice: false), false, withGlobal, divisor);
+            return;
+        }
+
         bool onDevice = OnDevice && Passes.Finish is null && !ChangesUpdates;
         Passes.WeightedSum(Inputs(UpdateForm.Parameters, withGlobal: false, onDevice: onDevice), onDevice, _given, divisor);
     }

@@ -17,6 +17,10 @@ public sealed class FedAvg(FedAvgOptions? options = null) : MergeRule
     /// <summary>Gets the options.</summary>
     public FedAvgOptions Options { get; } = options ?? new FedAvgOptions();
 
+    internal override bool IsMean => true;
+
+    internal override bool IgnoresWeights => Options.Weighting == Weighting.Uniform;
+
     /// <inheritdoc/>
     public override void Merge(TensorContext tensor)
     {

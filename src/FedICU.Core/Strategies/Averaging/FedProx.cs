@@ -24,6 +24,8 @@ public sealed class FedProx : MergeRule
     /// <inheritdoc/>
     public override string Name => "fedprox";
 
+    internal override bool IsMean => true;
+
     /// <inheritdoc/>
     public override void Merge(TensorContext tensor)
     {

@@ -1,5 +1,3 @@
-using FedICU.Text;
-
 namespace FedICU.Strategies.Robust;
 
 /// <summary>
@@ -8,18 +6,8 @@ namespace FedICU.Strategies.Robust;
 internal static class KrumScores
 {
     /// <summary>Refuses a round with too few clients.</summary>
-    public static void Check(RoundPlan plan, string stage, int? byzantine)
-    {
-        int clients = plan.Clients.Count;
-        long needed = 2L * (byzantine ?? 0) + 3;
-        if (clients < needed)
-        {
-            string of = byzantine is null ? "" : $" with byzantine {byzantine}";
-            throw RoundPlan.Refuse(
-                $"{Sentence.Quote(stage)}{of} needs at least {needed} clients (2 byzantine + 3); " +
-                $"{Sentence.Count(clients, "client")} of a weight above 0 {Sentence.Form(clients, "takes", "take")} part.");
-        }
-    }
+    public static void Check(RoundPlan plan, string stage, int? byzantine) =>
+        ClientCounts.Require(plan, stage, byzantine, 2L * (byzantine ?? 0) + 3, "2 byzantine + 3");
 
     /// <summary>Returns f, by default the most that N clients bear.</summary>
     public static int GetByzantine(RoundPlan plan, int? byzantine) => byzantine ?? (plan.Clients.Count - 3) / 2;
@@ -27,14 +15,18 @@ internal static class KrumScores
     /// <summary>
     /// Computes each client's score: the sum of its N - f - 2 smallest squared distances, in ascending order.
     /// </summary>
-    public static double[] Compute(RoundPlan plan, int byzantine)
+    public static double[] Compute(RoundPlan plan, int byzantine) =>
+        Compute(plan, [.. Enumerable.Range(0, plan.Clients.Count)], byzantine);
+
+    /// <summary>Does the same among some clients, with at least one neighbour.</summary>
+    public static double[] Compute(RoundPlan plan, IReadOnlyList<int> clients, int byzantine)
     {
-        int clients = plan.Clients.Count, neighbours = clients - byzantine - 2;
-        double[] scores = new double[clients], distances = new double[clients - 1];
-        for (int i = 0; i < clients; i++)
+        int count = clients.Count, neighbours = Math.Min(count - 1, Math.Max(1, count - byzantine - 2));
+        double[] scores = new double[count], distances = new double[Math.Max(0, count - 1)];
+        for (int i = 0; i < count; i++)
         {
             for (int j = 0; j < distances.Length; j++)
-                distances[j] = plan.SquaredDistance(i, j < i ? j : j + 1);
+                distances[j] = plan.SquaredDistance(clients[i], clients[j < i ? j : j + 1]);
             Array.Sort(distances);
             for (int j = 0; j < neighbours; j++)
                 scores[i] += distances[j];

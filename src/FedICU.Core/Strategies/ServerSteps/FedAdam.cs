@@ -12,8 +12,6 @@ namespace FedICU;
 /// </remarks>
 public sealed class FedAdam : ServerStep
 {
-    private readonly StateSlot[] _state;
-
     /// <summary>Creates the step.</summary>
     /// <param name="options">The options; null for the defaults.</param>
     /// <exception cref="InvalidOptionsException">
@@ -23,7 +21,7 @@ public sealed class FedAdam : ServerStep
     {
         Options = options ?? new FedAdamOptions();
         Options.Validate();
-        _state = [new StateSlot("m"), new StateSlot("v", Options.InitialSecondMoment ?? Options.Tau * Options.Tau)];
+        State = AdaptiveSteps.CreateState(Options.Tau, Options.InitialSecondMoment);
     }
 
     /// <summary>Gets the options.</summary>
@@ -33,7 +31,7 @@ public sealed class FedAdam : ServerStep
     public override string Name => "fedadam";
 
     /// <inheritdoc/>
-    public override IReadOnlyList<StateSlot> State => _state;
+    public override IReadOnlyList<StateSlot> State { get; }
 
     /// <inheritdoc/>
     public override void Apply(ElementBlock block) => AdaptiveSteps.Apply(CreateStep(block.Plan), block);
@@ -42,21 +40,8 @@ public sealed class FedAdam : ServerStep
 
     private AdaptiveStep CreateStep(RoundPlan plan)
     {
-        (double rate, double scale) = Correct(plan.RoundsFinished + 1);
+        (double rate, double scale) = AdaptiveSteps.CorrectBias(
+            Options.BiasCorrection, Options.ServerLearningRate, Options.Beta1, Options.Beta2, plan.RoundsFinished);
         return new AdaptiveStep(Options.Beta1, Options.Beta2, SecondMomentRule.Adam, rate, scale, Options.Tau);
-    }
-
-    /// <summary>Computes the learning rate of a round, and the factor of the second moment.</summary>
-    /// <param name="round">T, from 1.</param>
-    private (double Rate, double ScaleOfV) Correct(double round)
-    {
-        double t = Options.BiasCorrection == BiasCorrection.Flower ? round + 1 : round;
-        double first = 1 - Math.Pow(Options.Beta1, t), second = 1 - Math.Pow(Options.Beta2, t);
-        return Options.BiasCorrection switch
-        {
-            BiasCorrection.None => (Options.ServerLearningRate, 1),
-            BiasCorrection.Torch => (Options.ServerLearningRate / first, 1 / second),
-            _ => (Options.ServerLearningRate * Math.Sqrt(second) / first, 1),
-        };
     }
 }

@@ -1,4 +1,4 @@
-using FedICU.Text;
+using FedICU.Strategies.Abstractions;
 
 namespace FedICU;
 
@@ -34,22 +34,11 @@ public sealed record FedAdamOptions
     /// </summary>
     public BiasCorrection BiasCorrection { get; init; }
 
-    internal void Validate()
-    {
-        var errors = new List<string>();
-        Require("server-lr", ServerLearningRate, ServerLearningRate > 0 && double.IsFinite(ServerLearningRate), "a finite number above 0");
-        Require("beta1", Beta1, Beta1 is >= 0 and < 1, "a number of at least 0 and below 1");
-        Require("beta2", Beta2, Beta2 is >= 0 and < 1, "a number of at least 0 and below 1");
-        Require("tau", Tau, Tau > 0 && double.IsFinite(Tau), "a finite number above 0");
-        if (InitialSecondMoment is { } initial)
-            Require("v-init", initial, initial >= 0 && double.IsFinite(initial), "a finite number of at least 0, or tau2,");
-        if (errors.Count > 0)
-            throw new InvalidOptionsException(errors);
-
-        void Require(string name, double value, bool holds, string expected)
-        {
-            if (!holds)
-                errors.Add($"{name} is {Numbers.Invariant(value)}; {expected} was expected.");
-        }
-    }
+    internal void Validate() => new OptionErrors()
+        .RequirePositive("server-lr", ServerLearningRate).RequireDecay("beta1", Beta1).RequireDecay("beta2", Beta2)
+        .RequirePositive("tau", Tau)
+        .Require(
+            "v-init", InitialSecondMoment ?? 0, InitialSecondMoment is null or (>= 0 and < double.PositiveInfinity),
+            "a finite number of at least 0, or tau2,")
+        .Throw();
 }

@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace FedICU;
 
 /// <summary>
@@ -6,6 +8,8 @@ namespace FedICU;
 /// </summary>
 public sealed record ClientStatements
 {
+    internal static readonly ClientStatements None = new();
+
     /// <summary>The number of local training steps; null: <c>local_steps</c> in the metadata.</summary>
     public double? LocalSteps { get; init; }
 
@@ -24,6 +28,15 @@ public sealed record ClientStatements
     /// </summary>
     public double? Normalizer { get; init; }
 
-    /// <summary>The path of the client's control variates, a model; null if there are none.</summary>
-    internal string? Control { get; init; }
+    /// <summary>
+    /// The path of the client's control variates (Scaffold's dc_k), a model with the global model's float tensors; null
+    /// if <see cref="ControlTensors"/> holds them, or there are none.
+    /// </summary>
+    public string? Control { get; init; }
+
+    /// <summary>
+    /// The client's control variates as an open model. It must stay open during the round and remains the caller's.
+    /// </summary>
+    [JsonIgnore]
+    public TensorSource? ControlTensors { get; init; }
 }

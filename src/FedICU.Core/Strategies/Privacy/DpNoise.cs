@@ -1,0 +1,24 @@
+using FedICU.Compute;
+
+namespace FedICU;
+
+/// <summary>The second part of <see cref="DpFedAvg"/>: adds Gaussian noise to the sum of the clipped updates.</summary>
+public sealed class DpNoise : ServerStep
+{
+    /// <inheritdoc/>
+    public override string Name => "dp-fedavg.noise";
+
+    internal override bool IsPart => true;
+
+    internal override bool IsPrivate => true;
+
+    /// <inheritdoc/>
+    public override void Apply(ElementBlock block)
+    {
+        double deviation = block.Plan.GetKept(DpFedAvg.Noise)[0];
+        if (deviation == 0)
+            return;
+        long seed = BitConverter.DoubleToInt64Bits(block.Plan.GetKept(DpFedAvg.Seed)[0]);
+        new GaussianNoise(seed, block.Tensor.Name, "dp", block.Plan.RoundsFinished).AddTo(block.Start, deviation, block.Update);
+    }
+}

@@ -1,0 +1,35 @@
+using FedICU.Panels;
+
+namespace FedICU.Strategies.Robust;
+
+/// <summary>
+/// The squared distances of all pairs of the clients' updates and, after them, of each update to the center of the
+/// round before; in a first round it is 0.
+/// </summary>
+internal sealed class CenterDistances : RoundStatistic
+{
+    public override string Name => "centered-clip.distances";
+
+    public override int Count(int clients) => checked((int)((long)clients * (clients + 1) / 2));
+
+    public override void Measure(TensorContext tensor, Span<double> sums)
+    {
+        using PanelReader? center = tensor.OpenState(CenteredClip.Slot);
+        int clients = tensor.Clients.Count, pairs = clients * (clients - 1) / 2;
+        if (center is not null && tensor.SendsParameters)
+        {
+            // the distance of d_k to the center v is that of y_k to x + v
+            tensor.Passes.AddPairDistances([.. tensor.Inputs(UpdateForm.Parameters, withGlobal: false), tensor.AddGlobal(center)], sums);
+            return;
+        }
+
+        if (center is not null)
+        {
+            tensor.Passes.AddPairDistances([.. tensor.Inputs(UpdateForm.Delta, withGlobal: false), center], sums);
+            return;
+        }
+
+        tensor.AddPairDistances(sums[..pairs]);
+        tensor.AddSquaredNorms(sums[pairs..]);
+    }
+}

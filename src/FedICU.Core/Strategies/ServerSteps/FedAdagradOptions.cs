@@ -1,0 +1,32 @@
+using FedICU.Strategies.Abstractions;
+
+namespace FedICU;
+
+/// <summary>Options of FedAdagrad.</summary>
+public sealed record FedAdagradOptions
+{
+    /// <summary>
+    /// Gets the server's learning rate eta, greater than 0 (<c>server-lr</c>). <value>Default: 0.1.</value>
+    /// </summary>
+    public double ServerLearningRate { get; init; } = 0.1;
+
+    /// <summary>Gets the decay of the first moment, in [0, 1) (<c>beta1</c>). <value>Default: 0.</value></summary>
+    public double Beta1 { get; init; }
+
+    /// <summary>
+    /// Gets tau, which is added to the root of the second moment, greater than 0 (<c>tau</c>). <value>Default:
+    /// 0.001.</value>
+    /// </summary>
+    public double Tau { get; init; } = 1e-3;
+
+    /// <summary>
+    /// Gets the second moment before the first round, at least 0 (<c>v-init</c>). <value>Default: null (<c>tau2</c>),
+    /// tau^2.</value>
+    /// </summary>
+    public double? InitialSecondMoment { get; init; }
+
+    internal void Validate() => new OptionErrors()
+        .RequirePositive("server-lr", ServerLearningRate).RequireDecay("beta1", Beta1).RequirePositive("tau", Tau)
+        .RequireNotNegative("v-init", InitialSecondMoment ?? 0)
+        .Throw();
+}
