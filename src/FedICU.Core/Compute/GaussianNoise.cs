@@ -33,8 +33,9 @@ internal readonly unsafe struct GaussianNoise
     private readonly uint _key0, _key1;
     private readonly ulong _stream;
 
-    /// <summary>Creates the noise of a tensor for a purpose: the stream is named tensor NUL purpose NUL
-    /// number.</summary>
+    /// <summary>
+    /// Creates the noise of a tensor for a purpose: the stream is named tensor NUL purpose NUL number.
+    /// </summary>
     public GaussianNoise(long seed, string tensor, string purpose, long number)
         : this(seed, string.Create(CultureInfo.InvariantCulture, $"{tensor}\0{purpose}\0{number}"))
     {
@@ -183,8 +184,7 @@ internal readonly unsafe struct GaussianNoise
 
     /// <summary>
     /// Computes 4 atanh(s) / s of z = s^2 in [0, 0.0295]. Minimax coefficients, found by Remez's algorithm in 50
-    /// digits;
-    /// the polynomial's relative error is 1.3e-18.
+    /// digits; the polynomial's relative error is 1.3e-18.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static V LogarithmFactor<V>(V z)

@@ -153,14 +153,16 @@ internal sealed unsafe partial class TensorPasses
         long WritePanel(BlockRule rule, IComputeBackend _, ReadOnlySpan<TensorPanel> panels, Grouping.Panel panel, TensorPanel output)
         {
             settings.Work.AddOnCpu(panels, panel.Length);
-            double[] rented = ArrayPool<double>.Shared.Rent((values + 2) * RuleBlock);
+            double[] rented = ArrayPool<double>.Shared.Rent((values + 1) * RuleBlock);
             long nonFinite = 0;
             fixed (double* tile = rented)
             {
                 for (int start = 0; start < panel.Length; start += RuleBlock)
                 {
                     int count = Math.Min(RuleBlock, panel.Length - start), length = (count + 15) / 16 * 16;
-                    new Span<double>(tile, (values + 1) * length).Clear();
+                    if (count < length)
+                        new Span<double>(tile, values * length).Clear();
+                    new Span<double>(tile + (long)values * length, length).Clear();
                     // checked here because a rule may discard a value
                     for (int k = 0; k < values; k++)
                         nonFinite += Cpu.WeightedSum([panels[k].From(start)], [1], 1, count, new(tile + (long)k * length, DType.F64));

@@ -14,9 +14,8 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
     private readonly StateSlotRun[] _slots;
     // a single adaptive step has a verb of its own, without tiles of the model and its state
     private readonly AdaptiveStep? _adaptive;
-    private readonly (ClientSumSource Source, double[] Coefficients)[] _sums;
-    // the factor of the merged update that equals a sum; null if there is none
-    private readonly double?[] _multiples;
+    // the multiple is the factor of the merged update that equals the sum; null if there is none
+    private readonly (ClientSumSource Source, double[] Coefficients, double? Multiple)[] _sums;
     // the number of sums of each step
     private readonly int[] _sumsOf;
     private readonly PanelReader[] _updates, _controls;
@@ -27,14 +26,13 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
         _adaptive = Steps is [{ } only] ? only.GetAdaptiveStep(tensor.Plan) : null;
         IReadOnlyList<ClientSum>[] sums = [.. Steps.Select(step => step.GetSums(tensor.Plan))];
         _sumsOf = [.. sums.Select(ofStep => ofStep.Count)];
-        _sums = [.. sums.SelectMany(ofStep => ofStep).Select(sum => (sum.Source, Extend(sum)))];
-        _multiples = [.. sums.SelectMany(ofStep => ofStep).Select(sum => FindMultiple(sum))];
+        _sums = [.. sums.SelectMany(ofStep => ofStep).Select(sum => (sum.Source, Extend(sum), FindMultiple(sum)))];
         _updates = Uses(ClientSumSource.Updates) ? tensor.Inputs(UpdateForm.Parameters, withGlobal: true) : [];
         _controls = Uses(ClientSumSource.Controls) ? tensor.OpenControls() : [];
         if (_sums.Length > 0 && run.Stages.IsPrivate)
             throw RoundPlan.Refuse("A private round has a server step that sums the clients' updates: each must be clipped and noised.");
 
-        bool Uses(ClientSumSource source) => _sums.Index().Any(sum => sum.Item.Source == source && _multiples[sum.Index] is null);
+        bool Uses(ClientSumSource source) => Array.Exists(_sums, sum => sum.Source == source && sum.Multiple is null);
 
         // of a plain mean, a sum with the same coefficient for all clients is a multiple of the merged update
         double? FindMultiple(ClientSum sum)
@@ -106,7 +104,7 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
             for (int i = 0; i < _finish._sums.Length; i++)
             {
                 double* sum = sums + (long)i * _stride;
-                if (_finish._multiples[i] is { } multiple)
+                if (_finish._sums[i].Multiple is { } multiple)
                     TensorPrimitives.Multiply(update, multiple, new Span<double>(sum, count));
                 else
                     Sum(_finish._sums[i], start - _first, count, sum);
@@ -132,7 +130,7 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
         /// Computes sum_k c_k d_k, from parameters as sum_k c_k y_k - (sum_k c_k) x; or the sum of the control
         /// variates.
         /// </summary>
-        private void Sum((ClientSumSource Source, double[] Coefficients) sum, long start, int count, double* target)
+        private void Sum((ClientSumSource Source, double[] Coefficients, double? Multiple) sum, long start, int count, double* target)
         {
             TensorPanel[] read = sum.Source == ClientSumSource.Updates ? _updates : _controls;
             var panels = new TensorPanel[read.Length];

@@ -16,16 +16,12 @@ internal sealed class CenterDistances : RoundStatistic
     {
         using PanelReader? center = tensor.OpenState(CenteredClip.Slot);
         int clients = tensor.Clients.Count, pairs = clients * (clients - 1) / 2;
-        if (center is not null && tensor.SendsParameters)
-        {
-            // the distance of d_k to the center v is that of y_k to x + v
-            tensor.Passes.AddPairDistances([.. tensor.Inputs(UpdateForm.Parameters, withGlobal: false), tensor.AddGlobal(center)], sums);
-            return;
-        }
-
         if (center is not null)
         {
-            tensor.Passes.AddPairDistances([.. tensor.Inputs(UpdateForm.Delta, withGlobal: false), center], sums);
+            // the distance of d_k to the center v is that of y_k to x + v
+            (UpdateForm form, PanelReader last) =
+                tensor.SendsParameters ? (UpdateForm.Parameters, tensor.AddGlobal(center)) : (UpdateForm.Delta, center);
+            tensor.Passes.AddPairDistances([.. tensor.Inputs(form, withGlobal: false), last], sums);
             return;
         }
 
