@@ -60,6 +60,34 @@ public sealed unsafe partial class GpuBackend
         totals.CopyTo(sums);
     }
 
+    /// <inheritdoc/>
+    public void AddDistances(
+        ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
+        Span<double> products)
+    {
+        TensorPanel[] given = [.. inputs, .. ((ReadOnlySpan<TensorPanel>)[origin, direction]).ToArray().Where(panel => panel.Data != null)];
+        DevicePanels.RequireOneMemory(given);
+        if (!DevicePanels.AreOnDevice(given))
+        {
+            _cpu.AddDistances(inputs, origin, direction, length, squares, products);
+            return;
+        }
+
+        int slice = Math.Min(length, SliceElements), count = inputs.Length;
+        using var host = new HostPanels(this, given, slice);
+        double[] allSquares = squares.ToArray(), allProducts = products.ToArray();
+        for (int start = 0; start < length; start += slice)
+        {
+            TensorPanel[] copies = host.Copy(start, Math.Min(slice, length - start));
+            _cpu.AddDistances(
+                copies.AsSpan(0, count), origin.Data == null ? default : copies[count], direction.Data == null ? default : copies[^1],
+                Math.Min(slice, length - start), allSquares, allProducts);
+        }
+
+        allSquares.CopyTo(squares);
+        allProducts.CopyTo(products);
+    }
+
     /// <summary>Copies of a slice of panels that are on the device.</summary>
     private sealed class HostPanels : IDisposable
     {

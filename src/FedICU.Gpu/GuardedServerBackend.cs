@@ -140,6 +140,23 @@ internal unsafe class GuardedServerBackend : IComputeBackend, IRoutingBackend
         }
     }
 
+    // as above
+    public void AddDistances(
+        ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
+        Span<double> products)
+    {
+        bool onDevice = DevicePanels.IsAnyOnDevice(inputs, origin) || direction.OnDevice;
+        IComputeBackend selected = onDevice ? SelectBackend(inputs, length) : _cpu;
+        try
+        {
+            selected.AddDistances(inputs, origin, direction, length, squares, products);
+        }
+        catch (Exception e) when (selected == _device && DeviceFailure.IsDeviceFailure(e))
+        {
+            SwitchToCpu(e).AddDistances(inputs, origin, direction, length, squares, products);
+        }
+    }
+
     public long CountNonFinite(TensorPanel input, int length)
     {
         IComputeBackend selected = SelectBackend([input], length);

@@ -76,13 +76,14 @@ internal sealed unsafe class DeviceTensorsTests
 
         owners.Add(device.AllocateOnDevice(Length * sizeof(float), out nint target));
         float[] expected = new float[Length], actual = new float[Length];
-        double[] expectedSums = [1, 2, 3], sums = [1, 2, 3];
+        double[] expectedSums = [1, 2, 3], sums = [1, 2, 3], expectedProducts = [4, 5], products = [4, 5];
         fixed (float* x = values[0], y = values[1], z = values[2], right = expected, made = actual)
         {
             TensorPanel[] onHost = [new(x, DType.F32), new(y, DType.F32), new(z, DType.F32)];
             var cpu = new SimdBackend();
             cpu.MiddleMean(onHost, 1, Length, new TensorPanel(right, DType.F32));
             cpu.AddPairDistances(onHost, Length, expectedSums);
+            cpu.AddDistances(onHost.AsSpan(0, 2), onHost[2], onHost[1], Length, expectedSums, expectedProducts);
             var output = toDevice ? new TensorPanel((void*)target, DType.F32, onDevice: true) : new TensorPanel(made, DType.F32);
             Assert.That(device.MiddleMean(onDevice, 1, Length, output), Is.Zero);
         }
@@ -90,8 +91,10 @@ internal sealed unsafe class DeviceTensorsTests
         if (toDevice)
             _backend.Read(target, MemoryMarshal.AsBytes(actual.AsSpan()));
         device.AddPairDistances(onDevice, Length, sums);
+        device.AddDistances(onDevice.AsSpan(0, 2), onDevice[2], onDevice[1], Length, sums, products);
         Assert.That(actual, Is.EqualTo(expected));
         Assert.That(sums, Is.EqualTo(expectedSums));
+        Assert.That(products, Is.EqualTo(expectedProducts));
         owners.ForEach(owner => owner?.Dispose());
     }
 

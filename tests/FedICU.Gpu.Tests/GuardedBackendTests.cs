@@ -115,6 +115,8 @@ internal sealed unsafe class GuardedBackendTests
         work.Backend.AddPairDistances(inputs, 1, distances);
         Assert.That(median, Is.EqualTo(4));
         Assert.That(distances, Is.EqualTo(new[] { 4.0, 25, 49 }));
+        work.Backend.AddDistances(inputs, inputs[0], default, 1, distances, []);
+        Assert.That(distances, Is.EqualTo(new[] { 4.0, 25 + 4, 49 + 25 }));
         Assert.That(work.Shares, Is.EqualTo(new[] { new BackendShare("simd", 1) }));
     }
 
@@ -225,6 +227,10 @@ internal sealed unsafe class GuardedBackendTests
 
         public void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums) =>
             Next().AddPairDistances(inputs, length, sums);
+
+        public void AddDistances(
+            ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
+            Span<double> products) => Next().AddDistances(inputs, origin, direction, length, squares, products);
 
         public long CountNonFinite(TensorPanel input, int length) => Next().CountNonFinite(input, length) + (failure is null ? 1 : 0);
 

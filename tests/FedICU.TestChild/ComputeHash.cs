@@ -37,7 +37,7 @@ public static unsafe class ComputeHash
         [
             ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections),
             ("Combine", Combine), ("MiddleMean", MiddleMean), ("AddPairDistances", AddPairDistances),
-            ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
+            ("AddDistances", AddDistances), ("Noise", Noise), ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
             ("Importance", Importance), ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
         ];
         var lines = new List<string>();
@@ -129,6 +129,22 @@ public static unsafe class ComputeHash
         double[] sums = new double[batch.Inputs.Length * (batch.Inputs.Length - 1) / 2];
         batch.Backend.AddPairDistances(batch.Inputs, batch.Length, sums);
         batch.Add(sums);
+    }
+
+    private static void AddDistances(Batch batch)
+    {
+        double[] squares = new double[batch.Inputs.Length], products = new double[batch.Inputs.Length];
+        batch.Backend.AddDistances(batch.Inputs, batch.Inputs[0], batch.Inputs[^1], batch.Length, squares, products);
+        batch.Backend.AddDistances(batch.Inputs, default, default, batch.Length, squares, []);
+        batch.Add(squares);
+        batch.Add(products);
+    }
+
+    private static void Noise(Batch batch)
+    {
+        double[] values = SamplePanels.Doubles(batch.Length, batch.Random, Spread.Tame);
+        new GaussianNoise(batch.Length, "tensor").AddTo(batch.Length, 0.7, values);
+        batch.Add(values);
     }
 
     private static void CountNonFinite(Batch batch)

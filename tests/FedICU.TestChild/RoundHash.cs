@@ -33,7 +33,7 @@ public static unsafe class RoundHash
         var lines = new List<string>();
         void Add(string name, ulong hash) => lines.Add(string.Create(CultureInfo.InvariantCulture, $"{name} {hash:x16}"));
 
-        MemoryModel[] models = [.. Enumerable.Range(0, 6).Select(SmallModel)];
+        MemoryModel[] models = [.. Enumerable.Range(0, 8).Select(SmallModel)];
         foreach ((string name, IAggregator aggregator) in Aggregators())
             Add(name, HashOf(aggregator, backend, models, statistics: true));
         string[] masks = ["", "mask=soft", "mask=soft importance=minmax", "mask=top=0.3 importance=rank", "mask=noise=0.1 fill=zero"];
@@ -65,6 +65,10 @@ public static unsafe class RoundHash
         yield return ("fedicu model", new FedIcuAggregator(model));
         yield return ("fedicu delta", new FedIcuAggregator(delta));
         yield return ("fedicu raw", new FedIcuAggregator(raw));
+        yield return ("bulyan", new BulyanAggregator(new BulyanOptions { Byzantine = 1 }));
+        yield return ("multi-krum", new MultiKrumAggregator(new MultiKrumOptions { Byzantine = 1 }));
+        yield return ("norm-clip", new NormClipAggregator(new NormClipOptions { ClipNorm = 3 }));
+        yield return ("dp-fedavg", new DpFedAvgAggregator(new DpFedAvgOptions { ClipNorm = 2, NoiseMultiplier = 0.3, Seed = 5 }));
     }
 
     private static ulong HashOf(IAggregator aggregator, IComputeBackend backend, MemoryModel[] models, bool statistics)

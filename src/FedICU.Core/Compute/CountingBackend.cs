@@ -63,6 +63,14 @@ internal sealed unsafe class CountingBackend(IComputeBackend backend, RoundWork 
         CountOnCpu(inputs, length);
     }
 
+    public void AddDistances(
+        ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
+        Span<double> products)
+    {
+        backend.AddDistances(inputs, origin, direction, length, squares, products);
+        CountOnCpu(inputs, length);
+    }
+
     public long CountNonFinite(TensorPanel input, int length)
     {
         long nonFinite = backend.CountNonFinite(input, length);

@@ -1,10 +1,11 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using System.Security.Cryptography;
 using System.Text;
-using FedICU.Compute.Simd;
 
 namespace FedICU.Compute;
 
@@ -21,9 +22,8 @@ internal readonly unsafe struct GaussianNoise
     private const uint Increment1 = 0xBB67AE85;
     private const int Rounds = 10;
 
-    // elements that are worked on at once: a multiple of all V.Lanes, whose 4 KiB of words stay in the L1 cache
-    // (chosen)
-    internal const int Tile = 256;
+    // values that are computed side by side: those of the widest vectors; other CPUs take as many in several registers
+    private const int Lanes = 8;
 
     private const double Ln2 = 0.6931471805599453;
 
@@ -69,62 +69,10 @@ internal readonly unsafe struct GaussianNoise
     /// <param name="start">The flat index of the first element.</param>
     /// <param name="deviation">The factor of the noise.</param>
     /// <param name="values">The elements.</param>
-    public void AddTo(long start, double deviation, Span<double> values) =>
-        AddTo(start, deviation, values, SimdBackend.WidestRegisters);
-
-    /// <summary>Does the same in registers of 512, 256 or 128 bits; the width does not change the result.</summary>
-    [SkipLocalsInit]
-    internal void AddTo(long start, double deviation, Span<double> values, int width)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void AddTo(long start, double deviation, Span<double> values)
     {
-        ulong* first = stackalloc ulong[Tile], second = stackalloc ulong[Tile];
-        double* noise = (double*)first;
-        for (; values.Length > 0; start += Tile)
-        {
-            int count = Math.Min(values.Length, Tile);
-            // pairs hide latencies, but the 16 registers of AVX2 are too few for them
-            if (width == 512)
-                FillWords<NoisePair<Noise512>>((ulong)start, first, second, count);
-            else if (width == 256)
-                FillWords<Noise256>((ulong)start, first, second, count);
-            else
-                FillWords<NoisePair<Noise128>>((ulong)start, first, second, count);
-            Transform(first, second, noise, count, width);
-            Span<double> part = values[..count];
-            TensorPrimitives.FusedMultiplyAdd(new ReadOnlySpan<double>(noise, count), deviation, part, part);
-            values = values[count..];
-        }
-    }
-
-    /// <summary>Transforms a tile of words, for the tests.</summary>
-    internal static double[] Transform(ulong[] first, ulong[] second, int width)
-    {
-        double[] noise = new double[Tile];
-        fixed (ulong* words = first, angles = second)
-        fixed (double* target = noise)
-            Transform(words, angles, target, Tile, width);
-        return noise;
-    }
-
-    private static void Transform(ulong* first, ulong* second, double* noise, int count, int width)
-    {
-        if (width == 512)
-            Transform<Noise512>(first, second, noise, count);
-        else if (width == 256)
-            Transform<Noise256>(first, second, noise, count);
-        else
-            Transform<Noise128>(first, second, noise, count);
-    }
-
-    /// <summary>
-    /// Computes the two random words of 64 bits of each index, and of some more indices up to a multiple of V's lanes.
-    /// A lane holds a word of the counter in its lower half. The upper half may hold anything, as the multiplication
-    /// ignores it.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization), SkipLocalsInit]
-    private void FillWords<V>(ulong start, ulong* first, ulong* second, int count)
-        where V : unmanaged, INoiseVector<V>
-    {
-        // each round's pair of keys
+        // each round's pair of keys, and the stream's words
         ulong* keys = stackalloc ulong[2 * Rounds];
         for (uint round = 0; round < Rounds; round++)
         {
@@ -132,54 +80,71 @@ internal readonly unsafe struct GaussianNoise
             keys[2 * round + 1] = unchecked(_key1 + round * Increment1);
         }
 
-        V multiplier0 = V.Broadcast(Multiplier0), multiplier1 = V.Broadcast(Multiplier1), lower = V.Broadcast((ulong)uint.MaxValue);
-        for (int i = 0; i < count; i += V.Lanes)
+        Vector512<double> factor = Vector512.Create(deviation);
+        Vector512<ulong> index = Vector512.Create((ulong)start) + Vector512<ulong>.Indices;
+        ref double first = ref MemoryMarshal.GetReference(values);
+        int i = 0;
+        for (; i <= values.Length - Lanes; i += Lanes, index += Vector512.Create((ulong)Lanes))
         {
-            V index = V.Broadcast(start + (ulong)i) + V.Indices;
-            (V c0, V c1, V c2, V c3) = (index, index >>> 32, V.Broadcast(_stream), V.Broadcast(_stream >> 32));
-            // two rounds at a time, so that no value moves from one register to another
-            for (int key = 0; key < 2 * Rounds; key += 4)
-            {
-                V p0 = V.MultiplyLower(multiplier0, c0), p1 = V.MultiplyLower(multiplier1, c2);
-                c0 = V.Xor(V.UpperHalves(p1), c1, V.LoadWord(keys + key));
-                c2 = V.Xor(V.UpperHalves(p0), c3, V.LoadWord(keys + key + 1));
-                c3 = V.MultiplyLower(multiplier0, c0);
-                c1 = V.MultiplyLower(multiplier1, c2);
-                c0 = V.Xor(V.UpperHalves(c1), p1, V.LoadWord(keys + key + 2));
-                c2 = V.Xor(V.UpperHalves(c3), p0, V.LoadWord(keys + key + 3));
-            }
-
-            V.Store((c0 << 32) | (c1 & lower), (double*)first + i);
-            V.Store((c2 << 32) | (c3 & lower), (double*)second + i);
+            (Vector512<ulong> u, Vector512<ulong> v) = Draw(index, keys);
+            Vector512.FusedMultiplyAdd(Transform(u, v), factor, Vector512.LoadUnsafe(ref first, (nuint)i)).StoreUnsafe(ref first, (nuint)i);
         }
+
+        if (i == values.Length)
+            return;
+        (Vector512<ulong> lastU, Vector512<ulong> lastV) = Draw(index, keys);
+        Vector512<double> last = Transform(lastU, lastV);
+        for (int j = 0; i + j < values.Length; j++)
+            values[i + j] = Math.FusedMultiplyAdd(last[j], deviation, values[i + j]);
+    }
+
+    /// <summary>
+    /// Computes the two random words of 64 bits of each index. A lane holds a word of the counter in its lower half. The
+    /// upper half may hold anything, as the multiplication ignores it.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private (Vector512<ulong> First, Vector512<ulong> Second) Draw(Vector512<ulong> index, ulong* keys)
+    {
+        Vector512<ulong> multiplier0 = Vector512.Create(Multiplier0), multiplier1 = Vector512.Create(Multiplier1);
+        Vector512<ulong> c0 = index, c1 = index >>> 32, c2 = Vector512.Create(_stream), c3 = Vector512.Create(_stream >> 32);
+        // two rounds at a time, so that no value moves from one register to another
+        for (int key = 0; key < 2 * Rounds; key += 4)
+        {
+            Vector512<ulong> p0 = MultiplyLower(multiplier0, c0), p1 = MultiplyLower(multiplier1, c2);
+            c0 = UpperHalves(p1) ^ c1 ^ Vector512.Create(keys[key]);
+            c2 = UpperHalves(p0) ^ c3 ^ Vector512.Create(keys[key + 1]);
+            c3 = MultiplyLower(multiplier0, c0);
+            c1 = MultiplyLower(multiplier1, c2);
+            c0 = UpperHalves(c1) ^ p1 ^ Vector512.Create(keys[key + 2]);
+            c2 = UpperHalves(c3) ^ p0 ^ Vector512.Create(keys[key + 3]);
+        }
+
+        Vector512<ulong> lower = Vector512.Create((ulong)uint.MaxValue);
+        return ((c0 << 32) | (c1 & lower), (c2 << 32) | (c3 & lower));
     }
 
     /// <summary>
     /// Computes sqrt(-2 ln u) cos(2 pi v), the transform of Box and Muller (1958), of u in (0,1] and v in [0,1), which
     /// are the upper 53 bits of the words.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Transform<V>(ulong* first, ulong* second, double* noise, int count)
-        where V : unmanaged, INoiseVector<V>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector512<double> Transform(Vector512<ulong> first, Vector512<ulong> second)
     {
-        for (int i = 0; i < count; i += V.Lanes)
-        {
-            // u = m 2^-k with m in [sqrt(1/2), sqrt(2)); u is above 0, as its logarithm must be finite
-            V offset = V.ToDoubles((V.Load((double*)first + i) >>> 11) + V.Broadcast(1UL)) - V.Broadcast(RootOfHalf);
-            V m = (offset & V.Broadcast((1UL << 52) - 1)) + V.Broadcast(RootOfHalf);
-            V k = V.Subtract(V.Broadcast((1L << 52) + 53.0), (offset >>> 52) | V.Broadcast(BitsOf2To52));
+        // u = m 2^-k with m in [sqrt(1/2), sqrt(2)); u is above 0, as its logarithm must be finite
+        Vector512<ulong> offset =
+            Vector512.ConvertToDouble((first >>> 11) + Vector512<ulong>.One).AsUInt64() - Vector512.Create(RootOfHalf);
+        Vector512<double> m = ((offset & Vector512.Create((1UL << 52) - 1)) + Vector512.Create(RootOfHalf)).AsDouble();
+        Vector512<double> k = Vector512.Create((1L << 52) + 53.0) - ((offset >>> 52) | Vector512.Create(BitsOf2To52)).AsDouble();
 
-            // -2 ln u = k 2 ln 2 + 4 atanh(s), s = (1 - m) / (1 + m)
-            V one = V.Broadcast(1.0), s = V.Divide(V.Subtract(one, m), V.Add(one, m));
+        // -2 ln u = k 2 ln 2 + 4 atanh(s), s = (1 - m) / (1 + m)
+        Vector512<double> one = Vector512<double>.One, s = (one - m) / (one + m);
 
-            // with a = 1/4 - (v mod 1/2), cos(2 pi v) is sin(2 pi a) if v < 1/2, otherwise -sin(2 pi a)
-            V angle = V.Load((double*)second + i);
-            V half = (angle << 1 >>> 12) | V.Broadcast(BitsOfHalf);
-            V a = V.Subtract(V.Broadcast(0.75), half) ^ (angle & V.Broadcast(1UL << 63));
-            V cosine = V.Multiply(a, SineFactor<V>(V.Multiply(a, a)));
-            V square = V.FusedMultiplyAdd(s, LogarithmFactor<V>(V.Multiply(s, s)), V.Multiply(k, V.Broadcast(2 * Ln2)));
-            V.Store(V.Multiply(V.Sqrt(square), cosine), noise + i);
-        }
+        // with a = 1/4 - (v mod 1/2), cos(2 pi v) is sin(2 pi a) if v < 1/2, otherwise -sin(2 pi a)
+        Vector512<double> half = ((second << 1 >>> 12) | Vector512.Create(BitsOfHalf)).AsDouble();
+        Vector512<double> a = ((Vector512.Create(0.75) - half).AsUInt64() ^ (second & Vector512.Create(1UL << 63))).AsDouble();
+        Vector512<double> cosine = a * SineFactor(a * a);
+        Vector512<double> square = Vector512.FusedMultiplyAdd(s, LogarithmFactor(s * s), k * (2 * Ln2));
+        return Vector512.Sqrt(square) * cosine;
     }
 
     /// <summary>
@@ -187,16 +152,15 @@ internal readonly unsafe struct GaussianNoise
     /// digits; the polynomial's relative error is 1.3e-18.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V LogarithmFactor<V>(V z)
-        where V : unmanaged, INoiseVector<V>
+    private static Vector512<double> LogarithmFactor(Vector512<double> z)
     {
-        V sum = V.FusedMultiplyAdd(V.Broadcast(0.2959094912886549), z, V.Broadcast(0.3062819780092031));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(0.3636712480471876));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(0.444443972216833));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(0.5714285748402981));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(0.7999999999883275));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(1.3333333333333468));
-        return V.FusedMultiplyAdd(sum, z, V.Broadcast(4.0));
+        Vector512<double> sum = Vector512.FusedMultiplyAdd(Vector512.Create(0.2959094912886549), z, Vector512.Create(0.3062819780092031));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(0.3636712480471876));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(0.444443972216833));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(0.5714285748402981));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(0.7999999999883275));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(1.3333333333333468));
+        return Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(4.0));
     }
 
     /// <summary>
@@ -204,16 +168,37 @@ internal readonly unsafe struct GaussianNoise
     /// the polynomial's relative error is 2.6e-19.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V SineFactor<V>(V z)
-        where V : unmanaged, INoiseVector<V>
+    private static Vector512<double> SineFactor(Vector512<double> z)
     {
-        V sum = V.FusedMultiplyAdd(V.Broadcast(0.10085632779802037), z, V.Broadcast(-0.7177235794204939));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(3.819927050405184));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(-15.094641620506104));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(42.05869392378512));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(-76.70585975279849));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(81.60524927607343));
-        sum = V.FusedMultiplyAdd(sum, z, V.Broadcast(-41.341702240399755));
-        return V.FusedMultiplyAdd(sum, z, V.Broadcast(6.283185307179586));
+        Vector512<double> sum = Vector512.FusedMultiplyAdd(Vector512.Create(0.10085632779802037), z, Vector512.Create(-0.7177235794204939));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(3.819927050405184));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(-15.094641620506104));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(42.05869392378512));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(-76.70585975279849));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(81.60524927607343));
+        sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(-41.341702240399755));
+        return Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(6.283185307179586));
     }
+
+    /// <summary>Multiplies the lower 32 bits of the words to 64 bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<ulong> MultiplyLower(Vector512<ulong> left, Vector512<ulong> right)
+    {
+        if (Avx512F.IsSupported)
+            return Avx512F.Multiply(left.AsUInt32(), right.AsUInt32());
+        if (Avx2.IsSupported)
+        {
+            return Vector512.Create(
+                Avx2.Multiply(left.GetLower().AsUInt32(), right.GetLower().AsUInt32()),
+                Avx2.Multiply(left.GetUpper().AsUInt32(), right.GetUpper().AsUInt32()));
+        }
+
+        Vector512<ulong> lower = Vector512.Create((ulong)uint.MaxValue);
+        return (left & lower) * (right & lower);
+    }
+
+    /// <summary>Moves the upper 32 bits of the words to their lower ones; the upper ones then hold anything.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<ulong> UpperHalves(Vector512<ulong> value) =>
+        Avx512F.IsSupported ? Avx512F.Shuffle(value.AsUInt32(), 0b11_11_01_01).AsUInt64() : value >>> 32;
 }

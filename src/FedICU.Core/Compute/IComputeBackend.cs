@@ -161,6 +161,23 @@ public unsafe interface IComputeBackend
     /// </param>
     void AddPairDistances(ReadOnlySpan<TensorPanel> inputs, int length, Span<double> sums);
 
+    /// <summary>
+    /// Computes squares[k] += sum over i of (x_k[i] - o[i])^2 and products[k] += sum over i of (x_k[i] - o[i]) * (t[i]
+    /// - o[i]): the inputs' squared distances to an origin, and their inner products with a direction, in one pass.
+    /// Elements are taken in blocks of <see cref="PanelGeometry.DistanceBlock"/>, as in
+    /// <see cref="AddPairDistances"/>: with d = x_k[i] - o[i] in float64, a block adds reduce8 of fma(d, d, lane), and
+    /// reduce8 of fma(d, t[i] - o[i], lane).
+    /// </summary>
+    /// <param name="inputs">N panels.</param>
+    /// <param name="origin">o; a panel without data is 0.</param>
+    /// <param name="direction">t; a panel without data: no products are computed.</param>
+    /// <param name="length">The elements of each panel.</param>
+    /// <param name="squares">N sums, added to.</param>
+    /// <param name="products">N sums, added to; none without a direction.</param>
+    void AddDistances(
+        ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
+        Span<double> products);
+
     /// <summary>Counts the elements that are NaN or infinite.</summary>
     /// <param name="input">The panel.</param>
     /// <param name="length">Its elements.</param>

@@ -174,19 +174,30 @@ internal sealed unsafe partial class TensorPasses
     /// Adds the squared distance of each pair of inputs j &lt; k to the sums: of the pairs with k = 1, then k = 2, ...
     /// </summary>
     public void AddPairDistances(PanelReader[] inputs, Span<double> sums) =>
-        AddDistances(inputs, sums, static (backend, panels, length, sums) => backend.AddPairDistances(panels, length, sums));
+        AddSums(inputs, sums, static (backend, panels, length, sums) => backend.AddPairDistances(panels, length, sums));
 
-    /// <summary>Adds the squared distance of each input, the last aside, to the last input.</summary>
-    public void AddDistancesToLast(PanelReader[] inputs, Span<double> sums) =>
-        AddDistances(inputs, sums, static (backend, panels, length, sums) =>
-        {
-            for (int k = 0; k < sums.Length; k++)
-                backend.AddPairDistances([panels[k], panels[^1]], length, sums.Slice(k, 1));
-        });
+    /// <summary>
+    /// Adds the squared distance of each input to the origin. With a direction, adds after them the inner product of
+    /// each input and the direction, both less the origin.
+    /// </summary>
+    /// <param name="inputs">N readers.</param>
+    /// <param name="origin">The origin; null for 0.</param>
+    /// <param name="direction">The direction; null for none.</param>
+    /// <param name="sums">N sums, with a direction 2 N.</param>
+    public void AddDistances(PanelReader[] inputs, PanelReader? origin, PanelReader? direction, Span<double> sums)
+    {
+        int count = inputs.Length;
+        PanelReader[] all = [.. inputs, .. origin is null ? [] : (PanelReader[])[origin], .. direction is null ? [] : (PanelReader[])[direction]];
+        bool hasOrigin = origin is not null, hasDirection = direction is not null;
+        AddSums(all, sums, (backend, panels, length, sums) => backend.AddDistances(
+            panels[..count], hasOrigin ? panels[count] : default, hasDirection ? panels[^1] : default, length, sums[..count],
+            sums[count..]));
+    }
 
-    private delegate void DistanceVerb(IComputeBackend backend, ReadOnlySpan<TensorPanel> panels, int length, Span<double> sums);
+    private delegate void SumVerb(IComputeBackend backend, ReadOnlySpan<TensorPanel> panels, int length, Span<double> sums);
 
-    private void AddDistances(PanelReader[] inputs, Span<double> sums, DistanceVerb verb)
+    /// <summary>Adds what the verb sums over the whole tensor.</summary>
+    private void AddSums(PanelReader[] inputs, Span<double> sums, SumVerb verb)
     {
         if (sums.IsEmpty)
             return;
@@ -196,8 +207,7 @@ internal sealed unsafe partial class TensorPasses
         var pass = (Passes: this, inputs, panels, pieces, partial, verb);
         RunPass(pieces, UsesThreads(inputs), last: false, pass, static (pass, piece, scratch) =>
         {
-            (TensorPasses passes, PanelReader[] inputs, List<Grouping.Panel> panels, int pieces, GroupBuffer partial, DistanceVerb verb) =
-                pass;
+            (TensorPasses passes, PanelReader[] inputs, List<Grouping.Panel> panels, int pieces, GroupBuffer partial, SumVerb verb) = pass;
             int first = (int)((long)panels.Count * piece / pieces), end = (int)((long)panels.Count * (piece + 1) / pieces);
             PanelRuns runs = passes.Runs(inputs, panels[first..end]);
             for (int r = 0; r < runs.Count; r++)

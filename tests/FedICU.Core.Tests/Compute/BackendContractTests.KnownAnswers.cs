@@ -74,6 +74,12 @@ public abstract unsafe partial class BackendContractTests
             Assert.That(output[..3], Is.EqualTo(new[] { 4.25f, 0, 2 }), "the mean of all");
             _backend.AddPairDistances(three, 3, sums);
             Assert.That(sums, Is.EqualTo(new double[] { 1 + 4, 25 + 1, 49 + 1 }), "x y, then x z, then y z");
+            double[] squares = [1, 0], products = [0, 10];
+            _backend.AddDistances(three.AsSpan(0, 2), three[2], four[3], 3, squares, products);
+            Assert.That(squares, Is.EqualTo(new double[] { 1 + 26, 50 }), "x and y to z");
+            Assert.That(products, Is.EqualTo(new double[] { 15 - 2, 10 + 21 - 2 }), "x - z and y - z with u - z = (-3, 0, 2)");
+            _backend.AddDistances(three.AsSpan(0, 1), default, default, 3, squares, []);
+            Assert.That(squares[0], Is.EqualTo(27 + 10), "the norm of x, added");
         }
     }
 
@@ -87,6 +93,8 @@ public abstract unsafe partial class BackendContractTests
         Assert.That(() => _backend.MiddleMean([panel], -1, 4, panel), Throws.InstanceOf<ArgumentOutOfRangeException>());
         Assert.That(() => _backend.MiddleMean([new TensorPanel(data, DType.I32)], 0, 4, panel), Throws.ArgumentException);
         Assert.That(() => _backend.AddPairDistances([panel, panel, panel], 4, new double[2]), Throws.ArgumentException);
+        Assert.That(() => _backend.AddDistances([panel, panel], panel, default, 4, new double[1], []), Throws.ArgumentException);
+        Assert.That(() => _backend.AddDistances([panel], panel, panel, 4, new double[1], []), Throws.ArgumentException);
     }
 
     [Test]

@@ -209,6 +209,51 @@ public abstract unsafe partial class BackendContractTests
     }
 
     [Test]
+    public void AddDistancesIsWithinItsBound()
+    {
+        foreach (Case c in Cases(0, 270, 1, DType.F64).Concat(LongCases(DType.F64)))
+        {
+            int count = c.Seed % 10;
+            TensorPanel[] inputs = Inputs(c, c.Seed % 4 == 0 ? Spread.Wild : Spread.Tame, count + 2);
+            TensorPanel origin = c.Seed % 3 == 0 ? default : inputs[count], direction = c.Seed % 5 == 0 ? default : inputs[count + 1];
+            int depth = (c.Length + PanelGeometry.DistanceBlock - 1) / PanelGeometry.DistanceBlock + PanelGeometry.DistanceBlock / 8;
+            double[] start = [.. SamplePanels.Doubles(2 * count, c.Random, Spread.Tame).Select(Math.Abs)], expected = [.. start];
+            double* actual = _memory.Doubles(start, c.AtEnd);
+            double[] ofDirection = new double[1];
+            _reference.AddDistances(
+                inputs.AsSpan(0, count), origin, direction, c.Length, expected.AsSpan(0, count), expected.AsSpan(count));
+            _backend.AddDistances(
+                inputs.AsSpan(0, count), origin, direction, c.Length, new Span<double>(actual, count), new Span<double>(actual + count, count));
+            if (direction.Data != null)
+                _reference.AddDistances([direction], origin, default, c.Length, ofDirection, []);
+            for (int k = 0; k < count; k++)
+            {
+                AssertClose(expected[k], actual[k], (depth + 8) * Epsilon * expected[k], c);
+                // the magnitudes of the products are at most the norms' (Cauchy and Schwarz)
+                double magnitudes = start[count + k] + Math.Sqrt(expected[k] * ofDirection[0]);
+                AssertClose(expected[count + k], actual[count + k], (depth + 8) * Epsilon * magnitudes, c);
+            }
+
+            AssertIntact(c);
+        }
+    }
+
+    [Test]
+    public void DistancesToAnOriginAreThoseOfPairs()
+    {
+        var c = new Case(3 * PanelGeometry.DistanceBlock + 77, 6, DType.F64);
+        TensorPanel[] inputs = Inputs(c, Spread.Tame, 7);
+        double[] squares = new double[6], pair = new double[1];
+        _backend.AddDistances(inputs.AsSpan(0, 6), inputs[6], default, c.Length, squares, []);
+        for (int k = 0; k < 6; k++)
+        {
+            pair[0] = 0;
+            _backend.AddPairDistances([inputs[k], inputs[6]], c.Length, pair);
+            Assert.That(squares[k], Is.EqualTo(pair[0]));
+        }
+    }
+
+    [Test]
     public void PairDistancesOfPanelsAddUpToThoseOfTheTensor()
     {
         var c = new Case(3 * PanelGeometry.DistanceBlock + 77, 5, DType.F64);

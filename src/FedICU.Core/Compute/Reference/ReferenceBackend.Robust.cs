@@ -31,4 +31,27 @@ public sealed unsafe partial class ReferenceBackend
             }
         }
     }
+
+    /// <inheritdoc/>
+    public void AddDistances(
+        ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
+        Span<double> products)
+    {
+        ScalarMath.CheckDistanceSums(inputs.Length, direction, squares.Length, products.Length);
+        for (int k = 0; k < inputs.Length; k++)
+        {
+            PreciseSum square = new(), product = new();
+            for (int i = 0; i < length; i++)
+            {
+                double o = origin.Data == null ? 0 : At(origin, i), difference = At(inputs[k], i) - o;
+                square.AddProduct(difference, difference);
+                if (direction.Data != null)
+                    product.AddProduct(difference, At(direction, i) - o);
+            }
+
+            squares[k] += square.Value;
+            if (direction.Data != null)
+                products[k] += product.Value;
+        }
+    }
 }

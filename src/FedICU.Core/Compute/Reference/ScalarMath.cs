@@ -3,7 +3,7 @@ namespace FedICU.Compute.Reference;
 /// <summary>
 /// The formulas of single elements that every backend computes with the same scalar code, and the checks of arguments.
 /// </summary>
-internal static class ScalarMath
+internal static unsafe class ScalarMath
 {
     /// <summary>
     /// The largest difference of two z-scores that is a tie, relative to 1 + |z_g|. Chosen (docs/algorithms.md, Ties).
@@ -44,5 +44,13 @@ internal static class ScalarMath
         long pairs = inputs * (inputs - 1L) / 2;
         if (sums < pairs)
             throw new ArgumentException($"There are {pairs} pairs of inputs but room for {sums} sums.", nameof(sums));
+    }
+
+    /// <summary>Throws if there are fewer sums than inputs; products are needed only with a direction.</summary>
+    public static void CheckDistanceSums(int inputs, TensorPanel direction, int squares, int products)
+    {
+        CheckSums(inputs, squares);
+        if (direction.Data != null)
+            CheckSums(inputs, products);
     }
 }

@@ -55,6 +55,7 @@ public static class BackendVerification
         yield return (nameof(IComputeBackend.Combine), server.Combine);
         yield return (nameof(IComputeBackend.MiddleMean), server.MiddleMean);
         yield return (nameof(IComputeBackend.AddPairDistances), server.AddPairDistances);
+        yield return (nameof(IComputeBackend.AddDistances), server.AddDistances);
         yield return (nameof(IComputeBackend.CountNonFinite), server.CountNonFinite);
         if (backend is not IClientBackend clientBackend)
             yield break;

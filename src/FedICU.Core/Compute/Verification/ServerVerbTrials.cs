@@ -135,8 +135,34 @@ internal sealed unsafe class ServerVerbTrials(IComputeBackend backend)
                 trial.EndCase();
             }
         }
+    }
 
-        static Span<double> Sums(GuardedPanel panel) => new(panel.Panel.Data, panel.Length);
+    public void AddDistances(VerificationTrial trial)
+    {
+        foreach (int length in trial.Lengths)
+        {
+            foreach (int count in trial.InputCounts)
+            {
+                TensorPanel[] inputs = trial.Inputs(count + 2, length, mixed: count % 2 == 0, nonFinite: false);
+                TensorPanel origin = count % 3 == 0 ? default : inputs[count], direction = length % 2 == 0 ? default : inputs[count + 1];
+                GuardedPanel squares = trial.Sums(count, out GuardedPanel expectedSquares);
+                GuardedPanel products = trial.Sums(count, out GuardedPanel expectedProducts);
+                double[] ofDirection = new double[1];
+                backend.AddDistances(inputs.AsSpan(0, count), origin, direction, length, Sums(squares), Sums(products));
+                Reference.AddDistances(inputs.AsSpan(0, count), origin, direction, length, Sums(expectedSquares), Sums(expectedProducts));
+                if (direction.Data != null)
+                    Reference.AddDistances([direction], origin, default, length, ofDirection, []);
+                trial.Errors.CompareSums(squares, expectedSquares, length);
+                for (int k = 0; k < count; k++)
+                {
+                    // each sum starts between 0 and 1; the magnitudes of the products are at most the norms' (Cauchy and Schwarz)
+                    double magnitudes = 1 + Math.Sqrt(expectedSquares[k] * ofDirection[0]);
+                    trial.Errors.Bounded(products[k], expectedProducts[k], (length + 16) * Epsilon * magnitudes);
+                }
+
+                trial.EndCase();
+            }
+        }
     }
 
     public void CountNonFinite(VerificationTrial trial)
@@ -151,6 +177,8 @@ internal sealed unsafe class ServerVerbTrials(IComputeBackend backend)
             }
         }
     }
+
+    private static Span<double> Sums(GuardedPanel panel) => new(panel.Panel.Data, panel.Length);
 
     private static GroupValues Values(GuardedPanel panel, int groups) => new((double*)panel.Panel.Data, groups);
 

@@ -179,17 +179,22 @@ public class TensorContext
     public void AddSquaredNorms(Span<double> sums)
     {
         RequireSums(sums, Clients.Count);
-        if (_run.AllSentParameters && !ChangesUpdates)
-        {
-            // distances to the global model: no update is computed on its own
-            Passes.AddDistancesToLast(Inputs(UpdateForm.Parameters, withGlobal: true), sums);
-            return;
-        }
+        AddDistances(direction: null, sums);
+    }
 
-        using GroupBuffer squares =
-            Passes.Squares(Inputs(UpdateForm.Delta, withGlobal: false), Passes.GroupingBy(NormAxis.Tensor));
-        for (int k = 0; k < sums.Length; k++)
-            sums[k] += squares[k][0];
+    /// <summary>
+    /// Adds the squared norm of each client's update, and with a model as direction, the inner products of the updates
+    /// and the direction's after them. The direction's own sums come after the clients'.
+    /// </summary>
+    /// <param name="direction">A model; null for none.</param>
+    /// <param name="sums">N sums; 2 (N + 1) with a direction.</param>
+    internal void AddDistances(PanelReader? direction, Span<double> sums)
+    {
+        // distances to the global model, if clients sent parameters: no update is computed on its own
+        bool differs = _run.AllSentParameters && !ChangesUpdates;
+        PanelReader[] inputs = Inputs(differs ? UpdateForm.Parameters : UpdateForm.Delta, withGlobal: false);
+        PanelReader? towards = differs || direction is null ? direction : Subtract(direction);
+        Passes.AddDistances(towards is null ? inputs : [.. inputs, towards], differs ? Global : null, towards, sums);
     }
 
     /// <summary>
@@ -295,7 +300,7 @@ public class TensorContext
     internal PanelReader AddGlobal(PanelReader update) => new SumPanelReader(update, Global, 1, Passes.Backend);
 
     /// <summary>Returns a reader of a model's difference to the global one.</summary>
-    internal PanelReader Subtract(PanelReader model) => new SumPanelReader(model, Global, -1, Passes.Backend);
+    private SumPanelReader Subtract(PanelReader model) => new SumPanelReader(model, Global, -1, Passes.Backend);
 
     /// <summary>Begins a tensor. <see cref="Close"/> has closed the readers of the tensor before.</summary>
     private protected void Begin(TensorInfo info, TensorInfo output, IPassProgress? progress, int number)

@@ -5,6 +5,10 @@ namespace FedICU;
 /// <summary>The second part of <see cref="DpFedAvg"/>: adds Gaussian noise to the sum of the clipped updates.</summary>
 public sealed class DpNoise : ServerStep
 {
+    // a tensor's blocks follow each other, and a key takes a hash
+    [ThreadStatic]
+    private static ((string Tensor, long Seed, long Round) Key, GaussianNoise Noise) last;
+
     /// <inheritdoc/>
     public override string Name => "dp-fedavg.noise";
 
@@ -19,6 +23,9 @@ public sealed class DpNoise : ServerStep
         if (deviation == 0)
             return;
         long seed = BitConverter.DoubleToInt64Bits(block.Plan.GetKept(DpFedAvg.Seed)[0]);
-        new GaussianNoise(seed, block.Tensor.Name, "dp", block.Plan.RoundsFinished).AddTo(block.Start, deviation, block.Update);
+        var key = (block.Tensor.Name, seed, block.Plan.RoundsFinished);
+        if (last.Key != key)
+            last = (key, new GaussianNoise(seed, block.Tensor.Name, "dp", block.Plan.RoundsFinished));
+        last.Noise.AddTo(block.Start, deviation, block.Update);
     }
 }

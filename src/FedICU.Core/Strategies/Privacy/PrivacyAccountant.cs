@@ -13,6 +13,10 @@ public static class PrivacyAccountant
     // the places of the trapezoid rule per standard deviation, and its ends beyond the densities; more change no digit
     private const double StepsPerDeviation = 32, Tail = 40;
 
+    // The least noise multiplier for which the integral is taken: a smaller one needs too many places. The logarithm of
+    // the moment is convex in the order, so a straight line between whole orders is above it (chosen).
+    private const double LeastIntegrated = 0.01;
+
     /// <summary>Gets the orders a of the account: 1.1, 1.2 .. 10.9, 11 .. 63, 128, 256, 512, 1024.</summary>
     public static IReadOnlyList<double> Orders { get; } =
     [
@@ -64,9 +68,13 @@ public static class PrivacyAccountant
         double variance = noiseMultiplier * noiseMultiplier;
         if (samplingRate == 1)
             return order / (2 * variance);
-        double logMoment = order == Math.Floor(order)
-            ? SumMoments(samplingRate, variance, (int)order)
-            : IntegrateMoments(samplingRate, noiseMultiplier, order);
+        double below = Math.Floor(order);
+        if (order == below)
+            return Math.Max(0, SumMoments(samplingRate, variance, (int)order) / (order - 1));
+        double logMoment = noiseMultiplier >= LeastIntegrated
+            ? IntegrateMoments(samplingRate, noiseMultiplier, order)
+            : (below + 1 - order) * (below == 1 ? 0 : SumMoments(samplingRate, variance, (int)below))
+                + (order - below) * SumMoments(samplingRate, variance, (int)below + 1);
         return Math.Max(0, logMoment / (order - 1));
     }
 

@@ -1,4 +1,6 @@
-using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace FedICU;
 
@@ -35,33 +37,62 @@ public sealed class BulyanMean : MergeRule
         tensor.ForEachBlock(UpdateForm.Parameters, block => AverageClosest(block, kept, network));
     }
 
-    private static void AverageClosest(ClientBlock block, int kept, (int, int)[] network)
+    /// <summary>
+    /// Sorts all elements of the block step by step, so that no vector waits for the one before; then averages.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AverageClosest(ClientBlock block, int kept, (int Lower, int Upper)[] network)
     {
-        Span<Vector<double>> values = block.Clients <= 64 ? stackalloc Vector<double>[block.Clients] : new Vector<double>[block.Clients];
-        for (int at = 0; at < block.Length; at += Vector<double>.Count)
+        foreach ((int lower, int upper) in network)
+            Sort(block[lower], block[upper]);
+        for (int i = 0; i < block.Length; i += Vector512<double>.Count)
+            AverageClosest(block, i, kept).CopyTo(block.Result[i..]);
+    }
+
+    /// <summary>Exchanges values so that each one in lower is at most the one in upper.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Sort(Span<double> lower, Span<double> upper)
+    {
+        ref double x = ref MemoryMarshal.GetReference(lower), y = ref MemoryMarshal.GetReference(upper);
+        for (nuint i = 0; i < (nuint)lower.Length; i += (nuint)Vector512<double>.Count)
         {
-            for (int k = 0; k < values.Length; k++)
-                values[k] = new Vector<double>(block[k][at..]);
-            foreach ((int lower, int upper) in network)
-            {
-                (values[lower], values[upper]) =
-                    (Vector.Min(values[lower], values[upper]), Vector.Max(values[lower], values[upper]));
-            }
-
-            Vector<double> median = (values[(values.Length - 1) / 2] + values[values.Length / 2]) / new Vector<double>(2);
-            // the closest values are neighbours in their order: again and again the farther end leaves
-            for (int last = values.Length - 1; last >= kept; last--)
-            {
-                Vector<long> firstLeaves = Vector.GreaterThan(median - values[0], values[last] - median);
-                for (int k = 0; k < last; k++)
-                    values[k] = Vector.ConditionalSelect(firstLeaves, values[k + 1], values[k]);
-            }
-
-            Vector<double> sum = values[0];
-            for (int k = 1; k < kept; k++)
-                sum += values[k];
-            (sum / new Vector<double>(kept)).CopyTo(block.Result[at..]);
+            Vector512<double> a = Vector512.LoadUnsafe(ref x, i), b = Vector512.LoadUnsafe(ref y, i);
+            Vector512.MinNative(a, b).StoreUnsafe(ref x, i);
+            Vector512.MaxNative(a, b).StoreUnsafe(ref y, i);
         }
+    }
+
+    /// <summary>
+    /// Averages some of the ascending values: they are neighbours, as again and again the end that is farther from the
+    /// median leaves.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static Vector512<double> AverageClosest(ClientBlock block, int start, int kept)
+    {
+        nint row = block.Length;
+        ref double first = ref block[0][start], last = ref block[block.Clients - 1][start];
+        Vector512<double> median = (Load(ref block[(block.Clients - 1) / 2][start]) + Load(ref block[block.Clients / 2][start])) * 0.5;
+        Vector512<double> sum = Vector512<double>.Zero;
+        for (int left = block.Clients - 1; left >= kept; left--, last = ref Unsafe.Add(ref last, -row))
+        {
+            Vector512<double> value = Load(ref first), firstLeaves = Vector512.GreaterThan(median - value, Load(ref last) - median);
+            ref double at = ref first;
+            for (int k = 0; k < left; k++)
+            {
+                ref double next = ref Unsafe.Add(ref at, row);
+                Vector512<double> following = Load(ref next), stays = Vector512.ConditionalSelect(firstLeaves, following, value);
+                if (left == kept)
+                    sum += stays;
+                else
+                    stays.StoreUnsafe(ref at);
+                value = following;
+                at = ref next;
+            }
+        }
+
+        return sum / Vector512.Create((double)kept);
+
+        static Vector512<double> Load(ref double from) => Vector512.LoadUnsafe(ref from);
     }
 
     /// <summary>

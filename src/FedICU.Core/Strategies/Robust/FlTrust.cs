@@ -45,7 +45,7 @@ public sealed class FlTrust : ClientWeighting
         ArgumentNullException.ThrowIfNull(weights);
         int clients = plan.Clients.Count;
         ReadOnlySpan<double> sums = plan[Products];
-        double rootNorm = Math.Sqrt(sums[2 * clients]);
+        double rootNorm = Math.Sqrt(sums[clients]);
         if (rootNorm <= UpdateNorms.Epsilon)
         {
             throw RoundPlan.Refuse(
@@ -57,8 +57,8 @@ public sealed class FlTrust : ClientWeighting
         bool trusts = false;
         for (int k = 0; k < clients; k++)
         {
-            double norm = Math.Sqrt(sums[clients + k]);
-            cosines[k] = norm <= UpdateNorms.Epsilon ? 0 : sums[k] / (norm * rootNorm);
+            double norm = Math.Sqrt(sums[k]), product = sums[clients + 1 + k];
+            cosines[k] = norm <= UpdateNorms.Epsilon ? 0 : product / (norm * rootNorm);
             weights.Weights[k] = Math.Max(0, cosines[k]);
             weights.Factors[k] *= norm <= UpdateNorms.Epsilon ? 0 : Options.ServerLearningRate * rootNorm / norm;
             trusts |= weights.Weights[k] > 0;

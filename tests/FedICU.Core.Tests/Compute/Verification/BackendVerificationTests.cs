@@ -33,8 +33,8 @@ public sealed class BackendVerificationTests
 
     [Test]
     public void AWrongVerbIsFound(
-        [Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "MiddleMean", "AddPairDistances", "CountNonFinite",
-            "AddMoments", "SelectImportant", "Importance", "Pack", "AddProximal")] string verb)
+        [Values("WeightedSum", "AddSquares", "AddGram", "AddProjections", "Combine", "MiddleMean", "AddPairDistances", "AddDistances",
+            "CountNonFinite", "AddMoments", "SelectImportant", "Importance", "Pack", "AddProximal")] string verb)
     {
         VerificationResult result = BackendVerification.Run(new FaultyBackend(verb), quick: true, seed: 3);
         Assert.That(result.Rows.Where(row => !row.Passed).Select(row => (row.Verb, row.DType)),

@@ -64,6 +64,21 @@ internal sealed unsafe class FaultyBackend(string verb) : IClientBackend
             sums[^1] *= 1 + 1e-6;
     }
 
+    public void AddDistances(
+        ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
+        Span<double> products)
+    {
+        // the direction is not taken from the origin
+        if (verb == nameof(AddDistances) && direction.Data != null)
+        {
+            _right.AddDistances(inputs, origin, default, length, squares, []);
+            _right.AddDistances(inputs, default, direction, length, new double[inputs.Length], products);
+            return;
+        }
+
+        _right.AddDistances(inputs, origin, direction, length, squares, products);
+    }
+
     public long CountNonFinite(TensorPanel input, int length) =>
         _right.CountNonFinite(input, length) + (verb == nameof(CountNonFinite) && length == 257 ? 1 : 0);
 

@@ -57,6 +57,22 @@ internal sealed class PrivacyAccountantTests
     }
 
     [Test]
+    public void HardlyAnyNoiseCostsNoTimeAndGivesHardlyAnyPrivacy()
+    {
+        double before = 0;
+        foreach (double multiplier in (double[])[0.02, 0.0101, 0.0099, 0.005, 1e-9, 1e-20])
+        {
+            double epsilon = PrivacyAccountant.ComputeEpsilon(0.01, multiplier, 100, 1e-5).Epsilon;
+            Assert.That(epsilon, Is.GreaterThan(before), $"{multiplier}");
+            before = epsilon;
+        }
+
+        // beside the integral, the straight line between whole orders is a close bound
+        double integral = PrivacyAccountant.ComputeRdp(0.01, 0.01, 1.1), line = PrivacyAccountant.ComputeRdp(0.01, 0.009999, 1.1);
+        Assert.That(line, Is.GreaterThan(integral));
+    }
+
+    [Test]
     public void NumbersOutOfRangeAreRefused()
     {
         Assert.That(() => PrivacyAccountant.ComputeRdp(1.5, 1, 2), Throws.InstanceOf<ArgumentOutOfRangeException>());
