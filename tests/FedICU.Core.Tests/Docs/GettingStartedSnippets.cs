@@ -504,5 +504,43 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         }
     }
 
+    [Test]
+    public async Task WhatClientsState()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+
+        #region statements
+        var round = new AggregationRound(global)
+        {
+            ClientUpdate.FromFile("a", "a.safetensors", statements: new ClientStatements { LocalSteps = 10 }),
+            ClientUpdate.FromFile("b", "b.safetensors", statements: new ClientStatements { LocalSteps = 40 }),
+        };
+        await new FedNovaAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
+        #endregion
+
+        // t = 25: 25 (d_a / 10 + d_b / 40) / 2 is added
+        Assert.That(ValuesOf("next.safetensors"), Is.EqualTo(new[] { 2.25, 0.3125, 0.3125, 2 }).Within(1e-6));
+    }
+
+    [Test]
+    public async Task PrivateRounds()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+
+        #region private
+        (double epsilon, _) = PrivacyAccountant.ComputeEpsilon(samplingRate: 0.01, noiseMultiplier: 1.1, rounds: 1000, delta: 1e-5);
+        var server = new DpFedAvgAggregator(new DpFedAvgOptions { ClipNorm = 1, NoiseMultiplier = 1.1, ExpectedClients = 100 });
+        var round = new AggregationRound(global) { State = RoundState.InFile("server.state.safetensors") };
+        #endregion
+
+        Assert.That(epsilon, Is.EqualTo(1.71).Within(0.005));
+        round.Add(ClientUpdate.FromFile("a", "a.safetensors"));
+        await server.AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
+        using TensorSource state = TensorSource.Open("server.state.safetensors");
+        Assert.That(state.Metadata["rounds"], Is.EqualTo("1"));
+    }
+
     private static string OutputOf(string name) => OutputOf("docs/getting-started.md", name);
 }

@@ -28,6 +28,11 @@ internal sealed class RobustRuleAnswerTests
     }
 
     [Test]
+    public void ATrimCountThatLeavesNoValueIsRefused([Values(2, int.MaxValue)] int count) => Assert.That(
+        () => Run(new TrimmedMeanAggregator(new TrimmedMeanOptions { TrimCount = count }), [0], [[1], [2], [3]]),
+        Throws.TypeOf<RoundRejectedException>().With.Message.Contains("at least one value must be left"));
+
+    [Test]
     public void MultiKrum()
     {
         (double[] values, RoundReport report) = RunLine(new MultiKrumAggregator(new MultiKrumOptions { Byzantine = 1 }));

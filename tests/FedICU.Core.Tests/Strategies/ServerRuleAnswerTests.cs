@@ -105,6 +105,12 @@ internal sealed class ServerRuleAnswerTests
             strategy, [KeyValuePair.Create("dp-fedavg.clip-norm", "1"), KeyValuePair.Create("noise-multiplier", "1")]),
         Throws.InstanceOf<InvalidOptionsException>().With.Message.Contains("cannot be combined"));
 
+    [TestCase("scaffold")]
+    [TestCase("feddyn")]
+    public void AStateThatSumsUpdatesIsRefusedInOneSentenceBesideNoise(string step) => Assert.That(
+        () => StrategyRegistry.Default.Create($"dp-fedavg,{step}", [new("clip-norm", "1"), new("noise-multiplier", "1")]),
+        Throws.InstanceOf<InvalidOptionsException>().With.Property("Errors").Count.EqualTo(1));
+
     private static ClientStatements[] Steps(params double[] steps) =>
         [.. steps.Select(count => new ClientStatements { LocalSteps = count })];
 

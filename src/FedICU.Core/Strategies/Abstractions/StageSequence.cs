@@ -129,8 +129,9 @@ internal sealed class StageSequence
         if (stages.FirstOrDefault(stage => stage.IsPrivate) is not { } first)
             return;
         string name = Sentence.Quote(first.Name);
-        foreach (Stage stage in stages
-            .Where(stage => GetPlace(stage) <= 2 && stage is not ({ IsPrivate: true } or MergeRule { IsMean: true })))
+        // how clients weigh in a step's mean has no name that a user typed: its step is refused below
+        foreach (Stage stage in stages.Where(stage => GetPlace(stage) <= 2
+            && stage is not ({ IsPrivate: true } or ClientWeighting { IsPart: true } or MergeRule { IsMean: true })))
         {
             errors.Add(
                 $"{Sentence.Quote(stage.Name)} and {name} cannot be combined: noise protects a client only in a sum to which each " +

@@ -31,7 +31,7 @@ public sealed class TrimmedMean : MergeRule
     {
         ArgumentNullException.ThrowIfNull(plan);
         int clients = plan.Clients.Count, trim = CountTrimmed(clients);
-        if (2 * trim >= clients)
+        if (2L * trim >= clients)
         {
             throw RoundPlan.Refuse(
                 $"{Sentence.Quote(Name)} drops {trim} values at each end, and {Sentence.Count(clients, "client")} of a weight above 0 " +
