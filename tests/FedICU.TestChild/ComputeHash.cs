@@ -37,7 +37,8 @@ public static unsafe class ComputeHash
         [
             ("WeightedSum", WeightedSum), ("AddSquares", AddSquares), ("AddGram", AddGram), ("AddProjections", AddProjections),
             ("Combine", Combine), ("MiddleMean", MiddleMean), ("AddPairDistances", AddPairDistances),
-            ("AddDistances", AddDistances), ("Noise", Noise), ("CountNonFinite", CountNonFinite), ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
+            ("AddDistances", AddDistances), ("Noise", Noise), ("CountNonFinite", CountNonFinite),
+            ("AddMoments", AddMoments), ("SelectImportant", SelectImportant),
             ("Importance", Importance), ("AddProximal", AddProximal), ("CreateUpdate", CreateUpdate),
         ];
         var lines = new List<string>();

@@ -99,8 +99,8 @@ internal readonly unsafe struct GaussianNoise
     }
 
     /// <summary>
-    /// Computes the two random words of 64 bits of each index. A lane holds a word of the counter in its lower half. The
-    /// upper half may hold anything, as the multiplication ignores it.
+    /// Computes the two random words of 64 bits of each index. A lane holds a word of the counter in its lower half.
+    /// The upper half may hold anything, as the multiplication ignores it.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private (Vector512<ulong> First, Vector512<ulong> Second) Draw(Vector512<ulong> index, ulong* keys)

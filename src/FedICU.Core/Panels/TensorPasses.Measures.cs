@@ -187,7 +187,8 @@ internal sealed unsafe partial class TensorPasses
     public void AddDistances(PanelReader[] inputs, PanelReader? origin, PanelReader? direction, Span<double> sums)
     {
         int count = inputs.Length;
-        PanelReader[] all = [.. inputs, .. origin is null ? [] : (PanelReader[])[origin], .. direction is null ? [] : (PanelReader[])[direction]];
+        PanelReader?[] further = [origin, direction];
+        PanelReader[] all = [.. inputs, .. further.OfType<PanelReader>()];
         bool hasOrigin = origin is not null, hasDirection = direction is not null;
         AddSums(all, sums, (backend, panels, length, sums) => backend.AddDistances(
             panels[..count], hasOrigin ? panels[count] : default, hasDirection ? panels[^1] : default, length, sums[..count],

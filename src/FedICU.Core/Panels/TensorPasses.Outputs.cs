@@ -8,10 +8,10 @@ namespace FedICU.Panels;
 internal sealed unsafe partial class TensorPasses
 {
     // elements of a tile that the server's steps work on at a time, while the first-level cache holds it: measured
-    private const int TileElements = 2048;
+    private const int TileElements = 1024;
 
-    // elements of a block that a rule gets in float64: chosen, 50 clients' values fit the second-level cache. Must not be
-    // a multiple of a page's 512: the clients' elements of one index would share sets of the first-level cache.
+    // elements of a block that a rule gets in float64: chosen, 50 clients' values fit the second-level cache. Must not
+    // be a multiple of a page's 512: the clients' elements of one index would share sets of the first-level cache.
     private const int RuleBlock = 480;
 
     private long _nonFinite;

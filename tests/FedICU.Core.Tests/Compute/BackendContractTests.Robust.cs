@@ -223,7 +223,8 @@ public abstract unsafe partial class BackendContractTests
             _reference.AddDistances(
                 inputs.AsSpan(0, count), origin, direction, c.Length, expected.AsSpan(0, count), expected.AsSpan(count));
             _backend.AddDistances(
-                inputs.AsSpan(0, count), origin, direction, c.Length, new Span<double>(actual, count), new Span<double>(actual + count, count));
+                inputs.AsSpan(0, count), origin, direction, c.Length, new Span<double>(actual, count),
+                new Span<double>(actual + count, count));
             if (direction.Data != null)
                 _reference.AddDistances([direction], origin, default, c.Length, ofDirection, []);
             for (int k = 0; k < count; k++)

@@ -29,7 +29,10 @@ public sealed class SimdBackendTests
         // the reference sums more precisely, so exactly the bits of sums over elements differ
         string[] reference = [.. ComputeHash.Lines(ReferenceBackend.Instance)], simd = Verbs.Split('\n');
         string[] differing = [.. reference.Except(simd).Select(line => line.Split(' ')[0])];
-        string[] sums = ["AddSquares", "AddGram", "AddProjections", "Combine", "AddPairDistances", "AddDistances", "AddMoments", "AddProximal"];
+        string[] sums =
+        [
+            "AddSquares", "AddGram", "AddProjections", "Combine", "AddPairDistances", "AddDistances", "AddMoments", "AddProximal",
+        ];
         Assert.That(differing, Is.EqualTo(sums));
     }
 

@@ -155,7 +155,7 @@ internal sealed unsafe class ServerVerbTrials(IComputeBackend backend)
                 trial.Errors.CompareSums(squares, expectedSquares, length);
                 for (int k = 0; k < count; k++)
                 {
-                    // each sum starts between 0 and 1; the magnitudes of the products are at most the norms' (Cauchy and Schwarz)
+                    // each sum starts between 0 and 1; magnitudes are at most the norms' product (Cauchy, Schwarz)
                     double magnitudes = 1 + Math.Sqrt(expectedSquares[k] * ofDirection[0]);
                     trial.Errors.Bounded(products[k], expectedProducts[k], (length + 16) * Epsilon * magnitudes);
                 }

@@ -17,9 +17,12 @@ internal sealed unsafe class StateRun(StageSequence stages, TensorSource? before
 
     public StageSequence Stages => stages;
 
-    /// <summary>Begins a tensor; null if the rule has no steps.</summary>
-    public StepFinish? Begin(TensorContext tensor) =>
-        stages.Steps.Count == 0 ? null : new StepFinish(this, tensor, OpenSlots(tensor.Info));
+    /// <summary>Begins a tensor; null if no step does anything in this round.</summary>
+    public StepFinish? Begin(TensorContext tensor)
+    {
+        ServerStep[] steps = [.. stages.Steps.Where(step => !step.IsIdle(tensor.Plan))];
+        return steps.Length == 0 ? null : new StepFinish(stages, steps, tensor, OpenSlots(tensor.Info));
+    }
 
     /// <summary>Keeps the old state of a tensor that is not merged.</summary>
     public void Carry(TensorInfo tensor, CancellationToken cancellationToken)

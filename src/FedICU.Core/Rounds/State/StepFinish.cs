@@ -2,6 +2,7 @@ using System.Numerics.Tensors;
 using FedICU.Compute;
 using FedICU.Memory;
 using FedICU.Panels;
+using FedICU.Strategies.Abstractions;
 
 namespace FedICU.Rounds.State;
 
@@ -10,7 +11,7 @@ namespace FedICU.Rounds.State;
 /// </summary>
 internal sealed unsafe class StepFinish : PanelFinish, IDisposable
 {
-    private readonly StateRun _run;
+    private readonly ServerStep[] _steps;
     private readonly StateSlotRun[] _slots;
     // a single adaptive step has a verb of its own, without tiles of the model and its state
     private readonly AdaptiveStep? _adaptive;
@@ -20,16 +21,16 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
     private readonly int[] _sumsOf;
     private readonly PanelReader[] _updates, _controls;
 
-    public StepFinish(StateRun run, TensorContext tensor, StateSlotRun[] slots)
+    public StepFinish(StageSequence stages, ServerStep[] steps, TensorContext tensor, StateSlotRun[] slots)
     {
-        (_run, Tensor, _slots) = (run, tensor, slots);
-        _adaptive = Steps is [{ } only] ? only.GetAdaptiveStep(tensor.Plan) : null;
-        IReadOnlyList<ClientSum>[] sums = [.. Steps.Select(step => step.GetSums(tensor.Plan))];
+        (_steps, Tensor, _slots) = (steps, tensor, slots);
+        _adaptive = steps is [{ } only] ? only.GetAdaptiveStep(tensor.Plan) : null;
+        IReadOnlyList<ClientSum>[] sums = [.. steps.Select(step => step.GetSums(tensor.Plan))];
         _sumsOf = [.. sums.Select(ofStep => ofStep.Count)];
         _sums = [.. sums.SelectMany(ofStep => ofStep).Select(sum => (sum.Source, Extend(sum), FindMultiple(sum)))];
         _updates = Uses(ClientSumSource.Updates) ? tensor.Inputs(UpdateForm.Parameters, withGlobal: true) : [];
         _controls = Uses(ClientSumSource.Controls) ? tensor.OpenControls() : [];
-        if (_sums.Length > 0 && run.Stages.IsPrivate)
+        if (_sums.Length > 0 && stages.IsPrivate)
             throw RoundPlan.Refuse("A private round has a server step that sums the clients' updates: each must be clipped and noised.");
 
         bool Uses(ClientSumSource source) => Array.Exists(_sums, sum => sum.Source == source && sum.Multiple is null);
@@ -38,7 +39,7 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
         double? FindMultiple(ClientSum sum)
         {
             IReadOnlyList<RoundClient> clients = tensor.Plan.Clients;
-            bool isMean = sum.Source == ClientSumSource.Updates && run.Stages is { Merge.IsMean: true, Transforms.Count: 0 };
+            bool isMean = sum.Source == ClientSumSource.Updates && stages is { Merge.IsMean: true, Transforms.Count: 0 };
             return isMean && clients.All(client => client.Factor == 1 && client.MergeWeight == clients[0].MergeWeight)
                 && sum.Coefficients.All(coefficient => coefficient == sum.Coefficients[0])
                     ? sum.Coefficients[0] * clients.Count
@@ -110,17 +111,17 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
                     Sum(_finish._sums[i], start - _first, count, sum);
             }
 
-            // by index, because an enumerator would be allocated for each tile
-            for (int i = 0; i < _finish.Steps.Count; i++)
+            for (int i = 0; i < _finish._steps.Length; i++)
             {
-                ServerStep step = _finish.Steps[i];
+                ServerStep step = _finish._steps[i];
                 step.Apply(new ElementBlock(_finish.Tensor.Plan, tensor, start, update, global, own, ownSums, _stride));
                 own += (long)step.State.Count * _stride;
                 ownSums += (long)_finish._sumsOf[i] * _stride;
             }
 
-            TensorPrimitives.Add(global, update, update);
-            long nonFinite = TensorPasses.Cpu.WeightedSum([new TensorPanel(merged, DType.F64)], [1], 1, count, output);
+            // x + D, rounded to float64 and then to the output's type
+            TensorPanel x = new(_tile, DType.F64), d = new(merged, DType.F64);
+            long nonFinite = TensorPasses.Cpu.WeightedSum([x, d], [1, 1], 1, count, output);
             for (int i = 0; i < _slots.Length; i++)
                 nonFinite += _slots[i].Write(state + (long)i * _stride, start, count);
             return nonFinite;
@@ -155,8 +156,6 @@ internal sealed unsafe class StepFinish : PanelFinish, IDisposable
     }
 
     private TensorContext Tensor { get; }
-
-    private IReadOnlyList<ServerStep> Steps => _run.Stages.Steps;
 
     private StateSlotRun.Panel[] BeginSlots(long start, int length, Scratch scratch) =>
         [.. _slots.Select(slot => slot.Begin(start, length, scratch))];

@@ -30,6 +30,9 @@ public abstract class ServerStep : Stage
     /// </summary>
     internal virtual AdaptiveStep? GetAdaptiveStep(RoundPlan plan) => null;
 
+    /// <summary>Returns whether the step, which keeps no state, leaves this round's updates as they are.</summary>
+    internal virtual bool IsIdle(RoundPlan plan) => false;
+
     /// <summary>Gets whether the state sums the clients' updates (<see cref="GetSums"/>).</summary>
     internal virtual bool SumsClients => false;
 }

@@ -16,12 +16,12 @@ public sealed class DpNoise : ServerStep
 
     internal override bool IsPrivate => true;
 
+    internal override bool IsIdle(RoundPlan plan) => plan.GetKept(DpFedAvg.Noise)[0] == 0;
+
     /// <inheritdoc/>
     public override void Apply(ElementBlock block)
     {
         double deviation = block.Plan.GetKept(DpFedAvg.Noise)[0];
-        if (deviation == 0)
-            return;
         long seed = BitConverter.DoubleToInt64Bits(block.Plan.GetKept(DpFedAvg.Seed)[0]);
         var key = (block.Tensor.Name, seed, block.Plan.RoundsFinished);
         if (last.Key != key)

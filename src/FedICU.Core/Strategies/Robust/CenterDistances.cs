@@ -16,11 +16,11 @@ internal sealed class CenterDistances : RoundStatistic
     {
         using PanelReader? center = tensor.OpenState(CenteredClip.Slot);
         int clients = tensor.Clients.Count, pairs = clients * (clients - 1) / 2;
-        if (center is not null)
+        // the distance of d_k to the center v is that of y_k to x + v
+        PanelReader? last = !tensor.SendsParameters ? center : center is null ? tensor.Global : tensor.AddGlobal(center);
+        if (last is not null)
         {
-            // the distance of d_k to the center v is that of y_k to x + v
-            (UpdateForm form, PanelReader last) =
-                tensor.SendsParameters ? (UpdateForm.Parameters, tensor.AddGlobal(center)) : (UpdateForm.Delta, center);
+            UpdateForm form = tensor.SendsParameters ? UpdateForm.Parameters : UpdateForm.Delta;
             tensor.Passes.AddPairDistances([.. tensor.Inputs(form, withGlobal: false), last], sums);
             return;
         }

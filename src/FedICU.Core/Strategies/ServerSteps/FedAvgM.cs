@@ -47,9 +47,13 @@ public sealed class FedAvgM : ServerStep
         }
 
         if (Options.Nesterov)
+        {
             TensorPrimitives.FusedMultiplyAdd(m, Options.Momentum, d, d);
+            TensorPrimitives.Multiply(d, Options.ServerLearningRate, d);
+        }
         else
-            m.CopyTo(d);
-        TensorPrimitives.Multiply(d, Options.ServerLearningRate, d);
+        {
+            TensorPrimitives.Multiply(m, Options.ServerLearningRate, d);
+        }
     }
 }
