@@ -2,15 +2,18 @@
 """Measures rounds over the benchmark suite's files as a Python server runs them, with numpy and torch.
 
 The suite starts the script with FOLDER OUT SECONDS. FOLDER contains global.safetensors, client-*.safetensors and the
-library's results: median.safetensors, krum.safetensors and, where all peers are measured, fedicu.safetensors. Client k
-has k + 1 examples."""
+library's results: median.safetensors, krum.safetensors, bulyan.safetensors and, where all peers are measured,
+fedicu.safetensors. Client k has k + 1 examples. FEDICU_FLOWER may name Flower's file aggregate.py
+(framework/py/flwr/server/strategy): then its own functions are measured too."""
 import functools
 import glob
+import importlib.util
 import json
 import os
 import struct
 import sys
 import time
+import types
 
 TAU, EPS = 0.1, 1e-12
 results = []
@@ -82,6 +85,33 @@ def numpy_krum():
     return int(np.argmin(np.sort(distances, axis=1)[:, 1 : N - f - 1].sum(1)))
 
 
+def load_flower(path):
+    """Loads Flower's functions, which need no more than numpy; its other modules need many packages."""
+    for name in ("flwr", "flwr.common", "flwr.server", "flwr.server.client_proxy"):
+        module = sys.modules[name] = types.ModuleType(name)
+        module.FitRes = module.ClientProxy = object
+        module.NDArray = module.NDArrays = list
+        module.parameters_to_ndarrays = None
+    spec = importlib.util.spec_from_file_location("flower_aggregate", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def measure_flower(path):
+    flower, updates = load_flower(path), [(client, k + 1) for k, client in enumerate(clients)]
+    measure("Flower aggregate_trimmed_avg", lambda: flower.aggregate_trimmed_avg(updates, 0.2))
+    if N > 10:
+        return  # its krum takes minutes, its bulyan an hour
+    chosen = measure("Flower aggregate_krum", lambda: flower.aggregate_krum(updates, (N - 3) // 2, 0))
+    if not all(np.array_equal(their, own) for their, own in zip(chosen, read(FOLDER + "/krum.safetensors")[0])):
+        sys.exit("Flower's krum and ours choose different clients")
+    krum = flower.aggregate_krum
+    theirs = measure("Flower aggregate_bulyan", lambda: flower.aggregate_bulyan(list(updates), (N - 3) // 4, krum, to_keep=0))
+    if not all(np.allclose(their, own, 1e-5, 1e-7) for their, own in zip(theirs, read(FOLDER + "/bulyan.safetensors")[0])):
+        sys.exit("Flower's bulyan and ours differ")
+
+
 def torch_add():
     for acc, tensors in zip(accumulators, zip(*tclients)):
         acc.zero_()
@@ -137,6 +167,8 @@ if kind != "BF16":
     chosen = measure("numpy krum, a loop over pairs", numpy_krum)
     if not all(np.array_equal(their, own) for their, own in zip(clients[chosen], read(FOLDER + "/krum.safetensors")[0])):
         sys.exit("numpy's krum and ours choose different clients")
+    if os.environ.get("FEDICU_FLOWER"):
+        measure_flower(os.environ["FEDICU_FLOWER"])
 try:
     import torch
 except ImportError:

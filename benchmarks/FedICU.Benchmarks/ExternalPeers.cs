@@ -27,7 +27,7 @@ internal sealed class ExternalPeers(string benchmarks, string artifacts, double 
             workload.Global.SaveTo(TensorSink.ToFile(Path.Combine(folder, "global.safetensors")));
             for (int k = 0; k < workload.Clients; k++)
                 workload.Client(k).SaveTo(TensorSink.ToFile(Path.Combine(folder, $"client-{k:000}.safetensors")));
-            string[] rules = onlyRules ? ["median", "krum"] : ["fedicu", "median", "krum"];
+            string[] rules = ["median", "krum", "bulyan", .. onlyRules ? [] : (string[])["fedicu"]];
             foreach (string rule in rules)
             {
                 TensorSink result = TensorSink.ToFile(Path.Combine(folder, rule + ".safetensors"));
