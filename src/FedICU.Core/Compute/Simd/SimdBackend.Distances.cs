@@ -13,6 +13,12 @@ public sealed unsafe partial class SimdBackend
     /// </summary>
     private const int ProductInputs = 2;
 
+    /// <summary>
+    /// Elements of the origin and the direction that are widened at once, a multiple of the block: chosen, both stay in
+    /// the first-level cache, and each input is read for several blocks before the next.
+    /// </summary>
+    private const int DistanceTile = 4 * PanelGeometry.DistanceBlock;
+
     /// <inheritdoc/>
     public void AddDistances(
         ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, Span<double> squares,
@@ -35,12 +41,12 @@ public sealed unsafe partial class SimdBackend
         ReadOnlySpan<TensorPanel> inputs, TensorPanel origin, TensorPanel direction, int length, double* squares, double* products)
         where L : unmanaged, ILanes<L>
     {
-        double* origins = stackalloc double[PanelGeometry.DistanceBlock], directions = stackalloc double[PanelGeometry.DistanceBlock];
+        double* origins = stackalloc double[DistanceTile], directions = stackalloc double[DistanceTile];
         if (origin.Data == null)
-            new Span<double>(origins, PanelGeometry.DistanceBlock).Clear();
-        for (int start = 0; start < length; start += PanelGeometry.DistanceBlock)
+            new Span<double>(origins, DistanceTile).Clear();
+        for (int start = 0; start < length; start += DistanceTile)
         {
-            int count = Math.Min(PanelGeometry.DistanceBlock, length - start);
+            int count = Math.Min(DistanceTile, length - start);
             double* from = origin.Data == null ? origins : Widen<L>(origin, start, count, origins), towards = null;
             if (direction.Data != null)
             {
@@ -50,19 +56,28 @@ public sealed unsafe partial class SimdBackend
                     L.Store(L.Subtract(L.Load(towards + i), L.Load(from + i)), towards + i);
             }
 
-            var block = new DistanceBlock { Start = start, Count = count, Origin = from, Direction = towards };
             for (int k = 0; k < inputs.Length;)
             {
                 Inputs some = TakeSameType(inputs, k);
-                if (towards != null)
-                    some.Count = Math.Min(some.Count, ProductInputs);
-                switch (inputs[k].DType)
+                // four, two or one
+                some.Count = some.Count == SquaredInputs && towards == null ? SquaredInputs : Math.Min(some.Count, ProductInputs);
+                for (int at = 0; at < count; at += PanelGeometry.DistanceBlock)
                 {
-                    case DType.F64: AddDistances<L, F64>(some, block, squares + k, products + k); break;
-                    case DType.F32: AddDistances<L, F32>(some, block, squares + k, products + k); break;
-                    case DType.F16: AddDistances<L, F16>(some, block, squares + k, products + k); break;
-                    case DType.BF16: AddDistances<L, BF16>(some, block, squares + k, products + k); break;
-                    case DType other: throw Rounding.NotComputed(other);
+                    var block = new DistanceBlock
+                    {
+                        Start = start + at,
+                        Count = Math.Min(PanelGeometry.DistanceBlock, count - at),
+                        Origin = from + at,
+                        Direction = towards == null ? null : towards + at,
+                    };
+                    switch (inputs[k].DType)
+                    {
+                        case DType.F64: AddDistances<L, F64>(some, block, squares + k, products + k); break;
+                        case DType.F32: AddDistances<L, F32>(some, block, squares + k, products + k); break;
+                        case DType.F16: AddDistances<L, F16>(some, block, squares + k, products + k); break;
+                        case DType.BF16: AddDistances<L, BF16>(some, block, squares + k, products + k); break;
+                        case DType other: throw Rounding.NotComputed(other);
+                    }
                 }
 
                 k += some.Count;
@@ -74,24 +89,32 @@ public sealed unsafe partial class SimdBackend
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
     {
-        FourSums<L> sums = block.Direction == null ? SumSquares<L, E>(inputs, block) : SumSquaresAndProducts<L, E>(inputs, block);
         if (block.Direction == null)
         {
+            FourSums<L> sums = inputs.Count switch
+            {
+                1 => SumSquares<L, E, One>(inputs, block),
+                2 => SumSquares<L, E, Two>(inputs, block),
+                _ => SumSquares<L, E, Four>(inputs, block),
+            };
             sums.AddTo(squares, 1, inputs.Count);
-            return;
         }
-
-        sums.AddTo(squares, 1, inputs.Count);
-        new FourSums<L> { A = sums.C, B = sums.D }.AddTo(products, 1, inputs.Count);
+        else
+        {
+            FourSums<L> sums = SumSquaresAndProducts<L, E>(inputs, block);
+            sums.AddTo(squares, 1, inputs.Count);
+            new FourSums<L> { A = sums.C, B = sums.D }.AddTo(products, 1, inputs.Count);
+        }
     }
 
-    /// <summary>Computes the lanes of the squared distances of up to four inputs.</summary>
+    /// <summary>Computes the lanes of the squared distances of one, two or four inputs.</summary>
     [MethodImpl(Kernel)]
-    private static FourSums<L> SumSquares<L, E>(Inputs inputs, in DistanceBlock block)
+    private static FourSums<L> SumSquares<L, E, R>(Inputs inputs, in DistanceBlock block)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
+        where R : struct, ICount
     {
-        int m = inputs.Count, count = block.Count;
+        int count = block.Count;
         nint offset = (nint)block.Start * E.Size;
         byte* x0 = inputs.X0 + offset, x1 = inputs.X1 + offset, x2 = inputs.X2 + offset, x3 = inputs.X3 + offset;
         double* origin = block.Origin;
@@ -101,20 +124,16 @@ public sealed unsafe partial class SimdBackend
         {
             L o = L.Load(origin + i), d = L.Subtract(LoadAndPrefetch<L, E>(x0 + i * E.Size), o);
             s0 = L.FusedMultiplyAdd(d, d, s0);
-            if (m > 1)
+            if (R.Value > 1)
             {
                 d = L.Subtract(LoadAndPrefetch<L, E>(x1 + i * E.Size), o);
                 s1 = L.FusedMultiplyAdd(d, d, s1);
             }
 
-            if (m > 2)
+            if (R.Value > 2)
             {
                 d = L.Subtract(LoadAndPrefetch<L, E>(x2 + i * E.Size), o);
                 s2 = L.FusedMultiplyAdd(d, d, s2);
-            }
-
-            if (m > 3)
-            {
                 d = L.Subtract(LoadAndPrefetch<L, E>(x3 + i * E.Size), o);
                 s3 = L.FusedMultiplyAdd(d, d, s3);
             }
