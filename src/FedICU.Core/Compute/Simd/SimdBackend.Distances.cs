@@ -63,7 +63,7 @@ public sealed unsafe partial class SimdBackend
                 some.Count = some.Count == SquaredInputs && towards == null ? SquaredInputs : Math.Min(some.Count, ProductInputs);
                 for (int at = 0; at < count; at += PanelGeometry.DistanceBlock)
                 {
-                    var block = new DistanceBlock
+                    var block = new WidenedBlock
                     {
                         Start = start + at,
                         Count = Math.Min(PanelGeometry.DistanceBlock, count - at),
@@ -85,7 +85,7 @@ public sealed unsafe partial class SimdBackend
         }
     }
 
-    private static void AddDistances<L, E>(Inputs inputs, in DistanceBlock block, double* squares, double* products)
+    private static void AddDistances<L, E>(Inputs inputs, in WidenedBlock block, double* squares, double* products)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
     {
@@ -109,7 +109,7 @@ public sealed unsafe partial class SimdBackend
 
     /// <summary>Computes the lanes of the squared distances of one, two or four inputs.</summary>
     [MethodImpl(Kernel)]
-    private static FourSums<L> SumSquares<L, E, R>(Inputs inputs, in DistanceBlock block)
+    private static FourSums<L> SumSquares<L, E, R>(Inputs inputs, in WidenedBlock block)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
         where R : struct, ICount
@@ -147,7 +147,7 @@ public sealed unsafe partial class SimdBackend
 
     /// <summary>Computes the lanes of the squared distances, then of the products, of up to two inputs.</summary>
     [MethodImpl(Kernel)]
-    private static FourSums<L> SumSquaresAndProducts<L, E>(Inputs inputs, in DistanceBlock block)
+    private static FourSums<L> SumSquaresAndProducts<L, E>(Inputs inputs, in WidenedBlock block)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
     {
@@ -176,7 +176,7 @@ public sealed unsafe partial class SimdBackend
 
     /// <summary>Adds the last elements of a block, fewer than eight.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void AddRest<L, E>(Inputs inputs, in DistanceBlock block, int i, L* sums)
+    private static void AddRest<L, E>(Inputs inputs, in WidenedBlock block, int i, L* sums)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
     {
@@ -192,7 +192,7 @@ public sealed unsafe partial class SimdBackend
     }
 
     /// <summary>A block of elements: of the inputs, and of the origin and the direction as float64.</summary>
-    private struct DistanceBlock
+    private struct WidenedBlock
     {
         public int Start, Count;
 
