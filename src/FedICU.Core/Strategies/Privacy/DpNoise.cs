@@ -14,6 +14,8 @@ public sealed class DpNoise : ServerStep
 
     internal override bool IsPart => true;
 
+    internal override string RuleName => "dp-fedavg";
+
     internal override bool IsPrivate => true;
 
     /// <inheritdoc/>
