@@ -30,17 +30,23 @@ internal sealed class ExplainCommand : FedIcuCommand
         using TensorSource global = Paths.Open("--global", plan.Global);
         RoundReport report = (await plan.RunAsync(global, TensorSink.Discard, null, Terminal, cancellationToken)).Report;
 
-        Terminal.Line(
-            "w_k: the weight in the result. s_k: the similarity that gave the weight. " +
-            "cosine: between the client's update and the weighted mean update.");
-        Terminal.Line("leads: the tensor's largest weight, if no other equals it. against: an update that points away from the mean.");
+        if (!report.IsPrivate)
+            WriteLegend();
         foreach (TensorReport tensor in report.Tensors)
             Write(tensor, Leader(tensor, report.Strategy));
         Terminal.Line();
         RoundSummary.Write(report, Terminal);
-        Terminal.Line();
-        WriteInfluences(report);
+        if (!report.IsPrivate)
+            WriteInfluences(report);
         return ExitCode.Done;
+    }
+
+    private void WriteLegend()
+    {
+        Terminal.Line(
+            "w_k: the weight in the result. s_k: the similarity that gave the weight. " +
+            "cosine: between the client's update and the weighted mean update.");
+        Terminal.Line("leads: the tensor's largest weight, if no other equals it. against: an update that points away from the mean.");
     }
 
     private void Write(TensorReport tensor, TensorClientReport? leader)
@@ -65,6 +71,7 @@ internal sealed class ExplainCommand : FedIcuCommand
 
     private void WriteInfluences(RoundReport report)
     {
+        Terminal.Line();
         List<TensorReport> weighted = [.. report.Tensors.Where(tensor => IsWeighted(tensor, report.Strategy))];
         var table = new ResultTable("client", ">leads", ">against", ">of tensors");
         foreach (ClientReport client in report.Clients.Where(client => client.Included))

@@ -105,10 +105,18 @@ internal sealed class MaskCommand : FedIcuCommand
         FedIcuClientOptions options, List<KeyValuePair<string, string>> settings, string? momentumPath)
     {
         string mask = settings.Find(setting => setting.Key == "mask").Value ?? "hard";
-        if (settings.Exists(setting => setting.Key == "sigma") && mask != "noise")
-            throw new RefusedException($"--set sigma has no effect with the mask '{mask}'; the mask 'noise' was expected.");
+        if (Sets("sigma") && mask != "noise" || Sets("seed") && options.Mask != MaskRule.GaussianNoise)
+        {
+            throw new RefusedException(
+                $"--set {(Sets("sigma") ? "sigma" : "seed")} has no effect with the mask '{mask}'; the mask 'noise' was expected.");
+        }
+
+        if (Sets("beta") && options.Momentum != MomentumRule.Ema)
+            throw new RefusedException("--set beta has no effect without --set momentum=ema.");
         if (options.Momentum == MomentumRule.None && momentumPath is not null)
             throw new RefusedException($"--momentum '{momentumPath}' has no effect with --set momentum=none.");
+
+        bool Sets(string name) => settings.Exists(setting => setting.Key == name);
     }
 
     /// <summary>

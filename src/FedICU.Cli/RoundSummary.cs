@@ -8,6 +8,34 @@ internal static class RoundSummary
 
     public static void Write(RoundReport report, Terminal terminal)
     {
+        if (!report.IsPrivate)
+            WriteClients(report, terminal);
+        if (report.BackendShares.Count > 1)
+        {
+            IEnumerable<string> parts = report.BackendShares.Select(part => $"{part.Name} {Text.Percent(part.Share)}");
+            terminal.Line($"backends: {string.Join(", ", parts)} of the bytes");
+        }
+
+        foreach (TensorReport tensor in report.Tensors.Where(tensor => tensor.Reason is not null))
+            terminal.Line($"tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
+        if (report.LoraPairs.Count > 0)
+        {
+            terminal.Line();
+            terminal.Line(
+                "LoRA pairs: ||mean(BA) - mean(B) mean(A)|| / ||mean(BA)||, " +
+                "the product's relative error if factors are averaged separately");
+            var pairs = new ResultTable("module", ">cross-term");
+            foreach (LoraPairReport pair in report.LoraPairs)
+                pairs.Add(pair.Name, Text.Number(pair.CrossTerm));
+            terminal.Table(pairs);
+        }
+
+        foreach (string note in report.Notes)
+            terminal.Line("note: " + note);
+    }
+
+    private static void WriteClients(RoundReport report, Terminal terminal)
+    {
         Dictionary<string, double> weights = MeanWeights(report);
         // a strategy that weighs by the shares needs no second column with the same numbers
         bool showsMeanWeights = report.Clients.Any(client =>
@@ -31,28 +59,6 @@ internal static class RoundSummary
         terminal.Table(clients);
         if (showsMeanWeights)
             terminal.Line($"share: of the given weights. mean w_k: the weight from {report.Strategy}, averaged over all tensors.");
-        if (report.BackendShares.Count > 1)
-        {
-            IEnumerable<string> parts = report.BackendShares.Select(part => $"{part.Name} {Text.Percent(part.Share)}");
-            terminal.Line($"backends: {string.Join(", ", parts)} of the bytes");
-        }
-
-        foreach (TensorReport tensor in report.Tensors.Where(tensor => tensor.Reason is not null))
-            terminal.Line($"tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
-        if (report.LoraPairs.Count > 0)
-        {
-            terminal.Line();
-            terminal.Line(
-                "LoRA pairs: ||mean(BA) - mean(B) mean(A)|| / ||mean(BA)||, " +
-                "the product's relative error if factors are averaged separately");
-            var pairs = new ResultTable("module", ">cross-term");
-            foreach (LoraPairReport pair in report.LoraPairs)
-                pairs.Add(pair.Name, Text.Number(pair.CrossTerm));
-            terminal.Table(pairs);
-        }
-
-        foreach (string note in report.Notes)
-            terminal.Line("note: " + note);
     }
 
     private static string DescribeOutcome(ClientReport client) =>

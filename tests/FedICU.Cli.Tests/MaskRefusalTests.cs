@@ -33,7 +33,9 @@ public sealed class MaskRefusalTests
     {
         Refused([.. Mask(_place.A), "--set", "sigma=1"], "--set sigma", "'hard'");
         Refused([.. Mask(_place.A), "--mask", "noise=0.5", "--set", "sigma=1"], "--set sigma", "'noise=0.5'");
-        Tool.Run([.. Mask(_place.A), "--mask", "noise", "--set", "sigma=1"]).Succeeded();
+        Refused([.. Mask(_place.A), "--set", "seed=1"], "--set seed", "'hard'");
+        Refused([.. Mask(_place.A), "--set", "beta=0.5", "--set", "momentum=none"], "--set beta", "momentum=ema");
+        Tool.Run([.. Mask(_place.A), "--mask", "noise", "--set", "sigma=1", "--set", "seed=1"]).Succeeded();
         Refused([.. Mask(_place.A), "--momentum", _place.B, "--set", "momentum=none"], "--momentum", "b.safetensors", "momentum=none");
     }
 

@@ -33,7 +33,7 @@ public sealed class RefusalTests
     [TestCase("tau=NaN", "tau")]
     [TestCase("tau", "'tau'", "NAME=VALUE")]
     [TestCase("=3", "'=3'")]
-    [TestCase("axis=diagonal", "'diagonal'", "columns or rows or tensor")]
+    [TestCase("axis=diagonal", "'diagonal'", "columns, rows or tensor")]
     [TestCase("times-share=yes", "'yes'")]
     [TestCase("quorum=0", "quorum is 0")]
     [TestCase("quorum=3", "quorum is 3")]
@@ -187,6 +187,27 @@ public sealed class RefusalTests
                 "--set", "clip-norm=1", "--set", "noise-multiplier=0",
             ],
             "'k'", "'layer.weight' has values that are not finite");
+    }
+
+    [Test]
+    public void ARootOfOtherTensorsOrValuesIsRefusedByItsName()
+    {
+        string[] line = _place.RoundLine([_place.A, _place.B], strategy: "fltrust");
+        var other = new MemoryModel { { "head", [1], new float[1] } };
+        string missing = _place.Write("missing.safetensors", other), shape = _place.Write("shape.safetensors", Place.ModelOfOtherShape());
+        string broken = _place.Write("broken.safetensors", Place.Model([1, float.NaN, 0, 2, 1, float.NaN], [1, 1], 1));
+        Refused([.. line, "--set", "root=" + missing], $"the root '{missing}' has no tensor 'layer.weight'; the global model's F32 [3, 2]");
+        Refused([.. line, "--set", "root=" + shape], $"the root '{shape}' has the tensor 'layer.weight' of F32 [2, 3];", "shape [3, 2]");
+        Refused([.. line, "--set", "root=" + broken], $"the root '{broken}': tensor 'layer.weight' has 2 values that are NaN or infinite");
+    }
+
+    [Test]
+    public void WeightsThatUnderflowAreRefused()
+    {
+        string late = _place.Write("late.safetensors", Place.Like(("staleness", "1e9")));
+        Refused(
+            [.. _place.RoundLine([late], strategy: "fedbuff"), "--set", "normalize=weights", "--set", "staleness-a=1e6"],
+            "'fedbuff' gave the clients weights whose sum is 0; a finite sum above 0 was expected.");
     }
 
     [Test]

@@ -112,7 +112,7 @@ internal sealed class RegistrationTests
     [TestCase("Strategy", "fedsgd", "The strategy 'fedsgd' is unknown; NAMES are known.")]
     [TestCase("Strategy", null, "The strategy is missing; NAMES are known.")]
     [TestCase("Settings:tau", "warm", "Option 'tau' is 'warm'; a number was expected.")]
-    [TestCase("Settings:on-shape", "dropClient", "Option 'on-shape' is 'dropClient'; reject or drop-client or drop-tensor was expected.")]
+    [TestCase("Settings:on-shape", "dropClient", "Option 'on-shape' is 'dropClient'; reject, drop-client or drop-tensor was expected.")]
     [TestCase("Settings:on-base", "drop-tensor",
         "Option 'on-base' is 'drop-tensor'; reject or drop-client was expected.")]
     [TestCase("Settings:quorum", "0", "quorum is 0; at least 1 was expected.")]

@@ -32,6 +32,12 @@ public sealed record RoundReport
     /// <summary>The number of the round; null if it is unknown.</summary>
     public long? Round { get; init; }
 
+    /// <summary>
+    /// Whether the round is private, as <c>dp-fedavg</c> makes it. The weights, shares and sizes of the clients are
+    /// then placeholders, and <see cref="ToString"/> writes nothing of a single client.
+    /// </summary>
+    public bool IsPrivate { get; init; }
+
     /// <summary>Every client that was added, in ordinal order of the ids.</summary>
     public required IReadOnlyList<ClientReport> Clients { get; init; }
 
@@ -79,7 +85,8 @@ public sealed record RoundReport
     private static bool HoldsNull<T>(IReadOnlyList<T> list) where T : class => list.Any(item => item is null);
 
     /// <summary>
-    /// Writes a few lines for a person: the clients with their weights, what was dropped, and the notes.
+    /// Writes a few lines for a person: the clients with their weights, what was dropped, and the notes. Of a private
+    /// round it writes the number of clients alone.
     /// </summary>
     public override string ToString()
     {
@@ -89,7 +96,7 @@ public sealed record RoundReport
         text.Append(CultureInfo.InvariantCulture, $", {Sentence.Count(Tensors.Count, "tensor")}, backend {Sentence.Clean(Backend)}");
         if (DescribeShares() is { } shares)
             text.Append(" (").Append(shares).Append(')');
-        foreach (ClientReport client in Clients)
+        foreach (ClientReport client in IsPrivate ? [] : Clients)
         {
             text.AppendLine().Append(CultureInfo.InvariantCulture, $"  {Sentence.Clean(client.Id)}: weight {client.Weight:G9}");
             if (client.Included)

@@ -51,7 +51,7 @@ internal static class LibraryStrategies
     {
         FedIcuOptions defaults = reader.Choice("preset", new FedIcuOptions(), "Options that others change: the paper's, or our variant.",
             ("paper", FedIcuOptions.Paper), ("balanced", FedIcuOptions.Balanced));
-        return defaults with
+        FedIcuOptions options = defaults with
         {
             Tau = reader.Number("tau", defaults.Tau, "The temperature of the weights softmax(s / tau), above 0; inf: all weigh the same."),
             Epsilon = reader.Number("eps", defaults.Epsilon, "The largest norm that counts as 0; at least 0."),
@@ -73,6 +73,8 @@ internal static class LibraryStrategies
             Coherence = reader.Number("coherence", defaults.Coherence, "How far the length of the combined direction counts, from 0 to 1."),
             BalanceLora = ReadBalance(reader, defaults.BalanceLora),
         };
+        reader.RefuseUnused("tau", options.Weights == WeightRule.Softmax, "without weights=softmax");
+        return options;
     }
 
     /// <summary>Reads how clients weigh.</summary>

@@ -14,6 +14,9 @@ public sealed class OptionReader
     private readonly List<string> _errors = [];
     private readonly List<OptionDescription> _options = [];
 
+    // options whose values could not be read, each with its strategy: they have their one error already
+    private readonly HashSet<(string? Strategy, string Name)> _unread = [];
+
     // of the strategy that is being read: the names that it shares with another one, and the prefix that tells them
     // apart
     private HashSet<string> _shared = [];
@@ -42,6 +45,13 @@ public sealed class OptionReader
         return Take(name) is not { } text ? defaultValue : ParseNumber(name, text, defaultValue);
     }
 
+    /// <summary>Reads a number without a default; null if it is missing or cannot be read.</summary>
+    internal double? RequiredNumber(string name, string summary)
+    {
+        Describe(name, "number", OptionDescription.Required, summary);
+        return Take(name) is not { } text ? null : TryParseNumber(name, text, "a number");
+    }
+
     /// <summary>Reads a number, or a word that stands for a default that depends on the round.</summary>
     /// <param name="name">The option's name.</param>
     /// <param name="defaultValue">The value without the option; null: the word.</param>
@@ -51,7 +61,9 @@ public sealed class OptionReader
     {
         Describe(name, $"{word}, number", defaultValue is { } number ? Format(number) : word, summary);
         string? text = Take(name);
-        return text is null ? defaultValue : text == word ? null : ParseNumber(name, text, defaultValue ?? 0, $"{word} or a number");
+        if (text is null || text == word)
+            return text is null ? defaultValue : null;
+        return TryParseNumber(name, text, $"{word} or a number") ?? defaultValue;
     }
 
     /// <summary>Reads a whole number.</summary>
@@ -79,8 +91,16 @@ public sealed class OptionReader
         if (value is >= int.MinValue and <= int.MaxValue)
             return (int)value;
         if (value is not null)
-            _errors.Add($"Option '{name}' is '{text}'; {word} or a whole number below 2^31 was expected.");
+            AddUnread(name, text, $"{word} or a whole number below 2^31");
         return defaultValue;
+    }
+
+    /// <summary>Reads a whole number of 64 bits, or a word that stands for none.</summary>
+    internal long? IntegerOr(string name, string word, string summary)
+    {
+        Describe(name, $"{word}, whole number", word, summary);
+        string? text = Take(name);
+        return text is null || text == word ? null : ParseInteger(name, text, $"{word} or a whole number");
     }
 
     /// <summary>Reads true or false.</summary>
@@ -116,7 +136,7 @@ public sealed class OptionReader
                 return value;
         }
 
-        _errors.Add($"Option '{name}' is '{text}'; {string.Join(" or ", words)} was expected.");
+        AddUnread(name, text, Sentence.Either(words));
         return defaultValue;
     }
 
@@ -125,9 +145,12 @@ public sealed class OptionReader
     /// <param name="values">The values it takes: <c>file</c>.</param>
     /// <param name="summary">What the option does, in one sentence.</param>
     /// <returns>The text; null without the option.</returns>
-    public string? Text(string name, string values, string summary)
+    public string? Text(string name, string values, string summary) => Text(name, values, "none", summary);
+
+    /// <summary>Reads any text; the default is one of the values, or says that there is none.</summary>
+    internal string? Text(string name, string values, string otherwise, string summary)
     {
-        Describe(name, values, "none", summary);
+        Describe(name, values, otherwise, summary);
         return Take(name);
     }
 
@@ -135,15 +158,18 @@ public sealed class OptionReader
     /// <param name="sentence">The option, its value, and what was expected.</param>
     public void Error(string sentence) => _errors.Add(sentence);
 
-    internal double ParseNumber(string name, string text, double defaultValue, string expected = "a number")
+    internal double ParseNumber(string name, string text, double defaultValue, string expected = "a number") =>
+        TryParseNumber(name, text, expected) ?? defaultValue;
+
+    /// <summary>Refuses an option that was given but that the other options leave without effect.</summary>
+    /// <param name="name">The option's name.</param>
+    /// <param name="hasEffect">Whether it has an effect.</param>
+    /// <param name="reason">Names the other option: <c>without adaptive-clip=true</c>.</param>
+    internal void RefuseUnused(string name, bool hasEffect, string reason)
     {
-        if (text == "inf")
-            return double.PositiveInfinity;
-        const NumberStyles Style = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
-        if (double.TryParse(text, Style, CultureInfo.InvariantCulture, out double value))
-            return value;
-        _errors.Add($"Option '{name}' is '{text}'; {expected} was expected.");
-        return defaultValue;
+        string sentence = $"Option '{name}' has no effect {reason}.";
+        if (!hasEffect && IsGiven(name) && !NamesUnread(sentence, _prefix))
+            _errors.Add(sentence);
     }
 
     /// <summary>Begins the options of a strategy among several.</summary>
@@ -155,9 +181,10 @@ public sealed class OptionReader
 
     /// <summary>Collects the errors of an action.</summary>
     /// <param name="action">The action.</param>
+    /// <param name="strategy">The strategy whose options it checks; null for the round's own options.</param>
     /// <param name="prefix">Comes before each error.</param>
     /// <returns>Whether there were none.</returns>
-    internal bool Try(Action action, string prefix = "")
+    internal bool Try(Action action, string? strategy = null, string prefix = "")
     {
         try
         {
@@ -166,7 +193,8 @@ public sealed class OptionReader
         }
         catch (InvalidOptionsException e)
         {
-            _errors.AddRange(e.Errors.Select(error => prefix + error));
+            // a value that could not be read was replaced, so that an error which names it may be false
+            _errors.AddRange(e.Errors.Where(error => !NamesUnread(error, strategy)).Select(error => prefix + error));
             return false;
         }
     }
@@ -183,6 +211,32 @@ public sealed class OptionReader
     }
 
     private static string Format(double value) => double.IsPositiveInfinity(value) ? "inf" : Numbers.Invariant(value);
+
+    private bool IsGiven(string name) =>
+        _values.ContainsKey($"{_prefix}.{name}") || !_shared.Contains(name) && _values.ContainsKey(name);
+
+    private bool NamesUnread(string sentence, string? strategy)
+    {
+        string[] words = sentence.Split([' ', ',', ';', '.', ':', '\'', '='], StringSplitOptions.RemoveEmptyEntries);
+        return _unread.Any(option => option.Strategy == strategy && words.Contains(option.Name));
+    }
+
+    private void AddUnread(string name, string text, string expected)
+    {
+        _unread.Add((_prefix, name));
+        _errors.Add($"Option '{name}' is '{text}'; {expected} was expected.");
+    }
+
+    private double? TryParseNumber(string name, string text, string expected)
+    {
+        if (text == "inf")
+            return double.PositiveInfinity;
+        const NumberStyles Style = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
+        if (double.TryParse(text, Style, CultureInfo.InvariantCulture, out double value))
+            return value;
+        AddUnread(name, text, expected);
+        return null;
+    }
 
     private void Describe(string name, string values, string otherwise, string summary) =>
         _options.Add(new OptionDescription(name, values, otherwise, summary));
@@ -211,7 +265,7 @@ public sealed class OptionReader
     {
         if (long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long value))
             return value;
-        _errors.Add($"Option '{name}' is '{text}'; {expected} was expected.");
+        AddUnread(name, text, expected);
         return null;
     }
 }

@@ -1,3 +1,5 @@
+using FedICU.Strategies.Abstractions;
+
 namespace FedICU.Registry;
 
 /// <summary>The library's rules against hostile and faulty clients.</summary>
@@ -14,6 +16,7 @@ internal static class RobustStrategies
                 Beta = reader.Number("beta", defaults.Beta, "The share of the clients dropped at each end, in [0, 0.5)."),
                 TrimCount = reader.CountOr("trim-count", null, "auto", "The number of values dropped at each end; auto: beta's share."),
             };
+            reader.RefuseUnused("beta", options.TrimCount is null, "beside trim-count");
             return () => [new TrimmedMean(options)];
         }),
         new("krum", "The model of the client whose neighbours are nearest.", "Blanchard et al. 2017", reader =>
@@ -76,7 +79,8 @@ internal static class RobustStrategies
         }),
         new("fltrust", "Weighs clients by how far they agree with the server's own update.", "Cao et al. 2021", reader =>
         {
-            string? root = reader.Text("root", "file", "The model that the server trained on its own clean data; required.");
+            string? root = reader.Text(
+                "root", "file", OptionDescription.Required, "The model that the server trained on its own clean data.");
             double rate = ReadServerLearningRate(reader, 1);
             return () => [new FlTrust(new FlTrustOptions { Root = root ?? "", ServerLearningRate = rate })];
         }),
@@ -101,14 +105,13 @@ internal static class RobustStrategies
 
     private static Func<IReadOnlyList<Stage>> ReadDpFedAvg(OptionReader reader)
     {
-        double? multiplier = reader.NumberOr("noise-multiplier", null, "none", "The noise's deviation over the norm; required.");
+        double? multiplier = reader.RequiredNumber("noise-multiplier", "The noise's deviation over the norm, at least 0.");
         var options = new DpFedAvgOptions
         {
-            NoiseMultiplier = multiplier ?? double.NaN,
+            NoiseMultiplier = multiplier ?? 0,
             ClipNorm = reader.NumberOr("clip-norm", null, "none", "The largest norm, above 0; required without adaptive-clip."),
             ExpectedClients = reader.NumberOr("expected-clients", null, "auto", "What sums are divided by; auto: the clients that came."),
-            Seed = reader.Text("seed", "whole number", "The seed of the noise; none: from the operating system.") is { } seed
-                ? reader.ParseInteger("seed", seed, "a whole number") : null,
+            Seed = reader.IntegerOr("seed", "none", "The seed of the noise; none: from the operating system."),
             AdaptiveClip = reader.Flag("adaptive-clip", false, "Whether the norm follows a quantile of the clients' norms."),
             Quantile = reader.Number("quantile", 0.5, "The share of clients that is not clipped, from 0 to 1; with adaptive-clip."),
             ClipLearningRate = reader.Number("clip-lr", 0.2, "How fast the norm follows, above 0; with adaptive-clip."),
@@ -117,7 +120,16 @@ internal static class RobustStrategies
             SamplingRate = reader.NumberOr("sampling-rate", null, "none", "How likely a client takes part; gives epsilon."),
             Delta = reader.NumberOr("delta", null, "none", "delta of the guarantee, between 0 and 1."),
         };
-        return () => [new DpFedAvg(options), new DpNoise()];
+        reader.RefuseUnused("quantile", options.AdaptiveClip, "without adaptive-clip=true");
+        reader.RefuseUnused("clip-lr", options.AdaptiveClip, "without adaptive-clip=true");
+        return () =>
+        {
+            OptionErrors errors = options.FindErrors();
+            if (multiplier is null)
+                errors.Add("noise-multiplier is missing; a finite number of at least 0 was expected.");
+            errors.Throw();
+            return [new DpFedAvg(options), new DpNoise()];
+        };
     }
 
     private static int? ReadByzantine(OptionReader reader) => reader.CountOr(

@@ -40,7 +40,7 @@ internal static class RoundSettings
                 "on-stale", options.OnStale, "What happens to an update that states another round than this one.",
                 ("note", StalePolicy.Note), ("reject", StalePolicy.Reject), ("drop-client", StalePolicy.DropClient)),
             StripPrefixes = ParsePrefixes(reader.Text(
-                "strip-prefix", "true, false, prefixes",
+                "strip-prefix", "true, false, prefixes", FormatPrefixes(options.StripPrefixes),
                 "Prefixes without which names are compared, joined by commas; true: module. and _orig_mod.")) ?? options.StripPrefixes,
             Integers = reader.Choice("integers", options.Integers, "How integer tensors are aggregated; keep takes the global model's.",
                 ("mean", IntegerRule.Mean), ("keep", IntegerRule.Keep)),
@@ -53,6 +53,9 @@ internal static class RoundSettings
         FaultPolicy ClientPolicy(string name, FaultPolicy defaultValue, string fault) => reader.Choice(
             name, defaultValue, $"What happens to {fault}.", ("reject", FaultPolicy.Reject), ("drop-client", FaultPolicy.DropClient));
     }
+
+    private static string FormatPrefixes(IReadOnlyList<string> prefixes) =>
+        prefixes.Count == 0 ? "false" : prefixes.SequenceEqual(TensorNames.Known) ? "true" : string.Join(',', prefixes);
 
     /// <summary>
     /// Parses prefixes joined by commas; <c>true</c> means those that PyTorch's wrappers add, <c>false</c> none.

@@ -117,6 +117,8 @@ internal static class ServerStrategies
                     ("count", FedBuffNormalization.Count), ("weights", FedBuffNormalization.Weights)),
                 Weighting = LibraryStrategies.ReadWeighting(reader, defaults.Weighting),
             };
+            reader.RefuseUnused("staleness-a", options.Staleness != StalenessRule.Constant, "with staleness=constant");
+            reader.RefuseUnused("staleness-b", options.Staleness == StalenessRule.Hinge, "without staleness=hinge");
             return () => [new FedBuff(options)];
         }),
     ];
@@ -124,14 +126,15 @@ internal static class ServerStrategies
     private static Func<IReadOnlyList<Stage>> ReadFedNova(OptionReader reader)
     {
         var defaults = new FedNovaOptions();
-        string? steps = reader.Text("tau-eff", "mean, steps, number", "The local steps that the mean update is worth; none: mean.");
+        string steps = reader.Text(
+            "tau-eff", "mean, steps, number", "mean", "The local steps that the mean update is worth.") ?? "mean";
         var options = new FedNovaOptions
         {
             ServerLearningRate = RobustStrategies.ReadServerLearningRate(reader, defaults.ServerLearningRate),
             LocalMomentum = reader.Number("local-momentum", defaults.LocalMomentum, "The clients' momentum, in [0, 1)."),
             LocalProx = reader.Number("local-prox", defaults.LocalProx, "The clients' learning rate times mu, in [0, 1)."),
             EffectiveSteps = steps == "steps" ? EffectiveSteps.Steps : EffectiveSteps.Mean,
-            GivenSteps = steps is null or "steps" or "mean" ? null : reader.ParseNumber("tau-eff", steps, 1, "mean, steps or a number"),
+            GivenSteps = steps is "steps" or "mean" ? null : reader.ParseNumber("tau-eff", steps, 1, "mean, steps or a number"),
             Weighting = LibraryStrategies.ReadWeighting(reader, defaults.Weighting),
         };
         return () => [new FedNova(options)];

@@ -86,14 +86,17 @@ public sealed class StrategyRegistry
         {
             Func<IReadOnlyList<Stage>> make = makers[i];
             // an option of one of several strategies is written with its name
-            isMade &= reader.Try(() => stages.AddRange(make()), makers.Length > 1 ? $"{strategies[i].Name}: " : "");
+            isMade &= reader.Try(
+                () => stages.AddRange(make()), strategies[i].Name, makers.Length > 1 ? $"{strategies[i].Name}: " : "");
         }
         // a strategy of several stages brings parts for other places
         stages = StageSequence.PlaceParts(stages);
         // a strategy may bring a step of pairs, which comes after the server steps of others
         stages = [.. stages.OrderBy(stage => stage is PairStep)];
         FedAvgOptions implied = new();
-        if (isMade && !stages.OfType<MergeRule>().Any())
+        bool hasMerge = isMade
+            ? stages.OfType<MergeRule>().Any() : strategies.Any(known => StrategyOutline.Of(known) is { HasMerge: true });
+        if (!hasMerge)
         {
             // the options of the strategies go before those of the merge that nobody named
             reader.Begin("fedavg", strategies.SelectMany(known => known.Options.Select(option => option.Name)), yields: true);
@@ -106,6 +109,13 @@ public sealed class StrategyRegistry
             stages.Add(new LoraBalance());
         RoundOptions round = RoundSettings.Read(reader, options ?? new RoundOptions());
         reader.Try(round.Validate);
+        if (stages.FirstOrDefault(stage => stage.KeepsIntegers) is { } keeper)
+        {
+            reader.RefuseUnused(
+                "integers", round.Integers == IntegerRule.Keep,
+                $"beside {Sentence.Quote(keeper.RuleName)}, which always keeps the global model's integers");
+        }
+
         reader.Finish();
         return new ConfiguredRound(new StageAggregator(stages, implied), round);
     }

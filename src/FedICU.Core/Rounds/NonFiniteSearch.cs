@@ -15,11 +15,12 @@ namespace FedICU.Rounds;
 /// <param name="check">Applies the policies.</param>
 /// <param name="run">The run that failed.</param>
 /// <param name="state">The server's state that the run read.</param>
+/// <param name="models">The models beside the global one that stages read.</param>
 /// <param name="isPrivate">
 /// Whether nothing of a single client's data may be said: how many values are wrong, for one.
 /// </param>
 internal sealed class NonFiniteSearch(
-    TensorSource global, RoundOptions options, RoundCheck check, RoundRun run, StateKeeper state, bool isPrivate)
+    TensorSource global, RoundOptions options, RoundCheck check, RoundRun run, StateKeeper state, StageModels models, bool isPrivate)
 {
     /// <summary>Finds the clients whose values are not finite and applies the policy to them.</summary>
     /// <exception cref="RoundRejectedException">The policy rejects the round, or no client is the cause.</exception>
@@ -28,6 +29,7 @@ internal sealed class NonFiniteSearch(
         // the failure may hold the output's tensor, whose type can differ from the global model's
         TensorInfo failed = global.Find(failure.Tensor.Name)!;
         RequireFiniteState(failed);
+        RequireFiniteModels(failed);
         // all tensors are searched, so that the round starts over only once; a tensor's weights may also depend on
         // another tensor's values
         int faults = FindNonFinite(failed, failed: true) + FindNonFiniteControls(failed);
@@ -54,6 +56,24 @@ internal sealed class NonFiniteSearch(
                 throw RoundCheck.CreateRefusal(
                     $"The state {Sentence.Quote(state.Before!.Location)}: tensor {Sentence.Quote(before.Name)} has " +
                     $"{Sentence.NonFinite(count)}; finite values were expected.");
+            }
+        }
+    }
+
+    /// <summary>
+    /// Refuses the round if a tensor of a model beside the global one is not finite: no client is the cause.
+    /// </summary>
+    private void RequireFiniteModels(TensorInfo tensor)
+    {
+        using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
+        foreach ((string name, TensorSource model) in models.ByName)
+        {
+            using var reader = new DensePanelReader(model, model.Find(tensor.Name)!);
+            if (context.Passes.CountNonFinite(reader) is var count and > 0)
+            {
+                throw RoundCheck.CreateRefusal(
+                    $"{models.Describe(name)}: tensor {Sentence.Quote(tensor.Name)} has {Sentence.NonFinite(count)}; " +
+                    "finite values were expected.");
             }
         }
     }

@@ -15,6 +15,7 @@ internal static class PrivateReport
         double share = 1.0 / Math.Max(1, report.Clients.Count(client => client.Chosen));
         return report with
         {
+            IsPrivate = true,
             Clients =
             [
                 .. report.Clients.Select(client => client with

@@ -123,7 +123,7 @@ internal sealed class RoundExecution(
             // the search reads the updates as they were sent
             RoundRun asSent = planner.CreateRun(planner.CreatePlan(dropped, state.RoundsFinished), dropped, _work, workers, output);
             using ReadAhead? unused = asSent.Settings.ReadAhead;
-            new NonFiniteSearch(round.Global, _options, check, asSent, state, stages.IsPrivate).Explain(e);
+            new NonFiniteSearch(round.Global, _options, check, asSent, state, models, stages.IsPrivate).Explain(e);
             return null;
         }
     }
@@ -137,7 +137,7 @@ internal sealed class RoundExecution(
             var weights = new ClientWeights(plan.Clients);
             weighting.Weigh(plan, weights);
             int clients = plan.Clients.Count;
-            plan.Apply(weighting.Name, weights);
+            plan.Apply(weighting, weights);
             if (plan.Clients.Count < clients)
             {
                 foreach (Stage later in stages.All.SkipWhile(stage => stage != weighting).Skip(1))

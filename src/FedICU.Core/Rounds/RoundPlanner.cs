@@ -30,7 +30,11 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         IReadOnlyList<TensorInfo> merged = round.Global.Tensors;
         if (merged.Any(tensor => !IsMerged(tensor)))
             merged = [.. merged.Where(IsMerged)];
-        var plan = new RoundPlan(clients, merged, round.Options.Round, roundsFinished);
+        var plan = new RoundPlan(clients, merged, round.Options.Round, roundsFinished)
+        {
+            IsPrivate = stages.IsPrivate,
+            HasState = round.State is not null,
+        };
         foreach (Stage stage in stages.All)
             stage.Check(plan);
         return plan;
@@ -99,7 +103,7 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         return output.Name == tensor.Name && output.DType.IsComputed && output.ElementCount == tensor.ElementCount
             ? output
             : throw new InvalidOperationException(
-                $"Merge {Sentence.Quote(merge.Name)} has the output {output} for {tensor}; " +
+                $"Merge {Sentence.Quote(merge.RuleName)} has the output {output} for {tensor}; " +
                 "a float tensor of the same name and number of elements was expected.");
     }
 

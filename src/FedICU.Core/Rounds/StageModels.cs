@@ -8,6 +8,7 @@ namespace FedICU.Rounds;
 internal sealed class StageModels : IDisposable
 {
     private readonly Dictionary<string, TensorSource> _models = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Stage> _stages = new(StringComparer.Ordinal);
 
     /// <exception cref="FedIcuException">
     /// A model cannot be read, or has other tensors than the global model.
@@ -19,7 +20,11 @@ internal sealed class StageModels : IDisposable
             foreach (Stage stage in stages.All)
             {
                 foreach ((string name, string path) in stage.Models)
-                    Check(stage, name, _models[name] = TensorSource.Open(path), global);
+                {
+                    (_models[name], _stages[name]) = (TensorSource.Open(path), stage);
+                    if (ExpectedTensor.DescribeFault(_models[name], global, "has") is { } fault)
+                        throw RoundCheck.CreateRefusal($"{Describe(name)} {fault}.");
+                }
             }
         }
         catch
@@ -32,22 +37,13 @@ internal sealed class StageModels : IDisposable
     /// <summary>The models by name.</summary>
     public IReadOnlyDictionary<string, TensorSource> ByName => _models;
 
+    /// <summary>Names a model, the stage that reads it and its place: <c>'fltrust': the root 'R'</c>.</summary>
+    public string Describe(string name) =>
+        $"{Sentence.Quote(_stages[name].RuleName)}: the {name} {Sentence.Quote(_models[name].Location)}";
+
     public void Dispose()
     {
         foreach (TensorSource model in _models.Values)
             model.Dispose();
-    }
-
-    private static void Check(Stage stage, string name, TensorSource model, TensorSource global)
-    {
-        foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed))
-        {
-            TensorInfo? found = model.Find(tensor.Name);
-            if (found is { DType.IsComputed: true } && found.Shape == tensor.Shape)
-                continue;
-            throw RoundCheck.CreateRefusal(
-                $"{Sentence.Quote(stage.Name)}: the {name} {Sentence.Quote(model.Location)} has for tensor " +
-                $"{Sentence.Quote(tensor.Name)} {found?.ToString() ?? "nothing"}; {tensor} was expected.");
-        }
     }
 }

@@ -94,6 +94,10 @@ internal static class Sentence
     public static string Count(long count, string noun) =>
         string.Create(CultureInfo.InvariantCulture, $"{count} {noun}{(count == 1 ? "" : "s")}");
 
+    /// <summary>Joins alternatives: <c>polynomial, hinge or constant</c>.</summary>
+    public static string Either(IReadOnlyList<string> words) =>
+        words.Count < 2 ? string.Concat(words) : $"{string.Join(", ", words.SkipLast(1))} or {words[^1]}";
+
     /// <summary>Returns the form of a verb that fits a count.</summary>
     public static string Form(long count, string one, string many) => count == 1 ? one : many;
 

@@ -12,14 +12,13 @@ internal sealed class OptionsTests
     public void EverySettingReachesItsOption()
     {
         ConfiguredRound made = StrategyRegistry.Default.Create("fedicu", Settings(
-            "tau=inf", "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true",
+            "eps=1e-9", "axis=rows", "similarity=previous", "granularity=model", "weights=relu", "times-share=true",
             "consensus=share", "target=delta", "coherence=0.5",
             "quorum=3", "on-nonfinite=drop-client", "on-missing=drop-tensor", "on-extra=drop-tensor", "on-shape=drop-client",
             "on-dtype=drop-tensor", "on-base=drop-client",
             "on-unreadable=drop-client", "integers=keep", "balance=true"));
         Assert.That(Options(made), Is.EqualTo(new FedIcuOptions
         {
-            Tau = double.PositiveInfinity,
             Epsilon = 1e-9,
             Axis = NormAxis.Rows,
             Similarity = Similarity.PreviousDirection,
@@ -119,7 +118,7 @@ internal sealed class OptionsTests
                 "tau=0", "coherence=2", "eps=-1", "axis=diagonal", "tua=3", "quorum=0", "on-base=drop-tensor", "times-share=maybe")))!;
         Assert.That(wrong.Errors, Is.EquivalentTo(new[]
         {
-            "Option 'axis' is 'diagonal'; columns or rows or tensor was expected.",
+            "Option 'axis' is 'diagonal'; columns, rows or tensor was expected.",
             "Option 'times-share' is 'maybe'; false or true was expected.",
             "Option 'tua' is unknown; axis, balance, coherence, consensus, eps, granularity, integers, max-weight, on-base, on-changed, " +
             "on-config, on-dtype, on-extra, on-missing, on-nonfinite, on-quantized, on-shape, on-stale, on-statement, " +

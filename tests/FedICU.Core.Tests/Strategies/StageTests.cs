@@ -45,7 +45,33 @@ internal sealed class StageTests
         var all = new Weights((plan, weights) => weights.Weights.Fill(weight));
         Assert.That(
             () => Run(new StageAggregator(all), [3, 2, 3], [5, 4, 3]),
-            Throws.InvalidOperationException.With.Message.Contains("a finite sum above 0 was expected"));
+            Throws.TypeOf<RoundRejectedException>().With.Message.Match(
+                "^'own' gave the clients weights whose sum is (0|Infinity); a finite sum above 0 was expected.$"));
+    }
+
+    [Test]
+    public void AWeightOrFactorThatIsNotFiniteNamesTheRuleAndTheClient(
+        [Values(double.NaN, double.PositiveInfinity)] double value, [Values] bool ofFactor)
+    {
+        var wrong = new Weights((plan, weights) => (ofFactor ? weights.Factors : weights.Weights)[1] = value);
+        Assert.That(
+            () => Run(new StageAggregator(wrong), [3, 2, 3], [5, 4, 3]),
+            Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith("'own' gave client '1' the weight ")
+                .And.Message.EndsWith("; a finite weight of at least 0 and a finite factor were expected."));
+    }
+
+    [Test]
+    public void APrivateRuleNamesNoClient()
+    {
+        var rule = new DpFedAvgAggregator(new DpFedAvgOptions
+        {
+            ClipNorm = 1,
+            NoiseMultiplier = 0,
+            ServerLearningRate = 1e308,
+            ExpectedClients = 1e-10,
+        });
+        Assert.That(() => Run(rule, [3, 2, 3], [5, 4, 3]), Throws.TypeOf<RoundRejectedException>().With.Message.StartsWith(
+            "'dp-fedavg' gave a client a weight or a factor that is not finite;"));
     }
 
     [Test]
@@ -153,7 +179,11 @@ internal sealed class StageTests
     [TestCase("fedadam,median", "'median' is a merge and comes after 'fedadam', a server step;")]
     [TestCase("median,krum", "'krum' is a weighting and comes after 'median', a merge;")]
     [TestCase("median,fedavg", "'median' and 'fedavg' are both merges; a rule has one.")]
+    [TestCase("bulyan,median", "'bulyan' and 'median' are both merges; a rule has one.")]
     [TestCase("krum,krum", "The stage 'krum' was given twice.")]
+    [TestCase("bulyan,bulyan", "The stage 'bulyan' was given twice.")]
+    [TestCase("scaffold,scaffold", "The stage 'scaffold' was given twice.")]
+    [TestCase("fedadam,bulyan", "'bulyan' is a weighting and comes after 'fedadam', a server step;")]
     [TestCase("krum,fedsgd", "The strategy 'fedsgd' is unknown;")]
     [TestCase("", "The strategy '' is unknown;")]
     public void CompositionsThatMakeNoSenseAreRefused(string strategy, string sentence) => Assert.That(

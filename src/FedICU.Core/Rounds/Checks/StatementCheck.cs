@@ -1,5 +1,4 @@
 using FedICU.Strategies.Abstractions;
-using FedICU.Text;
 
 namespace FedICU.Rounds.Checks;
 
@@ -38,16 +37,7 @@ internal sealed class StatementCheck(RoundCheck check, RoundOptions options, Ten
     {
         if (participant.OpenControl() is not { } control)
             return "its control variates are missing; a model was expected (\"control\" in the clients' list)";
-        foreach (TensorInfo tensor in global.Tensors.Where(tensor => tensor.DType.IsComputed))
-        {
-            TensorInfo? found = control.Find(tensor.Name);
-            if (found is not { DType.IsComputed: true } || found.Shape != tensor.Shape)
-            {
-                return $"its control variates{participant.ControlPlace} have for tensor {Sentence.Quote(tensor.Name)} " +
-                    $"{found?.ToString() ?? "nothing"}; a float tensor of the shape {tensor.Shape} was expected";
-            }
-        }
-
-        return null;
+        return ExpectedTensor.DescribeFault(control, global, "have") is { } fault
+            ? $"its control variates{participant.ControlPlace} {fault}" : null;
     }
 }

@@ -19,7 +19,8 @@ public sealed class ClientWeights
     }
 
     /// <summary>
-    /// Gets the weights of the clients in the merge, not negative, and not all 0. They need not sum to one.
+    /// Gets the weights of the clients in the merge, not negative, and not all 0. They need not sum to one. To leave
+    /// the global model as it is, set all <see cref="Factors"/> to 0.
     /// </summary>
     public Span<double> Weights => _weights;
 
@@ -52,18 +53,24 @@ public sealed class ClientWeights
     public bool IsChosen(int client) => _chosen[client];
 
     /// <summary>Applies the decisions.</summary>
+    /// <param name="rule">The rule's name, for messages.</param>
+    /// <param name="clients">The clients before the decisions.</param>
+    /// <param name="namesClients">Whether a message may say something of a single client.</param>
     /// <returns>The clients that take part, with their shares of the remaining weights n_k.</returns>
-    internal RoundClient[] Apply(string stage, IReadOnlyList<RoundClient> clients)
+    /// <exception cref="RoundRejectedException">A weight or a factor is not finite, or all weights are 0.</exception>
+    internal RoundClient[] Apply(string rule, IReadOnlyList<RoundClient> clients, bool namesClients)
     {
         double total = 0, sum = 0;
         for (int k = 0; k < _chosen.Length; k++)
         {
             if (!(_weights[k] >= 0 && double.IsFinite(_weights[k]) && double.IsFinite(_factors[k])))
             {
-                throw new InvalidOperationException(
-                    $"Stage {Sentence.Quote(stage)} gave client {Sentence.Quote(clients[k].Id)} the weight " +
-                    $"{Numbers.Invariant(_weights[k])} and the factor {Numbers.Invariant(_factors[k])}; " +
-                    "a finite weight of at least 0 and a finite factor were expected.");
+                string found = namesClients
+                    ? $"gave client {Sentence.Quote(clients[k].Id)} the weight {Numbers.Invariant(_weights[k])} " +
+                        $"and the factor {Numbers.Invariant(_factors[k])}"
+                    : "gave a client a weight or a factor that is not finite";
+                throw RoundPlan.Refuse(
+                    $"{Sentence.Quote(rule)} {found}; a finite weight of at least 0 and a finite factor were expected.");
             }
 
             total += _chosen[k] ? clients[k].Weight : 0;
@@ -72,9 +79,9 @@ public sealed class ClientWeights
 
         if (!(sum > 0 && double.IsFinite(sum)))
         {
-            throw new InvalidOperationException(
-                $"Stage {Sentence.Quote(stage)} gave the clients weights of the sum {Numbers.Invariant(sum)}; a finite sum above 0 was " +
-                "expected. Factors of 0 leave the global model as it is.");
+            throw RoundPlan.Refuse(
+                $"{Sentence.Quote(rule)} gave the clients weights whose sum is {Numbers.Invariant(sum)}; " +
+                "a finite sum above 0 was expected.");
         }
 
         return

@@ -27,6 +27,13 @@ internal sealed class OptionErrors
     public OptionErrors RequireDecay(string name, double value) =>
         Require(name, value, value is >= 0 and < 1, "a number of at least 0 and below 1");
 
+    /// <summary>Refuses an option that the other options leave without effect.</summary>
+    /// <param name="name">The option's name.</param>
+    /// <param name="isUnused">Whether it is given and has no effect.</param>
+    /// <param name="reason">Names the other option: <c>without delta</c>.</param>
+    public OptionErrors RefuseUnused(string name, bool isUnused, string reason) =>
+        Add(isUnused ? $"Option '{name}' has no effect {reason}." : null);
+
     /// <summary>Adds a sentence of its own.</summary>
     public OptionErrors Add(string? sentence)
     {

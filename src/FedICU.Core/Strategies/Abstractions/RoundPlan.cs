@@ -33,6 +33,12 @@ public sealed class RoundPlan
     /// <summary>Gets the number of finished rounds that the server's state holds; 0 in the first round.</summary>
     public long RoundsFinished { get; }
 
+    /// <summary>Gets whether nothing of a single client's data may be said.</summary>
+    internal bool IsPrivate { get; init; }
+
+    /// <summary>Gets whether the round has a place for the server's state.</summary>
+    internal bool HasState { get; init; }
+
     /// <summary>Gets what the stages report.</summary>
     internal IReadOnlyList<StageReport> Reports => _reports;
 
@@ -97,7 +103,7 @@ public sealed class RoundPlan
         ArgumentNullException.ThrowIfNull(stage);
         if (values.Length != Clients.Count)
             throw new ArgumentException($"There are {values.Length} values for {Clients.Count} clients.", nameof(values));
-        _reports.Add(new StageReport(stage.Name, name, [.. Clients.Select(client => client.Id)], values.ToArray()));
+        _reports.Add(new StageReport(stage.RuleName, name, [.. Clients.Select(client => client.Id)], values.ToArray()));
     }
 
     /// <summary>Adds a sentence to the report's notes.</summary>
@@ -121,9 +127,10 @@ public sealed class RoundPlan
     internal void Set(RoundStatistic statistic, double[] sums) => _statistics[statistic.Name] = sums;
 
     /// <summary>Continues with the clients that a weighting left. What was measured of others is forgotten.</summary>
-    internal void Apply(string stage, ClientWeights weights)
+    /// <exception cref="RoundRejectedException">A weight or a factor is not finite, or all weights are 0.</exception>
+    internal void Apply(Stage stage, ClientWeights weights)
     {
-        RoundClient[] clients = weights.Apply(stage, Clients);
+        RoundClient[] clients = weights.Apply(stage.RuleName, Clients, namesClients: !IsPrivate);
         if (clients.Length != Clients.Count || clients.Zip(Clients).Any(pair => pair.First.Factor != pair.Second.Factor))
             _statistics.Clear();
         Clients = clients;

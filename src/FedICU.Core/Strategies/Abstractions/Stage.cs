@@ -22,6 +22,11 @@ public abstract class Stage
     internal virtual bool IsPart => false;
 
     /// <summary>
+    /// Gets the name for messages: of a part, that of the rule which brings it, as only that one was typed.
+    /// </summary>
+    internal virtual string RuleName => Name;
+
+    /// <summary>
     /// Gets the statistics that the stage reads from its plan. They are measured before the stage begins, of the
     /// updates that the stages before it have left; those of a transform, before all transforms. <value>Default:
     /// none.</value>

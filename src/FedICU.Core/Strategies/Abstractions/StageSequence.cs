@@ -27,8 +27,8 @@ internal sealed class StageSequence
         if (Merge.IgnoresWeights && Weightings.FirstOrDefault(one => !one.IsPart) is { } weighting)
         {
             throw new InvalidOptionsException([
-                $"{Sentence.Quote(weighting.Name)} decides how the clients weigh; weighting=uniform of " +
-                $"{Sentence.Quote(Merge.Name)} cannot change that."]);
+                $"{Sentence.Quote(weighting.RuleName)} decides how the clients weigh; weighting=uniform of " +
+                $"{Sentence.Quote(Merge.RuleName)} cannot change that."]);
         }
 
         Steps = [.. stages.OfType<ServerStep>()];
@@ -91,18 +91,16 @@ internal sealed class StageSequence
         var errors = new List<string>();
         if (stages.Count == 0)
             errors.Add("A rule has no stages; at least one was expected.");
-        foreach ((string name, int count) in stages.CountBy(stage => stage.Name, StringComparer.Ordinal))
-        {
-            if (count > 1)
-                errors.Add($"The stage {Sentence.Quote(name)} was given twice.");
-        }
-
-        if (stages.OfType<MergeRule>().Select(merge => merge.Name).Distinct().ToList() is { Count: > 1 } merges)
+        // the parts of a rule that was given twice are there twice too
+        IEnumerable<string> twice = stages.GroupBy(stage => stage.Name, StringComparer.Ordinal)
+            .Where(same => same.Skip(1).Any()).Select(same => same.First().RuleName).Distinct();
+        errors.AddRange(twice.Select(name => $"The stage {Sentence.Quote(name)} was given twice."));
+        if (stages.OfType<MergeRule>().Select(merge => merge.RuleName).Distinct().ToList() is { Count: > 1 } merges)
             errors.Add($"{Sentence.Quote(merges[0])} and {Sentence.Quote(merges[1])} are both merges; a rule has one.");
         foreach (Stage stage in stages.Where(stage => GetPlace(stage) < 0))
         {
             errors.Add(
-                $"The stage {Sentence.Quote(stage.Name)} is a {stage.GetType().Name}; " +
+                $"The stage {Sentence.Quote(stage.RuleName)} is a {stage.GetType().Name}; " +
                 "a ClientWeighting, UpdateTransform, MergeRule or ServerStep was expected.");
         }
 
@@ -112,7 +110,7 @@ internal sealed class StageSequence
             if (GetPlace(stage) < GetPlace(before))
             {
                 errors.Add(
-                    $"{Sentence.Quote(stage.Name)} is a {NameKind(stage)} and comes after {Sentence.Quote(before.Name)}, " +
+                    $"{Sentence.Quote(stage.RuleName)} is a {NameKind(stage)} and comes after {Sentence.Quote(before.RuleName)}, " +
                     $"a {NameKind(before)}; the order is weightings, transforms, merge, server steps, steps of LoRA pairs.");
             }
         }
@@ -128,20 +126,20 @@ internal sealed class StageSequence
     {
         if (stages.FirstOrDefault(stage => stage.IsPrivate) is not { } first)
             return;
-        string name = Sentence.Quote(first.Name);
+        string name = Sentence.Quote(first.RuleName);
         // how clients weigh in a step's mean has no name that a user typed: its step is refused below
         foreach (Stage stage in stages.Where(stage => GetPlace(stage) <= 2
             && stage is not ({ IsPrivate: true } or ClientWeighting { IsPart: true } or MergeRule { IsMean: true })))
         {
             errors.Add(
-                $"{Sentence.Quote(stage.Name)} and {name} cannot be combined: noise protects a client only in a sum to which each " +
+                $"{Sentence.Quote(stage.RuleName)} and {name} cannot be combined: noise protects a client only in a sum to which each " +
                 $"adds no more than the clip norm; only server steps may follow {name}.");
         }
 
         foreach (Stage stage in stages.Where(stage => stage is ServerStep { SumsClients: true }))
-            errors.Add($"{Sentence.Quote(stage.Name)} and {name} cannot be combined: its state sums the updates without a clip.");
+            errors.Add($"{Sentence.Quote(stage.RuleName)} and {name} cannot be combined: its state sums the updates without a clip.");
         foreach (Stage stage in stages.TakeWhile(stage => stage is not ServerStep { IsPrivate: true }).Where(stage => stage is ServerStep))
-            errors.Add($"{Sentence.Quote(stage.Name)} comes before the noise of {name}; after it was expected.");
+            errors.Add($"{Sentence.Quote(stage.RuleName)} comes before the noise of {name}; after it was expected.");
     }
 
     /// <summary>A statistic has one value: of the updates before the transforms, or after them.</summary>
@@ -155,7 +153,7 @@ internal sealed class StageSequence
                 if (stage.Statistics.SelectMany(one => one.WithThoseBefore()).FirstOrDefault(one => names.Contains(one.Name)) is { } both)
                 {
                     errors.Add(
-                        $"{Sentence.Quote(transform.Name)} and {Sentence.Quote(stage.Name)} both need the statistic " +
+                        $"{Sentence.Quote(transform.RuleName)} and {Sentence.Quote(stage.RuleName)} both need the statistic " +
                         $"{Sentence.Quote(both.Name)}, before and after the transforms; one of them was expected.");
                 }
             }

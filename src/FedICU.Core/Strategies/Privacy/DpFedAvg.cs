@@ -68,13 +68,33 @@ public sealed class DpFedAvg : ClientWeighting
             weights.Factors[k] *= Options.ServerLearningRate * UpdateNorms.Clip(norms[k], clip) * norms.Length / expected;
         }
 
+        double noise = RequireFinite("the standard deviation of its noise", Options.ServerLearningRate * (multiplier * clip / expected));
         long seed = Options.Seed ?? BitConverter.ToInt64(System.Security.Cryptography.RandomNumberGenerator.GetBytes(sizeof(long)));
-        plan.Keep(Noise, Options.ServerLearningRate * (multiplier * clip / expected));
+        plan.Keep(Noise, noise);
         plan.Keep(Seed, BitConverter.Int64BitsToDouble(seed));
         if (Options.AdaptiveClip)
-            plan.SetScalar(Clip, Follow(norms, clip, expected, deviation, seed, plan.RoundsFinished));
+        {
+            double next = Follow(norms, clip, expected, deviation, seed, plan.RoundsFinished);
+            plan.SetScalar(Clip, RequireFinite("the next round's norm", next, above: 0));
+        }
+
+        bool drawsNoise = multiplier > 0 || Options.AdaptiveClip && deviation > 0;
+        if (drawsNoise && Options.Seed is not null && !plan.HasState)
+        {
+            plan.Note(
+                "dp-fedavg has a fixed seed and no state: every round repeats the same noise. " +
+                "Give the rounds a state, or leave out the seed.");
+        }
+
         Describe(plan, clip);
     }
+
+    private double RequireFinite(string name, double value, double above = double.NegativeInfinity) =>
+        value > above && double.IsFinite(value)
+            ? value
+            : throw RoundPlan.Refuse(
+                $"{Sentence.Quote(Name)}: {name} is {Numbers.Invariant(value)}; a finite number " +
+                $"{(above == 0 ? "above 0 " : "")}was expected.");
 
     private double Follow(double[] norms, double clip, double expected, double deviation, long seed, long round)
     {

@@ -68,21 +68,22 @@ public sealed record DpFedAvgOptions
     /// <summary>Returns C of the first round.</summary>
     internal double InitialClip => ClipNorm ?? 0.1;
 
-    internal void Validate()
+    internal void Validate() => FindErrors().Throw();
+
+    internal OptionErrors FindErrors()
     {
         var errors = new OptionErrors();
         if (!AdaptiveClip && ClipNorm is null)
             errors.Add("clip-norm is missing; a finite number above 0 was expected.");
-        if (double.IsNaN(NoiseMultiplier))
-            errors.Add("noise-multiplier is missing; a finite number of at least 0 was expected.");
-        else
-            errors.RequireNotNegative("noise-multiplier", NoiseMultiplier);
-        errors.RequirePositive("clip-norm", ClipNorm ?? 1)
+        errors.RequireNotNegative("noise-multiplier", NoiseMultiplier).RequirePositive("clip-norm", ClipNorm ?? 1)
             .RequirePositive("expected-clients", ExpectedClients ?? 1).RequirePositive("server-lr", ServerLearningRate)
             .Require("quantile", Quantile, Quantile is >= 0 and <= 1, "a number from 0 to 1").RequirePositive("clip-lr", ClipLearningRate)
             .RequireNotNegative("count-stddev", CountStandardDeviation ?? 0)
             .Require("sampling-rate", SamplingRate ?? 1, SamplingRate is null or (> 0 and <= 1), "a number above 0 and at most 1")
-            .Require("delta", Delta ?? 0.5, Delta is null or (> 0 and < 1), "a number above 0 and below 1");
+            .Require("delta", Delta ?? 0.5, Delta is null or (> 0 and < 1), "a number above 0 and below 1")
+            .RefuseUnused("count-stddev", CountStandardDeviation is not null && !AdaptiveClip, "without adaptive-clip=true")
+            .RefuseUnused("sampling-rate", SamplingRate is not null && Delta is null, "without delta")
+            .RefuseUnused("delta", Delta is not null && SamplingRate is null, "without sampling-rate");
         if (AdaptiveClip && NoiseMultiplier > 0 && CountStandardDeviation is { } deviation && NoiseMultiplier >= 2 * deviation)
         {
             errors.Add(
@@ -90,6 +91,6 @@ public sealed record DpFedAvgOptions
                 "a noise-multiplier below twice count-stddev was expected.");
         }
 
-        errors.Throw();
+        return errors;
     }
 }

@@ -14,6 +14,8 @@ public sealed class DpNoise : ServerStep
 
     internal override bool IsPart => true;
 
+    internal override string RuleName => "dp-fedavg";
+
     internal override bool IsPrivate => true;
 
     internal override bool IsIdle(RoundPlan plan) => plan.GetKept(DpFedAvg.Noise)[0] == 0;

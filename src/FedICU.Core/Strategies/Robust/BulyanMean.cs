@@ -22,6 +22,8 @@ public sealed class BulyanMean : MergeRule
 
     internal override bool IsPart => true;
 
+    internal override string RuleName => "bulyan";
+
     /// <inheritdoc/>
     public override void Merge(TensorContext tensor)
     {

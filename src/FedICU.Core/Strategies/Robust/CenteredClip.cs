@@ -15,6 +15,9 @@ public sealed class CenteredClip : ClientWeighting
 {
     internal const string Slot = "center", Rest = "centered-clip.rest";
 
+    // The iterations whose distances and factors are reported: chosen, a report of all would grow without bound.
+    private const int MostReported = 10;
+
     private static readonly CenterDistances Distances = new();
 
     /// <summary>Creates the weighting.</summary>
@@ -45,17 +48,25 @@ public sealed class CenteredClip : ClientWeighting
         // the coefficients of the updates and, last, of the old center
         double[] center = new double[clients + 1];
         center[clients] = 1;
-        for (int i = 0; i < Options.Iterations; i++)
+        var standstill = new StandstillCheck(center);
+        for (int i = 1; i <= Options.Iterations; i++)
         {
             double[] distances = MeanDistances.Measure(center, (j, k) => SquaredDistance(plan, j, k));
             double[] factors = [.. distances.Take(clients).Select(distance => UpdateNorms.Clip(distance, Options.Radius))];
             double rest = 1;
             for (int k = 0; k < clients; k++)
                 rest -= shares[k] * factors[k];
-            for (int k = 0; k <= clients; k++)
-                center[k] = center[k] * rest + (k < clients ? shares[k] * factors[k] : 0);
-            plan.Report(this, Options.Iterations == 1 ? "distance" : $"distance {i + 1}", distances.AsSpan(0, clients));
-            plan.Report(this, Options.Iterations == 1 ? "factor" : $"factor {i + 1}", factors);
+            double[] next = [.. center.Select((old, k) => old * rest + (k < clients ? shares[k] * factors[k] : 0))];
+            if (i <= MostReported)
+            {
+                plan.Report(this, Options.Iterations == 1 ? "distance" : $"distance {i}", distances.AsSpan(0, clients));
+                plan.Report(this, Options.Iterations == 1 ? "factor" : $"factor {i}", factors);
+            }
+
+            center = next;
+            // the report shows every iteration that was asked for, up to its limit
+            if (standstill.Repeats(center) && i >= MostReported)
+                break;
         }
 
         // the merge divides by the sum of the weights: ones, so that the factors alone decide

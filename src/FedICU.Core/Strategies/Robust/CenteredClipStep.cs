@@ -16,6 +16,8 @@ public sealed class CenteredClipStep(CenteredClipOptions? options = null) : Serv
 
     internal override bool IsPart => true;
 
+    internal override string RuleName => "centered-clip";
+
     /// <inheritdoc/>
     public override IReadOnlyList<StateSlot> State { get; } = [new StateSlot(CenteredClip.Slot)];
 

@@ -39,6 +39,7 @@ public sealed class GeometricMedian : ClientWeighting
         double[] shares = weights.Weigh(Options.Weighting), mean = shares;
         double[] distances = MeanDistances.Measure(mean, plan.SquaredDistance);
         double objective = Sum(shares, distances);
+        var standstill = new StandstillCheck(mean);
         for (int i = 0; i < Options.Iterations; i++)
         {
             mean = [.. shares.Zip(distances, (share, distance) => share / Math.Max(Options.Nu, distance))];
@@ -46,7 +47,7 @@ public sealed class GeometricMedian : ClientWeighting
             mean = [.. mean.Select(weight => weight / total)];
             distances = MeanDistances.Measure(mean, plan.SquaredDistance);
             double next = Sum(shares, distances);
-            bool ends = Math.Abs(objective - next) < Options.Tolerance * next;
+            bool ends = Math.Abs(objective - next) < Options.Tolerance * next || standstill.Repeats(mean);
             objective = next;
             if (ends)
                 break;

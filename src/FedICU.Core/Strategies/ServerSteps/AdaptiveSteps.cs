@@ -1,4 +1,5 @@
 using FedICU.Compute;
+using FedICU.Text;
 
 namespace FedICU.Strategies.ServerSteps;
 
@@ -24,6 +25,17 @@ internal static unsafe class AdaptiveSteps
             BiasCorrection.Torch => (rate / first, 1 / second),
             _ => (rate * Math.Sqrt(second) / first, 1),
         };
+    }
+
+    /// <summary>Refuses a learning rate that the bias correction makes infinite.</summary>
+    public static void RequireFinite(string rule, AdaptiveStep step)
+    {
+        if (!double.IsFinite(step.Rate))
+        {
+            throw RoundPlan.Refuse(
+                $"{Sentence.Quote(rule)}: server-lr after the bias correction is {Numbers.Invariant(step.Rate)}; " +
+                "a finite number was expected.");
+        }
     }
 
     /// <summary>Replaces the block's update and its two states.</summary>

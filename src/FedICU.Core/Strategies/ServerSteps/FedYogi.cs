@@ -34,6 +34,13 @@ public sealed class FedYogi : ServerStep
     public override IReadOnlyList<StateSlot> State { get; }
 
     /// <inheritdoc/>
+    public override void Check(RoundPlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        AdaptiveSteps.RequireFinite(Name, CreateStep(plan));
+    }
+
+    /// <inheritdoc/>
     public override void Apply(ElementBlock block) => AdaptiveSteps.Apply(CreateStep(block.Plan), block);
 
     internal override AdaptiveStep? GetAdaptiveStep(RoundPlan plan) => CreateStep(plan);

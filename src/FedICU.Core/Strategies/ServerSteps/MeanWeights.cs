@@ -9,5 +9,7 @@ internal sealed class MeanWeights(string rule, Weighting weighting) : ClientWeig
 
     internal override bool IsPart => true;
 
+    internal override string RuleName => rule;
+
     public override void Weigh(RoundPlan plan, ClientWeights weights) => weights.Weigh(weighting);
 }

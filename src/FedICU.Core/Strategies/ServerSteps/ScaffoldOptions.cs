@@ -42,5 +42,7 @@ public sealed record ScaffoldOptions
         .RequirePositive("server-lr", ServerLearningRate).RequirePositive("local-lr", LocalLearningRate ?? 1)
         .Add(Control == ScaffoldControl.Derived && LocalLearningRate is null
             ? "local-lr is missing; control=derived needs the clients' learning rate." : null)
+        .RefuseUnused("local-lr", Control != ScaffoldControl.Derived && LocalLearningRate is not null, "without control=derived")
+        .RefuseUnused("population", ControlUpdate == ControlUpdate.Mean && Population is not null, "with control-update=mean")
         .Add(Strategies.ServerSteps.Population.Describe(Population)).Throw();
 }

@@ -58,6 +58,12 @@ public sealed class QFedAvg : ClientWeighting
             factors[k] = power * inverse;
             h[k] = slope * inverse * inverse * squares[k] + inverse * power;
             total += shares[k] * h[k];
+            if (!double.IsFinite(h[k]))
+            {
+                throw RoundPlan.Refuse(
+                    $"{Sentence.Quote(Name)}: h_k of client {Sentence.Quote(plan.Clients[k].Id)} is {Numbers.Invariant(h[k])}; " +
+                    "a finite number was expected.");
+            }
         }
 
         if (!(total > 0 && double.IsFinite(total)))
