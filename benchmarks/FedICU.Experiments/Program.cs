@@ -51,13 +51,18 @@ internal static class Program
         };
         var show = new Option<bool>("--show") { Description = "Runs nothing and shows tables and plots of the saved results." };
         var list = new Option<bool>("--list") { Description = "Lists the methods and scenarios with their descriptions." };
+        var stress = new Option<int?>("--stress")
+        {
+            Description = "Trains clients side by side for this many seconds while memory is collected all the time, and " +
+                "compares the weights with those of a run without collections.",
+        };
         var command = new RootCommand(
             "Does FedICU keep what averaging forgets? Compares methods of federated LoRA on a small language model. " +
             "A stopped run continues where it was.")
         {
-            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list,
+            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list, stress,
         };
-        foreach (Option<int?> count in (Option<int?>[])[seeds, rounds, pretrain])
+        foreach (Option<int?> count in (Option<int?>[])[seeds, rounds, pretrain, stress])
             count.Validators.Add(AtLeastOne);
         steps.Validators.Add(AtLeastOne);
         foreach (Option<string> names in (Option<string>[])[methods, scenarios])
@@ -89,6 +94,14 @@ internal static class Program
                 foreach (Scenario scenario in Scenario.All)
                     Console.WriteLine($"  {scenario.Name,-30} {scenario.Does}");
                 return 0;
+            }
+
+            if (parsed.GetValue(stress) is { } seconds)
+            {
+                WeakVersions.LoadLibtorch();
+                (string sentence, bool isEqual) = Stress.Run(seconds, cancellationToken);
+                Console.WriteLine(sentence);
+                return isEqual ? 0 : 1;
             }
 
             bool few = parsed.GetValue(quick);

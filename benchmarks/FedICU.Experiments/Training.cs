@@ -31,17 +31,18 @@ internal static class Training
     {
         set_num_threads(threads);
         using Adapter? received = mu > 0 ? adapter.Clone() : null;
-        using var optimizer = optim.AdamW(adapter.Factors.Values.Cast<Parameter>(), lr: options.LearningRate, weight_decay: 0);
+        Parameter[] factors = [.. adapter.Factors.Values.Cast<Parameter>()];
+        using var optimizer = new AdamW(factors, decay: 0);
         for (int step = 0; step < steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
-            optimizer.zero_grad();
+            optimizer.ClearGradients();
             model.Loss(Rows(texts, mixture, options.Rows, random), adapter).backward();
             if (received is not null)
                 AddProximal(adapter, received, mu);
-            nn.utils.clip_grad_norm_(adapter.Factors.Values.Cast<Parameter>(), 1);
-            optimizer.step();
+            nn.utils.clip_grad_norm_(factors, 1);
+            optimizer.Step(options.LearningRate);
         }
     }
 
@@ -56,19 +57,18 @@ internal static class Training
         set_num_threads(Environment.ProcessorCount);
         foreach (string name in model.Weights.Keys.ToArray())
             model.Weights[name] = new Parameter(model.Weights[name]);
-        using var optimizer = optim.AdamW(model.Weights.Values.Cast<Parameter>(), lr: PretrainingRate, beta2: 0.98, weight_decay: 0.01);
+        Parameter[] weights = [.. model.Weights.Values.Cast<Parameter>()];
+        using var optimizer = new AdamW(weights, decay: 0.01, beta2: 0.98);
         for (int step = 0; step < steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             double at = (step + 1) / (double)steps;
-            foreach (var group in optimizer.ParamGroups)
-                group.LearningRate = PretrainingRate * Math.Min(1, 10 * at) * (0.55 + 0.45 * Math.Cos(Math.PI * at));
             using DisposeScope scope = NewDisposeScope();
-            optimizer.zero_grad();
+            optimizer.ClearGradients();
             Tensor loss = model.Loss(Rows([text], [1], rows, random), null);
             loss.backward();
-            nn.utils.clip_grad_norm_(model.Weights.Values.Cast<Parameter>(), 1);
-            optimizer.step();
+            nn.utils.clip_grad_norm_(weights, 1);
+            optimizer.Step(PretrainingRate * Math.Min(1, 10 * at) * (0.55 + 0.45 * Math.Cos(Math.PI * at)));
             progress(step + 1, loss.item<float>() / Math.Log(2));
         }
 
