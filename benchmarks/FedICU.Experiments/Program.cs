@@ -14,9 +14,10 @@ namespace FedICU.Experiments;
 internal static class Program
 {
     /// <summary>
-    /// The inputs of an execution: the hash of its texts and, for each seed, the base and the machine.
+    /// The inputs of an execution: the hash of its texts and, for each seed, the base and the machine; and what failed.
     /// </summary>
-    private sealed record Ran(string Texts, IReadOnlyDictionary<int, (string Base, string Machine)> Seeds);
+    private sealed record Ran(
+        string Texts, IReadOnlyDictionary<int, (string Base, string Machine)> Seeds, IReadOnlyList<RunFailure> Failures);
 
     private static int Main(string[] args)
     {
@@ -128,7 +129,9 @@ internal static class Program
                     .Where(option => parsed.GetResult(option) is { Implicit: false })
                     .Select(option => $"{option.Name[1..]}-{parsed.GetResult(option)!.Tokens[0].Value}"));
                 Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), ran, parsed.GetValue(seeds), chosen, which, other);
-                return 0;
+                foreach (RunFailure failure in ran?.Failures ?? [])
+                    Console.Error.WriteLine(failure);
+                return ran is { Failures.Count: > 0 } ? 1 : 0;
             }
             catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException
                 or UnauthorizedAccessException or DllNotFoundException)
@@ -188,6 +191,7 @@ internal static class Program
         string machine =
             $"{RuntimeInformation.ProcessArchitecture}, vectors of {vectorBits} bits, {Environment.ProcessorCount} threads";
         var ran = new Dictionary<int, (string, string)>();
+        var failures = new List<RunFailure>();
         Progress bars = AnsiConsole.Progress()
             .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn());
         bars.Start(progress =>
@@ -212,13 +216,14 @@ internal static class Program
                             options.Name, corpus.Source, corpus.Texts, weights, machine, scenario.Name, method.Name, method.Definition,
                             seed);
                         using var run = new Run(key, method, scenario, corpus, model, options, first, results, folder, cancellationToken);
-                        run.Execute(() => all.Increment(1));
+                        if (run.Execute(() => all.Increment(1)) is { } failure)
+                            failures.Add(failure);
                     }
                 }
             }
         });
 
-        return new Ran(corpus.Texts, ran);
+        return new Ran(corpus.Texts, ran, failures);
 
         string BaseOf(string texts, int seed) =>
             Path.Combine(folder, $"base-{Corpus.SourceOf(data)}-{texts}-{options.Pretraining}-{seed}.safetensors");
@@ -241,7 +246,10 @@ internal static class Program
         {
             // with --show no texts are read, and the texts of the last result count
             string texts = ran?.Texts ?? rows.LastOrDefault()?.Run.Texts ?? "";
-            var summary = new Summary(rows, options, source, texts, ran?.Seeds, scenario, methods, seeds ?? int.MaxValue);
+            RunFailure[] failures = [.. ran?.Failures.Where(failure => failure.Scenario == scenario) ?? []];
+            // a method that diverged has results that say so
+            Method[] ended = [.. methods.Except(failures.Where(failure => !failure.Diverged).Select(failure => failure.Method))];
+            var summary = new Summary(rows, options, source, texts, ran?.Seeds, scenario, ended, seeds ?? int.MaxValue);
             if (summary.Methods.Count == 0)
             {
                 nothing.Add(scenario.Name);
@@ -249,7 +257,7 @@ internal static class Program
             }
 
             string shownSeeds = summary.LeftOut.Count > 0 ? $"-{string.Join('-', summary.Seeds)}" : "";
-            string name = $"{source}-{scenario.Name}{other}{shownSeeds}", table = summary.Table();
+            string name = $"{source}-{scenario.Name}{other}{shownSeeds}", table = summary.Table() + string.Concat(failures.Select(failure => $"\n{failure}\n"));
             Console.WriteLine(table);
             if (seeds is null && summary.LeftOut.Count > 0)
                 Console.WriteLine($"Seeds {string.Join(", ", summary.LeftOut)} have results of only some of these methods.");
