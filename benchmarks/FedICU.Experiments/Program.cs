@@ -176,7 +176,7 @@ internal static class Program
         CancellationToken cancellationToken)
     {
         WeakVersions.LoadLibtorch();
-        Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? EncodingOf(BaseOf(texts, 1)) : null);
+        Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? PretrainedBase.EncodingOf(BaseOf(texts, 1)) : null);
         Directory.CreateDirectory(folder);
         using var results = new ResultFile(ResultsIn(folder), adds: true);
         (Scenario Scenario, Method Method)[] runs =
@@ -203,7 +203,7 @@ internal static class Program
                 string path = BaseOf(corpus.Texts, seed);
                 Transformer model = File.Exists(path)
                     ? new Transformer(Transformer.ReadAll(path))
-                    : Pretrain(corpus, options.Pretraining, seed, path, progress, cancellationToken);
+                    : PretrainedBase.Train(corpus, options.Pretraining, seed, path, progress, cancellationToken);
                 string weights = Corpus.Short(SHA256.HashData(File.ReadAllBytes(path)));
                 ran[seed] = (weights, machine);
                 foreach (Scenario scenario in scenarios)
@@ -277,31 +277,5 @@ internal static class Program
         if (nothing.Count > 0)
             Console.WriteLine($"There are no results of {string.Join(", ", nothing)}.");
         Console.WriteLine($"Written to {folder}: {string.Join(", ", written.Select(name => $"{name}.md"))}, plots.");
-    }
-
-    private static Transformer Pretrain(
-        Corpus corpus, int steps, int seed, string path, ProgressContext progress, CancellationToken cancellationToken)
-    {
-        ProgressTask task = progress.AddTask($"training the base of seed {seed}", maxValue: steps);
-        Transformer model = Transformer.Random(new Random(2 * seed - 1));
-        Training.Pretrain(model, corpus.GeneralTrain, steps, 32, new Random(2 * seed), (step, bits) =>
-        {
-            task.Description = $"training the base, {bits:0.00} bits a token";
-            task.Value = step;
-        }, cancellationToken);
-        using var held = new TorchSharp.StateDictModel(model.Weights);
-        int[] merges = [.. corpus.Encoding.Merges.SelectMany(pair => (int[])[pair.Left, pair.Right])];
-        held.Model.Add("merges", [corpus.Encoding.Merges.Count, 2], merges);
-        held.Model.SaveTo(TensorSink.ToFile(path), cancellationToken);
-        return model;
-    }
-
-    private static BytePair EncodingOf(string path)
-    {
-        using TensorSource source = TensorSource.Open(path);
-        TensorInfo merges = source.Tensors.First(info => info.Name == "merges");
-        int[] pairs = new int[merges.ElementCount];
-        source.Read(merges, 0, MemoryMarshal.AsBytes(pairs.AsSpan()));
-        return new BytePair([.. pairs.Chunk(2).Select(pair => (pair[0], pair[1]))]);
     }
 }
