@@ -11,10 +11,11 @@ internal static class RuleMethods
     [
         // steady steps of 0.65 / (1 - 0.5) = 1.3, where FedAvg's own step serves best
         Rule("fedavgm", "momentum at the server", "momentum=0.5 server-lr=0.65"),
-        // an entry's step is about the learning rate: here as long as FedAvg's
-        Rule("fedadagrad", "Adagrad at the server", "server-lr=0.01"),
-        Rule("fedadam", "Adam at the server", "server-lr=0.01"),
-        Rule("fedyogi", "Yogi at the server", "server-lr=0.01"),
+        // an entry's step is about the learning rate, whatever the updates; FedAvg's is about 0.01
+        .. from rate in (double[])[0.003, 0.01]
+           select Rule("fedadam", $"Adam at the server, learning rate {rate}", $"server-lr={rate}") with { Name = $"fedadam-{rate}" },
+        Rule("fedadagrad", "Adagrad at the server", "server-lr=0.003"),
+        Rule("fedyogi", "Yogi at the server", "server-lr=0.003"),
         Rule("fednova", "updates divided by their local steps", ""),
         Rule("scaffold", "control variates: gradients at the received model, 5 batches", ""),
         // 1 / local-lr squared times the squared norm, 0.16, is as large as 1 / local-lr times the loss, 0.3

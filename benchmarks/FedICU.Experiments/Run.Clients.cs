@@ -32,7 +32,7 @@ internal sealed partial class Run
     /// States what the server's strategy needs: the steps, the received model's loss, and the change of the client's
     /// control variate, which is its gradient at the received model (option I of Scaffold's paper).
     /// </summary>
-    private ClientStatements State(int k, Adapter received, int round, ConcurrentBag<IDisposable> held)
+    private ClientStatements CreateStatements(int k, Adapter received, int round, ConcurrentBag<IDisposable> held)
     {
         ExperimentClient client = _clients[k];
         var statements = new ClientStatements { LocalSteps = client.Steps };

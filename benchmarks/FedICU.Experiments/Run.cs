@@ -124,7 +124,7 @@ internal sealed partial class Run(
         ForEach(chosen, k =>
         {
             trained[k] = TrainClient(k, received, round);
-            statements[k] = State(k, received, round, held);
+            statements[k] = CreateStatements(k, received, round, held);
             if (k < scenario.Attackers)
                 Attack(received, trained[k]);
         });
