@@ -18,7 +18,7 @@ internal sealed class AdamW(IReadOnlyList<Parameter> parameters, double decay, d
     private const double Epsilon = 1e-8;
 
     private readonly (Tensor First, Tensor Second)[] _moments =
-        [.. parameters.Select(parameter => (zeros_like(parameter).DetachFromDisposeScope(), zeros_like(parameter).DetachFromDisposeScope()))];
+        [.. parameters.Select(parameter => (ZerosLike(parameter), ZerosLike(parameter)))];
 
     private int _step;
 
@@ -61,4 +61,6 @@ internal sealed class AdamW(IReadOnlyList<Parameter> parameters, double decay, d
             second.Dispose();
         }
     }
+
+    private static Tensor ZerosLike(Tensor tensor) => zeros_like(tensor).DetachFromDisposeScope();
 }

@@ -257,7 +257,8 @@ internal static class Program
             }
 
             string shownSeeds = summary.LeftOut.Count > 0 ? $"-{string.Join('-', summary.Seeds)}" : "";
-            string name = $"{source}-{scenario.Name}{other}{shownSeeds}", table = summary.Table() + string.Concat(failures.Select(failure => $"\n{failure}\n"));
+            string name = $"{source}-{scenario.Name}{other}{shownSeeds}";
+            string table = summary.Table() + string.Concat(failures.Select(failure => $"\n{failure}\n"));
             Console.WriteLine(table);
             if (seeds is null && summary.LeftOut.Count > 0)
                 Console.WriteLine($"Seeds {string.Join(", ", summary.LeftOut)} have results of only some of these methods.");

@@ -34,7 +34,10 @@ internal static class RuleMethods
         Rule("geometric-median", "weights towards the geometric median", ""),
         Rule("norm-clip", "updates shortened to the median norm", ""),
         .. from count in (int[])[1, 2]
-           select Rule("norm-filter", $"mean without the {count} longest updates", $"byzantine={count}") with { Name = $"norm-filter-{count}" },
+           select Rule("norm-filter", $"mean without the {count} longest updates", $"byzantine={count}") with
+           {
+               Name = $"norm-filter-{count}",
+           },
         Rule("fltrust", "weights by the server's own update, from a text of its own", "") with { Validated = true },
         Rule("centered-clip", "updates clipped around the last round's center", "radius=3"),
         .. from noise in (double[])[0, 0.001, 0.01, 0.1, 1]

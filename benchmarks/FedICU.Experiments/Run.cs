@@ -145,7 +145,8 @@ internal sealed partial class Run(
 
             _whole += Bytes(local.Model);
             _sent += Bytes(upload);
-            updates.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, method.Uniform ? 1 : _clients[k].Examples, statements: statements[k]));
+            double weight = method.Uniform ? 1 : _clients[k].Examples;
+            updates.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, weight, statements: statements[k]));
         }
 
         StageAggregator aggregator = CreateAggregator(chosen, received, trained, round);
