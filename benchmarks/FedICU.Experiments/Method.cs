@@ -32,6 +32,9 @@ internal sealed record Method(string Name, string Does)
     /// <summary>FedProx's mu; 0 for none.</summary>
     public double Mu { get; init; }
 
+    /// <summary>The alpha of FedDyn's regulariser at the clients; 0 for none.</summary>
+    public double DynamicAlpha { get; init; }
+
     /// <summary>
     /// The server's step from the received model x towards the aggregator's result y: x + step (y - x).
     /// </summary>
@@ -50,8 +53,8 @@ internal sealed record Method(string Name, string Does)
     public bool Balanced { get; init; }
 
     /// <summary>
-    /// Whether clients' weights come from their loss on a validation text of their domains, softmax(-loss / tau). Other
-    /// methods have no such text.
+    /// Whether clients' weights come from a validation text of their domains at the server: from their loss on it,
+    /// softmax(-loss / tau), or with FLTrust from an update trained on it. Other methods have no such text.
     /// </summary>
     public bool Validated { get; init; }
 
@@ -180,6 +183,7 @@ internal sealed record Method(string Name, string Does)
             Strategy = "fedicu",
             Settings = Coherent,
         },
+        .. RuleMethods.All,
     ];
 
     /// <summary>The names of the methods of the short run.</summary>
@@ -196,6 +200,8 @@ internal sealed record Method(string Name, string Does)
             yield return Text(RandomMask ? "mask by lot" : "mask", Mask);
         if (Mu != 0)
             yield return $"mu {Mu}";
+        if (DynamicAlpha != 0)
+            yield return $"alpha {DynamicAlpha}";
         if (Uniform)
             yield return "uniform weights";
         if (Validated)

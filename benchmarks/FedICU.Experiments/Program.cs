@@ -14,9 +14,10 @@ namespace FedICU.Experiments;
 internal static class Program
 {
     /// <summary>
-    /// The inputs of an execution: the hash of its texts and, for each seed, the base and the machine.
+    /// The inputs of an execution: the hash of its texts and, for each seed, the base and the machine; and what failed.
     /// </summary>
-    private sealed record Ran(string Texts, IReadOnlyDictionary<int, (string Base, string Machine)> Seeds);
+    private sealed record Ran(
+        string Texts, IReadOnlyDictionary<int, (string Base, string Machine)> Seeds, IReadOnlyList<RunFailure> Failures);
 
     private static int Main(string[] args)
     {
@@ -51,13 +52,18 @@ internal static class Program
         };
         var show = new Option<bool>("--show") { Description = "Runs nothing and shows tables and plots of the saved results." };
         var list = new Option<bool>("--list") { Description = "Lists the methods and scenarios with their descriptions." };
+        var stress = new Option<int?>("--stress")
+        {
+            Description = "Trains clients side by side for this many seconds while memory is collected all the time, and " +
+                "compares the weights with those of a run without collections.",
+        };
         var command = new RootCommand(
             "Does FedICU keep what averaging forgets? Compares methods of federated LoRA on a small language model. " +
             "A stopped run continues where it was.")
         {
-            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list,
+            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list, stress,
         };
-        foreach (Option<int?> count in (Option<int?>[])[seeds, rounds, pretrain])
+        foreach (Option<int?> count in (Option<int?>[])[seeds, rounds, pretrain, stress])
             count.Validators.Add(AtLeastOne);
         steps.Validators.Add(AtLeastOne);
         foreach (Option<string> names in (Option<string>[])[methods, scenarios])
@@ -91,6 +97,14 @@ internal static class Program
                 return 0;
             }
 
+            if (parsed.GetValue(stress) is { } seconds)
+            {
+                WeakVersions.LoadLibtorch();
+                (string sentence, bool isEqual) = Stress.Run(seconds, cancellationToken);
+                Console.WriteLine(sentence);
+                return isEqual ? 0 : 1;
+            }
+
             bool few = parsed.GetValue(quick);
             string folder = Path.Combine(parsed.GetValue(output)!, few ? "quick" : "");
             var options = new ExperimentOptions(
@@ -115,7 +129,9 @@ internal static class Program
                     .Where(option => parsed.GetResult(option) is { Implicit: false })
                     .Select(option => $"{option.Name[1..]}-{parsed.GetResult(option)!.Tokens[0].Value}"));
                 Show(options, folder, Corpus.SourceOf(parsed.GetValue(data)), ran, parsed.GetValue(seeds), chosen, which, other);
-                return 0;
+                foreach (RunFailure failure in ran?.Failures ?? [])
+                    Console.Error.WriteLine(failure);
+                return ran is { Failures.Count: > 0 } ? 1 : 0;
             }
             catch (Exception e) when (e is NoTextException or FedIcuException or IOException or InvalidDataException
                 or UnauthorizedAccessException or DllNotFoundException)
@@ -160,7 +176,7 @@ internal static class Program
         CancellationToken cancellationToken)
     {
         WeakVersions.LoadLibtorch();
-        Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? EncodingOf(BaseOf(texts, 1)) : null);
+        Corpus corpus = Corpus.Read(data, texts => File.Exists(BaseOf(texts, 1)) ? PretrainedBase.EncodingOf(BaseOf(texts, 1)) : null);
         Directory.CreateDirectory(folder);
         using var results = new ResultFile(ResultsIn(folder), adds: true);
         (Scenario Scenario, Method Method)[] runs =
@@ -175,6 +191,7 @@ internal static class Program
         string machine =
             $"{RuntimeInformation.ProcessArchitecture}, vectors of {vectorBits} bits, {Environment.ProcessorCount} threads";
         var ran = new Dictionary<int, (string, string)>();
+        var failures = new List<RunFailure>();
         Progress bars = AnsiConsole.Progress()
             .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn());
         bars.Start(progress =>
@@ -186,7 +203,7 @@ internal static class Program
                 string path = BaseOf(corpus.Texts, seed);
                 Transformer model = File.Exists(path)
                     ? new Transformer(Transformer.ReadAll(path))
-                    : Pretrain(corpus, options.Pretraining, seed, path, progress, cancellationToken);
+                    : PretrainedBase.Train(corpus, options.Pretraining, seed, path, progress, cancellationToken);
                 string weights = Corpus.Short(SHA256.HashData(File.ReadAllBytes(path)));
                 ran[seed] = (weights, machine);
                 foreach (Scenario scenario in scenarios)
@@ -199,13 +216,14 @@ internal static class Program
                             options.Name, corpus.Source, corpus.Texts, weights, machine, scenario.Name, method.Name, method.Definition,
                             seed);
                         using var run = new Run(key, method, scenario, corpus, model, options, first, results, folder, cancellationToken);
-                        run.Execute(() => all.Increment(1));
+                        if (run.Execute(() => all.Increment(1)) is { } failure)
+                            failures.Add(failure);
                     }
                 }
             }
         });
 
-        return new Ran(corpus.Texts, ran);
+        return new Ran(corpus.Texts, ran, failures);
 
         string BaseOf(string texts, int seed) =>
             Path.Combine(folder, $"base-{Corpus.SourceOf(data)}-{texts}-{options.Pretraining}-{seed}.safetensors");
@@ -228,7 +246,10 @@ internal static class Program
         {
             // with --show no texts are read, and the texts of the last result count
             string texts = ran?.Texts ?? rows.LastOrDefault()?.Run.Texts ?? "";
-            var summary = new Summary(rows, options, source, texts, ran?.Seeds, scenario, methods, seeds ?? int.MaxValue);
+            RunFailure[] failures = [.. ran?.Failures.Where(failure => failure.Scenario == scenario) ?? []];
+            // a method that diverged has results that say so
+            Method[] ended = [.. methods.Except(failures.Where(failure => !failure.Diverged).Select(failure => failure.Method))];
+            var summary = new Summary(rows, options, source, texts, ran?.Seeds, scenario, ended, seeds ?? int.MaxValue);
             if (summary.Methods.Count == 0)
             {
                 nothing.Add(scenario.Name);
@@ -236,7 +257,8 @@ internal static class Program
             }
 
             string shownSeeds = summary.LeftOut.Count > 0 ? $"-{string.Join('-', summary.Seeds)}" : "";
-            string name = $"{source}-{scenario.Name}{other}{shownSeeds}", table = summary.Table();
+            string name = $"{source}-{scenario.Name}{other}{shownSeeds}";
+            string table = summary.Table() + string.Concat(failures.Select(failure => $"\n{failure}\n"));
             Console.WriteLine(table);
             if (seeds is null && summary.LeftOut.Count > 0)
                 Console.WriteLine($"Seeds {string.Join(", ", summary.LeftOut)} have results of only some of these methods.");
@@ -256,31 +278,5 @@ internal static class Program
         if (nothing.Count > 0)
             Console.WriteLine($"There are no results of {string.Join(", ", nothing)}.");
         Console.WriteLine($"Written to {folder}: {string.Join(", ", written.Select(name => $"{name}.md"))}, plots.");
-    }
-
-    private static Transformer Pretrain(
-        Corpus corpus, int steps, int seed, string path, ProgressContext progress, CancellationToken cancellationToken)
-    {
-        ProgressTask task = progress.AddTask($"training the base of seed {seed}", maxValue: steps);
-        Transformer model = Transformer.Random(new Random(2 * seed - 1));
-        Training.Pretrain(model, corpus.GeneralTrain, steps, 32, new Random(2 * seed), (step, bits) =>
-        {
-            task.Description = $"training the base, {bits:0.00} bits a token";
-            task.Value = step;
-        }, cancellationToken);
-        using var held = new TorchSharp.StateDictModel(model.Weights);
-        int[] merges = [.. corpus.Encoding.Merges.SelectMany(pair => (int[])[pair.Left, pair.Right])];
-        held.Model.Add("merges", [corpus.Encoding.Merges.Count, 2], merges);
-        held.Model.SaveTo(TensorSink.ToFile(path), cancellationToken);
-        return model;
-    }
-
-    private static BytePair EncodingOf(string path)
-    {
-        using TensorSource source = TensorSource.Open(path);
-        TensorInfo merges = source.Tensors.First(info => info.Name == "merges");
-        int[] pairs = new int[merges.ElementCount];
-        source.Read(merges, 0, MemoryMarshal.AsBytes(pairs.AsSpan()));
-        return new BytePair([.. pairs.Chunk(2).Select(pair => (pair[0], pair[1]))]);
     }
 }

@@ -16,6 +16,7 @@ internal sealed partial class Run(
     private const int CentralTraining = -1;
     private const int ClientSelection = -2;
     private const int StartingAdapter = -3;
+    private const int ServerTraining = -4;
     private const int FirstRandomMask = 1000;
 
     private readonly IReadOnlyList<ExperimentClient> _clients = scenario.CreateClients(corpus, options.Steps, key.Seed);
@@ -24,45 +25,56 @@ internal sealed partial class Run(
     // one adapter for a federation and for central training, one for each client for local training
     private List<Adapter> _adapters = [];
     private Dictionary<int, MemorySink> _momenta = [];
+    // the sums of the clients' updates for FedDyn, their control variates for Scaffold
+    private readonly Dictionary<int, Adapter> _memories = [];
+    // the state of the server's rule, and FLTrust's root
+    private readonly DirectoryInfo _scratch = Directory.CreateTempSubdirectory("fedicu-");
     private readonly Dictionary<(int Client, string Mask), byte[]> _masks = [];
     private long _sent, _whole;
     // the entries that masks chose in the round, and those that the same client's previous mask also chose
     private long _chosen, _again;
 
-    /// <summary>Runs the rounds that have no results yet. If a method diverges, its last line has NaN.</summary>
+    private string StateFile => Path.Combine(_scratch.FullName, "state.safetensors");
+
+    /// <summary>Runs the rounds that have no results yet. If the method diverges, its last line has NaN.</summary>
     /// <param name="tick">Called after each round.</param>
-    public void Execute(Action tick)
+    /// <returns>Why the method ended before the last round; null if it did not.</returns>
+    public RunFailure? Execute(Action tick)
     {
-        int done = Resume();
-        if (_measured.Count == 0)
-            Add(0, first.Bits ??= Measure(), 0, null);
-        tick();
-        for (int round = 1; round <= options.Rounds; round++, tick())
+        if (_measured.Find(row => row.IsDiverged) is { } diverged)
+            return new RunFailure(scenario, method, key.Seed, diverged.Round, "the saved results say so.", Diverged: true);
+        int round = 0;
+        try
         {
-            if (round <= done || method.Kind == MethodKind.Base || _measured[^1].IsDiverged)
-                continue;
-            bool known = _measured.Exists(row => row.Round == round);
-            try
+            int done = Resume();
+            if (_measured.Count == 0)
+                Add(0, first.Bits ??= Measure(), 0, null);
+            tick();
+            for (round = 1; round <= options.Rounds; round++, tick())
             {
-                (double milliseconds, RoundReport? report) = (0, null);
-                if (method.Kind == MethodKind.Federated)
-                    (milliseconds, report) = Federate(round);
-                else
-                    TrainWithoutFederation(round);
-                _checkpoints.Save(round, _adapters, _momenta);
-                if (!known)
-                    Add(round, Measure(), milliseconds, report);
+                if (round > done && method.Kind != MethodKind.Base)
+                    ExecuteRound(round);
             }
-            catch (DivergedException)
-            {
-                if (!known)
-                    Add(round, [.. Enumerable.Repeat(double.NaN, corpus.Names.Count + 1)], 0, null);
-            }
+
+            return null;
+        }
+        catch (DivergedException e)
+        {
+            Add(round, [.. Enumerable.Repeat(double.NaN, corpus.Names.Count + 1)], 0, null);
+            return new RunFailure(scenario, method, key.Seed, round, e.Message, Diverged: true);
+        }
+        catch (Exception e) when (e is not (OperationCanceledException or IOException))
+        {
+            // the first line, as libtorch's messages contain a stack trace
+            return new RunFailure(scenario, method, key.Seed, round, e.Message.Split('\n')[0], Diverged: false);
         }
     }
 
     public void Dispose()
     {
+        _scratch.Delete(recursive: true);
+        foreach (Adapter memory in _memories.Values)
+            memory.Dispose();
         _adapters.ForEach(adapter => adapter.Dispose());
         foreach (MemorySink momentum in _momenta.Values)
             momentum.Dispose();
@@ -71,13 +83,27 @@ internal sealed partial class Run(
     private static string FolderOf(RunKey key) =>
         $"{key.Scenario}-{key.Method}-{key.Seed}-{Corpus.Short(SHA256.HashData(Encoding.UTF8.GetBytes($"{key}")))}";
 
+    private void ExecuteRound(int round)
+    {
+        (double milliseconds, RoundReport? report) = (0, null);
+        if (method.Kind == MethodKind.Federated)
+            (milliseconds, report) = Federate(round);
+        else
+            TrainWithoutFederation(round);
+        // checkpoints hold no state of a rule: a stopped run of a rule that keeps one begins again
+        if (_memories.Count == 0 && !File.Exists(StateFile))
+            _checkpoints.Save(round, _adapters, _momenta);
+        if (!_measured.Exists(row => row.Round == round))
+            Add(round, Measure(), milliseconds, report);
+    }
+
     private void TrainWithoutFederation(int round)
     {
         int[] chosen = ChooseClients(round);
         if (method.Kind == MethodKind.Central)
         {
             int steps = chosen.Sum(k => _clients[k].Steps);
-            Replace(0, Train(_adapters[0], PoolClients(), steps, RandomOf(round, CentralTraining), Environment.ProcessorCount));
+            Replace(0, Train(_adapters[0], PoolClients(), steps, RandomOf(round, CentralTraining), Environment.ProcessorCount, null));
         }
         else
         {
@@ -93,9 +119,16 @@ internal sealed partial class Run(
         Adapter received = _adapters[0];
         int[] chosen = ChooseClients(round);
         var trained = new Adapter[_clients.Count];
-        ForEach(chosen, k => trained[k] = TrainClient(k, received, round));
+        var statements = new ClientStatements[_clients.Count];
+        var held = new ConcurrentBag<IDisposable>();
+        ForEach(chosen, k =>
+        {
+            trained[k] = TrainClient(k, received, round);
+            statements[k] = CreateStatements(k, received, round, held);
+            if (k < scenario.Attackers)
+                Attack(received, trained[k]);
+        });
         using var global = new StateDictModel(received.Factors);
-        var held = new List<IDisposable>();
         var updates = new List<ClientUpdate>();
         _chosen = _again = 0;
         foreach (int k in chosen)
@@ -112,20 +145,23 @@ internal sealed partial class Run(
 
             _whole += Bytes(local.Model);
             _sent += Bytes(upload);
-            updates.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, method.Uniform ? 1 : _clients[k].Examples));
+            double weight = method.Uniform ? 1 : _clients[k].Examples;
+            updates.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, weight, statements: statements[k]));
         }
 
-        IAggregator aggregator = CreateAggregator(chosen, trained);
+        StageAggregator aggregator = CreateAggregator(chosen, received, trained, round);
+        using RoundState? state = aggregator.KeepsState ? RoundState.InFile(StateFile) : null;
         var roundOptions = new RoundOptions { Round = round, Statistics = true };
         var time = Stopwatch.StartNew();
         RoundReport report = Server.RunRound(
-            method, aggregator, received, global.Model, updates, roundOptions, out Adapter next, cancellationToken);
+            method, aggregator, received, global.Model, updates, roundOptions, state, out Adapter next, cancellationToken);
         double milliseconds = time.Elapsed.TotalMilliseconds;
-        held.ForEach(model => model.Dispose());
+        foreach (IDisposable model in held)
+            model.Dispose();
         foreach (int k in chosen)
             trained[k].Dispose();
         Replace(0, next);
-        return next.IsFinite ? (milliseconds, report) : throw new DivergedException();
+        return next.IsFinite ? (milliseconds, report) : throw new DivergedException("The server's factors are not finite.");
 
         static long Bytes(TensorSource model) => model.Tensors.Sum(tensor => tensor.ByteLength);
     }
@@ -138,10 +174,14 @@ internal sealed partial class Run(
         return [.. clients.Take((int)Math.Ceiling(scenario.Participation * _clients.Count)).Order()];
     }
 
-    private IAggregator CreateAggregator(int[] chosen, Adapter[] trained)
+    private StageAggregator CreateAggregator(int[] chosen, Adapter received, Adapter[] trained, int round)
     {
-        IReadOnlyList<Stage> stages = StrategyRegistry.Default.Create(method.Strategy, method.Settings).Aggregator.Stages;
-        if (!method.Validated)
+        Dictionary<string, string> settings = method.Settings;
+        bool hasRoot = method.Strategy == "fltrust";
+        if (hasRoot)
+            settings = new(settings) { ["root"] = TrainRoot(received, round) };
+        IReadOnlyList<Stage> stages = StrategyRegistry.Default.Create(method.Strategy, settings).Aggregator.Stages;
+        if (!method.Validated || hasRoot)
             return Server.Compose(method, stages);
         var scores = new ConcurrentDictionary<string, double>();
         ForEach(chosen, k => scores[_clients[k].Id] = -corpus.Validation.Average(text => Bits(trained[k], text)));
@@ -149,18 +189,11 @@ internal sealed partial class Run(
         return Server.Compose(method, [new FedIcu(options)]);
     }
 
-    private Adapter TrainClient(int k, Adapter from, int round)
-    {
-        return round == 1 && method.Mu == 0 ? first.Trained.GetOrAdd(k, _ => Train()).Clone() : Train();
-
-        Adapter Train() => this.Train(from, _clients[k], _clients[k].Steps, RandomOf(round, k), threads: 1);
-    }
-
-    private Adapter Train(Adapter from, ExperimentClient client, int steps, Random random, int threads)
+    private Adapter Train(Adapter from, ExperimentClient client, int steps, Random random, int threads, GradientTerm? term)
     {
         using Adapter trainable = from.Trainable();
-        Training.Run(model, trainable, client.Texts, client.Mixture, steps, options, random, threads, method.Mu, cancellationToken);
-        return trainable.IsFinite ? trainable.Clone() : throw new DivergedException();
+        Training.Run(model, trainable, client.Texts, client.Mixture, steps, options, random, threads, term, cancellationToken);
+        return trainable.IsFinite ? trainable.Clone() : throw new DivergedException($"The factors of {client.Id} are not finite.");
     }
 
     /// <summary>Combines all clients' texts into one client, by the clients' weights.</summary>
@@ -171,60 +204,6 @@ internal sealed partial class Run(
             .Where(pair => pair.Item2 > 0)];
         double total = texts.Sum(text => text.Share);
         return new ExperimentClient("centre", [.. texts.Select(text => text.Text)], [.. texts.Select(text => text.Share / total)], 1, 0);
-    }
-
-    private void Add(int round, double[] bits, double milliseconds, RoundReport? report)
-    {
-        IEnumerable<TensorClientReport> parts = report?.Tensors.SelectMany(tensor => tensor.Clients) ?? [];
-        var row = new RoundResult
-        {
-            Run = key,
-            Round = round,
-            Domains = corpus.Names.Zip(bits).ToDictionary(pair => pair.First, pair => pair.Second),
-            General = bits[^1],
-            Sent = _sent,
-            Whole = _whole,
-            Cosine = parts.Select(part => part.Cosine ?? 0).DefaultIfEmpty().Average(),
-            UpdateNorm = parts.Select(part => part.UpdateNorm ?? 0).DefaultIfEmpty().Average(),
-            CrossTerm = report is { LoraPairs.Count: > 0 } ? report.LoraPairs.Average(pair => pair.CrossTerm) : null,
-            ServerMilliseconds = milliseconds,
-            SentAgain = report is not null && _chosen > 0 ? _again / (double)_chosen : null,
-        };
-        results.Add(row);
-        _measured.Add(row);
-    }
-
-    /// <summary>Measures the bits per byte of each domain's test text and of the general test text.</summary>
-    private double[] Measure()
-    {
-        var tests = new List<(int Adapter, int Domain)>();
-        for (int domain = 0; domain <= corpus.Names.Count; domain++)
-            tests.AddRange(Holders(domain).Select(adapter => (adapter, domain)));
-        double[] bits = new double[tests.Count];
-        ForEach(Enumerable.Range(0, tests.Count), i =>
-        {
-            (int adapter, int domain) = tests[i];
-            bits[i] = Bits(_adapters[adapter], domain == corpus.Names.Count ? corpus.GeneralTest : corpus.Test[domain]);
-        });
-        return [.. Enumerable.Range(0, corpus.Names.Count + 1).Select(domain =>
-            tests.Index().Where(test => test.Item.Domain == domain).Average(test => bits[test.Index]))];
-    }
-
-    private double Bits(Adapter adapter, int[] text) =>
-        Training.BitsPerByte(model, adapter, text, corpus.Encoding, options.TestWindows, cancellationToken);
-
-    /// <summary>
-    /// Lists the adapters to measure on a domain: the shared one, or those of the clients that have most of the domain.
-    /// All adapters are measured on the general text.
-    /// </summary>
-    private IEnumerable<int> Holders(int domain)
-    {
-        if (method.Kind != MethodKind.Local)
-            return [0];
-        if (domain == corpus.Names.Count)
-            return Enumerable.Range(0, _clients.Count);
-        double most = _clients.Max(client => client.Mixture[domain]);
-        return Enumerable.Range(0, _clients.Count).Where(k => _clients[k].Mixture[domain] >= most);
     }
 
     /// <summary>

@@ -24,6 +24,14 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
     /// <summary>Whether the clients by turns train for half, all and twice the steps.</summary>
     public bool UnequalSteps { get; init; }
 
+    /// <summary>
+    /// The number of attackers, the first clients. They send their update times <see cref="AttackMultiple"/>.
+    /// </summary>
+    public int Attackers { get; init; }
+
+    /// <summary>What an attacker's update is multiplied by; chosen.</summary>
+    public const float AttackMultiple = -3;
+
     public static IReadOnlyList<Scenario> All { get; } =
     [
         new("domains", 1, "a client for each domain"),
@@ -31,6 +39,7 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
         new("partial", 2, "two clients for each domain, half of them in a round") { Participation = 0.5 },
         new("sizes", 1, "a client for each domain, unequal sizes") { UnequalSizes = true },
         new("steps", 1, "a client for each domain, unequal steps") { UnequalSteps = true },
+        new("attackers", 2, "two clients for each domain; two of the eight send their update times -3") { Attackers = 2 },
     ];
 
     /// <summary>Creates the clients of a seed.</summary>

@@ -27,16 +27,17 @@ internal static class Server
     /// <param name="global">The same factors as the model to which the updates refer.</param>
     /// <param name="updates">The clients' updates.</param>
     /// <param name="options">The round's options.</param>
+    /// <param name="state">The rule's state; null if it keeps none.</param>
     /// <param name="next">The next factors, which the caller disposes.</param>
     /// <param name="cancellationToken">Cancels the aggregation.</param>
     /// <exception cref="DivergedException">The result does not fit the factors' type.</exception>
     public static RoundReport RunRound(
         Method method, IAggregator rule, Adapter received, TensorSource global, IReadOnlyList<ClientUpdate> updates,
-        RoundOptions options, out Adapter next, CancellationToken cancellationToken)
+        RoundOptions options, RoundState? state, out Adapter next, CancellationToken cancellationToken)
     {
         if (method.Product)
             return AggregateProducts(rule, received, global, updates, options, out next, cancellationToken);
-        next = Aggregate(rule, received, global, updates, options, out RoundReport report, cancellationToken);
+        next = Aggregate(rule, received, global, updates, options, out RoundReport report, cancellationToken, state);
         return report;
     }
 
@@ -54,9 +55,9 @@ internal static class Server
 
     private static Adapter Aggregate(
         IAggregator aggregator, Adapter like, TensorSource global, IEnumerable<ClientUpdate> updates, RoundOptions options,
-        out RoundReport report, CancellationToken cancellationToken)
+        out RoundReport report, CancellationToken cancellationToken, RoundState? state = null)
     {
-        var round = new AggregationRound(global, options);
+        var round = new AggregationRound(global, options) { State = state };
         foreach (ClientUpdate update in updates)
             round.Add(update);
         var sink = new StateDictSink(like.Factors);
@@ -66,7 +67,7 @@ internal static class Server
         }
         catch (RoundRejectedException e) when (e.Fault == RoundFault.NonFinite)
         {
-            throw new DivergedException(e);
+            throw new DivergedException(e.Message, e);
         }
 
         return new Adapter(sink.StateDict);

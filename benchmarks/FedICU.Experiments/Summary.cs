@@ -153,8 +153,12 @@ internal sealed class Summary
 
         double? Gain(MethodSummary? summary) => start is null || summary is null ? null : start.Domain.Average() - summary.Domain.Average();
 
-        static string WithSpread(double[] values) =>
-            values.Length < 2 ? $"{values[0]:0.000}" : $"{values.Average():0.000} ± {MethodSummary.Spread(values):0.000}";
+        static string WithSpread(double[] values)
+        {
+            if (values.Any(double.IsNaN))
+                return "diverged";
+            return values.Length < 2 ? $"{values[0]:0.000}" : $"{values.Average():0.000} ± {MethodSummary.Spread(values):0.000}";
+        }
     }
 
     /// <summary>Writes a table of the single domains, averaged over the seeds.</summary>

@@ -1,7 +1,9 @@
+using System.Runtime.InteropServices;
 using FedICU.TorchSharp;
 using TorchSharp;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace FedICU.Experiments;
 
@@ -23,25 +25,25 @@ internal static class Training
     /// <param name="options">The rows of a step and the learning rate.</param>
     /// <param name="random">Draws the rows.</param>
     /// <param name="threads">The number of threads for each operation.</param>
-    /// <param name="mu">FedProx's mu; 0 for none.</param>
+    /// <param name="term">What is added to the gradients; null for nothing.</param>
     /// <param name="cancellationToken">Checked at each step.</param>
     public static void Run(
         Transformer model, Adapter adapter, IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int steps,
-        ExperimentOptions options, Random random, int threads, double mu, CancellationToken cancellationToken)
+        ExperimentOptions options, Random random, int threads, GradientTerm? term, CancellationToken cancellationToken)
     {
         set_num_threads(threads);
-        using Adapter? received = mu > 0 ? adapter.Clone() : null;
-        using var optimizer = optim.AdamW(adapter.Factors.Values.Cast<Parameter>(), lr: options.LearningRate, weight_decay: 0);
+        Parameter[] factors = [.. adapter.Factors.Values.Cast<Parameter>()];
+        using var optimizer = new AdamW(factors, decay: 0);
         for (int step = 0; step < steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
-            optimizer.zero_grad();
+            optimizer.ClearGradients();
             model.Loss(Rows(texts, mixture, options.Rows, random), adapter).backward();
-            if (received is not null)
-                AddProximal(adapter, received, mu);
-            nn.utils.clip_grad_norm_(adapter.Factors.Values.Cast<Parameter>(), 1);
-            optimizer.step();
+            foreach ((string name, Tensor factor) in adapter.Factors)
+                term?.Invoke(name, factor, GradientOf(name, factor));
+            nn.utils.clip_grad_norm_(factors, 1);
+            optimizer.Step(options.LearningRate);
         }
     }
 
@@ -56,19 +58,18 @@ internal static class Training
         set_num_threads(Environment.ProcessorCount);
         foreach (string name in model.Weights.Keys.ToArray())
             model.Weights[name] = new Parameter(model.Weights[name]);
-        using var optimizer = optim.AdamW(model.Weights.Values.Cast<Parameter>(), lr: PretrainingRate, beta2: 0.98, weight_decay: 0.01);
+        Parameter[] weights = [.. model.Weights.Values.Cast<Parameter>()];
+        using var optimizer = new AdamW(weights, decay: 0.01, beta2: 0.98);
         for (int step = 0; step < steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             double at = (step + 1) / (double)steps;
-            foreach (var group in optimizer.ParamGroups)
-                group.LearningRate = PretrainingRate * Math.Min(1, 10 * at) * (0.55 + 0.45 * Math.Cos(Math.PI * at));
             using DisposeScope scope = NewDisposeScope();
-            optimizer.zero_grad();
+            optimizer.ClearGradients();
             Tensor loss = model.Loss(Rows([text], [1], rows, random), null);
             loss.backward();
-            nn.utils.clip_grad_norm_(model.Weights.Values.Cast<Parameter>(), 1);
-            optimizer.step();
+            nn.utils.clip_grad_norm_(weights, 1);
+            optimizer.Step(PretrainingRate * Math.Min(1, 10 * at) * (0.55 + 0.45 * Math.Cos(Math.PI * at)));
             progress(step + 1, loss.item<float>() / Math.Log(2));
         }
 
@@ -110,6 +111,38 @@ internal static class Training
         return nats / Math.Log(2) / bytes;
     }
 
+    /// <summary>Computes the loss, in nats a token, and its gradient, as means over batches of a client.</summary>
+    public static (double Loss, Adapter Gradient) GradientAt(
+        Transformer model, Adapter at, ExperimentClient client, int batches, ExperimentOptions options, Random random,
+        CancellationToken cancellationToken)
+    {
+        set_num_threads(1);
+        using Adapter trainable = at.Trainable();
+        double sum = 0;
+        for (int batch = 0; batch < batches; batch++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using DisposeScope scope = NewDisposeScope();
+            Tensor loss = model.Loss(Rows(client.Texts, client.Mixture, options.Rows, random), trainable);
+            loss.backward();
+            sum += loss.item<float>();
+        }
+
+        return (sum / batches, new Adapter(trainable.Factors.ToDictionary(pair => pair.Key, pair =>
+        {
+            using Tensor gradient = GradientOf(pair.Key, pair.Value);
+            Tensor mean = gradient.clone();
+            TensorPrimitives.Divide(Floats(mean), batches, Floats(mean));
+            return mean;
+        })));
+    }
+
+    /// <summary>Returns the values of a contiguous F32 tensor.</summary>
+    public static Span<float> Floats(Tensor tensor) => MemoryMarshal.Cast<byte, float>(tensor.bytes);
+
+    private static Tensor GradientOf(string name, Tensor factor) =>
+        factor.grad ?? throw new InvalidOperationException($"'{name}' has no gradient.");
+
     private static Tensor Rows(IReadOnlyList<int[]> texts, IReadOnlyList<double> mixture, int rows, Random random)
     {
         long[] tokens = new long[rows * (Transformer.Context + 1)];
@@ -125,18 +158,5 @@ internal static class Training
         }
 
         return tensor(tokens, rows, Transformer.Context + 1);
-    }
-
-    /// <summary>Adds FedProx's gradient, computed by the library.</summary>
-    private static void AddProximal(Adapter adapter, Adapter received, double mu)
-    {
-        var term = new ProximalTerm(mu);
-        foreach ((string name, Tensor factor) in adapter.Factors)
-        {
-            Tensor gradient = factor.grad ?? throw new InvalidOperationException($"'{name}' has no gradient.");
-            term.AddGradient(Floats(factor), Floats(received.Factors[name]), Floats(gradient));
-        }
-
-        static Span<float> Floats(Tensor tensor) => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(tensor.bytes);
     }
 }

@@ -31,7 +31,9 @@ internal sealed class Transformer
     // the standard deviation of initial weights; GPT-2's value
     private const double InitialDeviation = 0.02;
 
-    private const double Scale = Adapter.Alpha / (double)Adapter.Rank;
+    // TorchSharp's operators make a new scalar for each sum, and free it as soon as it is collected, even while native
+    // code reads it; scalars of static fields are never collected
+    private static readonly Scalar One = 1, Scale = Adapter.Alpha / (double)Adapter.Rank;
 
     public Transformer(Dictionary<string, Tensor> weights) => Weights = weights;
 
@@ -81,14 +83,14 @@ internal sealed class Transformer
         using DisposeScope scope = NewDisposeScope();
         long rows = tokens.shape[0], length = tokens.shape[1] - 1;
         Tensor embedded = Weights["embedding"].index_select(0, tokens.narrow(1, 0, length).reshape(-1)).reshape(rows, length, Width);
-        Tensor x = embedded + Weights["positions"].narrow(0, 0, length);
+        Tensor x = embedded.add(Weights["positions"].narrow(0, 0, length), One);
         for (int layer = 0; layer < Layers; layer++)
         {
             string at = $"layers.{layer}";
             Tensor h = Norm(x, $"{at}.norm1");
             Tensor attended = functional.scaled_dot_product_attention(PerHead("q"), PerHead("k"), PerHead("v"), is_casual: true);
-            x = x + Apply(attended.transpose(1, 2).reshape(rows, length, Width), $"{at}.o", adapter);
-            x = x + Apply(functional.gelu(Apply(Norm(x, $"{at}.norm2"), $"{at}.up", adapter)), $"{at}.down", adapter);
+            x = x.add(Apply(attended.transpose(1, 2).reshape(rows, length, Width), $"{at}.o", adapter), One);
+            x = x.add(Apply(functional.gelu(Apply(Norm(x, $"{at}.norm2"), $"{at}.up", adapter)), $"{at}.down", adapter), One);
 
             Tensor PerHead(string name) =>
                 Apply(h, $"{at}.{name}", adapter).reshape(rows, length, Heads, Width / Heads).transpose(1, 2);
@@ -107,7 +109,7 @@ internal sealed class Transformer
         if (adapter is null)
             return y;
         Tensor low = functional.linear(x, adapter.Factors[Adapter.A(name)]);
-        return y + functional.linear(low, adapter.Factors[Adapter.B(name)]) * Scale;
+        return y.add(functional.linear(low, adapter.Factors[Adapter.B(name)]).mul(Scale), One);
     }
 
     /// <summary>Reads all F32 tensors of a file.</summary>

@@ -1,0 +1,56 @@
+namespace FedICU.Experiments;
+
+/// <summary>
+/// The library's server, robust and private strategies as methods. Their options are chosen by the scale of the updates
+/// (a whole update has a norm of about 4, an entry about 0.01), and were not tuned.
+/// </summary>
+/// <remarks>There is no FedBuff: in these rounds no update is late, and FedBuff then is FedAvg.</remarks>
+internal static class RuleMethods
+{
+    public static IEnumerable<Method> All { get; } =
+    [
+        // steady steps of 0.65 / (1 - 0.5) = 1.3, where FedAvg's own step serves best
+        Rule("fedavgm", "momentum at the server", "momentum=0.5 server-lr=0.65"),
+        // an entry's step is about the learning rate, whatever the updates; FedAvg's is about 0.01
+        .. from rate in (double[])[0.003, 0.01]
+           select Rule("fedadam", $"Adam at the server, learning rate {rate}", $"server-lr={rate}") with { Name = $"fedadam-{rate}" },
+        Rule("fedadagrad", "Adagrad at the server", "server-lr=0.003"),
+        Rule("fedyogi", "Yogi at the server", "server-lr=0.003"),
+        Rule("fednova", "updates divided by their local steps", ""),
+        Rule("scaffold", "control variates: gradients at the received model, 5 batches", ""),
+        // 1 / local-lr squared times the squared norm, 0.16, is as large as 1 / local-lr times the loss, 0.3
+        Rule("qfedavg", "clients of a larger loss count more", "local-lr=10 q=1"),
+        .. from alpha in (double[])[0.01, 0.1]
+           select Rule("feddyn", $"dynamic regulariser, alpha {alpha}", "") with { Name = $"feddyn-{alpha}", DynamicAlpha = alpha },
+        Rule("median", "median of each entry", ""),
+        .. from count in (int[])[1, 2]
+           select Rule("trimmed-mean", $"mean of each entry without the {count} smallest and largest", $"trim-count={count}") with
+           {
+               Name = $"trimmed-mean-{count}",
+           },
+        Rule("krum", "the client whose neighbours are nearest", ""),
+        Rule("multi-krum", "mean of the clients whose neighbours are nearest", ""),
+        Rule("bulyan", "choice by Krum, then the values around the median", ""),
+        Rule("geometric-median", "weights towards the geometric median", ""),
+        Rule("norm-clip", "updates shortened to the median norm", ""),
+        .. from count in (int[])[1, 2]
+           select Rule("norm-filter", $"mean without the {count} longest updates", $"byzantine={count}") with
+           {
+               Name = $"norm-filter-{count}",
+           },
+        Rule("fltrust", "weights by the server's own update, from a text of its own", "") with { Validated = true },
+        Rule("centered-clip", "updates clipped around the last round's center", "radius=3"),
+        .. from noise in (double[])[0, 0.001, 0.01, 0.1, 1]
+           select Rule("dp-fedavg", $"updates clipped to 3, noise multiplier {noise}", $"clip-norm=3 noise-multiplier={noise} seed=1") with
+           {
+               Name = $"dp-fedavg-{noise}",
+           },
+    ];
+
+    private static Method Rule(string strategy, string does, string settings) => new(strategy, does)
+    {
+        Strategy = strategy,
+        Settings = settings.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(pair => pair.Split('='))
+            .ToDictionary(pair => pair[0], pair => pair[1]),
+    };
+}
