@@ -108,8 +108,11 @@ def measure_flower(path):
         sys.exit("Flower's krum and ours choose different clients")
     krum = flower.aggregate_krum
     theirs = measure("Flower aggregate_bulyan", lambda: flower.aggregate_bulyan(list(updates), (N - 3) // 4, krum, to_keep=0))
-    if not all(np.allclose(their, own, 1e-5, 1e-7) for their, own in zip(theirs, read(FOLDER + "/bulyan.safetensors")[0])):
-        sys.exit("Flower's bulyan and ours differ")
+    # its median is rounded to float32, so that of two values nearly as far from it the other may be taken
+    ours = read(FOLDER + "/bulyan.safetensors")[0]
+    differing = [np.mean(~np.isclose(their, own, 1e-5, 1e-7)) for their, own in zip(theirs, ours)]
+    if max(differing) > 0.001:
+        sys.exit(f"Flower's bulyan and ours differ in {max(differing):.2%} of a tensor")
 
 
 def torch_add():
