@@ -161,14 +161,19 @@ public sealed class OptionReader
     internal double ParseNumber(string name, string text, double defaultValue, string expected = "a number") =>
         TryParseNumber(name, text, expected) ?? defaultValue;
 
-    /// <summary>Refuses an option that was given but that the other options leave without effect.</summary>
+    /// <summary>
+    /// Refuses an option that was given but that the other options leave without effect. Its default may be given, as
+    /// in a list of all options.
+    /// </summary>
     /// <param name="name">The option's name.</param>
     /// <param name="hasEffect">Whether it has an effect.</param>
     /// <param name="reason">Names the other option: <c>without adaptive-clip=true</c>.</param>
-    internal void RefuseUnused(string name, bool hasEffect, string reason)
+    /// <param name="refusesDefault">Whether its default is refused too, because something else happens.</param>
+    internal void RefuseUnused(string name, bool hasEffect, string reason, bool refusesDefault = false)
     {
         string sentence = $"Option '{name}' has no effect {reason}.";
-        if (!hasEffect && IsGiven(name) && !NamesUnread(sentence, _prefix))
+        bool isRefused = Given(name) is { } text && (refusesDefault || _options.Last(option => option.Name == name).Default != text);
+        if (!hasEffect && isRefused && !NamesUnread(sentence, _prefix))
             _errors.Add(sentence);
     }
 
@@ -212,8 +217,8 @@ public sealed class OptionReader
 
     private static string Format(double value) => double.IsPositiveInfinity(value) ? "inf" : Numbers.Invariant(value);
 
-    private bool IsGiven(string name) =>
-        _values.ContainsKey($"{_prefix}.{name}") || !_shared.Contains(name) && _values.ContainsKey(name);
+    private string? Given(string name) => _values.TryGetValue($"{_prefix}.{name}", out string? value)
+        || !_shared.Contains(name) && _values.TryGetValue(name, out value) ? value : null;
 
     private bool NamesUnread(string sentence, string? strategy)
     {

@@ -113,7 +113,8 @@ public sealed class StrategyRegistry
         {
             reader.RefuseUnused(
                 "integers", round.Integers == IntegerRule.Keep,
-                $"beside {Sentence.Quote(keeper.RuleName)}, which always keeps the global model's integers");
+                $"beside {Sentence.Quote(keeper.RuleName)}, which always keeps the global model's integers",
+                refusesDefault: true);
         }
 
         reader.Finish();

@@ -30,7 +30,7 @@ internal sealed class OptionReaderTests
     [TestCase("dp-fedavg", "Option 'quantile' has no effect without adaptive-clip=true.",
         "clip-norm=1", "noise-multiplier=1", "quantile=0.2")]
     [TestCase("dp-fedavg", "Option 'clip-lr' has no effect without adaptive-clip=true.",
-        "clip-norm=1", "noise-multiplier=1", "clip-lr=0.2")]
+        "clip-norm=1", "noise-multiplier=1", "clip-lr=0.3")]
     [TestCase("dp-fedavg", "Option 'count-stddev' has no effect without adaptive-clip=true.",
         "clip-norm=1", "noise-multiplier=1", "count-stddev=2")]
     [TestCase("dp-fedavg", "Option 'sampling-rate' has no effect without delta.", "clip-norm=1", "noise-multiplier=1", "sampling-rate=0.2")]
@@ -70,13 +70,25 @@ internal sealed class OptionReaderTests
                     continue;
                 }
 
-                // a default that another default leaves without effect is refused too, but it was read
                 string[] settings = [.. needed.Where(setting => !isNeeded), $"{option.Name}={option.Default}"];
                 string[] errors = FindErrors(strategy.Name, settings);
                 Assert.That(
                     errors.Where(error => error.StartsWith($"Option '{option.Name}' is", StringComparison.Ordinal)), Is.Empty,
                     strategy.Name);
             }
+        }
+    }
+
+    [Test]
+    public void AllDefaultsCanBeGivenTogether()
+    {
+        foreach (StrategyDescription strategy in StrategyRegistry.Default.Strategies)
+        {
+            string[] needed = [.. Needs.Where(needs => needs.Strategy == strategy.Name).SelectMany(needs => needs.Needed)];
+            IEnumerable<string> defaults = strategy.Options
+                .Where(option => !needed.Any(setting => setting.StartsWith(option.Name + "=", StringComparison.Ordinal)))
+                .Select(option => $"{option.Name}={option.Default}");
+            Assert.That(FindErrors(strategy.Name, [.. needed, .. defaults]), Is.Empty, strategy.Name);
         }
     }
 

@@ -59,8 +59,7 @@ public sealed unsafe partial class SimdBackend
             for (int k = 0; k < inputs.Length;)
             {
                 Inputs some = TakeSameType(inputs, k);
-                // four, two or one
-                some.Count = some.Count == SquaredInputs && towards == null ? SquaredInputs : Math.Min(some.Count, ProductInputs);
+                some.Count = towards != null ? Math.Min(some.Count, ProductInputs) : some.Count == SquaredInputs ? SquaredInputs : 1;
                 for (int at = 0; at < count; at += PanelGeometry.DistanceBlock)
                 {
                     var block = new WidenedBlock
@@ -91,12 +90,7 @@ public sealed unsafe partial class SimdBackend
     {
         if (block.Direction == null)
         {
-            FourSums<L> sums = inputs.Count switch
-            {
-                1 => SumSquares<L, E, One>(inputs, block),
-                2 => SumSquares<L, E, Two>(inputs, block),
-                _ => SumSquares<L, E, Four>(inputs, block),
-            };
+            FourSums<L> sums = inputs.Count > 1 ? SumSquares<L, E, Four>(inputs, block) : SumSquares<L, E, One>(inputs, block);
             sums.AddTo(squares, 1, inputs.Count);
         }
         else
@@ -107,7 +101,7 @@ public sealed unsafe partial class SimdBackend
         }
     }
 
-    /// <summary>Computes the lanes of the squared distances of one, two or four inputs.</summary>
+    /// <summary>Computes the lanes of the squared distances of one input or four.</summary>
     [MethodImpl(Kernel)]
     private static FourSums<L> SumSquares<L, E, R>(Inputs inputs, in WidenedBlock block)
         where L : unmanaged, ILanes<L>
@@ -128,10 +122,6 @@ public sealed unsafe partial class SimdBackend
             {
                 d = L.Subtract(LoadAndPrefetch<L, E>(x1 + i * E.Size), o);
                 s1 = L.FusedMultiplyAdd(d, d, s1);
-            }
-
-            if (R.Value > 2)
-            {
                 d = L.Subtract(LoadAndPrefetch<L, E>(x2 + i * E.Size), o);
                 s2 = L.FusedMultiplyAdd(d, d, s2);
                 d = L.Subtract(LoadAndPrefetch<L, E>(x3 + i * E.Size), o);
