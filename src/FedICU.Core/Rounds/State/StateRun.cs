@@ -20,7 +20,8 @@ internal sealed unsafe class StateRun(StageSequence stages, TensorSource? before
     /// <summary>Begins a tensor; null if no step does anything in this round.</summary>
     public StepFinish? Begin(TensorContext tensor)
     {
-        ServerStep[] steps = [.. stages.Steps.Where(step => !step.IsIdle(tensor.Plan))];
+        // most rules have no steps, and nothing is allocated for their tensors
+        ServerStep[] steps = stages.Steps.Count == 0 ? [] : [.. stages.Steps.Where(step => !step.IsIdle(tensor.Plan))];
         return steps.Length == 0 ? null : new StepFinish(stages, steps, tensor, OpenSlots(tensor.Info));
     }
 
