@@ -59,7 +59,8 @@ public sealed unsafe partial class SimdBackend
             for (int k = 0; k < inputs.Length;)
             {
                 Inputs some = TakeSameType(inputs, k);
-                some.Count = towards != null ? Math.Min(some.Count, ProductInputs) : some.Count == SquaredInputs ? SquaredInputs : 1;
+                if (towards != null || some.Count < SquaredInputs)
+                    some.Count = Math.Min(some.Count, ProductInputs);
                 for (int at = 0; at < count; at += PanelGeometry.DistanceBlock)
                 {
                     var block = new WidenedBlock
@@ -67,14 +68,16 @@ public sealed unsafe partial class SimdBackend
                         Start = start + at,
                         Count = Math.Min(PanelGeometry.DistanceBlock, count - at),
                         Origin = from + at,
-                        Direction = towards == null ? null : towards + at,
+                        // without a direction, the products of fewer than four inputs are not used
+                        Direction = (towards == null ? from : towards) + at,
                     };
+                    double* ofProducts = direction.Data == null ? null : products + k;
                     switch (inputs[k].DType)
                     {
-                        case DType.F64: AddDistances<L, F64>(some, block, squares + k, products + k); break;
-                        case DType.F32: AddDistances<L, F32>(some, block, squares + k, products + k); break;
-                        case DType.F16: AddDistances<L, F16>(some, block, squares + k, products + k); break;
-                        case DType.BF16: AddDistances<L, BF16>(some, block, squares + k, products + k); break;
+                        case DType.F64: AddDistances<L, F64>(some, block, squares + k, ofProducts); break;
+                        case DType.F32: AddDistances<L, F32>(some, block, squares + k, ofProducts); break;
+                        case DType.F16: AddDistances<L, F16>(some, block, squares + k, ofProducts); break;
+                        case DType.BF16: AddDistances<L, BF16>(some, block, squares + k, ofProducts); break;
                         case DType other: throw Rounding.NotComputed(other);
                     }
                 }
@@ -88,25 +91,18 @@ public sealed unsafe partial class SimdBackend
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
     {
-        if (block.Direction == null)
-        {
-            FourSums<L> sums = inputs.Count > 1 ? SumSquares<L, E, Four>(inputs, block) : SumSquares<L, E, One>(inputs, block);
-            sums.AddTo(squares, 1, inputs.Count);
-        }
-        else
-        {
-            FourSums<L> sums = SumSquaresAndProducts<L, E>(inputs, block);
-            sums.AddTo(squares, 1, inputs.Count);
+        bool four = inputs.Count == SquaredInputs;
+        FourSums<L> sums = four ? SumSquares<L, E>(inputs, block) : SumSquaresAndProducts<L, E>(inputs, block);
+        sums.AddTo(squares, 1, inputs.Count);
+        if (products != null)
             new FourSums<L> { A = sums.C, B = sums.D }.AddTo(products, 1, inputs.Count);
-        }
     }
 
-    /// <summary>Computes the lanes of the squared distances of one input or four.</summary>
+    /// <summary>Computes the lanes of the squared distances of four inputs.</summary>
     [MethodImpl(Kernel)]
-    private static FourSums<L> SumSquares<L, E, R>(Inputs inputs, in WidenedBlock block)
+    private static FourSums<L> SumSquares<L, E>(Inputs inputs, in WidenedBlock block)
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
-        where R : struct, ICount
     {
         int count = block.Count;
         nint offset = (nint)block.Start * E.Size;
@@ -118,15 +114,12 @@ public sealed unsafe partial class SimdBackend
         {
             L o = L.Load(origin + i), d = L.Subtract(LoadAndPrefetch<L, E>(x0 + i * E.Size), o);
             s0 = L.FusedMultiplyAdd(d, d, s0);
-            if (R.Value > 1)
-            {
-                d = L.Subtract(LoadAndPrefetch<L, E>(x1 + i * E.Size), o);
-                s1 = L.FusedMultiplyAdd(d, d, s1);
-                d = L.Subtract(LoadAndPrefetch<L, E>(x2 + i * E.Size), o);
-                s2 = L.FusedMultiplyAdd(d, d, s2);
-                d = L.Subtract(LoadAndPrefetch<L, E>(x3 + i * E.Size), o);
-                s3 = L.FusedMultiplyAdd(d, d, s3);
-            }
+            d = L.Subtract(LoadAndPrefetch<L, E>(x1 + i * E.Size), o);
+            s1 = L.FusedMultiplyAdd(d, d, s1);
+            d = L.Subtract(LoadAndPrefetch<L, E>(x2 + i * E.Size), o);
+            s2 = L.FusedMultiplyAdd(d, d, s2);
+            d = L.Subtract(LoadAndPrefetch<L, E>(x3 + i * E.Size), o);
+            s3 = L.FusedMultiplyAdd(d, d, s3);
         }
 
         var sums = new FourSums<L> { A = s0, B = s1, C = s2, D = s3 };
@@ -176,7 +169,7 @@ public sealed unsafe partial class SimdBackend
         {
             L d = L.Subtract(Partial<L>.Load<E>(inputs[j] + (nint)(block.Start + i) * E.Size, rest), o);
             sums[j] = L.FusedMultiplyAdd(d, d, sums[j]);
-            if (block.Direction != null)
+            if (inputs.Count <= ProductInputs)
                 sums[ProductInputs + j] = L.FusedMultiplyAdd(d, L.Load(block.Direction + i), sums[ProductInputs + j]);
         }
     }
@@ -189,7 +182,7 @@ public sealed unsafe partial class SimdBackend
         /// <summary>The values of the origin, filled up with zeros to a multiple of eight.</summary>
         public double* Origin;
 
-        /// <summary>The direction less the origin, filled up with zeros; null if there is none.</summary>
+        /// <summary>The direction less the origin, filled up with zeros.</summary>
         public double* Direction;
     }
 }
