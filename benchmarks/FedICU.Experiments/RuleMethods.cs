@@ -13,7 +13,7 @@ internal static class RuleMethods
         Rule("fedavgm", "momentum at the server", "momentum=0.5 server-lr=0.65"),
         // an entry's step is about the learning rate, whatever the updates; FedAvg's is about 0.01
         .. from rate in (double[])[0.003, 0.01]
-           select Rule("fedadam", $"Adam at the server, learning rate {rate}", $"server-lr={rate}") with { Name = $"fedadam-{rate}" },
+           select Rule("fedadam", $"Adam at the server, learning rate {rate}", $"server-lr={rate}", rate),
         Rule("fedadagrad", "Adagrad at the server", "server-lr=0.003"),
         Rule("fedyogi", "Yogi at the server", "server-lr=0.003"),
         Rule("fednova", "updates divided by their local steps", ""),
@@ -21,33 +21,27 @@ internal static class RuleMethods
         // 1 / local-lr squared times the squared norm, 0.16, is as large as 1 / local-lr times the loss, 0.3
         Rule("qfedavg", "clients of a larger loss count more", "local-lr=10 q=1"),
         .. from alpha in (double[])[0.01, 0.1]
-           select Rule("feddyn", $"dynamic regulariser, alpha {alpha}", "") with { Name = $"feddyn-{alpha}", DynamicAlpha = alpha },
+           select Rule("feddyn", $"dynamic regulariser, alpha {alpha}", "", alpha) with { DynamicAlpha = alpha },
         Rule("median", "median of each entry", ""),
         .. from count in (int[])[1, 2]
-           select Rule("trimmed-mean", $"mean of each entry without the {count} smallest and largest", $"trim-count={count}") with
-           {
-               Name = $"trimmed-mean-{count}",
-           },
+           select Rule("trimmed-mean", $"mean of each entry without the {count} smallest and largest", $"trim-count={count}", count),
         Rule("krum", "the client whose neighbours are nearest", ""),
         Rule("multi-krum", "mean of the clients whose neighbours are nearest", ""),
         Rule("bulyan", "choice by Krum, then the values around the median", ""),
         Rule("geometric-median", "weights towards the geometric median", ""),
         Rule("norm-clip", "updates shortened to the median norm", ""),
         .. from count in (int[])[1, 2]
-           select Rule("norm-filter", $"mean without the {count} longest updates", $"byzantine={count}") with
-           {
-               Name = $"norm-filter-{count}",
-           },
+           select Rule("norm-filter", $"mean without the {count} longest updates", $"byzantine={count}", count),
         Rule("fltrust", "weights by the server's own update, from a text of its own", "") with { Validated = true },
         Rule("centered-clip", "updates clipped around the last round's center", "radius=3"),
         .. from noise in (double[])[0, 0.001, 0.01, 0.1, 1]
-           select Rule("dp-fedavg", $"updates clipped to 3, noise multiplier {noise}", $"clip-norm=3 noise-multiplier={noise} seed=1") with
-           {
-               Name = $"dp-fedavg-{noise}",
-           },
+           select Rule(
+               "dp-fedavg", $"updates clipped to 3, noise multiplier {noise}", $"clip-norm=3 noise-multiplier={noise} seed=1", noise),
     ];
 
-    private static Method Rule(string strategy, string does, string settings) => new(strategy, does)
+    /// <param name="variant">What tells the strategy's methods apart in their names; null if it has one.</param>
+    private static Method Rule(string strategy, string does, string settings, double? variant = null) =>
+        new(variant is null ? strategy : $"{strategy}-{variant}", does)
     {
         Strategy = strategy,
         Settings = settings.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(pair => pair.Split('='))

@@ -72,7 +72,7 @@ internal readonly unsafe struct GaussianNoise
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void AddTo(long start, double deviation, Span<double> values)
     {
-        // each round's pair of keys, and the stream's words
+        // each round's pair of keys
         ulong* keys = stackalloc ulong[2 * Rounds];
         for (uint round = 0; round < Rounds; round++)
         {

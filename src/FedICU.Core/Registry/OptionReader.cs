@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU;
@@ -171,7 +172,7 @@ public sealed class OptionReader
     /// <param name="refusesDefault">Whether its default is refused too, because something else happens.</param>
     internal void RefuseUnused(string name, bool hasEffect, string reason, bool refusesDefault = false)
     {
-        string sentence = $"Option '{name}' has no effect {reason}.";
+        string sentence = OptionErrors.DescribeUnused(name, reason);
         bool isRefused = Given(name) is { } text && (refusesDefault || _options.Last(option => option.Name == name).Default != text);
         if (!hasEffect && isRefused && !NamesUnread(sentence, _prefix))
             _errors.Add(sentence);

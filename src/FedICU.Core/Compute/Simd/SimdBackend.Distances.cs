@@ -42,13 +42,16 @@ public sealed unsafe partial class SimdBackend
         where L : unmanaged, ILanes<L>
     {
         double* origins = stackalloc double[DistanceTile], directions = stackalloc double[DistanceTile];
+        bool hasDirection = direction.Data != null;
         if (origin.Data == null)
             new Span<double>(origins, DistanceTile).Clear();
         for (int start = 0; start < length; start += DistanceTile)
         {
             int count = Math.Min(DistanceTile, length - start);
-            double* from = origin.Data == null ? origins : Widen<L>(origin, start, count, origins), towards = null;
-            if (direction.Data != null)
+            double* from = origin.Data == null ? origins : Widen<L>(origin, start, count, origins);
+            // without a direction, the products of fewer than four inputs are not used
+            double* towards = from;
+            if (hasDirection)
             {
                 towards = directions;
                 WidenToTile<L>(direction, start, count, towards);
@@ -59,7 +62,7 @@ public sealed unsafe partial class SimdBackend
             for (int k = 0; k < inputs.Length;)
             {
                 Inputs some = TakeSameType(inputs, k);
-                if (towards != null || some.Count < SquaredInputs)
+                if (hasDirection || some.Count < SquaredInputs)
                     some.Count = Math.Min(some.Count, ProductInputs);
                 for (int at = 0; at < count; at += PanelGeometry.DistanceBlock)
                 {
@@ -68,10 +71,9 @@ public sealed unsafe partial class SimdBackend
                         Start = start + at,
                         Count = Math.Min(PanelGeometry.DistanceBlock, count - at),
                         Origin = from + at,
-                        // without a direction, the products of fewer than four inputs are not used
-                        Direction = (towards == null ? from : towards) + at,
+                        Direction = towards + at,
                     };
-                    double* ofProducts = direction.Data == null ? null : products + k;
+                    double* ofProducts = hasDirection ? products + k : null;
                     switch (inputs[k].DType)
                     {
                         case DType.F64: AddDistances<L, F64>(some, block, squares + k, ofProducts); break;

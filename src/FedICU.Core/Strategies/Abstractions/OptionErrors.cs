@@ -32,7 +32,10 @@ internal sealed class OptionErrors
     /// <param name="isUnused">Whether it is given and has no effect.</param>
     /// <param name="reason">Names the other option: <c>without delta</c>.</param>
     public OptionErrors RefuseUnused(string name, bool isUnused, string reason) =>
-        Add(isUnused ? $"Option '{name}' has no effect {reason}." : null);
+        Add(isUnused ? DescribeUnused(name, reason) : null);
+
+    /// <summary>Says that other options leave an option without effect.</summary>
+    public static string DescribeUnused(string name, string reason) => $"Option '{name}' has no effect {reason}.";
 
     /// <summary>Adds a sentence of its own.</summary>
     public OptionErrors Add(string? sentence)
