@@ -31,8 +31,10 @@ internal sealed class RoundExecution(
             CheckClients(check);
             using StateKeeper state = StateKeeper.Open(stages, round, check, readOnly: true);
             using var models = new StageModels(stages, round.Global);
-            Dictionary<string, string> dropped = check.CollectDroppedTensors();
+            Dictionary<string, string> dropped = CollectDropped(check);
             RoundPlan plan = new RoundPlanner(stages, round, check).CreatePlan(dropped, state.RoundsFinished);
+            if (check.Pairs is { } pairs)
+                new PairRound(pairs, (PairMerge)stages.Merge, dropped).Decide(FindParticipants(check, plan), _options);
             foreach ((string tensor, string reason) in dropped)
                 check.Notes.Add($"Tensor {Sentence.Quote(tensor)} would keep the global model's values: {reason}");
             return CreateResult(Describe(check, plan, [], []), check);
@@ -76,6 +78,44 @@ internal sealed class RoundExecution(
         }
     }
 
+    private static Dictionary<string, string> CollectDropped(RoundCheck check)
+    {
+        Dictionary<string, string> dropped = check.CollectDroppedTensors();
+        if (check.Pairs is { } pairs)
+            PairRound.KeepWholePairs(pairs, dropped);
+        return dropped;
+    }
+
+    private static PairOutputs? OpenOutputs(PairRound pairs, RoundPlan plan) =>
+        pairs.Merge.OpenOutputs([.. pairs.Merged.Select(i => pairs.All[i])], plan);
+
+    private static List<Participant> FindParticipants(RoundCheck check, RoundPlan plan)
+    {
+        HashSet<string> ids = plan.Clients.Select(client => client.Id).ToHashSet(StringComparer.Ordinal);
+        return [.. check.Included.Where(participant => ids.Contains(participant.Id))];
+    }
+
+    /// <summary>Notes a configuration that the output cannot hold.</summary>
+    private void NoteConfig(PeftAdapterConfig? config, RoundCheck check)
+    {
+        if (config is not null && !(output.Place is { IsFolder: true }))
+        {
+            check.Notes.Add(
+                $"The new adapter has r {config.Rank} and lora_alpha {Numbers.Invariant(config.LoraAlpha)}, and the output holds no " +
+                "configuration; a folder as output gets one.");
+        }
+    }
+
+    /// <summary>Adds the cross-terms, if they were measured, to what the rule reports of each pair.</summary>
+    private static IReadOnlyList<LoraPairReport> AddCrossTerms(
+        IReadOnlyList<LoraPairReport>? pairs, IReadOnlyList<LoraPairReport> crossTerms)
+    {
+        if (pairs is null)
+            return crossTerms;
+        Dictionary<string, double> measured = crossTerms.ToDictionary(pair => pair.Name, pair => pair.CrossTerm, StringComparer.Ordinal);
+        return [.. pairs.Select(pair => pair with { CrossTerm = measured.GetValueOrDefault(pair.Name, double.NaN) })];
+    }
+
     private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages);
 
     /// <summary>Opens and checks the clients.</summary>
@@ -96,27 +136,35 @@ internal sealed class RoundExecution(
         RoundCheck check, LoraPairs pairs, StateKeeper state, StageModels models, Workers workers)
     {
         var planner = new RoundPlanner(stages, round, check);
-        Dictionary<string, string> dropped = check.CollectDroppedTensors();
+        Dictionary<string, string> dropped = CollectDropped(check);
         RoundPlan plan = planner.CreatePlan(dropped, state.RoundsFinished);
         state.ReadScalars(plan);
         RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output) with { State = state.Before, Models = models.ByName };
         using ReadAhead? ahead = run.Settings.ReadAhead;
-        var runner = new LocalRunner(stages, run, _options, check, pairs);
+        PairRound? pairRound = check.Pairs is { } all ? new PairRound(all, (PairMerge)stages.Merge, dropped) : null;
+        using PairOutputs? beside = pairRound is null ? null : OpenOutputs(pairRound, plan);
+        PairRunner? pairRunner = pairRound is null ? null : new PairRunner(stages, pairRound, _options) { Outputs = beside };
+        var runner = new LocalRunner(stages, run, _options, check, pairs, pairRunner, pairRound);
         using var publication = new RoundPublication(output, state);
         try
         {
             await SurveyAsync(runner, plan).ConfigureAwait(false);
-            IReadOnlyList<TensorInfo> outputs = planner.CreateOutputs(plan);
-            publication.Begin(outputs, planner.CreateMetadata());
+            pairRound?.Decide(FindParticipants(check, plan), _options);
+            IReadOnlyList<TensorInfo> outputs = planner.CreateOutputs(plan, pairRound);
+            publication.Begin(outputs, planner.CreateMetadata(), pairRound?.Config);
+            beside?.Begin();
             IReadOnlyList<TensorReport> tensors =
                 await runner.RunAsync(plan, outputs, publication.Model, publication.State).ConfigureAwait(false);
             publication.State.WriteScalars(plan);
-            RoundReport report = Describe(check, runner.Current.Plan, tensors, ComputeCrossTerms(runner.Current, pairs, check));
+            RoundReport report = Describe(
+                check, runner.Current.Plan, tensors, AddCrossTerms(pairRunner?.Reports, ComputeCrossTerms(runner.Current, pairs, check)));
             if (!check.CheckFilesUnchanged())
                 return null;
+            beside?.Commit(cancellationToken);
             publication.Commit();
             check.Notes.AddRange(plan.Notes);
-            return CreateResult(report, check);
+            NoteConfig(pairRound?.Config, check);
+            return CreateResult(report, check) with { AdapterConfig = pairRound?.Config };
         }
         catch (NonFiniteOutputException e)
         {
@@ -197,6 +245,9 @@ internal sealed class RoundExecution(
     private static IEnumerable<LoraPair> FindMergedPairs(RoundRun run, LoraPairs pairs)
     {
         var merged = run.Plan.Tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
-        return pairs.All.Where(pair => merged.Contains(pair.A.Name) && merged.Contains(pair.B.Name));
+        return pairs.All.Where(pair => merged.Contains(pair.A.Name) && merged.Contains(pair.B.Name) && HasEqualRanks(pair));
+
+        bool HasEqualRanks(LoraPair pair) =>
+            run.Participants.All(participant => participant.Find(pair.A.Name)?.Shape == pair.A.Shape);
     }
 }

@@ -189,7 +189,7 @@ public sealed class PeftAdapterConfig
     }
 
     /// <summary>Returns a text that is equal exactly for configurations that agree.</summary>
-    internal string DecidingKey() => ConfigComparison.KeyOf(this);
+    internal string DecidingKey(bool ignoreRanks = false) => ConfigComparison.KeyOf(this, ignoreRanks);
 
     /// <summary>Gets whether this is a LoRA adapter. A file that states no type is read as one.</summary>
     internal bool IsLora => PeftType is null or PeftFields.Lora;

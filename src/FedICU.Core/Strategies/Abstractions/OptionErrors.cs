@@ -27,6 +27,11 @@ internal sealed class OptionErrors
     public OptionErrors RequireDecay(string name, double value) =>
         Require(name, value, value is >= 0 and < 1, "a number of at least 0 and below 1");
 
+    /// <summary>Requires a scaling of LoRA pairs to be finite and not 0.</summary>
+    public OptionErrors RequireScaling(double? scaling) => scaling is { } value
+        ? Require("lora-scaling", value, value != 0 && double.IsFinite(value), "a finite number other than 0")
+        : this;
+
     /// <summary>Adds a sentence of its own.</summary>
     public OptionErrors Add(string? sentence)
     {

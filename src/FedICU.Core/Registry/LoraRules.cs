@@ -1,0 +1,29 @@
+using FedICU.Strategies.ServerSteps;
+
+namespace FedICU.Registry;
+
+/// <summary>The library's rules of LoRA pairs. FedICU.Lora adds those that need linear algebra.</summary>
+internal static class LoraRules
+{
+    public static IReadOnlyList<StrategyDescription> All { get; } =
+    [
+        new("ffa-lora", "The mean of LoRA's B; A is frozen.", "Sun et al. 2024", reader =>
+        {
+            Weighting weighting = LibraryStrategies.ReadWeighting(reader, Weighting.Share);
+            return () => [new MeanWeights("ffa-lora", weighting), new FfaLora()];
+        }),
+        new("flora", "Stacks the clients' LoRA factors; exact, of the sum of their ranks.", "Wang et al. 2024", reader =>
+        {
+            var options = new FLoraOptions
+            {
+                LoraScaling = ReadScaling(reader),
+                Weighting = LibraryStrategies.ReadWeighting(reader, Weighting.Share),
+            };
+            return () => [new MeanWeights("flora", options.Weighting), new FLora(options)];
+        }),
+    ];
+
+    /// <summary>Reads the scaling of adapters without a configuration.</summary>
+    public static double? ReadScaling(OptionReader reader) => reader.NumberOr(
+        "lora-scaling", null, "none", "The scaling s of adapters without a configuration, as bare files and arrays are.");
+}
