@@ -21,6 +21,20 @@ internal static class LoraRules
             };
             return () => [new MeanWeights("flora", options.Weighting), new FLora(options)];
         }),
+        new("hetlora", "Pads LoRA factors to the largest rank and averages them by the norms of their products.", "Cho et al. 2024", reader =>
+        {
+            var options = new HetLoraOptions
+            {
+                Weights = reader.Choice(
+                    "norm-weights", HetLoraWeights.Frobenius, "How the clients weigh: by the norms of their products, or as in a mean.",
+                    ("frobenius", HetLoraWeights.Frobenius), ("share", HetLoraWeights.Share), ("uniform", HetLoraWeights.Uniform)),
+                Granularity = reader.Choice(
+                    "granularity", Granularity.Tensor, "Whether norms are of each pair, or of all pairs together.",
+                    ("tensor", Granularity.Tensor), ("model", Granularity.Model)),
+                LoraScaling = ReadScaling(reader),
+            };
+            return () => [new HetLora(options)];
+        }),
     ];
 
     /// <summary>Reads the scaling of adapters without a configuration.</summary>

@@ -171,6 +171,20 @@ internal sealed unsafe class PairContext : IDisposable
         Round(_b.Info, wide, Written.Rank * Pair.Outputs, OutputB);
     }
 
+    /// <summary>Writes sum_i weights[i] rows[i], in float64.</summary>
+    public void Combine(TensorPanel[] rows, double[] weights, long length, double* output)
+    {
+        var parts = new TensorPanel[rows.Length];
+        for (long start = 0; start < length; start += LongestRow)
+        {
+            for (int i = 0; i < rows.Length; i++)
+                parts[i] = At(rows[i], start);
+            int count = (int)Math.Min(LongestRow, length - start);
+            if (Backend.WeightedSum(parts, weights, 1, count, new TensorPanel(output + start, DType.F64)) > 0)
+                throw TooLarge();
+        }
+    }
+
     /// <summary>
     /// Computes the inner products of all pairs of rows: a symmetric matrix of the order of their number.
     /// </summary>
