@@ -6,8 +6,14 @@ namespace FedICU;
 /// <summary>Registers the strategies of FedICU.Lora: <c>flexlora</c>.</summary>
 public sealed class LoraStrategies : IStrategyPlugin
 {
+    private static readonly Lock Gate = new();
+
     /// <summary>Adds the strategies to the registry of the process, unless they are there already.</summary>
-    public static void AddToDefault() => new LoraStrategies().Register(StrategyRegistry.Default);
+    public static void AddToDefault()
+    {
+        lock (Gate)
+            new LoraStrategies().Register(StrategyRegistry.Default);
+    }
 
     /// <summary>Adds the strategies, unless they are there already.</summary>
     /// <param name="registry">The registry.</param>
