@@ -71,6 +71,8 @@ internal static class CommandLine
         {
             new AggregateCommand(terminal),
             new MaskCommand(terminal),
+            new AdaptCommand(terminal),
+            new FuseCommand(terminal),
             new ExplainCommand(terminal),
             new StrategiesCommand(terminal),
             new PrivacyCommand(terminal),

@@ -25,7 +25,11 @@ public sealed class FlexLora(FlexLoraOptions? options = null) : PairMerge
 
     internal override bool MixesRanks => true;
 
-    internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks) => Options.Rank ?? pair.Rank;
+    /// <summary>Gets whether a pair never gets a larger rank than the global model's.</summary>
+    internal bool KeepsSmallerRanks { get; init; }
+
+    internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks) =>
+        KeepsSmallerRanks ? Math.Min(Options.Rank ?? pair.Rank, pair.Rank) : Options.Rank ?? pair.Rank;
 
     internal override unsafe void Merge(PairContext pair)
     {

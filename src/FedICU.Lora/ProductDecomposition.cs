@@ -91,22 +91,17 @@ internal sealed unsafe class ProductDecomposition
     private double* Expand(TallFactorization side, long length, int count, Func<int, int, double> entryOf)
     {
         double* vectors = _context.TakeZeros(count * length);
-        int order = side.R.Rows;
-        var panels = new TensorPanel[order];
-        double[] weights = new double[order];
+        if (side.RowsOfQ is not null)
+        {
+            RowKernels.AddProduct(entryOf, count, side.RowsOfQ, side.R.Rows, length, vectors, _context.CancellationToken);
+            return vectors;
+        }
+
+        // Q is the identity
         for (int vector = 0; vector < count; vector++)
         {
-            for (int i = 0; i < order; i++)
-            {
-                weights[i] = entryOf(vector, i);
-                if (side.RowsOfQ is null)
-                    vectors[vector * length + i] = weights[i];
-                else
-                    panels[i] = new TensorPanel(side.RowsOfQ + i * length, DType.F64);
-            }
-
-            if (side.RowsOfQ is not null)
-                _context.Combine(panels, weights, length, vectors + vector * length);
+            for (int i = 0; i < side.R.Rows; i++)
+                vectors[vector * length + i] = entryOf(vector, i);
         }
 
         return vectors;

@@ -23,9 +23,6 @@ internal sealed unsafe class TallFactorization
     // then leaves rounding errors only.
     private const double NearIdentity = 1e-3;
 
-    // columns that are solved at a time: chosen, a block of 80 vectors fits in the second-level cache
-    private const int BlockColumns = 512;
-
     private TallFactorization(double* rowsOfQ, SmallMatrix r)
     {
         RowsOfQ = rowsOfQ;
@@ -77,7 +74,7 @@ internal sealed unsafe class TallFactorization
                 lower = Factor(Shift(gram, count, length), count);
             if (lower is null || pass > 0 && RatioOf(lower) > LargestRatio)
                 return null;
-            Solve(context, lower, rows, count, length);
+            RowKernels.Solve((i, j) => lower[i, j], rows, count, length, context.CancellationToken);
             SmallMatrix upper = lower.Transpose();
             r = r is null ? upper : upper.Times(r);
         }
@@ -140,27 +137,6 @@ internal sealed unsafe class TallFactorization
         }
 
         return true;
-    }
-
-    /// <summary>Replaces X by X L^-T: each row by itself less its parts along the rows before it.</summary>
-    private static void Solve(PairContext context, SmallMatrix lower, double* rows, int count, long length)
-    {
-        var panels = new TensorPanel[count];
-        double[] weights = new double[count];
-        for (long start = 0; start < length; start += BlockColumns)
-        {
-            context.CancellationToken.ThrowIfCancellationRequested();
-            int columns = (int)Math.Min(BlockColumns, length - start);
-            for (int i = 0; i < count; i++)
-            {
-                // the solved rows, then the row itself, which is overwritten
-                panels[i] = new TensorPanel(rows + i * length + start, DType.F64);
-                for (int j = 0; j < i; j++)
-                    weights[j] = -lower[i, j];
-                weights[i] = 1;
-                context.Backend.WeightedSum(panels.AsSpan(0, i + 1), weights.AsSpan(0, i + 1), lower[i, i], columns, panels[i]);
-            }
-        }
     }
 
     private static TallFactorization RunHouseholder(double* before, double* rows, int count, long length)

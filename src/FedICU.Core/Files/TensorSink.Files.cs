@@ -76,6 +76,12 @@ public abstract partial class TensorSink
     }
 
     /// <summary>
+    /// Gets or sets the configuration of the adapter that is begun next, where a round changes the global model's; null
+    /// if it does not. Sinks without a configuration ignore it.
+    /// </summary>
+    internal virtual PeftAdapterConfig? AdapterConfig { get; set; }
+
+    /// <summary>
     /// Returns the full paths of what <see cref="Commit"/> may replace or remove: the sink's file or folder and the
     /// files of a model there.
     /// </summary>

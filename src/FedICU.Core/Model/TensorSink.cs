@@ -46,12 +46,6 @@ public abstract partial class TensorSink
     /// </summary>
     public abstract void Abort();
 
-    /// <summary>
-    /// Gets or sets the configuration of the adapter that is begun next, where a round changes the global model's; null
-    /// if it does not. Sinks without a configuration ignore it.
-    /// </summary>
-    internal virtual PeftAdapterConfig? AdapterConfig { get; set; }
-
     /// <summary>Gets whether the metadata can be changed after <see cref="Begin"/>.</summary>
     internal virtual bool CanAmend => false;
 

@@ -12,6 +12,18 @@ internal static class LoraRules
             Weighting weighting = LibraryStrategies.ReadWeighting(reader, Weighting.Share);
             return () => [new MeanWeights("ffa-lora", weighting), new FfaLora()];
         }),
+        new("fedex-lora", "The means of LoRA's factors; what they lose goes to the base model.", "Singhal et al. 2025", reader =>
+        {
+            var options = new FedExLoraOptions
+            {
+                Base = reader.Text("base", "model", "The base model, to which the residual is added; needs base-output."),
+                BaseOutput = reader.Text("base-output", "file or folder", "Where the new base model is written."),
+                ResidualOutput = reader.Text("residual-output", "file or folder", "Where the residual is written as an adapter."),
+                LoraScaling = ReadScaling(reader),
+                Weighting = LibraryStrategies.ReadWeighting(reader, Weighting.Share),
+            };
+            return () => [new MeanWeights("fedex-lora", options.Weighting), new FedExLora(options)];
+        }),
         new("flora", "Stacks the clients' LoRA factors; exact, of the sum of their ranks.", "Wang et al. 2024", reader =>
         {
             var options = new FLoraOptions

@@ -34,7 +34,13 @@ internal sealed class RoundExecution(
             Dictionary<string, string> dropped = CollectDropped(check);
             RoundPlan plan = new RoundPlanner(stages, round, check).CreatePlan(dropped, state.RoundsFinished);
             if (check.Pairs is { } pairs)
-                new PairRound(pairs, (PairMerge)stages.Merge, dropped).Decide(FindParticipants(check, plan), _options);
+            {
+                var round = new PairRound(pairs, (PairMerge)stages.Merge, dropped);
+                round.Decide(FindParticipants(check, plan), _options);
+                using var workers = new Workers(1, cancellationToken);
+                using PairOutputs? outputs = round.Merge.OpenOutputs(round, plan, workers);
+            }
+
             foreach ((string tensor, string reason) in dropped)
                 check.Notes.Add($"Tensor {Sentence.Quote(tensor)} would keep the global model's values: {reason}");
             return CreateResult(Describe(check, plan, [], []), check);
@@ -85,9 +91,6 @@ internal sealed class RoundExecution(
             PairRound.KeepWholePairs(pairs, dropped);
         return dropped;
     }
-
-    private static PairOutputs? OpenOutputs(PairRound pairs, RoundPlan plan) =>
-        pairs.Merge.OpenOutputs([.. pairs.Merged.Select(i => pairs.All[i])], plan);
 
     private static List<Participant> FindParticipants(RoundCheck check, RoundPlan plan)
     {
@@ -142,7 +145,7 @@ internal sealed class RoundExecution(
         RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output) with { State = state.Before, Models = models.ByName };
         using ReadAhead? ahead = run.Settings.ReadAhead;
         PairRound? pairRound = check.Pairs is { } all ? new PairRound(all, (PairMerge)stages.Merge, dropped) : null;
-        using PairOutputs? beside = pairRound is null ? null : OpenOutputs(pairRound, plan);
+        using PairOutputs? beside = pairRound is null ? null : pairRound.Merge.OpenOutputs(pairRound, plan, workers);
         PairRunner? pairRunner = pairRound is null ? null : new PairRunner(stages, pairRound, _options) { Outputs = beside };
         var runner = new LocalRunner(stages, run, _options, check, pairs, pairRunner, pairRound);
         using var publication = new RoundPublication(output, state);

@@ -11,8 +11,10 @@ internal static class ConfigWriter
     /// <param name="config">The configuration.</param>
     /// <param name="modules">The rank and the alpha of each module, by its name in the adapter.</param>
     /// <param name="useRsLora">Whether the scaling is alpha / sqrt(r).</param>
+    /// <param name="savesModules">Whether modules_to_save stays; false for an adapter of LoRA pairs alone.</param>
     public static PeftAdapterConfig WithRanks(
-        PeftAdapterConfig config, IReadOnlyList<(string Module, long Rank, double Alpha)> modules, bool useRsLora)
+        PeftAdapterConfig config, IReadOnlyList<(string Module, long Rank, double Alpha)> modules, bool useRsLora,
+        bool savesModules = true)
     {
         (long rank, double alpha) = (MostCommon(modules.Select(module => module.Rank)), MostCommon(modules.Select(module => module.Alpha)));
         // PEFT takes the first pattern that ends a module's name: a name that ends with another comes before it
@@ -29,6 +31,8 @@ internal static class ConfigWriter
             ["rank_pattern"] = json => WritePattern(json, longestFirst, module => module.Rank != rank, module => module.Rank),
             ["alpha_pattern"] = json => WritePattern(json, longestFirst, module => module.Alpha != alpha, module => module.Alpha),
         };
+        if (!savesModules)
+            written["modules_to_save"] = json => json.WriteNullValue();
         using var stream = new MemoryStream();
         using (var json = new Utf8JsonWriter(stream, Layout))
         using (JsonDocument document = JsonDocument.Parse(config.RawJson))

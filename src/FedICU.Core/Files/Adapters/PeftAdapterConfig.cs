@@ -107,6 +107,9 @@ public sealed class PeftAdapterConfig
     /// <summary>Gets use_rslora; false for types other than LoRA.</summary>
     public bool UseRsLora { get; }
 
+    /// <summary>Gets fan_in_fan_out: whether the base model's layers hold their weights transposed.</summary>
+    internal bool FanInFanOut => IsLora && Read(fields => fields.ReadBoolean("fan_in_fan_out"));
+
     /// <summary>Gets use_dora; false for types other than LoRA.</summary>
     public bool UseDora { get; }
 

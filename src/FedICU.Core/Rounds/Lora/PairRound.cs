@@ -20,6 +20,9 @@ internal sealed class PairRound(RoundPairs pairs, PairMerge merge, IReadOnlyDict
 
     public IReadOnlyList<LoraPair> All => pairs.All;
 
+    /// <summary>The configuration of the round's adapters; null if there is none.</summary>
+    public PeftAdapterConfig? RoundConfig => pairs.Config;
+
     /// <summary>The output's configuration; null if the global model's stays, or if there is none.</summary>
     public PeftAdapterConfig? Config { get; private set; }
 

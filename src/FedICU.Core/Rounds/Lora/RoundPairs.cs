@@ -26,6 +26,9 @@ internal sealed class RoundPairs
     /// <summary>The pairs of the global model, in its order.</summary>
     public IReadOnlyList<LoraPair> All { get; }
 
+    /// <summary>The configuration of the round's adapters; null if there is none.</summary>
+    public PeftAdapterConfig? Config => _config;
+
     /// <summary>Finds the pairs of the global model.</summary>
     /// <param name="merge">The merge.</param>
     /// <param name="global">The global model.</param>

@@ -65,6 +65,8 @@ internal sealed unsafe class PairContext : IDisposable
     /// <summary>Computes verbs on the CPU.</summary>
     public IComputeBackend Backend { get; }
 
+    public Workers Workers => _run.Settings.Workers;
+
     public CancellationToken CancellationToken => _run.Settings.Workers.CancellationToken;
 
     /// <summary>The memory of the written A, in the output's type; without data while nothing is written.</summary>

@@ -1,3 +1,5 @@
+using FedICU.Panels;
+using FedICU.Rounds.Lora;
 using FedICU.Strategies.Abstractions;
 
 namespace FedICU;
@@ -43,9 +45,10 @@ public abstract class PairMerge : MergeRule
     internal abstract void Merge(PairContext pair);
 
     /// <summary>Opens models that are written beside the output; null if there are none.</summary>
-    /// <param name="pairs">The pairs that are merged.</param>
-    /// <param name="plan">The round's plan, after all weightings.</param>
-    internal virtual PairOutputs? OpenOutputs(IReadOnlyList<LoraPair> pairs, RoundPlan plan) => null;
+    /// <param name="round">The pairs of the round.</param>
+    /// <param name="plan">The round's plan.</param>
+    /// <param name="workers">The threads.</param>
+    internal virtual PairOutputs? OpenOutputs(PairRound round, RoundPlan plan, Workers workers) => null;
 
     /// <inheritdoc/>
     public sealed override void Merge(TensorContext tensor)
