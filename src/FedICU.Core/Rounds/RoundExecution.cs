@@ -243,7 +243,7 @@ internal sealed class RoundExecution(
     }
 
     private IReadOnlyList<LoraPairReport> ComputeCrossTerms(RoundRun run, LoraPairs pairs, RoundCheck check) =>
-        _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes) : [];
+        _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes, withSpaces: check.Pairs is null) : [];
 
     private static IEnumerable<LoraPair> FindMergedPairs(RoundRun run, LoraPairs pairs)
     {
