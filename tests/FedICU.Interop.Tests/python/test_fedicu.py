@@ -40,7 +40,7 @@ class AggregatorTests(unittest.TestCase):
 
     def test_every_strategy_is_listed_with_its_options(self):
         known = {strategy["name"]: strategy for strategy in fedicu.strategies()}
-        self.assertLessEqual({"fedavg", "fedprox", "fedicu", "median", "krum", "fedadam"}, set(known))
+        self.assertLessEqual({"fedavg", "fedprox", "fedicu", "median", "krum", "fedadam", "flora", "flexlora"}, set(known))
         self.assertTrue(all(strategy["summary"] for strategy in known.values()))
         tau = next(option for option in known["fedadam"]["options"] if option["name"] == "tau")
         self.assertEqual((tau["values"], tau["default"]), ("number", "0.001"))

@@ -88,7 +88,8 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
     /// </summary>
     public void CheckStages()
     {
-        Stage? whole = stages.Weightings.FirstOrDefault(stage => stage.Statistics.Count > 0) ?? (Stage?)stages.Transforms.FirstOrDefault();
+        Stage? whole = stages.Weightings.FirstOrDefault(stage => stage.Statistics.Count > 0) ??
+            (Stage?)(stages.Transforms is [var first, ..] ? first : null);
         if (whole is null)
             return;
         foreach (Participant participant in check.Included)

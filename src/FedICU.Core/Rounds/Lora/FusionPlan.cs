@@ -32,7 +32,7 @@ internal sealed class FusionPlan
         if (baseModel is PeftAdapter)
             throw RoundCheck.CreateRefusal($"The base model {Sentence.Quote(baseModel.Location)} is an adapter; a model was expected.");
         PeftAdapterConfig? config = (adapter as PeftAdapter)?.Config;
-        LoraPairs pairs = LoraPairs.Find(adapter, config, cancellationToken);
+        LoraPairs pairs = LoraPairs.Find(adapter, config, comparesRanks: true, cancellationToken);
         if (pairs.Others.Count > 0)
         {
             (string module, string reason) = pairs.Others[0];

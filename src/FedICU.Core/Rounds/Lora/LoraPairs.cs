@@ -31,10 +31,12 @@ internal sealed class LoraPairs
     /// <summary>Finds the pairs by names, shapes and, if there is one, the configuration.</summary>
     /// <param name="model">The global model.</param>
     /// <param name="config">The configuration of the round's adapters; null if there is none.</param>
+    /// <param name="comparesRanks">
+    /// Whether the configuration is the model's own, so that it must state its ranks.
+    /// </param>
     /// <param name="cancellationToken">Ends the search.</param>
-    /// <param name="comparesRanks">Whether the configuration is the model's own, so that it must state its ranks.</param>
     public static LoraPairs Find(
-        TensorSource model, PeftAdapterConfig? config, CancellationToken cancellationToken = default, bool comparesRanks = true)
+        TensorSource model, PeftAdapterConfig? config, bool comparesRanks = true, CancellationToken cancellationToken = default)
     {
         var modules = new Dictionary<string, LoraModule>(StringComparer.Ordinal);
         var inOrder = new List<LoraModule>();

@@ -39,7 +39,7 @@ internal sealed class RoundPairs
     /// </exception>
     public static RoundPairs Find(PairMerge merge, TensorSource global, PeftAdapterConfig? config, CancellationToken cancellationToken)
     {
-        LoraPairs pairs = LoraPairs.Find(global, config, cancellationToken, comparesRanks: global is PeftAdapter);
+        LoraPairs pairs = LoraPairs.Find(global, config, comparesRanks: global is PeftAdapter, cancellationToken);
         string name = Sentence.Quote(merge.Name);
         if (pairs.Others.Count > 0)
         {

@@ -26,11 +26,11 @@ internal sealed class LoraRuleRefusalTests
 
     [Test]
     public void NotANumberInAFactor() =>
-        Refuse("flexlora", [Good, Good with { A = [1, double.NaN, 3, 4, 5, 6, 7, 8] }], "has 1 value that is not finite");
+        Refuse("flexlora", [Good, Good with { A = [1, double.NaN, 3, 4, 5, 6, 7, 8] }], "has 1 value that is NaN or infinite");
 
     [Test]
     public void NotANumberInAFactorOfAnotherRank() =>
-        Refuse("hetlora", [Good, new LoraClient([1, 2, double.NaN, 4], [1, 2, 3], 4, 1) { Inputs = 4 }], "has 1 value that is not finite");
+        Refuse("hetlora", [Good, new LoraClient([1, 2, double.NaN, 4], [1, 2, 3], 4, 1) { Inputs = 4 }], "has 1 value that is NaN or infinite");
 
     [Test]
     public void AChangedAWhereItIsFrozen() =>
