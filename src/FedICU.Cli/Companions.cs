@@ -4,7 +4,9 @@ using FedICU.Files;
 
 namespace FedICU.Cli;
 
-/// <summary>The files beside a model's weights that loaders need: configuration, tokenizer, generation settings.</summary>
+/// <summary>
+/// The files beside a model's weights that loaders need: configuration, tokenizer, generation settings.
+/// </summary>
 internal static class Companions
 {
     // the model's own configuration, as Hugging Face's loaders have it

@@ -49,7 +49,8 @@ internal sealed class FuseCommand : FedIcuCommand
         using TensorSource adapter = Paths.Open("--adapter", adapterPath);
         FusionReport report = await Terminal.WithProgressAsync(progress => Task.Run(
             () => AdapterFusion.Fuse(
-                baseModel, adapter, TensorSink.To(output, baseModel, outputOptions), options with { Progress = progress }, cancellationToken),
+                baseModel, adapter, TensorSink.To(output, baseModel, outputOptions), options with { Progress = progress },
+                cancellationToken),
             cancellationToken));
         IReadOnlyList<string> companions = Paths.IsFile(output) ? [] : Companions.Copy(basePath, output, unties: report.Added.Count > 0);
         if (report.Replaced.Count > 0)

@@ -5,13 +5,17 @@ namespace FedICU;
 /// <summary>Options of FlexLoRA.</summary>
 public sealed record FlexLoraOptions
 {
-    /// <summary>Gets the rank that is written, at least 1 (<c>rank</c>). <value>Default: null, the global model's.</value></summary>
+    /// <summary>
+    /// Gets the rank that is written, at least 1 (<c>rank</c>). <value>Default: null, the global model's.</value>
+    /// </summary>
     public int? Rank { get; init; }
 
     /// <summary>Gets how the singular values are divided between the factors (<c>split</c>).</summary>
     public FactorSplit Split { get; init; }
 
-    /// <summary>Gets how the clients weigh (<c>weighting</c>), in an aggregator. <value>Default: share.</value></summary>
+    /// <summary>
+    /// Gets how the clients weigh (<c>weighting</c>), in an aggregator. <value>Default: share.</value>
+    /// </summary>
     public Weighting Weighting { get; init; }
 
     /// <summary>

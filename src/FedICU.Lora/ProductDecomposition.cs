@@ -44,7 +44,8 @@ internal sealed unsafe class ProductDecomposition
         catch (NonConvergenceException)
         {
             throw RoundPlan.Refuse(
-                $"The singular values of the LoRA pair '{context.Pair.Module}' did not converge; finite factors of like sizes were expected.");
+                $"The singular values of the LoRA pair '{context.Pair.Module}' did not converge; " +
+                "finite factors of like sizes were expected.");
         }
 
         return new ProductDecomposition(context, left, right, values, u, vt);

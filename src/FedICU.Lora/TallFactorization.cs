@@ -15,8 +15,8 @@ namespace FedICU.Lora;
 /// </remarks>
 internal sealed unsafe class TallFactorization
 {
-    // the largest ratio of the diagonal of a Cholesky factor for which no shift is needed. Derived: CholeskyQR2 holds up
-    // to a condition of 1e8, which the ratio may underestimate by the order of the matrix.
+    // the largest ratio of the diagonal of a Cholesky factor for which no shift is needed. Derived: CholeskyQR2 holds
+    // up to a condition of 1e8, which the ratio may underestimate by the order of the matrix.
     private const double LargestRatio = 1e6;
 
     // the largest entry of Q^T Q - I after one pass for which the second pass is the last. Derived: the second pass

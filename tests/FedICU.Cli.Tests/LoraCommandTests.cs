@@ -17,8 +17,8 @@ public sealed class LoraCommandTests
     public void AStackedAdapterIsAFolderAsPeftReadsIt()
     {
         string a = _place.WriteAdapter("a", 1), b = _place.WriteAdapter("b", 2), next = _place["next"];
-        Tool.Run("aggregate", "--strategy", "flora", "--global", _place.WriteAdapter("g", 0), "--client", a, "--client", b, "--output", next)
-            .Succeeded();
+        string global = _place.WriteAdapter("g", 0);
+        Tool.Run("aggregate", "--strategy", "flora", "--global", global, "--client", a, "--client", b, "--output", next).Succeeded();
         JsonElement config = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(next, "adapter_config.json"))).RootElement;
         Assert.That((config.GetProperty("r").GetInt32(), config.GetProperty("lora_alpha").GetInt32()), Is.EqualTo((4, 4)));
         Assert.That(config.GetProperty("use_rslora").GetBoolean(), Is.False);

@@ -14,7 +14,8 @@ public abstract partial class TensorSink
     public static TensorSink ToFile(string path, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        return new ModelFileSink(path, isFolder: false, (tensors, _) => new FilePublication(path, tensors, options ?? OutputOptions.Default));
+        return new ModelFileSink(
+            path, isFolder: false, (tensors, _) => new FilePublication(path, tensors, options ?? OutputOptions.Default));
     }
 
     /// <summary>

@@ -33,7 +33,7 @@ internal static class LoraRules
             };
             return () => [new MeanWeights("flora", options.Weighting), new FLora(options)];
         }),
-        new("hetlora", "Pads LoRA factors to the largest rank and averages them by the norms of their products.", "Cho et al. 2024", reader =>
+        new("hetlora", "Pads LoRA factors to the largest rank; averages them by their products' norms.", "Cho et al. 2024", reader =>
         {
             var options = new HetLoraOptions
             {

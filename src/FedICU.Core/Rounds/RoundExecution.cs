@@ -127,7 +127,9 @@ internal sealed class RoundExecution(
     {
         check.Run();
         bool usesPairs = stages.PairSteps.Count > 0 || _options.Statistics;
-        LoraPairs pairs = usesPairs ? LoraPairs.Find(round.Global, check.AdapterConfig, comparesRanks: true, cancellationToken) : LoraPairs.None;
+        LoraPairs pairs = usesPairs
+            ? LoraPairs.Find(round.Global, check.AdapterConfig, comparesRanks: true, cancellationToken)
+            : LoraPairs.None;
         if (pairs.DescribeOthers() is { } others)
             check.Notes.Add(others);
         return pairs;

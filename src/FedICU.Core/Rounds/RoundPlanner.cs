@@ -66,7 +66,8 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         for (int i = 0; i < tensors.Count; i++)
         {
             bool isMerged = merged is null || merged.Contains(tensors[i].Name);
-            TensorInfo output = pairs?.FindOutput(tensors[i].Name) ?? GetOutput(isMerged ? RequireSameElements(stages.Merge, tensors[i], plan) : tensors[i], round.Options);
+            TensorInfo output = pairs?.FindOutput(tensors[i].Name) ??
+                GetOutput(isMerged ? RequireSameElements(stages.Merge, tensors[i], plan) : tensors[i], round.Options);
             if (!ReferenceEquals(output, tensors[i]))
                 (outputs ??= [.. tensors])[i] = output;
         }

@@ -59,7 +59,8 @@ internal static class ConfigWriter
         return PeftAdapterConfig.Parse(stream.ToArray(), "adapter_config.json");
     }
 
-    private static T MostCommon<T>(IEnumerable<T> values) where T : notnull => values.CountBy(value => value).MaxBy(value => value.Value).Key;
+    private static T MostCommon<T>(IEnumerable<T> values) where T : notnull =>
+        values.CountBy(value => value).MaxBy(value => value.Value).Key;
 
     private static void WritePattern(
         Utf8JsonWriter json, IEnumerable<(string Key, long Rank, double Alpha)> modules,

@@ -102,7 +102,8 @@ internal sealed class AdapterCheck(RoundCheck check, AggregationRound round, boo
         if (_options.OnConfig != ConfigPolicy.DropClient)
             return (adapters[0].AdapterConfig!, $"that of client {Sentence.Quote(adapters[0].Id)}");
         // groups come in the order of their first clients; MaxBy takes the first of the largest groups
-        List<Participant> most = adapters.GroupBy(participant => participant.AdapterConfig!.DecidingKey(MixesRanks(participant.AdapterConfig)), StringComparer.Ordinal)
+        List<Participant> most = adapters
+            .GroupBy(participant => participant.AdapterConfig!.DecidingKey(MixesRanks(participant.AdapterConfig)), StringComparer.Ordinal)
             .Select(group => group.ToList()).MaxBy(group => group.Count)!;
         string others = most.Count > 1 ? $" and {Sentence.Count(most.Count - 1, "other")}" : "";
         return (most[0].AdapterConfig!, $"that of client {Sentence.Quote(most[0].Id)}{others}");

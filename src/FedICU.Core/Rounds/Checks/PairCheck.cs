@@ -69,7 +69,8 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
             forms[i] = Pairs.GetForm(participant, pair);
             if (DescribeFault(participant, pair, forms[i]) is { } fault)
             {
-                check.ApplyPolicy(ConfigPolicyOfClients, RoundFault.Config, participant, pair.A.Name, $"{participant.NameWithFile}: {fault}.");
+                check.ApplyPolicy(
+                    ConfigPolicyOfClients, RoundFault.Config, participant, pair.A.Name, $"{participant.NameWithFile}: {fault}.");
                 return;
             }
         }
@@ -100,8 +101,9 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
                 if (participant.PairForms[i].Rank != pair.Rank)
                 {
                     throw RoundCheck.CreateRefusal(
-                        $"{Sentence.Quote(whole.Name)} before {Sentence.Quote(merge.Name)} needs equal ranks; {participant.NameWithFile} has " +
-                        $"rank {participant.PairForms[i].Rank} in {Sentence.Quote(pair.Module)}, the global model {pair.Rank}.",
+                        $"{Sentence.Quote(whole.Name)} before {Sentence.Quote(merge.Name)} needs equal ranks; " +
+                        $"{participant.NameWithFile} has rank {participant.PairForms[i].Rank} in {Sentence.Quote(pair.Module)}, " +
+                        $"the global model {pair.Rank}.",
                         participant);
                 }
             }
@@ -135,6 +137,8 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
         return null;
     }
 
+    private static bool HasSameBits(double one, double two) => BitConverter.DoubleToInt64Bits(one) == BitConverter.DoubleToInt64Bits(two);
+
     private unsafe LoraPair? FindChangedA(Participant participant)
     {
         using var scratch = new Scratch();
@@ -158,7 +162,7 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
                 double value = Rounding.Read(found.Data, found.DType, i);
                 bool isSame = form == UpdateForm.Delta
                     ? value == 0
-                    : BitConverter.DoubleToInt64Bits(value) == BitConverter.DoubleToInt64Bits(Rounding.Read(expected.Data, expected.DType, i));
+                    : HasSameBits(value, Rounding.Read(expected.Data, expected.DType, i));
                 if (!isSame)
                     return false;
             }

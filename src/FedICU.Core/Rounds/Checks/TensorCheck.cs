@@ -141,9 +141,14 @@ internal sealed class TensorCheck(
         else if (pairs?.MayHaveAnotherRank(expected) == true)
         {
             if (pairs.DescribeShape(participant, expected, found) is { } fault)
-                check.ApplyPolicy(_options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Describe(participant, expected)} {fault}.");
+            {
+                check.ApplyPolicy(
+                    _options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Describe(participant, expected)} {fault}.");
+            }
             else if (found.DType != expected.DType)
+            {
                 CheckType(participant, expected, found, ref widened);
+            }
         }
         else if (found.ElementCount != expected.ElementCount || !(merge?.Accepts(expected, found) ?? found.Shape == expected.Shape))
         {

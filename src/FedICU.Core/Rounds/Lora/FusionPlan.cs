@@ -22,7 +22,8 @@ internal sealed class FusionPlan
     /// <summary>The tensors of the output, those of the base model first.</summary>
     public IReadOnlyList<TensorInfo> Outputs { get; private set; } = [];
 
-    public FusionReport Report => new([.. _pairs.Keys], [.. _saved.Keys], [.. Outputs.Skip(_base.Tensors.Count).Select(tensor => tensor.Name)]);
+    public FusionReport Report => new(
+        [.. _pairs.Keys], [.. _saved.Keys], [.. Outputs.Skip(_base.Tensors.Count).Select(tensor => tensor.Name)]);
 
     /// <summary>Checks the adapter against the base model.</summary>
     /// <exception cref="RoundRejectedException">It does not fit.</exception>
@@ -78,8 +79,8 @@ internal sealed class FusionPlan
             if (tied.Shape.AsMatrix() != (pair.Outputs, pair.Inputs))
             {
                 throw RoundCheck.CreateRefusal(
-                    $"The base model's {Sentence.Quote(tied.Name)} is {tied}; {pair.Outputs} x {pair.Inputs} was expected for the LoRA pair " +
-                    $"{Sentence.Quote(pair.Module)}, whose head is tied to it.");
+                    $"The base model's {Sentence.Quote(tied.Name)} is {tied}; {pair.Outputs} x {pair.Inputs} was expected for " +
+                    $"the LoRA pair {Sentence.Quote(pair.Module)}, whose head is tied to it.");
             }
 
             _untied[name] = tied;

@@ -168,7 +168,8 @@ internal static unsafe class PairFigures
     }
 
     private static double Project(
-        double[] gram, int order, (int First, int Count, double[] Basis, int Rank) one, (int First, int Count, double[] Basis, int Rank) other)
+        double[] gram, int order, (int First, int Count, double[] Basis, int Rank) one,
+        (int First, int Count, double[] Basis, int Rank) other)
     {
         double sum = 0;
         double[] row = new double[other.Count];

@@ -3,7 +3,9 @@ using FedICU.Text;
 
 namespace FedICU.Rounds.Lora;
 
-/// <summary>The pairs of one attempt of a round whose merge sees pairs: which are merged, and what is written.</summary>
+/// <summary>
+/// The pairs of one attempt of a round whose merge sees pairs: which are merged, and what is written.
+/// </summary>
 /// <param name="pairs">The global model's pairs.</param>
 /// <param name="merge">The merge.</param>
 /// <param name="dropped">Tensors that keep the global model's values.</param>

@@ -52,7 +52,9 @@ internal sealed unsafe class ResidualOutputs : PairOutputs
         if (residualOutput is null)
             return;
         bool isFile = residualOutput.EndsWith(".safetensors", StringComparison.Ordinal) || round.RoundConfig is null;
-        _residualSink = isFile ? TensorSink.ToFile(residualOutput) : TensorSink.ToAdapterFolder(residualOutput, CreateConfig(round.RoundConfig!));
+        _residualSink = isFile
+            ? TensorSink.ToFile(residualOutput)
+            : TensorSink.ToAdapterFolder(residualOutput, CreateConfig(round.RoundConfig!));
     }
 
     private IEnumerable<LoraPair> Merged => _round.Merged.Select(i => _round.All[i]);
@@ -166,8 +168,8 @@ internal sealed unsafe class ResidualOutputs : PairOutputs
             if (!owners.TryAdd(name, pair))
             {
                 throw RoundCheck.CreateRefusal(
-                    $"The LoRA pairs {Sentence.Quote(owners[name].Module)} and {Sentence.Quote(pair.Module)} both change the base model's " +
-                    $"{Sentence.Quote(name)}; one of them was expected.");
+                    $"The LoRA pairs {Sentence.Quote(owners[name].Module)} and {Sentence.Quote(pair.Module)} both change " +
+                    $"the base model's {Sentence.Quote(name)}; one of them was expected.");
             }
         }
     }

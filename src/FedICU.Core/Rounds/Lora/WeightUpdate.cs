@@ -23,7 +23,8 @@ internal static unsafe class WeightUpdate
     /// <param name="count">The inner dimension.</param>
     /// <param name="workers">The threads.</param>
     public static void Write(
-        TensorSource model, TensorInfo weight, TensorSink output, TensorInfo written, double* left, double* right, int count, Workers workers)
+        TensorSource model, TensorInfo weight, TensorSink output, TensorInfo written, double* left, double* right, int count,
+        Workers workers)
     {
         (long rows, long columns) = weight.Shape.AsMatrix();
         int blockRows = (int)Math.Clamp(BlockElements / Math.Max(columns, 1), 1, Math.Max(rows, 1));

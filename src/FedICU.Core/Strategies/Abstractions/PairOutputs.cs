@@ -1,6 +1,8 @@
 namespace FedICU.Strategies.Abstractions;
 
-/// <summary>Models that a merge of pairs writes beside the round's output. Nothing is visible before the commit.</summary>
+/// <summary>
+/// Models that a merge of pairs writes beside the round's output. Nothing is visible before the commit.
+/// </summary>
 internal abstract class PairOutputs : IDisposable
 {
     /// <summary>Begins to write. Throws if a place cannot be written.</summary>

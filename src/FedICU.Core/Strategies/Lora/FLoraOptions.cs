@@ -11,7 +11,9 @@ public sealed record FLoraOptions
     /// </summary>
     public double? LoraScaling { get; init; }
 
-    /// <summary>Gets how the clients weigh (<c>weighting</c>), in an aggregator. <value>Default: share.</value></summary>
+    /// <summary>
+    /// Gets how the clients weigh (<c>weighting</c>), in an aggregator. <value>Default: share.</value>
+    /// </summary>
     public Weighting Weighting { get; init; }
 
     internal static FLoraOptions Checked(FLoraOptions? options)

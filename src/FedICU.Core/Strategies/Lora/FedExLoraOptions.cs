@@ -20,7 +20,9 @@ public sealed record FedExLoraOptions
     /// </summary>
     public string? ResidualOutput { get; init; }
 
-    /// <summary>Gets how the clients weigh (<c>weighting</c>), in an aggregator. <value>Default: share.</value></summary>
+    /// <summary>
+    /// Gets how the clients weigh (<c>weighting</c>), in an aggregator. <value>Default: share.</value>
+    /// </summary>
     public Weighting Weighting { get; init; }
 
     /// <summary>

@@ -116,7 +116,8 @@ internal sealed class AdapterFusionTests
     {
         var random = new Random(2);
         var adapter = new LoraClient(
-            [.. Enumerable.Range(0, 40).Select(_ => random.NextDouble())], [.. Enumerable.Range(0, 36).Select(_ => random.NextDouble())], 8, 1)
+            [.. Enumerable.Range(0, 40).Select(_ => random.NextDouble())],
+            [.. Enumerable.Range(0, 36).Select(_ => random.NextDouble())], 8, 1)
         {
             Inputs = 10,
         };

@@ -94,7 +94,8 @@ internal sealed class LoraRuleLawTests
         // every B is 0: A must stay able to learn
         var random = new Random(7);
         double[] a = Values(random, 2 * 9);
-        LoraClient[] clients = [.. Enumerable.Range(0, 3).Select(_ => new LoraClient(Values(random, 2 * 9), new double[14], 4, 1) { Inputs = 9 })];
+        LoraClient[] clients =
+            [.. Enumerable.Range(0, 3).Select(_ => new LoraClient(Values(random, 2 * 9), new double[14], 4, 1) { Inputs = 9 })];
         LoraResult result = LoraClient.Run("flexlora", clients, new LoraClient(a, new double[14], 4, 1) { Inputs = 9 });
         Assert.That(result.A, Is.EqualTo(a));
         Assert.That(result.B, Is.EqualTo(new double[14]));
