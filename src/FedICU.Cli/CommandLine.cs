@@ -12,6 +12,8 @@ internal static class CommandLine
 {
     public static async Task<int> RunAsync(string[] args, Terminal terminal, CancellationToken cancellationToken)
     {
+        // help texts and errors list the strategies of the process
+        LoraStrategies.AddToDefault();
         try
         {
             Arguments.RefuseUndecodable(args);
@@ -69,6 +71,8 @@ internal static class CommandLine
         {
             new AggregateCommand(terminal),
             new MaskCommand(terminal),
+            new AdaptCommand(terminal),
+            new FuseCommand(terminal),
             new ExplainCommand(terminal),
             new StrategiesCommand(terminal),
             new PrivacyCommand(terminal),

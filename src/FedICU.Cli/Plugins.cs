@@ -11,7 +11,7 @@ internal sealed class Plugins
 {
     private readonly Dictionary<string, string> _fileOf = new(StringComparer.Ordinal);
 
-    private Plugins() { }
+    private Plugins() => new LoraStrategies().Register(Registry);
 
     public StrategyRegistry Registry { get; } = new();
 

@@ -18,18 +18,7 @@ internal static class RoundSummary
 
         foreach (TensorReport tensor in report.Tensors.Where(tensor => tensor.Reason is not null))
             terminal.Line($"tensor {tensor.Name}: {tensor.Rule}: {tensor.Reason}");
-        if (report.LoraPairs.Count > 0)
-        {
-            terminal.Line();
-            terminal.Line(
-                "LoRA pairs: ||mean(BA) - mean(B) mean(A)|| / ||mean(BA)||, " +
-                "the product's relative error if factors are averaged separately");
-            var pairs = new ResultTable("module", ">cross-term");
-            foreach (LoraPairReport pair in report.LoraPairs)
-                pairs.Add(pair.Name, Text.Number(pair.CrossTerm));
-            terminal.Table(pairs);
-        }
-
+        WriteLoraPairs(report, terminal);
         foreach (string note in report.Notes)
             terminal.Line("note: " + note);
     }
@@ -60,6 +49,53 @@ internal static class RoundSummary
         if (showsMeanWeights)
             terminal.Line($"share: of the given weights. mean w_k: the weight from {report.Strategy}, averaged over all tensors.");
     }
+
+    /// <summary>Shows what the rule did to each LoRA pair: the columns that were measured.</summary>
+    private static void WriteLoraPairs(RoundReport report, Terminal terminal)
+    {
+        (string Header, string Legend, Func<LoraPairReport, string> Value, Func<LoraPairReport, bool> Has)[] all =
+        [
+            ("cross-term", "||mean(BA) - mean(B) mean(A)|| / ||mean(BA)||, the product's relative error if factors are averaged separately",
+                pair => Text.Number(Finite(pair.CrossTerm)), pair => Finite(pair.CrossTerm) is not null),
+            ("rank", "the rank that was written", pair => Text.Count(pair.Rank), pair => pair.Rank is not null),
+            ("error", "||W - s B A|| / ||W|| of the written factors, where W is the mean of the clients' products",
+                pair => Text.Number(pair.RelativeError), pair => pair.RelativeError is not null),
+            ("effective rank", "exp of the entropy of W's singular values",
+                pair => Text.Number(pair.EffectiveRank), pair => pair.EffectiveRank is not null),
+            ("overlap of A", "how far the clients' row spaces agree, from 0 to 1",
+                pair => Text.Number(pair.OverlapOfA), pair => pair.OverlapOfA is not null),
+            ("overlap of B", "the same of their column spaces", pair => Text.Number(pair.OverlapOfB), pair => pair.OverlapOfB is not null),
+        ];
+        var columns = all.Where(column => report.LoraPairs.Any(column.Has)).ToList();
+        if (columns.Count == 0)
+            return;
+        if (report.LoraPairs.All(pair => pair.EffectiveRank is null && !double.IsFinite(pair.CrossTerm)))
+        {
+            WriteLargestError(report, terminal);
+            return;
+        }
+
+        terminal.Line();
+        terminal.Line("LoRA pairs:");
+        foreach ((string header, string legend, _, _) in columns)
+            terminal.Line($"  {header}: {legend}");
+        var pairs = new ResultTable(["module", .. columns.Select(column => ">" + column.Header)]);
+        foreach (LoraPairReport pair in report.LoraPairs)
+            pairs.Add([pair.Name, .. columns.Select(column => column.Value(pair))]);
+        terminal.Table(pairs);
+    }
+
+    /// <summary>Shows one line for a round without statistics: adapters have hundreds of pairs.</summary>
+    private static void WriteLargestError(RoundReport report, Terminal terminal)
+    {
+        string ranks = string.Join(", ", report.LoraPairs.Select(pair => pair.Rank).Distinct().Order().Select(Text.Count));
+        LoraPairReport? worst = report.LoraPairs.MaxBy(pair => pair.RelativeError);
+        string error = worst?.RelativeError is { } largest
+            ? $"; the largest relative error is {Text.Number(largest)}, in {Text.Clean(worst.Name)}" : "";
+        terminal.Line($"{Text.Count(report.LoraPairs.Count, "LoRA pair")} of rank {ranks}{error}");
+    }
+
+    private static double? Finite(double value) => double.IsFinite(value) ? value : null;
 
     private static string DescribeOutcome(ClientReport client) =>
         !client.Included ? $"left out: {client.Reason}" : client.Chosen ? "" : "not chosen";

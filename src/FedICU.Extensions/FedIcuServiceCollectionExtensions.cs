@@ -94,6 +94,14 @@ public static class FedIcuServiceCollectionExtensions
         return services;
     }
 
+    /// <summary>Creates a registry of the strategies of FedICU.Core and FedICU.Lora.</summary>
+    private static StrategyRegistry CreateRegistry()
+    {
+        var registry = new StrategyRegistry();
+        new LoraStrategies().Register(registry);
+        return registry;
+    }
+
     /// <summary>Finds the registry of the services, or adds one.</summary>
     private static StrategyRegistry GetRegistry(this IServiceCollection services)
     {
@@ -101,7 +109,7 @@ public static class FedIcuServiceCollectionExtensions
         ServiceDescriptor? known = services.LastOrDefault(
             service => service.ServiceType == typeof(StrategyRegistry) && !service.IsKeyedService);
         if (known is null)
-            services.Add(known = ServiceDescriptor.Singleton(new StrategyRegistry()));
+            services.Add(known = ServiceDescriptor.Singleton(CreateRegistry()));
         return known.ImplementationInstance as StrategyRegistry ?? throw new InvalidOperationException(
             $"The services create their {nameof(StrategyRegistry)} themselves; add the strategy where it is created.");
     }
@@ -118,7 +126,7 @@ public static class FedIcuServiceCollectionExtensions
         ArgumentNullException.ThrowIfNull(configure);
         services.AddOptions<FedIcuHostOptions>(name).Configure(configure).ValidateOnStart();
         services.TryAddSingleton<SimdBackend>(_ => new SimdBackend());
-        services.TryAddSingleton(new StrategyRegistry());
+        services.TryAddSingleton(CreateRegistry());
         services.TryAddSingleton<HostedRounds>();
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<FedIcuHostOptions>, HostedRounds>());
         // services with the key null are registered without a key

@@ -30,10 +30,10 @@ internal sealed class Aggregator : IDisposable
     public Aggregator(AggregatorSettings settings)
     {
         _strategy = settings.Strategy ?? throw new InvalidOptionsException(
-            [$"strategy is missing; one of {string.Join(", ", StrategyRegistry.Default.Names)} was expected."]);
+            [$"strategy is missing; one of {string.Join(", ", Strategies.Registry.Names)} was expected."]);
         if (settings.Threads < 0)
             throw new InvalidOptionsException([$"threads is {settings.Threads}; at least 0 was expected."]);
-        _configured = StrategyRegistry.Default.Create(_strategy, InteropJson.ToText(settings.Settings), new RoundOptions
+        _configured = Strategies.Registry.Create(_strategy, InteropJson.ToText(settings.Settings), new RoundOptions
         {
             Threads = settings.Threads,
             Statistics = settings.Statistics,

@@ -8,7 +8,7 @@ internal sealed record RegistryListing(IReadOnlyList<RegistryListing.Strategy> S
     /// <summary>Returns the listing of the process's registry.</summary>
     public static string ToJson()
     {
-        var strategies = StrategyRegistry.Default.Strategies.Select(
+        var strategies = FedICU.Interop.Strategies.Registry.Strategies.Select(
             known => new Strategy(known.Name, known.Summary, known.Paper, known.Options));
         var listing = new RegistryListing([.. strategies], StrategyRegistry.RoundOptions);
         return JsonSerializer.Serialize(listing, InteropJson.Default.RegistryListing);

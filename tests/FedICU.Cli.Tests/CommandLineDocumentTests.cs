@@ -63,6 +63,7 @@ public sealed class CommandLineDocumentTests
         string[] adapters = ["base", "run7/a", "run7/b", "trained", "adapter"];
         for (int i = 0; i < adapters.Length; i++)
             place.WriteAdapter(adapters[i], i);
+        place.Write(Path.Combine("llama", "model.safetensors"), new MemoryModel { { "base.q_proj.weight", [3, 4], new float[12] } });
         foreach (string copy in (string[])["g/model", "a/model", "before", "model"])
             Copy(place.Global, copy);
         foreach (string copy in (string[])["b/model", "c/model", "after", "trained", "round7/a", "round7/b"])

@@ -40,7 +40,7 @@ public sealed class FamilyGoldenTests
             .. golden.Options.SelectMany(option => new[] { "--set", $"{option.Key}={option.Value}" }),
             .. golden.StateResult is null ? Array.Empty<string>() : ["--state", state],
             .. dtype is null ? Array.Empty<string>() : ["--dtype", dtype]]).Succeeded();
-        Golden.AssertAgrees(output, golden.Result);
+        Golden.AssertAgrees(output, golden.Result, share: golden.FactorTolerance);
         AssertReport(RoundReport.FromJson(File.ReadAllText(report)), golden);
         if (golden.StateResult is null)
             return;

@@ -28,7 +28,14 @@ internal static class Rounds
 
     /// <summary>Writes the library's strategies for <c>NAMES</c> in a sentence.</summary>
     public static string Name(string sentence) =>
-        sentence.Replace("NAMES", string.Join(", ", new StrategyRegistry().Names), StringComparison.Ordinal);
+        sentence.Replace("NAMES", string.Join(", ", WithLora().Names), StringComparison.Ordinal);
+
+    private static StrategyRegistry WithLora()
+    {
+        var registry = new StrategyRegistry();
+        new LoraStrategies().Register(registry);
+        return registry;
+    }
 
     /// <summary>Creates a model of a matrix and a vector, which are the same for the same seed.</summary>
     public static MemoryModel Model(int seed, params (string Key, string Value)[] metadata)

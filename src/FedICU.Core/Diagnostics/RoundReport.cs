@@ -114,7 +114,7 @@ public sealed record RoundReport
         foreach (TensorReport tensor in Tensors.Where(tensor => tensor.Reason is not null))
             text.AppendLine().Append(CultureInfo.InvariantCulture,
                 $"  tensor {Sentence.Clean(tensor.Name)}: {tensor.Rule}: {tensor.Reason}");
-        foreach (LoraPairReport pair in LoraPairs)
+        foreach (LoraPairReport pair in LoraPairs.Where(pair => double.IsFinite(pair.CrossTerm)))
             text.AppendLine().Append(CultureInfo.InvariantCulture,
                 $"  LoRA pair {Sentence.Clean(pair.Name)}: cross-term {pair.CrossTerm:G4}");
         foreach (string note in Notes)

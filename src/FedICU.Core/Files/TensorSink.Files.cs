@@ -14,7 +14,8 @@ public abstract partial class TensorSink
     public static TensorSink ToFile(string path, OutputOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        return new ModelFileSink(path, isFolder: false, tensors => new FilePublication(path, tensors, options ?? OutputOptions.Default));
+        return new ModelFileSink(
+            path, isFolder: false, (tensors, _) => new FilePublication(path, tensors, options ?? OutputOptions.Default));
     }
 
     /// <summary>
@@ -28,7 +29,8 @@ public abstract partial class TensorSink
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(config);
-        return ToFolder(folder, options, tensors => FolderLayout.Adapter(tensors, config));
+        return new ModelFileSink(folder, isFolder: true, (tensors, changed) =>
+            new FolderPublication(folder, FolderLayout.Adapter(tensors, changed ?? config), options ?? OutputOptions.Default));
     }
 
     /// <summary>
@@ -75,11 +77,17 @@ public abstract partial class TensorSink
     }
 
     /// <summary>
+    /// Gets or sets the configuration of the adapter that is begun next, where a round changes the global model's; null
+    /// if it does not. Sinks without a configuration ignore it.
+    /// </summary>
+    internal virtual PeftAdapterConfig? AdapterConfig { get; set; }
+
+    /// <summary>
     /// Returns the full paths of what <see cref="Commit"/> may replace or remove: the sink's file or folder and the
     /// files of a model there.
     /// </summary>
     internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? ModelFolder.ListFiles(place.Path) : []];
 
     private static ModelFileSink ToFolder(string folder, OutputOptions? options, Func<IReadOnlyList<TensorInfo>, FolderLayout> layout) =>
-        new(folder, isFolder: true, tensors => new FolderPublication(folder, layout(tensors), options ?? OutputOptions.Default));
+        new(folder, isFolder: true, (tensors, _) => new FolderPublication(folder, layout(tensors), options ?? OutputOptions.Default));
 }

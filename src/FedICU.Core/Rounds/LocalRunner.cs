@@ -14,7 +14,8 @@ namespace FedICU.Rounds;
 /// side by side, each on one thread.
 /// </summary>
 internal sealed class LocalRunner(
-    StageSequence stages, RoundRun run, RoundOptions options, RoundCheck check, LoraPairs pairs) : IRoundRunner
+    StageSequence stages, RoundRun run, RoundOptions options, RoundCheck check, LoraPairs pairs, PairRunner? pairRunner,
+    PairRound? pairRound) : IRoundRunner
 {
     // the most values, of all clients together, of a tensor that one thread computes alone: chosen, it would not keep
     // several busy
@@ -30,6 +31,8 @@ internal sealed class LocalRunner(
     public Task<double[]> SurveyAsync(RoundPlan plan, RoundStatistic statistic, bool transformed)
     {
         RoundRun run = Narrow(plan);
+        if (statistic is PairStatistic ofPairs)
+            return Task.FromResult(MeasurePairs(run, ofPairs));
         TensorInfo[] tensors = [.. plan.Tensors.Where(statistic.Measures)];
         var sums = new OrderedSums(statistic.Count(plan.Clients.Count));
         // one phase for all statistics of the round
@@ -78,15 +81,22 @@ internal sealed class LocalRunner(
         Current = run;
         IReadOnlyList<TensorInfo> tensors = run.Global.Tensors;
         // without steps of pairs, each tensor is a unit
-        List<RoundUnit>? units = stages.PairSteps.Count == 0 ? null : RoundUnit.List(tensors, FindPairUnits(run));
+        List<RoundUnit>? units = pairRound is not null
+            ? RoundUnit.List(tensors, pairRound.Merged.Select(i => pairRound.All[i]), withAlphas: true)
+            : stages.PairSteps.Count == 0 ? null : RoundUnit.List(tensors, FindPairUnits(run));
+        Dictionary<LoraPair, int> numberOf = new(ReferenceEqualityComparer.Instance);
+        for (int i = 0; i < pairRound?.All.Count; i++)
+            numberOf[pairRound.All[i]] = i;
         var reports = new TensorReports(stages.Name, run.Clients, outputs);
         var unbalanced = new ConcurrentDictionary<LoraPair, string>(ReferenceEqualityComparer.Instance);
         ProgressMeter? meter = CreateMeter("aggregate", run.Global.TotalBytes);
         ForEachTensor(
-            run, units?.Count ?? tensors.Count, CountValues,
+            run, units?.Count ?? tensors.Count, CountValuesOfUnit,
             stages.Merge.IsThreadSafe, (int i, ref OpenTensorContext? context, RoundRun own) =>
             {
-                if (units?[i].Pair is { } pair)
+                if (units?[i].Pair is { } merged && pairRunner is not null)
+                    RunMergedPair(units[i], merged, own);
+                else if (units?[i].Pair is { } pair)
                     RunPair(units[i], pair, own);
                 else
                     RunTensor(units?[i].Tensors[0] ?? i, ref context, own);
@@ -94,7 +104,7 @@ internal sealed class LocalRunner(
         NoteUnbalanced(run, unbalanced);
         return Task.FromResult<IReadOnlyList<TensorReport>>(reports);
 
-        long CountValues(int i) =>
+        long CountValuesOfUnit(int i) =>
             (units?[i].Tensors.Sum(tensor => tensors[tensor].ElementCount) ?? tensors[i].ElementCount) * run.Clients.Count;
 
         void RunTensor(int i, ref OpenTensorContext? context, RoundRun own)
@@ -105,6 +115,21 @@ internal sealed class LocalRunner(
                 Aggregate(context, own, state, reports, i);
             progress?.End();
         }
+
+        void RunMergedPair(RoundUnit unit, LoraPair pair, RoundRun own)
+        {
+            ProgressMeter.TensorProgress?[] progress = [.. unit.Tensors.Select(tensor => meter?.Begin(tensors[tensor]))];
+            int a = FindTensor(unit, pair.A.Name), b = FindTensor(unit, pair.B.Name);
+            TensorInfo? alpha = pair.Alpha is null ? null : outputs[FindTensor(unit, pair.Alpha.Name)];
+            pairRunner.Run(own, numberOf[pair], (outputs[a], outputs[b], alpha), (context, statistics) =>
+                reports.Set(context.Info.Name == pair.A.Name ? a : b, context.Reported(), statistics, own.ComputeSharesSent(context.Info)));
+            if (alpha is not null)
+                reports.Set(FindTensor(unit, alpha.Name), "alpha", null, []);
+            foreach (ProgressMeter.TensorProgress? one in progress)
+                one?.End();
+        }
+
+        int FindTensor(RoundUnit unit, string name) => unit.Tensors.First(tensor => tensors[tensor].Name == name);
 
         void RunPair(RoundUnit unit, LoraPair pair, RoundRun own)
         {
@@ -136,6 +161,23 @@ internal sealed class LocalRunner(
             buffer.CopyTo(output, b, CancellationToken);
         }
     }
+
+    private double[] MeasurePairs(RoundRun run, PairStatistic statistic)
+    {
+        var sums = new OrderedSums(statistic.Count(run.Clients.Count));
+        int[] merged = pairRound!.Merged;
+        ForEachTensor(
+            run, merged.Length, i => CountValues(pairRound.All[merged[i]]) * run.Clients.Count, sideBySide: true,
+            (int i, ref OpenTensorContext? _, RoundRun own) =>
+            {
+                double[] part = sums.Rent();
+                pairRunner!.Measure(own, merged[i], statistic, part);
+                sums.Add(i, part);
+            });
+        return sums.Sums;
+    }
+
+    private static long CountValues(LoraPair pair) => pair.A.ElementCount + pair.B.ElementCount;
 
     private delegate void TensorStep(int number, ref OpenTensorContext? context, RoundRun run);
 
@@ -238,7 +280,7 @@ internal sealed class LocalRunner(
 
     private void NoteUnbalanced(RoundRun run, IReadOnlyDictionary<LoraPair, string> unbalanced)
     {
-        if (stages.PairSteps.Count == 0)
+        if (stages.PairSteps.Count == 0 || pairRound is not null)
             return;
         PairStep step = stages.PairSteps[0];
         Note(pairs.All.Where(pair => step.DescribeObstacle(pair) is not null), pair => step.DescribeObstacle(pair)!);

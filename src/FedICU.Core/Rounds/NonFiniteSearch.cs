@@ -44,6 +44,18 @@ internal sealed class NonFiniteSearch(
 
     private string Count(long count) => isPrivate ? "values that are not finite" : Sentence.NonFinite(count);
 
+    /// <summary>Counts values of a client's tensor, which may be a LoRA factor of another rank.</summary>
+    private long Count(
+        OpenTensorContext context, Participant participant, PanelReader input, Func<TensorPasses, PanelReader, long> count)
+    {
+        TensorInfo tensor = context.Info;
+        if (participant.Find(tensor.Name) is not { } own || own.ElementCount == tensor.ElementCount)
+            return count(context.Passes, input);
+        TensorInfo inShape = tensor with { Shape = own.Shape };
+        using var ownContext = new OpenTensorContext(run, inShape, RoundPlanner.GetOutput(inShape, options));
+        return count(ownContext.Passes, input);
+    }
+
     /// <summary>Refuses the round if the old state of a tensor is not finite: no client is the cause.</summary>
     private void RequireFiniteState(TensorInfo tensor)
     {
@@ -96,7 +108,7 @@ internal sealed class NonFiniteSearch(
         for (int k = 0; k < inputs.Length; k++)
         {
             Participant participant = run.Participants[k];
-            if (context.Passes.CountNonFinite(inputs[k]) is not (var count and > 0))
+            if (Count(context, participant, inputs[k], (passes, input) => passes.CountNonFinite(input)) is not (var count and > 0))
                 continue;
             // a delta or sparse update is completed with values of the global model, which may be the cause
             if (participant.Kind != UpdateKind.Full && (inGlobal ??= context.Passes.CountNonFinite(context.Global)) > 0)
@@ -163,9 +175,9 @@ internal sealed class NonFiniteSearch(
         bool found = false;
         for (int k = 0; k < inputs.Length; k++)
         {
-            if (context.Passes.CountTooLarge(inputs[k]) is not (var count and > 0))
-                continue;
             Participant participant = run.Participants[k];
+            if (Count(context, participant, inputs[k], (passes, input) => passes.CountTooLarge(input)) is not (var count and > 0))
+                continue;
             check.ApplyPolicy(options.OnNonFinite, RoundFault.NonFinite, participant, tensor.Name,
                 $"{participant.NameWithFile}: tensor {Sentence.Quote(tensor.Name)} has " +
                 $"{(isPrivate ? "values" : Sentence.Count(count, "value"))} too large for " +
@@ -184,6 +196,8 @@ internal sealed class NonFiniteSearch(
     private bool DropLargest(NonFiniteOutputException failure, TensorInfo tensor)
     {
         if (options.OnNonFinite == FaultPolicy.Reject || isPrivate || run.Dropped.ContainsKey(tensor.Name))
+            return false;
+        if (run.Participants.Any(participant => participant.Find(tensor.Name)?.Shape != tensor.Shape))
             return false;
         using var context = new OpenTensorContext(run, tensor, RoundPlanner.GetOutput(tensor, options));
         double[] norms = UpdateStatistics.Measure(context).Norms;

@@ -3,6 +3,7 @@ using FedICU.Compute;
 using FedICU.Files;
 using FedICU.Model;
 using FedICU.Panels;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU.Rounds;
@@ -36,6 +37,9 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
 
     /// <summary>Where the control variates lie, in an error sentence; empty if they are in memory.</summary>
     public string ControlPlace => Control is { IsInMemory: false } ? " " + Sentence.Quote(Control.Location) : "";
+
+    /// <summary>The ranks and scalings of the LoRA pairs, where the merge sees pairs.</summary>
+    public PairForm[] PairForms { get; set; } = [];
 
     /// <summary>Whether neither the caller nor the update states a weight.</summary>
     public bool StatesNoWeight { get; set; }

@@ -31,8 +31,16 @@ internal sealed class RoundExecution(
             CheckClients(check);
             using StateKeeper state = StateKeeper.Open(stages, round, check, readOnly: true);
             using var models = new StageModels(stages, round.Global);
-            Dictionary<string, string> dropped = check.CollectDroppedTensors();
+            Dictionary<string, string> dropped = CollectDropped(check);
             RoundPlan plan = new RoundPlanner(stages, round, check).CreatePlan(dropped, state.RoundsFinished);
+            if (check.Pairs is { } pairs)
+            {
+                var round = new PairRound(pairs, (PairMerge)stages.Merge, dropped);
+                round.Decide(FindParticipants(check, plan), _options);
+                using var workers = new Workers(1, cancellationToken);
+                using PairOutputs? outputs = round.Merge.OpenOutputs(round, plan, workers);
+            }
+
             foreach ((string tensor, string reason) in dropped)
                 check.Notes.Add($"Tensor {Sentence.Quote(tensor)} would keep the global model's values: {reason}");
             return CreateResult(Describe(check, plan, [], []), check);
@@ -76,6 +84,41 @@ internal sealed class RoundExecution(
         }
     }
 
+    private static Dictionary<string, string> CollectDropped(RoundCheck check)
+    {
+        Dictionary<string, string> dropped = check.CollectDroppedTensors();
+        if (check.Pairs is { } pairs)
+            PairRound.KeepWholePairs(pairs, dropped);
+        return dropped;
+    }
+
+    private static List<Participant> FindParticipants(RoundCheck check, RoundPlan plan)
+    {
+        HashSet<string> ids = plan.Clients.Select(client => client.Id).ToHashSet(StringComparer.Ordinal);
+        return [.. check.Included.Where(participant => ids.Contains(participant.Id))];
+    }
+
+    /// <summary>Notes a configuration that the output cannot hold.</summary>
+    private void NoteConfig(PeftAdapterConfig? config, RoundCheck check)
+    {
+        if (config is not null && !(output.Place is { IsFolder: true }))
+        {
+            check.Notes.Add(
+                $"The new adapter has r {config.Rank} and lora_alpha {Numbers.Invariant(config.LoraAlpha)}, and the output holds no " +
+                "configuration; a folder as output gets one.");
+        }
+    }
+
+    /// <summary>Adds the cross-terms, if they were measured, to what the rule reports of each pair.</summary>
+    private static IReadOnlyList<LoraPairReport> AddCrossTerms(
+        IReadOnlyList<LoraPairReport>? pairs, IReadOnlyList<LoraPairReport> crossTerms)
+    {
+        if (pairs is null)
+            return crossTerms;
+        Dictionary<string, double> measured = crossTerms.ToDictionary(pair => pair.Name, pair => pair.CrossTerm, StringComparer.Ordinal);
+        return [.. pairs.Select(pair => pair with { CrossTerm = measured.GetValueOrDefault(pair.Name, double.NaN) })];
+    }
+
     private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages);
 
     /// <summary>Opens and checks the clients.</summary>
@@ -84,7 +127,9 @@ internal sealed class RoundExecution(
     {
         check.Run();
         bool usesPairs = stages.PairSteps.Count > 0 || _options.Statistics;
-        LoraPairs pairs = usesPairs ? LoraPairs.Find(round.Global, check.AdapterConfig, cancellationToken) : LoraPairs.None;
+        LoraPairs pairs = usesPairs
+            ? LoraPairs.Find(round.Global, check.AdapterConfig, comparesRanks: true, cancellationToken)
+            : LoraPairs.None;
         if (pairs.DescribeOthers() is { } others)
             check.Notes.Add(others);
         return pairs;
@@ -96,27 +141,35 @@ internal sealed class RoundExecution(
         RoundCheck check, LoraPairs pairs, StateKeeper state, StageModels models, Workers workers)
     {
         var planner = new RoundPlanner(stages, round, check);
-        Dictionary<string, string> dropped = check.CollectDroppedTensors();
+        Dictionary<string, string> dropped = CollectDropped(check);
         RoundPlan plan = planner.CreatePlan(dropped, state.RoundsFinished);
         state.ReadScalars(plan);
         RoundRun run = planner.CreateRun(plan, dropped, _work, workers, output) with { State = state.Before, Models = models.ByName };
         using ReadAhead? ahead = run.Settings.ReadAhead;
-        var runner = new LocalRunner(stages, run, _options, check, pairs);
+        PairRound? pairRound = check.Pairs is { } all ? new PairRound(all, (PairMerge)stages.Merge, dropped) : null;
+        using PairOutputs? beside = pairRound is null ? null : pairRound.Merge.OpenOutputs(pairRound, plan, workers);
+        PairRunner? pairRunner = pairRound is null ? null : new PairRunner(stages, pairRound, _options) { Outputs = beside };
+        var runner = new LocalRunner(stages, run, _options, check, pairs, pairRunner, pairRound);
         using var publication = new RoundPublication(output, state);
         try
         {
             await SurveyAsync(runner, plan).ConfigureAwait(false);
-            IReadOnlyList<TensorInfo> outputs = planner.CreateOutputs(plan);
-            publication.Begin(outputs, planner.CreateMetadata());
+            pairRound?.Decide(FindParticipants(check, plan), _options);
+            IReadOnlyList<TensorInfo> outputs = planner.CreateOutputs(plan, pairRound);
+            publication.Begin(outputs, planner.CreateMetadata(), pairRound?.Config);
+            beside?.Begin();
             IReadOnlyList<TensorReport> tensors =
                 await runner.RunAsync(plan, outputs, publication.Model, publication.State).ConfigureAwait(false);
             publication.State.WriteScalars(plan);
-            RoundReport report = Describe(check, runner.Current.Plan, tensors, ComputeCrossTerms(runner.Current, pairs, check));
+            RoundReport report = Describe(
+                check, runner.Current.Plan, tensors, AddCrossTerms(pairRunner?.Reports, ComputeCrossTerms(runner.Current, pairs, check)));
             if (!check.CheckFilesUnchanged())
                 return null;
+            beside?.Commit(cancellationToken);
             publication.Commit();
             check.Notes.AddRange(plan.Notes);
-            return CreateResult(report, check);
+            NoteConfig(pairRound?.Config, check);
+            return CreateResult(report, check) with { AdapterConfig = pairRound?.Config };
         }
         catch (NonFiniteOutputException e)
         {
@@ -192,11 +245,14 @@ internal sealed class RoundExecution(
     }
 
     private IReadOnlyList<LoraPairReport> ComputeCrossTerms(RoundRun run, LoraPairs pairs, RoundCheck check) =>
-        _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes) : [];
+        _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes, withSpaces: check.Pairs is null) : [];
 
     private static IEnumerable<LoraPair> FindMergedPairs(RoundRun run, LoraPairs pairs)
     {
         var merged = run.Plan.Tensors.Select(tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
-        return pairs.All.Where(pair => merged.Contains(pair.A.Name) && merged.Contains(pair.B.Name));
+        return pairs.All.Where(pair => merged.Contains(pair.A.Name) && merged.Contains(pair.B.Name) && HasEqualRanks(pair));
+
+        bool HasEqualRanks(LoraPair pair) =>
+            run.Participants.All(participant => participant.Find(pair.A.Name)?.Shape == pair.A.Shape);
     }
 }

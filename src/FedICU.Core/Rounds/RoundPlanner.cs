@@ -2,6 +2,7 @@ using FedICU.Compute;
 using FedICU.Model;
 using FedICU.Panels;
 using FedICU.Rounds.Checks;
+using FedICU.Rounds.Lora;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
@@ -58,7 +59,9 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
     }
 
     /// <summary>Decides the tensors of the output.</summary>
-    public IReadOnlyList<TensorInfo> CreateOutputs(RoundPlan plan)
+    /// <param name="plan">The plan, after all weightings.</param>
+    /// <param name="pairs">The pairs, if the merge sees pairs: they may get another rank.</param>
+    public IReadOnlyList<TensorInfo> CreateOutputs(RoundPlan plan, PairRound? pairs = null)
     {
         IReadOnlyList<TensorInfo> tensors = round.Global.Tensors;
         HashSet<string>? merged = ReferenceEquals(plan.Tensors, tensors)
@@ -67,7 +70,8 @@ internal sealed class RoundPlanner(StageSequence stages, AggregationRound round,
         for (int i = 0; i < tensors.Count; i++)
         {
             bool isMerged = merged is null || merged.Contains(tensors[i].Name);
-            TensorInfo output = GetOutput(isMerged ? RequireSameElements(stages.Merge, tensors[i], plan) : tensors[i], round.Options);
+            TensorInfo output = pairs?.FindOutput(tensors[i].Name) ??
+                GetOutput(isMerged ? RequireSameElements(stages.Merge, tensors[i], plan) : tensors[i], round.Options);
             if (!ReferenceEquals(output, tensors[i]))
                 (outputs ??= [.. tensors])[i] = output;
         }

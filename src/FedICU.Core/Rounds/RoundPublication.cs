@@ -22,8 +22,12 @@ internal sealed class RoundPublication(TensorSink output, StateKeeper state) : I
     public StateRun State { get; private set; } = null!;
 
     /// <summary>Begins the model and the state.</summary>
-    public void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
+    /// <param name="tensors">The output's tensors.</param>
+    /// <param name="metadata">The output's metadata.</param>
+    /// <param name="config">The configuration of an adapter, if it is not the global model's; else null.</param>
+    public void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata, PeftAdapterConfig? config)
     {
+        output.AdapterConfig = config;
         State = state.Begin();
         _stateBegun = true;
         Model.Begin(tensors, metadata);

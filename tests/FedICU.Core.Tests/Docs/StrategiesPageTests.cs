@@ -8,7 +8,8 @@ internal sealed class StrategiesPageTests
 {
     private const string Page = "docs/strategies.md";
 
-    private readonly StrategyRegistry _registry = new();
+    // with the strategies of FedICU.Lora, which Registration has added
+    private readonly StrategyRegistry _registry = StrategyRegistry.Default;
 
     [SetUp]
     public void NeedDocuments() => Assume.That(Documents.Root, Is.Not.Null, "the documents are not here");

@@ -64,6 +64,20 @@ internal sealed class FamilyCase
         ? [.. scores.EnumerateArray().Select(score => score.GetDouble())]
         : null;
 
+    /// <summary>
+    /// Gets the share of a tensor's largest magnitude by which singular vectors may differ: the closer two singular
+    /// values are, the more rounding turns their vectors. 0 for rules without singular values.
+    /// </summary>
+    public double FactorTolerance => !_root.TryGetProperty("expected", out JsonElement expected) ? 0 : expected.EnumerateObject()
+        .Where(module => module.Value.ValueKind == JsonValueKind.Object && module.Value.TryGetProperty("smallest_gap", out _))
+        .Select(module => 1e-9 / module.Value.GetProperty("smallest_gap").GetDouble()).DefaultIfEmpty(0).Max();
+
+    /// <summary>Gets an expected number of each LoRA pair, by the module's name; empty if the case has none.</summary>
+    public IReadOnlyDictionary<string, double> GetPairNumbers(string name) =>
+        !_root.TryGetProperty("expected", out JsonElement expected) ? new Dictionary<string, double>() : expected.EnumerateObject()
+            .Where(module => module.Value.ValueKind == JsonValueKind.Object && module.Value.TryGetProperty(name, out _))
+            .ToDictionary(module => module.Name, module => module.Value.GetProperty(name).GetDouble());
+
     /// <summary>Gets the places of the clients that are chosen, in ordinal order; null if the case has none.</summary>
     public string[]? Chosen => Find("chosen") is { } chosen
         ? [.. chosen.EnumerateArray().Select(client => client.ToString()).Order(StringComparer.Ordinal)]

@@ -59,7 +59,7 @@ internal sealed class FamilyGoldenTests
             round.Add(ClientUpdate.FromFile($"{client}", clients[client], statements: golden.GetStatements(client)));
         RoundReport report = configured.Aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult().Report;
         using TensorSource truth = TensorSource.Open(golden.Result);
-        Golden.Compare(sink.Model, truth);
+        Golden.Compare(sink.Model, truth, golden.FactorTolerance);
         if (golden.StateResult is { } stateResult)
         {
             using TensorSource found = TensorSource.Open(state), stateTruth = TensorSource.Open(stateResult);
@@ -74,6 +74,15 @@ internal sealed class FamilyGoldenTests
             StageReport found = report.Stages.Single(stage => stage.Name == "score");
             for (int k = 0; k < scores.Length; k++)
                 Assert.That(found.Values[k], Is.EqualTo(scores[k]).Within(1e-12 * Math.Abs(scores[k])));
+        }
+
+        foreach ((string module, double error) in golden.GetPairNumbers("error"))
+        {
+            LoraPairReport pair = report.LoraPairs.Single(pair => pair.Name == module);
+            // 1e-12 of the largest singular value, which is below 10
+            Assert.That(pair.Error, Is.EqualTo(error).Within(1e-11), module);
+            Assert.That(pair.RelativeError, Is.EqualTo(golden.GetPairNumbers("relative_error")[module]).Within(1e-12), module);
+            Assert.That(pair.Scaling, Is.EqualTo(golden.GetPairNumbers("scaling")[module]).Within(1e-15), module);
         }
 
         if (golden.Chosen is { } chosen)

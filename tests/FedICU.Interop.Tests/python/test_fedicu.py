@@ -38,9 +38,20 @@ class AggregatorTests(unittest.TestCase):
             self.assertEqual(aggregator.report["round"], 7)
             self.assertEqual(json.loads(aggregator.state)["round"], 7)
 
+    def test_flexlora_takes_the_best_factors_in_both_builds(self):
+        random = np.random.default_rng(0)
+        models = [{"m.lora_A.weight": random.standard_normal((3, 40)), "m.lora_B.weight": random.standard_normal((30, 3))}
+                  for _ in range(4)]
+        result = fedicu.Aggregator("flexlora", **{"lora-scaling": "2"}).aggregate(
+            models[0], [(f"c{k}", 1, model) for k, model in enumerate(models[1:])])
+        mean = sum(model["m.lora_B.weight"] @ model["m.lora_A.weight"] for model in models[1:]) * 2 / 3
+        u, s, v = np.linalg.svd(mean)
+        np.testing.assert_allclose(
+            2 * result["m.lora_B.weight"] @ result["m.lora_A.weight"], (u[:, :3] * s[:3]) @ v[:3], rtol=0, atol=1e-12 * s[0])
+
     def test_every_strategy_is_listed_with_its_options(self):
         known = {strategy["name"]: strategy for strategy in fedicu.strategies()}
-        self.assertLessEqual({"fedavg", "fedprox", "fedicu", "median", "krum", "fedadam"}, set(known))
+        self.assertLessEqual({"fedavg", "fedprox", "fedicu", "median", "krum", "fedadam", "flora", "flexlora"}, set(known))
         self.assertTrue(all(strategy["summary"] for strategy in known.values()))
         tau = next(option for option in known["fedadam"]["options"] if option["name"] == "tau")
         self.assertEqual((tau["values"], tau["default"]), ("number", "0.001"))

@@ -37,10 +37,16 @@ internal sealed class AdapterModules(PeftAdapterConfig config)
     /// Returns the scaling s of a module with the given rank, or null if alpha_pattern cannot be read.
     /// </summary>
     public double? Scaling(string module, long rank) =>
-        _alphas.TryFind(Key(module), out double? alpha) ? (alpha ?? config.LoraAlpha) / (config.UseRsLora ? Math.Sqrt(rank) : rank) : null;
+        Alpha(module) is { } alpha ? Scaling(alpha, rank, config.UseRsLora) : null;
+
+    /// <summary>Computes the scaling s.</summary>
+    public static double Scaling(double alpha, long rank, bool useRsLora) => alpha / (useRsLora ? Math.Sqrt(rank) : rank);
+
+    /// <summary>Returns the alpha of a module, or null if alpha_pattern cannot be read.</summary>
+    public double? Alpha(string module) => _alphas.TryFind(Key(module), out double? alpha) ? alpha ?? config.LoraAlpha : null;
 
     /// <summary>Returns the module's name in the base model, which PEFT's patterns are matched against.</summary>
-    private static string Key(string module) =>
+    public static string Key(string module) =>
         (module.StartsWith(Prefix, StringComparison.Ordinal) ? module[Prefix.Length..] : module)
         .Replace(Wrapper, "", StringComparison.Ordinal);
 }

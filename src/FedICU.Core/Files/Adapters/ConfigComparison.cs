@@ -12,7 +12,8 @@ internal static class ConfigComparison
     /// Describes the first deciding field that differs, or returns null (see
     /// <see cref="PeftAdapterConfig.DescribeDisagreement"/>).
     /// </summary>
-    public static string? DescribeDisagreement(PeftAdapterConfig config, PeftAdapterConfig other, bool ignoreBase)
+    public static string? DescribeDisagreement(
+        PeftAdapterConfig config, PeftAdapterConfig other, bool ignoreBase, bool ignoreRanks = false)
     {
         if (config.RawJson.Span.SequenceEqual(other.RawJson.Span))
             return null;
@@ -24,7 +25,9 @@ internal static class ConfigComparison
         foreach ((string name, JsonElement value) in DecidingFields(config, document.RootElement))
         {
             others.Remove(name, out JsonElement found);
-            if (!(ignoreBase && name == PeftFields.BaseModel) && !HaveSameMeaning(name, value, found))
+            if (ignoreBase && name == PeftFields.BaseModel || ignoreRanks && PeftFields.IsRank(name))
+                continue;
+            if (!HaveSameMeaning(name, value, found))
                 return Describe(name, ConfigValue.Format(value), ConfigValue.Format(found));
         }
 
@@ -38,14 +41,14 @@ internal static class ConfigComparison
     }
 
     /// <summary>Returns a text that is equal exactly for configurations that agree.</summary>
-    public static string KeyOf(PeftAdapterConfig config)
+    public static string KeyOf(PeftAdapterConfig config, bool ignoreRanks = false)
     {
         using JsonDocument document = JsonDocument.Parse(config.RawJson);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         IEnumerable<(string Name, JsonElement Value)> fields = DecidingFields(config, document.RootElement);
         foreach ((string name, JsonElement value) in fields.OrderBy(field => field.Name, StringComparer.Ordinal))
         {
-            if (!ConfigValue.IsEmpty(value))
+            if (!ConfigValue.IsEmpty(value) && !(ignoreRanks && PeftFields.IsRank(name)))
                 hash.AppendData(Encoding.UTF8.GetBytes($"{ConfigValue.Quote(name)}: {ConfigValue.Quote(Normalize(name, value))}\n"));
         }
 

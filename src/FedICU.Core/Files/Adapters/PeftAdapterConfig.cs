@@ -107,6 +107,9 @@ public sealed class PeftAdapterConfig
     /// <summary>Gets use_rslora; false for types other than LoRA.</summary>
     public bool UseRsLora { get; }
 
+    /// <summary>Gets fan_in_fan_out: whether the base model's layers hold their weights transposed.</summary>
+    internal bool FanInFanOut => IsLora && Read(fields => fields.ReadBoolean("fan_in_fan_out"));
+
     /// <summary>Gets use_dora; false for types other than LoRA.</summary>
     public bool UseDora { get; }
 
@@ -189,7 +192,7 @@ public sealed class PeftAdapterConfig
     }
 
     /// <summary>Returns a text that is equal exactly for configurations that agree.</summary>
-    internal string DecidingKey() => ConfigComparison.KeyOf(this);
+    internal string DecidingKey(bool ignoreRanks = false) => ConfigComparison.KeyOf(this, ignoreRanks);
 
     /// <summary>Gets whether this is a LoRA adapter. A file that states no type is read as one.</summary>
     internal bool IsLora => PeftType is null or PeftFields.Lora;

@@ -105,6 +105,11 @@ internal static class PeftFields
     /// </summary>
     public static IReadOnlyList<(string Name, JsonElement Default)>? Of(string type) => Known.GetValueOrDefault(type);
 
+    /// <summary>
+    /// Determines whether a field of LoRA only states ranks and scalings, which mixed adapters may differ in.
+    /// </summary>
+    public static bool IsRank(string field) => field is "r" or "lora_alpha" or "use_rslora" or "rank_pattern" or "alpha_pattern";
+
     /// <summary>Determines whether a field decides for an unknown type.</summary>
     public static bool Decides(string field) =>
         !NotDeciding.Contains(field) &&

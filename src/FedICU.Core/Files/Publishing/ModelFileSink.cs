@@ -9,7 +9,8 @@ namespace FedICU.Files.Publishing;
 /// <param name="place">The file or folder, as messages call it.</param>
 /// <param name="isFolder">Whether the place is a folder.</param>
 /// <param name="begin">Assigns the tensors to files and takes the lock.</param>
-internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyList<TensorInfo>, IPublication> begin) : TensorSink
+internal sealed class ModelFileSink(
+    string place, bool isFolder, Func<IReadOnlyList<TensorInfo>, PeftAdapterConfig?, IPublication> begin) : TensorSink
 {
     private readonly List<StagedModel> _models = [];
     private readonly Dictionary<string, StagedModel> _homes = new(StringComparer.Ordinal);
@@ -27,7 +28,7 @@ internal sealed class ModelFileSink(string place, bool isFolder, Func<IReadOnlyL
 
         try
         {
-            _publication = begin(tensors);
+            _publication = begin(tensors, AdapterConfig);
             IReadOnlyDictionary<string, string> stamped = AddStamp(metadata);
             for (int i = 0; i < _publication.Files.Count; i++)
             {

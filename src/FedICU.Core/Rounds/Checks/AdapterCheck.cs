@@ -1,3 +1,4 @@
+using FedICU.Files.Adapters;
 using FedICU.Rounds.Lora;
 using FedICU.Text;
 
@@ -6,7 +7,7 @@ namespace FedICU.Rounds.Checks;
 /// <summary>
 /// Checks that all adapters of a round have the same settings: in <c>adapter_config.json</c>, or in alpha tensors.
 /// </summary>
-internal sealed class AdapterCheck(RoundCheck check, AggregationRound round)
+internal sealed class AdapterCheck(RoundCheck check, AggregationRound round, bool mixesRanks)
 {
     private readonly RoundOptions _options = round.Options;
 
@@ -26,7 +27,7 @@ internal sealed class AdapterCheck(RoundCheck check, AggregationRound round)
         bool ignoreBase = _options.OnConfig == ConfigPolicy.IgnoreBase;
         foreach (Participant participant in check.Included.ToList())
         {
-            if (participant.AdapterConfig?.DescribeDisagreement(expected.Config, ignoreBase) is { } difference)
+            if (Compare(participant.AdapterConfig, expected.Config, ignoreBase) is { } difference)
             {
                 check.ApplyPolicy(Policy, RoundFault.Config, participant, null,
                     $"{participant.NameWithFile}: its adapter_config.json disagrees with {expected.Owner}: {difference}.");
@@ -50,6 +51,9 @@ internal sealed class AdapterCheck(RoundCheck check, AggregationRound round)
     /// </summary>
     public void CheckAlphas()
     {
+        // other alphas are other scalings, which a rule of mixed ranks reads
+        if (mixesRanks)
+            return;
         foreach (TensorInfo tensor in LoraAlphas.Find(round.Global))
         {
             double? expected = LoraAlphas.Read(round.Global, tensor);
@@ -57,6 +61,11 @@ internal sealed class AdapterCheck(RoundCheck check, AggregationRound round)
                 CheckAlpha(participant, tensor, expected);
         }
     }
+
+    private string? Compare(PeftAdapterConfig? config, PeftAdapterConfig expected, bool ignoreBase) =>
+        config is null ? null : ConfigComparison.DescribeDisagreement(config, expected, ignoreBase, MixesRanks(config));
+
+    private bool MixesRanks(PeftAdapterConfig config) => mixesRanks && config.IsLora;
 
     private void CheckAlpha(Participant participant, TensorInfo tensor, double? expected)
     {
@@ -93,7 +102,8 @@ internal sealed class AdapterCheck(RoundCheck check, AggregationRound round)
         if (_options.OnConfig != ConfigPolicy.DropClient)
             return (adapters[0].AdapterConfig!, $"that of client {Sentence.Quote(adapters[0].Id)}");
         // groups come in the order of their first clients; MaxBy takes the first of the largest groups
-        List<Participant> most = adapters.GroupBy(participant => participant.AdapterConfig!.DecidingKey(), StringComparer.Ordinal)
+        List<Participant> most = adapters
+            .GroupBy(participant => participant.AdapterConfig!.DecidingKey(MixesRanks(participant.AdapterConfig)), StringComparer.Ordinal)
             .Select(group => group.ToList()).MaxBy(group => group.Count)!;
         string others = most.Count > 1 ? $" and {Sentence.Count(most.Count - 1, "other")}" : "";
         return (most[0].AdapterConfig!, $"that of client {Sentence.Quote(most[0].Id)}{others}");

@@ -1,6 +1,7 @@
 using FedICU.Errors;
 using FedICU.Files;
 using FedICU.Model;
+using FedICU.Rounds.Lora;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
@@ -26,6 +27,7 @@ internal sealed class RoundCheck
     private readonly AdapterCheck _adapters;
     private readonly TensorCheck _tensors;
     private readonly StatementCheck _statements;
+    private readonly PairCheck? _pairs;
     private readonly List<(Participant Client, string Tensor, string Sentence)> _tensorFaults = [];
 
     /// <param name="round">The round.</param>
@@ -39,8 +41,10 @@ internal sealed class RoundCheck
         (_round, _output, _cancellationToken, _options, _stages) = (round, output, cancellationToken, round.Options, stages);
         _names = new TensorNames(_options.StripPrefixes);
         _weights = new WeightCheck(this, _options);
-        _adapters = new AdapterCheck(this, round);
-        _tensors = new TensorCheck(this, round, _names, stages?.Merge);
+        var pairMerge = stages?.Merge as PairMerge;
+        _pairs = pairMerge is null ? null : new PairCheck(this, round, stages!, pairMerge);
+        _adapters = new AdapterCheck(this, round, mixesRanks: pairMerge?.MixesRanks == true);
+        _tensors = new TensorCheck(this, round, _names, stages?.Merge, _pairs);
         _statements = new StatementCheck(this, _options, round.Global, stages);
     }
 
@@ -57,6 +61,9 @@ internal sealed class RoundCheck
     /// The configuration that the round's adapters share; null if neither the global model nor a client has one.
     /// </summary>
     public PeftAdapterConfig? AdapterConfig => _adapters.Config;
+
+    /// <summary>The LoRA pairs, if the merge sees pairs and the check has begun.</summary>
+    public RoundPairs? Pairs => _pairs?.Pairs;
 
     /// <summary>The global model's digest, computed when it is first asked for.</summary>
     public string GlobalDigest => field ??= _round.GlobalDigest ?? ComputeGlobalDigest();
@@ -96,10 +103,13 @@ internal sealed class RoundCheck
 
         _weights.ReadWeights();
         _adapters.CheckConfigs();
+        _pairs?.FindPairs(_adapters.Config, _cancellationToken);
         CheckBases();
         foreach (Participant participant in Included.ToList())
             _tensors.Check(participant);
         _adapters.CheckAlphas();
+        if (_pairs is not null)
+            CheckPairs(_pairs);
         foreach (Participant participant in Included.ToList())
             _statements.Check(participant);
         // after the checks of the models: a client that states no weight may not be a client of this model at all
@@ -221,6 +231,24 @@ internal sealed class RoundCheck
     /// <summary>Creates the exception that refuses the round, and not one client's update by itself.</summary>
     public static RoundRejectedException CreateRefusal(string sentence, Participant? participant = null) =>
         new(RoundFault.Round, sentence, participant?.Id);
+
+    private void CheckPairs(PairCheck pairs)
+    {
+        foreach (Participant participant in Included.ToList())
+        {
+            _cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                pairs.Check(participant);
+            }
+            catch (InvalidModelException e)
+            {
+                ApplyFilePolicy(participant, e);
+            }
+        }
+
+        pairs.CheckStages();
+    }
 
     private static string Join(string[] sentences)
     {

@@ -4,7 +4,8 @@ using FedICU.Text;
 namespace FedICU.Rounds.Checks;
 
 /// <summary>Checks a client's tensors against the global model's: names, shapes, types and quantization.</summary>
-internal sealed class TensorCheck(RoundCheck check, AggregationRound round, TensorNames names, MergeRule? merge)
+internal sealed class TensorCheck(
+    RoundCheck check, AggregationRound round, TensorNames names, MergeRule? merge, PairCheck? pairs)
 {
     private readonly RoundOptions _options = round.Options;
     private readonly Dictionary<string, string> _kept = new(StringComparer.Ordinal);
@@ -136,6 +137,18 @@ internal sealed class TensorCheck(RoundCheck check, AggregationRound round, Tens
             string hint = DescribePrefixHint(participant, expected, _options.OnMissing);
             check.ApplyPolicy(_options.OnMissing, RoundFault.Missing, participant, expected.Name,
                 $"{Describe(participant, expected)} is missing; {expected} was expected{hint}.");
+        }
+        else if (pairs?.MayHaveAnotherRank(expected) == true)
+        {
+            if (pairs.DescribeShape(participant, expected, found) is { } fault)
+            {
+                check.ApplyPolicy(
+                    _options.OnShape, RoundFault.Shape, participant, expected.Name, $"{Describe(participant, expected)} {fault}.");
+            }
+            else if (found.DType != expected.DType)
+            {
+                CheckType(participant, expected, found, ref widened);
+            }
         }
         else if (found.ElementCount != expected.ElementCount || !(merge?.Accepts(expected, found) ?? found.Shape == expected.Shape))
         {

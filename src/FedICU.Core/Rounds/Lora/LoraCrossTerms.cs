@@ -30,7 +30,12 @@ internal static unsafe class LoraCrossTerms
     private static readonly SimdBackend Cpu = new();
 
     /// <summary>Measures each pair, and adds a note about the pairs that are left out.</summary>
-    public static IReadOnlyList<LoraPairReport> Compute(RoundRun state, IEnumerable<LoraPair> found, List<string> notes)
+    /// <param name="state">The run.</param>
+    /// <param name="found">The pairs.</param>
+    /// <param name="notes">The report's notes.</param>
+    /// <param name="withSpaces">Whether effective ranks and overlaps are measured too.</param>
+    public static IReadOnlyList<LoraPairReport> Compute(
+        RoundRun state, IEnumerable<LoraPair> found, List<string> notes, bool withSpaces)
     {
         ILookup<bool, LoraPair> byWork = found.ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
         LoraPair[] pairs = [.. byWork[true]];
@@ -41,8 +46,18 @@ internal static unsafe class LoraCrossTerms
         RoundRun onOneThread = state.OnOneThread();
         using Workers oneThread = onOneThread.Settings.Workers;
         state.Settings.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
-            reports[i] = new LoraPairReport(pairs[i].Module, Measure(onOneThread, pairs[i], scratch)));
+            reports[i] = Describe(onOneThread, pairs[i], scratch, withSpaces));
         return reports;
+    }
+
+    private static LoraPairReport Describe(RoundRun state, LoraPair pair, Scratch scratch, bool withSpaces)
+    {
+        var report = new LoraPairReport(pair.Module, Measure(state, pair, scratch));
+        if (!withSpaces)
+            return report;
+        var form = new PairForm(pair.Rank, pair.Scaling ?? double.NaN, double.NaN);
+        using var context = new PairContext(state, pair, [.. state.Clients.Select(_ => form)], form, [], scratch);
+        return PairFigures.MeasureSpaces(context, report);
     }
 
     private static double Measure(RoundRun state, LoraPair pair, Scratch scratch)

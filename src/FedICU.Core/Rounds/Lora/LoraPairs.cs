@@ -31,8 +31,12 @@ internal sealed class LoraPairs
     /// <summary>Finds the pairs by names, shapes and, if there is one, the configuration.</summary>
     /// <param name="model">The global model.</param>
     /// <param name="config">The configuration of the round's adapters; null if there is none.</param>
+    /// <param name="comparesRanks">
+    /// Whether the configuration is the model's own, so that it must state its ranks.
+    /// </param>
     /// <param name="cancellationToken">Ends the search.</param>
-    public static LoraPairs Find(TensorSource model, PeftAdapterConfig? config, CancellationToken cancellationToken = default)
+    public static LoraPairs Find(
+        TensorSource model, PeftAdapterConfig? config, bool comparesRanks = true, CancellationToken cancellationToken = default)
     {
         var modules = new Dictionary<string, LoraModule>(StringComparer.Ordinal);
         var inOrder = new List<LoraModule>();
@@ -53,7 +57,7 @@ internal sealed class LoraPairs
             cancellationToken.ThrowIfCancellationRequested();
             foreach (LoraFactors factors in module.Factors)
             {
-                if (DescribeObstacle(module, factors, configured) is { } reason)
+                if (DescribeObstacle(module, factors, configured, comparesRanks) is { } reason)
                     others.Add((module.Name, reason));
                 else
                     pairs.Add(CreatePair(model, module, factors.A!, factors.B!, configured));
@@ -88,7 +92,7 @@ internal sealed class LoraPairs
     };
 
     /// <summary>Describes why two factors are not a pair; null if they are one.</summary>
-    private static string? DescribeObstacle(LoraModule module, LoraFactors factors, AdapterModules? config)
+    private static string? DescribeObstacle(LoraModule module, LoraFactors factors, AdapterModules? config, bool comparesRanks)
     {
         if (module.DescribeObstacle(factors) is { } obstacle)
             return obstacle;
@@ -102,7 +106,7 @@ internal sealed class LoraPairs
             return $"the types {a.DType.SafetensorsName} and {b.DType.SafetensorsName}";
         if (!LoraPair.Fit(a.Shape, b.Shape))
             return $"the shapes {Short(a)} and {Short(b)}";
-        if (config is not null && config.Rank(module.Name) is var rank && rank != a.Shape.Dimensions[0])
+        if (config is not null && comparesRanks && config.Rank(module.Name) is var rank && rank != a.Shape.Dimensions[0])
         {
             return rank is null
                 ? "a rank_pattern that cannot be read"
@@ -115,15 +119,15 @@ internal sealed class LoraPairs
     }
 
     private static LoraPair CreatePair(TensorSource model, LoraModule module, TensorInfo a, TensorInfo b, AdapterModules? config) =>
-        new(module.Name, a, b, ReadScaling(model, module, a.Shape.Dimensions[0], config));
+        new(module.Name, a, b, ReadScaling(model, module.Name, module.Alpha, a.Shape.Dimensions[0], config)) { Alpha = module.Alpha };
 
     /// <summary>
-    /// Reads alpha / r from the tensor beside the factors or from the configuration; null if neither has it.
+    /// Reads the scaling from the alpha tensor beside the factors or from the configuration; null if neither has it.
     /// </summary>
-    private static double? ReadScaling(TensorSource model, LoraModule module, long rank, AdapterModules? config)
+    public static double? ReadScaling(TensorSource model, string module, TensorInfo? alphaTensor, long rank, AdapterModules? config)
     {
-        if (module.Alpha is not null)
-            return LoraAlphas.Read(model, module.Alpha) is { } alpha && double.IsFinite(alpha) ? alpha / rank : null;
-        return config?.Scaling(module.Name, rank);
+        if (alphaTensor is not null)
+            return LoraAlphas.Read(model, alphaTensor) is { } alpha && double.IsFinite(alpha) ? alpha / rank : null;
+        return config?.Scaling(module, rank);
     }
 }

@@ -37,6 +37,11 @@ internal sealed class OptionErrors
     /// <summary>Says that other options leave an option without effect.</summary>
     public static string DescribeUnused(string name, string reason) => $"Option '{name}' has no effect {reason}.";
 
+    /// <summary>Requires a scaling of LoRA pairs to be finite and not 0.</summary>
+    public OptionErrors RequireScaling(double? scaling) => scaling is { } value
+        ? Require("lora-scaling", value, value != 0 && double.IsFinite(value), "a finite number other than 0")
+        : this;
+
     /// <summary>Adds a sentence of its own.</summary>
     public OptionErrors Add(string? sentence)
     {

@@ -115,10 +115,24 @@ internal sealed class StageSequence
             }
         }
 
+        CheckPairs(stages, errors);
         CheckPrivacy(stages, errors);
         CheckStatistics(stages, errors);
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
+    }
+
+    /// <summary>A step's state has the global model's shapes, and a merge of pairs may write others.</summary>
+    private static void CheckPairs(IReadOnlyList<Stage> stages, List<string> errors)
+    {
+        if (stages.OfType<PairMerge>().FirstOrDefault() is not { } merge)
+            return;
+        foreach (ServerStep step in stages.OfType<ServerStep>())
+        {
+            errors.Add(
+                $"{Sentence.Quote(step.Name)} cannot follow {Sentence.Quote(merge.Name)}: it steps through single tensors, and " +
+                $"{Sentence.Quote(merge.Name)} writes LoRA pairs.");
+        }
     }
 
     /// <summary>Noise hides one client only in a sum to which each client adds no more than the clip norm.</summary>

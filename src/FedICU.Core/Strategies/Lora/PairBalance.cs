@@ -1,6 +1,7 @@
 using System.Numerics.Tensors;
 using FedICU.Compute;
 using FedICU.Memory;
+using FedICU.Panels;
 using FedICU.Strategies.Abstractions;
 
 namespace FedICU.Strategies.Lora;
@@ -41,7 +42,7 @@ internal sealed unsafe class PairBalance(
         // B is transposed, so that its columns are rows
         double* wide = Take(pair.B.ElementCount), transposed = Take(pair.B.ElementCount);
         Mix([b], [1], pair.B.ElementCount, new TensorPanel(wide, DType.F64));
-        Transpose(wide, pair.Outputs, _rank, transposed);
+        MatrixTranspose.Run(wide, pair.Outputs, _rank, transposed, cancellationToken);
         TensorPanel[] rowsOfA = GetRows(a, pair.Inputs), rowsOfB = GetRows(new TensorPanel(transposed, DType.F64), pair.Outputs);
         (double[] gramOfB, double[] gramOfA) = (ComputeGram(rowsOfB, pair.Outputs), ComputeGram(rowsOfA, pair.Inputs));
         if (!TensorPrimitives.IsFiniteAll<double>(gramOfB) || !TensorPrimitives.IsFiniteAll<double>(gramOfA))
@@ -50,7 +51,7 @@ internal sealed unsafe class PairBalance(
         var balancedA = new TensorPanel(scratch.Take(pair.A.ByteLength), pair.A.DType);
         long tooLarge = MixRows(toA, rowsOfA, balancedA, pair.Inputs);
         MixRows(toB, rowsOfB, new TensorPanel(wide, DType.F64), pair.Outputs);
-        Transpose(wide, _rank, pair.Outputs, transposed);
+        MatrixTranspose.Run(wide, _rank, pair.Outputs, transposed, cancellationToken);
         var balancedB = new TensorPanel(scratch.Take(pair.B.ByteLength), pair.B.DType);
         tooLarge += Mix([new TensorPanel(transposed, DType.F64)], [1], pair.B.ElementCount, balancedB);
         if (tooLarge > 0)
@@ -158,21 +159,5 @@ internal sealed unsafe class PairBalance(
         }
 
         return product;
-    }
-
-    private void Transpose(double* from, long rows, long columns, double* to)
-    {
-        // rows at a time: chosen, as values of a whole column would leave the cache before they are used again
-        const int BlockRows = 64;
-        for (long first = 0; first < rows; first += BlockRows)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            long end = Math.Min(first + BlockRows, rows);
-            for (long column = 0; column < columns; column++)
-            {
-                for (long row = first; row < end; row++)
-                    to[column * rows + row] = from[row * columns + column];
-            }
-        }
     }
 }

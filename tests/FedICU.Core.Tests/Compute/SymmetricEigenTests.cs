@@ -1,5 +1,5 @@
 using CsCheck;
-using FedICU.Strategies.Lora;
+using FedICU.Compute;
 
 namespace FedICU.Tests.Rounds;
 

@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace FedICU.Strategies.Lora;
+namespace FedICU.Compute;
 
 /// <summary>
 /// Computes eigenvalues and eigenvectors of a small symmetric matrix by Jacobi rotations in a fixed order: G = U

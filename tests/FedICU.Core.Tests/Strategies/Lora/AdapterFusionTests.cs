@@ -1,0 +1,135 @@
+using FedICU.Tests.Files;
+
+namespace FedICU.Tests;
+
+/// <summary>FedEx-LoRA's base and residual, and adapters that are fused into a base model or cut to a rank.</summary>
+internal sealed class AdapterFusionTests
+{
+    private TempFolder _place = null!;
+
+    [SetUp]
+    public void SetUp() => _place = new TempFolder();
+
+    [TearDown]
+    public void TearDown() => _place.Dispose();
+
+    [Test]
+    public void FedExLorasBaseAndResidualMatchTheGoldenOnes()
+    {
+        string folder = Golden.RoundFolder(Path.Combine("family", "fedex-lora"));
+        var golden = new FamilyCase(folder);
+        using TensorSource global = TensorSource.Open(golden.Global);
+        var options = new FedExLoraOptions
+        {
+            Base = Path.Combine(folder, "base.safetensors"), BaseOutput = _place["base.safetensors"], ResidualOutput = _place["residual"],
+        };
+        var round = new AggregationRound(global);
+        foreach (string client in golden.Clients)
+            round.Add(ClientUpdate.FromFile(Path.GetFileName(client), client));
+        RoundReport report =
+            new FedExLoraAggregator(options).AggregateAsync(round, TensorSink.To(_place["next"], global)).GetAwaiter().GetResult().Report;
+        using TensorSource next = TensorSource.Open(_place["next"]), truth = TensorSource.Open(golden.Result);
+        Golden.Compare(next, truth);
+        using TensorSource fused = TensorSource.Open(_place["base.safetensors"]);
+        using TensorSource fusedTruth = TensorSource.Open(Path.Combine(folder, "expected-base.safetensors"));
+        Golden.Compare(fused, fusedTruth);
+        using PeftAdapter residual = PeftAdapter.Open(_place["residual"]);
+        using TensorSource residualTruth = TensorSource.Open(Path.Combine(folder, "expected-residual-factors.safetensors"));
+        Golden.Compare(residual, residualTruth);
+        Assert.That((residual.Config.Rank, residual.Config.LoraAlpha), Is.EqualTo((16, 16.0)));
+        double[] norms = [.. report.LoraPairs.Select(pair => pair.Error!.Value)];
+        Assert.That(norms, Is.EqualTo(new[] { 1.229268793473385, 1.1066583869989381 }).Within(1e-12));
+    }
+
+    [Test]
+    public void ARefusedRoundWritesNeitherBaseNorResidual()
+    {
+        LoraClient global = new(new double[4], new double[4], 2, 1);
+        new MemoryModel { { "other.weight", [2, 2], new double[4] } }.SaveTo(TensorSink.ToFile(_place["base.safetensors"]));
+        Assert.That(
+            () => LoraClient.Run(
+                "fedex-lora", [global with { A = [1, 2, 3, 4] }], global, $"base={_place["base.safetensors"]}",
+                $"base-output={_place["new.safetensors"]}", $"residual-output={_place["residual"]}"),
+            Throws.InstanceOf<FedIcuException>().With.Message.Contain("has no weight for the LoRA pair"));
+        Assert.That(Directory.Exists(_place["residual"]) || File.Exists(_place["new.safetensors"]), Is.False);
+    }
+
+    [TestCase(false, DType.F64)]
+    [TestCase(true, DType.F64)]
+    [TestCase(false, DType.BF16)]
+    public void AnAdapterIsFused(bool transposed, DType dtype)
+    {
+        var adapter = new LoraClient([1, 2, 3, 4, 5, 6], [1, 0, 0, 1, 2, 2, 1, 1], 4, 1) { Inputs = 3 };
+        double[] product = Dense.Product(adapter.A, adapter.B, 2, 2);
+        using var model = new MemoryModel();
+        // 4 outputs and 3 inputs; a layer of the other shape holds the transpose
+        (TensorInfo info, byte[] bytes) = Models.Tensor("layer.weight", dtype, transposed ? [3, 4] : [4, 3], i => i);
+        model.Add(info, bytes);
+        model.Add("norm.weight", [2], new float[] { 1, 2 });
+        using TensorSource opened = TensorSource.Open(adapter.Save(_place["adapter"]));
+        using var sink = new MemorySink();
+        FusionReport report = AdapterFusion.Fuse(model, opened, sink, new FusionOptions { Scale = .5 });
+        double[] expected = [.. Enumerable.Range(0, 12).Select(i =>
+            i + .5 * (transposed ? product[i % 4 * 3 + i / 4] : product[i]))];
+        double[] rounded = [.. expected.Select(value => Models.ToDoubles(Models.Tensor("x", dtype, [1], _ => value).Bytes,
+            new TensorInfo("x", dtype, new TensorShape(1)))[0])];
+        Assert.That(Models.ToDoubles(sink.Model, "layer.weight"), Is.EqualTo(rounded));
+        Assert.That(sink.Model.ToArray<float>("norm.weight"), Is.EqualTo(new float[] { 1, 2 }));
+        Assert.That(report.Fused, Is.EqualTo(new[] { "layer.weight" }));
+    }
+
+    [Test]
+    public void SavedModulesAndTiedHeadsAreHonoured()
+    {
+        using var adapter = new MemoryModel
+        {
+            { "base_model.model.lm_head.lora_A.weight", [1, 2], new double[] { 1, 2 } },
+            { "base_model.model.lm_head.lora_B.weight", [3, 1], new double[] { 1, 1, 1 } },
+            { "base_model.model.score.weight", [2], new double[] { 7, 8 } },
+        };
+        using var model = new MemoryModel
+        {
+            { "model.embed_tokens.weight", [3, 2], new double[] { 1, 2, 3, 4, 5, 6 } }, { "score.weight", [2], new double[] { 0, 0 } },
+        };
+        using var sink = new MemorySink();
+        FusionReport report = AdapterFusion.Fuse(model, adapter, sink, new FusionOptions { LoraScaling = 1 });
+        Assert.That(sink.Model.ToArray<double>("lm_head.weight"), Is.EqualTo(new double[] { 2, 4, 4, 6, 6, 8 }));
+        Assert.That(sink.Model.ToArray<double>("model.embed_tokens.weight"), Is.EqualTo(new double[] { 1, 2, 3, 4, 5, 6 }));
+        Assert.That(sink.Model.ToArray<double>("score.weight"), Is.EqualTo(new double[] { 7, 8 }));
+        Assert.That((report.Added.Single(), report.Replaced.Single()), Is.EqualTo(("lm_head.weight", "score.weight")));
+    }
+
+    [TestCase("layer.weight", new long[] { 5, 3 }, "4 outputs and 3 inputs was expected")]
+    [TestCase("other.weight", new long[] { 4, 3 }, "has no weight for the LoRA pair")]
+    public void ABaseOfAnotherModelIsRefused(string name, long[] shape, string expected)
+    {
+        using MemoryModel model = Models.Of64(name, shape, new double[shape[0] * shape[1]]);
+        using TensorSource adapter = TensorSource.Open(
+            new LoraClient([1, 2, 3, 4, 5, 6], [1, 0, 0, 1, 2, 2, 1, 1], 4, 1) { Inputs = 3 }.Save(_place["adapter"]));
+        using var sink = new MemorySink();
+        Assert.That(() => AdapterFusion.Fuse(model, adapter, sink), Throws.InstanceOf<FedIcuException>().With.Message.Contain(expected));
+        Assert.That(() => sink.Model, Throws.InvalidOperationException);
+    }
+
+    [Test]
+    public void AnAdapterIsCutToARank()
+    {
+        var random = new Random(2);
+        var adapter = new LoraClient(
+            [.. Enumerable.Range(0, 40).Select(_ => random.NextDouble())],
+            [.. Enumerable.Range(0, 36).Select(_ => random.NextDouble())], 8, 1)
+        {
+            Inputs = 10,
+        };
+        using TensorSource opened = TensorSource.Open(adapter.Save(_place["adapter"]));
+        RoundReport report = AdapterCut.CutAsync(opened, 2, TensorSink.To(_place["small"], opened)).GetAwaiter().GetResult().Report;
+        using PeftAdapter small = PeftAdapter.Open(_place["small"]);
+        Assert.That((small.Config.Rank, small.Config.LoraAlpha), Is.EqualTo((2, 8.0)));
+        double[] a = Models.ToDoubles(small, LoraClient.Module + ".lora_A.weight");
+        double[] b = Models.ToDoubles(small, LoraClient.Module + ".lora_B.weight");
+        double[] whole = Dense.Product(adapter.A, adapter.B, 4, 2);
+        double error = Dense.Distance(Dense.Product(a, b, 2, 4), whole);
+        Assert.That(report.LoraPairs.Single().Error, Is.EqualTo(error).Within(1e-13));
+        Assert.That(error, Is.GreaterThan(0).And.LessThan(Dense.Norm(whole)));
+    }
+}
