@@ -29,6 +29,7 @@ internal static class LibraryStrategies
         }),
         .. RobustStrategies.All,
         .. ServerStrategies.All,
+        .. MergingStrategies.All,
         new(Balance, "Rewrites LoRA pairs so that both factors carry the same singular values.", "", _ => () => [new LoraBalance()]),
     ];
 
