@@ -52,7 +52,7 @@ internal sealed class RadixSelection(long count, int digitBits = RadixSelection.
     public void Narrow(IReadOnlyCollection<long[]> histograms)
     {
         int digit = (1 << digitBits) - 1;
-        while (Above + (Ties = histograms.Sum(histogram => histogram[digit])) < count)
+        while (Above + (Ties = Sum(histograms, digit)) < count)
         {
             Above += Ties;
             digit--;
@@ -60,6 +60,16 @@ internal sealed class RadixSelection(long count, int digitBits = RadixSelection.
 
         _prefix = _prefix << digitBits | (uint)digit;
         _shift -= digitBits;
+    }
+
+    private static long Sum(IReadOnlyCollection<long[]> histograms, int digit)
+    {
+        if (histograms is IReadOnlyList<long[]> { Count: 1 } list && list[0] is var only)
+            return only[digit];
+        long sum = 0;
+        foreach (long[] histogram in histograms)
+            sum += histogram[digit];
+        return sum;
     }
 
     // maps numbers to integers of the same order: negative numbers are reversed and come first; both zeros are the same

@@ -66,6 +66,7 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         long elements = passes.Info.ElementCount;
         var read = new TensorPanel[own.Readers.Length];
         double[] sample = new double[SampledBlocks * SampledElements];
+        double* origins = stackalloc double[SampledElements];
         fixed (double* values = sample)
         {
             for (int block = 0; block < SampledBlocks; block++)
@@ -76,7 +77,8 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
                 scratch.Reset();
                 for (int i = 0; i < read.Length; i++)
                     read[i] = own.Readers[i].Read(start, SampledElements, scratch);
-                TensorPasses.Widen(own, read, 0, SampledElements, values + block * SampledElements, SampledElements);
+                double* origin = TensorPasses.WidenOrigin(own, read, 0, SampledElements, origins);
+                TensorPasses.Cpu.WidenUpdate(read[0], origin, SampledElements, values + block * SampledElements);
             }
         }
 
@@ -87,46 +89,31 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
     }
 
     /// <summary>Counts the magnitudes of all clients, and collects those in the ranges.</summary>
-    private void Collect(Search[] searches, int perClient, PanelRuns runs)
-    {
-        long nonFinite = 0;
-        passes.RunPass(runs.Count, passes.UsesThreads(inputs.Readers), last: false, (Passes: this, searches, perClient, runs),
-            (pass, piece, scratch) =>
+    private void Collect(Search[] searches, int perClient, PanelRuns runs) => passes.RunPass(
+        runs.Count, passes.UsesThreads(inputs.Readers), last: false, (passes, inputs, searches, perClient, runs),
+        static (pass, piece, scratch) =>
+        {
+            (TensorPasses passes, BlockInputs inputs, Search[] searches, int perClient, PanelRuns runs) = pass;
+            PanelRun run = runs[piece];
+            ReadOnlySpan<TensorPanel> read = run.Read(inputs.Readers, scratch);
+            passes.AddWorkOnCpu(read, run.Length);
+            // room for all magnitudes of each search, of which few are used
+            long room = run.Length + 8L;
+            double* origins = stackalloc double[TileElements], inside = (double*)scratch.Take(room * searches.Length * sizeof(double));
+            for (int start = 0; start < run.Length; start += TileElements)
             {
-                PanelRun run = pass.runs[piece];
-                ReadOnlySpan<TensorPanel> read = run.Read(inputs.Readers, scratch);
-                passes.AddWorkOnCpu(read, run.Length);
-                double* tile = stackalloc double[TileElements], inside = (double*)scratch.Take((long)run.Length * pass.perClient * sizeof(double));
-                var panels = new TensorPanel[read.Length - inputs.Clients + 1];
-                read[inputs.Clients..].CopyTo(panels.AsSpan(1));
-                BlockInputs own = inputs.Of(0);
-                for (int client = 0; client < inputs.Clients; client++)
+                int count = Math.Min(TileElements, run.Length - start);
+                double* origin = TensorPasses.WidenOrigin(inputs, read, start, count, origins);
+                for (int i = 0; i < searches.Length; i++)
                 {
-                    panels[0] = read[client];
-                    ReadOnlySpan<Search> ofClient = pass.searches.AsSpan(client * pass.perClient, pass.perClient);
-                    long faults = 0;
-                    for (int start = 0; start < run.Length; start += TileElements)
-                    {
-                        int count = Math.Min(TileElements, run.Length - start), length = (count + 7) / 8 * 8;
-                        faults += TensorPasses.Widen(own, panels, start, count, tile, count);
-                        // NaN is in no comparison
-                        new Span<double>(tile + count, length - count).Fill(double.NaN);
-                        for (int i = 0; i < ofClient.Length; i++)
-                        {
-                            ofClient[i].Bracket.Count(
-                                new ReadOnlySpan<double>(tile, length), ref ofClient[i].Counts[piece], inside + (long)i * run.Length);
-                        }
-                    }
-
-                    for (int i = 0; i < ofClient.Length; i++)
-                        ofClient[i].Keep(piece, inside + (long)i * run.Length);
-                    if (faults > 0)
-                        Interlocked.Add(ref nonFinite, faults);
+                    TensorPasses.Cpu.CollectMagnitudes(
+                        read[i / perClient].From(start), origin, count, searches[i].Bracket, ref searches[i].Counts[piece], inside + i * room);
                 }
-            });
-        if (nonFinite > 0)
-            throw new NonFiniteOutputException(passes.Info, "the updates have values that are not finite, from finite inputs: they are too large.");
-    }
+            }
+
+            for (int i = 0; i < searches.Length; i++)
+                searches[i].Keep(piece, inside + i * room);
+        });
 
     /// <summary>Finds a magnitude from what was collected.</summary>
     private MagnitudeCut Resolve(Search search, PanelRuns runs, Scratch scratch)
@@ -239,7 +226,7 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         public MagnitudeRank FindInside(long above)
         {
             long total = Counts.Sum(counts => counts.Inside);
-            double[] all = ArrayPool<double>.Shared.Rent(checked((int)total));
+            double[] all = ArrayPool<double>.Shared.Rent(checked((int)total + 8));
             int filled = 0;
             for (int run = 0; run < Counts.Length; run++)
             {
@@ -247,16 +234,16 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
                 filled += (int)Counts[run].Inside;
             }
 
-            MagnitudeRank found = MagnitudeBracket.Find(all.AsSpan(0, filled), rank - above);
+            MagnitudeRank found;
+            fixed (double* values = all)
+                found = MagnitudeBracket.Find(TensorPasses.Cpu, values, filled, rank - above);
             ArrayPool<double>.Shared.Return(all);
             return found with { Above = found.Above + above };
         }
 
         /// <summary>Counts the magnitudes of a run that are equal to one in the range.</summary>
         public long CountTies(int run, double value) =>
-            value == Bracket.High ? Counts[run].AtHigh
-            : value == Bracket.Low ? Counts[run].AtLow
-            : _inside[run].AsSpan(0, (int)Counts[run].Inside).Count(value);
+            value == Bracket.Low ? Counts[run].AtLow : _inside[run].AsSpan(0, (int)Counts[run].Inside).Count(value);
 
         public void End()
         {

@@ -40,7 +40,7 @@ internal sealed unsafe partial class TensorPasses
                 new Span<double>(result.Data, length).Clear();
                 rule(new ClientBlock(tile, inputs.Clients, length, panel.Start + start));
                 nonFinite += inputs.HasGlobal
-                    ? Cpu.WeightedSum([result, panels[inputs.Clients].From(start)], [1, 1], 1, count, output.From(start))
+                    ? AddToGlobal(inputs, panels, (double*)result.Data, start, count, output)
                     : Cpu.WeightedSum([result], [1], 1, count, output.From(start));
             }
 
@@ -101,39 +101,50 @@ internal sealed unsafe partial class TensorPasses
     {
         ReadOnlySpan<TensorPanel> read = run.Read(inputs.Readers, scratch);
         settings.Work.AddOnCpu(read, run.Length);
-        double* tile = stackalloc double[VisitedElements];
+        double* tile = stackalloc double[2 * VisitedElements];
         for (int start = 0; start < run.Length; start += VisitedElements)
         {
             int count = Math.Min(VisitedElements, run.Length - start);
-            Widen(inputs, read, start, count, tile, count);
+            Cpu.WidenUpdate(read[0].From(start), WidenOrigin(inputs, read, start, count, tile + VisitedElements), count, tile);
             visitor(client, run.Start + start, new ReadOnlySpan<double>(tile, count));
         }
+    }
+
+    /// <summary>
+    /// Widens the global model's elements if updates are differences to it, with zeros up to a multiple of eight.
+    /// </summary>
+    /// <returns>The elements; null if nothing is subtracted.</returns>
+    public static double* WidenOrigin(BlockInputs inputs, ReadOnlySpan<TensorPanel> panels, int start, int count, double* origin)
+    {
+        if (!inputs.SubtractsGlobal)
+            return null;
+        Cpu.WidenUpdate(panels[inputs.Clients].From(start), null, count, origin);
+        return origin;
     }
 
     /// <summary>Counts inputs that the CPU computes with outside of the backend.</summary>
     public void AddWorkOnCpu(ReadOnlySpan<TensorPanel> inputs, int length) => settings.Work.AddOnCpu(inputs, length);
 
-    /// <summary>Allocates a block of all clients and of the result.</summary>
-    private static NativeBuffer AllocateTile(int clients) => new((clients + 1L) * RuleBlock * sizeof(double), pressure: false);
+    /// <summary>Allocates a block of all clients, of the result and of the global model.</summary>
+    private static NativeBuffer AllocateTile(int clients) => new((clients + 2L) * RuleBlock * sizeof(double), pressure: false);
 
     private static int PadBlock(int count) => (count + 15) / 16 * 16;
 
     /// <summary>Widens elements of all clients to rows of the tile; the rest of each row is 0.</summary>
-    /// <returns>The number of values that are not finite.</returns>
-    public static long Widen(
-        BlockInputs inputs, ReadOnlySpan<TensorPanel> panels, int start, int count, double* tile, int length)
+    /// <returns>The number of clients with values that are not finite.</returns>
+    private static long Widen(BlockInputs inputs, ReadOnlySpan<TensorPanel> panels, int start, int count, double* tile, int length)
     {
         if (count < length)
             new Span<double>(tile, inputs.Clients * length).Clear();
+        double* origin = WidenOrigin(inputs, panels, start, count, tile + (inputs.Clients + 1L) * length);
         long nonFinite = 0;
         for (int k = 0; k < inputs.Clients; k++)
-        {
-            var row = new TensorPanel(tile + (long)k * length, DType.F64);
-            nonFinite += inputs.SubtractsGlobal
-                ? Cpu.WeightedSum([panels[k].From(start), panels[inputs.Clients].From(start)], [1, -1], 1, count, row)
-                : Cpu.WeightedSum([panels[k].From(start)], [1], 1, count, row);
-        }
-
+            nonFinite += Cpu.WidenUpdate(panels[k].From(start), origin, count, tile + (long)k * length) ? 0 : 1;
         return nonFinite;
     }
+
+    /// <summary>Rounds the global model's elements plus an update to the output.</summary>
+    private static long AddToGlobal(BlockInputs inputs, ReadOnlySpan<TensorPanel> panels, double* update, int start, int count, TensorPanel output) =>
+        Cpu.WeightedSum(
+            [new TensorPanel(update, DType.F64), panels[inputs.Clients].From(start)], [1, 1], 1, count, output.From(start));
 }

@@ -1,3 +1,4 @@
+using FedICU.Compute;
 using FedICU.Memory;
 using FedICU.Panels;
 using FedICU.Rounds;
@@ -182,6 +183,20 @@ public class TensorContext
     /// <param name="ranks">The ranks, from 1 to the number of elements.</param>
     internal MagnitudeCut[][] SelectMagnitudes(bool lowerFirst, params ReadOnlySpan<long> ranks) =>
         new MagnitudePasses(Passes, BlockInputs(UpdateForm.Delta), lowerFirst).Select(ranks);
+
+    /// <summary>Writes x + u, where u merges the updates' largest magnitudes by their elected signs.</summary>
+    internal void ElectSigns(double[] weights, SignElection election, MagnitudeCut[] cuts) =>
+        Passes.ElectSigns(BlockInputs(UpdateForm.Delta), weights, election, cuts);
+
+    /// <summary>Writes x + u, where u merges masked updates by their elected signs.</summary>
+    internal void ElectSigns(double[] weights, SignElection election, MaskedUpdates masked) => Passes.ElectSigns(
+        BlockInputs(UpdateForm.Delta), weights, election, [.. weights.Select(_ => MagnitudeCut.From(0))], masked);
+
+    /// <summary>
+    /// Writes x + sum_k factors[k] d_k, where an entry of d_k counts if its random number is below a limit.
+    /// </summary>
+    internal void AddMasked(UniformNumbers[] numbers, double limit, double[] factors) =>
+        Passes.AddMasked(BlockInputs(UpdateForm.Delta), numbers, limit, factors);
 
     /// <summary>
     /// Shows each client's update in float64, in pieces that follow each other. Several clients are visited at once,

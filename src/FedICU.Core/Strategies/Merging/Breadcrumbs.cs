@@ -46,8 +46,18 @@ public sealed class Breadcrumbs : MergeRule
         {
             for (int k = 0; k < cuts.Length; k++)
             {
-                double limit = cuts[k].Dropped is { } dropped ? TrimmedBlock.FindLimit(block, k, dropped) : double.PositiveInfinity;
-                Add(block[k], TrimmedBlock.FindLeast(block, k, cuts[k].Kept), limit, weights[k], block.Result);
+                double most = double.PositiveInfinity, bound = cuts[k].Kept.FindBound(block.Start, block.Length, out bool splits);
+                if (splits)
+                    cuts[k].Kept.ClearOthers(block.Start, block[k]);
+                if (cuts[k].Dropped is { } dropped)
+                {
+                    // equal magnitudes that stay are not above it
+                    most = dropped.Value;
+                    if (dropped.First < block.Start + block.Length)
+                        dropped.ClearOwn(block.Start, block[k]);
+                }
+
+                Add(block[k], bound, most, weights[k], block.Result);
             }
         });
     }
@@ -74,16 +84,16 @@ public sealed class Breadcrumbs : MergeRule
         ];
     }
 
-    /// <summary>Adds the entries whose magnitudes are in [least, limit).</summary>
+    /// <summary>Adds the entries whose magnitudes are in (bound, most].</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Add(Span<double> update, double least, double limit, double weight, Span<double> result)
+    private static void Add(Span<double> update, double bound, double most, double weight, Span<double> result)
     {
-        Vector512<double> from = Vector512.Create(least), below = Vector512.Create(limit), factor = Vector512.Create(weight);
+        Vector512<double> below = Vector512.Create(bound), last = Vector512.Create(most), factor = Vector512.Create(weight);
         ref double values = ref MemoryMarshal.GetReference(update), sums = ref MemoryMarshal.GetReference(result);
         for (nuint i = 0; i < (nuint)update.Length; i += (nuint)Vector512<double>.Count)
         {
             Vector512<double> d = Vector512.LoadUnsafe(ref values, i), magnitude = Vector512.Abs(d);
-            Vector512<double> stays = Vector512.GreaterThanOrEqual(magnitude, from) & Vector512.LessThan(magnitude, below);
+            Vector512<double> stays = Vector512.GreaterThan(magnitude, below) & Vector512.LessThanOrEqual(magnitude, last);
             d = Vector512.ConditionalSelect(stays, d, Vector512<double>.Zero);
             Vector512.FusedMultiplyAdd(d, factor, Vector512.LoadUnsafe(ref sums, i)).StoreUnsafe(ref sums, i);
         }

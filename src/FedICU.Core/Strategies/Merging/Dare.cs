@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using FedICU.Compute;
+using FedICU.Panels;
 using FedICU.Strategies.Merging;
 
 namespace FedICU;
@@ -42,30 +43,12 @@ public sealed class Dare : MergeRule
         double[] factors = FindFactors(tensor, numbers);
         if (Options.Merge == DareMerge.Linear)
         {
-            double[] products = [.. weights.Zip(factors, (weight, factor) => weight * factor * Options.Scale)];
-            tensor.ForEachBlock(UpdateForm.Delta, block => AddUp(block, numbers, products));
+            tensor.AddMasked(numbers, Options.Density, [.. weights.Zip(factors, (weight, factor) => weight * factor * Options.Scale)]);
             return;
         }
 
-        var election = new SignElection(Options.Elect, Options.ElectWeights, Options.Disjoint, weights, Options.Scale);
-        // no magnitude is too small to count
-        double[] least = [.. weights.Select(_ => double.Epsilon)];
-        tensor.ForEachBlock(UpdateForm.Delta, block =>
-        {
-            for (int k = 0; k < numbers.Length; k++)
-            {
-                numbers[k].KeepBelow(block.Start, Options.Density, block[k]);
-                TensorPrimitives.Multiply(block[k], factors[k], block[k]);
-            }
-
-            election.Merge(block, least);
-        });
-    }
-
-    private void AddUp(ClientBlock block, UniformNumbers[] numbers, double[] products)
-    {
-        for (int k = 0; k < numbers.Length; k++)
-            numbers[k].AddBelow(block.Start, Options.Density, block[k], products[k], block.Result);
+        SignElection election = Elections.Create(Options.Elect, Options.ElectWeights, Options.Disjoint, Options.Scale);
+        tensor.ElectSigns(weights, election, new MaskedUpdates(numbers, Options.Density, factors));
     }
 
     /// <summary>Returns the factor of what is left of each client's update.</summary>
@@ -77,12 +60,13 @@ public sealed class Dare : MergeRule
             return factors;
         // the L1 norms of all updates, then of what is left of them
         double[] norms = new double[2 * numbers.Length];
+        var masked = new MaskedUpdates(numbers, Options.Density, factors);
         tensor.AddFromBlocks(UpdateForm.Delta, norms, (block, sums) =>
         {
             for (int k = 0; k < numbers.Length; k++)
             {
                 sums[k] += TensorPrimitives.SumOfMagnitudes<double>(block[k]);
-                numbers[k].KeepBelow(block.Start, Options.Density, block[k]);
+                masked.Apply(k, block.Start, block[k]);
                 sums[numbers.Length + k] += TensorPrimitives.SumOfMagnitudes<double>(block[k]);
             }
         });

@@ -1,3 +1,4 @@
+using FedICU.Compute;
 using FedICU.Panels;
 using FedICU.Strategies.Merging;
 
@@ -41,15 +42,8 @@ public sealed class Ties : MergeRule
     {
         ArgumentNullException.ThrowIfNull(tensor);
         double[] weights = MergeWeights.Get(tensor, Options.Weighting);
-        var election = new SignElection(Options.Elect, Options.ElectWeights, Options.Disjoint, weights, Options.Scale);
-        MagnitudeCut[] cuts = FindCuts(tensor);
-        tensor.ForEachBlock(UpdateForm.Delta, block =>
-        {
-            double[] least = new double[cuts.Length];
-            for (int k = 0; k < least.Length; k++)
-                least[k] = TrimmedBlock.FindLeast(block, k, cuts[k]);
-            election.Merge(block, least);
-        });
+        SignElection election = Elections.Create(Options.Elect, Options.ElectWeights, Options.Disjoint, Options.Scale);
+        tensor.ElectSigns(weights, election, FindCuts(tensor));
     }
 
     private MagnitudeCut[] FindCuts(TensorContext tensor)
