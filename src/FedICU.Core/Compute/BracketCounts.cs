@@ -3,8 +3,11 @@ namespace FedICU.Compute;
 /// <summary>How many magnitudes are where in a <see cref="MagnitudeBracket"/>.</summary>
 internal struct BracketCounts
 {
-    /// <summary>Those above the lower end, those of them below the upper end, and those equal to the lower end.</summary>
-    public long OverLow, Inside, AtLow;
+    /// <summary>Those above the lower end, and those of them below the upper end.</summary>
+    public long OverLow, Inside;
+
+    /// <summary>Those equal to an end, if they are counted.</summary>
+    public long AtLow, AtHigh;
 
     /// <summary>Adds other counts.</summary>
     public void Add(in BracketCounts other)
@@ -12,5 +15,6 @@ internal struct BracketCounts
         OverLow += other.OverLow;
         Inside += other.Inside;
         AtLow += other.AtLow;
+        AtHigh += other.AtHigh;
     }
 }

@@ -6,8 +6,8 @@ namespace FedICU.Compute;
 /// </summary>
 /// <param name="Low">The lower end, which does not belong to the inside.</param>
 /// <param name="High">The upper end, which does not either; equal to the lower end if the magnitude is that.</param>
-/// <param name="CountsLow">Whether magnitudes equal to the lower end are counted, as there may be many.</param>
-internal readonly record struct MagnitudeBracket(double Low, double High, bool CountsLow)
+/// <param name="CountsEnds">Whether magnitudes equal to an end are counted, as there may be many.</param>
+internal readonly record struct MagnitudeBracket(double Low, double High, bool CountsEnds)
 {
     // a sample's rank is normally distributed; the range extends this many standard deviations to both sides: chosen,
     // values that are read together may be alike, so that a sample tells less than independent draws
@@ -20,7 +20,7 @@ internal readonly record struct MagnitudeBracket(double Low, double High, bool C
     private const int Sampled = 1024;
 
     /// <summary>Gets the range that holds every magnitude.</summary>
-    public static MagnitudeBracket All { get; } = new(-1, double.PositiveInfinity, CountsLow: false);
+    public static MagnitudeBracket All { get; } = new(-1, double.PositiveInfinity, CountsEnds: false);
 
     /// <summary>Finds the range of the k-th largest magnitude.</summary>
     /// <param name="sample">A sample of the magnitudes, which is sorted.</param>
@@ -30,12 +30,11 @@ internal readonly record struct MagnitudeBracket(double Low, double High, bool C
         sample.Sort();
         double margin = Deviations * Math.Sqrt(sample.Length * share * (1 - share)) + 1, place = sample.Length * (1 - share);
         int first = (int)Math.Floor(place - margin), last = (int)Math.Ceiling(place + margin);
-        double low = first < 0 ? -1 : sample[first];
-        if (last >= sample.Length)
-            return new(low, double.PositiveInfinity, CountsLow: first >= 0 && sample[first] == sample[^1]);
-        double high = sample[last];
-        // a magnitude that fills the range is counted instead of collected
-        return low == high ? new(low, low, CountsLow: true) : new(low, Math.BitIncrement(high), first >= 0 && sample[first + 1] == low);
+        // an end that is several times in the sample may be the magnitude itself
+        bool repeatsLow = first >= 0 && sample[first + 1] == sample[first];
+        bool repeatsHigh = last < sample.Length && sample[last - 1] == sample[last];
+        return new(
+            first < 0 ? -1 : sample[first], last >= sample.Length ? double.PositiveInfinity : sample[last], repeatsLow || repeatsHigh);
     }
 
     /// <summary>Finds the k-th largest of magnitudes, which are moved.</summary>
@@ -51,12 +50,12 @@ internal readonly record struct MagnitudeBracket(double Low, double High, bool C
         {
             for (int i = 0; i < Sampled; i++)
                 sample[i] = values[(long)count * i / Sampled];
-            MagnitudeBracket bracket = FromSample(sample, (double)rank / count) with { CountsLow = true };
+            MagnitudeBracket bracket = FromSample(sample, (double)rank / count) with { CountsEnds = true };
             // what is collected replaces the values, so that a miss must be known before
             BracketCounts counts = default;
             backend.CollectMagnitudes(new TensorPanel(values, DType.F64), null, count, bracket, ref counts, null);
-            if (bracket.Locate(counts, rank) is not { } place)
-                break;
+            if (bracket.Locate(counts, rank) is not { } place || place.Value is null && counts.Inside > count / 2)
+                return FindByDigits(new ReadOnlySpan<double>(values, count), rank, above);
             above += place.Above;
             if (place.Value is { } value)
                 return new MagnitudeRank(value, above, place.Count);
@@ -77,14 +76,31 @@ internal readonly record struct MagnitudeBracket(double Low, double High, bool C
     /// <param name="counts">The counts of all magnitudes.</param>
     /// <param name="rank">k, from 1.</param>
     /// <returns>
-    /// The lower end if it is the magnitude, or null if it is inside, with the number of magnitudes there and above.
+    /// The end that is the magnitude, or null if it is inside, with the number of magnitudes there and above.
     /// </returns>
     public (double? Value, long Above, long Count)? Locate(in BracketCounts counts, long rank)
     {
-        if (rank <= counts.OverLow - counts.Inside)
+        long above = counts.OverLow - counts.Inside - counts.AtHigh;
+        if (rank <= above)
             return null;
+        if (rank <= above + counts.AtHigh)
+            return (High, above, counts.AtHigh);
         if (rank <= counts.OverLow)
             return (null, counts.OverLow - counts.Inside, counts.Inside);
         return rank <= counts.OverLow + counts.AtLow ? (Low, counts.OverLow, counts.AtLow) : null;
+    }
+
+    /// <summary>Finds a magnitude of which the sample told nothing.</summary>
+    private static MagnitudeRank FindByDigits(ReadOnlySpan<double> values, long rank, long above)
+    {
+        var selection = new RadixSelection(rank);
+        while (!selection.IsDone)
+        {
+            long[] histogram = new long[RadixSelection.Digits];
+            selection.Add(values, histogram);
+            selection.Narrow([histogram]);
+        }
+
+        return new MagnitudeRank(selection.Threshold, above + selection.Above, selection.Ties);
     }
 }

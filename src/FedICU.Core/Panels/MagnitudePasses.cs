@@ -16,15 +16,15 @@ namespace FedICU.Panels;
 internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs inputs, bool lowerFirst)
 {
     // the sample: blocks of elements that follow each other, at places that depend on the tensor's size alone. Chosen:
-    // the range then holds about a thirtieth of the magnitudes, and the sample takes a hundredth of the pass.
-    private const int SampledBlocks = 2048;
+    // the range then holds about a twentieth of the magnitudes, and the sample takes a hundredth of the pass.
+    private const int SampledBlocks = 1024;
     private const int SampledElements = 8;
 
     // the most elements of an update whose magnitudes are all collected: chosen, a sample would be no smaller
     private const int CollectedElements = 1 << 15;
 
-    // the elements that are compared at a time, a multiple of eight: chosen, the first-level cache holds them
-    private const int TileElements = 1024;
+    // the elements that are compared at a time
+    private const int TileElements = SimdBackend.UpdateTile;
 
     /// <summary>Finds, for each client and rank k, the k largest magnitudes.</summary>
     public MagnitudeCut[][] Select(ReadOnlySpan<long> ranks)
@@ -139,7 +139,7 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
     private MagnitudeCut ResolveByDigits(Search search, Scratch scratch)
     {
         var selection = new RadixSelection(search.Rank);
-        double[] magnitudes = new double[TileElements * 2];
+        double[] magnitudes = new double[TensorPasses.VisitedElements];
         while (!selection.IsDone)
         {
             long[] histogram = new long[RadixSelection.Digits];
@@ -243,7 +243,9 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
 
         /// <summary>Counts the magnitudes of a run that are equal to one in the range.</summary>
         public long CountTies(int run, double value) =>
-            value == Bracket.Low ? Counts[run].AtLow : _inside[run].AsSpan(0, (int)Counts[run].Inside).Count(value);
+            value == Bracket.High ? Counts[run].AtHigh
+            : value == Bracket.Low ? Counts[run].AtLow
+            : _inside[run].AsSpan(0, (int)Counts[run].Inside).Count(value);
 
         public void End()
         {

@@ -12,7 +12,7 @@ internal sealed unsafe partial class TensorPasses
     private const int RuleBlock = 480;
 
     // the elements of a client's update that are visited at a time: chosen, the first-level cache holds them
-    private const int VisitedElements = 2048;
+    public const int VisitedElements = 2048;
 
     // the pieces of a pass that adds up what it finds in blocks: chosen, and part of the fixed reduction order
     private const int BlockPieces = 64;

@@ -6,9 +6,9 @@ namespace FedICU.Panels;
 // passes that merge updates: an election of signs, and sums of masked updates
 internal sealed unsafe partial class TensorPasses
 {
-    // the elements that are merged at a time: chosen, their sums stay in the first-level cache. Must be a multiple of
-    // the words that the generator of masks computes at a time.
-    private const int MergedElements = 1024;
+    // the elements that are merged at a time. Must be a multiple of the words that the generator of masks computes at a
+    // time.
+    private const int MergedElements = SimdBackend.UpdateTile;
 
     /// <summary>
     /// Writes x + u, where u merges the updates' largest magnitudes by their elected signs.

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using FedICU.Compute.Simd;
 
 namespace FedICU.Compute;
@@ -51,6 +52,8 @@ public sealed unsafe partial class SimdBackend
             rest[i] = i < length - whole ? rest[i] - (origin == null ? 0 : origin[whole + i]) : double.NaN;
         }
 
+        // counted as if it were not below the range
+        counts.AtLow -= bracket.CountsEnds ? whole + Lanes - length : 0;
         Collect<L, F64>((byte*)rest, null, Lanes, bracket, ref counts, inside);
     }
 
@@ -59,14 +62,14 @@ public sealed unsafe partial class SimdBackend
         where L : unmanaged, ILanes<L>
         where E : struct, IElement
     {
-        if (bracket.CountsLow)
+        if (bracket.CountsEnds)
             Collect<L, E, Two>(input, origin, length, bracket, ref counts, inside);
         else
             Collect<L, E, One>(input, origin, length, bracket, ref counts, inside);
     }
 
-    /// <summary>Collects; two ends of the range are compared exactly if there are two, otherwise one.</summary>
-    [System.Runtime.CompilerServices.MethodImpl(Kernel)]
+    /// <summary>Collects; with two, magnitudes at the ends are counted.</summary>
+    [MethodImpl(Kernel)]
     private static void Collect<L, E, R>(
         byte* input, double* origin, int length, MagnitudeBracket bracket, ref BracketCounts counts, double* inside)
         where L : unmanaged, ILanes<L>
@@ -74,25 +77,33 @@ public sealed unsafe partial class SimdBackend
         where R : struct, ICount
     {
         L low = L.Broadcast(bracket.Low), high = L.Broadcast(bracket.High);
-        long over = 0, below = 0, count = counts.Inside;
+        long over = 0, below = 0, overHigh = 0, count = counts.Inside;
         for (nint i = 0; i < length; i += Lanes)
         {
-            L value = LoadAndPrefetch<L, E>(input + i * E.Size);
+            L value = LoadBeforeNextTile<L, E>(input + i * E.Size);
             if (origin != null)
                 value = L.Subtract(value, L.Load(origin + i));
             value = L.Abs(value);
             L isOver = L.LessThan(low, value), isInside = L.And(isOver, L.LessThan(value, high));
             over += BitOperations.PopCount(L.LessThanBits(low, value));
             if (R.Value > 1)
+            {
                 below += BitOperations.PopCount(L.LessThanBits(value, low));
+                overHigh += BitOperations.PopCount(L.LessThanBits(high, value));
+            }
+
             count += inside == null
                 ? BitOperations.PopCount(L.LessThanBits(low, value) & L.LessThanBits(value, high))
                 : L.StoreWhere(isInside, value, inside + count);
         }
 
+        if (R.Value > 1)
+        {
+            counts.AtLow += length - over - below;
+            counts.AtHigh += over - overHigh - (count - counts.Inside);
+        }
+
         counts.OverLow += over;
         counts.Inside = count;
-        if (R.Value > 1)
-            counts.AtLow += length - over - below;
     }
 }
