@@ -42,7 +42,7 @@ internal sealed class MergeLine
         DType? dtype = Flags.ReadDType(line.GetValue(_dtype));
         if (line.GetValue(_config) is { } config)
         {
-            if (line.GetValue(_method) ?? line.GetValue(_base) ?? line.GetValue(_models)?.FirstOrDefault() is not null)
+            if ((line.GetValue(_method) ?? line.GetValue(_base) ?? line.GetValue(_models)?.FirstOrDefault()) is not null)
                 throw new UsageException("'--config' was given with '--method', '--base' or '--model'; one or the other was expected.");
             MergePlan plan = MergeConfig.Read(Paths.Read("--config", config));
             // a setting on the line replaces the configuration's

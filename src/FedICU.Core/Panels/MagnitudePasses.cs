@@ -243,8 +243,8 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
 
         /// <summary>Counts the magnitudes of a run that are equal to one in the range.</summary>
         public long CountTies(int run, double value) =>
-            value == Bracket.High ? Counts[run].AtHigh
-            : value == Bracket.Low ? Counts[run].AtLow
+            value == Bracket.Low ? Counts[run].AtLow
+            : value == Bracket.High ? Counts[run].AtHigh
             : _inside[run].AsSpan(0, (int)Counts[run].Inside).Count(value);
 
         public void End()

@@ -1,4 +1,4 @@
-using FedICU.Strategies.Merging;
+using FedICU.Panels;
 using FedICU.Text;
 
 namespace FedICU;
@@ -50,6 +50,8 @@ public sealed class Slerp : MergeRule
         // the squared norms of both, and their products with b
         double[] sums = new double[4];
         tensor.AddProductsWithLast(Options.Target, sums);
+        if (!Array.TrueForAll(sums, double.IsFinite))
+            throw new NonFiniteOutputException(tensor.Info, "its norms are not finite, from finite inputs: they are too large.");
         double first = Math.Sqrt(sums[0]), second = Math.Sqrt(sums[1]), cosine = sums[2] / (first * second);
         double t = Options.T ?? tensor.Clients[1].MergeWeight / (tensor.Clients[0].MergeWeight + tensor.Clients[1].MergeWeight);
         bool isLine = first <= SmallNorm || second <= SmallNorm || Math.Abs(cosine) > Options.LerpAbove;
