@@ -77,7 +77,10 @@ internal sealed class MergeConfig
         ReadMethodParameters(name, method, settings, Join(models.Select(model => model.Parameters), shared));
         return new MergePlan(
             method.Strategy, basis,
-            [.. models.Select(model => (model.Path, model.Weight ?? ReadSharedWeight(shared) ?? (name == "slerp" ? 1 : throw NoWeight(model.Path))))],
+            [
+                .. models.Select(model => (
+                    model.Path, model.Weight ?? ReadSharedWeight(shared) ?? (name == "slerp" ? 1 : throw NoWeight(model.Path)))),
+            ],
             settings, ReadDType());
     }
 
@@ -128,7 +131,9 @@ internal sealed class MergeConfig
             settings.Add(new("disjoint", normalizes ? "mean" : "sum"));
     }
 
-    /// <summary>Joins the parameters of all models and the shared ones. Our rules have one value for all models.</summary>
+    /// <summary>
+    /// Joins the parameters of all models and the shared ones. Our rules have one value for all models.
+    /// </summary>
     private Dictionary<string, string> Join(IEnumerable<Dictionary<string, string>> ofModels, Dictionary<string, string> shared)
     {
         var joined = new Dictionary<string, string>(shared, StringComparer.Ordinal);

@@ -58,7 +58,8 @@ internal sealed class MergeLine
     }
 
     private static string Require(ParseResult line, Option<string?> option) => line.GetValue(option) ??
-        throw new UsageException($"The option '{option.Name}' is required by 'fedicu merge' without '--config'; see 'fedicu merge --help'.");
+        throw new UsageException(
+            $"The option '{option.Name}' is required by 'fedicu merge' without '--config'; see 'fedicu merge --help'.");
 
     /// <summary>Gives each model the weight that follows it on the line.</summary>
     private List<(string Path, double Weight)> PairWeights(ParseResult line)

@@ -61,10 +61,12 @@ public sealed class MergeTests
         foreach (string name in (string[])["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "README.md"])
             File.WriteAllText(Path.Combine(folder, name), $"of {name}");
         Run run = Tool.Run(
-            "merge", "--method", "task-arithmetic", "--base", folder, "--model", _place.A, "--model", _place.B, "--output", output).Succeeded();
+            "merge", "--method", "task-arithmetic", "--base", folder, "--model", _place.A, "--model", _place.B,
+            "--output", output).Succeeded();
         Assert.That(
             Directory.GetFiles(output).Select(Path.GetFileName),
-            Is.EquivalentTo(new[] { "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json" }));
+            Is.EquivalentTo((string[])
+                ["model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]));
         Assert.That(File.ReadAllText(Path.Combine(output, "config.json")), Is.EqualTo("of config.json"));
         Assert.That(run.Output, Does.Contain("copied from the base model: config.json, generation_config.json"));
     }

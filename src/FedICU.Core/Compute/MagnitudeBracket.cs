@@ -1,8 +1,8 @@
 namespace FedICU.Compute;
 
 /// <summary>
-/// A range of magnitudes that very likely holds the k-th largest of many. One pass counts the magnitudes above its lower
-/// end and collects those inside; the k-th largest is then found among the few that were collected.
+/// A range of magnitudes that very likely holds the k-th largest of many. One pass counts the magnitudes above its
+/// lower end and collects those inside; the k-th largest is then found among the few that were collected.
 /// </summary>
 /// <param name="Low">The lower end, which does not belong to the inside.</param>
 /// <param name="High">The upper end, which does not either; equal to the lower end if the magnitude is that.</param>

@@ -1,6 +1,6 @@
 namespace FedICU.Panels;
 
-/// <summary>The inputs of a pass in blocks of float64: the clients' readers, and the global model's after them.</summary>
+/// <summary>The inputs of a pass in blocks of float64: the clients' readers, then the global model's.</summary>
 /// <param name="Readers">The readers; without the global model if the block's result is the output itself.</param>
 /// <param name="Clients">The number of clients.</param>
 /// <param name="SubtractsGlobal">Whether a block has the differences of the clients and the global model.</param>

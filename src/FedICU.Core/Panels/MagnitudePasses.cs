@@ -71,7 +71,7 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         {
             for (int block = 0; block < SampledBlocks; block++)
             {
-                // one block of each stretch, at a place that follows no period of the tensor (Knuth's multiplicative hash)
+                // one block of each stretch, at a place that follows no period of the tensor (a multiplicative hash)
                 long first = elements * block / SampledBlocks, room = elements * (block + 1) / SampledBlocks - first - SampledElements;
                 long start = first + (long)(unchecked((uint)block * 2654435761u) * (ulong)(room + 1) >> 32);
                 scratch.Reset();
@@ -107,7 +107,8 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
                 for (int i = 0; i < searches.Length; i++)
                 {
                     TensorPasses.Cpu.CollectMagnitudes(
-                        read[i / perClient].From(start), origin, count, searches[i].Bracket, ref searches[i].Counts[piece], inside + i * room);
+                        read[i / perClient].From(start), origin, count, searches[i].Bracket, ref searches[i].Counts[piece],
+                        inside + i * room);
                 }
             }
 

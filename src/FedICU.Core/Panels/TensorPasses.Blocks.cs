@@ -83,7 +83,7 @@ internal sealed unsafe partial class TensorPasses
             TensorPrimitives.Add(sums, partial[piece], sums);
     }
 
-    /// <summary>Shows one client's update in float64, in pieces that follow each other, on the calling thread.</summary>
+    /// <summary>Shows one client's update in float64, in pieces that follow each other, on one thread.</summary>
     public void VisitUpdate(BlockInputs inputs, int client, Scratch scratch, UpdateVisitor visitor)
     {
         PanelReader[] readers = inputs.Of(client).Readers;
@@ -144,7 +144,8 @@ internal sealed unsafe partial class TensorPasses
     }
 
     /// <summary>Rounds the global model's elements plus an update to the output.</summary>
-    private static long AddToGlobal(BlockInputs inputs, ReadOnlySpan<TensorPanel> panels, double* update, int start, int count, TensorPanel output) =>
+    private static long AddToGlobal(
+        BlockInputs inputs, ReadOnlySpan<TensorPanel> panels, double* update, int start, int count, TensorPanel output) =>
         Cpu.WeightedSum(
             [new TensorPanel(update, DType.F64), panels[inputs.Clients].From(start)], [1, 1], 1, count, output.From(start));
 }

@@ -62,7 +62,9 @@ internal sealed unsafe partial class TensorPasses
             return nonFinite;
         });
 
-    /// <summary>Writes x + sum_k factors[k] d_k, where an entry of d_k counts if its random number is below a limit.</summary>
+    /// <summary>
+    /// Writes x + sum_k factors[k] d_k, where an entry of d_k counts if its random number is below a limit.
+    /// </summary>
     /// <param name="inputs">The updates, with the global model.</param>
     /// <param name="numbers">The clients' random numbers.</param>
     /// <param name="limit">The limit; from 1 on every entry counts.</param>

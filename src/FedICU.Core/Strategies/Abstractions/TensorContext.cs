@@ -179,7 +179,7 @@ public class TensorContext
         Passes.AddFromBlocks(BlockInputs(form), sums, rule);
 
     /// <summary>Finds, for each client and rank k, the k largest magnitudes of the update, exactly.</summary>
-    /// <param name="lowerFirst">Whether the lower index comes first among equal magnitudes; otherwise the higher.</param>
+    /// <param name="lowerFirst">Whether the lower index comes first among equal ones; otherwise the higher.</param>
     /// <param name="ranks">The ranks, from 1 to the number of elements.</param>
     internal MagnitudeCut[][] SelectMagnitudes(bool lowerFirst, params ReadOnlySpan<long> ranks) =>
         new MagnitudePasses(Passes, BlockInputs(UpdateForm.Delta), lowerFirst).Select(ranks);
@@ -246,7 +246,9 @@ public class TensorContext
         Passes.AddDistances(towards is null ? inputs : [.. inputs, towards], differs ? Global : null, towards, sums);
     }
 
-    /// <summary>Adds the squared norms of the clients' values, then their inner products with the last client's.</summary>
+    /// <summary>
+    /// Adds the squared norms of the clients' values, then their inner products with the last client's.
+    /// </summary>
     /// <param name="form">Whether values are parameters or updates.</param>
     /// <param name="sums">2 N sums.</param>
     internal void AddProductsWithLast(UpdateForm form, Span<double> sums)

@@ -11,8 +11,8 @@ namespace FedICU;
 /// added up by the clients' weights.
 /// </summary>
 /// <remarks>
-/// Davari, Belilovsky: "Model Breadcrumbs: Scaling Multi-Task Model Merging with Sparse Masks", 2023. Entries are in the
-/// order of (|d|, index).
+/// Davari, Belilovsky: "Model Breadcrumbs: Scaling Multi-Task Model Merging with Sparse Masks", 2023. Entries are
+/// in the order of (|d|, index).
 /// </remarks>
 public sealed class Breadcrumbs : MergeRule
 {

@@ -10,8 +10,8 @@ namespace FedICU;
 /// or merged as in TIES.
 /// </summary>
 /// <remarks>
-/// Yu, Yu, Yu, Huang, Li: "Language Models are Super Mario", ICML 2024. Whether an entry stays depends only on the seed,
-/// the tensor, the client's place in the ordinal order of the ids, and the entry's index.
+/// Yu, Yu, Yu, Huang, Li: "Language Models are Super Mario", ICML 2024. Whether an entry stays depends only on the
+/// seed, the tensor, the client's place in the ordinal order of the ids, and the entry's index.
 /// </remarks>
 public sealed class Dare : MergeRule
 {

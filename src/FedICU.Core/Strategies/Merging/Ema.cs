@@ -3,8 +3,8 @@ using System.Numerics.Tensors;
 namespace FedICU;
 
 /// <summary>
-/// Keeps the exponential moving average of the models: E = decay E + (1-decay) M, with E = M in the first round. M = x +
-/// D is the merged model.
+/// Keeps the exponential moving average of the models: E = decay E + (1-decay) M, with E = M in the first round. M =
+/// x + D is the merged model.
 /// </summary>
 public sealed class Ema : ServerStep
 {

@@ -28,7 +28,7 @@ internal static class MergeWeights
         return weights;
     }
 
-    /// <summary>Names the option's value if the weights that weightings decide have no effect; otherwise null.</summary>
+    /// <summary>Names the option's value if weights of weightings have no effect; otherwise null.</summary>
     public static string? DescribeOwn(MergeWeighting weighting) => weighting switch
     {
         MergeWeighting.Uniform => "uniform",

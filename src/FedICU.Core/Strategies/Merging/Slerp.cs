@@ -38,8 +38,8 @@ public sealed class Slerp : MergeRule
         if (plan.Clients.Count != 2)
         {
             throw RoundPlan.Refuse(
-                $"{Sentence.Quote(Name)} interpolates two clients, and {Sentence.Count(plan.Clients.Count, "client")} of a weight above 0 " +
-                $"{Sentence.Form(plan.Clients.Count, "takes", "take")} part; exactly two were expected.");
+                $"{Sentence.Quote(Name)} interpolates two clients, and {Sentence.Count(plan.Clients.Count, "client")} of a weight " +
+                $"above 0 {Sentence.Form(plan.Clients.Count, "takes", "take")} part; exactly two were expected.");
         }
     }
 
