@@ -1,5 +1,3 @@
-using System.Buffers;
-using System.Diagnostics.CodeAnalysis;
 using FedICU.Compute;
 using FedICU.Memory;
 
@@ -23,6 +21,9 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
     // the most elements of an update whose magnitudes are all collected: chosen, a sample would be no smaller
     private const int CollectedElements = 1 << 15;
 
+    // at least 1 / this of a large update can be collected; if the sample was that misleading, digits decide (chosen)
+    private const int CollectedShare = 8;
+
     // the elements that are compared at a time
     private const int TileElements = SimdBackend.UpdateTile;
 
@@ -43,7 +44,7 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
 
         PanelRuns runs = passes.Runs(inputs.Readers, passes.GroupingBy(NormAxis.Tensor).Panels(inputs.Readers.Length));
         foreach (Search search in searches)
-            search.Begin(runs.Count);
+            search.Begin(runs.Count, passes.Workers.Memory, elements > CollectedElements ? elements / CollectedShare : elements);
         try
         {
             Collect(searches, perClient, runs);
@@ -122,7 +123,7 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         BracketCounts counts = default;
         foreach (BracketCounts ofRun in search.Counts)
             counts.Add(ofRun);
-        if (search.Bracket.Locate(counts, search.Rank) is not { } place)
+        if (search.Overflowed || search.Bracket.Locate(counts, search.Rank) is not { } place)
             return ResolveByDigits(search, scratch);
         MagnitudeRank found = place.Value is { } end
             ? new MagnitudeRank(end, place.Above, place.Count)
@@ -200,7 +201,11 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
     /// <summary>The search for one client's magnitude of one rank.</summary>
     private sealed class Search(int client, long rank)
     {
-        private double[]?[] _inside = [];
+        // what was collected, run after run in the order in which they ended, and where each run begins
+        private NativeBuffer? _inside;
+        private NativePool? _memory;
+        private long[] _places = [];
+        private long _room, _used;
 
         public int Client => client;
 
@@ -213,32 +218,34 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         /// <summary>The counts of each run.</summary>
         public BracketCounts[] Counts { get; private set; } = [];
 
-        public void Begin(int runs) => (_inside, Counts) = (new double[runs][], new BracketCounts[runs]);
+        /// <summary>Whether there was no room for all that was to be collected.</summary>
+        public bool Overflowed => _used > _room;
 
-        /// <summary>Keeps what was collected in a run.</summary>
+        private double* Inside => (double*)_inside!.Pointer;
+
+        public void Begin(int runs, NativePool memory, long room)
+        {
+            (_places, Counts, _room, _memory) = (new long[runs], new BracketCounts[runs], room, memory);
+            _inside = memory.Rent(room * sizeof(double));
+        }
+
+        /// <summary>Keeps what was collected in a run. Called by several threads at once.</summary>
         public void Keep(int run, double* inside)
         {
             int count = (int)Counts[run].Inside;
-            _inside[run] = ArrayPool<double>.Shared.Rent(count);
-            new ReadOnlySpan<double>(inside, count).CopyTo(_inside[run]);
+            long end = Interlocked.Add(ref _used, count);
+            _places[run] = end - count;
+            if (end <= _room)
+                new ReadOnlySpan<double>(inside, count).CopyTo(new Span<double>(Inside + end - count, count));
         }
 
         /// <summary>Finds the magnitude among those inside the range.</summary>
         public MagnitudeRank FindInside(long above)
         {
-            long total = Counts.Sum(counts => counts.Inside);
-            double[] all = ArrayPool<double>.Shared.Rent(checked((int)total + 8));
-            int filled = 0;
-            for (int run = 0; run < Counts.Length; run++)
-            {
-                _inside[run].AsSpan(0, (int)Counts[run].Inside).CopyTo(all.AsSpan(filled));
-                filled += (int)Counts[run].Inside;
-            }
-
-            MagnitudeRank found;
-            fixed (double* values = all)
-                found = MagnitudeBracket.Find(TensorPasses.Cpu, values, filled, rank - above);
-            ArrayPool<double>.Shared.Return(all);
+            // the search moves values, and ties may have to be counted afterwards
+            using NativeBuffer copy = _memory!.Rent((_used + 8) * sizeof(double));
+            Buffer.MemoryCopy(Inside, copy.Pointer, _used * sizeof(double), _used * sizeof(double));
+            MagnitudeRank found = MagnitudeBracket.Find(TensorPasses.Cpu, (double*)copy.Pointer, checked((int)_used), rank - above);
             return found with { Above = found.Above + above };
         }
 
@@ -246,15 +253,8 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         public long CountTies(int run, double value) =>
             value == Bracket.Low ? Counts[run].AtLow
             : value == Bracket.High ? Counts[run].AtHigh
-            : _inside[run].AsSpan(0, (int)Counts[run].Inside).Count(value);
+            : new ReadOnlySpan<double>(Inside + _places[run], (int)Counts[run].Inside).Count(value);
 
-        public void End()
-        {
-            foreach (double[]? rented in _inside)
-            {
-                if (rented is not null)
-                    ArrayPool<double>.Shared.Return(rented);
-            }
-        }
+        public void End() => _inside?.Dispose();
     }
 }
