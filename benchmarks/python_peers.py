@@ -114,6 +114,34 @@ def measure_flower(path):
     results[-1]["note"] = f"{same:.1%} of the elements equal ours"
 
 
+def torch_ties():
+    # trim to a fifth of each update, elect signs by weighted sums, divide by the weights that agree
+    merged = []
+    for x, tensors in zip(tglobal, zip(*tclients)):
+        kept = []
+        for tensor in tensors:
+            d = tensor.float() - x.float()
+            k = max(1, int(0.2 * d.numel() + 1e-9))
+            kept.append(d * (d.abs() >= d.abs().flatten().kthvalue(d.numel() - k + 1).values))
+        d, w = torch.stack(kept), torch.tensor(shares).reshape(-1, *[1] * x.dim())
+        agrees = torch.where((w * d).sum(0) < 0, d < 0, d > 0)
+        total = (w * agrees).sum(0)
+        u = (w * d * agrees).sum(0) / torch.where(total == 0, torch.ones_like(total), total)
+        merged.append((x.float() + u).to(x.dtype))
+    return merged
+
+
+def torch_dare():
+    merged = []
+    for x, tensors in zip(tglobal, zip(*tclients)):
+        u = torch.zeros(x.shape)
+        for tensor, share in zip(tensors, shares):
+            d = tensor.float() - x.float()
+            u += share * d * torch.bernoulli(torch.full_like(d, 0.5)) / 0.5
+        merged.append((x.float() + u).to(x.dtype))
+    return merged
+
+
 def torch_add():
     for acc, tensors in zip(accumulators, zip(*tclients)):
         acc.zero_()
@@ -184,6 +212,8 @@ else:
 
     tclients, tglobal = [tensors_of(client) for client in clients], tensors_of(previous)
     measure("torch median", torch_median)
+    measure("torch ties", torch_ties)
+    measure("torch dare", torch_dare)
     if all_peers:
         accumulators = [torch.zeros(tensor.shape) for tensor in tglobal]
         measure("torch add_", torch_add)

@@ -113,6 +113,12 @@ internal sealed class Figures(IReadOnlyCollection<Row> rows)
                 yield return AtLeast($"{Names.NumpyMedian} / median, {name}", numpyMedian.Median / median.Median, clients > 10 ? 60 : 40);
             if (Find(layout, dtype, clients, Names.TorchMedian) is { } torchMedian)
                 yield return AtLeast($"{Names.TorchMedian} / median, {name}", torchMedian.Median / median.Median, 20);
+            foreach ((string rule, string peer) in new[] { (Names.Ties, Names.TorchTies), (Names.Dare, Names.TorchDare) })
+            {
+                if (Find(layout, dtype, clients, rule) is { } ours && Find(layout, dtype, clients, peer) is { } theirs)
+                    yield return AtLeast($"{peer} / {rule}, {name}", theirs.Median / ours.Median, 10);
+            }
+
             yield return AtMost($"krum / FedICU, {name}", krum.Median / fedIcu.Median, 1.5);
             if (Find(layout, dtype, clients, Names.NumpyKrum) is { } numpyKrum)
                 yield return AtLeast($"{Names.NumpyKrum} / krum, {name}", numpyKrum.Median / krum.Median, clients > 10 ? 20 : 6);

@@ -12,6 +12,8 @@ internal static class Names
     public const string Median = "median";
     public const string TrimmedMean = "trimmed-mean";
     public const string Krum = "krum";
+    public const string Ties = "ties";
+    public const string Dare = "dare";
     public const string FedAdam = "fedadam over FedAvg";
     public const string Sparse = "FedAvg over packed updates";
     public const string Mask = "client mask with momentum";
@@ -31,6 +33,8 @@ internal static class Names
 
     public const string NumpyMedian = "numpy median";
     public const string TorchMedian = "torch median";
+    public const string TorchTies = "torch ties";
+    public const string TorchDare = "torch dare";
     public const string NumpyTrimmedMean = "numpy trimmed mean by np.sort";
     public const string NumpyKrum = "numpy krum, a loop over pairs";
 
@@ -44,6 +48,7 @@ internal static class Names
         ("norm-clip", true, 2.2, 2.2), ("qfedavg", true, 2.2, 2.2), ("dp-fedavg without noise", true, 2.2, 2.2),
         ("fedavgm over FedAvg", true, 1.7, 2.2), ("fedyogi over FedAvg", true, 1.7, 2.2),
         ("fedadagrad over FedAvg", true, 1.7, 2.2), ("feddyn over FedAvg", true, 1.7, 2.2),
+        (Ties, true, 4, 4), (Dare, true, 7, 12),
     ];
 
     public static readonly string[] Peers =

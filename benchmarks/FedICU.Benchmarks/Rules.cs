@@ -72,6 +72,12 @@ public class Rules : Rounds
     [Benchmark(Description = "feddyn over FedAvg")]
     public void FedDyn() => RunWithState("feddyn");
 
+    [Benchmark(Description = Names.Ties)]
+    public void Ties() => Run("ties");
+
+    [Benchmark(Description = Names.Dare)]
+    public void Dare() => Run("dare", ("seed", "1"));
+
     private void Run(string rule, params (string Name, string Value)[] options) => Run(rule, null, options);
 
     private void RunWithState(string rule, params (string Name, string Value)[] options)

@@ -31,6 +31,14 @@ internal sealed class ClientList
             RefuseGlobal(global);
     }
 
+    /// <summary>Takes clients that were read elsewhere.</summary>
+    /// <exception cref="RefusedException">A client was given twice.</exception>
+    public ClientList(IEnumerable<ClientEntry> clients)
+    {
+        foreach (ClientEntry client in clients)
+            Add(client);
+    }
+
     /// <summary>Gets the path of each update.</summary>
     public IEnumerable<string> UpdatePaths => _clients.Select(client => client.Path);
 

@@ -70,6 +70,7 @@ internal static class CommandLine
             "A model: " + char.ToLowerInvariant(Flags.ModelForms[0]) + Flags.ModelForms[1..])
         {
             new AggregateCommand(terminal),
+            new MergeCommand(terminal),
             new MaskCommand(terminal),
             new AdaptCommand(terminal),
             new FuseCommand(terminal),

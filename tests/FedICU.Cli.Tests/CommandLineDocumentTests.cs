@@ -69,6 +69,9 @@ public sealed class CommandLineDocumentTests
         foreach (string copy in (string[])["b/model", "c/model", "after", "trained", "round7/a", "round7/b"])
             Copy(place.B, copy);
         place.Write("round7.json", """{"clients": [{"path": "round7/a.safetensors"}, {"path": "round7/b.safetensors"}]}""");
+        place.Write("mergekit.yml", """
+            {merge_method: ties, base_model: global.safetensors, models: [{model: a.safetensors, parameters: {weight: 1}}]}
+            """);
         // an update and a momentum of the same model
         Tool.Run(
             "mask", "--global", place.Global, "--local", place["trained.safetensors"], "--momentum-out", place["m.safetensors"],

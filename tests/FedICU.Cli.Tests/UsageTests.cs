@@ -15,7 +15,7 @@ public sealed class UsageTests
     private static IEnumerable<TestCaseData> Lines()
     {
         yield return Line([], "A command is missing", "aggregate");
-        yield return Line(["aggregat"], "'aggregat'", "aggregate, mask, adapt, fuse, explain, strategies, privacy, inspect, diff, verify");
+        yield return Line(["aggregat"], "'aggregat'", "aggregate, merge, mask, adapt, fuse, explain, strategies, privacy, inspect, diff, verify");
         yield return Line(["aggregat", "--global", "g"], "'aggregat'");
         yield return Line(["--global", "g"], "'--global'");
         yield return Line(["-x"], "'-x'");
@@ -73,7 +73,7 @@ public sealed class UsageTests
         yield return Line(["inspect", "a", "--version"], "'--version'");
         yield return Line(["diff", "a"], "B");
         yield return Line(["verify", "--backend", "tpu"], "'tpu'");
-        yield return Line(["help", "bogus"], "'bogus'", "aggregate, mask");
+        yield return Line(["help", "bogus"], "'bogus'", "aggregate, merge, mask");
 
         static TestCaseData Line(string[] args, params string[] parts) =>
             new TestCaseData(args, parts).SetArgDisplayNames(string.Join(" ", args));

@@ -1,58 +1,30 @@
-using System.Buffers.Binary;
-using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
-using System.Security.Cryptography;
-using System.Text;
 
 namespace FedICU.Compute;
 
 /// <summary>
 /// Standard normal noise N(0,1) by position. A value depends only on the seed, the tensor's name and the element's flat
-/// index: they key and count a Philox 4x32-10 generator (Salmon, Moraes, Dror, Shaw 2011).
+/// index (<see cref="Philox"/>).
 /// </summary>
 internal readonly unsafe struct GaussianNoise
 {
-    // Philox 4x32's multipliers, its key increments and its number of rounds (Salmon et al. 2011)
-    private const ulong Multiplier0 = 0xD2511F53;
-    private const ulong Multiplier1 = 0xCD9E8D57;
-    private const uint Increment0 = 0x9E3779B9;
-    private const uint Increment1 = 0xBB67AE85;
-    private const int Rounds = 10;
-
-    // values that are computed side by side: those of the widest vectors; other CPUs take as many in several registers
-    private const int Lanes = 8;
-
     private const double Ln2 = 0.6931471805599453;
 
     // the bits of the float64 values sqrt(1/2), 1/2 and 2^52
     private const ulong RootOfHalf = 0x3FE6A09E667F3BCD, BitsOfHalf = 0x3FE0000000000000, BitsOf2To52 = 0x4330000000000000;
 
-    private readonly uint _key0, _key1;
-    private readonly ulong _stream;
+    private readonly Philox _generator;
 
     /// <summary>
     /// Creates the noise of a tensor for a purpose: the stream is named tensor NUL purpose NUL number.
     /// </summary>
-    public GaussianNoise(long seed, string tensor, string purpose, long number)
-        : this(seed, string.Create(CultureInfo.InvariantCulture, $"{tensor}\0{purpose}\0{number}"))
-    {
-    }
+    public GaussianNoise(long seed, string tensor, string purpose, long number) =>
+        _generator = new Philox(seed, tensor, purpose, number);
 
     /// <summary>Creates the noise of a stream; a client's mask names it by its tensor.</summary>
-    public GaussianNoise(long seed, string stream)
-    {
-        byte[] name = Encoding.UTF8.GetBytes(stream);
-        byte[] keyed = new byte[sizeof(long) + name.Length];
-        BinaryPrimitives.WriteInt64LittleEndian(keyed, seed);
-        name.CopyTo(keyed, sizeof(long));
-        byte[] hash = SHA256.HashData(keyed);
-        _key0 = BinaryPrimitives.ReadUInt32LittleEndian(hash);
-        _key1 = BinaryPrimitives.ReadUInt32LittleEndian(hash.AsSpan(4));
-        _stream = BinaryPrimitives.ReadUInt64LittleEndian(hash.AsSpan(8));
-    }
+    public GaussianNoise(long seed, string stream) => _generator = new Philox(seed, stream);
 
     /// <summary>Gets the value at a flat index.</summary>
     public double this[long index]
@@ -72,55 +44,24 @@ internal readonly unsafe struct GaussianNoise
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void AddTo(long start, double deviation, Span<double> values)
     {
-        // each round's pair of keys
-        ulong* keys = stackalloc ulong[2 * Rounds];
-        for (uint round = 0; round < Rounds; round++)
-        {
-            keys[2 * round] = unchecked(_key0 + round * Increment0);
-            keys[2 * round + 1] = unchecked(_key1 + round * Increment1);
-        }
-
+        ulong* keys = stackalloc ulong[Philox.KeyCount];
+        _generator.ListKeys(keys);
         Vector512<double> factor = Vector512.Create(deviation);
         Vector512<ulong> index = Vector512.Create((ulong)start) + Vector512<ulong>.Indices;
         ref double first = ref MemoryMarshal.GetReference(values);
         int i = 0;
-        for (; i <= values.Length - Lanes; i += Lanes, index += Vector512.Create((ulong)Lanes))
+        for (; i <= values.Length - Philox.Lanes; i += Philox.Lanes, index += Vector512.Create((ulong)Philox.Lanes))
         {
-            (Vector512<ulong> u, Vector512<ulong> v) = Draw(index, keys);
+            (Vector512<ulong> u, Vector512<ulong> v) = _generator.Draw(index, keys);
             Vector512.FusedMultiplyAdd(Transform(u, v), factor, Vector512.LoadUnsafe(ref first, (nuint)i)).StoreUnsafe(ref first, (nuint)i);
         }
 
         if (i == values.Length)
             return;
-        (Vector512<ulong> lastU, Vector512<ulong> lastV) = Draw(index, keys);
+        (Vector512<ulong> lastU, Vector512<ulong> lastV) = _generator.Draw(index, keys);
         Vector512<double> last = Transform(lastU, lastV);
         for (int j = 0; i + j < values.Length; j++)
             values[i + j] = Math.FusedMultiplyAdd(last[j], deviation, values[i + j]);
-    }
-
-    /// <summary>
-    /// Computes the two random words of 64 bits of each index. A lane holds a word of the counter in its lower half.
-    /// The upper half may hold anything, as the multiplication ignores it.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private (Vector512<ulong> First, Vector512<ulong> Second) Draw(Vector512<ulong> index, ulong* keys)
-    {
-        Vector512<ulong> multiplier0 = Vector512.Create(Multiplier0), multiplier1 = Vector512.Create(Multiplier1);
-        Vector512<ulong> c0 = index, c1 = index >>> 32, c2 = Vector512.Create(_stream), c3 = Vector512.Create(_stream >> 32);
-        // two rounds at a time, so that no value moves from one register to another
-        for (int key = 0; key < 2 * Rounds; key += 4)
-        {
-            Vector512<ulong> p0 = MultiplyLower(multiplier0, c0), p1 = MultiplyLower(multiplier1, c2);
-            c0 = UpperHalves(p1) ^ c1 ^ Vector512.Create(keys[key]);
-            c2 = UpperHalves(p0) ^ c3 ^ Vector512.Create(keys[key + 1]);
-            c3 = MultiplyLower(multiplier0, c0);
-            c1 = MultiplyLower(multiplier1, c2);
-            c0 = UpperHalves(c1) ^ p1 ^ Vector512.Create(keys[key + 2]);
-            c2 = UpperHalves(c3) ^ p0 ^ Vector512.Create(keys[key + 3]);
-        }
-
-        Vector512<ulong> lower = Vector512.Create((ulong)uint.MaxValue);
-        return ((c0 << 32) | (c1 & lower), (c2 << 32) | (c3 & lower));
     }
 
     /// <summary>
@@ -179,26 +120,4 @@ internal readonly unsafe struct GaussianNoise
         sum = Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(-41.341702240399755));
         return Vector512.FusedMultiplyAdd(sum, z, Vector512.Create(6.283185307179586));
     }
-
-    /// <summary>Multiplies the lower 32 bits of the words to 64 bits.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<ulong> MultiplyLower(Vector512<ulong> left, Vector512<ulong> right)
-    {
-        if (Avx512F.IsSupported)
-            return Avx512F.Multiply(left.AsUInt32(), right.AsUInt32());
-        if (Avx2.IsSupported)
-        {
-            return Vector512.Create(
-                Avx2.Multiply(left.GetLower().AsUInt32(), right.GetLower().AsUInt32()),
-                Avx2.Multiply(left.GetUpper().AsUInt32(), right.GetUpper().AsUInt32()));
-        }
-
-        Vector512<ulong> lower = Vector512.Create((ulong)uint.MaxValue);
-        return (left & lower) * (right & lower);
-    }
-
-    /// <summary>Moves the upper 32 bits of the words to their lower ones; the upper ones then hold anything.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<ulong> UpperHalves(Vector512<ulong> value) =>
-        Avx512F.IsSupported ? Avx512F.Shuffle(value.AsUInt32(), 0b11_11_01_01).AsUInt64() : value >>> 32;
 }

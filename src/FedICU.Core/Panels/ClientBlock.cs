@@ -5,11 +5,14 @@ public readonly unsafe ref struct ClientBlock
 {
     private readonly double* _values;
 
-    internal ClientBlock(double* values, int clients, int length)
+    internal ClientBlock(double* values, int clients, int length, long start)
     {
         _values = values;
-        (Clients, Length) = (clients, length);
+        (Clients, Length, Start) = (clients, length, start);
     }
+
+    /// <summary>Gets the flat index of the first element in the tensor.</summary>
+    public long Start { get; }
 
     /// <summary>Gets the number of clients.</summary>
     public int Clients { get; }

@@ -10,10 +10,6 @@ internal sealed unsafe partial class TensorPasses
     // elements of a tile that the server's steps work on at a time, while the first-level cache holds it: measured
     private const int TileElements = 1024;
 
-    // elements of a block that a rule gets in float64: chosen, 50 clients' values fit the second-level cache. Must not
-    // be a multiple of a page's 512: the clients' elements of one index would share sets of the first-level cache.
-    private const int RuleBlock = 480;
-
     private long _nonFinite;
 
     /// <summary>Gets the backend of work that stays on the CPU, whatever the verbs run on.</summary>
@@ -133,44 +129,6 @@ internal sealed unsafe partial class TensorPasses
                 Rounding.Write(output.Data, output.DType, i, result);
                 if (!finite || !double.IsFinite(Rounding.Read(output.Data, output.DType, i)))
                     nonFinite++;
-            }
-
-            return nonFinite;
-        }
-    }
-
-    /// <summary>Writes the output block by block from all inputs' values.</summary>
-    /// <param name="inputs">The inputs.</param>
-    /// <param name="values">
-    /// The number of inputs that the rule gets: all, or all but the global model after them.
-    /// </param>
-    /// <param name="rule">
-    /// Computes a block of the output; added to the global model's values if they are an input.
-    /// </param>
-    public void ForEachBlock(PanelReader[] inputs, int values, BlockRule rule)
-    {
-        WritePanels(inputs, GroupingBy(NormAxis.Tensor), rule, WritePanel);
-
-        long WritePanel(BlockRule rule, IComputeBackend _, ReadOnlySpan<TensorPanel> panels, Grouping.Panel panel, TensorPanel output)
-        {
-            settings.Work.AddOnCpu(panels, panel.Length);
-            using var memory = new NativeBuffer((values + 1L) * RuleBlock * sizeof(double), pressure: false);
-            double* tile = (double*)memory.Pointer;
-            long nonFinite = 0;
-            for (int start = 0; start < panel.Length; start += RuleBlock)
-            {
-                int count = Math.Min(RuleBlock, panel.Length - start), length = (count + 15) / 16 * 16;
-                if (count < length)
-                    new Span<double>(tile, values * length).Clear();
-                new Span<double>(tile + (long)values * length, length).Clear();
-                // checked here because a rule may discard a value
-                for (int k = 0; k < values; k++)
-                    nonFinite += Cpu.WeightedSum([panels[k].From(start)], [1], 1, count, new(tile + (long)k * length, DType.F64));
-                rule(new ClientBlock(tile, values, length));
-                var result = new TensorPanel(tile + (long)values * length, DType.F64);
-                nonFinite += values < panels.Length
-                    ? Cpu.WeightedSum([result, panels[values].From(start)], [1, 1], 1, count, output.From(start))
-                    : Cpu.WeightedSum([result], [1], 1, count, output.From(start));
             }
 
             return nonFinite;

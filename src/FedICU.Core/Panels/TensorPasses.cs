@@ -102,7 +102,7 @@ internal sealed unsafe partial class TensorPasses(PassSettings settings)
     /// <summary>
     /// Runs the pieces of one pass over the inputs and reports its progress. The last pass writes the output.
     /// </summary>
-    private void RunPass<T>(int pieces, bool parallel, bool last, T state, Action<T, int, Scratch> piece)
+    public void RunPass<T>(int pieces, bool parallel, bool last, T state, Action<T, int, Scratch> piece)
     {
         if (_passes++ > 0)
             settings.ReadAhead?.Begin(_number + 1);
@@ -120,9 +120,9 @@ internal sealed unsafe partial class TensorPasses(PassSettings settings)
         });
     }
 
-    private bool UsesThreads(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
+    public bool UsesThreads(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
 
-    private PanelRuns Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) =>
+    public PanelRuns Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) =>
         PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
 
     /// <summary>Tells the inputs of a round larger than memory that these elements will not be read again.</summary>

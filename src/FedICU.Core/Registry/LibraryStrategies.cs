@@ -30,6 +30,8 @@ internal static class LibraryStrategies
         .. RobustStrategies.All,
         .. ServerStrategies.All,
         .. LoraRules.All,
+
+        .. MergingStrategies.All,
         new(Balance, "Rewrites LoRA pairs so that both factors carry the same singular values.", "", _ => () => [new LoraBalance()]),
     ];
 

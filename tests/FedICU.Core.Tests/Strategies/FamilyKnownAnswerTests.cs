@@ -47,7 +47,7 @@ internal sealed class FamilyKnownAnswerTests
         Assert.That(report.Clients.Where(client => client.Chosen).Select(client => client.Id), Is.EqualTo(new[] { "1" }), "ties with 6");
     }
 
-    private static double[] Run(IAggregator aggregator, RoundState? state = null, params double[][] more)
+    internal static double[] Run(IAggregator aggregator, RoundState? state = null, params double[][] more)
     {
         using var global = Models.Of64("w", [2], 1, -2);
         double[][] clients = [[2, -2], [1, 0], [4, -5], .. more];
@@ -59,7 +59,7 @@ internal sealed class FamilyKnownAnswerTests
         return sink.Model.ToArray<double>("w");
     }
 
-    private static RoundState State(string rule, long rounds, params (string Name, double[] Values)[] tensors)
+    internal static RoundState State(string rule, long rounds, params (string Name, double[] Values)[] tensors)
     {
         RoundState state = RoundState.InMemory();
         var infos = tensors.Select(tensor => new TensorInfo(tensor.Name, DType.F64, new TensorShape(tensor.Values.Length))).ToList();

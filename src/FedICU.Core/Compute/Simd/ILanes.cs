@@ -53,6 +53,15 @@ internal unsafe interface ILanes<TSelf>
     /// </summary>
     static abstract uint LessThanBits(TSelf left, TSelf right);
 
+    /// <summary>Takes lanes of the first value where the mask's bits are set, otherwise of the second.</summary>
+    static abstract TSelf Select(TSelf mask, TSelf first, TSelf second);
+
+    /// <summary>
+    /// Stores the lanes whose bits the mask has, next to each other. Up to eight elements of the target may change.
+    /// </summary>
+    /// <returns>The number of lanes that were stored.</returns>
+    static abstract int StoreWhere(TSelf mask, TSelf value, double* target);
+
     /// <summary>Replaces every NaN by the positive quiet NaN without payload.</summary>
     static abstract TSelf PlainNaN(TSelf value);
 

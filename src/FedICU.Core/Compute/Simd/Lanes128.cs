@@ -127,6 +127,21 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
         Vector128.LessThan(left._d, right._d).ExtractMostSignificantBits() << 6;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 Select(Lanes128 mask, Lanes128 first, Lanes128 second) => new(
+        Vector128.ConditionalSelect(mask._a, first._a, second._a),
+        Vector128.ConditionalSelect(mask._b, first._b, second._b),
+        Vector128.ConditionalSelect(mask._c, first._c, second._c),
+        Vector128.ConditionalSelect(mask._d, first._d, second._d));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int StoreWhere(Lanes128 mask, Lanes128 value, double* target) => Partial<Lanes128>.StoreWhere(
+            mask._a.ExtractMostSignificantBits() |
+            mask._b.ExtractMostSignificantBits() << 2 |
+            mask._c.ExtractMostSignificantBits() << 4 |
+            mask._d.ExtractMostSignificantBits() << 6,
+            value, target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 PlainNaN(Lanes128 value) =>
         new(PlainNaN(value._a), PlainNaN(value._b), PlainNaN(value._c), PlainNaN(value._d));
 

@@ -108,6 +108,17 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
         Vector256.LessThan(left._b, right._b).ExtractMostSignificantBits() << 4;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Select(Lanes256 mask, Lanes256 first, Lanes256 second) => new(
+        Vector256.ConditionalSelect(mask._a, first._a, second._a),
+        Vector256.ConditionalSelect(mask._b, first._b, second._b));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int StoreWhere(Lanes256 mask, Lanes256 value, double* target) => Partial<Lanes256>.StoreWhere(
+            mask._a.ExtractMostSignificantBits() |
+            mask._b.ExtractMostSignificantBits() << 4,
+            value, target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 PlainNaN(Lanes256 value) => new(PlainNaN(value._a), PlainNaN(value._b));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -81,6 +82,20 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint LessThanBits(Lanes512 left, Lanes512 right) =>
         (uint)Vector512.LessThan(left._v, right._v).ExtractMostSignificantBits();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 Select(Lanes512 mask, Lanes512 first, Lanes512 second) =>
+        new(Vector512.ConditionalSelect(mask._v, first._v, second._v));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int StoreWhere(Lanes512 mask, Lanes512 value, double* target)
+    {
+        ulong bits = mask._v.ExtractMostSignificantBits();
+        if (!Avx512F.IsSupported)
+            return Partial<Lanes512>.StoreWhere((uint)bits, value, target);
+        Avx512F.Compress(Vector512<double>.Zero, mask._v, value._v).Store(target);
+        return BitOperations.PopCount(bits);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 PlainNaN(Lanes512 value) =>

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace FedICU.Compute.Simd;
@@ -29,6 +30,20 @@ internal static unsafe class Partial<L>
         Buffer buffer;
         E.Store(value, buffer.Bytes);
         Unsafe.CopyBlockUnaligned(target, buffer.Bytes, (uint)(count * E.Size));
+    }
+
+    /// <summary>Stores the lanes whose bits are set next to each other; returns their number.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static int StoreWhere(uint bits, L value, double* target)
+    {
+        if (bits == 0)
+            return 0;
+        Buffer buffer;
+        L.Store(value, (double*)buffer.Bytes);
+        int count = 0;
+        for (; bits != 0; bits &= bits - 1)
+            target[count++] = ((double*)buffer.Bytes)[BitOperations.TrailingZeroCount(bits)];
+        return count;
     }
 
     /// <summary>Keeps the lanes before count, and sets the others to zero.</summary>

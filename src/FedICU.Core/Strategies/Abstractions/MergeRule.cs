@@ -43,6 +43,9 @@ public abstract class MergeRule : Stage
     /// <summary>Gets whether the merge is sum_k w_k y_k / sum_k w_k of the weights that weightings decide.</summary>
     internal virtual bool IsMean => false;
 
-    /// <summary>Gets whether all clients weigh the same in the merge, whatever weightings decide.</summary>
-    internal virtual bool IgnoresWeights => false;
+    /// <summary>
+    /// Gets the value of the option <c>weighting</c> if the merge weighs all clients the same, whatever weightings
+    /// decide; otherwise null.
+    /// </summary>
+    internal virtual string? OwnWeighting => null;
 }

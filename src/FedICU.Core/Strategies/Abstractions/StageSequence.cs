@@ -24,10 +24,10 @@ internal sealed class StageSequence
         Weightings = [.. stages.OfType<ClientWeighting>()];
         Transforms = [.. stages.OfType<UpdateTransform>()];
         Merge = stages.OfType<MergeRule>().SingleOrDefault() ?? implied;
-        if (Merge.IgnoresWeights && Weightings.FirstOrDefault(one => !one.IsPart) is { } weighting)
+        if (Merge.OwnWeighting is not null && Weightings.FirstOrDefault(one => !one.IsPart) is { } weighting)
         {
             throw new InvalidOptionsException([
-                $"{Sentence.Quote(weighting.RuleName)} decides how the clients weigh; weighting=uniform of " +
+                $"{Sentence.Quote(weighting.RuleName)} decides how the clients weigh; weighting={Merge.OwnWeighting} of " +
                 $"{Sentence.Quote(Merge.RuleName)} cannot change that."]);
         }
 

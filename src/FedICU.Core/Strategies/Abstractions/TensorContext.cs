@@ -1,3 +1,4 @@
+using FedICU.Compute;
 using FedICU.Memory;
 using FedICU.Panels;
 using FedICU.Rounds;
@@ -170,7 +171,55 @@ public class TensorContext
     public void ForEachBlock(UpdateForm form, BlockRule rule)
     {
         ArgumentNullException.ThrowIfNull(rule);
-        Passes.ForEachBlock(Inputs(form, withGlobal: form == UpdateForm.Delta), Clients.Count, rule);
+        Passes.ForEachBlock(BlockInputs(form), rule);
+    }
+
+    /// <summary>Adds what a rule finds in blocks of the clients' values, in the order of the elements.</summary>
+    internal void AddFromBlocks(UpdateForm form, Span<double> sums, BlockSums rule) =>
+        Passes.AddFromBlocks(BlockInputs(form), sums, rule);
+
+    /// <summary>Finds, for each client and rank k, the k largest magnitudes of the update, exactly.</summary>
+    /// <param name="lowerFirst">Whether the lower index comes first among equal ones; otherwise the higher.</param>
+    /// <param name="ranks">The ranks, from 1 to the number of elements.</param>
+    internal MagnitudeCut[][] SelectMagnitudes(bool lowerFirst, params ReadOnlySpan<long> ranks) =>
+        new MagnitudePasses(Passes, BlockInputs(UpdateForm.Delta), lowerFirst).Select(ranks);
+
+    /// <summary>Writes x + u, where u merges the updates' largest magnitudes by their elected signs.</summary>
+    internal void ElectSigns(double[] weights, SignElection election, MagnitudeCut[] cuts) =>
+        Passes.ElectSigns(BlockInputs(UpdateForm.Delta), weights, election, cuts);
+
+    /// <summary>Writes x + u, where u merges masked updates by their elected signs.</summary>
+    internal void ElectSigns(double[] weights, SignElection election, MaskedUpdates masked) => Passes.ElectSigns(
+        BlockInputs(UpdateForm.Delta), weights, election, [.. weights.Select(_ => MagnitudeCut.From(0))], masked);
+
+    /// <summary>
+    /// Writes x + sum_k factors[k] d_k, where an entry of d_k counts if its random number is below a limit.
+    /// </summary>
+    internal void AddMasked(UniformNumbers[] numbers, double limit, double[] factors) =>
+        Passes.AddMasked(BlockInputs(UpdateForm.Delta), numbers, limit, factors);
+
+    /// <summary>
+    /// Shows each client's update in float64, in pieces that follow each other. Several clients are visited at once,
+    /// each by one thread.
+    /// </summary>
+    internal void VisitUpdates(UpdateVisitor visitor)
+    {
+        BlockInputs inputs = BlockInputs(UpdateForm.Delta);
+        Passes.Workers.Run(Clients.Count, parallel: true, (Passes, inputs, visitor), static (pass, client, scratch) =>
+            pass.Passes.VisitUpdate(pass.inputs, client, scratch, pass.visitor));
+    }
+
+    /// <summary>
+    /// Writes output = round(x + sum_k weights[k] d_k), the global model and a combination of the updates, in one pass.
+    /// </summary>
+    internal void AddUpdates(ReadOnlySpan<double> weights)
+    {
+        bool differs = _run.AllSentParameters && !ChangesUpdates;
+        double[] withGlobal = [.. weights, 1];
+        // sum_k w_k (y_k - x) = sum_k w_k y_k - x sum_k w_k
+        for (int k = 0; k < weights.Length && differs; k++)
+            withGlobal[^1] -= weights[k];
+        Passes.WeightedSum(Inputs(differs ? UpdateForm.Parameters : UpdateForm.Delta, withGlobal: true), false, withGlobal, 1);
     }
 
     /// <summary>Adds the squared norm of each client's update: sum over the elements of (y_k - x)^2.</summary>
@@ -195,6 +244,19 @@ public class TensorContext
         PanelReader[] inputs = Inputs(differs ? UpdateForm.Parameters : UpdateForm.Delta, withGlobal: false);
         PanelReader? towards = differs || direction is null ? direction : Subtract(direction);
         Passes.AddDistances(towards is null ? inputs : [.. inputs, towards], differs ? Global : null, towards, sums);
+    }
+
+    /// <summary>
+    /// Adds the squared norms of the clients' values, then their inner products with the last client's.
+    /// </summary>
+    /// <param name="form">Whether values are parameters or updates.</param>
+    /// <param name="sums">2 N sums.</param>
+    internal void AddProductsWithLast(UpdateForm form, Span<double> sums)
+    {
+        bool differs = form == UpdateForm.Delta && _run.AllSentParameters && !ChangesUpdates;
+        PanelReader[] inputs = Inputs(differs ? UpdateForm.Parameters : form, withGlobal: false);
+        Passes.Preload(inputs);
+        Passes.AddDistances(inputs, differs ? Global : null, inputs[^1], sums);
     }
 
     /// <summary>
@@ -252,6 +314,16 @@ public class TensorContext
         return !whole && ChangesUpdates
             ? Change(Open(UpdateForm.Delta, withGlobal: false, whole: false, onDevice), form, withGlobal)
             : Open(form, withGlobal, whole, onDevice);
+    }
+
+    /// <summary>
+    /// Returns the inputs of passes in blocks. Updates are computed in each block if the clients sent parameters.
+    /// </summary>
+    private BlockInputs BlockInputs(UpdateForm form)
+    {
+        bool differs = form == UpdateForm.Delta && _run.AllSentParameters && !ChangesUpdates;
+        return new BlockInputs(
+            Inputs(differs ? UpdateForm.Parameters : form, withGlobal: form == UpdateForm.Delta), Clients.Count, differs);
     }
 
     /// <summary>Returns the readers of updates as they were sent, before all stages.</summary>

@@ -19,7 +19,7 @@ public sealed class FedAvg(FedAvgOptions? options = null) : MergeRule
 
     internal override bool IsMean => true;
 
-    internal override bool IgnoresWeights => Options.Weighting == Weighting.Uniform;
+    internal override string? OwnWeighting => Options.Weighting == Weighting.Uniform ? "uniform" : null;
 
     /// <inheritdoc/>
     public override void Merge(TensorContext tensor)

@@ -1,0 +1,102 @@
+using System.Runtime.InteropServices;
+using FedICU.Compute;
+
+namespace FedICU.Tests;
+
+/// <summary>The kernels of the merging rules against plain loops, at every register width.</summary>
+internal sealed unsafe class MergingKernelTests
+{
+    private static readonly int[] Widths = [128, 256, 512];
+
+    [Test]
+    public void MasksAreTheComparisonsOfTheNumbers([Values(0, 1L << 40, (1L << 32) - 40)] long start)
+    {
+        var numbers = new UniformNumbers(new Philox(3, "w", "dare", 1));
+        ulong[] masks = new ulong[2 * Philox.Quad.Lanes];
+        numbers.FindBelow(start, .3, masks);
+        for (int i = 0; i < masks.Length; i++)
+            Assert.That(masks[i], Is.EqualTo(numbers[start + i] < .3 ? ulong.MaxValue : 0), $"{start + i}");
+    }
+
+    [Test]
+    public void AnElectionIsTheSameAtEveryWidthAndAsInALoop(
+        [Values] DType dtype, [Values] ElectedSum sum, [Values] ElectionDivisor divisor, [Values(1, 8, 37)] int length)
+    {
+        if (!dtype.IsComputed)
+            return;
+        const int Inputs = 5;
+        var random = new Random(9);
+        double[][] values = [.. Enumerable.Range(0, Inputs).Select(_ => Numbers(length))];
+        double[] origin = [.. Numbers(length), .. new double[8]];
+        double[] weights = [1, .5, 2, .25, 1], bounds = [0, .5, .25, 1, 0];
+        double[] expected = [.. Enumerable.Range(0, length).Select(Elect)];
+        foreach (int width in Widths)
+        {
+            double[] output = new double[length + 8];
+            byte[][] stored = [.. values.Select(Store)];
+            GCHandle[] pins = [.. stored.Select(bytes => GCHandle.Alloc(bytes, GCHandleType.Pinned))];
+            TensorPanel[] panels = [.. pins.Select(pin => new TensorPanel((void*)pin.AddrOfPinnedObject(), dtype))];
+            fixed (double* x = origin, u = output)
+            {
+                Assert.That(
+                    new SimdBackend(width).ElectSigns(panels, x, weights, bounds, new SignElection(sum, divisor, .5), length, u), Is.True);
+            }
+
+            Array.ForEach(pins, pin => pin.Free());
+            Assert.That(output.Take(length), Is.EqualTo(expected), $"{width} bits");
+        }
+
+        // quarters, which every type holds and whose sums are exact
+        double[] Numbers(int count) => [.. Enumerable.Range(0, count).Select(_ => random.Next(-6, 7) / 4.0)];
+
+        byte[] Store(double[] row)
+        {
+            byte[] bytes = new byte[row.Length * dtype.BitSize / 8];
+            fixed (byte* target = bytes)
+            {
+                for (int i = 0; i < row.Length; i++)
+                    Rounding.Write(target, dtype, i, row[i]);
+            }
+
+            return bytes;
+        }
+
+        double Elect(int i)
+        {
+            double[] d = [.. values.Select((row, k) => row[i] - origin[i]).Select((each, k) => Math.Abs(each) > bounds[k] ? each : 0)];
+            double elected = d.Select((each, k) => sum switch
+            {
+                ElectedSum.Weighted => weights[k] * each,
+                ElectedSum.Plain => each,
+                _ => Math.Sign(each),
+            }).Sum();
+            int[] agree = [.. Enumerable.Range(0, Inputs).Where(k => d[k] != 0 && d[k] < 0 == elected < 0)];
+            if (agree.Length == 0)
+                return 0;
+            double merged = agree.Sum(k => weights[k] * d[k]);
+            return .5 * (divisor switch
+            {
+                ElectionDivisor.Weights => merged / agree.Sum(k => weights[k]),
+                ElectionDivisor.Count => merged / agree.Length,
+                _ => merged,
+            });
+        }
+    }
+
+    [Test]
+    public void AnElectionTellsOfValuesThatAreNotFinite([Values(double.NaN, double.PositiveInfinity)] double value)
+    {
+        double[] row = [.. Enumerable.Repeat(1.0, 11), value, .. Enumerable.Repeat(-1.0, 4)], output = new double[16];
+        foreach (int width in Widths)
+        {
+            fixed (double* x = row, u = output)
+            {
+                TensorPanel[] panels = [new TensorPanel(x, DType.F64)];
+                Assert.That(
+                    new SimdBackend(width).ElectSigns(panels, null, [1], [2], new SignElection(0, 0, 1), 16, u), Is.False, $"{width}");
+                Assert.That(new SimdBackend(width).WidenUpdate(panels[0], null, 16, u), Is.False);
+                Assert.That(new SimdBackend(width).AddMasked(panels[0], null, null, 0, 16, u), Is.False);
+            }
+        }
+    }
+}
