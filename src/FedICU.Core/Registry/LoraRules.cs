@@ -45,6 +45,7 @@ internal static class LoraRules
                     ("tensor", Granularity.Tensor), ("model", Granularity.Model)),
                 LoraScaling = ReadScaling(reader),
             };
+            reader.RefuseUnused("granularity", options.Weights == HetLoraWeights.Frobenius, "without norm-weights=frobenius");
             return () => [new HetLora(options)];
         }),
     ];

@@ -24,6 +24,7 @@ internal static class MergingStrategies
                 Scale = ReadScale(reader),
                 Weighting = ReadWeighting(reader),
             };
+            RefuseElection(reader, options.Elect == ElectRule.Sum, "with elect=count", "elect-weights");
             return () => [new Ties(options)];
         }),
         new("dare", "Drops random entries of each update and rescales the others.", "Yu et al. 2024", reader =>
@@ -32,8 +33,7 @@ internal static class MergingStrategies
             var options = new DareOptions
             {
                 Density = reader.Number("density", defaults.Density, "How likely an entry stays, in (0, 1]."),
-                Seed = reader.Text("seed", "whole number", "The seed of the masks; required.") is { } seed
-                    ? reader.ParseInteger("seed", seed, "a whole number") : null,
+                Seed = reader.RequiredInteger("seed", "The seed of the masks."),
                 Merge = reader.Choice("merge", defaults.Merge, "Whether what is left is added up, or merged as in ties.",
                     ("linear", DareMerge.Linear), ("ties", DareMerge.Ties)),
                 Rescale = reader.Choice(
@@ -45,6 +45,8 @@ internal static class MergingStrategies
                 Scale = ReadScale(reader),
                 Weighting = ReadWeighting(reader),
             };
+            RefuseElection(reader, options.Merge == DareMerge.Ties, "without merge=ties", "elect", "elect-weights", "disjoint");
+            RefuseElection(reader, options.Elect == ElectRule.Sum, "with elect=count", "elect-weights");
             return () => [new Dare(options)];
         }),
         new("breadcrumbs", "Drops the smallest and the largest entries of each update.", "Davari and Belilovsky 2023", reader =>
@@ -62,7 +64,7 @@ internal static class MergingStrategies
         new("slerp", "Interpolates two models on a sphere.", "Shoemake 1985", reader =>
         {
             var defaults = new SlerpOptions();
-            string? t = reader.Text("t", "share, number", "The way from the first model to the second, in [0, 1]; none: 0.5.");
+            string? t = reader.Text("t", "share, number", "0.5", "The way from the first model to the second, in [0, 1].");
             var options = new SlerpOptions
             {
                 T = t switch
@@ -106,6 +108,12 @@ internal static class MergingStrategies
     private static DisjointRule ReadDisjoint(OptionReader reader, DisjointRule defaultValue) => reader.Choice(
         "disjoint", defaultValue, "What the agreeing entries' sum is divided by: their weights, their number, or nothing.",
         ("mean", DisjointRule.Mean), ("count", DisjointRule.Count), ("sum", DisjointRule.Sum));
+
+    private static void RefuseElection(OptionReader reader, bool hasEffect, string reason, params ReadOnlySpan<string> names)
+    {
+        foreach (string name in names)
+            reader.RefuseUnused(name, hasEffect, reason);
+    }
 
     private static MergeWeighting ReadWeighting(OptionReader reader) => reader.Choice(
         "weighting", MergeWeighting.Share, "How the clients weigh: by their shares, all the same, by n_k itself, or 1 each.",

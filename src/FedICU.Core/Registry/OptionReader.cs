@@ -53,6 +53,13 @@ public sealed class OptionReader
         return Take(name) is not { } text ? null : TryParseNumber(name, text, "a number");
     }
 
+    /// <summary>Reads a whole number without a default; null if it is missing or cannot be read.</summary>
+    internal long? RequiredInteger(string name, string summary)
+    {
+        Describe(name, "whole number", OptionDescription.Required, summary);
+        return Take(name) is not { } text ? null : ParseInteger(name, text, "a whole number");
+    }
+
     /// <summary>Reads a number, or a word that stands for a default that depends on the round.</summary>
     /// <param name="name">The option's name.</param>
     /// <param name="defaultValue">The value without the option; null: the word.</param>

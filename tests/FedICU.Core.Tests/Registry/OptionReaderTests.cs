@@ -6,7 +6,7 @@ namespace FedICU.Tests;
 internal sealed class OptionReaderTests
 {
     private static readonly (string Strategy, string[] Needed)[] Needs =
-        [("fltrust", ["root=r.safetensors"]), ("dp-fedavg", ["noise-multiplier=1", "clip-norm=1"])];
+        [("fltrust", ["root=r.safetensors"]), ("dp-fedavg", ["noise-multiplier=1", "clip-norm=1"]), ("dare", ["seed=1"])];
 
     [TestCase("norm-clip", "Option 'clip-norm' is 'mean'; median or a number was expected.", "clip-norm=mean")]
     [TestCase("dp-fedavg", "Option 'clip-norm' is 'x'; none or a number was expected.", "clip-norm=x", "noise-multiplier=1")]

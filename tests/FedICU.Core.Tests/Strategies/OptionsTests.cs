@@ -68,7 +68,8 @@ internal sealed class OptionsTests
             {
                 "fedavg", "fedprox", "fedicu", "median", "trimmed-mean", "krum", "multi-krum", "bulyan", "geometric-median", "norm-clip",
                 "norm-filter", "fltrust", "centered-clip", "dp-fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi", "fednova",
-                "scaffold", "feddyn", "qfedavg", "fedbuff", "ffa-lora", "fedex-lora", "flora", "hetlora", "balance", "flexlora",
+                "scaffold", "feddyn", "qfedavg", "fedbuff", "ffa-lora", "fedex-lora", "flora", "hetlora",
+                "task-arithmetic", "ties", "dare", "breadcrumbs", "slerp", "ema", "balance", "flexlora",
             }));
         Assert.That(Options(StrategyRegistry.Default.Create("fedicu", [])), Is.EqualTo(new FedIcuOptions()));
         Assert.That(FedIcuClientOptions.FromSettings([]), Is.EqualTo(new FedIcuClientOptions()));
