@@ -31,7 +31,7 @@ public sealed class FlexLora(FlexLoraOptions? options = null) : PairMerge
     internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks) =>
         KeepsSmallerRanks ? Math.Min(Options.Rank ?? pair.Rank, pair.Rank) : Options.Rank ?? pair.Rank;
 
-    internal override unsafe void Merge(PairContext pair)
+    internal override void Merge(PairContext pair)
     {
         if (pair.Written.Scaling == 0)
         {
@@ -43,9 +43,8 @@ public sealed class FlexLora(FlexLoraOptions? options = null) : PairMerge
         for (int k = 0; k < products.Length; k++)
             pair.ReportWeight(k, pair.Weights[k]);
         // both factors get the root; B gets the sign of a negative scaling
-        double* a = pair.StackA(k => Math.Sqrt(Math.Abs(products[k])));
-        double* b = pair.StackB(k => Math.CopySign(Math.Sqrt(Math.Abs(products[k])), products[k]));
-        ProductDecomposition product = ProductDecomposition.Run(pair, b, a, pair.StackedRank);
+        ProductDecomposition product = ProductDecomposition.Run(
+            pair, k => Math.CopySign(Math.Sqrt(Math.Abs(products[k])), products[k]), k => Math.Sqrt(Math.Abs(products[k])));
         (double error, double norm) = FactorWriter.Write(pair, product, Options.Split);
         pair.ReportError(error, norm);
     }

@@ -21,16 +21,27 @@ internal sealed unsafe class ProductDecomposition
     /// <summary>The singular values, descending. All others are 0.</summary>
     public double[] Values { get; }
 
-    /// <summary>Decomposes a product.</summary>
-    /// <param name="context">Computes verbs and gives memory.</param>
-    /// <param name="b">The vectors b_i as rows of out values; overwritten.</param>
-    /// <param name="a">The vectors a_i as rows of in values; overwritten.</param>
-    /// <param name="count">Their number.</param>
-    public static ProductDecomposition Run(PairContext context, double* b, double* a, int count)
+    /// <summary>Decomposes sum_k factorOfB(k) factorOfA(k) B_k A_k.</summary>
+    /// <param name="context">Reads the factors, computes verbs and gives memory.</param>
+    /// <param name="factorOfB">Each client's factor of B.</param>
+    /// <param name="factorOfA">Each client's factor of A.</param>
+    public static ProductDecomposition Run(PairContext context, Func<int, double> factorOfB, Func<int, double> factorOfA)
     {
-        Balance(context, b, a, count);
-        TallFactorization left = TallFactorization.Run(context, b, count, context.Pair.Outputs);
-        TallFactorization right = TallFactorization.Run(context, a, count, context.Pair.Inputs);
+        (long outputs, long inputs, int count) = (context.Pair.Outputs, context.Pair.Inputs, context.StackedRank);
+        double* b = context.StackB(factorOfB), a = context.StackA(factorOfA);
+        (double[] ofB, double[] ofA) = FindBalance(context, b, a, count);
+        Scale(context, b, ofB, outputs);
+        Scale(context, a, ofA, inputs);
+        TallFactorization left = TallFactorization.Run(context, b, count, outputs, () =>
+        {
+            context.StackB(factorOfB, b);
+            Scale(context, b, ofB, outputs);
+        });
+        TallFactorization right = TallFactorization.Run(context, a, count, inputs, () =>
+        {
+            context.StackA(factorOfA, a);
+            Scale(context, a, ofA, inputs);
+        });
         SmallMatrix core = left.R.Times(right.R.Transpose());
         if (!Array.TrueForAll(core.Values, double.IsFinite))
             throw context.TooLarge();
@@ -52,18 +63,19 @@ internal sealed unsafe class ProductDecomposition
     }
 
     /// <summary>Writes the left singular vectors as rows: count x out.</summary>
-    public double* TakeLeft(int count) => Expand(_left, _context.Pair.Outputs, count, (vector, i) => _u[i, vector]);
+    public double* TakeLeft(int count) => _left.TakeVectors(_context, count, (vector, i) => _u[i, vector]);
 
     /// <summary>Writes the right singular vectors as rows: count x in.</summary>
-    public double* TakeRight(int count) => Expand(_right, _context.Pair.Inputs, count, (vector, i) => _vt[vector, i]);
+    public double* TakeRight(int count) => _right.TakeVectors(_context, count, (vector, i) => _vt[vector, i]);
 
     /// <summary>
-    /// Scales b_i and a_i to the same norm, which leaves their product: the digits that the factorizations keep are
-    /// relative to the longest vector.
+    /// Finds factors that give b_i and a_i the same norm and leave their product: the digits that the factorizations
+    /// keep are relative to the longest vector.
     /// </summary>
-    private static void Balance(PairContext context, double* b, double* a, int count)
+    private static (double[] OfB, double[] OfA) FindBalance(PairContext context, double* b, double* a, int count)
     {
         (long outputs, long inputs) = (context.Pair.Outputs, context.Pair.Inputs);
+        (double[] factorsOfB, double[] factorsOfA) = (new double[count], new double[count]);
         for (int i = 0; i < count; i++)
         {
             double ofB = context.ComputeGram(b + i * outputs, 1, outputs)[0], ofA = context.ComputeGram(a + i * inputs, 1, inputs)[0];
@@ -71,40 +83,21 @@ internal sealed unsafe class ProductDecomposition
                 throw context.TooLarge();
             // a vector of zeros makes the term 0, whatever the other is
             if (ofB == 0 || ofA == 0)
-            {
-                Scale(context, b + i * outputs, 0, outputs);
-                Scale(context, a + i * inputs, 0, inputs);
                 continue;
-            }
-
             // a power of two changes no digit
-            double factor = Math.ScaleB(1, (int)Math.Round((Math.Log2(ofA) - Math.Log2(ofB)) / 4));
-            if (factor == 1)
-                continue;
-            Scale(context, b + i * outputs, factor, outputs);
-            Scale(context, a + i * inputs, 1 / factor, inputs);
+            factorsOfB[i] = Math.ScaleB(1, (int)Math.Round((Math.Log2(ofA) - Math.Log2(ofB)) / 4));
+            factorsOfA[i] = 1 / factorsOfB[i];
         }
+
+        return (factorsOfB, factorsOfA);
     }
 
-    private static void Scale(PairContext context, double* row, double factor, long length) =>
-        context.Combine([new TensorPanel(row, DType.F64)], [factor], length, row);
-
-    private double* Expand(TallFactorization side, long length, int count, Func<int, int, double> entryOf)
+    private static void Scale(PairContext context, double* rows, double[] factors, long length)
     {
-        double* vectors = _context.TakeZeros(count * length);
-        if (side.RowsOfQ is not null)
+        for (int i = 0; i < factors.Length; i++)
         {
-            RowKernels.AddProduct(entryOf, count, side.RowsOfQ, side.R.Rows, length, vectors, _context.CancellationToken);
-            return vectors;
+            if (factors[i] != 1)
+                context.Combine([new TensorPanel(rows + i * length, DType.F64)], [factors[i]], length, rows + i * length);
         }
-
-        // Q is the identity
-        for (int vector = 0; vector < count; vector++)
-        {
-            for (int i = 0; i < side.R.Rows; i++)
-                vectors[vector * length + i] = entryOf(vector, i);
-        }
-
-        return vectors;
     }
 }

@@ -23,63 +23,95 @@ internal sealed unsafe class TallFactorization
     // then leaves rounding errors only.
     private const double NearIdentity = 1e-3;
 
-    private TallFactorization(double* rowsOfQ, SmallMatrix r)
-    {
-        RowsOfQ = rowsOfQ;
-        R = r;
-    }
+    private readonly double* _rows;
+    private readonly long _length;
+    // L of the last pass, whose Q is not formed: rows = L Q. Null if the rows are Q's.
+    private readonly SmallMatrix? _last;
 
-    /// <summary>The columns of Q as rows; null if Q is the identity.</summary>
-    public double* RowsOfQ { get; }
+    private TallFactorization(double* rows, long length, SmallMatrix? last, SmallMatrix r)
+    {
+        _rows = rows;
+        (_length, _last, R) = (length, last, r);
+    }
 
     /// <summary>R: the number of Q's columns x the number of X's.</summary>
     public SmallMatrix R { get; }
 
     /// <summary>Factors a matrix.</summary>
     /// <param name="context">Computes verbs and gives memory.</param>
-    /// <param name="rows">The columns of X as rows; overwritten by those of Q.</param>
+    /// <param name="rows">The columns of X as rows; overwritten.</param>
     /// <param name="count">Their number.</param>
     /// <param name="length">The rows of X.</param>
-    public static TallFactorization Run(PairContext context, double* rows, int count, long length)
+    /// <param name="restore">Writes the columns of X again.</param>
+    public static TallFactorization Run(PairContext context, double* rows, int count, long length, Action restore)
     {
         if (length <= count)
         {
             var own = new SmallMatrix((int)length, count);
             for (int i = 0; i < count; i++)
                 new ReadOnlySpan<double>(rows + i * length, (int)length).CopyTo(own.Values.AsSpan(i * (int)length));
-            return new TallFactorization(null, own);
+            return new TallFactorization(null, length, null, own);
         }
 
-        double* before = context.Take(count * length);
-        Buffer.MemoryCopy(rows, before, count * length * sizeof(double), count * length * sizeof(double));
-        if (RunCholesky(context, rows, count, length) is { } r)
-            return new TallFactorization(rows, r);
-        return RunHouseholder(before, rows, count, length);
+        if (RunCholesky(context, rows, count, length) is { } factors)
+            return factors;
+        restore();
+        return RunHouseholder(rows, count, length);
+    }
+
+    /// <summary>Writes products of Q with vectors as rows: count x the rows of X.</summary>
+    /// <param name="context">Gives memory.</param>
+    /// <param name="count">The number of vectors.</param>
+    /// <param name="entryOf">The entry of a vector in one of Q's columns.</param>
+    public double* TakeVectors(PairContext context, int count, Func<int, int, double> entryOf)
+    {
+        var entries = new SmallMatrix(R.Rows, count);
+        for (int vector = 0; vector < count; vector++)
+        {
+            for (int i = R.Rows - 1; i >= 0; i--)
+            {
+                double value = entryOf(vector, i);
+                if (_last is not null)
+                {
+                    for (int j = i + 1; j < R.Rows; j++)
+                        value -= _last[j, i] * entries[j, vector];
+                    value /= _last[i, i];
+                }
+
+                entries[i, vector] = value;
+            }
+        }
+
+        double* vectors = context.TakeZeros(count * _length);
+        if (_rows is not null)
+            RowKernels.AddProduct((vector, i) => entries[i, vector], count, _rows, R.Rows, _length, vectors, context.CancellationToken);
+        else // Q is the identity
+            entries.Values.CopyTo(new Span<double>(vectors, entries.Values.Length));
+        return vectors;
     }
 
     /// <summary>Factors by Cholesky factors of Gram matrices; null if one does not exist.</summary>
-    private static SmallMatrix? RunCholesky(PairContext context, double* rows, int count, long length)
+    private static TallFactorization? RunCholesky(PairContext context, double* rows, int count, long length)
     {
         SmallMatrix? r = null;
-        bool isLast = false;
         // at most three passes: one with a shift, and two
-        for (int pass = 0; pass < 3 && !isLast; pass++)
+        for (int pass = 0; ; pass++)
         {
             double[] gram = context.ComputeGram(rows, count, length);
             if (!Array.TrueForAll(gram, double.IsFinite))
                 throw context.TooLarge();
-            isLast = pass == 2 || pass == 1 && IsNearIdentity(gram, count);
+            bool isLast = pass == 2 || pass == 1 && IsNearIdentity(gram, count);
             SmallMatrix? lower = Factor(gram, count);
             if (pass == 0 && (lower is null || RatioOf(lower) > LargestRatio))
                 lower = Factor(Shift(gram, count, length), count);
             if (lower is null || pass > 0 && RatioOf(lower) > LargestRatio)
                 return null;
-            RowKernels.Solve((i, j) => lower[i, j], rows, count, length, context.CancellationToken);
             SmallMatrix upper = lower.Transpose();
             r = r is null ? upper : upper.Times(r);
+            if (isLast)
+                return new TallFactorization(rows, length, lower, r);
+            RowKernels.Solve((i, j) => lower[i, j], rows, count, length, context.CancellationToken);
         }
-
-        return r;
     }
 
     /// <summary>Computes the lower Cholesky factor; null if the matrix is not positive definite.</summary>
@@ -139,12 +171,13 @@ internal sealed unsafe class TallFactorization
         return true;
     }
 
-    private static TallFactorization RunHouseholder(double* before, double* rows, int count, long length)
+    private static TallFactorization RunHouseholder(double* rows, int count, long length)
     {
-        double[] q = new ReadOnlySpan<double>(before, checked((int)(count * length))).ToArray();
+        var columns = new Span<double>(rows, checked((int)(count * length)));
+        double[] q = columns.ToArray();
         var r = new SmallMatrix(count, count);
         LoraAlgebra.Provider.ThinQRFactor(q, (int)length, count, r.Values, new double[count]);
-        q.CopyTo(new Span<double>(rows, q.Length));
-        return new TallFactorization(rows, r);
+        q.CopyTo(columns);
+        return new TallFactorization(rows, length, null, r);
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace FedICU.Compute;
@@ -27,6 +28,7 @@ internal static unsafe class RowKernels
     /// <param name="count">The number of rows.</param>
     /// <param name="length">The length of the rows.</param>
     /// <param name="cancellationToken">Ends the work between tiles.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Solve(
         Func<int, int, double> entryOf, double* rows, int count, long length, CancellationToken cancellationToken)
     {
@@ -59,6 +61,7 @@ internal static unsafe class RowKernels
     /// <param name="length">The length of the rows.</param>
     /// <param name="output">Results x length, added to.</param>
     /// <param name="cancellationToken">Ends the work between tiles.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AddProduct(
         Func<int, int, double> entryOf, int results, double* rows, int count, long length, double* output,
         CancellationToken cancellationToken)
@@ -115,6 +118,7 @@ internal static unsafe class RowKernels
     }
 
     /// <summary>Adds four results of a product in 16 columns.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void AddFour(double* coefficients, double* values, int count, double* sums)
     {
         Vector512<double> a0 = Vector512.Load(sums), a1 = Vector512.Load(sums + 8);
@@ -146,6 +150,7 @@ internal static unsafe class RowKernels
     }
 
     /// <summary>Solves rows first .. first + 3 in 16 columns; the rows before them are solved.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void SolveFour(double* coefficients, double* values, int first)
     {
         double* own = values + first * TileColumns;

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace FedICU.Panels;
 
 /// <summary>Transposes a matrix.</summary>
@@ -12,7 +14,18 @@ internal static unsafe class MatrixTranspose
     /// <param name="columns">Its columns.</param>
     /// <param name="to">Receives columns x rows values.</param>
     /// <param name="cancellationToken">Ends the work between blocks.</param>
-    public static void Run(double* from, long rows, long columns, double* to, CancellationToken cancellationToken)
+    public static void Run(double* from, long rows, long columns, double* to, CancellationToken cancellationToken) =>
+        Run(from, rows, columns, to, rows, cancellationToken);
+
+    /// <summary>Writes the transpose to rows of a longer matrix.</summary>
+    /// <param name="from">The matrix.</param>
+    /// <param name="rows">Its rows.</param>
+    /// <param name="columns">Its columns.</param>
+    /// <param name="to">Receives columns x rows values.</param>
+    /// <param name="stride">The values from one row of the target to the next.</param>
+    /// <param name="cancellationToken">Ends the work between blocks.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Run(double* from, long rows, long columns, double* to, long stride, CancellationToken cancellationToken)
     {
         for (long first = 0; first < rows; first += BlockRows)
         {
@@ -21,7 +34,7 @@ internal static unsafe class MatrixTranspose
             for (long column = 0; column < columns; column++)
             {
                 for (long row = first; row < end; row++)
-                    to[column * rows + row] = from[row * columns + column];
+                    to[column * stride + row] = from[row * columns + column];
             }
         }
     }

@@ -21,7 +21,7 @@ internal sealed unsafe class PairContext : IDisposable
     private readonly RoundRun _run;
     private readonly OpenTensorContext _a, _b;
     private readonly Scratch _scratch;
-    private readonly Scratch _pieces = new();
+    private readonly Scratch _pieces = new(), _blocks = new();
     private readonly PanelReader[] _inputsA, _inputsB;
 
     /// <param name="run">The run, on one thread.</param>
@@ -113,18 +113,43 @@ internal sealed unsafe class PairContext : IDisposable
     /// <summary>Writes factor * B_k transposed: a row of out values for each rank.</summary>
     public void ReadColumnsOfB(int client, double factor, double* columns)
     {
-        double* wide = Take(Forms[client].Rank * Pair.Outputs);
-        Convert(_inputsB[client], _b.Info, Forms[client].Rank * Pair.Outputs, factor, new TensorPanel(wide, DType.F64));
-        MatrixTranspose.Run(wide, Pair.Outputs, Forms[client].Rank, columns, CancellationToken);
+        long rank = Forms[client].Rank, blockRows = Math.Max(PieceElements / rank, 1);
+        double* wide = (double*)_blocks.Take(blockRows * rank * sizeof(double));
+        for (long row = 0; row < Pair.Outputs; row += blockRows)
+        {
+            long rows = Math.Min(blockRows, Pair.Outputs - row);
+            Convert(_inputsB[client], _b.Info, row * rank, rows * rank, factor, new TensorPanel(wide, DType.F64));
+            MatrixTranspose.Run(wide, rows, rank, columns + row, Pair.Outputs, CancellationToken);
+        }
+
+        _blocks.Reset();
     }
 
     /// <summary>Writes factor * A_k in the output's type, rounded once.</summary>
     public void CopyA(int client, double factor, TensorPanel rows) =>
         Convert(_inputsA[client], _a.Info, Forms[client].Rank * Pair.Inputs, factor, rows);
 
-    /// <summary>Writes factor * B_k in the output's type, rounded once, in rows of rank values.</summary>
-    public void CopyB(int client, double factor, TensorPanel rows) =>
-        Convert(_inputsB[client], _b.Info, Forms[client].Rank * Pair.Outputs, factor, rows);
+    /// <summary>
+    /// Writes all clients' B side by side in the output's type, rounded once: [out, stacked rank]. Blocks of rows stay
+    /// in the cache until all clients' columns are in them.
+    /// </summary>
+    public void StackColumnsOfB()
+    {
+        long stacked = StackedRank, blockRows = Math.Max(PieceElements / stacked, 1);
+        int size = OutputB.DType.BitSize / 8;
+        var columns = new TensorPanel(Take(blockRows * Forms.Max(form => form.Rank)), OutputB.DType);
+        for (long row = 0; row < Pair.Outputs; row += blockRows)
+        {
+            long rows = Math.Min(blockRows, Pair.Outputs - row), column = 0;
+            for (int k = 0; k < Clients; column += Forms[k++].Rank)
+            {
+                long rank = Forms[k].Rank;
+                Convert(_inputsB[k], _b.Info, row * rank, rows * rank, 1, columns);
+                byte* target = (byte*)OutputB.Data + (row * stacked + column) * size;
+                RowCopy.Run((byte*)columns.Data, rows, rank * size, target, stacked * size);
+            }
+        }
+    }
 
     /// <summary>Writes the global model's A in the output's type.</summary>
     public void CopyGlobalA() => Convert(_a.Global, _a.Info, Pair.Rank * Pair.Inputs, 1, OutputA);
@@ -145,8 +170,7 @@ internal sealed unsafe class PairContext : IDisposable
     public double* StackA(Func<int, double> factorOf)
     {
         double* rows = Take(StackedRank * Pair.Inputs);
-        for (int k = 0, row = 0; k < Clients; row += (int)Forms[k++].Rank)
-            ReadA(k, factorOf(k), rows + row * Pair.Inputs);
+        StackA(factorOf, rows);
         return rows;
     }
 
@@ -157,9 +181,22 @@ internal sealed unsafe class PairContext : IDisposable
     public double* StackB(Func<int, double> factorOf)
     {
         double* columns = Take(StackedRank * Pair.Outputs);
+        StackB(factorOf, columns);
+        return columns;
+    }
+
+    /// <summary>Writes <see cref="StackA(Func{int, double})"/> to memory that was taken.</summary>
+    public void StackA(Func<int, double> factorOf, double* rows)
+    {
+        for (int k = 0, row = 0; k < Clients; row += (int)Forms[k++].Rank)
+            ReadA(k, factorOf(k), rows + row * Pair.Inputs);
+    }
+
+    /// <summary>Writes <see cref="StackB(Func{int, double})"/> to memory that was taken.</summary>
+    public void StackB(Func<int, double> factorOf, double* columns)
+    {
         for (int k = 0, row = 0; k < Clients; row += (int)Forms[k++].Rank)
             ReadColumnsOfB(k, factorOf(k), columns + row * Pair.Outputs);
-        return columns;
     }
 
     /// <summary>Rounds A, given as rows of in values, to the output's type.</summary>
@@ -227,6 +264,7 @@ internal sealed unsafe class PairContext : IDisposable
         _a.Dispose();
         _b.Dispose();
         _pieces.Dispose();
+        _blocks.Dispose();
     }
 
     private static NonFiniteOutputException NotFinite(TensorInfo tensor, DType dtype) =>
@@ -263,14 +301,17 @@ internal sealed unsafe class PairContext : IDisposable
         }
     }
 
-    private void Convert(PanelReader input, TensorInfo tensor, long count, double factor, TensorPanel output)
+    private void Convert(PanelReader input, TensorInfo tensor, long count, double factor, TensorPanel output) =>
+        Convert(input, tensor, 0, count, factor, output);
+
+    private void Convert(PanelReader input, TensorInfo tensor, long first, long count, double factor, TensorPanel output)
     {
         for (long start = 0; start < count; start += PieceElements)
         {
             CancellationToken.ThrowIfCancellationRequested();
             _pieces.Reset();
             int length = (int)Math.Min(PieceElements, count - start);
-            if (Backend.WeightedSum([input.Read(start, length, _pieces)], [factor], 1, length, At(output, start)) > 0)
+            if (Backend.WeightedSum([input.Read(first + start, length, _pieces)], [factor], 1, length, At(output, start)) > 0)
                 throw NotFinite(tensor, output.DType);
         }
     }

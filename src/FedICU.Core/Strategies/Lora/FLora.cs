@@ -1,4 +1,3 @@
-using FedICU.Compute;
 using FedICU.Strategies.Abstractions;
 
 namespace FedICU;
@@ -33,23 +32,16 @@ public sealed class FLora(FLoraOptions? options = null) : PairMerge
 
     internal override unsafe void Merge(PairContext pair)
     {
-        long row = 0, rank = pair.Written.Rank;
-        int size = pair.OutputB.DType.BitSize / 8;
+        long row = 0;
         for (int k = 0; k < pair.Clients; k++)
         {
-            int own = (int)pair.Forms[k].Rank;
             pair.ReportWeight(k, pair.Weights[k]);
             pair.CopyA(
                 k, pair.Weights[k] * pair.Forms[k].Scaling / pair.Written.Scaling, PairContext.At(pair.OutputA, row * pair.Pair.Inputs));
-            var columns = new TensorPanel(pair.Take(own * pair.Pair.Outputs), pair.OutputB.DType);
-            pair.CopyB(k, 1, columns);
-            byte* from = (byte*)columns.Data, to = (byte*)pair.OutputB.Data + row * size;
-            int bytes = own * size;
-            for (long i = 0; i < pair.Pair.Outputs; i++)
-                Buffer.MemoryCopy(from + i * bytes, to + i * rank * size, bytes, bytes);
-            row += own;
+            row += pair.Forms[k].Rank;
         }
 
+        pair.StackColumnsOfB();
         pair.ReportError(0, double.NaN);
     }
 }
