@@ -5,7 +5,15 @@ using FedICU.Benchmarks.Torch;
 using TorchSharp;
 
 // Measures a round over the suite's files with TorchSharp. The arguments are FOLDER OUT SECONDS, as for
-// benchmarks/python_peers.py.
+// benchmarks/python_peers.py; or `adapters` and an empty folder for rounds of LoRA adapters.
+if (args is ["adapters", _])
+{
+    WeakVersions.LoadLibtorch();
+    torch.set_num_threads(Environment.ProcessorCount);
+    await Adapters.MeasureAsync(args[1]);
+    return;
+}
+
 (string folder, string output) = (args[0], args[1]);
 double seconds = double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture);
 WeakVersions.LoadLibtorch();

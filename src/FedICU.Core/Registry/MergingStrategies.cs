@@ -7,8 +7,15 @@ internal static class MergingStrategies
     [
         new("task-arithmetic", "Adds the weighted sum of the updates.", "Ilharco et al. 2023", reader =>
         {
-            var options = new TaskArithmeticOptions { Scale = ReadScale(reader), Weighting = ReadWeighting(reader) };
-            return () => [new TaskArithmetic(options)];
+            var options = new TaskArithmeticOptions
+            {
+                Scale = ReadScale(reader),
+                Weighting = ReadWeighting(reader),
+                Space = reader.Choice("space", MergeSpace.Factors, "What is added up for LoRA pairs: the factors, or the products.",
+                    ("factors", MergeSpace.Factors), ("product", MergeSpace.Product)),
+                LoraScaling = LoraRules.ReadScaling(reader),
+            };
+            return () => [TaskArithmetic.Create(options)];
         }),
         new("ties", "Keeps the largest entries of each update and averages those of the elected sign.", "Yadav et al. 2023", reader =>
         {

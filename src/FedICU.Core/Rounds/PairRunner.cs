@@ -95,5 +95,6 @@ internal sealed class PairRunner(StageSequence stages, PairRound pairs, RoundOpt
         OutputA = a,
         OutputB = b,
         Outputs = Outputs,
+        LoraScaling = pairs.Merge.LoraScaling,
     };
 }

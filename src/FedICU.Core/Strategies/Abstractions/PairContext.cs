@@ -52,6 +52,12 @@ internal sealed unsafe class PairContext : IDisposable
     /// <summary>The rank and the scaling of the pair that is written.</summary>
     public PairForm Written { get; }
 
+    /// <summary>The scaling of pairs that state none; null if none was given.</summary>
+    public double? LoraScaling { get; init; }
+
+    /// <summary>The clients' weights, as weightings left them.</summary>
+    public IReadOnlyList<double> MergeWeights => _run.Weights;
+
     /// <summary>The clients' weights w_k in the mean; their sum is 1.</summary>
     public IReadOnlyList<double> Weights { get; }
 
@@ -130,29 +136,33 @@ internal sealed unsafe class PairContext : IDisposable
         Convert(_inputsA[client], _a.Info, Forms[client].Rank * Pair.Inputs, factor, rows);
 
     /// <summary>
-    /// Writes all clients' B side by side in the output's type, rounded once: [out, stacked rank]. Blocks of rows stay
-    /// in the cache until all clients' columns are in them.
+    /// Writes all clients' B side by side in the output's type, rounded once: [out, written rank]. Blocks of rows stay
+    /// in the cache until all columns are in them.
     /// </summary>
-    public void StackColumnsOfB()
+    /// <param name="withGlobal">Whether the global model's B comes first.</param>
+    public void StackColumnsOfB(bool withGlobal)
     {
-        long stacked = StackedRank, blockRows = Math.Max(PieceElements / stacked, 1);
+        List<(PanelReader Reader, long Rank)> parts = [.. _inputsB.Zip(Forms, (reader, form) => (reader, form.Rank))];
+        if (withGlobal)
+            parts.Insert(0, (_b.Global, Pair.Rank));
+        long stacked = Written.Rank, blockRows = Math.Max(PieceElements / stacked, 1);
         int size = OutputB.DType.BitSize / 8;
-        var columns = new TensorPanel(Take(blockRows * Forms.Max(form => form.Rank)), OutputB.DType);
+        var columns = new TensorPanel(Take(blockRows * parts.Max(part => part.Rank)), OutputB.DType);
         for (long row = 0; row < Pair.Outputs; row += blockRows)
         {
             long rows = Math.Min(blockRows, Pair.Outputs - row), column = 0;
-            for (int k = 0; k < Clients; column += Forms[k++].Rank)
+            foreach ((PanelReader reader, long rank) in parts)
             {
-                long rank = Forms[k].Rank;
-                Convert(_inputsB[k], _b.Info, row * rank, rows * rank, 1, columns);
+                Convert(reader, _b.Info, row * rank, rows * rank, 1, columns);
                 byte* target = (byte*)OutputB.Data + (row * stacked + column) * size;
                 RowCopy.Run((byte*)columns.Data, rows, rank * size, target, stacked * size);
+                column += rank;
             }
         }
     }
 
-    /// <summary>Writes the global model's A in the output's type.</summary>
-    public void CopyGlobalA() => Convert(_a.Global, _a.Info, Pair.Rank * Pair.Inputs, 1, OutputA);
+    /// <summary>Writes factor * the global model's A in the output's type.</summary>
+    public void CopyGlobalA(double factor = 1) => Convert(_a.Global, _a.Info, Pair.Rank * Pair.Inputs, factor, OutputA);
 
     /// <summary>Writes the weighted mean of the clients' A, which have the global model's rank.</summary>
     public void WriteMeanOfA() => Mean(_inputsA, _a.Info, OutputA);

@@ -6,7 +6,7 @@ namespace FedICU;
 
 /// <summary>
 /// A merge that makes one LoRA pair of the clients' pairs, of which it sees both factors. Tensors outside pairs get the
-/// weighted mean. The library's own.
+/// weighted mean, or what the rule says. The library's own.
 /// </summary>
 public abstract class PairMerge : MergeRule
 {
@@ -54,6 +54,9 @@ public abstract class PairMerge : MergeRule
     public sealed override void Merge(TensorContext tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        tensor.WeightedMean();
+        MergeOther(tensor);
     }
+
+    /// <summary>Merges a tensor outside pairs.</summary>
+    internal virtual void MergeOther(TensorContext tensor) => tensor.WeightedMean();
 }

@@ -1,4 +1,5 @@
 using FedICU.Strategies.Abstractions;
+using FedICU.Strategies.Lora;
 
 namespace FedICU;
 
@@ -30,18 +31,11 @@ public sealed class FLora(FLoraOptions? options = null) : PairMerge
 
     internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks) => ranks.Sum();
 
-    internal override unsafe void Merge(PairContext pair)
+    internal override void Merge(PairContext pair)
     {
-        long row = 0;
         for (int k = 0; k < pair.Clients; k++)
-        {
             pair.ReportWeight(k, pair.Weights[k]);
-            pair.CopyA(
-                k, pair.Weights[k] * pair.Forms[k].Scaling / pair.Written.Scaling, PairContext.At(pair.OutputA, row * pair.Pair.Inputs));
-            row += pair.Forms[k].Rank;
-        }
-
-        pair.StackColumnsOfB();
+        FactorStack.Write(pair, [.. pair.Weights], ofGlobal: null);
         pair.ReportError(0, double.NaN);
     }
 }

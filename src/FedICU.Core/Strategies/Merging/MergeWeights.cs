@@ -11,21 +11,26 @@ internal static class MergeWeights
     /// <summary>Returns the clients' weights, and reports them.</summary>
     public static double[] Get(TensorContext tensor, MergeWeighting weighting)
     {
-        IReadOnlyList<RoundClient> clients = tensor.Clients;
-        double total = clients.Sum(client => client.MergeWeight);
-        double[] weights =
-        [
-            .. clients.Select(client => weighting switch
-            {
-                MergeWeighting.Share => client.MergeWeight / total,
-                MergeWeighting.Uniform => 1.0 / clients.Count,
-                MergeWeighting.Raw => client.MergeWeight,
-                _ => 1,
-            }),
-        ];
+        double[] weights = Get([.. tensor.Clients.Select(client => client.MergeWeight)], weighting);
         for (int k = 0; k < weights.Length; k++)
             tensor.ReportWeight(k, weights[k]);
         return weights;
+    }
+
+    /// <summary>Returns the clients' weights, from those that weightings left.</summary>
+    public static double[] Get(IReadOnlyList<double> given, MergeWeighting weighting)
+    {
+        double total = given.Sum();
+        return
+        [
+            .. given.Select(weight => weighting switch
+            {
+                MergeWeighting.Share => weight / total,
+                MergeWeighting.Uniform => 1.0 / given.Count,
+                MergeWeighting.Raw => weight,
+                _ => 1,
+            }),
+        ];
     }
 
     /// <summary>Names the option's value if weights of weightings have no effect; otherwise null.</summary>

@@ -15,7 +15,7 @@ public sealed class TaskArithmetic : MergeRule
     public TaskArithmetic(TaskArithmeticOptions? options = null)
     {
         Options = options ?? new TaskArithmeticOptions();
-        Options.Validate();
+        Options.Validate(MergeSpace.Factors);
     }
 
     /// <summary>Gets the options.</summary>
@@ -30,15 +30,24 @@ public sealed class TaskArithmetic : MergeRule
     public override void Merge(TensorContext tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        if (Options.Weighting == MergeWeighting.Share && Options.Scale == 1)
+        Add(tensor, Options);
+    }
+
+    /// <summary>Creates the merge of the factors, or of the products of LoRA pairs.</summary>
+    internal static MergeRule Create(TaskArithmeticOptions? options) =>
+        options?.Space == MergeSpace.Product ? new ProductArithmetic(options) : new TaskArithmetic(options);
+
+    internal static void Add(TensorContext tensor, TaskArithmeticOptions options)
+    {
+        if (options.Weighting == MergeWeighting.Share && options.Scale == 1)
         {
             tensor.WeightedMean();
             return;
         }
 
-        double[] weights = MergeWeights.Get(tensor, Options.Weighting);
+        double[] weights = MergeWeights.Get(tensor, options.Weighting);
         for (int k = 0; k < weights.Length; k++)
-            weights[k] *= Options.Scale;
+            weights[k] *= options.Scale;
         tensor.AddUpdates(weights);
     }
 }

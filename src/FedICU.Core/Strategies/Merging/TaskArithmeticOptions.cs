@@ -16,5 +16,20 @@ public sealed record TaskArithmeticOptions
     /// </summary>
     public MergeWeighting Weighting { get; init; }
 
-    internal void Validate() => new OptionErrors().RequireScale(Scale).Throw();
+    /// <summary>
+    /// Gets what is added up for LoRA pairs (<c>space</c>). <value>Default: <see cref="MergeSpace.Factors"/>.</value>
+    /// </summary>
+    public MergeSpace Space { get; init; }
+
+    /// <summary>
+    /// Gets the scaling s of adapters without a configuration (<c>lora-scaling</c>), for products. <value>Default:
+    /// null; such adapters are then refused.</value>
+    /// </summary>
+    public double? LoraScaling { get; init; }
+
+    internal void Validate(MergeSpace space) => new OptionErrors()
+        .RequireScale(Scale).RequireScaling(LoraScaling)
+        .Add(Space == space ? null : $"space is {Space}; a stage of its own adds up the {(space == MergeSpace.Factors ? "products" : "factors")}.")
+        .RefuseUnused("lora-scaling", LoraScaling is not null && Space == MergeSpace.Factors, "without space=product")
+        .Throw();
 }

@@ -99,6 +99,27 @@ internal sealed class AdapterFusionTests
         Assert.That((report.Added.Single(), report.Replaced.Single()), Is.EqualTo(("lm_head.weight", "score.weight")));
     }
 
+    // an embedding's weight holds the transpose; a convolution's factors are matrices once flattened; kohya's names
+    // have underscores
+    [TestCase("embed.weight", new long[] { 3, 2 }, "base_model.model.embed.lora_embedding_A", new long[] { 1, 3 },
+        "base_model.model.embed.lora_embedding_B", new long[] { 2, 1 }, new double[] { 1, 2, 2, 4, 3, 6 })]
+    [TestCase("conv.weight", new long[] { 2, 1, 1, 3 }, "base_model.model.conv.lora_A.weight", new long[] { 1, 1, 1, 3 },
+        "base_model.model.conv.lora_B.weight", new long[] { 2, 1, 1, 1 }, new double[] { 1, 2, 3, 2, 4, 6 })]
+    [TestCase("down.blocks.0.to_q.weight", new long[] { 2, 3 }, "lora_unet_down_blocks_0_to_q.lora_down.weight", new long[] { 1, 3 },
+        "lora_unet_down_blocks_0_to_q.lora_up.weight", new long[] { 2, 1 }, new double[] { 1, 2, 3, 2, 4, 6 })]
+    public void OtherLayoutsAreFused(
+        string weight, long[] shape, string nameOfA, long[] shapeOfA, string nameOfB, long[] shapeOfB, double[] expected)
+    {
+        using MemoryModel model = Models.Of64(weight, shape, new double[6]);
+        using var adapter = new MemoryModel
+        {
+            { nameOfA, shapeOfA, new double[] { 1, 2, 3 } }, { nameOfB, shapeOfB, new double[] { 1, 2 } },
+        };
+        using var sink = new MemorySink();
+        AdapterFusion.Fuse(model, adapter, sink, new FusionOptions { LoraScaling = 1 });
+        Assert.That(sink.Model.ToArray<double>(weight), Is.EqualTo(expected));
+    }
+
     [TestCase("layer.weight", new long[] { 5, 3 }, "4 outputs and 3 inputs was expected")]
     [TestCase("other.weight", new long[] { 4, 3 }, "has no weight for the LoRA pair")]
     public void ABaseOfAnotherModelIsRefused(string name, long[] shape, string expected)

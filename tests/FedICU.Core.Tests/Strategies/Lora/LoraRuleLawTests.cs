@@ -19,6 +19,32 @@ internal sealed class LoraRuleLawTests
         Assert.That(Dense.Distance(found, expected), Is.LessThanOrEqualTo(1e-13 * Dense.Norm(expected)), $"{round}");
     }, iter: 20);
 
+    [TestCase("share", 1.0)]
+    [TestCase("share", -0.5)]
+    [TestCase("raw", 0.3)]
+    [TestCase("one", 1.0)]
+    public void TaskArithmeticAddsUpProducts(string weighting, double scale) => Rounds.Sample(round =>
+    {
+        LoraClient[] clients = Create(round, mixed: true);
+        LoraClient global = Create(round with { Clients = 1, Seed = round.Seed + 1 }, mixed: true)[0];
+        double total = clients.Sum(client => client.Examples);
+        double[] old = Dense.Product(global.A, global.B, global.Rank, global.Scaling), expected = [.. old];
+        foreach (LoraClient client in clients)
+        {
+            double[] product = Dense.Product(client.A, client.B, client.Rank, client.Scaling);
+            double weight = scale * (weighting == "raw" ? client.Examples : weighting == "one" ? 1 : client.Examples / total);
+            for (int i = 0; i < expected.Length; i++)
+                expected[i] += weight * (product[i] - old[i]);
+        }
+
+        LoraResult result = LoraClient.Run(
+            "task-arithmetic", clients, global, "space=product", $"weighting={weighting}", FormattableString.Invariant($"scale={scale}"));
+        double size = Dense.Norm(old) + clients.Sum(client => Dense.Norm(Dense.Product(client.A, client.B, client.Rank, client.Scaling)));
+        Assert.That(
+            Dense.Distance(Dense.Product(result.A, result.B, result.Rank, result.Scaling), expected),
+            Is.LessThanOrEqualTo(1e-12 * total * size), $"{round}");
+    }, iter: 10);
+
     [Test]
     public void FlexLorasErrorIsTheDistanceToTheMeanOfTheProducts() => Rounds.Sample(round =>
     {

@@ -70,6 +70,19 @@ internal sealed class LoraRuleRefusalTests
             Throws.TypeOf<RoundRejectedException>().With.Message.Contain("the global model has none"));
     }
 
+    [TestCase("lora_E", "AdaLoRA: lora_E")]
+    [TestCase("lora_magnitude_vector", "DoRA: lora_magnitude_vector")]
+    public void VariantsOfLora(string kind, string reason)
+    {
+        using MemoryModel model = Bare();
+        model.Add($"m.{kind}", [1], new double[] { 1 });
+        var round = new AggregationRound(model) { ClientUpdate.FromTensors("a", model) };
+        using var sink = new MemorySink();
+        Assert.That(
+            () => new FlexLoraAggregator().AggregateAsync(round, sink).GetAwaiter().GetResult(),
+            Throws.TypeOf<RoundRejectedException>().With.Message.Contain($"module 'm' of the global model is none: {reason}."));
+    }
+
     [Test]
     public void BareArraysWithoutAScaling()
     {
