@@ -57,7 +57,11 @@ class AggregatorTests(unittest.TestCase):
         self.assertEqual((tau["values"], tau["default"]), ("number", "0.001"))
         self.assertIn("quorum", [option["name"] for option in fedicu.round_options()])
         # what is listed is what an aggregator takes
-        required = {"fltrust": {"root": "root.safetensors"}, "dp-fedavg": {"clip-norm": "1", "noise-multiplier": "0"}, "dare": {"seed": "1"}}
+        required = {
+            "fltrust": {"root": "root.safetensors"},
+            "dp-fedavg": {"clip-norm": "1", "noise-multiplier": "0"},
+            "dare": {"seed": "1"},
+        }
         for name, strategy in known.items():
             settings = {o["name"]: o["default"] for o in strategy["options"] if o["default"] not in ("none",)}
             settings |= required.get(name, {})

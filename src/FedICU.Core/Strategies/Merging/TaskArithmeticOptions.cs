@@ -29,7 +29,7 @@ public sealed record TaskArithmeticOptions
 
     internal void Validate(MergeSpace space) => new OptionErrors()
         .RequireScale(Scale).RequireScaling(LoraScaling)
-        .Add(Space == space ? null : $"space is {Space}; a stage of its own adds up the {(space == MergeSpace.Factors ? "products" : "factors")}.")
+        .Add(Space == space ? null : $"space is {Space}; {space} was expected: another stage merges the other space.")
         .RefuseUnused("lora-scaling", LoraScaling is not null && Space == MergeSpace.Factors, "without space=product")
         .Throw();
 }
