@@ -27,28 +27,20 @@ internal static class Adapters
         Write(Path.Combine(folder, "global"), 0);
         for (int k = 0; k < Clients; k++)
             Write(Path.Combine(folder, $"client-{k}"), k + 1);
-        double fedAvg = await MeasureAsync(folder, new FedAvgAggregator());
-        double stacked = await MeasureAsync(folder, new FLoraAggregator());
-        double cut = await MeasureAsync(folder, new FlexLoraAggregator());
+        await MeasureAsync("fedavg", folder, new FedAvgAggregator());
+        await MeasureAsync("flora", folder, new FLoraAggregator());
+        double cut = await MeasureAsync("flexlora", folder, new FlexLoraAggregator());
         // one of each size, scaled to all pairs
-        double square = MeasureDense(4096, 4096), wide = MeasureDense(11008, 4096);
-        double dense = Layers * (4 * square + 3 * wide);
-        Print("fedavg", fedAvg);
-        Print("flora", stacked);
-        Print("flexlora", cut);
-        Print("dense product and torch.linalg.svd: a pair of 4096 x 4096", square);
-        Print("dense product and torch.linalg.svd: a pair of 11008 x 4096", wide);
-        Print("dense, scaled to all pairs", dense);
+        double dense = Layers * (4 * MeasureDense(4096, 4096) + 3 * MeasureDense(11008, 4096));
+        Print("dense products and torch.linalg.svd, scaled to all pairs", dense);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"dense / flexlora: {dense / cut:F0}"));
-        Console.WriteLine(string.Create(
-            CultureInfo.InvariantCulture, $"peak memory with libtorch: {Process.GetCurrentProcess().PeakWorkingSet64 >> 20} MB"));
     }
 
     private static void Print(string name, double seconds) =>
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}: {seconds:F2} s"));
 
     /// <summary>Returns the median of several rounds, after one that is not counted.</summary>
-    private static async Task<double> MeasureAsync(string folder, IAggregator aggregator)
+    private static async Task<double> MeasureAsync(string name, string folder, IAggregator aggregator)
     {
         var times = new List<double>();
         for (int i = 0; i <= Rounds; i++)
@@ -66,7 +58,9 @@ internal static class Adapters
             Directory.Delete(Path.Combine(folder, "output"), recursive: true);
         }
 
-        return times.Skip(1).Order().ElementAt(Rounds / 2);
+        double median = times.Skip(1).Order().ElementAt(Rounds / 2);
+        Print(name, median);
+        return median;
     }
 
     private static double MeasureDense(int outputs, int inputs)
@@ -82,6 +76,7 @@ internal static class Adapters
         torch.Tensor root = s[..Rank].sqrt();
         torch.Tensor left = u[.., ..Rank] * root, right = root.unsqueeze(1) * vh[..Rank];
         GC.KeepAlive((left, right));
+        Print($"a pair of {outputs} x {inputs}, dense", watch.Elapsed.TotalSeconds);
         return watch.Elapsed.TotalSeconds;
     }
 

@@ -41,9 +41,8 @@ internal static partial class FileAdvice
         TryCall(() => Advise(file, from, offset + length - from, DropFromCache));
     }
 
-    /// <summary>Starts writing these bytes to the disk, so that the final flush has less to wait for.</summary>
-    public static void BeginWriting(SafeFileHandle file, long offset, long length) =>
-        TryCall(() => SyncRange(file, offset, length, StartWriteback));
+    /// <summary>Starts writing a file to the disk, so that the final flush has less to wait for.</summary>
+    public static void BeginWriting(SafeFileHandle file) => TryCall(() => SyncRange(file, 0, 0, StartWriteback));
 
     private static long? Limit(int resource)
     {

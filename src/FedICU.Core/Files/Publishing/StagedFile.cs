@@ -9,8 +9,8 @@ namespace FedICU.Files.Publishing;
 /// </summary>
 internal sealed class StagedFile
 {
-    // bytes from which a write is passed on to the disk at once; chosen
-    private const int WorthWriting = 1 << 18;
+    // bytes that are passed on to the disk together; chosen
+    private const int WorthWriting = 1 << 22;
 
     // The HResult of a failed reservation: COR_E_IO, which carries no system error code.
     private const int NotReserved = unchecked((int)0x80131620);
@@ -19,6 +19,7 @@ internal sealed class StagedFile
     private readonly OutputLock? _lock;
     private readonly SafeFileHandle _handle;
     private string _temporary;
+    private long _unwritten;
 
     private StagedFile(string path, string target, string temporary, string modeOf, OutputLock? held, long length)
     {
@@ -87,8 +88,8 @@ internal sealed class StagedFile
         {
             RandomAccess.Write(_handle, bytes, offset);
             // Lets the disk write during the round, so that the final flush does not have to wait for everything.
-            if (bytes.Length >= WorthWriting)
-                FileAdvice.BeginWriting(_handle, offset, bytes.Length);
+            if (Interlocked.Add(ref _unwritten, bytes.Length) >= WorthWriting && Interlocked.Exchange(ref _unwritten, 0) > 0)
+                FileAdvice.BeginWriting(_handle);
         }
         catch (Exception e) when (ModelFile.IsFileError(e))
         {
