@@ -107,7 +107,7 @@ class MixedRanksTests(unittest.TestCase):
         expected, plain = mixed_ranks.new_adapter(), fedicu.Aggregator("flexlora")
         for _ in range(5):
             expected = plain.aggregate(expected, [
-                (name, 400, mixed_ranks.train(mixed_ranks.BASE, fedicu.adapt(expected, rank), name))
+                (name, 200, mixed_ranks.train(mixed_ranks.BASE, fedicu.adapt(expected, rank), name))
                 for name, rank in mixed_ranks.RANKS.items()])
         np.testing.assert_array_equal(model.params[mixed_ranks.A], expected.tensors[mixed_ranks.A])
 
