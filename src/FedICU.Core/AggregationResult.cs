@@ -5,8 +5,8 @@ namespace FedICU;
 public sealed record AggregationResult(RoundReport Report)
 {
     /// <summary>
-    /// Gets the configuration of the new adapter if the rule changed ranks or scalings; null if the global model's
-    /// stays, or if there is none. An adapter folder holds it already.
+    /// Gets the configuration of the new adapter: that of the round's adapters, with the ranks and scalings that the
+    /// rule wrote. Null if they have none. A folder as output holds it already.
     /// </summary>
     public PeftAdapterConfig? AdapterConfig { get; init; }
 }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 using System.Text.Json;
 using FedICU.Diagnostics;
 using FedICU.Text;
@@ -73,6 +74,30 @@ internal sealed class Aggregator : IDisposable
         () => ClientUpdate.FromTensors(client, tensors.Model, weight, kind, tensors.UnknownTypes), tensors,
         borrowed ? $"client {Sentence.Quote(client)}" : null);
 
+    /// <summary>Adds a client's adapter in the caller's memory.</summary>
+    /// <param name="client">The client's name.</param>
+    /// <param name="configJson">The configuration; where it cannot be read, the client's update cannot either.</param>
+    /// <param name="add">Adds the adapter's tensors.</param>
+    public void AddAdapter(string client, string configJson, Action<PeftAdapterConfig> add)
+    {
+        PeftAdapterConfig config;
+        try
+        {
+            config = ParseConfig(configJson);
+        }
+        catch (InvalidModelException e)
+        {
+            AddFault(client, ClientFault.Unreadable, e.Message);
+            return;
+        }
+
+        add(config);
+    }
+
+    /// <summary>Parses the content of an adapter_config.json.</summary>
+    public static PeftAdapterConfig ParseConfig(string json) =>
+        PeftAdapterConfig.Parse(Encoding.UTF8.GetBytes(json), "adapter_config.json");
+
     /// <summary>Adds a client's file, which is read when the round finishes.</summary>
     public void Add(string client, double weight, string path) =>
         AddUpdate(() => ClientUpdate.FromFile(client, path, double.IsNaN(weight) ? null : weight), null, null);
@@ -114,6 +139,9 @@ internal sealed class Aggregator : IDisposable
 
     /// <summary>Aggregates the round into a file or folder.</summary>
     public void Finish(string path) => Finish(() => TensorSink.To(path, _global!));
+
+    /// <summary>Aggregates the round into the library's memory.</summary>
+    public Update FinishModel() => Update.Write(sink => Finish(() => sink).AdapterConfig);
 
     /// <summary>Cancels a <see cref="Finish(string)"/> that runs on another thread, and drops the round.</summary>
     public void Abort()
@@ -249,7 +277,7 @@ internal sealed class Aggregator : IDisposable
         }
     }
 
-    private void Finish(Func<TensorSink> open)
+    private AggregationResult Finish(Func<TensorSink> open)
     {
         lock (_gate)
         {
@@ -261,22 +289,23 @@ internal sealed class Aggregator : IDisposable
             }
 
             using var cancellation = new CancellationTokenSource();
+            AggregationResult result;
             _finishing = cancellation;
             try
             {
                 TensorSink sink = open();
-                using var owned = sink as IDisposable;
                 var round = new AggregationRound(_global, _configured.Options with { Round = _round }) { State = _state };
                 _updates.ForEach(round.Add);
-                _report = _configured.Aggregator.AggregateAsync(round, sink, cancellation.Token).GetAwaiter().GetResult().Report;
+                result = _configured.Aggregator.AggregateAsync(round, sink, cancellation.Token).GetAwaiter().GetResult();
             }
             finally
             {
                 _finishing = null;
             }
 
-            _lastRound = _round;
+            (_report, _lastRound) = (result.Report, _round);
             Drop();
+            return result;
         }
     }
 

@@ -24,19 +24,20 @@ internal sealed unsafe class CallerTensors : IDisposable
     /// <param name="count">Their number.</param>
     /// <param name="copy">Whether to copy the data, so that the caller may reuse its memory after the call.</param>
     /// <param name="only">The names of the tensors to take; null: all.</param>
+    /// <param name="config">The configuration of an adapter; null if there is none.</param>
     /// <exception cref="ArgumentException">A description contradicts itself.</exception>
-    public CallerTensors(NativeTensor* tensors, long count, bool copy, IReadOnlySet<string>? only = null)
+    public CallerTensors(
+        NativeTensor* tensors, long count, bool copy, IReadOnlySet<string>? only = null, PeftAdapterConfig? config = null)
         : this(
-            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, metadata: null,
+            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, new MemoryModel(adapterConfig: config),
             FrozenDictionary<string, string>.Empty)
     {
     }
 
     private CallerTensors(
-        List<(TensorInfo Info, nint Data)> tensors, bool copy, IReadOnlyDictionary<string, string>? metadata,
-        IReadOnlyDictionary<string, string> unknownTypes)
+        List<(TensorInfo Info, nint Data)> tensors, bool copy, MemoryModel model, IReadOnlyDictionary<string, string> unknownTypes)
     {
-        (Model, UnknownTypes) = (new MemoryModel(metadata), unknownTypes);
+        (Model, UnknownTypes) = (model, unknownTypes);
         try
         {
             foreach ((TensorInfo info, nint data) in tensors)
@@ -60,10 +61,12 @@ internal sealed unsafe class CallerTensors : IDisposable
     /// </summary>
     /// <exception cref="ArgumentException">A description contradicts itself; the message names the client.</exception>
     public static CallerTensors OfClient(
-        string client, NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null)
+        string client, NativeTensor* tensors, long count, bool copy, IReadOnlyDictionary<string, string>? metadata = null,
+        PeftAdapterConfig? config = null)
     {
         var unknown = new Dictionary<string, string>(StringComparer.Ordinal);
-        return new CallerTensors(Read(tensors, count, $"Client {Sentence.Quote(client)}", unknown), copy, metadata, unknown);
+        List<(TensorInfo, nint)> read = Read(tensors, count, $"Client {Sentence.Quote(client)}", unknown);
+        return new CallerTensors(read, copy, new MemoryModel(metadata, config), unknown);
     }
 
     /// <summary>

@@ -64,6 +64,16 @@ public static unsafe class Exports
         aggregator.SetGlobal(new CallerTensors((NativeTensor*)tensors, count, !borrowed), borrowed);
     });
 
+    /// <summary>fedicu_set_global_adapter.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_set_global_adapter")]
+    public static int SetGlobalAdapter(long handle, byte* config, long count, void* tensors, uint flags) => Run(() =>
+    {
+        Aggregator aggregator = Handles.Get<Aggregator>(handle);
+        bool borrowed = CheckFlags(flags, Borrow) != 0;
+        PeftAdapterConfig parsed = Aggregator.ParseConfig(ReadText(config, "config"));
+        aggregator.SetGlobal(new CallerTensors((NativeTensor*)tensors, count, !borrowed, config: parsed), borrowed);
+    });
+
     /// <summary>fedicu_set_global_file.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_set_global_file")]
     public static int SetGlobalFile(long handle, byte* path) =>
@@ -72,12 +82,16 @@ public static unsafe class Exports
     /// <summary>fedicu_add.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_add")]
     public static int Add(long handle, byte* client, double weight, long count, void* tensors, uint flags) => Run(() =>
+        AddTensors(Handles.Get<Aggregator>(handle), ReadText(client, "client"), weight, null, count, tensors, flags));
+
+    /// <summary>fedicu_add_adapter.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_add_adapter")]
+    public static int AddAdapter(
+        long handle, byte* client, double weight, byte* config, long count, void* tensors, uint flags) => Run(() =>
     {
         Aggregator aggregator = Handles.Get<Aggregator>(handle);
         string id = ReadText(client, "client");
-        bool borrowed = (CheckFlags(flags, Borrow | Delta) & Borrow) != 0;
-        UpdateKind kind = (flags & Delta) != 0 ? UpdateKind.Delta : UpdateKind.Full;
-        aggregator.Add(id, weight, CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed), kind, borrowed);
+        aggregator.AddAdapter(id, ReadText(config, "config"), parsed => AddTensors(aggregator, id, weight, parsed, count, tensors, flags));
     });
 
     /// <summary>fedicu_add_file.</summary>
@@ -115,6 +129,14 @@ public static unsafe class Exports
     [UnmanagedCallersOnly(EntryPoint = "fedicu_finish_file")]
     public static int FinishFile(long handle, byte* path) => Run(() => Handles.Get<Aggregator>(handle).Finish(ReadText(path, "path")));
 
+    /// <summary>fedicu_finish_model.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_finish_model")]
+    public static int FinishModel(long handle, long* model) => Run(() =>
+    {
+        *RequireNotNull(model, "model") = 0;
+        *model = Handles.Add(Handles.Get<Aggregator>(handle).FinishModel());
+    });
+
     /// <summary>fedicu_abort.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_abort")]
     public static int Abort(long handle) => Run(() => Handles.Get<Aggregator>(handle).Abort());
@@ -145,6 +167,16 @@ public static unsafe class Exports
             settings, count, (NativeTensor*)global, (NativeTensor*)local, (NativeTensor*)momentum, (NativeTensor*)momentumOut));
     });
 
+    /// <summary>fedicu_adapt.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_adapt")]
+    public static int Adapt(byte* options, byte* config, long count, void* tensors, long* adapter) => Run(() =>
+    {
+        *RequireNotNull(adapter, "adapter") = 0;
+        AdaptSettings settings = Parse(options, "options", InteropJson.Default.AdaptSettings);
+        PeftAdapterConfig? parsed = config == null ? null : Aggregator.ParseConfig(ReadText(config, "config"));
+        *adapter = Handles.Add(Update.Adapt(settings, parsed, (NativeTensor*)tensors, count));
+    });
+
     /// <summary>fedicu_update_count.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_count")]
     public static int UpdateCount(long update, long* count) =>
@@ -162,6 +194,12 @@ public static unsafe class Exports
             Handles.Get<Update>(update).Model.Metadata, InteropJson.Default.IReadOnlyDictionaryStringString),
         buffer, capacity, length);
 
+    /// <summary>fedicu_update_config_json.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_update_config_json")]
+    public static int UpdateConfigJson(long update, byte* buffer, ulong capacity, ulong* length) => CopyText(
+        () => Handles.Get<Update>(update).Config is { } config ? Encoding.UTF8.GetString(config.RawJson.Span) : "",
+        buffer, capacity, length);
+
     /// <summary>fedicu_update_save.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_update_save")]
     public static int UpdateSave(long update, byte* path) => Run(() => Handles.Get<Update>(update).Save(ReadText(path, "path")));
@@ -175,6 +213,15 @@ public static unsafe class Exports
     public static int Proximal(double mu, void* local, void* global, void* gradient, double* value) => Run(() =>
         *RequireNotNull(value, "value") = CallerProximal.Run(
             mu, RequireNotNull((NativeTensor*)local, "local"), RequireNotNull((NativeTensor*)global, "global"), (NativeTensor*)gradient));
+
+    private static void AddTensors(
+        Aggregator aggregator, string client, double weight, PeftAdapterConfig? config, long count, void* tensors, uint flags)
+    {
+        bool borrowed = (CheckFlags(flags, Borrow | Delta) & Borrow) != 0;
+        UpdateKind kind = (flags & Delta) != 0 ? UpdateKind.Delta : UpdateKind.Full;
+        CallerTensors update = CallerTensors.OfClient(client, (NativeTensor*)tensors, count, !borrowed, config: config);
+        aggregator.Add(client, weight, update, kind, borrowed);
+    }
 
     /// <summary>
     /// Runs a step. Turns an exception into a status and keeps its message as the thread's last error.

@@ -8,6 +8,7 @@ namespace FedICU.Interop;
 /// </summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+[JsonSerializable(typeof(AdaptSettings))]
 [JsonSerializable(typeof(AggregatorSettings))]
 [JsonSerializable(typeof(MaskSettings))]
 [JsonSerializable(typeof(AggregatorState))]

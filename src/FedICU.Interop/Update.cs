@@ -5,7 +5,9 @@ using FedICU.Compute;
 
 namespace FedICU.Interop;
 
-/// <summary>A client's update, made by fedicu_mask and kept in memory.</summary>
+/// <summary>
+/// Tensors in the library's memory: a client's update, a cut adapter, or the result of a round.
+/// </summary>
 internal sealed unsafe class Update : IDisposable
 {
     private readonly MemorySink _sink;
@@ -13,9 +15,12 @@ internal sealed unsafe class Update : IDisposable
     private readonly Lock _gate = new();
     private bool _disposed;
 
-    private Update(MemorySink sink) => _sink = sink;
+    private Update(MemorySink sink, PeftAdapterConfig? config) => (_sink, Config) = (sink, config);
 
     public MemoryModel Model => _sink.Model;
+
+    /// <summary>The configuration of an adapter; null if there is none.</summary>
+    public PeftAdapterConfig? Config { get; }
 
     /// <summary>
     /// Makes an update. All tensors have <paramref name="count"/> entries and are borrowed for the call.
@@ -36,11 +41,32 @@ internal sealed unsafe class Update : IDisposable
         var client = new FedIcuClient(options);
         CallerSink? momentumSink = momentumOut == null ? null
             : new CallerSink(CallerTensors.Read(momentumOut, count).FindAll(output => trainedNames.Contains(output.Info.Name)));
+        return Write(sink =>
+        {
+            client.CreateUpdate(received.Model, trained.Model, sink, kept?.Model, momentumSink, settings.Dense);
+            return null;
+        });
+    }
+
+    /// <summary>Cuts an adapter to a rank. Its tensors are borrowed for the call.</summary>
+    public static Update Adapt(AdaptSettings settings, PeftAdapterConfig? config, NativeTensor* tensors, long count)
+    {
+        if (settings.Rank < 1)
+            throw new InvalidOptionsException([$"rank is {settings.Rank}; a whole number of at least 1 was expected."]);
+        using var adapter = new CallerTensors(tensors, count, copy: false, config: config);
+        var options = new FlexLoraOptions { LoraScaling = settings.LoraScaling };
+        return Write(sink =>
+            AdapterCut.CutAsync(adapter.Model, settings.Rank, sink, options, settings.Threads).GetAwaiter().GetResult().AdapterConfig);
+    }
+
+    /// <summary>Keeps what is written to a sink.</summary>
+    /// <param name="write">Writes, and returns the configuration of an adapter.</param>
+    public static Update Write(Func<MemorySink, PeftAdapterConfig?> write)
+    {
         var sink = new MemorySink();
         try
         {
-            client.CreateUpdate(received.Model, trained.Model, sink, kept?.Model, momentumSink, settings.Dense);
-            return new Update(sink);
+            return new Update(sink, write(sink));
         }
         catch
         {

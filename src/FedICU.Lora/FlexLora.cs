@@ -28,6 +28,9 @@ public sealed class FlexLora(FlexLoraOptions? options = null) : PairMerge
     /// <summary>Gets whether a pair never gets a larger rank than the global model's.</summary>
     internal bool KeepsSmallerRanks { get; init; }
 
+    // a cut also takes what flora writes, whose rank is the clients' sum
+    internal override bool MayExceedSides => KeepsSmallerRanks;
+
     internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks) =>
         KeepsSmallerRanks ? Math.Min(Options.Rank ?? pair.Rank, pair.Rank) : Options.Rank ?? pair.Rank;
 

@@ -70,7 +70,7 @@ public abstract partial class TensorSink
             return ToFile(path, options);
         return global switch
         {
-            PeftAdapter adapter => ToAdapterFolder(path, adapter.Config, options),
+            { AdapterConfig: { } config } => ToAdapterFolder(path, config, options),
             ShardedModel sharded => ToShardedFolder(path, sharded, options),
             _ => ToFolder(path, options, FolderLayout.Single),
         };

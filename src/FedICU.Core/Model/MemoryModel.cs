@@ -30,8 +30,11 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 
     /// <summary>Creates a model without tensors.</summary>
     /// <param name="metadata">The model's metadata, for example <c>num_examples</c>.</param>
-    public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null) =>
-        (_metadata, _layout) = (metadata ?? FrozenDictionary<string, string>.Empty, new MemoryLayout());
+    /// <param name="adapterConfig">
+    /// The configuration that makes the tensors a PEFT adapter, as if they were in its folder. Null if there is none.
+    /// </param>
+    public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null, PeftAdapterConfig? adapterConfig = null) =>
+        (_metadata, AdapterConfig, _layout) = (metadata ?? FrozenDictionary<string, string>.Empty, adapterConfig, new MemoryLayout());
 
     /// <summary>
     /// Creates a model in a native buffer. The buffer lives as long as the model is used; reading a freed buffer
@@ -45,6 +48,9 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, string> Metadata => _metadata;
+
+    /// <inheritdoc/>
+    public override PeftAdapterConfig? AdapterConfig { get; }
 
     /// <inheritdoc/>
     public override string Location => "memory";

@@ -113,17 +113,19 @@ internal sealed unsafe partial class TensorPasses(PassSettings settings)
         }
 
         _progress.BeginPass(pieces, last);
-        Workers.Run(pieces, parallel, (state, piece, _progress), static (pass, i, scratch) =>
-        {
-            pass.piece(pass.state, i, scratch);
-            pass._progress.EndPiece();
-        });
+        Workers.Run(pieces, parallel, Observe(_progress, state, piece));
     }
 
     public bool UsesThreads(PanelReader[] inputs) => Info.ElementCount * inputs.Length >= Workers.WorthThreads;
 
     public PanelRuns Runs(ReadOnlySpan<PanelReader> inputs, List<Grouping.Panel> panels) =>
         PanelRun.Cut(panels, inputs, Info.ElementCount, Workers.Threads);
+
+    private static Action<int, Scratch> Observe<T>(IPassProgress progress, T state, Action<T, int, Scratch> piece) => (i, scratch) =>
+    {
+        piece(state, i, scratch);
+        progress.EndPiece();
+    };
 
     /// <summary>Tells the inputs of a round larger than memory that these elements will not be read again.</summary>
     private void Forget(PanelReader[] inputs, long start, long count)

@@ -38,7 +38,7 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
         int workers = parallel ? Math.Min(Threads, count) : 1;
         if (workers > 1)
         {
-            RunParallel(count, workers, state, piece);
+            RunParallel(count, workers, Bind(state, piece));
             return;
         }
 
@@ -58,7 +58,10 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
         }
     }
 
-    private void RunParallel<T>(int count, int workers, T state, Action<T, int, Scratch> piece)
+    /// <summary>Allocates a closure, which is nothing beside threads: they need no code for each type of state.</summary>
+    private static Action<int, Scratch> Bind<T>(T state, Action<T, int, Scratch> piece) => (i, scratch) => piece(state, i, scratch);
+
+    private void RunParallel(int count, int workers, Action<int, Scratch> piece)
     {
         int next = -1;
         // the failure of the lowest piece is thrown, so that a faulty round fails the same way on any number of threads
@@ -74,7 +77,7 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     scratch.Reset();
-                    piece(state, i, scratch);
+                    piece(i, scratch);
                 }
             }
             catch (Exception e)

@@ -60,8 +60,8 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
     /// <summary>The opened tensors as they were sent.</summary>
     public TensorSource Source => _source!;
 
-    /// <summary>The adapter's configuration; null if the update is not an adapter folder.</summary>
-    public PeftAdapterConfig? AdapterConfig => (_source as PeftAdapter)?.Config;
+    /// <summary>The adapter's configuration; null if the update has none.</summary>
+    public PeftAdapterConfig? AdapterConfig => _source?.AdapterConfig;
 
     /// <summary>The update's tensors; a packed tensor is described by its unpacked shape.</summary>
     public IReadOnlyCollection<TensorInfo> Tensors => (IReadOnlyCollection<TensorInfo>?)_tensors?.Values ?? _source?.Tensors ?? [];

@@ -169,7 +169,7 @@ internal sealed class RoundExecution(
             publication.Commit();
             check.Notes.AddRange(plan.Notes);
             NoteConfig(pairRound?.Config, check);
-            return CreateResult(report, check) with { AdapterConfig = pairRound?.Config };
+            return CreateResult(report, check) with { AdapterConfig = pairRound?.Config ?? check.AdapterConfig };
         }
         catch (NonFiniteOutputException e)
         {

@@ -106,6 +106,13 @@ int32_t fedicu_set_global(fedicu_handle handle, int64_t count, const fedicu_tens
 int32_t fedicu_set_global_file(fedicu_handle handle, const char *path);
 
 /*
+ * The same for a PEFT adapter in memory. The configuration is the content of its adapter_config.json: it states ranks
+ * and scalings, and must agree with the clients' as the policy on-config says.
+ */
+int32_t fedicu_set_global_adapter(fedicu_handle handle, const char *config_json, int64_t count, const fedicu_tensor *tensors,
+                                  uint32_t flags);
+
+/*
  * Adds a client's update. The weight is the client's number of examples. The policies apply while the round finishes:
  * - on-weight, if the weight is NaN, negative or infinite;
  * - on-dtype, if a tensor's dtype is unknown. Of the tensor's other fields only the name is read.
@@ -115,6 +122,14 @@ int32_t fedicu_set_global_file(fedicu_handle handle, const char *path);
 int32_t fedicu_add(fedicu_handle handle, const char *client, double weight, int64_t count, const fedicu_tensor *tensors,
                    uint32_t flags);
 int32_t fedicu_add_file(fedicu_handle handle, const char *client, double weight, const char *path);
+
+/*
+ * Adds a client's PEFT adapter, like fedicu_add, with the content of its adapter_config.json. With the strategies
+ * flexlora, flora and hetlora its ranks and alphas may differ from the global adapter's. The policy on-unreadable
+ * applies if the configuration cannot be read.
+ */
+int32_t fedicu_add_adapter(fedicu_handle handle, const char *client, double weight, const char *config_json, int64_t count,
+                           const fedicu_tensor *tensors, uint32_t flags);
 
 /*
  * Adds an update made by fedicu_mask: its tensors and its metadata in JSON. A weight of NaN means the num_examples of
@@ -136,6 +151,13 @@ int32_t fedicu_add_fault(fedicu_handle handle, const char *client, int32_t fault
  */
 int32_t fedicu_finish(fedicu_handle handle, int64_t count, const fedicu_tensor *tensors);
 int32_t fedicu_finish_file(fedicu_handle handle, const char *path);
+
+/*
+ * Aggregates the round into memory of the library, for strategies that change shapes: flora, hetlora, and flexlora with
+ * a rank. Read the model with the functions of updates below, its adapter_config.json with fedicu_update_config_json,
+ * and free it with fedicu_update_destroy.
+ */
+int32_t fedicu_finish_model(fedicu_handle handle, fedicu_handle *model);
 
 /* Drops the round. A fedicu_finish that runs on another thread ends with FEDICU_ABORTED. */
 int32_t fedicu_abort(fedicu_handle handle);
@@ -165,6 +187,16 @@ int32_t fedicu_import_state(fedicu_handle handle, const char *state_json);
  */
 int32_t fedicu_mask(const char *options_json, int64_t count, const fedicu_tensor *global, const fedicu_tensor *local,
                     const fedicu_tensor *momentum, const fedicu_tensor *momentum_out, fedicu_handle *update);
+
+/*
+ * Cuts a LoRA adapter to a smaller rank: each pair gets the best factors of its own product. A pair of that rank or a
+ * smaller one keeps its rank. The options are JSON: {"rank": 8, "loraScaling": 2, "threads": 0}. Only the rank is
+ * required. config_json is the adapter's adapter_config.json; or null, and loraScaling states its scaling alpha / r. Read
+ * the new adapter with the functions below and free it with fedicu_update_destroy.
+ */
+int32_t fedicu_adapt(const char *options_json, const char *config_json, int64_t count, const fedicu_tensor *tensors,
+                     fedicu_handle *adapter);
+
 int32_t fedicu_update_count(fedicu_handle update, int64_t *count);
 
 /* Describes tensor i. Name, shape and data belong to the update and are valid until it is destroyed. */
@@ -172,6 +204,9 @@ int32_t fedicu_update_tensor(fedicu_handle update, int64_t i, fedicu_tensor *ten
 
 /* Copies the update's metadata, like fedicu_report_json: a JSON object of strings, as safetensors has it. */
 int32_t fedicu_update_metadata_json(fedicu_handle update, char *buffer, uint64_t capacity, uint64_t *length);
+
+/* Copies the adapter_config.json of an adapter, like fedicu_report_json; "" if it has none. */
+int32_t fedicu_update_config_json(fedicu_handle update, char *buffer, uint64_t capacity, uint64_t *length);
 int32_t fedicu_update_save(fedicu_handle update, const char *path);
 int32_t fedicu_update_destroy(fedicu_handle update);
 

@@ -328,6 +328,77 @@ static void test_client(void)
     CHECK(fedicu_proximal(0.5, &ty, &tx, NULL, &value) == FEDICU_INVALID_ARGUMENT);
 }
 
+/* adapters of ranks 1 and 2, and a result of rank 3 in the library's memory */
+static void test_adapters(void)
+{
+    static const char *config[3] = {NULL, "{\"r\": 1, \"lora_alpha\": 1}", "{\"r\": 2, \"lora_alpha\": 2}"};
+    static const int64_t shapes[3][2][2] = {{{0, 0}}, {{1, 4}, {3, 1}}, {{2, 4}, {3, 2}}};
+    float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1}, half[8] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
+    fedicu_tensor adapter[3][2], tensor;
+    fedicu_handle handle, model, small;
+    int64_t count, i;
+    float value_of_first;
+    char *text;
+    int rank;
+    for (rank = 1; rank <= 2; rank++) {
+        for (i = 0; i < 2; i++) {
+            fedicu_tensor *own = &adapter[rank][i];
+            own->name = i == 0 ? "m.lora_A.weight" : "m.lora_B.weight";
+            own->dtype = "F32";
+            own->rank = 2;
+            own->shape = shapes[rank][i];
+            own->data = i == 0 ? ones : half;
+            own->nbytes = (uint64_t)(own->shape[0] * own->shape[1]) * sizeof(float);
+        }
+    }
+
+    CHECK(fedicu_create("{\"strategy\": \"flora\"}", &handle) == FEDICU_OK);
+    CHECK(fedicu_finish_model(handle, &model) == FEDICU_WRONG_STATE && model == 0);
+    CHECK(fedicu_finish_model(handle, NULL) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_begin_round(handle, 1) == FEDICU_OK);
+    CHECK(fedicu_set_global_adapter(handle, "{\"r\": 0}", 2, adapter[2], FEDICU_BORROW) == FEDICU_INVALID_MODEL);
+    CHECK(fedicu_set_global_adapter(handle, NULL, 2, adapter[2], FEDICU_BORROW) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_set_global_adapter(handle, config[2], 2, adapter[2], FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_add_adapter(handle, "a", 1, config[1], 2, adapter[1], FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_add_adapter(handle, "a", 1, config[1], 2, adapter[1], FEDICU_BORROW) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_add_adapter(handle, "b", 1, config[2], 2, adapter[2], FEDICU_COPY) == FEDICU_OK);
+    CHECK(fedicu_add_adapter(handle, "c", 1, NULL, 2, adapter[2], FEDICU_COPY) == FEDICU_INVALID_ARGUMENT);
+    /* the result has rank 3: tensors of the global adapter's shapes do not fit it */
+    CHECK(fedicu_finish(handle, 2, adapter[2]) == FEDICU_INVALID_ARGUMENT);
+    CHECK(fedicu_finish_model(handle, &model) == FEDICU_OK);
+    CHECK(fedicu_update_count(model, &count) == FEDICU_OK && count == 2);
+    CHECK(fedicu_update_tensor(model, 0, &tensor) == FEDICU_OK);
+    CHECK(tensor.shape[0] == 3 && tensor.shape[1] == 4 && ((float *)tensor.data)[0] == 0.5f);
+    text = copy_text(fedicu_update_config_json, model);
+    CHECK(strstr(text, "\"r\": 3") != NULL && strstr(text, "\"lora_alpha\": 3") != NULL);
+    CHECK(fedicu_update_destroy(model) == FEDICU_OK);
+    free(text);
+
+    /* a configuration that cannot be read makes the client unreadable */
+    CHECK(fedicu_begin_round(handle, 2) == FEDICU_OK);
+    CHECK(fedicu_set_global_adapter(handle, config[2], 2, adapter[2], FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_add_adapter(handle, "a", 1, "{", 2, adapter[1], FEDICU_BORROW) == FEDICU_OK);
+    CHECK(fedicu_finish_model(handle, &model) == FEDICU_ROUND_REJECTED && model == 0);
+    CHECK(strstr(fedicu_last_error(), "Client 'a': 'adapter_config.json' is not valid JSON") == fedicu_last_error());
+    CHECK(fedicu_destroy(handle) == FEDICU_OK);
+
+    /* the product of rank 2 has one singular value: rank 1 holds it all */
+    CHECK(fedicu_adapt("{\"rank\": 0}", config[2], 2, adapter[2], &small) == FEDICU_INVALID_OPTIONS && small == 0);
+    CHECK(fedicu_adapt("{\"rank\": 1}", NULL, 2, adapter[2], &small) == FEDICU_ROUND_REJECTED);
+    CHECK(fedicu_adapt("{\"rank\": 1, \"loraScaling\": 1}", NULL, 2, adapter[2], &small) == FEDICU_OK);
+    text = copy_text(fedicu_update_config_json, small);
+    CHECK(strcmp(text, "") == 0);
+    free(text);
+    CHECK(fedicu_update_destroy(small) == FEDICU_OK);
+    CHECK(fedicu_adapt("{\"rank\": 1, \"threads\": 1}", config[2], 2, adapter[2], &small) == FEDICU_OK);
+    CHECK(fedicu_update_tensor(small, 0, &tensor) == FEDICU_OK && tensor.shape[0] == 1);
+    value_of_first = ((float *)tensor.data)[0];
+    CHECK(fedicu_update_tensor(small, 1, &tensor) == FEDICU_OK && tensor.shape[1] == 1);
+    /* s B A = 2 * (a b), as alpha stays 2 at rank 1; before it was 1 * 2 * 0.5 */
+    CHECK(fabs(2 * value_of_first * ((float *)tensor.data)[0] - 1) < 1e-6);
+    CHECK(fedicu_update_destroy(small) == FEDICU_OK);
+}
+
 static void test_ten_thousand_refusals(void)
 {
     float w[2][COUNT], b[2][3];
@@ -359,6 +430,7 @@ int main(int argc, char **argv)
     test_strategies(argc > 1 ? argv[1] : ".");
     test_wrong_uses();
     test_client();
+    test_adapters();
     test_ten_thousand_refusals();
     CHECK(fedicu_live_handles() == 0);
     printf("%d failures\n", failures);

@@ -5,6 +5,7 @@ the library bit for bit, with the mod and without.
 """
 
 import pathlib
+import sys
 import unittest
 
 import numpy as np
@@ -58,9 +59,10 @@ def client_app(mods):
 class LocalGrid(Grid):
     """Passes Flower's messages to client apps in the same process."""
 
-    def __init__(self, mods, app=None):
+    def __init__(self, mods, app=None, node_configs=({},) * CLIENTS):
         self.app = app or client_app(mods)
-        self.contexts = {k: Context(run_id=1, node_id=k, node_config={}, state=RecordDict(), run_config={}) for k in range(CLIENTS)}
+        self.contexts = {
+            k: Context(run_id=1, node_id=k, node_config=config, state=RecordDict(), run_config={}) for k, config in enumerate(node_configs)}
         self.uploaded = 0
         self.seen = []
 
@@ -72,7 +74,7 @@ class LocalGrid(Grid):
         for message in messages:
             message.metadata.__dict__["_run_id"] = 1
             reply = self.app(message, self.contexts[message.metadata.dst_node_id])
-            self.uploaded += sum(len(array.data) for array in reply.content["arrays"].values())
+            self.uploaded += sum(len(array.data) for record in reply.content.array_records.values() for array in record.values())
             replies.append(reply)
         self.seen.append(replies)
         return replies
@@ -154,6 +156,21 @@ class FederationTests(unittest.TestCase):
         server["app"](grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
         losses = [np.mean([reply.content["metrics"]["loss"] for reply in replies]) for replies in grid.seen if replies]
         print("losses of the documentation's apps:", losses)
+        self.assertLess(losses[-1], losses[0])
+
+    def test_the_apps_of_the_sample_of_mixed_ranks_federate(self):
+        sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "samples" / "MixedRanks"))
+        import flower_apps
+        import mixed_ranks
+
+        grid = LocalGrid([], flower_apps.client, [{"client": name} for name in mixed_ranks.RANKS])
+        flower_apps.server(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
+        _, *rounds = (replies for replies in grid.seen if replies)
+        for replies in rounds:
+            ranks = [reply.content["arrays"][mixed_ranks.A].shape[0] for reply in replies]
+            self.assertEqual(sorted(ranks), list(mixed_ranks.RANKS.values()))
+        losses = [np.mean([reply.content["metrics"]["loss"] for reply in replies]) for replies in rounds]
+        print("losses of the clients of mixed ranks:", losses)
         self.assertLess(losses[-1], losses[0])
 
 

@@ -38,6 +38,60 @@ class MetricRecord(dict):
     pass
 
 
+class ConfigRecord(dict):
+    pass
+
+
+class RecordDict(dict):
+    """Records by their names."""
+
+    array_records = property(lambda self: self._of(ArrayRecord))
+    config_records = property(lambda self: self._of(ConfigRecord))
+    metric_records = property(lambda self: self._of(MetricRecord))
+
+    def _of(self, kind):
+        return {key: record for key, record in self.items() if isinstance(record, kind)}
+
+
+class Message:
+    def __init__(self, content, message_type=None, dst_node_id=None, reply_to=None):
+        source = None if reply_to is None else reply_to.metadata.dst_node_id
+        self.content = content
+        self.metadata = types.SimpleNamespace(message_type=message_type, dst_node_id=dst_node_id, src_node_id=source)
+
+
+class App:
+    """A ServerApp or a ClientApp: functions by the names of their decorators."""
+
+    def __init__(self):
+        self.functions = {}
+
+    def __getattr__(self, name):
+        def register(function):
+            self.functions[name] = function
+            return function
+
+        return lambda: register
+
+
+class Grid:
+    """Passes messages to a client app in the same process. Node k is the client of the k-th name."""
+
+    def __init__(self, app, clients):
+        self.app = app
+        self.contexts = {node: types.SimpleNamespace(node_config={"client": name}) for node, name in enumerate(clients)}
+        self.sent = []
+
+    def get_node_ids(self):
+        return list(self.contexts)
+
+    def send_and_receive(self, messages):
+        self.sent.append(list(messages))
+        return [
+            self.app.functions[message.metadata.message_type](message, self.contexts[message.metadata.dst_node_id])
+            for message in self.sent[-1]]
+
+
 @dataclasses.dataclass
 class Parameters:
     tensors: list
@@ -45,12 +99,32 @@ class Parameters:
 
 
 class FedAvg:
-    def __init__(self, weighted_by_key="num-examples", train_metrics_aggr_fn=None):
+    arrayrecord_key, configrecord_key = "arrays", "config"
+
+    def __init__(self, weighted_by_key="num-examples", train_metrics_aggr_fn=None, **sampling):
         self.weighted_by_key = weighted_by_key
-        self.train_metrics_aggr_fn = train_metrics_aggr_fn or (lambda contents, key: MetricRecord(loss=1.5))
+        self.train_metrics_aggr_fn = train_metrics_aggr_fn or self._mean_loss
+
+    @staticmethod
+    def _mean_loss(contents, key):
+        losses = [record["loss"] for content in contents for record in content.metric_records.values() if "loss" in record]
+        return MetricRecord(loss=sum(losses) / len(losses) if losses else 1.5)
 
     def configure_train(self, server_round, arrays, config, grid):
-        return [server_round]
+        if grid is None:
+            return [server_round]
+        # as in Flower, all messages have the same content
+        content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
+        return [Message(content, "train", node) for node in grid.get_node_ids()]
+
+    configure_evaluate = configure_train
+
+    def start(self, grid, initial_arrays, num_rounds):
+        arrays, metrics = initial_arrays, {}
+        for server_round in range(1, num_rounds + 1):
+            replies = grid.send_and_receive(self.configure_train(server_round, arrays, {}, grid))
+            arrays, metrics[server_round] = self.aggregate_train(server_round, replies)
+        return types.SimpleNamespace(arrays=arrays, train_metrics_clientapp=metrics)
 
     def _check_and_log_replies(self, replies, is_train, validate=True):
         return [reply for reply in replies if reply.content is not None], [reply for reply in replies if reply.content is None]
@@ -65,11 +139,20 @@ class LegacyFedAvg:
 
 
 def _install():
-    names = ("flwr", "flwr.common", "flwr.server", "flwr.server.strategy", "flwr.serverapp", "flwr.serverapp.strategy")
-    modules = {name: types.ModuleType(name) for name in names}
-    modules["flwr.common"].Array, modules["flwr.common"].ArrayRecord = Array, ArrayRecord
-    modules["flwr.common"].MetricRecord, modules["flwr.common"].Parameters = MetricRecord, Parameters
-    modules["flwr.serverapp.strategy"].FedAvg, modules["flwr.server.strategy"].FedAvg = FedAvg, LegacyFedAvg
+    records = {kind.__name__: kind for kind in (Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict)}
+    members = {
+        "flwr": {},
+        "flwr.app": {**records, "Context": types.SimpleNamespace},
+        "flwr.clientapp": {"ClientApp": App},
+        "flwr.common": {**records, "Parameters": Parameters},
+        "flwr.server": {},
+        "flwr.server.strategy": {"FedAvg": LegacyFedAvg},
+        "flwr.serverapp": {"Grid": Grid, "ServerApp": App},
+        "flwr.serverapp.strategy": {"FedAvg": FedAvg},
+    }
+    modules = {name: types.ModuleType(name) for name in members}
+    for name, module in modules.items():
+        vars(module).update(members[name])
     sys.modules.update(modules)
 
 

@@ -15,6 +15,7 @@ class ParamsType(str, enum.Enum):
 
 class FLModel:
     def __init__(self, params_type=None, params=None, metrics=None, current_round=None, meta=None):
+        params_type = None if params_type is None else ParamsType(params_type)
         self.params_type, self.params, self.metrics, self.current_round, self.meta = params_type, params, metrics, current_round, meta
 
 
@@ -29,11 +30,11 @@ class ModelAggregator:
 
 
 class FedAvg:
-    def __init__(self, *, num_rounds, aggregator):
+    def __init__(self, *, num_rounds, aggregator, **more):
         self.num_rounds, self.aggregator = num_rounds, aggregator
 
-    def send_model(self, task_name, data, callback):
-        for model in self.clients(data):
+    def send_model(self, task_name, data, callback, targets=None):
+        for model in self.clients(data) if targets is None else self.clients(data, targets):
             callback(model)
 
     def _get_aggregated_result(self):

@@ -8,7 +8,7 @@ namespace FedICU.Compute;
 public sealed unsafe partial class SimdBackend
 {
     /// <summary>Applies an adaptive step; returns how many outputs and moments are not finite.</summary>
-    internal long Apply(in AdaptiveStep step, in AdaptivePanels panels, int length) => _width switch
+    internal long Apply(in AdaptiveStep step, in AdaptivePanels panels, int length) => Width switch
     {
         512 => Apply<Lanes512>(step, panels, length),
         256 => Apply<Lanes256>(step, panels, length),

@@ -52,7 +52,7 @@ public sealed unsafe partial class SimdBackend
 
     private long Combine(
         ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues coefficients, double* scales, double divisor,
-        TensorPanel output, double* squares) => _width switch
+        TensorPanel output, double* squares) => Width switch
         {
             512 => Combine<Lanes512>(inputs, geometry, coefficients, scales, divisor, output, squares),
             256 => Combine<Lanes256>(inputs, geometry, coefficients, scales, divisor, output, squares),

@@ -7,7 +7,7 @@ namespace FedICU.Compute;
 public sealed unsafe partial class SimdBackend
 {
     /// <inheritdoc/>
-    public long CountNonFinite(TensorPanel input, int length) => _width switch
+    public long CountNonFinite(TensorPanel input, int length) => Width switch
     {
         512 => CountNonFinite<Lanes512>(input, length),
         256 => CountNonFinite<Lanes256>(input, length),

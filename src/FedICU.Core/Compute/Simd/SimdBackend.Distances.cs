@@ -27,7 +27,7 @@ public sealed unsafe partial class SimdBackend
         ScalarMath.CheckDistanceSums(inputs.Length, direction, squares.Length, products.Length);
         fixed (double* firstSquare = squares, firstProduct = products)
         {
-            switch (_width)
+            switch (Width)
             {
                 case 512: AddDistances<Lanes512>(inputs, origin, direction, length, firstSquare, firstProduct); break;
                 case 256: AddDistances<Lanes256>(inputs, origin, direction, length, firstSquare, firstProduct); break;

@@ -29,7 +29,7 @@ public sealed unsafe partial class SimdBackend
         fixed (double* firstWeight = weights, firstBound = bounds)
         {
             var factors = new ElectionFactors { Weights = firstWeight, Bounds = firstBound, Scale = election.Scale };
-            return _width switch
+            return Width switch
             {
                 512 => ElectSigns<Lanes512>(inputs, origin, factors, election, length, output),
                 256 => ElectSigns<Lanes256>(inputs, origin, factors, election, length, output),

@@ -42,7 +42,7 @@ public sealed unsafe partial class SimdBackend
     {
         if (inputs.Length == 0 || geometry.Length == 0)
             return;
-        switch (_width)
+        switch (Width)
         {
             case 512: AddGram<Lanes512>(inputs, geometry, grams); break;
             case 256: AddGram<Lanes256>(inputs, geometry, grams); break;

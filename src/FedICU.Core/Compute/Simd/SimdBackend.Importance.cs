@@ -18,7 +18,7 @@ public sealed unsafe partial class SimdBackend
     /// <inheritdoc/>
     public long SelectImportant(
         in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, byte* mask,
-        TensorPanel momentum) => _width switch
+        TensorPanel momentum) => Width switch
         {
             512 => SelectImportant<Lanes512>(inputs, length, update, global, mask, momentum),
             256 => SelectImportant<Lanes256>(inputs, length, update, global, mask, momentum),
@@ -84,7 +84,7 @@ public sealed unsafe partial class SimdBackend
         in ImportanceInputs inputs, int length, ImportanceScale update, ImportanceScale global, bool sigmoid, double* updateImportance,
         double* globalImportance)
     {
-        switch (_width)
+        switch (Width)
         {
             case 512: Importance<Lanes512>(inputs, length, update, global, sigmoid, updateImportance, globalImportance); break;
             case 256: Importance<Lanes256>(inputs, length, update, global, sigmoid, updateImportance, globalImportance); break;

@@ -20,7 +20,7 @@ public sealed unsafe partial class SimdBackend
     internal void CollectMagnitudes(
         TensorPanel input, double* origin, int length, MagnitudeBracket bracket, ref BracketCounts counts, double* inside)
     {
-        switch (_width)
+        switch (Width)
         {
             case 512: Collect<Lanes512>(input, origin, length, bracket, ref counts, inside); break;
             case 256: Collect<Lanes256>(input, origin, length, bracket, ref counts, inside); break;

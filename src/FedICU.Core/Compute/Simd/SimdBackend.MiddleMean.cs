@@ -23,7 +23,7 @@ public sealed unsafe partial class SimdBackend
     public long MiddleMean(ReadOnlySpan<TensorPanel> inputs, int trim, int length, TensorPanel output)
     {
         ScalarMath.CheckTrim(inputs.Length, trim);
-        return (_width, GetKeyType(inputs, trim)) switch
+        return (Width, GetKeyType(inputs, trim)) switch
         {
             (512, DType.F64) => MiddleMean<Lanes512, F64, Keys512<long>, Vector512<long>>(inputs, trim, length, output),
             (512, DType.F32) => MiddleMean<Lanes512, F32, Keys512<int>, Vector512<int>>(inputs, trim, length, output),

@@ -9,7 +9,7 @@ public sealed unsafe partial class SimdBackend
     /// <inheritdoc/>
     public void AddMoments(in ImportanceInputs inputs, int length, ref MagnitudeMoments update, ref MagnitudeMoments global)
     {
-        switch (_width)
+        switch (Width)
         {
             case 512: AddMoments<Lanes512>(inputs, length, ref update, ref global); break;
             case 256: AddMoments<Lanes256>(inputs, length, ref update, ref global); break;

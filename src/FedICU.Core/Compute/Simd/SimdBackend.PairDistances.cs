@@ -14,7 +14,7 @@ public sealed unsafe partial class SimdBackend
             return;
         fixed (double* first = sums)
         {
-            switch (_width)
+            switch (Width)
             {
                 case 512: AddPairDistances<Lanes512>(inputs, length, first); break;
                 case 256: AddPairDistances<Lanes256>(inputs, length, first); break;

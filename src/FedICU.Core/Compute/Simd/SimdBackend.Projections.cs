@@ -11,7 +11,7 @@ public sealed unsafe partial class SimdBackend
     public void AddProjections(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues a, GroupValues b, Span<double> dots)
     {
         ScalarMath.CheckSums(inputs.Length, dots.Length);
-        switch (_width)
+        switch (Width)
         {
             case 512: AddProjections<Lanes512>(inputs, geometry, a, b, dots); break;
             case 256: AddProjections<Lanes256>(inputs, geometry, a, b, dots); break;

@@ -7,7 +7,7 @@ namespace FedICU.Compute;
 public sealed unsafe partial class SimdBackend
 {
     /// <inheritdoc/>
-    public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) => _width switch
+    public double AddProximal(TensorPanel local, TensorPanel global, double mu, int length, TensorPanel gradient) => Width switch
     {
         512 => AddProximal<Lanes512>(local, global, mu, length, gradient),
         256 => AddProximal<Lanes256>(local, global, mu, length, gradient),

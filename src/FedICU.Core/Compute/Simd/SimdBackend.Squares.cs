@@ -14,7 +14,7 @@ public sealed unsafe partial class SimdBackend
     /// <inheritdoc/>
     public void AddSquares(ReadOnlySpan<TensorPanel> inputs, PanelGeometry geometry, GroupValues sums)
     {
-        switch (_width)
+        switch (Width)
         {
             case 512: AddSquares<Lanes512>(inputs, geometry, sums); break;
             case 256: AddSquares<Lanes256>(inputs, geometry, sums); break;

@@ -19,7 +19,7 @@ public sealed unsafe partial class SimdBackend
     /// <param name="length">The number of values.</param>
     /// <param name="target">Receives the values, and zeros up to a multiple of eight.</param>
     /// <returns>Whether all results are finite.</returns>
-    internal bool WidenUpdate(TensorPanel input, double* origin, int length, double* target) => _width switch
+    internal bool WidenUpdate(TensorPanel input, double* origin, int length, double* target) => Width switch
     {
         512 => WidenUpdate<Lanes512>(input, origin, length, target),
         256 => WidenUpdate<Lanes256>(input, origin, length, target),
@@ -34,7 +34,7 @@ public sealed unsafe partial class SimdBackend
     /// <param name="length">The number of values.</param>
     /// <param name="sums">The sums, up to a multiple of eight.</param>
     /// <returns>Whether all values, masked or not, are finite.</returns>
-    internal bool AddMasked(TensorPanel input, double* origin, double* masks, double factor, int length, double* sums) => _width switch
+    internal bool AddMasked(TensorPanel input, double* origin, double* masks, double factor, int length, double* sums) => Width switch
     {
         512 => AddMasked<Lanes512>(input, origin, masks, factor, length, sums),
         256 => AddMasked<Lanes256>(input, origin, masks, factor, length, sums),

@@ -63,8 +63,23 @@ public sealed unsafe partial class SimdBackend : IClientBackend
         _width = width;
     }
 
+    /// <summary>
+    /// The bits of the registers that are used. In machine code made ahead of time the widest are known to the
+    /// compiler, which then leaves out the kernels of all others: half a megabyte.
+    /// </summary>
+    private int Width
+    {
+        // inlined, or callers would not see a constant
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => RuntimeFeature.IsDynamicCodeSupported ? _width : WidestRegisters;
+    }
+
     /// <summary>Gets the bits of the widest registers that the CPU has.</summary>
-    internal static int WidestRegisters => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
+    internal static int WidestRegisters
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
+    }
 
     /// <inheritdoc/>
     public string Name => "simd";

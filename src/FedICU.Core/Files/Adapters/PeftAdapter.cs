@@ -71,6 +71,9 @@ public sealed class PeftAdapter : TensorSource
     /// <summary>Gets the content of adapter_config.json.</summary>
     public PeftAdapterConfig Config { get; }
 
+    /// <inheritdoc/>
+    public override PeftAdapterConfig AdapterConfig => Config;
+
     /// <summary>Gets the tensors in the order of their data.</summary>
     public override IReadOnlyList<TensorInfo> Tensors => _file.Tensors;
 

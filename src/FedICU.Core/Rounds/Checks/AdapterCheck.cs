@@ -94,8 +94,8 @@ internal sealed class AdapterCheck(RoundCheck check, AggregationRound round, boo
     /// </summary>
     private (PeftAdapterConfig Config, string Owner)? FindExpectedConfig()
     {
-        if (round.Global is PeftAdapter global)
-            return (global.Config, "the global adapter's");
+        if (round.Global.AdapterConfig is { } global)
+            return (global, "the global adapter's");
         List<Participant> adapters = [.. check.Included.Where(participant => participant.AdapterConfig is not null)];
         if (adapters.Count == 0)
             return null;

@@ -48,7 +48,7 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
         }
 
         string any = (found.Shape.Rank == expected.Shape.Rank ? expected.Shape.ToString() : expected.ToString());
-        return $"has the shape {found.Shape}; {any} was expected, with any rank that both factors share " +
+        return $"has the shape {found.Shape}; {any} was expected, with any rank from 1 that both factors share " +
             $"(A has {a.Shape}, B has {b.Shape})";
     }
 

@@ -130,10 +130,13 @@ internal sealed class RoundCheck
         Open(participant);
         _weights.ReadWeights();
         _adapters.CheckConfigs();
+        _pairs?.FindPairs(_adapters.Config, _cancellationToken);
         CheckBases();
         if (participant.Exclusion is null)
             _tensors.Check(participant);
         _adapters.CheckAlphas();
+        if (_pairs is not null && participant.Exclusion is null)
+            CheckPairs(_pairs, participant);
         return participant;
     }
 
@@ -237,17 +240,22 @@ internal sealed class RoundCheck
         foreach (Participant participant in Included.ToList())
         {
             _cancellationToken.ThrowIfCancellationRequested();
-            try
-            {
-                pairs.Check(participant);
-            }
-            catch (InvalidModelException e)
-            {
-                ApplyFilePolicy(participant, e);
-            }
+            CheckPairs(pairs, participant);
         }
 
         pairs.CheckStages();
+    }
+
+    private void CheckPairs(PairCheck pairs, Participant participant)
+    {
+        try
+        {
+            pairs.Check(participant);
+        }
+        catch (InvalidModelException e)
+        {
+            ApplyFilePolicy(participant, e);
+        }
     }
 
     private static string Join(string[] sentences)

@@ -30,9 +30,9 @@ internal sealed class FusionPlan
     public static FusionPlan Create(
         TensorSource baseModel, TensorSource adapter, FusionOptions options, CancellationToken cancellationToken)
     {
-        if (baseModel is PeftAdapter)
+        if (baseModel.AdapterConfig is not null)
             throw RoundCheck.CreateRefusal($"The base model {Sentence.Quote(baseModel.Location)} is an adapter; a model was expected.");
-        PeftAdapterConfig? config = (adapter as PeftAdapter)?.Config;
+        PeftAdapterConfig? config = adapter.AdapterConfig;
         LoraPairs pairs = LoraPairs.Find(adapter, config, comparesRanks: true, cancellationToken);
         if (pairs.Others.Count > 0)
         {

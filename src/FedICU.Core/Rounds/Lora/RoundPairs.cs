@@ -39,7 +39,7 @@ internal sealed class RoundPairs
     /// </exception>
     public static RoundPairs Find(PairMerge merge, TensorSource global, PeftAdapterConfig? config, CancellationToken cancellationToken)
     {
-        LoraPairs pairs = LoraPairs.Find(global, config, comparesRanks: global is PeftAdapter, cancellationToken);
+        LoraPairs pairs = LoraPairs.Find(global, config, comparesRanks: global.AdapterConfig is not null, cancellationToken);
         string name = Sentence.Quote(merge.Name);
         if (pairs.Others.Count > 0)
         {

@@ -31,7 +31,7 @@ public sealed class AggregationSession : IDisposable
     {
         (_folder, Global, Options, _journal) = (folder, global, options, journal);
         (BaseDigest, Begun, _spool) = (first.Base!, first.Begun, new SessionSpool(folder));
-        _intake = new SessionIntake(global, BaseDigest, options, arrivalOptions.CheckValues, _spool);
+        _intake = new SessionIntake(global, BaseDigest, options, arrivalOptions, _spool);
         _arrivals = new SessionArrivals(options, arrivalOptions.RequireWeights, replay.LastNumber);
         _closing = new SessionClosing(journal, arrivalOptions.TimeProvider, replay.IsRoundClosed);
     }

@@ -5,7 +5,8 @@ using FedICU.Text;
 namespace FedICU.Rounds.Sessions;
 
 /// <summary>Checks an update by itself as it arrives at a session, and copies it into the session's folder.</summary>
-internal sealed class SessionIntake(TensorSource global, string baseDigest, RoundOptions options, bool checkValues, SessionSpool spool)
+internal sealed class SessionIntake(
+    TensorSource global, string baseDigest, RoundOptions options, SessionOptions arrivals, SessionSpool spool)
 {
     // the session owns its folder, and itself removes files that a killed process left there
     private static readonly OutputOptions SpoolFiles = new() { IsOwned = true };
@@ -36,7 +37,7 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
 
         var round = new AggregationRound(global, CreateArrivalOptions(options)) { GlobalDigest = baseDigest };
         round.Add(update);
-        var check = new RoundCheck(round, output: null, cancellationToken);
+        var check = new RoundCheck(round, output: null, cancellationToken, arrivals.Aggregator?.Sequence);
         try
         {
             Participant participant = check.RunOnArrival();
@@ -44,11 +45,11 @@ internal sealed class SessionIntake(TensorSource global, string baseDigest, Roun
             double? weight = participant.ReadWeight();
             checkWeight(participant.NameWithFile, update.Id, weight);
 
-            path = spool.NewPlace(isFolder: source is PeftAdapter);
-            TensorSink sink = source is PeftAdapter adapter
-                ? TensorSink.ToAdapterFolder(path, adapter.Config, SpoolFiles)
+            path = spool.NewPlace(isFolder: source.AdapterConfig is not null);
+            TensorSink sink = source.AdapterConfig is { } config
+                ? TensorSink.ToAdapterFolder(path, config, SpoolFiles)
                 : TensorSink.ToFile(path, SpoolFiles);
-            if (checkValues && options.OnNonFinite != FaultPolicy.DropTensor)
+            if (arrivals.CheckValues && options.OnNonFinite != FaultPolicy.DropTensor)
                 sink = AddValueCheck(sink, participant, check);
             source.SaveTo(sink, cancellationToken);
             (long length, string digest) = SessionSpool.Measure(path, cancellationToken);

@@ -15,6 +15,7 @@ import json
 from typing import Any
 
 from . import _native
+from ._adapters import adapt
 from ._aggregator import Aggregator
 from ._client import mask, proximal
 from ._native import (
@@ -27,11 +28,11 @@ from ._native import (
     WrongStateError,
 )
 from ._tensors import FileTensor
-from ._updates import MaskedUpdate, Unreadable, Update
+from ._updates import Adapter, MaskedUpdate, Unreadable, Update
 
 __all__ = [
-    "AbortedError", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError",
-    "MaskedUpdate", "RoundRejectedError", "Unreadable", "Update", "WrongStateError", "live_handles", "mask", "proximal",
+    "AbortedError", "Adapter", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError",
+    "MaskedUpdate", "RoundRejectedError", "Unreadable", "Update", "WrongStateError", "adapt", "live_handles", "mask", "proximal",
     "round_options", "strategies",
 ]
 

@@ -11,10 +11,11 @@ from typing import Any, Iterable, Mapping
 import numpy as np
 
 from . import _native
+from ._adapters import split_adapter, take_adapter
 from ._native import AbortedError, InvalidArgumentError, InvalidModelError, WrongStateError
 from ._tensors import Borrowed, FileTensor, empty_like
 from ._text import InvalidInput, encode_path, encode_text, owned_by, show
-from ._updates import MaskedUpdate, Model, Unreadable, Update
+from ._updates import Adapter, MaskedUpdate, Model, Unreadable, Update
 
 
 class Aggregator:
@@ -56,7 +57,7 @@ class Aggregator:
 
     def aggregate(
         self,
-        global_model: Model,
+        global_model: Model | Adapter,
         updates: Iterable[Update | tuple[Any, ...]],
         *,
         round: int | None = None,
@@ -68,17 +69,17 @@ class Aggregator:
         updates: :class:`Update` or tuples (client, weight, model).
         round: the round's number, for the metadata and the report.
         out: tensors that receive the result, or a path, which is written whole or not at all. None makes new tensors
-            like the global model's.
+            like the global model's; for an adapter, a new :class:`Adapter` with the ranks that the strategy writes.
 
         Raises :class:`RoundRejectedError` if the policies refuse the round, other subclasses of :class:`FedIcuError`,
         and :class:`OSError`.
         """
         _require(
-            isinstance(global_model, (Mapping, str, os.PathLike)),
-            f"The global model is a {type(global_model).__name__}; a dict of tensors or a path was expected.")
-        in_files = not isinstance(global_model, Mapping) or any(isinstance(value, FileTensor) for value in global_model.values())
+            isinstance(global_model, (Mapping, Adapter, str, os.PathLike)),
+            f"The global model is a {type(global_model).__name__}; a dict of tensors, an adapter or a path was expected.")
+        in_files = isinstance(global_model, Mapping) and any(isinstance(value, FileTensor) for value in global_model.values())
         _require(
-            out is not None or not in_files,
+            out is not None or not in_files and not isinstance(global_model, (str, os.PathLike)),
             "out is missing: if the global model is in files, a path or tensors for the result were expected.")
         _require(
             out is None or isinstance(out, (Mapping, str, os.PathLike)),
@@ -96,15 +97,20 @@ class Aggregator:
                 raise
 
     def _aggregate(
-        self, global_model: Model, updates: Iterable[Update | tuple[Any, ...]], round: int | None, out: Model | None
+        self, global_model: Model | Adapter, updates: Iterable[Update | tuple[Any, ...]], round: int | None, out: Model | None
     ) -> Any:
         alive: list[Borrowed] = []
         self._native.call("begin_round", self._handle, -1 if round is None else int(round))
         try:
             with owned_by("The global model"):
-                if isinstance(global_model, Mapping):
-                    alive.append(Borrowed(global_model))
-                    self._native.call("set_global", self._handle, alive[-1].count, alive[-1].array, _native.BORROW)
+                if isinstance(global_model, (Mapping, Adapter)):
+                    tensors, config = split_adapter(global_model)
+                    alive.append(Borrowed(tensors))
+                    described = (alive[-1].count, alive[-1].array, _native.BORROW)
+                    if config is None:
+                        self._native.call("set_global", self._handle, *described)
+                    else:
+                        self._native.call("set_global_adapter", self._handle, config, *described)
                 else:
                     self._native.call("set_global_file", self._handle, encode_path(global_model))
             for update in updates:
@@ -119,6 +125,8 @@ class Aggregator:
                 except (InvalidInput, InvalidModelError, OSError) as error:
                     self._native.call("add_fault", self._handle, client, _native.UNREADABLE, _encode_reason(error))
             with owned_by("The result"):
+                if out is None and isinstance(global_model, Adapter):
+                    return take_adapter(self._native, self._native.new("finish_model", self._handle), global_model)
                 if out is None:
                     out = {name: empty_like(value) for name, value in global_model.items()}  # type: ignore[union-attr]
                 if isinstance(out, Mapping):
@@ -134,11 +142,12 @@ class Aggregator:
 
     def _add(self, client: bytes, update: Update, alive: list[Borrowed]) -> None:
         """Adds a client's update. Raises if there is nothing that can be added."""
-        model, tensors, metadata, path = update.model, None, None, None
+        model, tensors, config, metadata, path = update.model, None, None, None, None
         if isinstance(model, MaskedUpdate):
             metadata = _encode_metadata(model.metadata)
             tensors = Borrowed(model.tensors, dtypes=model.dtypes, lenient=True)
-        elif isinstance(model, Mapping):
+        elif isinstance(model, (Mapping, Adapter)):
+            model, config = split_adapter(model)
             tensors = Borrowed(model, lenient=True)
         elif isinstance(model, (str, os.PathLike)):
             path = encode_path(model)
@@ -146,7 +155,7 @@ class Aggregator:
             raise InvalidInput(model.reason)
         else:
             raise InvalidInput(
-                f"its model is a {type(model).__name__}; a dict of tensors, a masked update or a path was expected.")
+                f"its model is a {type(model).__name__}; a dict of tensors, an adapter, a masked update or a path was expected.")
         weight, fault = _read_weight(update.weight)
         if fault is not None:
             self._native.call("add_fault", self._handle, client, _native.WEIGHT, _encode_reason(fault))
@@ -160,7 +169,11 @@ class Aggregator:
             else:
                 flags = _native.BORROW | (_native.DELTA if update.delta else 0)
                 stated = 1.0 if update.weight is None else weight
-                self._native.call("add", self._handle, client, stated, tensors.count, tensors.array, flags)
+                described = (tensors.count, tensors.array, flags)
+                if config is None:
+                    self._native.call("add", self._handle, client, stated, *described)
+                else:
+                    self._native.call("add_adapter", self._handle, client, stated, config, *described)
 
     @property
     def report(self) -> dict[str, Any]:

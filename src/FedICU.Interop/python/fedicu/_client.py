@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _native
 from ._aggregator import settings_as_text
-from ._tensors import Borrowed, copy_tensor, momentum_like
+from ._tensors import Borrowed, copy_model, momentum_like
 from ._text import encode_path, owned_by
 from ._updates import MaskedUpdate, Tensors
 
@@ -52,14 +52,7 @@ def mask(
     handle = native.new(
         "mask", options, received.count, received.array, trained.array, kept and kept.array, outputs and outputs.array)
     try:
-        count = ctypes.c_int64()
-        native.call("update_count", handle, ctypes.byref(count))
-        tensors, dtypes = {}, {}
-        for i in range(count.value):
-            tensor = _native.Tensor()
-            native.call("update_tensor", handle, i, ctypes.byref(tensor))
-            name = tensor.name.decode()
-            tensors[name], dtypes[name] = copy_tensor(tensor), tensor.dtype.decode()
+        tensors, dtypes = copy_model(native, handle)
         if path is not None:
             with owned_by("The update"):
                 native.call("update_save", handle, encode_path(path))

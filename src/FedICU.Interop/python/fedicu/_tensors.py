@@ -12,7 +12,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from ._native import InvalidModelError, Tensor
+from ._native import InvalidModelError, Library, Tensor
 from ._text import InvalidInput, encode_text, show, show_error
 
 _FROM_NUMPY = {
@@ -224,6 +224,29 @@ def momentum_like(value: Any) -> Any:
         return torch.zeros(tuple(value.shape), dtype=torch.float64 if wide else torch.float32)
     shape = value.shape if isinstance(value, Bits) else np.shape(value)
     return np.zeros(shape, dtype=np.float64 if wide else np.float32)
+
+
+def copy_model(native: Library, handle: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Copies the tensors of one of the library's updates. Returns them and their safetensors types."""
+    count = ctypes.c_int64()
+    native.call("update_count", handle, ctypes.byref(count))
+    tensors, dtypes = {}, {}
+    for i in range(count.value):
+        tensor = Tensor()
+        native.call("update_tensor", handle, i, ctypes.byref(tensor))
+        name = tensor.name.decode()
+        tensors[name], dtypes[name] = copy_tensor(tensor), tensor.dtype.decode()
+    return tensors, dtypes
+
+
+def like(value: Any, array: np.ndarray, dtype: str) -> Any:
+    """Converts a copied tensor to the kind of the given value: torch tensor, bits or array."""
+    if is_torch(value):
+        torch = sys.modules["torch"]
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) if dtype == "BF16" else torch.from_numpy(array)
+    if dtype != "BF16":
+        return array
+    return array.view(value.dtype) if isinstance(value, np.ndarray) else Bits(array, dtype)
 
 
 def copy_tensor(tensor: Tensor) -> np.ndarray:

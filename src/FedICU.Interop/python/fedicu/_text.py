@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 from ._native import InvalidArgumentError
 
@@ -56,6 +57,22 @@ def encode_text(text: Any, what: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise InvalidInput(f"{what} {show(text)} is not Unicode; text that UTF-8 can hold was expected.") from None
+
+
+def encode_config(config: Any) -> bytes:
+    """Encodes an adapter's configuration for the C interface. PEFT's have sets."""
+    if not isinstance(config, Mapping):
+        raise InvalidInput(f"its adapter_config is a {type(config).__name__}; a dict was expected.")
+    try:
+        return json.dumps(dict(config), default=_as_list).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"its adapter_config cannot be written as JSON: {show_error(error)}.") from None
+
+
+def _as_list(value: Any) -> list[Any]:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    raise TypeError(f"{show(value)} is a {type(value).__name__}")
 
 
 def encode_path(path: str | os.PathLike[str]) -> bytes:

@@ -29,6 +29,20 @@ class MaskedUpdate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter in memory. Ranks and alphas of clients may differ with the strategies flexlora, flora and hetlora.
+
+    tensors: the factors, as in adapter_model.safetensors.
+    adapter_config: the content of adapter_config.json, such as PEFT's ``config.to_dict()``. Of its fields r, lora_alpha,
+        use_rslora, rank_pattern and alpha_pattern state ranks and scalings. None: the option lora_scaling states alpha / r
+        for all adapters of a round.
+    """
+
+    tensors: Tensors
+    adapter_config: Mapping[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Unreadable:
     """Stands for a client's model that cannot be decoded, so that the policy on_unreadable applies.
 
@@ -44,12 +58,12 @@ class Update:
 
     client: the client's name, unique in its round.
     weight: the number of its examples. None: from the metadata of a file or a masked update, otherwise 1.
-    model: tensors, a masked update, a path, or :class:`Unreadable`.
+    model: tensors, an adapter, a masked update, a path, or :class:`Unreadable`.
     delta: whether the tensors are y - x, the change by training, and not the parameters y. Files and masked updates
         state this themselves.
     """
 
     client: str
     weight: float | None
-    model: Model | MaskedUpdate | Unreadable
+    model: Model | Adapter | MaskedUpdate | Unreadable
     delta: bool = False

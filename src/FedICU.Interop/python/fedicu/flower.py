@@ -13,21 +13,25 @@ where Flower received them, without a copy.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
 from . import _npy
+from ._adapters import adapt
 from ._aggregator import Aggregator
 from ._native import InvalidArgumentError, WrongStateError
 from ._tensors import Bits, native_order
-from ._text import InvalidInput, owned_by, show, show_error
-from ._updates import Unreadable, Update
+from ._text import InvalidInput, encode_config, owned_by, show, show_error
+from ._updates import Adapter, MaskedUpdate, Unreadable, Update
 from ._wire import check_settings, included_clients, mask_and_pack, most_common_form, unpack
 
-__all__ = ["FedICU", "FedICUMod", "LegacyFedICU"]
+__all__ = ["ADAPTER_CONFIG", "FedICU", "FedICUMod", "LegacyFedICU"]
 
+# the key of a ConfigRecord that holds an adapter's configuration as JSON text
+ADAPTER_CONFIG = "adapter-config"
 # the record of the client's context that holds the momentum
 _MOMENTUM = "fedicu.momentum"
 _log = logging.getLogger(__name__)
@@ -35,6 +39,9 @@ _log = logging.getLogger(__name__)
 
 class _Aggregating:
     """What both strategies add to Flower's: the aggregator, and the model that the clients of a round received."""
+
+    # the configuration of the adapter that is aggregated; None if the model is none
+    adapter_config: Mapping[str, Any] | None = None
 
     def __init__(self, *args: Any, aggregator: Aggregator | str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,15 +56,15 @@ class _Aggregating:
         server_round: int,
         step: str,
         read: Callable[[Any], Mapping[str, np.ndarray | Bits]],
-        replies: Iterable[tuple[str, Callable[[], tuple[Any, Any]]]],
+        replies: Iterable[tuple[str, Callable[[], tuple[Any, Any, Mapping[str, Any] | None]]]],
     ) -> tuple[Mapping[str, np.ndarray | Bits], dict[str, bytes], set[str]]:
         """Aggregates a round.
 
         step: the name of the strategy's method that receives the clients' model, for an error.
         read: converts one of Flower's models to arrays.
-        replies: the clients, each with a function that returns its weight and its model.
+        replies: the clients, each with a function that returns its weight, its model and an adapter's configuration.
 
-        Returns the received model, the new model's arrays as numpy saves them, and the clients that take part.
+        Returns the new model's arrays, the same as numpy saves them, and the clients that take part.
         """
         if self._received is None and self.aggregator.strategy != "fedavg":
             raise WrongStateError(f"The model that the clients trained is not known: {step} must be called first.")
@@ -67,8 +74,10 @@ class _Aggregating:
         for client, open_reply in replies:
             weight = None
             try:
-                weight, parameters = open_reply()
-                updates.append(Update(client, weight, unpack(read(parameters), model)))
+                weight, parameters, config = open_reply()
+                sent = unpack(read(parameters), model)
+                is_adapter = config is not None and not isinstance(sent, MaskedUpdate)
+                updates.append(Update(client, weight, Adapter(sent, config) if is_adapter else sent))
             except InvalidInput as error:
                 updates.append(Update(client, weight, Unreadable(str(error))))
             except Exception as error:  # a reply may hold anything; the round must go on without it
@@ -76,6 +85,12 @@ class _Aggregating:
                 updates.append(Update(client, weight, Unreadable(reason)))
         if self._received is None:
             model = most_common_form(update.model for update in sorted(updates, key=lambda update: update.client))
+        if self.adapter_config is not None:
+            # the ranks of the result may be others
+            adapter = self.aggregator.aggregate(Adapter(model, self.adapter_config), updates, round=server_round)
+            self.adapter_config = adapter.adapter_config
+            made = {name: _npy.save(array.array if isinstance(array, Bits) else array) for name, array in adapter.tensors.items()}
+            return adapter.tensors, made, included_clients(self.aggregator, _log)
         # written in place: the result's arrays lie in the bytes that Flower sends
         outputs = {name: _npy.allocate(array.array if isinstance(array, Bits) else array) for name, array in model.items()}
         out = {name: Bits(array, "BF16") if isinstance(model[name], Bits) else array for name, (_, array) in outputs.items()}
@@ -87,6 +102,20 @@ class _Aggregating:
             del array, out[name]
             made[name] = bytes(data)
         return model, made, included_clients(self.aggregator, _log)
+
+
+def _config_of(records: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Returns the adapter's configuration in a message's ConfigRecords; None if it states none."""
+    text = next((record[ADAPTER_CONFIG] for record in records if ADAPTER_CONFIG in record), None)
+    if text is None:
+        return None
+    try:
+        config = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"its {ADAPTER_CONFIG} is not JSON: {show_error(error)}.") from error
+    if not isinstance(config, dict):
+        raise InvalidInput(f"its {ADAPTER_CONFIG} is {show(text)}; a JSON object was expected.")
+    return config
 
 
 class _Missing:
@@ -174,7 +203,7 @@ def _read_parameters(parameters: Any) -> dict[str, np.ndarray]:
 
 
 try:
-    from flwr.common import Array, ArrayRecord, MetricRecord
+    from flwr.common import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
     from flwr.serverapp.strategy import FedAvg
 except ImportError:
 
@@ -191,13 +220,59 @@ else:
 
         aggregator: an Aggregator, the name of a strategy, or None for "fedicu" with its defaults. The other arguments
             are FedAvg's.
+        adapter_config: the content of adapter_config.json, if the arrays are a LoRA adapter by PEFT's names. The property
+            of that name has the new adapter's after each round. Clients receive theirs as JSON text in the ConfigRecord,
+            as "adapter-config". A reply may state another one in a ConfigRecord of its own, under the same key.
+        rank_of: returns the rank that a node trains; its messages have the adapter cut to it (:func:`fedicu.adapt`). None:
+            all nodes receive the whole adapter.
 
         A round's metrics are FedAvg's, fedicu-included and fedicu-left-out. aggregator.report has everything else.
         """
 
+        def __init__(
+            self,
+            *args: Any,
+            adapter_config: Mapping[str, Any] | None = None,
+            rank_of: Callable[[int], int] | None = None,
+            **kwargs: Any,
+        ) -> None:
+            super().__init__(*args, **kwargs)
+            if rank_of is not None and adapter_config is None:
+                raise InvalidArgumentError("rank_of was given without adapter_config; both were expected.")
+            if adapter_config is not None:
+                with owned_by("The global model"):
+                    encode_config(adapter_config)
+            self.adapter_config = adapter_config
+            self._rank_of = rank_of
+            self._sent: dict[str, Mapping[str, Any]] = {}
+
         def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
             self._received = arrays
-            return super().configure_train(server_round, arrays, config, grid)
+            return self._cut(super().configure_train(server_round, arrays, config, grid), arrays)
+
+        def configure_evaluate(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
+            return self._cut(super().configure_evaluate(server_round, arrays, config, grid), arrays)
+
+        def _cut(self, messages: Iterable[Any], arrays: Any) -> Iterable[Any]:
+            """Gives each message the adapter of its node's rank, and the configuration."""
+            if self.adapter_config is None:
+                return messages
+            with owned_by("The global model"):
+                whole = Adapter(_read_record(arrays), self.adapter_config)
+            cut: dict[int | None, tuple[Any, Mapping[str, Any]]] = {None: (arrays, self.adapter_config)}
+            messages = list(messages)
+            for message in messages:
+                node = message.metadata.dst_node_id
+                rank = None if self._rank_of is None else self._rank_of(node)
+                if rank not in cut:
+                    adapter = adapt(whole, rank)
+                    record = ArrayRecord({name: _to_flower(array) for name, array in adapter.tensors.items()})
+                    cut[rank] = record, adapter.adapter_config
+                record, config = cut[rank]
+                self._sent[str(node)] = config
+                stated = {**message.content[self.configrecord_key], ADAPTER_CONFIG: encode_config(config).decode()}
+                message.content = RecordDict({self.arrayrecord_key: record, self.configrecord_key: ConfigRecord(stated)})
+            return messages
 
         def aggregate_train(self, server_round: int, replies: Any) -> Any:
             # not validated: Flower would end the run if one reply differs from the others, but the policies must decide
@@ -205,24 +280,29 @@ else:
             if not valid:
                 return None, None
             contents = [(str(message.metadata.src_node_id), message.content) for message in valid]
-            openers = [(client, functools.partial(self._open_reply, content)) for client, content in contents]
+            openers = [(client, functools.partial(self._open_reply, client, content)) for client, content in contents]
             model, made, included = self._aggregate(server_round, "configure_train", _read_record, openers)
             arrays = ArrayRecord({name: self._to_array(name, model[name], data) for name, data in made.items()})
             common = _keep_common_metrics([content for client, content in contents if client in included])
             metrics = self.train_metrics_aggr_fn(common, self.weighted_by_key)
             return arrays, MetricRecord({**metrics, **_counts(len(contents), included)})
 
-        def _open_reply(self, content: Any) -> tuple[Any, Any]:
+        def _open_reply(self, client: str, content: Any) -> tuple[Any, Any, Mapping[str, Any] | None]:
             for records, kind in ((content.array_records, "ArrayRecord"), (content.metric_records, "MetricRecord")):
                 if len(records) != 1:
                     raise InvalidInput(f"its reply has {len(records)} {kind}s; one was expected.")
             metrics = next(iter(content.metric_records.values()))
-            return metrics.get(self.weighted_by_key, _Missing()), next(iter(content.array_records.values()))
+            config = None
+            if self.adapter_config is not None:
+                config = _config_of(content.config_records.values()) or self._sent.get(client, self.adapter_config)
+            return metrics.get(self.weighted_by_key, _Missing()), next(iter(content.array_records.values())), config
 
         def _to_array(self, name: str, like: np.ndarray | Bits, data: bytes) -> Any:
             """Returns one of the result's arrays, labelled like the received model's."""
             if self._received is not None and (isinstance(like, Bits) or like.dtype.isnative):
-                label, shape = self._received[name].dtype, tuple(self._received[name].shape)
+                received = self._received[name]
+                # an array without a label has no shape either; an adapter's may be new
+                label, shape = received.dtype, tuple(received.shape) and tuple(like.shape)
             else:
                 label, shape = _npy.BFLOAT16 if isinstance(like, Bits) else str(native_order(like.dtype)), like.shape
             return Array(dtype=label, shape=shape, stype=_npy.STYPE, data=data)
@@ -261,5 +341,5 @@ else:
             return Parameters(tensors=list(made.values()), tensor_type=_npy.STYPE), {**metrics, **_counts(len(replies), included)}
 
         @staticmethod
-        def _open_reply(result: Any) -> tuple[Any, Any]:
-            return _Missing() if result.num_examples is None else result.num_examples, result.parameters
+        def _open_reply(result: Any) -> tuple[Any, Any, None]:
+            return _Missing() if result.num_examples is None else result.num_examples, result.parameters, None

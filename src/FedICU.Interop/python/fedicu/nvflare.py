@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import numbers
 import os
@@ -25,11 +26,12 @@ from nvflare.app_common.aggregators import weighted_aggregation_helper
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 from nvflare.app_common.workflows.fedavg import FedAvg
 
+from ._adapters import adapt
 from ._aggregator import Aggregator
 from ._native import InvalidArgumentError, WrongStateError
 from ._tensors import Bits, FileTensor, dtype_of, native_order, own_copy
 from ._text import InvalidInput, show, show_error
-from ._updates import Unreadable, Update
+from ._updates import Adapter, Unreadable, Update
 from ._wire import check_settings, included_clients, mask_and_pack, most_common_form, unpack
 
 __all__ = ["FedICU", "FedICUFilter", "FedICUModelAggregator"]
@@ -41,8 +43,8 @@ _GLOBAL_MODEL, _ROUND, _WEIGHTS, _STEPS = "global_model", "current_round", "weig
 _CHAIN, _TASK_DATA = "__chain_type", "task_data"
 # a result's meta: its client, the number of aggregated results; the key of a Shareable's DXO; a peer's property
 _CLIENT, _AGGREGATED, _DXO, _IDENTITY = "client_name", "nr_aggregated", "DXO", "__identity_name__"
-# ours: the received model in the FLContext, the report in a result's meta
-_RECEIVED, _REPORT = "fedicu.received", "fedicu_report"
+# ours: the received model in the FLContext; the report and an adapter's configuration in a result's meta
+_RECEIVED, _REPORT, _CONFIG = "fedicu.received", "fedicu_report", "adapter_config"
 _log = logging.getLogger(__name__)
 
 
@@ -102,12 +104,22 @@ class FedICUModelAggregator(ModelAggregator):
 
     strategy: the strategy's name.
     settings: its options in a dict, as NVFlare's jobs need them.
+    adapter_config: the content of adapter_config.json, if the parameters are a LoRA adapter. Each result's meta has the new
+        adapter's, as "adapter_config". A client may state its own there; otherwise it is the one that it was sent.
     more: its options by name. Both are those of :class:`fedicu.Aggregator`.
     """
 
-    def __init__(self, strategy: str = "fedicu", settings: Mapping[str, Any] | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        strategy: str = "fedicu",
+        settings: Mapping[str, Any] | None = None,
+        adapter_config: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__()
         self.strategy = strategy
+        self.adapter_config = adapter_config
+        self.sent_configs: dict[str, Mapping[str, Any]] = {}
         self.settings = {**(settings or {}), **more}
         self.received: Mapping[str, Any] | None = None
         self._aggregator = Aggregator(strategy, **self.settings)
@@ -164,14 +176,19 @@ class FedICUModelAggregator(ModelAggregator):
         updates = [self._to_update(client, model, fault, received, kind) for client, model, fault in results]
         global_model = most_common_form(update.model for update in updates) if received is None else received
         number = self._round_number(model for _, model, _ in results)
-        params = self._aggregator.aggregate(global_model, updates, round=number)
+        meta: dict[str, Any] = {}
+        if self.adapter_config is None or received is None:
+            params = self._aggregator.aggregate(global_model, updates, round=number)
+        else:
+            adapter = self._aggregator.aggregate(Adapter(received, self.adapter_config), updates, round=number)
+            params, self.adapter_config, meta[_CONFIG] = adapter.tensors, adapter.adapter_config, adapter.adapter_config
         included = included_clients(self._aggregator, _log)
         made = FLModel(
             params_type=kind or ParamsType.FULL,
             params=params,
             metrics=self._mean_metrics([(client, model) for client, model, _ in results if client in included]),
             current_round=number,
-            meta={_REPORT: self._aggregator.report})
+            meta={**meta, _REPORT: self._aggregator.report})
         self.reset_stats()
         return made
 
@@ -208,9 +225,8 @@ class FedICUModelAggregator(ModelAggregator):
         weights = learnable.get(_WEIGHTS) if isinstance(learnable, dict) else None
         return weights or None
 
-    @staticmethod
     def _to_update(
-        client: str, model: FLModel, fault: str | None, received: Mapping[str, Any] | None, kind: ParamsType | None
+        self, client: str, model: FLModel, fault: str | None, received: Mapping[str, Any] | None, kind: ParamsType | None
     ) -> Update:
         if fault is None and model.params is None:
             fault = "it sent no parameters."
@@ -224,6 +240,9 @@ class FedICUModelAggregator(ModelAggregator):
             params = Unreadable(str(error))
         except Exception as error:  # a result may hold anything; the round must go on without it
             params = Unreadable(f"its parameters cannot be read: {type(error).__name__}: {show_error(error)}.")
+        if self.adapter_config is not None and isinstance(params, Mapping):
+            config = (model.meta or {}).get(_CONFIG)
+            params = Adapter(params, self.sent_configs.get(client, self.adapter_config) if config is None else config)
         return Update(client, _weight(model), params, delta=received is not None and model.params_type == ParamsType.DIFF)
 
     @staticmethod
@@ -241,16 +260,42 @@ class FedICU(FedAvg):
 
     aggregator: a :class:`FedICUModelAggregator`; None makes one with the strategy "fedicu" and its defaults. The other
         arguments are FedAvg's.
+    ranks: the ranks of the adapter that clients train, by the clients' names; the aggregator must have an adapter_config.
+        Each client is sent the adapter cut to its rank (:func:`fedicu.adapt`), others the whole one. Its configuration is
+        in the model's meta, as "adapter_config".
     """
 
-    def __init__(self, *args: Any, aggregator: FedICUModelAggregator | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        aggregator: FedICUModelAggregator | None = None,
+        ranks: Mapping[str, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, aggregator=aggregator or FedICUModelAggregator(), **kwargs)
+        if ranks and self.aggregator.adapter_config is None:
+            raise InvalidArgumentError("ranks were given, but the aggregator has no adapter_config; both were expected.")
+        self.ranks = dict(ranks or {})
 
-    def send_model(self, *args: Any, data: FLModel, **kwargs: Any) -> None:
+    def send_model(self, *args: Any, data: FLModel, targets: Any = None, **kwargs: Any) -> None:
         self.aggregator.received = data.params or None
         # the workflow copies a result's meta to the model, but clients must not receive the report
-        (data.meta or {}).pop(_REPORT, None)
-        super().send_model(*args, data=data, **kwargs)
+        data.meta = {key: value for key, value in (data.meta or {}).items() if key != _REPORT}
+        config = self.aggregator.adapter_config
+        if config is None:
+            super().send_model(*args, data=data, targets=targets, **kwargs)
+            return
+        whole = Adapter(data.params, config)
+        groups: dict[int | None, list[Any]] = {}
+        for target in targets or []:
+            groups.setdefault(self.ranks.get(getattr(target, "name", target)), []).append(target)
+        for rank, members in groups.items() if targets else [(None, targets)]:
+            adapter = whole if rank is None else adapt(whole, rank)
+            self.aggregator.sent_configs.update(
+                {getattr(member, "name", member): adapter.adapter_config for member in members or []})
+            sent = copy.copy(data)
+            sent.params, sent.meta = adapter.tensors, {**data.meta, _CONFIG: adapter.adapter_config}
+            super().send_model(*args, data=sent, targets=members, **kwargs)
 
     def _get_aggregated_result(self) -> FLModel:
         # the workflow also counts the results that the aggregator left out

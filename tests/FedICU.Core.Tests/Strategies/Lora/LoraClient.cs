@@ -29,11 +29,18 @@ internal sealed record LoraClient(double[] A, double[] B, double Alpha, double E
     /// <summary>Writes the adapter's folder.</summary>
     public string Save(string folder)
     {
-        var model = new MemoryModel();
+        MemoryModel model = ToModel();
+        model.SaveTo(TensorSink.To(folder, model));
+        return folder;
+    }
+
+    /// <summary>Returns the adapter in memory.</summary>
+    public MemoryModel ToModel()
+    {
+        var model = new MemoryModel(adapterConfig: PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(Config), "config"));
         Add(model, ".lora_A.weight", [Rank, Inputs], A);
         Add(model, ".lora_B.weight", [B.Length / Rank, Rank], B);
-        model.SaveTo(TensorSink.ToAdapterFolder(folder, PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(Config), "config")));
-        return folder;
+        return model;
     }
 
     /// <summary>Aggregates adapters and reads the result.</summary>
@@ -49,11 +56,9 @@ internal sealed record LoraClient(double[] A, double[] B, double Alpha, double E
         AggregationResult result =
             configured.Aggregator.AggregateAsync(round, TensorSink.To(place["next"], model)).GetAwaiter().GetResult();
         using PeftAdapter next = PeftAdapter.Open(place["next"]);
-        Assert.That(result.AdapterConfig?.RawJson.ToArray() ?? ((PeftAdapter)model).Config.RawJson.ToArray(),
-            Is.EqualTo(next.Config.RawJson.ToArray()));
+        Assert.That(result.AdapterConfig!.RawJson.ToArray(), Is.EqualTo(next.Config.RawJson.ToArray()));
         return new LoraResult(
-            Models.ToDoubles(next, Module + ".lora_A.weight"), Models.ToDoubles(next, Module + ".lora_B.weight"), result.AdapterConfig,
-            next.Config, result.Report);
+            Models.ToDoubles(next, Module + ".lora_A.weight"), Models.ToDoubles(next, Module + ".lora_B.weight"), next.Config, result.Report);
     }
 
     private void Add(MemoryModel model, string name, long[] shape, double[] values)

@@ -3,10 +3,9 @@ namespace FedICU.Tests;
 /// <summary>The result of a round of <see cref="LoraClient"/>s.</summary>
 /// <param name="A">A, row by row.</param>
 /// <param name="B">B, row by row.</param>
-/// <param name="Config">The changed configuration; null if it stayed.</param>
 /// <param name="Written">The written configuration.</param>
 /// <param name="Report">The report.</param>
-internal sealed record LoraResult(double[] A, double[] B, PeftAdapterConfig? Config, PeftAdapterConfig Written, RoundReport Report)
+internal sealed record LoraResult(double[] A, double[] B, PeftAdapterConfig Written, RoundReport Report)
 {
     public LoraPairReport Pair => Report.LoraPairs.Single();
 

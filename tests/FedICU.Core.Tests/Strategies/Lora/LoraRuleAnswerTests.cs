@@ -17,7 +17,7 @@ internal sealed class LoraRuleAnswerTests
         LoraResult result = LoraClient.Run("flora", Equal, new([0, 0], [0, 0], 1, 1));
         Assert.That(result.A, Is.EqualTo(new[] { .5, 0, 0, .5 }));
         Assert.That(result.B, Is.EqualTo(new double[] { 1, 0, 0, 2 }));
-        Assert.That((result.Config!.Rank, result.Config.LoraAlpha), Is.EqualTo((2, 2.0)));
+        Assert.That((result.Written.Rank, result.Written.LoraAlpha), Is.EqualTo((2, 2.0)));
     }
 
     [Test]
@@ -27,7 +27,7 @@ internal sealed class LoraRuleAnswerTests
         Assert.That(result.A, Is.EqualTo(new double[] { 0, 1 }).Within(1e-15));
         Assert.That(result.B, Is.EqualTo(new double[] { 0, 1 }).Within(1e-15));
         Assert.That(result.Pair.Error, Is.EqualTo(.5).Within(1e-15));
-        Assert.That(result.Config, Is.Null, "rank and alpha stay");
+        Assert.That((result.Written.Rank, result.Written.LoraAlpha), Is.EqualTo((1, 1.0)), "rank and alpha stay");
     }
 
     [Test]
@@ -47,7 +47,7 @@ internal sealed class LoraRuleAnswerTests
         Assert.That(result.B, Is.EqualTo(new[] { .65565246, .69308863 }).Within(Tolerance));
         Assert.That(result.Pair.Error, Is.EqualTo(1.02993457).Within(Tolerance));
         Assert.That(result.Pair.RelativeError, Is.EqualTo(.49240291).Within(Tolerance));
-        Assert.That((result.Config!.Rank, result.Config.LoraAlpha), Is.EqualTo((1, 2.0)));
+        Assert.That((result.Written.Rank, result.Written.LoraAlpha), Is.EqualTo((1, 2.0)));
     }
 
     [Test]
