@@ -11,32 +11,45 @@ namespace FedICU.Experiments;
 /// </summary>
 internal sealed class Adapter(Dictionary<string, Tensor> factors) : IDisposable
 {
-    /// <summary>The rank; chosen.</summary>
-    public const int Rank = 8;
+    /// <summary>The rank, unless a scenario or a method has another; chosen.</summary>
+    public const int DefaultRank = 8;
 
-    /// <summary>The numerator of the scaling; chosen: twice the rank, as is usual.</summary>
-    public const int Alpha = 16;
+    /// <summary>The scaling at every rank; chosen: alpha is twice the rank, as is usual.</summary>
+    public const double Scaling = 2;
+
+    private const string SuffixOfA = ".lora_A.weight";
 
     public Dictionary<string, Tensor> Factors { get; } = factors;
 
-    public static string A(string matrix) => matrix + ".lora_A.weight";
+    /// <summary>Gets the rank, which all matrices share.</summary>
+    public int Rank => (int)Factors[A(Transformer.Matrices.First().Name)].shape[0];
+
+    public static string A(string matrix) => matrix + SuffixOfA;
 
     public static string B(string matrix) => matrix + ".lora_B.weight";
 
-    public static Adapter Random(Random random)
+    /// <summary>Creates an adapter that changes nothing yet.</summary>
+    /// <param name="random">Draws the rows of A.</param>
+    /// <param name="drawn">The number of rows that are drawn, so that adapters of smaller ranks begin with the same rows.</param>
+    /// <param name="rank">The number of rows that are kept, from the first.</param>
+    public static Adapter Random(Random random, int drawn, int rank)
     {
         var factors = new Dictionary<string, Tensor>();
         foreach ((string name, int outputs, int inputs) in Transformer.Matrices)
         {
-            factors[A(name)] = Transformer.Normal(random, 1 / Math.Sqrt(inputs), Rank, inputs);
-            factors[B(name)] = zeros(outputs, Rank);
+            using Tensor rows = Transformer.Normal(random, 1 / Math.Sqrt(inputs), drawn, inputs);
+            using Tensor kept = rows.narrow(0, 0, rank);
+            factors[A(name)] = Copy(kept);
+            factors[B(name)] = zeros(outputs, rank);
         }
 
         return new Adapter(factors);
     }
 
     /// <summary>Creates a copy that training can change.</summary>
-    public Adapter Trainable() => new(Factors.ToDictionary(pair => pair.Key, pair => (Tensor)new Parameter(Copy(pair.Value))));
+    /// <param name="freezesA">Whether A is not trained.</param>
+    public Adapter Trainable(bool freezesA = false) => new(Factors.ToDictionary(pair => pair.Key, pair =>
+        freezesA && pair.Key.EndsWith(SuffixOfA, StringComparison.Ordinal) ? Copy(pair.Value) : new Parameter(Copy(pair.Value))));
 
     public Adapter Clone() => new(Factors.ToDictionary(pair => pair.Key, pair => Copy(pair.Value)));
 

@@ -6,5 +6,6 @@ namespace FedICU.Experiments;
 /// <param name="Mixture">The probability with which it draws from each text.</param>
 /// <param name="Examples">The client's weight.</param>
 /// <param name="Steps">The number of training steps in a round.</param>
+/// <param name="Rank">The rank of its adapter.</param>
 internal sealed record ExperimentClient(
-    string Id, IReadOnlyList<int[]> Texts, IReadOnlyList<double> Mixture, double Examples, int Steps);
+    string Id, IReadOnlyList<int[]> Texts, IReadOnlyList<double> Mixture, double Examples, int Steps, int Rank = Adapter.DefaultRank);

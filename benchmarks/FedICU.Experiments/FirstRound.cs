@@ -8,7 +8,7 @@ namespace FedICU.Experiments;
 /// </summary>
 internal sealed class FirstRound : IDisposable
 {
-    public ConcurrentDictionary<int, Adapter> Trained { get; } = [];
+    public ConcurrentDictionary<(int Client, int Rank), Adapter> Trained { get; } = [];
 
     /// <summary>The figures before the first round.</summary>
     public double[]? Bits { get; set; }

@@ -40,15 +40,11 @@ internal sealed record Method(string Name, string Does)
     /// </summary>
     public double Step { get; init; } = 1;
 
-    /// <summary>
-    /// Whether the server aggregates the products B A and then takes the nearest factors of the rank (with FedAvg:
-    /// FlexLoRA, Bai et al. 2024).
-    /// </summary>
-    public bool Product { get; init; }
+    /// <summary>The rank of all adapters; null for those of the scenario's clients.</summary>
+    public int? Rank { get; init; }
 
     /// <summary>
-    /// Whether the factors are balanced at the end of a round, as by <see cref="LoraBalance"/>. Factors of
-    /// products always are.
+    /// Whether the factors are balanced at the end of a round, as by <see cref="LoraBalance"/>.
     /// </summary>
     public bool Balanced { get; init; }
 
@@ -174,16 +170,7 @@ internal sealed record Method(string Name, string Does)
             Settings = Coherent,
             Mask = Now,
         },
-        new("products", "FedAvg of the products B A (FlexLoRA)") { Product = true },
-        new("products-1.3", "FedAvg of the products, server step 1.3") { Product = true, Step = 1.3 },
-        new("products-mask", "FedAvg of the products, hard mask of the round's update") { Product = true, Mask = Now },
-        new("coherent-products", "coherent split of the clients' changes of the products")
-        {
-            Product = true,
-            Strategy = "fedicu",
-            Settings = Coherent,
-        },
-        .. RuleMethods.All,
+        .. RuleMethods.Lora, .. RuleMethods.All,
     ];
 
     /// <summary>The names of the methods of the short run.</summary>
@@ -210,8 +197,8 @@ internal sealed record Method(string Name, string Does)
             yield return $"mean over {MeanOver}".ToLowerInvariant();
         if (Step != 1)
             yield return $"step {Step}";
-        if (Product)
-            yield return "products";
+        if (Rank is not null)
+            yield return $"rank {Rank}";
         if (Balanced)
             yield return "balanced";
 

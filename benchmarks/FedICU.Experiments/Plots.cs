@@ -26,11 +26,20 @@ internal static class Plots
         ("balanced-mask", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Triangle),
         ("balanced-coherent", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Diamond),
         ("balanced-coherent-mask", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Star),
-        ("products", OxyColor.FromRgb(0x3A, 0x3A, 0x3A), MarkerType.Diamond),
+        ("flexlora", OxyColor.FromRgb(0x3A, 0x3A, 0x3A), MarkerType.Diamond),
+        ("flora", OxyColor.FromRgb(0x2C, 0x8C, 0x4A), MarkerType.Square),
+        ("fedex-lora", OxyColor.FromRgb(0x12, 0x8F, 0x9B), MarkerType.Square),
+        ("ffa-lora", OxyColor.FromRgb(0xB0, 0x3A, 0x48), MarkerType.Triangle),
+        ("hetlora", OxyColor.FromRgb(0xD9, 0x7B, 0x16), MarkerType.Diamond),
+        ("fedavg-rank-2", OxyColor.FromRgb(0x7B, 0x5A, 0xA6), MarkerType.Circle),
+        ("fedavg-rank-16", OxyColor.FromRgb(0x7B, 0x5A, 0xA6), MarkerType.Triangle),
     ];
 
     private static readonly string[] Curves =
-        ["fedavg", "fedicu", "split", "mask-now", "coherent", "balanced", "balanced-coherent", "balanced-coherent-mask"];
+    [
+        "fedavg", "fedicu", "split", "mask-now", "coherent", "balanced", "balanced-coherent", "balanced-coherent-mask",
+        .. RuleMethods.Lora.Select(method => method.Name),
+    ];
 
     /// <summary>Draws and saves the plots.</summary>
     /// <param name="summary">The results.</param>
@@ -156,7 +165,8 @@ internal static class Plots
 
     private static bool IsShown(MethodSummary summary) => Shown.Any(shown => shown.Method == summary.Method.Name);
 
-    private static PlotModel Model(string title, string across, string up)
+    /// <summary>Creates an empty plot with two axes, the lower one first.</summary>
+    internal static PlotModel Model(string title, string across, string up)
     {
         var model = new PlotModel
         {
@@ -173,26 +183,25 @@ internal static class Plots
             LegendFontSize = 11,
             LegendLineSpacing = 4,
         });
-        foreach ((AxisPosition position, string text) in ((AxisPosition, string)[])[(AxisPosition.Bottom, across), (AxisPosition.Left, up)])
-        {
-            model.Axes.Add(new LinearAxis
-            {
-                Position = position,
-                Title = text,
-                FontSize = 12,
-                AxisTitleDistance = 12,
-                MajorGridlineStyle = LineStyle.Solid,
-                MajorGridlineColor = OxyColor.FromRgb(230, 230, 230),
-                TickStyle = TickStyle.None,
-                MinimumPadding = 0.08,
-                MaximumPadding = 0.12,
-            });
-        }
-
+        model.Axes.Add(CreateAxis(AxisPosition.Bottom, across));
+        model.Axes.Add(CreateAxis(AxisPosition.Left, up));
         return model;
     }
 
-    private static void Write(PlotModel model, string path)
+    internal static LinearAxis CreateAxis(AxisPosition position, string title) => new()
+    {
+        Position = position,
+        Title = title,
+        FontSize = 12,
+        AxisTitleDistance = 12,
+        MajorGridlineStyle = LineStyle.Solid,
+        MajorGridlineColor = OxyColor.FromRgb(230, 230, 230),
+        TickStyle = TickStyle.None,
+        MinimumPadding = 0.08,
+        MaximumPadding = 0.12,
+    };
+
+    internal static void Write(PlotModel model, string path)
     {
         using FileStream file = File.Create(path);
         new SvgExporter { Width = 900, Height = 480, UseVerticalTextAlignmentWorkaround = true, TextMeasurer = new WideText() }

@@ -21,6 +21,7 @@ internal static class Program
 
     private static int Main(string[] args)
     {
+        LoraStrategies.AddToDefault();
         var quick = new Option<bool>("--quick") { Description = "A short run of five minutes: one seed, two rounds, a few methods." };
         var data = new Option<string?>("--data")
         {
@@ -57,11 +58,16 @@ internal static class Program
             Description = "Trains clients side by side for this many seconds while memory is collected all the time, and " +
                 "compares the weights with those of a run without collections.",
         };
+        var rankErrors = new Option<string?>("--rank-errors")
+        {
+            Description = "Draws what flexlora's result loses at each rank, for the adapters in an output folder of the sample " +
+                "FederatedLanguages (--strategies fedavg).",
+        };
         var command = new RootCommand(
             "Does FedICU keep what averaging forgets? Compares methods of federated LoRA on a small language model. " +
             "A stopped run continues where it was.")
         {
-            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list, stress,
+            quick, data, seeds, rounds, steps, rate, methods, scenarios, pretrain, output, show, list, stress, rankErrors,
         };
         foreach (Option<int?> count in (Option<int?>[])[seeds, rounds, pretrain, stress])
             count.Validators.Add(AtLeastOne);
@@ -112,6 +118,12 @@ internal static class Program
                 parsed.GetValue(pretrain) ?? (few ? 150 : 2000), few ? 32 : 96);
             try
             {
+                if (parsed.GetValue(rankErrors) is { } adapters)
+                {
+                    DrawRankErrors(adapters, folder);
+                    return 0;
+                }
+
                 string? names = parsed.GetValue(methods), scenarioNames = parsed.GetValue(scenarios);
                 Method[] chosen = [.. Method.All.Where(method =>
                     names is null ? !few || Method.Quick.Contains(method.Name) : Whole(names).IsMatch(method.Name))];
@@ -168,6 +180,16 @@ internal static class Program
                 option.AddError($"{option.Option.Name}: {e.Message}");
             }
         }
+    }
+
+    private static void DrawRankErrors(string adapters, string folder)
+    {
+        IReadOnlyList<RankErrors> errors = RankErrors.Measure(adapters);
+        foreach (RankErrors panel in errors)
+            Console.WriteLine(panel.Table());
+        string path = Path.Combine(Directory.CreateDirectory(folder).FullName, "rank-errors.svg");
+        RankErrorPlot.Save(errors, path);
+        Console.WriteLine($"Written to {path}.");
     }
 
     /// <summary>Runs everything that has no results yet.</summary>

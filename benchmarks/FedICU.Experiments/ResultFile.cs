@@ -45,6 +45,7 @@ internal sealed class ResultFile : IDisposable
             try
             {
                 RoundResult row = JsonSerializer.Deserialize<RoundResult>(line, Json)!;
+                row = row with { Run = row.Run.Present() };
                 // concatenated files may contain the same round twice
                 if (known.Add((row.Run, row.Round)))
                     _rows.Add(row);

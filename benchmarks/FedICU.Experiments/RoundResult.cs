@@ -31,6 +31,12 @@ internal sealed record RoundResult
     /// </summary>
     public double? CrossTerm { get; init; }
 
+    /// <summary>
+    /// The distance of the result's product from mean(B A), as reported by a rule of LoRA pairs, relative to its norm and
+    /// averaged over matrices; null with other rules.
+    /// </summary>
+    public double? RelativeError { get; init; }
+
     /// <summary>The time of the server's step, including the report's statistics.</summary>
     public double ServerMilliseconds { get; init; }
 

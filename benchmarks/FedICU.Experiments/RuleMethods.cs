@@ -1,12 +1,26 @@
 namespace FedICU.Experiments;
 
 /// <summary>
-/// The library's server, robust and private strategies as methods. Their options are chosen by the scale of the updates
-/// (a whole update has a norm of about 4, an entry about 0.01), and were not tuned.
+/// The library's LoRA, server, robust and private strategies as methods. Their options are chosen by the scale of the
+/// updates (a whole update has a norm of about 4, an entry about 0.01), and were not tuned.
 /// </summary>
 /// <remarks>There is no FedBuff: in these rounds no update is late, and FedBuff then is FedAvg.</remarks>
 internal static class RuleMethods
 {
+    private static readonly string Scaling = $"lora-scaling={Adapter.Scaling}";
+
+    /// <summary>The rules of LoRA pairs. All adapters have the same scaling, whatever their rank.</summary>
+    public static IEnumerable<Method> Lora { get; } =
+    [
+        Rule("flexlora", "the best factors of the mean product", Scaling),
+        Rule("flora", "stacked factors, which the base takes; fresh adapters in each round", Scaling),
+        Rule("fedex-lora", "the means of the factors; the base takes what they lose", Scaling),
+        Rule("ffa-lora", "A frozen at the clients, the mean of B", ""),
+        Rule("hetlora", "padded factors, means by the products' norms", Scaling),
+        .. from rank in (int[])[2, 16]
+           select new Method($"fedavg-rank-{rank}", $"FedAvg, all adapters of rank {rank}") { Rank = rank },
+    ];
+
     public static IEnumerable<Method> All { get; } =
     [
         // steady steps of 0.65 / (1 - 0.5) = 1.3, where FedAvg's own step serves best

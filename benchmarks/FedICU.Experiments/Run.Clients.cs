@@ -17,8 +17,8 @@ internal sealed partial class Run
     /// <summary>Trains a client, with what the method adds to its gradients.</summary>
     private Adapter TrainClient(int k, Adapter received, int round)
     {
-        Adapter trained = round == 1 && method is { Mu: 0, DynamicAlpha: 0 }
-            ? first.Trained.GetOrAdd(k, _ => Train()).Clone()
+        Adapter trained = round == 1 && method is { Mu: 0, DynamicAlpha: 0 } && !FreezesA
+            ? first.Trained.GetOrAdd((k, received.Rank), _ => Train()).Clone()
             : Train();
         if (method.DynamicAlpha > 0)
             Memorize(k, (name, memory) => AddDifference(memory, Floats(trained.Factors[name]), Floats(received.Factors[name])));
@@ -39,7 +39,7 @@ internal sealed partial class Run
         if (method.Strategy is not ("scaffold" or "qfedavg"))
             return statements;
         (double loss, Adapter gradient) = Training.GradientAt(
-            model, received, client, BatchesAtReceived, options, RandomOf(round, FirstBatchAtReceived + k), cancellationToken);
+            Model, received, client, BatchesAtReceived, options, RandomOf(round, FirstBatchAtReceived + k), cancellationToken);
         held.Add(gradient);
         if (method.Strategy == "qfedavg")
             return statements with { Loss = loss };

@@ -15,7 +15,8 @@ internal sealed partial class Run
             Whole = _whole,
             Cosine = parts.Select(part => part.Cosine ?? 0).DefaultIfEmpty().Average(),
             UpdateNorm = parts.Select(part => part.UpdateNorm ?? 0).DefaultIfEmpty().Average(),
-            CrossTerm = report is { LoraPairs.Count: > 0 } ? report.LoraPairs.Average(pair => pair.CrossTerm) : null,
+            CrossTerm = report?.LoraPairs.Average(pair => double.IsFinite(pair.CrossTerm) ? pair.CrossTerm : (double?)null),
+            RelativeError = report?.LoraPairs.Average(pair => pair.RelativeError),
             ServerMilliseconds = milliseconds,
             SentAgain = report is not null && _chosen > 0 ? _again / (double)_chosen : null,
         };
@@ -40,7 +41,7 @@ internal sealed partial class Run
     }
 
     private double Bits(Adapter adapter, int[] text) =>
-        Training.BitsPerByte(model, adapter, text, corpus.Encoding, options.TestWindows, cancellationToken);
+        Training.BitsPerByte(Model, adapter, text, corpus.Encoding, options.TestWindows, cancellationToken);
 
     /// <summary>
     /// Lists the adapters to measure on a domain: the shared one, or those of the clients that have most of the domain.

@@ -30,9 +30,13 @@ internal sealed partial class Run(
     // the state of the server's rule, and FLTrust's root
     private readonly DirectoryInfo _scratch = Directory.CreateTempSubdirectory("fedicu-");
     private readonly Dictionary<(int Client, string Mask), byte[]> _masks = [];
+    // the base of a method that changes it, after its first round
+    private Transformer? _ownBase;
     private long _sent, _whole;
     // the entries that masks chose in the round, and those that the same client's previous mask also chose
     private long _chosen, _again;
+
+    private Transformer Model => _ownBase ?? model;
 
     private string StateFile => Path.Combine(_scratch.FullName, "state.safetensors");
 
@@ -75,6 +79,7 @@ internal sealed partial class Run(
         _scratch.Delete(recursive: true);
         foreach (Adapter memory in _memories.Values)
             memory.Dispose();
+        SetBase(null);
         _adapters.ForEach(adapter => adapter.Dispose());
         foreach (MemorySink momentum in _momenta.Values)
             momentum.Dispose();
@@ -90,8 +95,8 @@ internal sealed partial class Run(
             (milliseconds, report) = Federate(round);
         else
             TrainWithoutFederation(round);
-        // checkpoints hold no state of a rule: a stopped run of a rule that keeps one begins again
-        if (_memories.Count == 0 && !File.Exists(StateFile))
+        // checkpoints hold no state of a rule and no base: a stopped run of a rule that has one begins again
+        if (_memories.Count == 0 && !File.Exists(StateFile) && _ownBase is null)
             _checkpoints.Save(round, _adapters, _momenta);
         if (!_measured.Exists(row => row.Round == round))
             Add(round, Measure(), milliseconds, report);
@@ -116,19 +121,19 @@ internal sealed partial class Run(
 
     private (double Milliseconds, RoundReport Report) Federate(int round)
     {
-        Adapter received = _adapters[0];
+        using var global = new StateDictModel(_adapters[0].Factors);
         int[] chosen = ChooseClients(round);
         var trained = new Adapter[_clients.Count];
         var statements = new ClientStatements[_clients.Count];
         var held = new ConcurrentBag<IDisposable>();
         ForEach(chosen, k =>
         {
+            Adapter received = Receive(k, global.Model, held);
             trained[k] = TrainClient(k, received, round);
             statements[k] = CreateStatements(k, received, round, held);
             if (k < scenario.Attackers)
                 Attack(received, trained[k]);
         });
-        using var global = new StateDictModel(received.Factors);
         var updates = new List<ClientUpdate>();
         _chosen = _again = 0;
         foreach (int k in chosen)
@@ -149,12 +154,12 @@ internal sealed partial class Run(
             updates.Add(ClientUpdate.FromTensors(_clients[k].Id, upload, weight, statements: statements[k]));
         }
 
-        StageAggregator aggregator = CreateAggregator(chosen, received, trained, round);
+        StageAggregator aggregator = CreateAggregator(chosen, trained, round);
         using RoundState? state = aggregator.KeepsState ? RoundState.InFile(StateFile) : null;
         var roundOptions = new RoundOptions { Round = round, Statistics = true };
         var time = Stopwatch.StartNew();
-        RoundReport report = Server.RunRound(
-            method, aggregator, received, global.Model, updates, roundOptions, state, out Adapter next, cancellationToken);
+        Adapter next = MoveToBase(
+            Server.RunRound(aggregator, global.Model, updates, roundOptions, state, out RoundReport report, cancellationToken), round);
         double milliseconds = time.Elapsed.TotalMilliseconds;
         foreach (IDisposable model in held)
             model.Dispose();
@@ -174,12 +179,14 @@ internal sealed partial class Run(
         return [.. clients.Take((int)Math.Ceiling(scenario.Participation * _clients.Count)).Order()];
     }
 
-    private StageAggregator CreateAggregator(int[] chosen, Adapter received, Adapter[] trained, int round)
+    private StageAggregator CreateAggregator(int[] chosen, Adapter[] trained, int round)
     {
         Dictionary<string, string> settings = method.Settings;
         bool hasRoot = method.Strategy == "fltrust";
         if (hasRoot)
-            settings = new(settings) { ["root"] = TrainRoot(received, round) };
+            settings = new(settings) { ["root"] = TrainRoot(_adapters[0], round) };
+        if (method.Strategy == "fedex-lora")
+            settings = new(settings) { ["base"] = SaveBase(), ["base-output"] = NextBaseFile };
         IReadOnlyList<Stage> stages = StrategyRegistry.Default.Create(method.Strategy, settings).Aggregator.Stages;
         if (!method.Validated || hasRoot)
             return Server.Compose(method, stages);
@@ -191,8 +198,8 @@ internal sealed partial class Run(
 
     private Adapter Train(Adapter from, ExperimentClient client, int steps, Random random, int threads, GradientTerm? term)
     {
-        using Adapter trainable = from.Trainable();
-        Training.Run(model, trainable, client.Texts, client.Mixture, steps, options, random, threads, term, cancellationToken);
+        using Adapter trainable = from.Trainable(FreezesA);
+        Training.Run(Model, trainable, client.Texts, client.Mixture, steps, options, random, threads, term, cancellationToken);
         return trainable.IsFinite ? trainable.Clone() : throw new DivergedException($"The factors of {client.Id} are not finite.");
     }
 
@@ -222,12 +229,15 @@ internal sealed partial class Run(
 
         if (last is not null && last.Round >= options.Rounds)
             return last.Round;
-        // the same for every method
-        using Adapter start = Adapter.Random(RandomOf(0, StartingAdapter));
-        int count = method.Kind == MethodKind.Local ? _clients.Count : 1;
-        _adapters = [.. Enumerable.Range(0, count).Select(_ => start.Clone())];
+        _adapters = method.Kind == MethodKind.Local
+            ? [.. _clients.Select(client => CreateStart(0, method.Rank ?? client.Rank))]
+            : [CreateStart(0, GlobalRank)];
         return 0;
     }
+
+    /// <summary>Creates the adapter of a start in a round. Its rows are the same for every method.</summary>
+    private Adapter CreateStart(int round, int rank) =>
+        Adapter.Random(RandomOf(round, StartingAdapter), Math.Max(rank, _clients.Max(client => client.Rank)), rank);
 
     private void Replace(int index, Adapter next)
     {

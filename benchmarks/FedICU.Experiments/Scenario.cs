@@ -24,6 +24,9 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
     /// <summary>Whether the clients by turns train for half, all and twice the steps.</summary>
     public bool UnequalSteps { get; init; }
 
+    /// <summary>Whether the clients by turns have adapters of rank 2, 4, 8 and 16.</summary>
+    public bool UnequalRanks { get; init; }
+
     /// <summary>
     /// The number of attackers, the first clients. They send their update times <see cref="AttackMultiple"/>.
     /// </summary>
@@ -39,6 +42,7 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
         new("partial", 2, "two clients for each domain, half of them in a round") { Participation = 0.5 },
         new("sizes", 1, "a client for each domain, unequal sizes") { UnequalSizes = true },
         new("steps", 1, "a client for each domain, unequal steps") { UnequalSteps = true },
+        new("ranks", 1, "a client for each domain, adapters of rank 2, 4, 8 and 16") { UnequalRanks = true },
         new("attackers", 2, "two clients for each domain; two of the eight send their update times -3") { Attackers = 2 },
     ];
 
@@ -48,9 +52,9 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
     {
         int domains = corpus.Names.Count, clients = ClientsOfDomain * domains;
         var random = new Random(seed);
-        // each client's turn, which gives its size or its steps
+        // each client's turn, which gives its size, its steps or its rank
         int[] turns = [.. Enumerable.Range(0, clients)];
-        if (UnequalSizes || UnequalSteps)
+        if (UnequalSizes || UnequalSteps || UnequalRanks)
             random.Shuffle(turns);
         return [.. Enumerable.Range(0, clients).Select(k =>
         {
@@ -71,7 +75,8 @@ internal sealed record Scenario(string Name, int ClientsOfDomain, string Does)
             }
 
             int own = UnequalSteps ? (int)(steps * Math.Pow(2, turns[k] % 3 - 1)) : steps;
-            return new ExperimentClient($"client-{k}", texts, mixture, part, Math.Max(1, own));
+            int rank = UnequalRanks ? 2 << (turns[k] % 4) : Adapter.DefaultRank;
+            return new ExperimentClient($"client-{k}", texts, mixture, part, Math.Max(1, own), rank);
         })];
     }
 }

@@ -71,7 +71,7 @@ internal static class Stress
         {
             try
             {
-                using Adapter start = Adapter.Random(new Random(k)), adapter = start.Trainable();
+                using Adapter start = Adapter.Random(new Random(k), Adapter.DefaultRank, Adapter.DefaultRank), adapter = start.Trainable();
                 Training.Run(model, adapter, [text], [1], Steps, options, new Random(k), 1, null, cancellationToken);
                 trained[k] = [.. adapter.Factors.Values.SelectMany(factor => factor.bytes.ToArray())];
             }

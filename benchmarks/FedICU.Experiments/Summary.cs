@@ -194,8 +194,7 @@ internal sealed class Summary
     }
 
     /// <summary>
-    /// Writes a table of the reports' statistics, averaged over the seeds. They describe the factors, or the products
-    /// if the server aggregates products.
+    /// Writes a table of the reports' statistics, averaged over the seeds. They describe the factors.
     /// </summary>
     public string Statistics()
     {
@@ -203,7 +202,7 @@ internal sealed class Summary
         string[] columns =
         [
             "cosine to the mean, first round", "last", "norm of a tensor's update, first", "last", "cross-term, last",
-            "sent before too, last", "server's step with these figures, least ms",
+            "error of the products, last", "sent before too, last", "server's step with these figures, least ms",
         ];
         AppendHeader(text, "method", columns);
         foreach (MethodSummary summary in Methods.Where(summary => summary.IsFederated))
@@ -217,7 +216,8 @@ internal sealed class Summary
             [
                 $"{first.Average(row => row.Cosine):0.00}", $"{last.Average(row => row.Cosine):0.00}",
                 $"{first.Average(row => row.UpdateNorm):0.00}", $"{last.Average(row => row.UpdateNorm):0.00}",
-                $"{last.Average(row => row.CrossTerm):0.00}", $"{last.Average(row => row.SentAgain):P0}",
+                $"{last.Average(row => row.CrossTerm):0.00}", $"{last.Average(row => row.RelativeError):0.00}",
+                $"{last.Average(row => row.SentAgain):P0}",
                 $"{rows.Min(row => row.ServerMilliseconds):0.0}",
             ];
             AppendRow(text, summary.Method.Name, cells.Select(cell => cell.ToString(CultureInfo.InvariantCulture)));

@@ -32,7 +32,8 @@ internal static class Training
         ExperimentOptions options, Random random, int threads, GradientTerm? term, CancellationToken cancellationToken)
     {
         set_num_threads(threads);
-        Parameter[] factors = [.. adapter.Factors.Values.Cast<Parameter>()];
+        // a frozen factor is no parameter
+        Parameter[] factors = [.. adapter.Factors.Values.OfType<Parameter>()];
         using var optimizer = new AdamW(factors, decay: 0);
         for (int step = 0; step < steps; step++)
         {

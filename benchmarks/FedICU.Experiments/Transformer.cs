@@ -33,7 +33,7 @@ internal sealed class Transformer
 
     // TorchSharp's operators make a new scalar for each sum, and free it as soon as it is collected, even while native
     // code reads it; scalars of static fields are never collected
-    private static readonly Scalar One = 1, Scale = Adapter.Alpha / (double)Adapter.Rank;
+    private static readonly Scalar One = 1, Scale = Adapter.Scaling;
 
     public Transformer(Dictionary<string, Tensor> weights) => Weights = weights;
 
