@@ -9,6 +9,9 @@ internal struct BracketCounts
     /// <summary>Those equal to an end, if they are counted.</summary>
     public long AtLow, AtHigh;
 
+    /// <summary>Those counted as equal to an end that may differ from it in float64.</summary>
+    public long Inexact;
+
     /// <summary>Adds other counts.</summary>
     public void Add(in BracketCounts other)
     {
@@ -16,5 +19,6 @@ internal struct BracketCounts
         Inside += other.Inside;
         AtLow += other.AtLow;
         AtHigh += other.AtHigh;
+        Inexact += other.Inexact;
     }
 }

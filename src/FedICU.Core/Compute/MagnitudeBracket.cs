@@ -1,3 +1,5 @@
+using FedICU.Memory;
+
 namespace FedICU.Compute;
 
 /// <summary>
@@ -19,6 +21,12 @@ internal readonly record struct MagnitudeBracket(double Low, double High, bool C
     // the values of the sample from which that range is taken (chosen)
     private const int Sampled = 1024;
 
+    // at least 1 / this of the values can be collected (chosen)
+    private const int CollectedShare = 2;
+
+    // the elements past the collected ones that may change: derived, a vector's
+    private const int Padding = 8;
+
     /// <summary>Gets the range that holds every magnitude.</summary>
     public static MagnitudeBracket All { get; } = new(-1, double.PositiveInfinity, CountsEnds: false);
 
@@ -37,39 +45,43 @@ internal readonly record struct MagnitudeBracket(double Low, double High, bool C
             first < 0 ? -1 : sample[first], last >= sample.Length ? double.PositiveInfinity : sample[last], repeatsLow || repeatsHigh);
     }
 
-    /// <summary>Finds the k-th largest of magnitudes, which are moved.</summary>
+    /// <summary>Finds the k-th largest of magnitudes.</summary>
     /// <param name="backend">Counts and collects.</param>
-    /// <param name="values">The magnitudes; finite, with room for eight more after them.</param>
+    /// <param name="memory">Memory for some of the magnitudes.</param>
+    /// <param name="values">The magnitudes; finite.</param>
     /// <param name="count">Their number.</param>
     /// <param name="rank">k, from 1.</param>
-    public static unsafe MagnitudeRank Find(SimdBackend backend, double* values, int count, long rank)
+    public static unsafe MagnitudeRank Find(SimdBackend backend, NativePool memory, double* values, int count, long rank)
     {
         long above = 0;
         Span<double> sample = stackalloc double[Sampled];
+        using NativeBuffer collected = memory.Rent((count / CollectedShare + Padding) * sizeof(double));
         while (count > Sorted)
         {
             for (int i = 0; i < Sampled; i++)
                 sample[i] = values[(long)count * i / Sampled];
             MagnitudeBracket bracket = FromSample(sample, (double)rank / count) with { CountsEnds = true };
-            // what is collected replaces the values, so that a miss must be known before
+            // what is collected may replace the values, so that a miss must be known before
             BracketCounts counts = default;
             backend.CollectMagnitudes(new TensorPanel(values, DType.F64), null, count, bracket, ref counts, null);
-            if (bracket.Locate(counts, rank) is not { } place || place.Value is null && counts.Inside > count / 2)
+            if (bracket.Locate(counts, rank) is not { } place || place.Value is null && counts.Inside > count / CollectedShare)
                 return FindByDigits(new ReadOnlySpan<double>(values, count), rank, above);
             above += place.Above;
             if (place.Value is { } value)
                 return new MagnitudeRank(value, above, place.Count);
             counts = default;
-            backend.CollectMagnitudes(new TensorPanel(values, DType.F64), null, count, bracket, ref counts, values);
+            backend.CollectMagnitudes(
+                new TensorPanel(values, DType.F64), null, count, bracket, ref counts, (double*)collected.Pointer);
+            values = (double*)collected.Pointer;
             count = (int)counts.Inside;
             rank -= place.Above;
         }
 
-        var rest = new Span<double>(values, count);
-        rest.Sort();
+        double[] rest = new ReadOnlySpan<double>(values, count).ToArray();
+        Array.Sort(rest);
         double found = rest[^(int)rank];
-        int last = rest.LastIndexOf(found);
-        return new MagnitudeRank(found, above + count - last - 1, last - rest.IndexOf(found) + 1);
+        int last = Array.LastIndexOf(rest, found);
+        return new MagnitudeRank(found, above + count - last - 1, last - Array.IndexOf(rest, found) + 1);
     }
 
     /// <summary>Finds out where the k-th largest magnitude is; null if it is not in the range.</summary>
@@ -89,6 +101,12 @@ internal readonly record struct MagnitudeBracket(double Low, double High, bool C
             return (null, counts.OverLow - counts.Inside, counts.Inside);
         return rank <= counts.OverLow + counts.AtLow ? (Low, counts.OverLow, counts.AtLow) : null;
     }
+
+    /// <summary>
+    /// Returns whether a magnitude inside is at least a binary32 number away from the ends, which are such numbers.
+    /// </summary>
+    public bool IsWellInside(double magnitude) =>
+        magnitude >= MathF.BitIncrement((float)Low) && magnitude <= MathF.BitDecrement((float)High);
 
     /// <summary>Finds a magnitude of which the sample told nothing.</summary>
     private static MagnitudeRank FindByDigits(ReadOnlySpan<double> values, long rank, long above)

@@ -108,37 +108,61 @@ internal readonly unsafe struct Philox
             return;
         }
 
-        // Of the counter only the lowest word differs from index to index. What does not depend on it is computed once,
-        // and what the first word does not need is left out.
+        SharedWords shared = Share(start, keys);
+        Quad product = BeginFirst((ulong)start);
+        for (nuint i = 0; i < (nuint)masks.Length; i += Quad.Lanes)
+            DrawFirst(ref product, shared, keys).StoreBelow(least, ref first, i);
+    }
+
+    /// <summary>
+    /// Computes what the first words of indices have in common whose upper 32 bits are the same: of the counter only
+    /// the lowest word differs.
+    /// </summary>
+    public SharedWords Share(long start, ulong* keys)
+    {
         uint upper = (uint)(start >>> 32), stream0 = (uint)_stream, stream1 = (uint)(_stream >> 32);
         ulong same1 = Multiplier1 * stream0, same0 = Multiplier0 * (uint)((same1 >> 32) ^ upper ^ keys[0]);
-        var fixedWords = (First: stream1 ^ keys[1], Second: (uint)same1 ^ keys[2], Third: (same0 >> 32) ^ keys[3],
-            Fourth: (uint)same0 ^ keys[5]);
-        for (nuint i = 0; i < (nuint)masks.Length; i += Quad.Lanes, index += Vector512.Create((ulong)Quad.Lanes))
+        return new()
         {
-            Quad p0 = Quad.FromIndex(index).Multiply(Multiplier0);
-            Quad c2 = p0.UpperXor(fixedWords.First);
-            Quad p1 = c2.Multiply(Multiplier1);
-            Quad c0 = p1.UpperXor(fixedWords.Second), c1 = p1;
-            c2 = p0.Xor(fixedWords.Third);
+            First = stream1 ^ keys[1], Second = (uint)same1 ^ keys[2], Third = (same0 >> 32) ^ keys[3], Fourth = (uint)same0 ^ keys[5],
+        };
+    }
+
+    /// <summary>Computes the products of indices from which <see cref="DrawFirst"/> begins.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Quad BeginFirst(ulong start) =>
+        Quad.FromIndex(Vector512.Create(start) + Vector512<ulong>.Indices).Multiply(Multiplier0);
+
+    /// <summary>Computes the first words of indices. What they do not need is left out.</summary>
+    /// <param name="product">The products of the indices, which are moved to the next ones.</param>
+    /// <param name="shared">What the indices have in common.</param>
+    /// <param name="keys">The keys.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Quad DrawFirst(ref Quad product, in SharedWords shared, ulong* keys)
+    {
+        Quad p0 = product;
+        product = product.Add(Quad.Lanes * Multiplier0);
+        Quad c2 = p0.UpperXor(shared.First);
+        Quad p1 = c2.Multiply(Multiplier1);
+        Quad c0 = p1.UpperXor(shared.Second), c1 = p1;
+        c2 = p0.Xor(shared.Third);
+        p0 = c0.Multiply(Multiplier0);
+        p1 = c2.Multiply(Multiplier1);
+        (c0, c2, c1) = (p1.UpperXor(c1, keys[4]), p0.UpperXor(shared.Fourth), p1);
+        Quad c3 = p0;
+        for (int round = 3; round < Rounds - 2; round++)
+        {
             p0 = c0.Multiply(Multiplier0);
             p1 = c2.Multiply(Multiplier1);
-            (c0, c2, c1) = (p1.UpperXor(c1, keys[4]), p0.UpperXor(fixedWords.Fourth), p1);
-            Quad c3 = p0;
-            for (int round = 3; round < Rounds - 2; round++)
-            {
-                p0 = c0.Multiply(Multiplier0);
-                p1 = c2.Multiply(Multiplier1);
-                (c0, c2) = (p1.UpperXor(c1, keys[2 * round]), p0.UpperXor(c3, keys[2 * round + 1]));
-                (c1, c3) = (p1, p0);
-            }
-
-            p0 = c0.Multiply(Multiplier0);
-            c1 = c2.Multiply(Multiplier1);
-            p1 = p0.UpperXor(c3, keys[KeyCount - 3]).Multiply(Multiplier1);
-            // the upper half is the word c0, the lower half c1
-            p1.XorToUpper(c1, keys[KeyCount - 2]).StoreBelow(least, ref first, i);
+            (c0, c2) = (p1.UpperXor(c1, keys[2 * round]), p0.UpperXor(c3, keys[2 * round + 1]));
+            (c1, c3) = (p1, p0);
         }
+
+        p0 = c0.Multiply(Multiplier0);
+        c1 = c2.Multiply(Multiplier1);
+        p1 = p0.UpperXor(c3, keys[KeyCount - 3]).Multiply(Multiplier1);
+        // the upper half is the word c0, the lower half c1
+        return p1.XorToUpper(c1, keys[KeyCount - 2]);
     }
 
     /// <summary>Multiplies the lower 32 bits of the words to 64 bits.</summary>
@@ -163,6 +187,13 @@ internal readonly unsafe struct Philox
     internal static Vector512<ulong> UpperHalves(Vector512<ulong> value) =>
         Avx512F.IsSupported ? Avx512F.Shuffle(value.AsUInt32(), 0b11_11_01_01).AsUInt64() : value >>> 32;
 
+    /// <summary>What <see cref="DrawFirst"/> need not compute for each index.</summary>
+    public struct SharedWords
+    {
+        /// <summary>Words that are xored in the first rounds.</summary>
+        public ulong First, Second, Third, Fourth;
+    }
+
     /// <summary>
     /// Four vectors of words. Their steps alternate in the program, so that the CPU need not wait for the result of one
     /// multiplication before it begins the next.
@@ -184,6 +215,13 @@ internal readonly unsafe struct Philox
         {
             Vector512<ulong> all = Vector512.Create(multiplier);
             return new(MultiplyLower(all, _a), MultiplyLower(all, _b), MultiplyLower(all, _c), MultiplyLower(all, _d));
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Quad Add(ulong word)
+        {
+            Vector512<ulong> all = Vector512.Create(word);
+            return new(_a + all, _b + all, _c + all, _d + all);
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

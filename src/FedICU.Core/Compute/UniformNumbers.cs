@@ -29,6 +29,12 @@ internal readonly unsafe struct UniformNumbers(Philox generator)
     /// Receives all bits or none for each number; a multiple of <see cref="Philox.Quad.Lanes"/>.
     /// </param>
     public void FindBelow(long start, double limit, Span<ulong> masks) =>
-        // u < limit, in the words' whole numbers: u 2^53 < ceil(limit 2^53)
-        generator.FindBelow(start, (ulong)Math.Ceiling(Math.ScaleB(limit, 53)) << UnusedBits, masks);
+        generator.FindBelow(start, FindLimit(limit), masks);
+
+    /// <summary>Gets the generator of the words whose upper bits are the numbers.</summary>
+    public Philox Generator => generator;
+
+    /// <summary>Returns the limit below which the words of the numbers below a limit are.</summary>
+    // u < limit, in whole numbers: u 2^53 < ceil(limit 2^53)
+    public static ulong FindLimit(double limit) => (ulong)Math.Ceiling(Math.ScaleB(limit, 53)) << UnusedBits;
 }

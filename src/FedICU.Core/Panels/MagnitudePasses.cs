@@ -83,39 +83,67 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
             }
         }
 
+        bool isSingle = HoldsSingles(client);
         for (int i = 0; i < sample.Length; i++)
-            sample[i] = Math.Abs(sample[i]);
+            sample[i] = isSingle ? (float)Math.Abs(sample[i]) : Math.Abs(sample[i]);
         foreach (Search search in searches)
             search.Bracket = MagnitudeBracket.FromSample(sample, (double)search.Rank / elements);
     }
 
     /// <summary>Counts the magnitudes of all clients, and collects those in the ranges.</summary>
     private void Collect(Search[] searches, int perClient, PanelRuns runs) => passes.RunPass(
-        runs.Count, passes.UsesThreads(inputs.Readers), last: false, (passes, inputs, searches, perClient, runs),
-        static (pass, piece, scratch) =>
-        {
-            (TensorPasses passes, BlockInputs inputs, Search[] searches, int perClient, PanelRuns runs) = pass;
-            PanelRun run = runs[piece];
-            ReadOnlySpan<TensorPanel> read = run.Read(inputs.Readers, scratch);
-            passes.AddWorkOnCpu(read, run.Length);
-            // room for all magnitudes of each search, of which few are used
-            long room = run.Length + 8L;
-            double* origins = stackalloc double[TileElements], inside = (double*)scratch.Take(room * searches.Length * sizeof(double));
-            for (int start = 0; start < run.Length; start += TileElements)
-            {
-                int count = Math.Min(TileElements, run.Length - start);
-                double* origin = TensorPasses.WidenOrigin(inputs, read, start, count, origins);
-                for (int i = 0; i < searches.Length; i++)
-                {
-                    TensorPasses.Cpu.CollectMagnitudes(
-                        read[i / perClient].From(start), origin, count, searches[i].Bracket, ref searches[i].Counts[piece],
-                        inside + i * room);
-                }
-            }
+        runs.Count, passes.UsesThreads(inputs.Readers), last: false, (Passes: this, searches, perClient, runs),
+        static (pass, piece, scratch) => pass.Passes.Collect(pass.searches, pass.perClient, pass.runs[piece], piece, scratch));
 
+    private void Collect(Search[] searches, int perClient, PanelRun run, int piece, Scratch scratch)
+    {
+        ReadOnlySpan<TensorPanel> read = run.Read(inputs.Readers, scratch);
+        passes.AddWorkOnCpu(read, run.Length);
+        // room for all magnitudes of each search, of which few are used
+        long room = run.Length + 8L;
+        double* origins = stackalloc double[TileElements], inside = (double*)scratch.Take(room * searches.Length * sizeof(double));
+        float* singles = stackalloc float[TileElements];
+        bool[] areSingles = [.. Enumerable.Range(0, inputs.Clients).Select(HoldsSingles)];
+        for (int start = 0; start < run.Length; start += TileElements)
+        {
+            int count = Math.Min(TileElements, run.Length - start);
+            double* origin = areSingles.Contains(false) ? TensorPasses.WidenOrigin(inputs, read, start, count, origins) : null;
+            float* single = areSingles.Contains(true) ? WidenOrigin(read, start, count, singles) : null;
             for (int i = 0; i < searches.Length; i++)
-                searches[i].Keep(piece, inside + i * room);
-        });
+            {
+                int client = i / perClient;
+                TensorPanel values = read[client].From(start);
+                ref BracketCounts counts = ref searches[i].Counts[piece];
+                if (areSingles[client])
+                    SimdBackend.CollectSingles(values, single, count, searches[i].Bracket, ref counts, inside + i * room);
+                else
+                    TensorPasses.Cpu.CollectMagnitudes(values, origin, count, searches[i].Bracket, ref counts, inside + i * room);
+            }
+        }
+
+        for (int i = 0; i < searches.Length; i++)
+            searches[i].Keep(piece, inside + i * room);
+    }
+
+    /// <summary>Returns whether a client's update is a difference of binary32 numbers.</summary>
+    private bool HoldsSingles(int client) => SimdBackend.HoldsSingles(inputs.Readers[client].DType)
+        && (!inputs.SubtractsGlobal || SimdBackend.HoldsSingles(inputs.Readers[inputs.Clients].DType));
+
+    /// <summary>Gets what is subtracted from the clients' elements, in binary32.</summary>
+    private float* WidenOrigin(ReadOnlySpan<TensorPanel> read, int start, int count, float* origin)
+    {
+        if (!inputs.SubtractsGlobal)
+        {
+            new Span<float>(origin, count).Clear();
+            return origin;
+        }
+
+        TensorPanel global = read[inputs.Clients].From(start);
+        if (global.DType == DType.F32)
+            return (float*)global.Data;
+        SimdBackend.WidenSingles(global, count, origin);
+        return origin;
+    }
 
     /// <summary>Finds a magnitude from what was collected.</summary>
     private MagnitudeCut Resolve(Search search, PanelRuns runs, Scratch scratch)
@@ -128,6 +156,9 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         MagnitudeRank found = place.Value is { } end
             ? new MagnitudeRank(end, place.Above, place.Count)
             : search.FindInside(place.Above);
+        // magnitudes that count on the other side of an end, or at an end, may be equal to it
+        if (HoldsSingles(search.Client) && (place.Value is null ? !search.Bracket.IsWellInside(found.Value) : counts.Inexact > 0))
+            return ResolveByDigits(search, scratch);
         if (!NeedsTie(search, found, out long number))
             return MagnitudeCut.From(found.Value);
         int run = 0;
@@ -242,10 +273,7 @@ internal sealed unsafe class MagnitudePasses(TensorPasses passes, BlockInputs in
         /// <summary>Finds the magnitude among those inside the range.</summary>
         public MagnitudeRank FindInside(long above)
         {
-            // the search moves values, and ties may have to be counted afterwards
-            using NativeBuffer copy = _memory!.Rent((_used + 8) * sizeof(double));
-            Buffer.MemoryCopy(Inside, copy.Pointer, _used * sizeof(double), _used * sizeof(double));
-            MagnitudeRank found = MagnitudeBracket.Find(TensorPasses.Cpu, (double*)copy.Pointer, checked((int)_used), rank - above);
+            MagnitudeRank found = MagnitudeBracket.Find(TensorPasses.Cpu, _memory!, Inside, checked((int)_used), rank - above);
             return found with { Above = found.Above + above };
         }
 

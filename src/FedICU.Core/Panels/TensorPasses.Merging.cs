@@ -6,8 +6,7 @@ namespace FedICU.Panels;
 // passes that merge updates: an election of signs, and sums of masked updates
 internal sealed unsafe partial class TensorPasses
 {
-    // the elements that are merged at a time. Must be a multiple of the words that the generator of masks computes at a
-    // time.
+    // the elements that are merged at a time
     private const int MergedElements = SimdBackend.UpdateTile;
 
     /// <summary>
@@ -74,20 +73,17 @@ internal sealed unsafe partial class TensorPasses
         {
             (PassSettings settings, BlockInputs inputs, UniformNumbers[] numbers, double limit, double[] factors) = pass;
             settings.Work.AddOnCpu(panels, panel.Length);
-            double* sums = stackalloc double[3 * MergedElements], origins = sums + MergedElements, masks = origins + MergedElements;
+            double* sums = stackalloc double[2 * MergedElements], origins = sums + MergedElements;
             long nonFinite = 0;
-            for (int start = 0; start < panel.Length; start += MergedElements)
+            for (int start = 0, count; start < panel.Length; start += count)
             {
-                int count = Math.Min(MergedElements, panel.Length - start);
-                int padded = (count + Philox.Quad.Lanes - 1) / Philox.Quad.Lanes * Philox.Quad.Lanes;
+                long index = panel.Start + start;
+                // to the next index whose upper 32 bits differ
+                count = (int)Math.Min(Math.Min(MergedElements, panel.Length - start), ((index >> 32) + 1 << 32) - index);
                 double* origin = WidenOrigin(inputs, panels, start, count, origins);
-                new Span<double>(sums, padded).Clear();
+                new Span<double>(sums, MergedElements).Clear();
                 for (int k = 0; k < inputs.Clients; k++)
-                {
-                    if (limit < 1)
-                        numbers[k].FindBelow(panel.Start + start, limit, new Span<ulong>(masks, padded));
-                    nonFinite += Cpu.AddMasked(panels[k].From(start), origin, limit < 1 ? masks : null, factors[k], count, sums) ? 0 : 1;
-                }
+                    nonFinite += Cpu.AddMasked(panels[k].From(start), origin, numbers[k], index, limit, factors[k], count, sums) ? 0 : 1;
 
                 nonFinite += AddToGlobal(inputs, panels, sums, start, count, output);
             }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace FedICU.Compute.Simd;
 
@@ -78,7 +79,7 @@ internal readonly unsafe struct F64 : IElement
 }
 
 /// <summary>IEEE 754 binary32.</summary>
-internal readonly unsafe struct F32 : IElement
+internal readonly unsafe struct F32 : ISingleElement
 {
     public static int Size => sizeof(float);
 
@@ -97,6 +98,9 @@ internal readonly unsafe struct F32 : IElement
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadSingle((float*)source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadSingles(byte* source) => Vector512.Load((float*)source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> => L.Narrow(L.PlainNaN(value)).Store((float*)target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -112,7 +116,7 @@ internal readonly unsafe struct F32 : IElement
 }
 
 /// <summary>IEEE 754 binary16.</summary>
-internal readonly unsafe struct F16 : IElement
+internal readonly unsafe struct F16 : ISingleElement
 {
     public static int Size => sizeof(ushort);
 
@@ -129,6 +133,10 @@ internal readonly unsafe struct F16 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadHalf((ushort*)source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadSingles(byte* source) =>
+        Vector512.Create(HalfBits.Decode(HalfBits.Load256((ushort*)source)), HalfBits.Decode(HalfBits.Load256((ushort*)source + 8)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>
@@ -148,7 +156,7 @@ internal readonly unsafe struct F16 : IElement
 }
 
 /// <summary>bfloat16: the upper half of a binary32.</summary>
-internal readonly unsafe struct BF16 : IElement
+internal readonly unsafe struct BF16 : ISingleElement
 {
     public static int Size => sizeof(ushort);
 
@@ -165,6 +173,15 @@ internal readonly unsafe struct BF16 : IElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static L Load<L>(byte* source) where L : unmanaged, ILanes<L> => L.LoadBFloat16((ushort*)source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadSingles(byte* source)
+    {
+        Vector512<uint> bits = Avx512F.IsSupported
+            ? Avx512F.ConvertToVector512UInt32(Vector256.Load((ushort*)source))
+            : Vector512.Create(HalfBits.Load256((ushort*)source), HalfBits.Load256((ushort*)source + 8));
+        return (bits << 16).AsSingle();
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<L>(L value, byte* target) where L : unmanaged, ILanes<L> =>

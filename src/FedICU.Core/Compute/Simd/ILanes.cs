@@ -57,6 +57,15 @@ internal unsafe interface ILanes<TSelf>
     static abstract TSelf Select(TSelf mask, TSelf first, TSelf second);
 
     /// <summary>
+    /// Computes sum + value where left is less than right, otherwise sum. NaN is not less. Unlike a comparison, an
+    /// addition and <see cref="Select"/>, this stays in the CPU's mask registers.
+    /// </summary>
+    static abstract TSelf AddWhereLess(TSelf left, TSelf right, TSelf value, TSelf sum);
+
+    /// <summary>Computes x * y + sum, rounded once, where left is less than right, otherwise sum.</summary>
+    static abstract TSelf MultiplyAddWhereLess(TSelf left, TSelf right, TSelf x, TSelf y, TSelf sum);
+
+    /// <summary>
     /// Stores the lanes whose bits the mask has, next to each other. Up to eight elements of the target may change.
     /// </summary>
     /// <returns>The number of lanes that were stored.</returns>

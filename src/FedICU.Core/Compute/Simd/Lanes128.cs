@@ -134,6 +134,14 @@ internal readonly unsafe struct Lanes128 : ILanes<Lanes128>
         Vector128.ConditionalSelect(mask._d, first._d, second._d));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 AddWhereLess(Lanes128 left, Lanes128 right, Lanes128 value, Lanes128 sum) =>
+        Select(LessThan(left, right), Add(sum, value), sum);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 MultiplyAddWhereLess(Lanes128 left, Lanes128 right, Lanes128 x, Lanes128 y, Lanes128 sum) =>
+        Select(LessThan(left, right), FusedMultiplyAdd(x, y, sum), sum);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int StoreWhere(Lanes128 mask, Lanes128 value, double* target) => Partial<Lanes128>.StoreWhere(
             mask._a.ExtractMostSignificantBits() |
             mask._b.ExtractMostSignificantBits() << 2 |

@@ -113,6 +113,14 @@ internal readonly unsafe struct Lanes256 : ILanes<Lanes256>
         Vector256.ConditionalSelect(mask._b, first._b, second._b));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 AddWhereLess(Lanes256 left, Lanes256 right, Lanes256 value, Lanes256 sum) =>
+        Select(LessThan(left, right), Add(sum, value), sum);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 MultiplyAddWhereLess(Lanes256 left, Lanes256 right, Lanes256 x, Lanes256 y, Lanes256 sum) =>
+        Select(LessThan(left, right), FusedMultiplyAdd(x, y, sum), sum);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int StoreWhere(Lanes256 mask, Lanes256 value, double* target) => Partial<Lanes256>.StoreWhere(
             mask._a.ExtractMostSignificantBits() |
             mask._b.ExtractMostSignificantBits() << 4,

@@ -88,6 +88,14 @@ internal readonly unsafe struct Lanes512 : ILanes<Lanes512>
         new(Vector512.ConditionalSelect(mask._v, first._v, second._v));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 AddWhereLess(Lanes512 left, Lanes512 right, Lanes512 value, Lanes512 sum) =>
+        new(Vector512.ConditionalSelect(Vector512.LessThan(left._v, right._v), sum._v + value._v, sum._v));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 MultiplyAddWhereLess(Lanes512 left, Lanes512 right, Lanes512 x, Lanes512 y, Lanes512 sum) => new(
+        Vector512.ConditionalSelect(Vector512.LessThan(left._v, right._v), Vector512.FusedMultiplyAdd(x._v, y._v, sum._v), sum._v));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int StoreWhere(Lanes512 mask, Lanes512 value, double* target)
     {
         ulong bits = mask._v.ExtractMostSignificantBits();

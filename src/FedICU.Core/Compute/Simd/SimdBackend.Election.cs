@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using FedICU.Compute.Simd;
 
@@ -26,9 +27,14 @@ public sealed unsafe partial class SimdBackend
         ReadOnlySpan<TensorPanel> inputs, double* origin, ReadOnlySpan<double> weights, ReadOnlySpan<double> bounds,
         SignElection election, int length, double* output)
     {
+        double* negative = stackalloc double[bounds.Length];
+        TensorPrimitives.Negate(bounds, new Span<double>(negative, bounds.Length));
         fixed (double* firstWeight = weights, firstBound = bounds)
         {
-            var factors = new ElectionFactors { Weights = firstWeight, Bounds = firstBound, Scale = election.Scale };
+            var factors = new ElectionFactors
+            {
+                Weights = firstWeight, Bounds = firstBound, NegativeBounds = negative, Scale = election.Scale,
+            };
             return Width switch
             {
                 512 => ElectSigns<Lanes512>(inputs, origin, factors, election, length, output),
@@ -96,7 +102,7 @@ public sealed unsafe partial class SimdBackend
         where S : struct, ICount
         where D : struct, ICount
     {
-        double* weights = factors.Weights, bounds = factors.Bounds;
+        double* weights = factors.Weights, bounds = factors.Bounds, negative = factors.NegativeBounds;
         L zero = L.Broadcast(0), one = L.Broadcast(1), check = zero;
         for (nint i = 0; i < length; i += Lanes)
         {
@@ -106,39 +112,39 @@ public sealed unsafe partial class SimdBackend
             for (int k = 0; k < count; k++)
             {
                 L d = L.Subtract(LoadAndPrefetch<L, E>(inputs[k] + i * E.Size), x), w = L.Broadcast(weights[k]);
-                L isPlus = L.LessThan(L.Broadcast(bounds[k]), d), isMinus = L.LessThan(d, L.Broadcast(-bounds[k]));
+                L least = L.Broadcast(bounds[k]), most = L.Broadcast(negative[k]);
                 // 0 times a value that is not finite is NaN
                 check = L.FusedMultiplyAdd(d, zero, check);
-                plus = L.Select(isPlus, L.FusedMultiplyAdd(d, w, plus), plus);
-                minus = L.Select(isMinus, L.FusedMultiplyAdd(d, w, minus), minus);
+                plus = L.MultiplyAddWhereLess(least, d, d, w, plus);
+                minus = L.MultiplyAddWhereLess(d, most, d, w, minus);
                 if (S.Value == 2)
                 {
-                    plainPlus = L.Select(isPlus, L.Add(plainPlus, d), plainPlus);
-                    plainMinus = L.Select(isMinus, L.Add(plainMinus, d), plainMinus);
+                    plainPlus = L.AddWhereLess(least, d, d, plainPlus);
+                    plainMinus = L.AddWhereLess(d, most, d, plainMinus);
                 }
 
                 if (D.Value == 1)
                 {
-                    plusWeight = L.Select(isPlus, L.Add(plusWeight, w), plusWeight);
-                    minusWeight = L.Select(isMinus, L.Add(minusWeight, w), minusWeight);
+                    plusWeight = L.AddWhereLess(least, d, w, plusWeight);
+                    minusWeight = L.AddWhereLess(d, most, w, minusWeight);
                 }
 
                 if (S.Value == 4 || D.Value == 2)
                 {
-                    plusCount = L.Select(isPlus, L.Add(plusCount, one), plusCount);
-                    minusCount = L.Select(isMinus, L.Subtract(minusCount, one), minusCount);
+                    plusCount = L.AddWhereLess(least, d, one, plusCount);
+                    minusCount = L.AddWhereLess(d, most, one, minusCount);
                 }
             }
 
             L up = S.Value == 1 ? plus : S.Value == 2 ? plainPlus : plusCount;
-            L down = S.Value == 1 ? minus : S.Value == 2 ? plainMinus : minusCount;
+            L down = S.Value == 1 ? minus : S.Value == 2 ? plainMinus : L.Subtract(zero, minusCount);
             L isNegative = L.LessThan(L.Add(up, down), L.Multiply(L.Subtract(up, down), L.Broadcast(-SignElection.Zero)));
             L merged = L.Select(isNegative, minus, plus);
             if (D.Value != 4)
             {
                 L divisor = D.Value == 1
                     ? L.Select(isNegative, minusWeight, plusWeight)
-                    : L.Select(isNegative, L.Subtract(zero, minusCount), plusCount);
+                    : L.Select(isNegative, minusCount, plusCount);
                 // without agreeing updates the quotient would be NaN
                 merged = L.And(L.Divide(merged, divisor), L.LessThan(zero, divisor));
             }
@@ -152,7 +158,7 @@ public sealed unsafe partial class SimdBackend
     /// <summary>The weights and bounds of the inputs, and the factor of the result.</summary>
     private struct ElectionFactors
     {
-        public double* Weights, Bounds;
+        public double* Weights, Bounds, NegativeBounds;
         public double Scale;
     }
 }
