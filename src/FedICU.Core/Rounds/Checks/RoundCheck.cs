@@ -40,7 +40,7 @@ internal sealed class RoundCheck
     {
         (_round, _output, _cancellationToken, _options, _stages) = (round, output, cancellationToken, round.Options, stages);
         _names = new TensorNames(_options.StripPrefixes);
-        _weights = new WeightCheck(this, _options);
+        _weights = new WeightCheck(this, _options, stages?.IsPrivate == true);
         var pairMerge = stages?.Merge as PairMerge;
         _pairs = pairMerge is null ? null : new PairCheck(this, round, stages!, pairMerge);
         _adapters = new AdapterCheck(this, round, mixesRanks: pairMerge?.MixesRanks == true);

@@ -4,7 +4,10 @@ using FedICU.Text;
 namespace FedICU.Rounds.Checks;
 
 /// <summary>Checks the clients' weights: each one, their sum, and that either all clients or none state one.</summary>
-internal sealed class WeightCheck(RoundCheck check, RoundOptions options)
+/// <param name="check">The round's check.</param>
+/// <param name="options">The round's options.</param>
+/// <param name="isPrivate">Whether sentences must not state a client's weight.</param>
+internal sealed class WeightCheck(RoundCheck check, RoundOptions options, bool isPrivate)
 {
     private const string NoWeights = $"No client states {MetadataKeys.Examples}: every client weighs 1.";
 
@@ -28,7 +31,7 @@ internal sealed class WeightCheck(RoundCheck check, RoundOptions options)
             if (!double.IsFinite(sum))
             {
                 throw RoundCheck.CreateRefusal(
-                    $"{participant.NameWithFile} has the weight {Numbers.Invariant(participant.Weight)}, " +
+                    $"{participant.NameWithFile} has {(isPrivate ? "a weight" : $"the weight{Number(participant.Weight)}")}, " +
                     "which makes the sum of the clients' weights infinite; set max-weight lower.",
                     participant);
             }
@@ -69,8 +72,8 @@ internal sealed class WeightCheck(RoundCheck check, RoundOptions options)
             foreach (Participant participant in stating)
             {
                 check.ApplyPolicy(options.OnWeight, RoundFault.Weight, participant, null,
-                    $"{participant.NameWithFile} states {MetadataKeys.Examples} {Numbers.Invariant(participant.Weight)}, " +
-                    $"but {silent.Count} clients state none; give every client a weight.");
+                    $"{participant.NameWithFile} states {MetadataKeys.Examples}{Number(participant.Weight)}, but " +
+                    $"{silent.Count} clients state none; give every client a weight.");
             }
 
             check.Notes.Add(NoWeights);
@@ -85,7 +88,7 @@ internal sealed class WeightCheck(RoundCheck check, RoundOptions options)
         {
             weight = participant.ReadWeight();
             if (weight is { } stated && DescribeExpected(stated) is { } expected)
-                fault = $"{participant.NameWithFile} has the weight {Numbers.Invariant(stated)}; {expected} was expected.";
+                fault = $"{participant.NameWithFile} has {(isPrivate ? "another weight" : $"the weight{Number(stated)}")}; {expected} was expected.";
         }
         catch (InvalidModelException e)
         {
@@ -101,6 +104,8 @@ internal sealed class WeightCheck(RoundCheck check, RoundOptions options)
         participant.Weight = weight ?? 1;
         participant.StatesNoWeight = weight is null;
     }
+
+    private string Number(double weight) => isPrivate ? "" : " " + Numbers.Invariant(weight);
 
     /// <summary>Describes what was expected of a weight that is not allowed; null if it is allowed.</summary>
     private string? DescribeExpected(double weight)

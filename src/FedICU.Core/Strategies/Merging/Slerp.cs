@@ -13,8 +13,8 @@ namespace FedICU;
 /// </remarks>
 public sealed class Slerp : MergeRule
 {
-    // the largest norm that counts as 0
-    private const double SmallNorm = 1e-12;
+    // the largest norm, and the largest sine of an angle, that count as 0
+    private const double Small = 1e-12;
 
     /// <summary>Creates the merge.</summary>
     /// <param name="options">The options; null for the defaults.</param>
@@ -54,11 +54,9 @@ public sealed class Slerp : MergeRule
             throw new NonFiniteOutputException(tensor.Info, "its norms are not finite, from finite inputs: they are too large.");
         double first = Math.Sqrt(sums[0]), second = Math.Sqrt(sums[1]), cosine = sums[2] / (first * second);
         double t = Options.T ?? tensor.Clients[1].MergeWeight / (tensor.Clients[0].MergeWeight + tensor.Clients[1].MergeWeight);
-        bool isLine = first <= SmallNorm || second <= SmallNorm || Math.Abs(cosine) > Options.LerpAbove;
-        double angle = isLine ? 0 : Math.Acos(cosine);
-        double[] weights = isLine
-            ? [1 - t, t]
-            : [Math.Sin((1 - t) * angle) / Math.Sin(angle), Math.Sin(t * angle) / Math.Sin(angle)];
+        bool isLine = first <= Small || second <= Small || Math.Abs(cosine) > Options.LerpAbove;
+        double angle = isLine ? 0 : Math.Acos(cosine), sine = Math.Sin(angle);
+        double[] weights = sine <= Small ? [1 - t, t] : [Math.Sin((1 - t) * angle) / sine, Math.Sin(t * angle) / sine];
         tensor.ReportWeight(0, weights[0]);
         tensor.ReportWeight(1, weights[1]);
         if (Options.Target == UpdateForm.Parameters)

@@ -51,6 +51,12 @@ internal sealed class MergingAnswerTests
         Merge(new SlerpAggregator(new SlerpOptions { T = .25 }), [1, 1], [1, 0], [first, second]),
         Is.EqualTo(new[] { expectedFirst, expectedSecond }).Within(Tolerance));
 
+    [TestCase(3, 4, 3, Description = "the same")]
+    [TestCase(-3, -4, 1.5, Description = "opposite")]
+    public void SlerpWithoutAnAngleIsTheLine(double first, double second, double expected) => Assert.That(
+        Merge(new SlerpAggregator(new SlerpOptions { T = .25, LerpAbove = 1 }), [1, 1], [3, 4], [first, second])[0],
+        Is.EqualTo(expected).Within(Tolerance));
+
     [Test]
     public void Ema()
     {

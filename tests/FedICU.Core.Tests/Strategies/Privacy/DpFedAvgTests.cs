@@ -27,6 +27,19 @@ internal sealed class DpFedAvgTests
     }
 
     [Test]
+    public void AReasonStatesNoWeight()
+    {
+        using var global = Models.Of("w", [2], 1, 1);
+        var round = new AggregationRound(global, new RoundOptions { MaxWeight = 100, OnWeight = FaultPolicy.DropClient, Quorum = 1 })
+        {
+            ClientUpdate.FromTensors("a", Models.Of("w", [2], 3, 5), 50), ClientUpdate.FromTensors("b", Models.Of("w", [2], 5, 5), 5000),
+        };
+        RoundReport report = new DpFedAvgAggregator(Options).AggregateAsync(round, TensorSink.Discard).GetAwaiter().GetResult().Report;
+        Assert.That(
+            report.Clients[1].Reason, Is.EqualTo("Client 'b' has another weight; at most 100 (max-weight) was expected."));
+    }
+
+    [Test]
     public void NumbersThatOverflowAreRefused()
     {
         Assert.That(
