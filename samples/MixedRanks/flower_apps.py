@@ -40,5 +40,5 @@ def fit(message: Message, context: Context) -> Message:
     arrays = {key: array.numpy() for key, array in message.content["arrays"].items()}
     received = fedicu.Adapter(arrays, json.loads(message.content["config"][ADAPTER_CONFIG]))
     trained = train(BASE, received, name)
-    metrics = MetricRecord({"num-examples": 200, "loss": loss(BASE, trained, name)})
+    metrics = MetricRecord({"num-examples": 100, "loss": loss(BASE, trained, name)})
     return Message(RecordDict({"arrays": record(trained), "metrics": metrics}), reply_to=message)

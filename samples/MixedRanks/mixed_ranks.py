@@ -21,7 +21,7 @@ _change = _random.standard_normal((OUTPUTS, 12)) @ _random.standard_normal((12, 
 def data_of(client):
     """Returns the client's inputs and labels. Each client has inputs of its own kind."""
     random = np.random.default_rng(list(client.encode()))
-    x = random.standard_normal((200, INPUTS)) * random.uniform(0.3, 1.7, INPUTS)
+    x = random.standard_normal((100, INPUTS)) * random.uniform(0.3, 1.7, INPUTS)
     return x.astype(np.float32), (x @ (BASE + _change).T).astype(np.float32)
 
 
@@ -64,7 +64,7 @@ def federate(strategy, after=None, rounds=5):
         updates = []
         for client, rank in RANKS.items():
             received = fedicu.adapt(adapter, rank)  # the client's best approximation of the server's adapter
-            updates.append((client, 200, train(base, received, client)))
+            updates.append((client, 100, train(base, received, client)))
         result = aggregator.aggregate(adapter, updates, round=number)
         ranks.append(result.adapter_config["r"])
         if after == "cut":

@@ -12,4 +12,4 @@ while flare.is_running():
     trained = train(BASE, received, flare.get_site_name())
     flare.send(flare.FLModel(
         params=trained.tensors, params_type="FULL", metrics={"loss": loss(BASE, trained, flare.get_site_name())},
-        meta={"NUM_STEPS_CURRENT_ROUND": 200}))
+        meta={"NUM_STEPS_CURRENT_ROUND": 100}))
