@@ -1,3 +1,4 @@
+using System.Text.Json;
 using FedICU.Files;
 
 namespace FedICU.Cli;
@@ -8,7 +9,7 @@ internal static class CompanionFiles
     // as the common libraries name them
     private static readonly string[] Patterns =
     [
-        "config.json", "generation_config.json", "*tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
+        ModelConfig.FileName, "generation_config.json", "*tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
         "merges.txt", "spiece.model", "sentencepiece*.model", "*.tiktoken", "chat_template.*", "preprocessor_config.json",
         "processor_config.json",
     ];
@@ -16,8 +17,9 @@ internal static class CompanionFiles
     /// <summary>Copies the files from the folder of a model to another.</summary>
     /// <param name="model">The model: a folder, or a file in one.</param>
     /// <param name="output">The folder of the new model.</param>
+    /// <param name="dtype">The type of the new model, if its configuration must name another; otherwise null.</param>
     /// <returns>The names of the files.</returns>
-    public static IReadOnlyList<string> Copy(string model, string output)
+    public static IReadOnlyList<string> Copy(string model, string output, DType? dtype)
     {
         string folder = Directory.Exists(model) ? model : Path.GetDirectoryName(Path.GetFullPath(model))!;
         string[] names =
@@ -30,10 +32,13 @@ internal static class CompanionFiles
             string target = Path.Combine(output, name), staged = Path.Combine(output, $".{name}.fedicu-copy");
             try
             {
-                File.Copy(Path.Combine(folder, name), staged, overwrite: true);
+                if (name == ModelConfig.FileName && dtype is { } type)
+                    File.WriteAllText(staged, ModelConfig.SetType(File.ReadAllText(Path.Combine(folder, name)), type));
+                else
+                    File.Copy(Path.Combine(folder, name), staged, overwrite: true);
                 File.Move(staged, target, overwrite: true);
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
             {
                 throw new RefusedException(
                     $"The model was written, but '{name}' could not be copied to '{output}': {FileFailure.Describe(e)}.");

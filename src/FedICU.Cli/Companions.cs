@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using FedICU.Files;
 
 namespace FedICU.Cli;
@@ -9,9 +8,6 @@ namespace FedICU.Cli;
 /// </summary>
 internal static class Companions
 {
-    // the model's own configuration, as Hugging Face's loaders have it
-    private const string Config = "config.json";
-
     private static readonly string[] Endings = [".json", ".txt", ".model", ".jinja", ".tiktoken", ".py"];
 
     /// <summary>Copies the files of one model's folder to another's.</summary>
@@ -34,8 +30,8 @@ internal static class Companions
             foreach (string name in names)
             {
                 string target = Path.Combine(folder, name);
-                if (name == Config && unties)
-                    File.WriteAllText(target, Untie(File.ReadAllText(Path.Combine(from, name))));
+                if (name == ModelConfig.FileName && unties)
+                    File.WriteAllText(target, ModelConfig.Untie(File.ReadAllText(Path.Combine(from, name))));
                 else
                     File.Copy(Path.Combine(from, name), target, overwrite: true);
             }
@@ -52,13 +48,4 @@ internal static class Companions
         Array.Exists(Endings, ending => name.EndsWith(ending, StringComparison.Ordinal)) &&
         !name.EndsWith(".index.json", StringComparison.Ordinal) && name is not (ModelFolder.AdapterConfig or "README.md") &&
         !name.StartsWith('.');
-
-    private static string Untie(string config)
-    {
-        JsonNode? root = JsonNode.Parse(config);
-        if (root is not JsonObject fields)
-            return config;
-        fields["tie_word_embeddings"] = false;
-        return fields.ToJsonString(new JsonSerializerOptions(JsonSerializerOptions.Default) { WriteIndented = true });
-    }
 }

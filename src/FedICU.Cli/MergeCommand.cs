@@ -58,7 +58,7 @@ internal sealed class MergeCommand : FedIcuCommand
             models.AddTo(round, UpdateKind.Full);
             return configured.Aggregator.AggregateAsync(round, TensorSink.To(output, global, sinkOptions), cancellationToken);
         });
-        IReadOnlyList<string> copied = Paths.IsFile(output) ? [] : CompanionFiles.Copy(plan.Base, output);
+        IReadOnlyList<string> copied = Paths.IsFile(output) ? [] : CompanionFiles.Copy(plan.Base, output, plan.DType);
         RoundSummary.Write(result.Report, Terminal);
         if (copied.Count > 0)
             Terminal.Line($"copied from the base model: {string.Join(", ", copied)}");

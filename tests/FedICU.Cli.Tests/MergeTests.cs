@@ -1,3 +1,5 @@
+using System.Text.Json.Nodes;
+
 namespace FedICU.Cli.Tests;
 
 /// <summary>Runs <c>fedicu merge</c>: by options, by mergekit configurations, and with bad input.</summary>
@@ -71,10 +73,33 @@ public sealed class MergeTests
         Assert.That(run.Output, Does.Contain("copied from the base model: config.json, generation_config.json"));
     }
 
+    [TestCase("torch_dtype"), TestCase("dtype")]
+    public void TheCopiedConfigurationNamesTheNewType(string field)
+    {
+        string folder = _place["base"], output = _place["merged"];
+        Directory.CreateDirectory(folder);
+        File.Copy(_place.Global, Path.Combine(folder, "model.safetensors"));
+        File.WriteAllText(
+            Path.Combine(folder, "config.json"),
+            $$"""{ "{{field}}": "float32", "hidden_size": 8, "text_config": { "{{field}}": "float32" } }""");
+        Tool.Run(
+            "merge", "--method", "task-arithmetic", "--base", folder, "--model", _place.A, "--dtype", "bf16", "--output", output).Succeeded();
+        JsonNode config = JsonNode.Parse(File.ReadAllText(Path.Combine(output, "config.json")))!;
+        var expected = new JsonObject
+        {
+            [field] = "bfloat16", ["hidden_size"] = 8, ["text_config"] = new JsonObject { [field] = "bfloat16" },
+        };
+        Assert.That(JsonNode.DeepEquals(config, expected), Is.True, config.ToJsonString());
+    }
+
     private static IEnumerable<TestCaseData> Refused =>
     [
         Of(1, "density is 1.5; a number above 0 and at most 1 was expected", "--method", "ties", "--set", "density=1.5", "A", "B"),
+        Of(1, "density is 0; a number above 0 and at most 1 was expected", "--method", "dare", "--set", "density=0", "--set", "seed=1", "A", "B"),
+        Of(1, "density is -0.2; a number above 0 and at most 1 was expected", "--method", "breadcrumbs", "--set", "density=-0.2", "A", "B"),
+        Of(1, "gamma is 1; a number", "--method", "breadcrumbs", "--set", "gamma=1", "A", "B"),
         Of(1, "'slerp' interpolates two clients, and 3 clients", "--method", "slerp", "A", "B", "C"),
+        Of(1, "'slerp' interpolates two clients, and 1 client", "--method", "slerp", "A"),
         Of(1, "seed is missing", "--method", "dare", "A", "B"),
         Of(1, "'ema' keeps a state between rounds", "--method", "ema", "A", "B"),
         Of(1, "The weight of", "--method", "ties", "A", "--weight", "-1"),
@@ -126,6 +151,8 @@ public sealed class MergeTests
         string other = _place.Write("other.safetensors", new MemoryModel { { "another.weight", [2], new float[] { 1, 2 } } });
         Run run = Tool.Run("merge", "--method", "ties", "--base", other, "--model", _place.A, "--output", _place["merged.safetensors"]);
         Assert.That(run.Code, Is.EqualTo(1));
+        foreach (string word in (string[])[_place.A, "another.weight"])
+            Assert.That(run.Error, Does.Contain(word));
         Assert.That(File.Exists(_place["merged.safetensors"]), Is.False);
     }
 

@@ -84,6 +84,38 @@ internal sealed unsafe class MergingKernelTests
     }
 
     [Test]
+    public void SinglesCountAndAreCollectedAsTheirDifferencesInFloat64(
+        [Values(DType.F32, DType.F16, DType.BF16)] DType dtype, [Values(1, 16, 37, 512)] int length, [Values] bool countsEnds)
+    {
+        var random = new Random(length);
+        float[] values = [.. Enumerable.Range(0, length).Select(_ => random.Next(-8, 9) / 4f)];
+        float[] origins = [.. Enumerable.Range(0, length).Select(i => random.Next(-4, 5) / (i % 3 == 0 ? 4f : 1 << 30))];
+        var bracket = new MagnitudeBracket(.5, 1, countsEnds);
+        byte[] stored = new byte[length * dtype.BitSize / 8];
+        double[] inside = new double[length + 8];
+        BracketCounts counts = default;
+        fixed (byte* y = stored)
+        {
+            for (int i = 0; i < length; i++)
+                Rounding.Write(y, dtype, i, values[i]);
+            fixed (float* x = origins)
+            fixed (double* target = inside)
+                SimdBackend.CollectSingles(new TensorPanel(y, dtype), x, length, bracket, ref counts, target);
+        }
+
+        (double Exact, float Single)[] magnitudes =
+            [.. values.Zip(origins, (y, x) => (Math.Abs((double)y - x), Math.Abs(y - x)))];
+        Assert.That(counts.OverLow, Is.EqualTo(magnitudes.Count(each => each.Single > .5f)));
+        Assert.That(
+            inside.Take((int)counts.Inside), Is.EqualTo(magnitudes.Where(each => each.Single is > .5f and < 1).Select(each => each.Exact)));
+        if (!countsEnds)
+            return;
+        Assert.That(counts.AtLow, Is.EqualTo(magnitudes.Count(each => each.Single == .5f)));
+        Assert.That(counts.AtHigh, Is.EqualTo(magnitudes.Count(each => each.Single == 1)));
+        Assert.That(counts.Inexact, Is.EqualTo(magnitudes.Count(each => each.Single is .5f or 1 && each.Single != each.Exact)));
+    }
+
+    [Test]
     public void AnElectionTellsOfValuesThatAreNotFinite([Values(double.NaN, double.PositiveInfinity)] double value)
     {
         var numbers = new UniformNumbers(new Philox(3, "w", "dare", 1));

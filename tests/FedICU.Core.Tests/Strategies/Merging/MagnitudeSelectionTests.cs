@@ -57,6 +57,23 @@ internal sealed class MagnitudeSelectionTests
             sink.Model.ToArray<float>("a").Concat(sink.Model.ToArray<float>("b")).ToArray(), Is.EqualTo(expected));
     }
 
+    [Test]
+    public void DifferencesThatBinary32DoesNotTellApartAreToldApart()
+    {
+        // 1 and 1 - 2^-40 are the same in binary32
+        var random = new Random(3);
+        float[] values = [.. Enumerable.Range(0, Length).Select(i => random.Next(3) == 0 ? .25f : 1)];
+        float[] global = [.. Enumerable.Range(0, Length).Select(i => random.Next(2) == 0 ? 0 : 1 / (float)(1L << 40))];
+        var client = new MemoryModel { { "w", [Length], values } };
+        double[] update = [.. values.Zip(global, (y, x) => (double)y - x)];
+        float[] expected = [.. global];
+        foreach (int i in Enumerable.Range(0, Length).OrderByDescending(i => update[i]).ThenBy(i => i).Take(Length / 2))
+            expected[i] = values[i];
+        using MemorySink sink = Run(
+            new TiesAggregator(new TiesOptions { Density = .5 }), new MemoryModel { { "w", [Length], global } }, client, new RoundOptions());
+        Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(expected));
+    }
+
     private static float[] Create(Data data)
     {
         var random = new Random(5);
