@@ -30,7 +30,9 @@ internal sealed class Adapter(Dictionary<string, Tensor> factors) : IDisposable
 
     /// <summary>Creates an adapter that changes nothing yet.</summary>
     /// <param name="random">Draws the rows of A.</param>
-    /// <param name="drawn">The number of rows that are drawn, so that adapters of smaller ranks begin with the same rows.</param>
+    /// <param name="drawn">
+    /// The number of rows that are drawn, so that adapters of smaller ranks begin with the same rows.
+    /// </param>
     /// <param name="rank">The number of rows that are kept, from the first.</param>
     public static Adapter Random(Random random, int drawn, int rank)
     {

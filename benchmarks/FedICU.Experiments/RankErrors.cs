@@ -21,8 +21,8 @@ internal sealed record RankErrors(
     private const string Clients = "client-*", Global = "global";
 
     /// <summary>
-    /// Measures the adapters that a run of the sample with FedAvg left: of its first round, of its last round, and those
-    /// that each client trained alone.
+    /// Measures the adapters that a run of the sample with FedAvg left: those of its first and of its last round, and
+    /// those that each client trained alone.
     /// </summary>
     /// <param name="folder">The sample's output folder.</param>
     /// <exception cref="NoTextException">A folder is missing.</exception>
@@ -31,7 +31,11 @@ internal sealed record RankErrors(
         string federation = Path.Combine(folder, "fedavg");
         string[] rounds = Directory.Exists(federation) ? [.. Directory.GetDirectories(federation, "round-*").Order()] : [];
         if (rounds.Length < 2)
-            throw new NoTextException($"'{federation}' has {rounds.Length} folders round-*; the sample's output of two or more was expected.");
+        {
+            throw new NoTextException(
+                $"'{federation}' has {rounds.Length} folders round-*; the sample's output of two or more rounds was expected.");
+        }
+
         return
         [
             Measure("round 1", rounds[0]), Measure($"round {rounds.Length}", rounds[^1]),

@@ -32,8 +32,8 @@ internal sealed record RoundResult
     public double? CrossTerm { get; init; }
 
     /// <summary>
-    /// The distance of the result's product from mean(B A), as reported by a rule of LoRA pairs, relative to its norm and
-    /// averaged over matrices; null with other rules.
+    /// The distance of the result's product from mean(B A), as reported by a rule of LoRA pairs, relative to its norm
+    /// and averaged over matrices; null with other rules.
     /// </summary>
     public double? RelativeError { get; init; }
 

@@ -29,7 +29,9 @@ internal sealed partial class Run
         return received;
     }
 
-    /// <summary>Gives the base what the strategy means for it, and returns the adapter that starts the next round.</summary>
+    /// <summary>
+    /// Gives the base what the strategy means for it, and returns the adapter that starts the next round.
+    /// </summary>
     private Adapter MoveToBase(Adapter result, int round)
     {
         if (method.Strategy == "fedex-lora")

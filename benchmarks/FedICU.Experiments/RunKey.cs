@@ -14,8 +14,8 @@ internal sealed record RunKey(
     string Options, string Corpus, string Texts, string Base, string Machine, string Scenario, string Method, string Settings, int Seed)
 {
     /// <summary>
-    /// Gets the key under its present name. Lines of the experiment's own FlexLoRA stay readable: the library's strategy,
-    /// which took its place, gives the same factors but for rounding.
+    /// Gets the key under its present name. Lines of the experiment's own FlexLoRA stay readable: the library's
+    /// strategy, which took its place, gives the same factors but for rounding.
     /// </summary>
     public RunKey Present() => (Method, Settings) == ("products", "fedavg, products")
         ? this with { Method = "flexlora", Settings = "flexlora lora-scaling=2" }
