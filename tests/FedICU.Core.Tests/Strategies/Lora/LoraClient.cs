@@ -37,7 +37,7 @@ internal sealed record LoraClient(double[] A, double[] B, double Alpha, double E
     /// <summary>Returns the adapter in memory.</summary>
     public MemoryModel ToModel()
     {
-        var model = new MemoryModel(adapterConfig: PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(Config), "config"));
+        var model = new MemoryModel(PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(Config), "config"), null);
         Add(model, ".lora_A.weight", [Rank, Inputs], A);
         Add(model, ".lora_B.weight", [B.Length / Rank, Rank], B);
         return model;
