@@ -29,7 +29,7 @@ internal sealed unsafe class CallerTensors : IDisposable
     public CallerTensors(
         NativeTensor* tensors, long count, bool copy, IReadOnlySet<string>? only = null, PeftAdapterConfig? config = null)
         : this(
-            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, new MemoryModel(adapterConfig: config),
+            Read(tensors, count).FindAll(tensor => only?.Contains(tensor.Info.Name) ?? true), copy, new MemoryModel(config, null),
             FrozenDictionary<string, string>.Empty)
     {
     }
@@ -66,7 +66,7 @@ internal sealed unsafe class CallerTensors : IDisposable
     {
         var unknown = new Dictionary<string, string>(StringComparer.Ordinal);
         List<(TensorInfo, nint)> read = Read(tensors, count, $"Client {Sentence.Quote(client)}", unknown);
-        return new CallerTensors(read, copy, new MemoryModel(metadata, config), unknown);
+        return new CallerTensors(read, copy, new MemoryModel(config, metadata), unknown);
     }
 
     /// <summary>

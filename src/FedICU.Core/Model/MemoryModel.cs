@@ -18,7 +18,7 @@ namespace FedICU;
 /// var model = new MemoryModel { { "layer.weight", [2, 2], new float[] { 1, 0, 0, 2 } } };
 /// </code>
 /// </example>
-public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
+public sealed partial class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 {
     // bytes copied to an array at once; chosen below the 2^31 of a span
     private const int LongestRead = 1 << 30;
@@ -30,11 +30,8 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 
     /// <summary>Creates a model without tensors.</summary>
     /// <param name="metadata">The model's metadata, for example <c>num_examples</c>.</param>
-    /// <param name="adapterConfig">
-    /// The configuration that makes the tensors a PEFT adapter, as if they were in its folder. Null if there is none.
-    /// </param>
-    public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null, PeftAdapterConfig? adapterConfig = null) =>
-        (_metadata, AdapterConfig, _layout) = (metadata ?? FrozenDictionary<string, string>.Empty, adapterConfig, new MemoryLayout());
+    public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null) =>
+        (_metadata, _layout) = (metadata ?? FrozenDictionary<string, string>.Empty, new MemoryLayout());
 
     /// <summary>
     /// Creates a model in a native buffer. The buffer lives as long as the model is used; reading a freed buffer
@@ -48,9 +45,6 @@ public sealed class MemoryModel : TensorSource, IEnumerable<TensorInfo>
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, string> Metadata => _metadata;
-
-    /// <inheritdoc/>
-    public override PeftAdapterConfig? AdapterConfig { get; }
 
     /// <inheritdoc/>
     public override string Location => "memory";

@@ -19,9 +19,6 @@ public abstract partial class TensorSource : IDisposable
     /// <summary>Gets the source's metadata (a safetensors file's <c>__metadata__</c>); empty if it has none.</summary>
     public virtual IReadOnlyDictionary<string, string> Metadata => FrozenDictionary<string, string>.Empty;
 
-    /// <summary>Gets the configuration of a PEFT adapter; null if the source has none.</summary>
-    public virtual PeftAdapterConfig? AdapterConfig => null;
-
     /// <summary>
     /// Gets the name of the source in messages: a file's path as given, or <c>memory</c>. A source in memory also
     /// overrides <see cref="IsInMemory"/>.

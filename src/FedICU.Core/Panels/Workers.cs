@@ -58,7 +58,9 @@ internal sealed class Workers(int threads, CancellationToken cancellationToken) 
         }
     }
 
-    /// <summary>Allocates a closure, which is nothing beside threads: they need no code for each type of state.</summary>
+    /// <summary>
+    /// Allocates a closure, which costs nothing beside threads. So only one thread needs code for each type of state.
+    /// </summary>
     private static Action<int, Scratch> Bind<T>(T state, Action<T, int, Scratch> piece) => (i, scratch) => piece(state, i, scratch);
 
     private void RunParallel(int count, int workers, Action<int, Scratch> piece)

@@ -9,6 +9,8 @@ namespace FedICU;
 /// </summary>
 public class StageAggregator : IAggregator
 {
+    private readonly StageSequence _stages;
+
     /// <summary>Composes a rule.</summary>
     /// <param name="stages">The stages in their order. Without a merge, the merge is <see cref="FedAvg"/>.</param>
     /// <exception cref="InvalidOptionsException">
@@ -22,22 +24,19 @@ public class StageAggregator : IAggregator
     {
         ArgumentNullException.ThrowIfNull(stages);
         Stages = [.. stages];
-        Sequence = new StageSequence(Stages, new FedAvg(implied));
+        _stages = new StageSequence(Stages, new FedAvg(implied));
     }
 
     /// <summary>Gets the names of the stages, joined by commas.</summary>
-    public string Name => Sequence.Name;
+    public string Name => _stages.Name;
 
     /// <summary>Gets the stages in their order.</summary>
     public IReadOnlyList<Stage> Stages { get; }
 
-    /// <summary>Gets the stages by what they do.</summary>
-    internal StageSequence Sequence { get; }
-
     /// <summary>
     /// Gets whether a stage keeps a state between rounds: whether <see cref="AggregationRound.State"/> should be set.
     /// </summary>
-    public bool KeepsState => Sequence.KeepsState;
+    public bool KeepsState => _stages.KeepsState;
 
     /// <inheritdoc/>
     public Task<AggregationResult> AggregateAsync(
@@ -45,7 +44,7 @@ public class StageAggregator : IAggregator
     {
         ArgumentNullException.ThrowIfNull(round);
         ArgumentNullException.ThrowIfNull(output);
-        return Task.Run(() => new RoundExecution(Sequence, round, output, cancellationToken).RunAsync(), cancellationToken);
+        return Task.Run(() => new RoundExecution(_stages, round, output, cancellationToken).RunAsync(), cancellationToken);
     }
 
     /// <summary>
@@ -64,6 +63,6 @@ public class StageAggregator : IAggregator
     {
         ArgumentNullException.ThrowIfNull(round);
         return Task.Run(
-            () => new RoundExecution(Sequence, round, output ?? TensorSink.Discard, cancellationToken).Check(), cancellationToken);
+            () => new RoundExecution(_stages, round, output ?? TensorSink.Discard, cancellationToken).Check(), cancellationToken);
     }
 }

@@ -191,8 +191,8 @@ int32_t fedicu_mask(const char *options_json, int64_t count, const fedicu_tensor
 /*
  * Cuts a LoRA adapter to a smaller rank: each pair gets the best factors of its own product. A pair of that rank or a
  * smaller one keeps its rank. The options are JSON: {"rank": 8, "loraScaling": 2, "threads": 0}. Only the rank is
- * required. config_json is the adapter's adapter_config.json; or null, and loraScaling states its scaling alpha / r. Read
- * the new adapter with the functions below and free it with fedicu_update_destroy.
+ * required. config_json is the adapter's adapter_config.json; or null, and loraScaling states its scaling alpha / r.
+ * Read the new adapter with the functions below and free it with fedicu_update_destroy.
  */
 int32_t fedicu_adapt(const char *options_json, const char *config_json, int64_t count, const fedicu_tensor *tensors,
                      fedicu_handle *adapter);

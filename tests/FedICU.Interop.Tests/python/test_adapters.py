@@ -170,7 +170,8 @@ FAULTS = {
     "DoRA": (faulty(use_dora=True), "on_config", "its adapter_config.json disagrees with the global adapter's: use_dora"),
     "a rank of 0 in the configuration": (
         faulty(r=0), "on_unreadable", "'adapter_config.json' has '0' for r, expected a whole number from 1"),
-    "an alpha of text": (faulty(lora_alpha="16"), "on_unreadable", "'adapter_config.json' has '16' for lora_alpha, expected a finite number"),
+    "an alpha of text": (
+        faulty(lora_alpha="16"), "on_unreadable", "'adapter_config.json' has '16' for lora_alpha, expected a finite number"),
 }
 
 
@@ -243,7 +244,8 @@ class BridgeTests(unittest.TestCase):
                                 ({"r": {1, (2,)}, "x": object()}, "its adapter_config cannot be written as JSON")):
             with self.assertRaisesRegex(fedicu.RoundRejectedError, f"^Client 'b': {sentence}"):
                 Plain().run([("b", 1, Adapter(CLIENTS["b"].tensors, wrong))])
-        for text, sentence in (("{", "its adapter-config is not JSON"), ("[1]", r"its adapter-config is '\[1\]'; a JSON object was expected")):
+        for text, sentence in (
+            ("{", "its adapter-config is not JSON"), ("[1]", r"its adapter-config is '\[1\]'; a JSON object was expected")):
             strategy = FedICU(aggregator="flora", adapter_config=GLOBAL)
             strategy.configure_train(1, flower.record(START.tensors), {}, flower.Grid(None, CLIENTS))
             reply = flower.reply("b", START.tensors, 1)

@@ -1,5 +1,6 @@
 using FedICU.Panels;
 using FedICU.Rounds.Checks;
+using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
 namespace FedICU.Rounds.Sessions;
@@ -37,7 +38,7 @@ internal sealed class SessionIntake(
 
         var round = new AggregationRound(global, CreateArrivalOptions(options)) { GlobalDigest = baseDigest };
         round.Add(update);
-        var check = new RoundCheck(round, output: null, cancellationToken, arrivals.Aggregator?.Sequence);
+        var check = new RoundCheck(round, output: null, cancellationToken, FindStages());
         try
         {
             Participant participant = check.RunOnArrival();
@@ -70,6 +71,10 @@ internal sealed class SessionIntake(
             check.Participants.ForEach(participant => participant.Dispose());
         }
     }
+
+    /// <summary>Sorts the rule's stages; null if none were given, or if their merge is the implied mean.</summary>
+    private StageSequence? FindStages() =>
+        arrivals.Stages?.OfType<MergeRule>().FirstOrDefault() is { } merge ? new StageSequence(arrivals.Stages, merge) : null;
 
     /// <summary>
     /// Creates the options of the check on arrival: a fault that would drop the client from the round refuses its

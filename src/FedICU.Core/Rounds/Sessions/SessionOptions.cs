@@ -21,11 +21,11 @@ public sealed record SessionOptions
     public bool CheckValues { get; init; }
 
     /// <summary>
-    /// The rule that will aggregate the round, where it takes updates that others do not: <c>flexlora</c>, <c>flora</c>
-    /// and <c>hetlora</c> take other ranks than the global model's. <value>Default: null, every update must have the
-    /// global model's shapes.</value>
+    /// The stages of the rule that will aggregate the round, where it takes updates that others do not:
+    /// <c>flexlora</c>, <c>flora</c> and <c>hetlora</c> take other ranks than the global model's. <value>Default:
+    /// null, every update must have the global model's shapes.</value>
     /// </summary>
-    public StageAggregator? Aggregator { get; init; }
+    public IReadOnlyList<Stage>? Stages { get; init; }
 
     /// <summary>
     /// The clock for the times of the session's creation and of its round's closing. <value>Default: the

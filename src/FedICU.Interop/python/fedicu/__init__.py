@@ -31,9 +31,9 @@ from ._tensors import FileTensor
 from ._updates import Adapter, MaskedUpdate, Unreadable, Update
 
 __all__ = [
-    "AbortedError", "Adapter", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError", "InvalidOptionsError",
-    "MaskedUpdate", "RoundRejectedError", "Unreadable", "Update", "WrongStateError", "adapt", "live_handles", "mask", "proximal",
-    "round_options", "strategies",
+    "AbortedError", "Adapter", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError",
+    "InvalidOptionsError", "MaskedUpdate", "RoundRejectedError", "Unreadable", "Update", "WrongStateError", "adapt", "live_handles",
+    "mask", "proximal", "round_options", "strategies",
 ]
 
 

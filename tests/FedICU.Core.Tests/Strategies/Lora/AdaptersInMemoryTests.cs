@@ -44,7 +44,7 @@ internal sealed class AdaptersInMemoryTests : FolderFixture
     {
         Aggregate(rule, CreateRound(), out MemorySink expected);
         using MemoryModel global = Global.ToModel();
-        var options = new SessionOptions { Aggregator = StrategyRegistry.Default.Create(rule, []).Aggregator, CheckValues = true };
+        var options = new SessionOptions { Stages = StrategyRegistry.Default.Create(rule, []).Aggregator.Stages, CheckValues = true };
         using (AggregationSession session = AggregationSession.Create(Folder["session"], global, arrivals: options))
         {
             foreach ((int k, LoraClient client) in Clients.Index().Reverse())
@@ -63,12 +63,14 @@ internal sealed class AdaptersInMemoryTests : FolderFixture
     {
         using MemoryModel global = Global.ToModel();
         using AggregationSession without = AggregationSession.Create(Folder["without"], global);
-        Assert.That(() => Add(without, Clients[0].ToModel()), Throws.TypeOf<RoundRejectedException>().With.Message.Contain("r 1 against 2"));
-        var options = new SessionOptions { Aggregator = new FlexLoraAggregator() };
+        Assert.That(
+            () => Add(without, Clients[0].ToModel()), Throws.TypeOf<RoundRejectedException>().With.Message.Contain("r 1 against 2"));
+        var options = new SessionOptions { Stages = new FlexLoraAggregator().Stages };
         using AggregationSession session = AggregationSession.Create(Folder["session"], global, arrivals: options);
-        using MemoryModel stated = new(adapterConfig: Clients[1].ToModel().AdapterConfig)
+        using MemoryModel stated = new(Clients[1].ToModel().AdapterConfig, null)
         {
-            { LoraClient.Module + ".lora_A.weight", [1, 4], new double[4] }, { LoraClient.Module + ".lora_B.weight", [3, 1], new double[3] },
+            { LoraClient.Module + ".lora_A.weight", [1, 4], new double[4] },
+            { LoraClient.Module + ".lora_B.weight", [3, 1], new double[3] },
         };
         Assert.That(() => Add(session, stated), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(
             $"Client 'a': module '{LoraClient.Module}' has rank 1, but 2 in its adapter_config.json."));
@@ -84,7 +86,7 @@ internal sealed class AdaptersInMemoryTests : FolderFixture
         AggregationResult stacked = Aggregate("flora", CreateRound(), out MemorySink sink);
         Assert.That(stacked.AdapterConfig!.Rank, Is.EqualTo(6));
         using (sink)
-        using (MemoryModel adapter = new(adapterConfig: stacked.AdapterConfig))
+        using (MemoryModel adapter = new(stacked.AdapterConfig, null))
         using (var small = new MemorySink())
         {
             foreach (TensorInfo tensor in sink.Model.Tensors)
