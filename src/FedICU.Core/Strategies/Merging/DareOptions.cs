@@ -55,6 +55,6 @@ public sealed record DareOptions
     public MergeWeighting Weighting { get; init; }
 
     internal void Validate() => new OptionErrors()
-        .Add(Seed is null ? "seed is missing; a whole number was expected." : null)
+        .Add(Seed is null ? "seed is missing; a whole number was expected, from which 'dare' draws its masks." : null)
         .RequireDensity(Density).RequireScale(Scale).Throw();
 }
