@@ -59,8 +59,8 @@ internal sealed class RoundPairs
         long rank = participant.Find(pair.A.Name)!.Shape.Dimensions[0];
         AdapterModules? modules = GetModules(participant.AdapterConfig) ?? (rank == pair.Rank ? _modules : null);
         TensorInfo? alpha = pair.Alpha is null ? null : participant.Find(pair.Alpha.Name);
-        // a delta of an alpha is no alpha
-        double? scaling = alpha is not null && participant.Kind == UpdateKind.Delta
+        // a delta of an alpha is no alpha, and a packed one holds the entries that changed
+        double? scaling = alpha is not null && (participant.Kind == UpdateKind.Delta || participant.IsPacked(alpha))
             ? pair.Scaling
             : LoraPairs.ReadScaling(participant.Source, pair.Module, alpha, rank, modules);
         return new PairForm(rank, scaling ?? _merge.LoraScaling ?? double.NaN, double.NaN);
@@ -97,14 +97,21 @@ internal sealed class RoundPairs
         if (_config is null)
             return null;
         bool changes = false, useRsLora = _config.UseRsLora && !_merge.WritesUnitScaling;
-        var modules = new List<(string, long, double)>(All.Count);
+        var modules = new List<(string Module, long Rank, double Alpha)>(All.Count);
         for (int i = 0; i < All.Count; i++)
         {
-            changes |= written[i].Rank != _modules!.Rank(All[i].Module) || written[i].Alpha != _modules.Alpha(All[i].Module);
+            changes |= written[i].Rank != _modules!.Rank(All[i].Module) || !written[i].Alpha.Equals(_modules.Alpha(All[i].Module) ?? double.NaN);
             modules.Add((All[i].Module, written[i].Rank, written[i].Alpha));
         }
 
-        return changes || useRsLora != _config.UseRsLora ? ConfigWriter.WithRanks(_config, modules, useRsLora) : null;
+        if (!changes && useRsLora == _config.UseRsLora)
+            return null;
+        int unknown = modules.FindIndex(module => !double.IsFinite(module.Alpha));
+        return unknown < 0
+            ? ConfigWriter.WithRanks(_config, modules, useRsLora)
+            : throw RoundCheck.CreateRefusal(
+                $"The round's adapter_config.json states no alpha of {Sentence.Quote(All[unknown].Module)} that can be read; " +
+                "an alpha_pattern of valid patterns was expected.");
     }
 
     private PairForm Describe(LoraPair pair, long rank, bool isMerged)
