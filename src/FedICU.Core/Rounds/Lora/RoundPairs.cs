@@ -97,21 +97,25 @@ internal sealed class RoundPairs
         if (_config is null)
             return null;
         bool changes = false, useRsLora = _config.UseRsLora && !_merge.WritesUnitScaling;
-        var modules = new List<(string Module, long Rank, double Alpha)>(All.Count);
+        var modules = new List<(string, long, double)>(All.Count);
         for (int i = 0; i < All.Count; i++)
         {
-            changes |= written[i].Rank != _modules!.Rank(All[i].Module) || !written[i].Alpha.Equals(_modules.Alpha(All[i].Module) ?? double.NaN);
-            modules.Add((All[i].Module, written[i].Rank, written[i].Alpha));
+            string module = All[i].Module;
+            changes |= written[i].Rank != _modules!.Rank(module) || !written[i].Alpha.Equals(_modules.Alpha(module) ?? double.NaN);
+            modules.Add((module, written[i].Rank, written[i].Alpha));
         }
 
-        if (!changes && useRsLora == _config.UseRsLora)
-            return null;
-        int unknown = modules.FindIndex(module => !double.IsFinite(module.Alpha));
-        return unknown < 0
-            ? ConfigWriter.WithRanks(_config, modules, useRsLora)
-            : throw RoundCheck.CreateRefusal(
+        changes |= useRsLora != _config.UseRsLora;
+        int unknown = written.ToList().FindIndex(form =>
+            changes && !double.IsFinite(form.Alpha) || _merge.NeedsScaling && !double.IsFinite(form.Scaling));
+        if (unknown >= 0)
+        {
+            throw RoundCheck.CreateRefusal(
                 $"The round's adapter_config.json states no alpha of {Sentence.Quote(All[unknown].Module)} that can be read; " +
                 "an alpha_pattern of valid patterns was expected.");
+        }
+
+        return changes ? ConfigWriter.WithRanks(_config, modules, useRsLora) : null;
     }
 
     private PairForm Describe(LoraPair pair, long rank, bool isMerged)

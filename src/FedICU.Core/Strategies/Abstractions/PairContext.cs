@@ -244,12 +244,7 @@ internal sealed unsafe class PairContext : IDisposable
     /// <exception cref="RoundRejectedException">There are too many rows.</exception>
     public double[] ComputeGram(double* rows, int count, long length)
     {
-        if (count > MaximumGramRows)
-        {
-            throw RoundCheck.CreateRefusal(
-                $"The ranks of the LoRA pair {Sentence.Quote(Pair.Module)} add up to {count}; at most {MaximumGramRows} was expected.");
-        }
-
+        RequireRows(count, MaximumGramRows);
         double* sums = TakeZeros(GramPairs.Count(count));
         var panels = new TensorPanel[count];
         for (long start = 0; start < length; start += LongestRow)
@@ -269,6 +264,16 @@ internal sealed unsafe class PairContext : IDisposable
         }
 
         return gram;
+    }
+
+    /// <summary>Refuses more rows than the matrices of a computation can have.</summary>
+    public void RequireRows(int count, long most)
+    {
+        if (count > most)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The ranks of the LoRA pair {Sentence.Quote(Pair.Module)} add up to {count}; at most {most} was expected.");
+        }
     }
 
     /// <summary>Returns the panel that begins at an element of another.</summary>

@@ -29,7 +29,7 @@ internal sealed class LoraRuleInputTests : FolderFixture
     {
         using MemoryModel global = Kohya(2, 8), trained = Kohya(2, 8, up: 3);
         using MemorySink sparse = new(), dense = new();
-        var client = new FedIcuClient(new FedIcuClientOptions { Mask = MaskRule.TopRatio, TopRatio = 0.25 });
+        var client = new FedIcuClient();
         client.CreateUpdate(global, trained, sparse);
         client.CreateUpdate(global, trained, dense, dense: true);
         Assert.That(sparse.Model.Tensors.Select(tensor => tensor.Name), Has.None.EqualTo("m.alpha"), "the alpha is packed");
@@ -51,11 +51,9 @@ internal sealed class LoraRuleInputTests : FolderFixture
     [Test]
     public void AnAlphaPatternThatCannotBeReadIsRefused([Values("flora", "flexlora", "hetlora")] string rule)
     {
-        PeftAdapterConfig config = PeftAdapterConfig.Parse(
-            """{"peft_type": "LORA", "r": 1, "lora_alpha": 2, "alpha_pattern": {"(": 3}, "target_modules": ["m"]}"""u8.ToArray(), "config");
-        using MemoryModel global = Bare(1, config), client = Bare(2);
+        using MemoryModel global = Bare(1, """, "alpha_pattern": {"(": 3}"""), client = Bare(2, "");
         Assert.That(
-            () => Run(rule + ",lora", global, [ClientUpdate.FromTensors("a", client, 1)]),
+            () => Run(rule, global, [ClientUpdate.FromTensors("a", client, 1)]),
             Throws.TypeOf<RoundRejectedException>().With.Message.Contain("states no alpha of 'm' that can be read"));
     }
 
@@ -88,6 +86,21 @@ internal sealed class LoraRuleInputTests : FolderFixture
         Assert.That(result.Rank, Is.EqualTo(3), "the weight has three outputs");
         Assert.That(result.Report.LoraPairs[0].RelativeError, Is.LessThan(1e-12));
     }
+
+    [Test]
+    public void StagesThatScaleUpdatesNeedEqualRanks()
+    {
+        using MemoryModel global = Kohya(2, 8), client = Kohya(1, 8);
+        var late = new ClientStatements { Staleness = 1 };
+        Assert.That(
+            () => Run("fedbuff,flora", global, [ClientUpdate.FromTensors("a", client, 1, statements: late)]),
+            Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(
+                "'fedbuff' before 'flora' needs equal ranks; Client 'a' has rank 1 in 'm', the global model 2."));
+    }
+
+    [Test]
+    public void ANumberOfGramPairsAboveAnIntIsRefused() =>
+        Assert.That(() => FedICU.Compute.GramPairs.Count(65_536), Throws.TypeOf<OverflowException>());
 
     [Test]
     public void ErrorsOfLongStacksAreNotComputed()
@@ -134,10 +147,7 @@ internal sealed class LoraRuleInputTests : FolderFixture
     [Test]
     public void AFolderWithoutAConfigurationIsNoted()
     {
-        using MemoryModel global = Bare(1);
-        PeftAdapterConfig config = PeftAdapterConfig.Parse(
-            """{"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["m"]}"""u8.ToArray(), "config");
-        using MemoryModel client = Bare(2, config);
+        using MemoryModel global = Bare(1), client = Bare(2, "");
         var round = new AggregationRound(global, new RoundOptions { Statistics = true }) { ClientUpdate.FromTensors("a", client, 1) };
         RoundReport report = StrategyRegistry.Default.Create("flora", []).Aggregator
             .AggregateAsync(round, TensorSink.To(Folder["next"], global)).GetAwaiter().GetResult().Report;
@@ -166,11 +176,16 @@ internal sealed class LoraRuleInputTests : FolderFixture
         return model;
     }
 
-    private static MemoryModel Bare(int rank, PeftAdapterConfig? config = null) => new(adapterConfig: config)
+    /// <summary>Creates an adapter with factors of one rank, and with a configuration if fields of it are given.</summary>
+    private static MemoryModel Bare(int rank, string? fields = null)
     {
-        { "m.lora_A.weight", [rank, 2], Enumerable.Repeat(1.0, rank * 2).ToArray() },
-        { "m.lora_B.weight", [2, rank], Enumerable.Repeat(2.0, rank * 2).ToArray() },
-    };
+        string config = $$"""{"peft_type": "LORA", "r": {{rank}}, "lora_alpha": 4, "target_modules": ["m"]{{fields}}}""";
+        return new(adapterConfig: fields is null ? null : PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(config), "config"))
+        {
+            { "m.lora_A.weight", [rank, 2], Enumerable.Repeat(1.0, rank * 2).ToArray() },
+            { "m.lora_B.weight", [2, rank], Enumerable.Repeat(2.0, rank * 2).ToArray() },
+        };
+    }
 
     private static MemoryModel BFirst(int inputs) => new()
     {

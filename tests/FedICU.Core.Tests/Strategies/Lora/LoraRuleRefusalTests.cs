@@ -60,10 +60,6 @@ internal sealed class LoraRuleRefusalTests
         Throws.TypeOf<InvalidOptionsException>().With.Message.Contain("'balance' cannot follow 'ffa-lora'"));
 
     [Test]
-    public void FactorsOfOtherRanks() =>
-        Refuse("fedbuff,flora", [Good, One], "'fedbuff' before 'flora' needs equal ranks; Client '01'", "server-learning-rate=0.5");
-
-    [Test]
     public void ARankOfZero() => Assert.That(
         () => StrategyRegistry.Default.Create("flexlora", [KeyValuePair.Create("rank", "0")]),
         Throws.TypeOf<InvalidOptionsException>().With.Message.Contain("a whole number of at least 1 was expected"));
