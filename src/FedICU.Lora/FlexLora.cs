@@ -28,11 +28,14 @@ public sealed class FlexLora(FlexLoraOptions? options = null) : PairMerge
     /// <summary>Gets whether a pair never gets a larger rank than the global model's.</summary>
     internal bool KeepsSmallerRanks { get; init; }
 
-    // a cut also takes what flora writes, whose rank is the clients' sum
-    internal override bool MayExceedSides => KeepsSmallerRanks;
+    // what flora writes: its rank is the clients' sum
+    internal override bool TakesAnyRank => true;
 
-    internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks) =>
-        KeepsSmallerRanks ? Math.Min(Options.Rank ?? pair.Rank, pair.Rank) : Options.Rank ?? pair.Rank;
+    internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks)
+    {
+        long own = Math.Min(pair.Rank, Math.Min(pair.Inputs, pair.Outputs));
+        return KeepsSmallerRanks ? Math.Min(Options.Rank ?? own, own) : Options.Rank ?? own;
+    }
 
     internal override void Merge(PairContext pair)
     {

@@ -10,7 +10,7 @@ internal sealed class SmallMatrix(int rows, int columns)
     public int Columns => columns;
 
     /// <summary>The values, column by column.</summary>
-    public double[] Values { get; init; } = new double[rows * columns];
+    public double[] Values { get; init; } = new double[checked(rows * columns)];
 
     public double this[int row, int column]
     {

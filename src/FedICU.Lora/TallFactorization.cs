@@ -45,8 +45,11 @@ internal sealed unsafe class TallFactorization
     /// <param name="restore">Writes the columns of X again.</param>
     public static TallFactorization Run(PairContext context, double* rows, int count, long length, Action restore)
     {
+        // columns of an array's length
+        long mostColumns = Array.MaxLength / length;
         if (length <= count)
         {
+            context.RequireRows(count, mostColumns);
             var own = new SmallMatrix((int)length, count);
             for (int i = 0; i < count; i++)
                 new ReadOnlySpan<double>(rows + i * length, (int)length).CopyTo(own.Values.AsSpan(i * (int)length));
@@ -55,6 +58,7 @@ internal sealed unsafe class TallFactorization
 
         if (RunCholesky(context, rows, count, length) is { } factors)
             return factors;
+        context.RequireRows(count, mostColumns);
         restore();
         return RunHouseholder(rows, count, length);
     }

@@ -5,7 +5,8 @@ public static class GramPairs
 {
     /// <summary>Returns the number of pairs.</summary>
     /// <param name="inputs">N.</param>
-    public static int Count(int inputs) => inputs * (inputs + 1) / 2;
+    /// <exception cref="OverflowException">The number does not fit an int.</exception>
+    public static int Count(int inputs) => checked((int)((long)inputs * (inputs + 1) / 2));
 
     /// <summary>Returns the index of a pair.</summary>
     /// <param name="j">The first input; at most k.</param>

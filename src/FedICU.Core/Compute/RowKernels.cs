@@ -91,7 +91,7 @@ internal static unsafe class RowKernels
     /// <summary>Arranges a matrix so that the entries of four rows in one column lie side by side.</summary>
     private static double[] Pack(int rows, int columns, Func<int, int, double> entryOf)
     {
-        double[] packed = new double[rows * columns];
+        double[] packed = new double[checked(rows * columns)];
         for (int i = 0; i < rows; i++)
         {
             for (int j = 0; j < columns; j++)

@@ -9,6 +9,12 @@ namespace FedICU.Compute;
 /// </summary>
 internal static class SymmetricEigen
 {
+    /// <summary>
+    /// The share of the largest eigenvalue of a float64 Gram matrix below which an eigenvalue is rounding error:
+    /// derived from float64's 2^-53, with room.
+    /// </summary>
+    public const double ZeroShare = 1e-13;
+
     // the largest number of sweeps: chosen; measured, matrices of order 512 take about ten
     private const int MaximumSweeps = 60;
 

@@ -15,7 +15,7 @@ public abstract partial class TensorSink
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         return new ModelFileSink(
-            path, isFolder: false, (tensors, _) => new FilePublication(path, tensors, options ?? OutputOptions.Default));
+            path, isFolder: false, holdsConfig: false, (tensors, _) => new FilePublication(path, tensors, options ?? OutputOptions.Default));
     }
 
     /// <summary>
@@ -29,7 +29,7 @@ public abstract partial class TensorSink
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(config);
-        return new ModelFileSink(folder, isFolder: true, (tensors, changed) =>
+        return new ModelFileSink(folder, isFolder: true, holdsConfig: true, (tensors, changed) =>
             new FolderPublication(folder, FolderLayout.Adapter(tensors, changed ?? config), options ?? OutputOptions.Default));
     }
 
@@ -82,6 +82,9 @@ public abstract partial class TensorSink
     /// </summary>
     internal virtual PeftAdapterConfig? AdapterConfig { get; set; }
 
+    /// <summary>Gets whether <see cref="AdapterConfig"/> is written beside the tensors.</summary>
+    internal virtual bool HoldsAdapterConfig => false;
+
     /// <summary>
     /// Returns the full paths of what <see cref="Commit"/> may replace or remove: the sink's file or folder and the
     /// files of a model there.
@@ -89,5 +92,6 @@ public abstract partial class TensorSink
     internal HashSet<string> ReplacedFiles() => [.. Place is { } place ? ModelFolder.ListFiles(place.Path) : []];
 
     private static ModelFileSink ToFolder(string folder, OutputOptions? options, Func<IReadOnlyList<TensorInfo>, FolderLayout> layout) =>
-        new(folder, isFolder: true, (tensors, _) => new FolderPublication(folder, layout(tensors), options ?? OutputOptions.Default));
+        new(folder, isFolder: true, holdsConfig: false, (tensors, _) =>
+            new FolderPublication(folder, layout(tensors), options ?? OutputOptions.Default));
 }

@@ -88,7 +88,7 @@ internal sealed class LocalRunner(
         for (int i = 0; i < pairRound?.All.Count; i++)
             numberOf[pairRound.All[i]] = i;
         var reports = new TensorReports(stages.Name, run.Clients, outputs);
-        var unbalanced = new ConcurrentDictionary<LoraPair, string>(ReferenceEqualityComparer.Instance);
+        var unbalanced = pairRunner?.Unbalanced ?? new ConcurrentDictionary<LoraPair, string>(ReferenceEqualityComparer.Instance);
         ProgressMeter? meter = CreateMeter("aggregate", run.Global.TotalBytes);
         ForEachTensor(
             run, units?.Count ?? tensors.Count, CountValuesOfUnit,
@@ -280,11 +280,12 @@ internal sealed class LocalRunner(
 
     private void NoteUnbalanced(RoundRun run, IReadOnlyDictionary<LoraPair, string> unbalanced)
     {
-        if (stages.PairSteps.Count == 0 || pairRound is not null)
+        if (stages.PairSteps.Count == 0)
             return;
-        PairStep step = stages.PairSteps[0];
-        Note(pairs.All.Where(pair => step.DescribeObstacle(pair) is not null), pair => step.DescribeObstacle(pair)!);
-        Note(pairs.All.Where(pair => step.DescribeObstacle(pair) is null && IsKept(run, pair)),
+        // a merge of pairs may write other ranks, and notes their obstacles itself
+        Func<LoraPair, string?> obstacleOf = pairRound is null ? stages.PairSteps[0].DescribeObstacle : _ => null;
+        Note(pairs.All.Where(pair => obstacleOf(pair) is not null), pair => obstacleOf(pair)!);
+        Note(pairs.All.Where(pair => obstacleOf(pair) is null && IsKept(run, pair)),
             _ => "at least one of the two keeps the global model's value");
         Note(pairs.All.Where(unbalanced.ContainsKey), pair => unbalanced[pair]);
 

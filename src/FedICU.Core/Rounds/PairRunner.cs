@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using FedICU.Compute;
 using FedICU.Memory;
+using FedICU.Rounds.Checks;
 using FedICU.Rounds.Lora;
 using FedICU.Strategies.Abstractions;
 
@@ -16,8 +18,12 @@ internal sealed class PairRunner(StageSequence stages, PairRound pairs, RoundOpt
     /// <summary>The models that are written beside the output; null if there are none.</summary>
     public PairOutputs? Outputs { get; init; }
 
+    /// <summary>The pairs that a step left as they were, with the reasons.</summary>
+    public ConcurrentDictionary<LoraPair, string> Unbalanced { get; } = new(ReferenceEqualityComparer.Instance);
+
     /// <summary>What the rule did to each pair, in the model's order.</summary>
-    public IReadOnlyList<LoraPairReport> Reports => [.. _reports.OfType<LoraPairReport>()];
+    public IReadOnlyList<(LoraPair Pair, LoraPairReport Report)> Reports =>
+        [.. pairs.All.Zip(_reports, (pair, report) => (pair, report!)).Where(pair => pair.Item2 is not null)];
 
     /// <summary>Measures a statistic of one pair.</summary>
     public void Measure(RoundRun run, int number, PairStatistic statistic, double[] sums) => WithScratch(run, scratch =>
@@ -42,21 +48,28 @@ internal sealed class PairRunner(StageSequence stages, PairRound pairs, RoundOpt
         TensorPanel a = buffer.GetPanel(outputs.A), b = buffer.GetPanel(outputs.B);
         using PairContext context = Open(run, number, scratch, a, b);
         LoraPair pair = pairs.All[number];
-        if (run.Plan.HasFactors || stages.Transforms.Count > 0)
-            RequireEqualRanks(context);
+        if (run.Plan.HasFactors && context.Forms.Index().FirstOrDefault(form => form.Item.Rank != pair.Rank) is { Item.Rank: > 0 } other)
+        {
+            throw PairCheck.CreateRankRefusal(
+                stages.Weightings[^1], pairs.Merge, run.Participants[other.Index], pair, other.Item.Rank);
+        }
+
         pairs.Merge.Merge(context);
         LoraPair written = pair with { A = outputs.A, B = outputs.B, Scaling = context.Written.Scaling };
-        foreach (PairStep step in stages.PairSteps.Where(step => step.DescribeObstacle(written) is null))
+        foreach (PairStep step in stages.PairSteps)
         {
             using var own = new Scratch();
-            step.Apply(written, a, b, context.Backend, own, run.Settings.Workers.CancellationToken);
+            string? reason = step.DescribeObstacle(written) ??
+                step.Apply(written, a, b, context.Backend, own, run.Settings.Workers.CancellationToken);
+            if (reason is not null)
+                Unbalanced[pair] = reason;
         }
 
         TensorSink sink = run.Settings.Output;
         buffer.CopyTo(sink, outputs.A, run.Settings.Workers.CancellationToken);
         buffer.CopyTo(sink, outputs.B, run.Settings.Workers.CancellationToken);
         if (outputs.Alpha is { } alpha)
-            WriteAlpha(sink, alpha, context.Written.Alpha);
+            LoraAlphas.Write(sink, alpha, context.Written.Alpha);
         bool hasEqualRanks = context.Forms.All(form => form.Rank == pair.Rank);
         foreach (OpenTensorContext tensor in (OpenTensorContext[])[context.Tensors.A, context.Tensors.B])
             report(tensor, options.Statistics && hasEqualRanks ? UpdateStatistics.Measure(tensor) : null);
@@ -65,28 +78,6 @@ internal sealed class PairRunner(StageSequence stages, PairRound pairs, RoundOpt
 
     private static void WithScratch(RoundRun run, Action<Scratch> work) =>
         run.Settings.Workers.Run(1, parallel: false, (_, scratch) => work(scratch));
-
-    private static void RequireEqualRanks(PairContext context)
-    {
-        if (context.Forms.Any(form => form.Rank != context.Pair.Rank))
-        {
-            throw Checks.RoundCheck.CreateRefusal(
-                "The stages before the merge change the clients' updates, which needs the global model's ranks; " +
-                $"module {Text.Sentence.Quote(context.Pair.Module)} has others.");
-        }
-    }
-
-    private static unsafe void WriteAlpha(TensorSink sink, TensorInfo tensor, double alpha)
-    {
-        byte* value = stackalloc byte[sizeof(double)];
-        if (tensor.DType.IsComputed)
-            Rounding.Write(value, tensor.DType, 0, alpha);
-        else if (tensor.DType == DType.I64)
-            *(long*)value = (long)Math.Round(alpha);
-        else
-            *(int*)value = (int)Math.Round(alpha);
-        sink.Write(tensor, 0, new ReadOnlySpan<byte>(value, (int)tensor.ByteLength));
-    }
 
     private PairContext Open(RoundRun run, int number, Scratch scratch, TensorPanel a, TensorPanel b) => new(
         run, pairs.All[number], [.. run.Participants.Select(participant => participant.PairForms[number])], pairs.GetWritten(number),

@@ -101,22 +101,23 @@ internal sealed class RoundExecution(
     /// <summary>Notes a configuration that the output cannot hold.</summary>
     private void NoteConfig(PeftAdapterConfig? config, RoundCheck check)
     {
-        if (config is not null && !(output.Place is { IsFolder: true }))
+        if (config is not null && !output.HoldsAdapterConfig)
         {
             check.Notes.Add(
                 $"The new adapter has r {config.Rank} and lora_alpha {Numbers.Invariant(config.LoraAlpha)}, and the output holds no " +
-                "configuration; a folder as output gets one.");
+                "configuration; a folder as output gets one if the global model has one.");
         }
     }
 
     /// <summary>Adds the cross-terms, if they were measured, to what the rule reports of each pair.</summary>
     private static IReadOnlyList<LoraPairReport> AddCrossTerms(
-        IReadOnlyList<LoraPairReport>? pairs, IReadOnlyList<LoraPairReport> crossTerms)
+        IReadOnlyList<(LoraPair Pair, LoraPairReport Report)>? pairs, IReadOnlyList<(LoraPair Pair, LoraPairReport Report)> crossTerms)
     {
         if (pairs is null)
-            return crossTerms;
-        Dictionary<string, double> measured = crossTerms.ToDictionary(pair => pair.Name, pair => pair.CrossTerm, StringComparer.Ordinal);
-        return [.. pairs.Select(pair => pair with { CrossTerm = measured.GetValueOrDefault(pair.Name, double.NaN) })];
+            return [.. crossTerms.Select(pair => pair.Report)];
+        // a module may have several pairs of one name
+        Dictionary<LoraPair, double> measured = crossTerms.ToDictionary(pair => pair.Pair, pair => pair.Report.CrossTerm);
+        return [.. pairs.Select(pair => pair.Report with { CrossTerm = measured.GetValueOrDefault(pair.Pair, double.NaN) })];
     }
 
     private RoundCheck CreateCheck() => new(round, output, cancellationToken, stages);
@@ -126,6 +127,8 @@ internal sealed class RoundExecution(
     private LoraPairs CheckClients(RoundCheck check)
     {
         check.Run();
+        if (check.Pairs is { } found)
+            return LoraPairs.Of(found.All);
         bool usesPairs = stages.PairSteps.Count > 0 || _options.Statistics;
         LoraPairs pairs = usesPairs
             ? LoraPairs.Find(round.Global, check.AdapterConfig, comparesRanks: true, cancellationToken)
@@ -244,7 +247,8 @@ internal sealed class RoundExecution(
         return new(report with { BackendShares = _work.Shares, Notes = [.. check.Notes.Select(Sentence.Fit)] });
     }
 
-    private IReadOnlyList<LoraPairReport> ComputeCrossTerms(RoundRun run, LoraPairs pairs, RoundCheck check) =>
+    private IReadOnlyList<(LoraPair, LoraPairReport)> ComputeCrossTerms(
+        RoundRun run, LoraPairs pairs, RoundCheck check) =>
         _options.Statistics ? LoraCrossTerms.Compute(run, FindMergedPairs(run, pairs), check.Notes, withSpaces: check.Pairs is null) : [];
 
     private static IEnumerable<LoraPair> FindMergedPairs(RoundRun run, LoraPairs pairs)

@@ -9,7 +9,7 @@ using FedICU.Text;
 namespace FedICU.Rounds;
 
 /// <summary>
-/// Makes the plan of a checked round: who takes part, which tensors are merged, what the output looks like.
+/// Makes the plan of a checked round: its clients, the tensors that are merged, and the tensors of the output.
 /// </summary>
 internal sealed class RoundPlanner(StageSequence stages, AggregationRound round, RoundCheck check)
 {

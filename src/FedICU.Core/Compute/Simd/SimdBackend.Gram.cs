@@ -63,7 +63,7 @@ public sealed unsafe partial class SimdBackend
         int rows = geometry.GroupsAreColumns ? GetTileRows(geometry.Rows, n) : 1;
         int columns = geometry.GroupsAreColumns ? GramColumns : RowStripe;
         // a tile, sums of one tile's columns, and for each input the address of its part of the tile
-        int count = n * (rows * columns + 1) + pairs * GramColumns;
+        long count = n * (rows * columns + 1L) + checked(pairs * GramColumns);
         double* memory = (double*)NativeMemory.AlignedAlloc((nuint)count * sizeof(double), Slack);
         try
         {
@@ -119,7 +119,7 @@ public sealed unsafe partial class SimdBackend
         bool canReadInPlace = (rowBytes & -rowBytes) <= 256;
         foreach (TensorPanel input in inputs)
             canReadInPlace &= input.DType.BitSize == 8 * T.Size;
-        int width = Math.Max(SumBytes / (GramPairs.Count(n) * sizeof(double)) / GramColumns, 1) * GramColumns;
+        int width = (int)Math.Max(SumBytes / ((long)GramPairs.Count(n) * sizeof(double)) / GramColumns, 1) * GramColumns;
         for (int start = 0; start < columns; start += width)
         {
             int end = Math.Min(start + width, columns);

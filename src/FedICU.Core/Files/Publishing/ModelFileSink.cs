@@ -8,9 +8,10 @@ namespace FedICU.Files.Publishing;
 /// </summary>
 /// <param name="place">The file or folder, as messages call it.</param>
 /// <param name="isFolder">Whether the place is a folder.</param>
+/// <param name="holdsConfig">Whether an adapter's configuration is written.</param>
 /// <param name="begin">Assigns the tensors to files and takes the lock.</param>
 internal sealed class ModelFileSink(
-    string place, bool isFolder, Func<IReadOnlyList<TensorInfo>, PeftAdapterConfig?, IPublication> begin) : TensorSink
+    string place, bool isFolder, bool holdsConfig, Func<IReadOnlyList<TensorInfo>, PeftAdapterConfig?, IPublication> begin) : TensorSink
 {
     private readonly List<StagedModel> _models = [];
     private readonly Dictionary<string, StagedModel> _homes = new(StringComparer.Ordinal);
@@ -18,6 +19,8 @@ internal sealed class ModelFileSink(
     private bool _begun;
 
     internal override (string Path, bool IsFolder)? Place => (place, isFolder);
+
+    internal override bool HoldsAdapterConfig => holdsConfig;
 
     public override void Begin(IReadOnlyList<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {

@@ -36,8 +36,8 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
     public string? DescribeShape(Participant participant, TensorInfo expected, TensorInfo found)
     {
         LoraPair pair = _pairOf[expected.Name];
-        if (found.Shape == expected.Shape && participant.Find(Other(pair, expected).Name)?.Shape == Other(pair, expected).Shape)
-            return null;
+        if (found.Shape == expected.Shape)
+            return null; // if the factors do not fit each other, the other one has a sentence of its own
         if (participant.Find(pair.A.Name) is not { } a || participant.Find(pair.B.Name) is not { } b)
             return null; // a missing factor has a sentence of its own
         if (pair.Matches(a.Shape, b.Shape))
@@ -59,9 +59,8 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
         for (int i = 0; i < forms.Length; i++)
         {
             LoraPair pair = Pairs.All[i];
-            if (participant.Find(pair.A.Name) is not { } a || participant.Find(pair.B.Name) is not { } b || !pair.Matches(a.Shape, b.Shape))
+            if (IsDropped(participant, pair))
             {
-                // a policy keeps the global model's tensor
                 forms[i] = new PairForm(pair.Rank, pair.Scaling ?? 1, double.NaN);
                 continue;
             }
@@ -99,23 +98,22 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
             {
                 LoraPair pair = Pairs.All[i];
                 if (participant.PairForms[i].Rank != pair.Rank)
-                {
-                    throw RoundCheck.CreateRefusal(
-                        $"{Sentence.Quote(whole.Name)} before {Sentence.Quote(merge.Name)} needs equal ranks; " +
-                        $"{participant.NameWithFile} has rank {participant.PairForms[i].Rank} in {Sentence.Quote(pair.Module)}, " +
-                        $"the global model {pair.Rank}.",
-                        participant);
-                }
+                    throw CreateRankRefusal(whole, merge, participant, pair, participant.PairForms[i].Rank);
             }
         }
     }
 
-    private static TensorInfo Other(LoraPair pair, TensorInfo factor) => factor.Name == pair.A.Name ? pair.B : pair.A;
+    /// <summary>Creates the exception of a stage that needs the global model's ranks.</summary>
+    public static RoundRejectedException CreateRankRefusal(
+        Stage stage, PairMerge merge, Participant participant, LoraPair pair, long rank) => RoundCheck.CreateRefusal(
+            $"{Sentence.Quote(stage.Name)} before {Sentence.Quote(merge.Name)} needs equal ranks; {participant.NameWithFile} has rank " +
+            $"{rank} in {Sentence.Quote(pair.Module)}, the global model {pair.Rank}.",
+            participant);
 
     private string? DescribeFault(Participant participant, LoraPair pair, PairForm form)
     {
         long most = Math.Min(pair.Inputs, pair.Outputs);
-        if (form.Rank > most && !merge.MayExceedSides)
+        if (form.Rank > most && !merge.TakesAnyRank)
         {
             return $"its rank {form.Rank} in {Sentence.Quote(pair.Module)} is above the weight's " +
                 $"{(most == pair.Inputs ? "inputs" : "outputs")}; at most {most} was expected";
@@ -142,8 +140,13 @@ internal sealed class PairCheck(RoundCheck check, AggregationRound round, StageS
     private unsafe LoraPair? FindChangedA(Participant participant)
     {
         using var scratch = new Scratch();
-        return Pairs.All.FirstOrDefault(pair => !HasGlobalA(participant, pair, scratch));
+        return Pairs.All.FirstOrDefault(pair => !IsDropped(participant, pair) && !HasGlobalA(participant, pair, scratch));
     }
+
+    /// <summary>Whether a policy keeps the global model's pair, as far as this client decides.</summary>
+    private bool IsDropped(Participant participant, LoraPair pair) =>
+        check.IsDropped(participant, pair.A) || check.IsDropped(participant, pair.B) ||
+        pair.Alpha is not null && check.IsDropped(participant, pair.Alpha);
 
     private unsafe bool HasGlobalA(Participant participant, LoraPair pair, Scratch scratch)
     {

@@ -83,6 +83,10 @@ internal sealed class RoundCheck
         return dropped;
     }
 
+    /// <summary>Whether a tensor keeps the global model's value, as far as this client decides.</summary>
+    public bool IsDropped(Participant participant, TensorInfo tensor) => _tensors.Kept.ContainsKey(tensor.Name) ||
+        _tensorFaults.Any(fault => fault.Client == participant && fault.Tensor == tensor.Name);
+
     /// <summary>
     /// Opens and checks all clients. The caller disposes <see cref="Participants"/>, also after an exception.
     /// </summary>

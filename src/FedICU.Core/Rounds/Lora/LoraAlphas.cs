@@ -30,9 +30,11 @@ internal static class LoraAlphas
         return [.. scalars.Where(tensor => modules.Contains(LoraName.Parse(tensor.Name)!.Value.Module))];
     }
 
-    /// <summary>Reads the value of a scalar; null if its type is not read as a number.</summary>
+    /// <summary>Reads the value of a scalar; null if it is none, or if its type is not read as a number.</summary>
     public static unsafe double? Read(TensorSource model, TensorInfo tensor)
     {
+        if (tensor.ElementCount != 1 || tensor.ByteLength > sizeof(double))
+            return null;
         byte* value = stackalloc byte[sizeof(double)];
         model.Read(tensor, 0, new Span<byte>(value, (int)tensor.ByteLength));
         return tensor.DType switch
@@ -42,5 +44,30 @@ internal static class LoraAlphas
             var type when type.IsComputed => Rounding.Read(value, type, 0),
             _ => null,
         };
+    }
+
+    /// <summary>Writes a scalar, which its type can hold.</summary>
+    public static unsafe void Write(TensorSink sink, TensorInfo tensor, double alpha)
+    {
+        byte* value = stackalloc byte[sizeof(double)];
+        if (tensor.DType.IsComputed)
+            Rounding.Write(value, tensor.DType, 0, alpha);
+        else if (tensor.DType == DType.I64)
+            *(long*)value = (long)alpha;
+        else
+            *(int*)value = (int)alpha;
+        sink.Write(tensor, 0, new ReadOnlySpan<byte>(value, (int)tensor.ByteLength));
+    }
+
+    /// <summary>Returns whether a type holds an alpha without a change.</summary>
+    public static unsafe bool CanHold(DType type, double alpha)
+    {
+        if (type == DType.I64 || type == DType.I32)
+            return alpha == Math.Truncate(alpha) && Math.Abs(alpha) <= (type == DType.I64 ? 1L << 53 : int.MaxValue);
+        if (!type.IsComputed)
+            return false;
+        byte* value = stackalloc byte[sizeof(double)];
+        Rounding.Write(value, type, 0, alpha);
+        return Rounding.Read(value, type, 0).Equals(alpha);
     }
 }

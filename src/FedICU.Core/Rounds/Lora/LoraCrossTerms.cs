@@ -14,9 +14,11 @@ namespace FedICU.Rounds.Lora;
 /// </summary>
 internal static unsafe class LoraCrossTerms
 {
-    // the largest clients x rank that is measured; the work grows with its square. Measured: two minutes of two cores
-    // for a model of 7 billion parameters
-    private const int MaximumStackedRank = 2048;
+    /// <summary>
+    /// The largest clients x rank that is measured; the work grows with its square. Measured: two minutes of two cores
+    /// for a model of 7 billion parameters.
+    /// </summary>
+    public const int MaximumStackedRank = 2048;
 
     // the largest product that is not scaled, and 1 / the smallest. Derived: products of two such numbers, and sums of
     // 2^30 of them, are far from both ends of float64's range
@@ -34,7 +36,7 @@ internal static unsafe class LoraCrossTerms
     /// <param name="found">The pairs.</param>
     /// <param name="notes">The report's notes.</param>
     /// <param name="withSpaces">Whether effective ranks and overlaps are measured too.</param>
-    public static IReadOnlyList<LoraPairReport> Compute(
+    public static IReadOnlyList<(LoraPair Pair, LoraPairReport Report)> Compute(
         RoundRun state, IEnumerable<LoraPair> found, List<string> notes, bool withSpaces)
     {
         ILookup<bool, LoraPair> byWork = found.ToLookup(pair => pair.Rank * state.Clients.Count <= MaximumStackedRank);
@@ -42,11 +44,11 @@ internal static unsafe class LoraCrossTerms
         if (LoraPairs.Describe(byWork[false]) is { } leftOut)
             notes.Add($"The cross-term of {leftOut} was left out: clients times rank are more than {MaximumStackedRank}.");
 
-        var reports = new LoraPairReport[pairs.Length];
+        var reports = new (LoraPair, LoraPairReport)[pairs.Length];
         RoundRun onOneThread = state.OnOneThread();
         using Workers oneThread = onOneThread.Settings.Workers;
         state.Settings.Workers.Run(reports.Length, parallel: true, (i, scratch) =>
-            reports[i] = Describe(onOneThread, pairs[i], scratch, withSpaces));
+            reports[i] = (pairs[i], Describe(onOneThread, pairs[i], scratch, withSpaces)));
         return reports;
     }
 

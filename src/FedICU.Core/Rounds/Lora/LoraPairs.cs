@@ -22,6 +22,9 @@ internal sealed class LoraPairs
     /// <summary>No pairs, for rounds that do not need them.</summary>
     public static LoraPairs None { get; } = new([], []);
 
+    /// <summary>Pairs that were found before.</summary>
+    public static LoraPairs Of(IReadOnlyList<LoraPair> all) => new(all, []);
+
     /// <summary>The pairs in the model's order of their first factor.</summary>
     public IReadOnlyList<LoraPair> All { get; }
 
@@ -127,7 +130,8 @@ internal sealed class LoraPairs
     public static double? ReadScaling(TensorSource model, string module, TensorInfo? alphaTensor, long rank, AdapterModules? config)
     {
         if (alphaTensor is not null)
-            return LoraAlphas.Read(model, alphaTensor) is { } alpha && double.IsFinite(alpha) ? alpha / rank : null;
+            return LoraAlphas.Read(model, alphaTensor) is { } alpha && double.IsFinite(alpha)
+                ? AdapterModules.Scaling(alpha, rank, useRsLora: false) : null;
         return config?.Scaling(module, rank);
     }
 }

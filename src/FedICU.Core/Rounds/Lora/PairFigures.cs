@@ -11,10 +11,6 @@ internal static unsafe class PairFigures
     // cross-term's, a quarter of it.
     private const int MaximumStackedRank = 512;
 
-    // an eigenvalue of a float64 Gram matrix below this share of the largest is rounding error: derived from float64's
-    // 2^-53, with room
-    private const double ZeroShare = 1e-13;
-
     /// <summary>Describes a pair after its merge.</summary>
     /// <param name="pair">The pair.</param>
     /// <param name="a">The written A.</param>
@@ -29,10 +25,11 @@ internal static unsafe class PairFigures
             Error = pair.Error?.Error,
             RelativeError = pair.Error?.Relative,
         };
-        if (!statistics || pair.StackedRank + pair.Written.Rank > MaximumStackedRank)
+        if (!statistics)
             return report;
-        PairError error = pair.Error ?? MeasureError(pair, a, b);
-        return MeasureSpaces(pair, report with { Error = error.Error, RelativeError = error.Relative });
+        PairError? error = pair.Error ??
+            (pair.StackedRank + pair.Written.Rank <= MaximumStackedRank ? MeasureError(pair, a, b) : null);
+        return MeasureSpaces(pair, report with { Error = error?.Error, RelativeError = error?.Relative });
     }
 
     /// <summary>Adds the effective rank of W and the overlaps of the clients' spaces.</summary>
@@ -96,7 +93,7 @@ internal static unsafe class PairFigures
             return null;
         double[] scaled = [.. ofB.Select((value, i) => value * factors[i / order] * factors[i % order])];
         (double[] values, double[] vectors) = SymmetricEigen.Decompose(scaled, order);
-        int live = values.Count(value => value > ZeroShare * values[0]);
+        int live = values.Count(value => value > SymmetricEigen.ZeroShare * values[0]);
         if (live == 0)
             return 0;
         // L^1/2 U^T G_A U L^1/2
@@ -124,7 +121,7 @@ internal static unsafe class PairFigures
         }
 
         (double[] squares, _) = SymmetricEigen.Decompose(inner, live);
-        double[] singular = [.. squares.Where(square => square > ZeroShare * squares[0]).Select(Math.Sqrt)];
+        double[] singular = [.. squares.Where(square => square > SymmetricEigen.ZeroShare * squares[0]).Select(Math.Sqrt)];
         double total = singular.Sum();
         return total > 0 ? Math.Exp(-singular.Sum(value => value / total * Math.Log(value / total))) : 0;
     }
@@ -157,7 +154,7 @@ internal static unsafe class PairFigures
         for (int i = 0; i < count; i++)
             Array.Copy(gram, (first + i) * order + first, own, i * count, count);
         (double[] values, double[] vectors) = SymmetricEigen.Decompose(own, count);
-        int rank = values.Count(value => value > ZeroShare * values[0]);
+        int rank = values.Count(value => value > SymmetricEigen.ZeroShare * values[0]);
         for (int i = 0; i < rank; i++)
         {
             for (int j = 0; j < count; j++)

@@ -1,3 +1,4 @@
+using FedICU.Rounds.Checks;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
@@ -42,7 +43,7 @@ internal sealed class PairRound(RoundPairs pairs, PairMerge merge, IReadOnlyDict
         }
     }
 
-    /// <summary>Decides what is written, once it is known who takes part.</summary>
+    /// <summary>Decides what is written, once the clients of the merge are known.</summary>
     public void Decide(IReadOnlyList<Participant> participants, RoundOptions options)
     {
         HashSet<int> merged = [.. Merged];
@@ -58,11 +59,23 @@ internal sealed class PairRound(RoundPairs pairs, PairMerge merge, IReadOnlyDict
 
             _written[i] = pairs.GetWritten(pair, [.. participants.Select(participant => participant.PairForms[i].Rank)]);
             pairs.Require(pair, _written[i].Rank, "the rank that is written");
+            RequireAlpha(pair, _written[i].Alpha, options);
             (TensorInfo a, TensorInfo b) = pair.WithRank(_written[i].Rank);
             (_outputs[a.Name], _outputs[b.Name]) = (RoundPlanner.GetOutput(a, options), RoundPlanner.GetOutput(b, options));
         }
 
         Config = pairs.CreateConfig(_written);
+    }
+
+    private void RequireAlpha(LoraPair pair, double alpha, RoundOptions options)
+    {
+        if (pair.Alpha is null || RoundPlanner.GetOutput(pair.Alpha, options) is var written && LoraAlphas.CanHold(written.DType, alpha))
+            return;
+        string tensor = Sentence.Quote(pair.Alpha.Name), type = written.DType.SafetensorsName;
+        throw RoundCheck.CreateRefusal(double.IsNaN(alpha)
+            ? $"The global model's {tensor} has the type {type}, which is not read as a number; a float type, I32 or I64 was expected."
+            : $"{Sentence.Quote(merge.Name)} would write {Numbers.Invariant(alpha)} to {tensor}, whose type {type} cannot hold it; " +
+                "a type that holds it was expected.");
     }
 
     /// <summary>Returns the output of a factor; null if the tensor is none.</summary>

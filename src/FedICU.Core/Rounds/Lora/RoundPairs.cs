@@ -59,8 +59,8 @@ internal sealed class RoundPairs
         long rank = participant.Find(pair.A.Name)!.Shape.Dimensions[0];
         AdapterModules? modules = GetModules(participant.AdapterConfig) ?? (rank == pair.Rank ? _modules : null);
         TensorInfo? alpha = pair.Alpha is null ? null : participant.Find(pair.Alpha.Name);
-        // a delta of an alpha is no alpha
-        double? scaling = alpha is not null && participant.Kind == UpdateKind.Delta
+        // a delta of an alpha is no alpha, and a packed one holds the entries that changed
+        double? scaling = alpha is not null && (participant.Kind == UpdateKind.Delta || participant.IsPacked(alpha))
             ? pair.Scaling
             : LoraPairs.ReadScaling(participant.Source, pair.Module, alpha, rank, modules);
         return new PairForm(rank, scaling ?? _merge.LoraScaling ?? double.NaN, double.NaN);
@@ -100,11 +100,22 @@ internal sealed class RoundPairs
         var modules = new List<(string, long, double)>(All.Count);
         for (int i = 0; i < All.Count; i++)
         {
-            changes |= written[i].Rank != _modules!.Rank(All[i].Module) || written[i].Alpha != _modules.Alpha(All[i].Module);
-            modules.Add((All[i].Module, written[i].Rank, written[i].Alpha));
+            string module = All[i].Module;
+            changes |= written[i].Rank != _modules!.Rank(module) || !written[i].Alpha.Equals(_modules.Alpha(module) ?? double.NaN);
+            modules.Add((module, written[i].Rank, written[i].Alpha));
         }
 
-        return changes || useRsLora != _config.UseRsLora ? ConfigWriter.WithRanks(_config, modules, useRsLora) : null;
+        changes |= useRsLora != _config.UseRsLora;
+        int unknown = written.ToList().FindIndex(form =>
+            changes && !double.IsFinite(form.Alpha) || _merge.NeedsScaling && !double.IsFinite(form.Scaling));
+        if (unknown >= 0)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The round's adapter_config.json states no alpha of {Sentence.Quote(All[unknown].Module)} that can be read; " +
+                "an alpha_pattern of valid patterns was expected.");
+        }
+
+        return changes ? ConfigWriter.WithRanks(_config, modules, useRsLora) : null;
     }
 
     private PairForm Describe(LoraPair pair, long rank, bool isMerged)

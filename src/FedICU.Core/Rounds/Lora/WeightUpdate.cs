@@ -39,7 +39,7 @@ internal static unsafe class WeightUpdate
             var values = new TensorPanel(wide, DType.F64);
             long nonFinite = TensorPasses.Cpu.WeightedSum([reader.Read(first * columns, elements, scratch)], [1], 1, elements, values);
             double* of = left + first * count;
-            RowKernels.AddProduct((i, j) => of[i * count + j], own, right, count, columns, wide, workers.CancellationToken);
+            RowKernels.AddProduct((i, j) => of[(long)i * count + j], own, right, count, columns, wide, workers.CancellationToken);
             var rounded = new TensorPanel(scratch.Take((long)elements * outputSize), written.DType);
             if (nonFinite > 0 || TensorPasses.Cpu.WeightedSum([values], [1], 1, elements, rounded) > 0)
             {

@@ -2,6 +2,7 @@ using FedICU.Compute;
 using FedICU.Memory;
 using FedICU.Panels;
 using FedICU.Rounds;
+using FedICU.Rounds.Checks;
 using FedICU.Text;
 
 namespace FedICU.Strategies.Abstractions;
@@ -17,6 +18,9 @@ internal sealed unsafe class PairContext : IDisposable
 
     // elements of a row that a verb takes at once: chosen, any number that an int holds
     private const int LongestRow = 1 << 28;
+
+    // rows of a Gram matrix: derived, each pair of them has 16 partial sums, whose number must fit an int
+    private const int MaximumGramRows = 16_383;
 
     private readonly RoundRun _run;
     private readonly OpenTensorContext _a, _b;
@@ -170,7 +174,7 @@ internal sealed unsafe class PairContext : IDisposable
     /// <summary>Writes the weighted mean of the clients' B, which have the global model's rank.</summary>
     public void WriteMeanOfB() => Mean(_inputsB, _b.Info, OutputB);
 
-    /// <summary>Writes the global model's A.</summary>
+    /// <summary>Reads the global model's A as float64.</summary>
     public void ReadGlobalA(double* rows) =>
         Convert(_a.Global, _a.Info, Pair.Rank * Pair.Inputs, 1, new TensorPanel(rows, DType.F64));
 
@@ -237,8 +241,10 @@ internal sealed unsafe class PairContext : IDisposable
     /// <summary>
     /// Computes the inner products of all pairs of rows: a symmetric matrix of the order of their number.
     /// </summary>
+    /// <exception cref="RoundRejectedException">There are too many rows.</exception>
     public double[] ComputeGram(double* rows, int count, long length)
     {
+        RequireRows(count, MaximumGramRows);
         double* sums = TakeZeros(GramPairs.Count(count));
         var panels = new TensorPanel[count];
         for (long start = 0; start < length; start += LongestRow)
@@ -258,6 +264,16 @@ internal sealed unsafe class PairContext : IDisposable
         }
 
         return gram;
+    }
+
+    /// <summary>Refuses more rows than the matrices of a computation can have.</summary>
+    public void RequireRows(int count, long most)
+    {
+        if (count > most)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The ranks of the LoRA pair {Sentence.Quote(Pair.Module)} add up to {count}; at most {most} was expected.");
+        }
     }
 
     /// <summary>Returns the panel that begins at an element of another.</summary>

@@ -36,6 +36,9 @@ public abstract class PairMerge : MergeRule
     /// <summary>Gets whether the written rank may be above the number of inputs or outputs.</summary>
     internal virtual bool MayExceedSides => false;
 
+    /// <summary>Gets whether a client's rank may be above the number of inputs or outputs.</summary>
+    internal virtual bool TakesAnyRank => MayExceedSides;
+
     /// <summary>Returns the rank that is written.</summary>
     /// <param name="pair">The global model's pair.</param>
     /// <param name="ranks">The ranks of the clients that take part.</param>

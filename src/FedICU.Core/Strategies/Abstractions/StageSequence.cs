@@ -133,6 +133,13 @@ internal sealed class StageSequence
                 $"{Sentence.Quote(step.Name)} cannot follow {Sentence.Quote(merge.Name)}: it steps through single tensors, and " +
                 $"{Sentence.Quote(merge.Name)} writes LoRA pairs.");
         }
+
+        foreach (PairStep step in stages.OfType<PairStep>().Where(_ => merge.FreezesA))
+        {
+            errors.Add(
+                $"{Sentence.Quote(step.Name)} cannot follow {Sentence.Quote(merge.Name)}: it rewrites both factors, and " +
+                $"{Sentence.Quote(merge.Name)} keeps A.");
+        }
     }
 
     /// <summary>Noise hides one client only in a sum to which each client adds no more than the clip norm.</summary>

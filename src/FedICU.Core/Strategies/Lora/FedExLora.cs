@@ -36,6 +36,10 @@ public sealed class FedExLora(FedExLoraOptions? options = null) : PairMerge
     {
         pair.WriteMeanOfA();
         pair.WriteMeanOfB();
+        // the products are computed to report an error, or to write what the means lose
+        bool reports = pair.StackedRank <= LoraCrossTerms.MaximumStackedRank;
+        if (!reports && pair.Outputs is null)
+            return;
         int rank = (int)pair.Pair.Rank, count = pair.StackedRank, all = rank + count;
         (long inputs, long outputs) = (pair.Pair.Inputs, pair.Pair.Outputs);
         double scaling = double.IsFinite(pair.Written.Scaling) ? pair.Written.Scaling : 1;
@@ -56,6 +60,8 @@ public sealed class FedExLora(FedExLoraOptions? options = null) : PairMerge
         }
 
         (pair.Outputs as ResidualOutputs)?.Write(pair, a + rank * inputs, b + rank * outputs, count);
+        if (!reports)
+            return;
         double[] ofA = pair.ComputeGram(a, all, inputs), ofB = pair.ComputeGram(b, all, outputs);
         double norm = 0, residual = 0;
         for (int i = 0; i < all; i++)

@@ -20,10 +20,6 @@ internal sealed unsafe class PairBalance(
     /// </summary>
     public const int MaximumRank = 2048;
 
-    // an eigenvalue of a float64 Gram matrix below this share of the largest is rounding error: derived from float64's
-    // 2^-53, with room
-    private const double ZeroShare = 1e-14;
-
     private readonly int _rank = (int)pair.Rank;
 
     /// <summary>Splits a factor into parts whose lengths fit an int, as spans and verbs require.</summary>
@@ -64,10 +60,7 @@ internal sealed unsafe class PairBalance(
     private double* Take(long count) => (double*)scratch.Take(count * sizeof(double));
 
     private TensorPanel[] GetRows(TensorPanel matrix, long length) =>
-        [.. Enumerable.Range(0, _rank).Select(i => At(matrix, i * length))];
-
-    private static TensorPanel At(TensorPanel panel, long element) =>
-        new((byte*)panel.Data + element * (panel.DType.BitSize / 8), panel.DType);
+        [.. Enumerable.Range(0, _rank).Select(i => PairContext.At(matrix, i * length))];
 
     /// <summary>Computes the rows of mixing * from.</summary>
     /// <returns>The number of results that are not finite.</returns>
@@ -75,7 +68,7 @@ internal sealed unsafe class PairBalance(
     {
         long nonFinite = 0;
         for (int j = 0; j < _rank; j++)
-            nonFinite += Mix(from, mixing.AsSpan(j * _rank, _rank), length, At(to, j * length));
+            nonFinite += Mix(from, mixing.AsSpan(j * _rank, _rank), length, PairContext.At(to, j * length));
         return nonFinite;
     }
 
@@ -87,8 +80,8 @@ internal sealed unsafe class PairBalance(
         {
             cancellationToken.ThrowIfCancellationRequested();
             for (int i = 0; i < parts.Length; i++)
-                parts[i] = At(from[i], start);
-            nonFinite += backend.WeightedSum(parts, weights, 1, count, At(to, start));
+                parts[i] = PairContext.At(from[i], start);
+            nonFinite += backend.WeightedSum(parts, weights, 1, count, PairContext.At(to, start));
         }
 
         return nonFinite;
@@ -102,7 +95,7 @@ internal sealed unsafe class PairBalance(
         {
             cancellationToken.ThrowIfCancellationRequested();
             var geometry = new PanelGeometry(1, count, GroupsAreColumns: false);
-            backend.AddGram([.. rows.Select(row => At(row, start))], geometry, new GroupValues(sums, 1));
+            backend.AddGram([.. rows.Select(row => PairContext.At(row, start))], geometry, new GroupValues(sums, 1));
         }
 
         double[] gram = new double[_rank * _rank];
@@ -115,7 +108,7 @@ internal sealed unsafe class PairBalance(
     private (double[] ToB, double[] ToA) ComputeBases(double[] gramOfB, double[] gramOfA)
     {
         (double[] eigenvalues, double[] u) = SymmetricEigen.Decompose(gramOfB, _rank, cancellationToken);
-        int count = eigenvalues.Count(value => value > ZeroShare * eigenvalues[0]);
+        int count = eigenvalues.Count(value => value > SymmetricEigen.ZeroShare * eigenvalues[0]);
         double[] roots = [.. eigenvalues.Take(count).Select(Math.Sqrt)];
         // (L^1/2 U^T) G_A (L^1/2 U^T)^T: one triangle is computed and mirrored
         double[] half = Multiply(u, count, _rank, gramOfA), inner = new double[count * count];
@@ -136,7 +129,7 @@ internal sealed unsafe class PairBalance(
         for (int j = 0; j < count; j++)
         {
             // the square root of a singular value; a singular value of 0 does not scale the factors
-            double scale = squares[j] > ZeroShare * squares[0] ? Math.Sqrt(Math.Sqrt(squares[j])) : 1;
+            double scale = squares[j] > SymmetricEigen.ZeroShare * squares[0] ? Math.Sqrt(Math.Sqrt(squares[j])) : 1;
             for (int k = 0; k < count; k++)
                 (forB[j * count + k], forA[j * count + k]) = (w[j * count + k] / roots[k] * scale, w[j * count + k] * roots[k] / scale);
         }

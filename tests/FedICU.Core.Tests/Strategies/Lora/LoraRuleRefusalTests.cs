@@ -21,7 +21,7 @@ internal sealed class LoraRuleRefusalTests
 
     [Test]
     public void ARankAboveTheOutputs() =>
-        Refuse("flexlora", [Good, new LoraClient(new double[16], new double[12], 4, 1) { Inputs = 4 }], "is above the weight's outputs");
+        Refuse("hetlora", [Good, new LoraClient(new double[16], new double[12], 4, 1) { Inputs = 4 }], "is above the weight's outputs");
 
     [Test]
     public void AWrittenRankAboveTheOutputs() => Refuse("flexlora", [Good], "a rank from 1 to 3 was expected", "rank=4");
@@ -53,6 +53,11 @@ internal sealed class LoraRuleRefusalTests
     public void AServerStep() => Assert.That(
         () => StrategyRegistry.Default.Create("flora,fedadam", []),
         Throws.TypeOf<InvalidOptionsException>().With.Message.Contain("'fedadam' cannot follow 'flora'"));
+
+    [Test]
+    public void AStepThatRewritesAFrozenA() => Assert.That(
+        () => StrategyRegistry.Default.Create("ffa-lora,balance", []),
+        Throws.TypeOf<InvalidOptionsException>().With.Message.Contain("'balance' cannot follow 'ffa-lora'"));
 
     [Test]
     public void ARankOfZero() => Assert.That(
