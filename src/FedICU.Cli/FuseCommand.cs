@@ -47,12 +47,13 @@ internal sealed class FuseCommand : FedIcuCommand
 
         using TensorSource baseModel = Paths.Open("--base", basePath);
         using TensorSource adapter = Paths.Open("--adapter", adapterPath);
+        CompanionFiles companions = CompanionFiles.Find("--base", basePath, output, outputOptions, dtype, mayUntie: true);
         FusionReport report = await Terminal.WithProgressAsync(progress => Task.Run(
             () => AdapterFusion.Fuse(
                 baseModel, adapter, TensorSink.To(output, baseModel, outputOptions), options with { Progress = progress },
                 cancellationToken),
             cancellationToken));
-        IReadOnlyList<string> companions = Paths.IsFile(output) ? [] : Companions.Copy(basePath, output, unties: report.Added.Count > 0);
+        IReadOnlyList<string> copied = companions.Copy(unties: report.Added.Count > 0);
         if (report.Replaced.Count > 0)
             Terminal.Line($"from the adapter as they are: {string.Join(", ", report.Replaced)}");
         if (report.Added.Count > 0)
@@ -62,8 +63,8 @@ internal sealed class FuseCommand : FedIcuCommand
                 "tie_word_embeddings false");
         }
 
-        if (companions.Count > 0)
-            Terminal.Line($"copied: {string.Join(", ", companions)}");
+        if (copied.Count > 0)
+            Terminal.Line($"copied from the base model: {string.Join(", ", copied)}");
         Terminal.Verdict(
             $"{Text.Count(report.Fused.Count, "weight")} with s B A: wrote {Paths.OutputFile(output, baseModel)}", good: true);
         return ExitCode.Done;

@@ -52,13 +52,14 @@ internal sealed class MergeCommand : FedIcuCommand
 
         var sinkOptions = new OutputOptions { Replace = line.GetValue(_replace), FollowLinks = line.GetValue(_followLinks) };
         using TensorSource global = Paths.Open("--base", plan.Base);
+        CompanionFiles companions = CompanionFiles.Find("--base", plan.Base, output, sinkOptions, plan.DType);
         AggregationResult result = await Terminal.WithProgressAsync(progress =>
         {
             var round = new AggregationRound(global, configured.Options with { Progress = progress });
             models.AddTo(round, UpdateKind.Full);
             return configured.Aggregator.AggregateAsync(round, TensorSink.To(output, global, sinkOptions), cancellationToken);
         });
-        IReadOnlyList<string> copied = Paths.IsFile(output) ? [] : CompanionFiles.Copy(plan.Base, output, plan.DType);
+        IReadOnlyList<string> copied = companions.Copy();
         RoundSummary.Write(result.Report, Terminal);
         if (copied.Count > 0)
             Terminal.Line($"copied from the base model: {string.Join(", ", copied)}");

@@ -1,4 +1,3 @@
-using System.Globalization;
 using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
@@ -71,8 +70,9 @@ internal sealed class MergeConfig
         string basis = given ?? models[0].Path;
         if (name == "slerp")
             models = OrderForSlerp(models, basis);
-        else if (name != "linear")
-            models.RemoveAll(model => model.Path == basis && model.Weight is null && model.Parameters.Count == 0);
+        // the base model's update is zero: mergekit leaves it out, with its weight
+        else if (name != "linear" && models.RemoveAll(model => model.Path == basis) > 0 && models.Count == 0)
+            throw Refuse($"'{name}' has no model beside base_model; at least one was expected");
         var settings = method.Settings.Select(Split).ToList();
         ReadMethodParameters(name, method, settings, Join(models.Select(model => model.Parameters), shared));
         return new MergePlan(
@@ -193,10 +193,7 @@ internal sealed class MergeConfig
         };
     }
 
-    private double ReadWeight(string text) =>
-        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double weight) && weight >= 0 && double.IsFinite(weight)
-            ? weight
-            : throw Refuse($"a weight is '{text}'; a finite number of at least 0 was expected");
+    private double ReadWeight(string text) => MergePlan.ReadWeight(text, fault => Refuse($"a weight {fault}"));
 
     private bool ReadFlag(string name, string text) => text.ToUpperInvariant() switch
     {

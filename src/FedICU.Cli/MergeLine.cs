@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
-using System.Globalization;
 
 namespace FedICU.Cli;
 
@@ -24,7 +23,7 @@ internal sealed class MergeLine
     };
 
     private readonly Option<string?> _config = Flags.Optional(
-        "--config", "FILE", "A mergekit configuration in YAML, instead of --method, --base and --model.");
+        "--config", "FILE", "A mergekit configuration in YAML, instead of --method, --base, --model and --weight.");
     private readonly Option<string[]> _settings = Flags.Settings("those of 'fedicu strategies NAME'");
     private readonly Option<string?> _dtype =
         Flags.Optional("--dtype", "TYPE", "The output's type: f32, f16, bf16 or f64. Default: the base model's.");
@@ -42,8 +41,9 @@ internal sealed class MergeLine
         DType? dtype = Flags.ReadDType(line.GetValue(_dtype));
         if (line.GetValue(_config) is { } config)
         {
-            if ((line.GetValue(_method) ?? line.GetValue(_base) ?? line.GetValue(_models)?.FirstOrDefault()) is not null)
-                throw new UsageException("'--config' was given with '--method', '--base' or '--model'; one or the other was expected.");
+            Option? other = new Option[] { _method, _base, _models, _weights }.FirstOrDefault(option => line.GetResult(option) is not null);
+            if (other is not null)
+                throw new UsageException($"'--config' was given with '{other.Name}'; one or the other was expected.");
             MergePlan plan = MergeConfig.Read(Paths.Read("--config", config));
             // a setting on the line replaces the configuration's
             return plan with
@@ -82,7 +82,8 @@ internal sealed class MergeLine
             {
                 if (hasWeight)
                     throw new UsageException($"'--weight {token.Value}' follows no '--model'; each model has at most one weight after it.");
-                models[^1] = (models[^1].Path, ReadWeight(token.Value, models[^1].Path));
+                models[^1] = (models[^1].Path, MergePlan.ReadWeight(
+                    token.Value, fault => new RefusedException($"The weight of '{models[^1].Path}' {fault}.")));
                 hasWeight = true;
             }
         }
@@ -91,9 +92,4 @@ internal sealed class MergeLine
             ? models
             : throw new UsageException("'--model' or '--config' is required by 'fedicu merge'; see 'fedicu merge --help'.");
     }
-
-    private static double ReadWeight(string text, string path) =>
-        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double weight) && weight >= 0 && double.IsFinite(weight)
-            ? weight
-            : throw new RefusedException($"The weight of '{path}' is '{text}'; a finite number of at least 0 was expected.");
 }

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace FedICU.Cli;
 
 /// <summary>A merge as its command line or its configuration describes it.</summary>
@@ -10,13 +12,21 @@ internal sealed record MergePlan(
     string Method, string Base, IReadOnlyList<(string Path, double Weight)> Models,
     IReadOnlyList<KeyValuePair<string, string>> Settings, DType? DType)
 {
+    /// <summary>Reads a model's weight.</summary>
+    /// <param name="text">The number.</param>
+    /// <param name="refuse">Makes an error of the rest of a sentence that names the weight.</param>
+    public static double ReadWeight(string text, Func<string, RefusedException> refuse) =>
+        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double weight) && weight >= 0 && double.IsFinite(weight)
+            ? weight
+            : throw refuse($"is '{text}'; a finite number of at least 0 was expected");
+
     /// <summary>Returns the models as clients, whose ids keep the order given.</summary>
     public ClientList ToClients()
     {
         // a client's place decides random masks, and which of two models slerp begins with
-        int digits = Models.Count.ToString(System.Globalization.CultureInfo.InvariantCulture).Length;
+        int digits = Models.Count.ToString(CultureInfo.InvariantCulture).Length;
         return new ClientList(Models.Select((model, i) => new ClientEntry(
-            $"{(i + 1).ToString(System.Globalization.CultureInfo.InvariantCulture).PadLeft(digits, '0')}={model.Path}", model.Path)
+            $"{(i + 1).ToString(CultureInfo.InvariantCulture).PadLeft(digits, '0')}={model.Path}", model.Path)
             { Weight = model.Weight }));
     }
 }

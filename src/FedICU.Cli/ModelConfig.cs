@@ -1,32 +1,59 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace FedICU.Cli;
 
-/// <summary>Changes a model's configuration, as Hugging Face's loaders read it.</summary>
-internal static class ModelConfig
+/// <summary>A model's configuration, as Hugging Face's loaders read it, and what changes in it.</summary>
+internal sealed class ModelConfig
 {
     /// <summary>The configuration's file, beside the model's weights.</summary>
     public const string FileName = "config.json";
 
+    private const string Tied = "tie_word_embeddings";
+
     // the names of the field that says which type the weights have: the older and the newer
     private static readonly string[] TypeFields = ["torch_dtype", "dtype"];
 
-    private static readonly JsonSerializerOptions Indented = new(JsonSerializerOptions.Default) { WriteIndented = true };
+    // parts of a model of several kinds of input that have a head; as the common libraries name them
+    private static readonly string[] TextConfigs = ["text_config", "llm_config", "language_config"];
+
+    private static readonly JsonWriterOptions Written = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    private readonly JsonObject _fields;
+
+    private ModelConfig(JsonObject fields) => _fields = fields;
+
+    /// <summary>Reads a configuration.</summary>
+    /// <exception cref="JsonException">It is no JSON object, or a name occurs twice.</exception>
+    public static ModelConfig Parse(Stream stream)
+    {
+        using JsonDocument document = JsonDocument.Parse(stream, new JsonDocumentOptions { AllowDuplicateProperties = false });
+        return document.RootElement.ValueKind == JsonValueKind.Object
+            ? new ModelConfig(JsonObject.Create(document.RootElement.Clone())!) : throw new JsonException();
+    }
 
     /// <summary>Says that the head is no longer tied to the embedding.</summary>
-    public static string Untie(string config) => Change(config, static fields => fields["tie_word_embeddings"] = false);
+    public void Untie()
+    {
+        _fields[Tied] = false;
+        foreach (string name in TextConfigs)
+        {
+            if (_fields[name] is JsonObject text && text.ContainsKey(Tied))
+                text[Tied] = false;
+        }
+    }
 
     /// <summary>Names another type of the weights, in each part of the configuration that names one.</summary>
-    public static string SetType(string config, DType dtype) => Change(config, fields => SetType(fields, Name(dtype)));
+    public void SetType(DType dtype) => SetType(_fields, Name(dtype));
 
-    private static string Change(string config, Action<JsonObject> change)
+    /// <summary>Returns the text in UTF-8.</summary>
+    public byte[] ToBytes()
     {
-        JsonNode? root = JsonNode.Parse(config);
-        if (root is not JsonObject fields)
-            return config;
-        change(fields);
-        return fields.ToJsonString(Indented);
+        using var written = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(written, Written))
+            _fields.WriteTo(writer);
+        return written.ToArray();
     }
 
     private static void SetType(JsonObject fields, string type)

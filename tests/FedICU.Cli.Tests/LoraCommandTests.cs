@@ -70,6 +70,42 @@ public sealed class LoraCommandTests
         }
     }
 
+    [Test]
+    public void OnlyTheKnownFilesGoAlongAndLinksAreReplaced()
+    {
+        const string Tied = "\"tie_word_embeddings\": true";
+        string output = _place["fused"], precious = WriteTiedBase($$"""{ {{Tied}}, "text_config": { {{Tied}} } }""");
+        string[] copied = ["config.json", "tokenizer.model", "chat_template.jinja", "preprocessor_config.json"];
+        foreach (string name in (string[])[.. copied[1..], "notes.txt", "training.json", "modeling.py"])
+            _place.Write(Path.Combine("base", name), "of the base");
+        Directory.CreateDirectory(output);
+        File.WriteAllText(Path.Combine(output, "notes.txt"), "mine");
+        File.CreateSymbolicLink(Path.Combine(output, "config.json"), precious);
+        FuseHead().Succeeded();
+        Assert.That(
+            Directory.GetFiles(output).Select(Path.GetFileName), Is.EquivalentTo((string[])["model.safetensors", "notes.txt", .. copied]));
+        Assert.That(File.ReadAllText(Path.Combine(output, "notes.txt")), Is.EqualTo("mine"));
+        Assert.That(File.ReadAllText(precious), Is.EqualTo("precious"));
+        JsonElement config = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(output, "config.json"))).RootElement;
+        foreach (JsonElement part in (JsonElement[])[config, config.GetProperty("text_config")])
+            Assert.That(part.GetProperty("tie_word_embeddings").GetBoolean(), Is.False);
+    }
+
+    [Test]
+    public void AFileThatCannotGoAlongIsFoundBeforeTheModelIsWritten()
+    {
+        WriteTiedBase("{");
+        Run run = FuseHead();
+        Assert.That((run.Code, Directory.Exists(_place["fused"])), Is.EqualTo((1, false)));
+        Assert.That(run.Error, Does.Contain("config.json' is no valid JSON object"));
+
+        _place.Write(Path.Combine("base", "config.json"), "{}");
+        Directory.CreateDirectory(Path.Combine(_place["fused"], "config.json"));
+        run = FuseHead();
+        Assert.That((run.Code, Directory.GetFiles(_place["fused"])), Is.EqualTo((1, Array.Empty<string>())));
+        Assert.That(run.Error, Does.Contain("config.json' is a folder, expected a file"));
+    }
+
     [TestCase("adapt", "ADAPTER", "--rank", "0", "--output", "OUT", "--rank is '0'")]
     [TestCase("adapt", "BASE", "--rank", "2", "--output", "OUT", "needs LoRA pairs")]
     [TestCase("fuse", "--base", "ADAPTER", "--adapter", "ADAPTER", "--output", "OUT", "is an adapter; a model was expected")]
@@ -92,6 +128,61 @@ public sealed class LoraCommandTests
         Assert.That(Directory.Exists(_place["out"]), Is.False);
         Assert.That(File.ReadAllBytes(model), Is.EqualTo(before));
     }
+
+    // what fedex-lora writes beside its output replaces nothing that the round reads or writes
+    [TestCase("base-output=a/adapter_model.safetensors", "would replace the update of client 'a'; another place was expected")]
+    [TestCase("base-output=base", "would replace base")]
+    [TestCase("base-output=base/model.safetensors", "would replace base")]
+    [TestCase("base-output=next", "would replace the output")]
+    [TestCase("residual-output=g", "residual-output 'g' would replace the global model")]
+    [TestCase("residual-output=b", "would replace the update of client 'b'")]
+    [TestCase("base-output=new;residual-output=new", "residual-output 'new' would replace base-output")]
+    [TestCase("base-output=new;OUTPUT=base/model.safetensors", "The output would replace base")]
+    [TestCase("base-output=link/model.safetensors", "would replace base")]
+    public void ResidualsReplaceNoModelOfTheRound(string places, string sentence)
+    {
+        string a = _place.WriteAdapter("a", 1), b = _place.WriteAdapter("b", 2), global = _place.WriteAdapter("g", 0);
+        string model = _place.Write(
+            Path.Combine("base", "model.safetensors"), new MemoryModel { { "base.q_proj.weight", [3, 4], new float[12] } });
+        Directory.CreateSymbolicLink(_place["link"], _place["base"]);
+        Dictionary<string, string> before = ReadAll();
+        string[][] settings = [.. places.Split(';').Select(place => place.Split('='))];
+        string output = _place[settings.FirstOrDefault(setting => setting[0] == "OUTPUT")?[1] ?? "next"];
+        string[] line =
+        [
+            "aggregate", "--strategy", "fedex-lora", "--global", global, "--client", a, "--client", b, "--output", output,
+            .. settings.Where(setting => setting[0] != "OUTPUT").SelectMany(setting =>
+                new[] { "--set", $"{setting[0]}={_place[setting[1]]}" }),
+            .. places.Contains("base-output") ? new[] { "--set", $"base={model}" } : [],
+        ];
+        foreach (string[] more in (string[][])[[], ["--check"]])
+        {
+            Run run = Tool.Run([.. line, .. more]);
+            Assert.That(run.Code, Is.EqualTo(1));
+            Assert.That(run.Error.Replace(_place[""] + Path.DirectorySeparatorChar, ""), Does.Contain(sentence));
+        }
+
+        Assert.That(ReadAll(), Is.EqualTo(before));
+    }
+
+    private Dictionary<string, string> ReadAll() => Directory.GetFiles(_place[""], "*", SearchOption.AllDirectories)
+        .ToDictionary(file => file, file => Convert.ToHexString(File.ReadAllBytes(file)));
+
+    /// <summary>Writes a base model whose head is tied, an adapter of the head, and a file outside.</summary>
+    private string WriteTiedBase(string config)
+    {
+        _place.Write(Path.Combine("base", "model.safetensors"), new MemoryModel { { "model.embed_tokens.weight", [3, 2], new float[6] } });
+        _place.Write(Path.Combine("base", "config.json"), config);
+        _place.Write("head.safetensors", new MemoryModel
+        {
+            { "lm_head.lora_A.weight", [1, 2], new float[] { 1, 2 } }, { "lm_head.lora_B.weight", [3, 1], new float[] { 1, 1, 1 } },
+        });
+        _place.Write("precious.json", "precious");
+        return _place["precious.json"];
+    }
+
+    private Run FuseHead() => Tool.Run(
+        "fuse", "--base", _place["base"], "--adapter", _place["head.safetensors"], "--scaling", "1", "--output", _place["fused"]);
 
     private static float[] Read(TensorSource model, string name)
     {

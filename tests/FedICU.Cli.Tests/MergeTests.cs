@@ -37,6 +37,27 @@ public sealed class MergeTests
         Assert.That(Place.Digest(_place["merged.safetensors"]), Is.EqualTo(Place.Digest(_place["round.safetensors"])));
     }
 
+    // mergekit leaves out the base model with its weight, which would count in a normalized sum
+    [TestCase("task_arithmetic")]
+    [TestCase("ties")]
+    public void TheBaseModelAmongTheModelsHasNoWeight(string method)
+    {
+        foreach (string weight in (string[])["", ", parameters: {weight: 3}"])
+        {
+            string config = _place.Write($"{weight.Length}.yml", $$"""
+                merge_method: {{method}}
+                base_model: {{_place.Global}}
+                models: [{model: {{_place.Global}}{{weight}} }, {model: {{_place.A}}, parameters: {weight: 1} }]
+                parameters: {normalize: true}
+                """);
+            Tool.Run("merge", "--config", config, "--output", _place[$"{weight.Length}.safetensors"]).Succeeded();
+        }
+
+        string[] outputs = [.. Directory.GetFiles(_place[""], "*.yml").Select(config => Path.ChangeExtension(config, "safetensors"))];
+        Assert.That(outputs, Has.Length.EqualTo(2));
+        Assert.That(Place.Digest(outputs[1]), Is.EqualTo(Place.Digest(outputs[0])));
+    }
+
     [Test]
     public void SlerpGoesFromTheBaseModelToTheOther()
     {
@@ -133,6 +154,7 @@ public sealed class MergeTests
         "merge_method: ties\nbase_model: g\nmodels: [{model: a, parameters: {weight: 1, density: 1}}, {model: b, parameters: {weight: 1}}]",
         "the models have several values of 'density'")]
     [TestCase("merge_method: ties\nbase_model: g\nmodels: [{model: a, parameters: {weight: 1, epsilon: 1}}]", "the parameter 'epsilon'")]
+    [TestCase("merge_method: ties\nbase_model: g\nmodels: [{model: g}]", "'ties' has no model beside base_model")]
     [TestCase("merge_method: slerp\nbase_model: g\nmodels: [{model: g}]", "'slerp' has 0 models beside base_model")]
     [TestCase("merge_method: ties\nbase_model: g\ndtype: int8\nmodels: [{model: a, parameters: {weight: 1}}]", "dtype is 'int8'")]
     public void AConfigurationIsRefused(string text, string sentence)
@@ -143,6 +165,17 @@ public sealed class MergeTests
         Assert.That(run.Code, Is.EqualTo(1));
         Assert.That(run.Error, Does.Contain(sentence));
         Assert.That(File.Exists(_place["merged.safetensors"]), Is.False);
+    }
+
+    [TestCase("--weight", "0.25")]
+    [TestCase("--method", "ties")]
+    [TestCase("--model", "a")]
+    public void AConfigurationLeavesNothingToOtherOptions(string option, string value)
+    {
+        Run run = Tool.Run(
+            "merge", "--config", Config("ties", ""), option, value, "--output", _place["merged.safetensors"]);
+        Assert.That(run.Code, Is.EqualTo(2));
+        Assert.That(run.Error, Does.Contain($"'--config' was given with '{option}'"));
     }
 
     [Test]

@@ -29,8 +29,14 @@ public sealed partial class MemoryModel : TensorSource, IEnumerable<TensorInfo>
     private bool _isShared;
 
     /// <summary>Creates a model without tensors.</summary>
-    /// <param name="metadata">The model's metadata, for example <c>num_examples</c>.</param>
-    public MemoryModel(IReadOnlyDictionary<string, string>? metadata = null) =>
+    public MemoryModel()
+        : this(null)
+    {
+    }
+
+    /// <summary>Creates a model without tensors.</summary>
+    /// <param name="metadata">The model's metadata, for example <c>num_examples</c>; null: none.</param>
+    public MemoryModel(IReadOnlyDictionary<string, string>? metadata) =>
         (_metadata, _layout) = (metadata ?? FrozenDictionary<string, string>.Empty, new MemoryLayout());
 
     /// <summary>

@@ -217,6 +217,23 @@ public sealed class PeftAdapterConfig
         : null);
 
     /// <summary>
+    /// Returns the reason why a plain LoRA adapter cannot be added to a base model's weights as W + s B A, or null if it
+    /// can.
+    /// </summary>
+    /// <remarks>
+    /// aLoRA changes a part of the tokens. PiSSA, CorDA, OLoRA and LoRA-GA subtract the initial s B A from the base
+    /// model, and LoftQ quantizes it. PEFT does so again when it loads such an adapter. An adapter that PEFT has
+    /// converted to plain LoRA states true instead. EVA, orthogonal and Gaussian initializations leave the base model as
+    /// it is.
+    /// </remarks>
+    internal string? WhyNotFusible() => Read(fields =>
+        fields.IsOn("alora_invocation_tokens") ? "alora_invocation_tokens (aLoRA changes some tokens only)"
+        : fields.IsOn("layer_replication") ? "layer_replication (its layers are not those of the base model)"
+        : fields.ReadTextOrNull(PeftFields.InitialWeights) is { } initial && PeftFields.ChangesBase(initial)
+            ? $"init_lora_weights {Sentence.Clean(initial)} (it belongs to a base model that this initialization has changed)"
+        : null);
+
+    /// <summary>
     /// Returns target_parameters: the parameters that LoRA changes directly, without a module. They often cover several
     /// experts at once.
     /// </summary>

@@ -110,6 +110,11 @@ internal static class PeftFields
     /// </summary>
     public static bool IsRank(string field) => field is "r" or "lora_alpha" or "use_rslora" or "rank_pattern" or "alpha_pattern";
 
+    /// <summary>Determines whether a value of init_lora_weights makes PEFT change the base model's weights.</summary>
+    public static bool ChangesBase(string initialWeights) => Array.Exists(
+        (string[])["pissa", "corda", "olora", "loftq", "lora_ga"],
+        name => initialWeights.StartsWith(name, StringComparison.OrdinalIgnoreCase));
+
     /// <summary>Determines whether a field decides for an unknown type.</summary>
     public static bool Decides(string field) =>
         !NotDeciding.Contains(field) &&

@@ -99,6 +99,8 @@ internal sealed class RoundCheck
             throw CreateRefusal(other);
         _tensors.CheckGlobal();
         AddParticipants();
+        if (_stages?.Merge is PairMerge merge)
+            PlacesBeside.Check(_round, _output, merge);
         foreach (Participant participant in Participants)
         {
             _cancellationToken.ThrowIfCancellationRequested();

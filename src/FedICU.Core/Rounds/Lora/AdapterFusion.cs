@@ -32,8 +32,8 @@ public static unsafe class AdapterFusion
         ArgumentNullException.ThrowIfNull(adapter);
         ArgumentNullException.ThrowIfNull(output);
         options ??= new FusionOptions();
-        if (!double.IsFinite(options.Scale))
-            throw new InvalidOptionsException([$"scale is {Numbers.Invariant(options.Scale)}; a finite number was expected."]);
+        new OptionErrors().Require("scale", options.Scale, double.IsFinite(options.Scale), "a finite number")
+            .RequireScaling(options.LoraScaling).Throw();
         FusionPlan plan = FusionPlan.Create(baseModel, adapter, options, cancellationToken);
         using var workers = new Workers(options.Threads, cancellationToken);
         ProgressMeter? meter = options.Progress is { } progress
@@ -99,11 +99,14 @@ public static unsafe class AdapterFusion
             long start = (long)piece * Elements;
             int count = (int)Math.Min(Elements, factor.ElementCount - start);
             var output = new TensorPanel(values + start, DType.F64);
-            if (TensorPasses.Cpu.WeightedSum([reader.Read(start, count, scratch)], [scale], 1, count, output) > 0)
-            {
-                throw RoundCheck.CreateRefusal(
-                    $"The adapter's tensor {Sentence.Quote(factor.Name)} has NaN or infinite values; finite values were expected.");
-            }
+            TensorPanel read = reader.Read(start, count, scratch);
+            if (TensorPasses.Cpu.WeightedSum([read], [scale], 1, count, output) == 0)
+                return;
+            bool isFinite = TensorPasses.Cpu.WeightedSum([read], [1], 1, count, output) == 0;
+            throw RoundCheck.CreateRefusal(isFinite
+                ? $"The adapter's tensor {Sentence.Quote(factor.Name)} is not finite with the scaling {Numbers.Invariant(scale)}; " +
+                    "a smaller scale (--scale) was expected."
+                : $"The adapter's tensor {Sentence.Quote(factor.Name)} has NaN or infinite values; finite values were expected.");
         });
     }
 }

@@ -11,20 +11,21 @@ internal sealed class BaseWeights
     private readonly TensorSource _model;
     private readonly bool _isTransposed;
     // kohya's files have underscores in place of dots, after a prefix
-    private readonly Lazy<Dictionary<string, string>> _byUnderscores;
+    private readonly Lazy<ILookup<string, TensorInfo>> _byUnderscores;
 
     /// <param name="model">The base model.</param>
     /// <param name="config">The adapter's configuration; null if it has none.</param>
+    /// <exception cref="RoundRejectedException">The adapter's products do not belong into weights.</exception>
     public BaseWeights(TensorSource model, PeftAdapterConfig? config)
     {
-        (_model, _isTransposed) = (model, config?.FanInFanOut == true);
-        _byUnderscores = new(() =>
+        if (config?.WhyNotFusible() is { } reason)
         {
-            var names = new Dictionary<string, string>(StringComparer.Ordinal);
-            foreach (TensorInfo tensor in model.Tensors)
-                names.TryAdd(tensor.Name.Replace('.', '_'), tensor.Name);
-            return names;
-        });
+            throw RoundCheck.CreateRefusal(
+                $"The adapter cannot be added to the base model's weights: its adapter_config.json has {reason}; plain LoRA was expected.");
+        }
+
+        (_model, _isTransposed) = (model, config?.FanInFanOut == true);
+        _byUnderscores = new(() => model.Tensors.ToLookup(tensor => tensor.Name.Replace('.', '_'), StringComparer.Ordinal));
     }
 
     /// <summary>Finds a pair's weight and whether it holds the transpose of B A.</summary>
@@ -53,6 +54,7 @@ internal sealed class BaseWeights
     }
 
     /// <summary>Finds a pair's weight; null if the base model has none.</summary>
+    /// <exception cref="RoundRejectedException">It has two.</exception>
     public TensorInfo? TryFind(LoraPair pair)
     {
         string key = AdapterModules.Key(pair.Module);
@@ -62,11 +64,18 @@ internal sealed class BaseWeights
             return null;
         foreach (string prefix in (string[])["lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", "lora_transformer_", ""])
         {
-            if (key.StartsWith(prefix, StringComparison.Ordinal) &&
-                _byUnderscores.Value.TryGetValue(key[prefix.Length..].Replace('.', '_') + "_weight", out string? name))
+            if (!key.StartsWith(prefix, StringComparison.Ordinal))
+                continue;
+            TensorInfo[] weights = [.. _byUnderscores.Value[key[prefix.Length..].Replace('.', '_') + "_weight"]];
+            if (weights.Length > 1)
             {
-                return _model.Find(name);
+                throw RoundCheck.CreateRefusal(
+                    $"The LoRA pair {Sentence.Quote(pair.Module)} may change the base model's {Sentence.Quote(weights[0].Name)} or " +
+                    $"{Sentence.Quote(weights[1].Name)}; one weight of its name was expected.");
             }
+
+            if (weights.Length == 1)
+                return weights[0];
         }
 
         return null;

@@ -71,6 +71,13 @@ internal sealed class FusionPlan
                 "an adapter folder or a scaling (--scaling) was expected.");
         }
 
+        if (!double.IsFinite(scaling * options.Scale))
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The LoRA pair {Sentence.Quote(pair.Module)} has the scaling {Numbers.Invariant(scaling)}, which is too large for the " +
+                $"factor {Numbers.Invariant(options.Scale)}; a smaller scale (--scale) was expected.");
+        }
+
         string name;
         bool isTransposed = false;
         if (weights.TryFind(pair) is null && FindTied(AdapterModules.Key(pair.Module) + ".weight") is { } tied)
@@ -108,7 +115,7 @@ internal sealed class FusionPlan
         {
             string name = AdapterModules.Key(tensor.Name);
             TensorInfo? replaced = _base.Find(name) ?? FindTied(name);
-            if (replaced is null || replaced.Shape != tensor.Shape || !tensor.DType.IsComputed)
+            if (replaced is null || replaced.Shape != tensor.Shape || !tensor.DType.IsComputed || !replaced.DType.IsComputed)
             {
                 throw RoundCheck.CreateRefusal(
                     $"The adapter's tensor {Sentence.Quote(tensor.Name)} of {tensor} has no place in the base model " +
@@ -118,7 +125,12 @@ internal sealed class FusionPlan
 
             if (_base.Find(name) is null)
                 _untied[name] = replaced;
-            _saved[name] = tensor;
+            if (!_saved.TryAdd(name, tensor))
+            {
+                throw RoundCheck.CreateRefusal(
+                    $"The adapter's tensors {Sentence.Quote(_saved[name].Name)} and {Sentence.Quote(tensor.Name)} both replace the base " +
+                    $"model's {Sentence.Quote(name)}; one of them was expected.");
+            }
         }
     }
 

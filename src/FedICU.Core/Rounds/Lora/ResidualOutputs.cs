@@ -39,7 +39,6 @@ internal sealed unsafe class ResidualOutputs : PairOutputs
             try
             {
                 _baseSink = TensorSink.To(baseOutput!, _base);
-                RequireOther("base-output", baseOutput!, _base.Location);
                 FindWeights(_base);
             }
             catch
@@ -180,11 +179,5 @@ internal sealed unsafe class ResidualOutputs : PairOutputs
         return ConfigWriter.WithRanks(
             config, [.. Merged.Select(pair => (pair.Module, pair.Rank * clients, (double)(pair.Rank * clients)))], useRsLora: false,
             savesModules: false);
-    }
-
-    private static void RequireOther(string option, string output, string input)
-    {
-        if (FilePlace.Real(output) == FilePlace.Real(input))
-            throw RoundCheck.CreateRefusal($"{option} {Sentence.Quote(output)} is the base model itself; another place was expected.");
     }
 }

@@ -39,6 +39,12 @@ public abstract class PairMerge : MergeRule
     /// <summary>Gets whether a client's rank may be above the number of inputs or outputs.</summary>
     internal virtual bool TakesAnyRank => MayExceedSides;
 
+    /// <summary>Gets the paths of models that the rule reads beside the round's, each with its option.</summary>
+    internal virtual IReadOnlyList<(string Option, string Path)> InputsBeside => [];
+
+    /// <summary>Gets the paths of models that the rule writes beside the output, each with its option.</summary>
+    internal virtual IReadOnlyList<(string Option, string Path)> OutputsBeside => [];
+
     /// <summary>Returns the rank that is written.</summary>
     /// <param name="pair">The global model's pair.</param>
     /// <param name="ranks">The ranks of the clients that take part.</param>

@@ -28,6 +28,11 @@ public sealed class FedExLora(FedExLoraOptions? options = null) : PairMerge
 
     internal override bool NeedsScaling => Options.Base is not null || Options.ResidualOutput is not null;
 
+    internal override IReadOnlyList<(string Option, string Path)> InputsBeside => List(("base", Options.Base));
+
+    internal override IReadOnlyList<(string Option, string Path)> OutputsBeside =>
+        List(("base-output", Options.BaseOutput), ("residual-output", Options.ResidualOutput));
+
     internal override PairOutputs? OpenOutputs(PairRound round, RoundPlan plan, Workers workers) => NeedsScaling
         ? new ResidualOutputs(round, plan, workers, Options.Base, Options.BaseOutput, Options.ResidualOutput)
         : null;
@@ -78,6 +83,9 @@ public sealed class FedExLora(FedExLoraOptions? options = null) : PairMerge
             throw pair.TooLarge();
         pair.ReportError(Math.Sqrt(Math.Max(residual, 0)), Math.Sqrt(Math.Max(norm, 0)));
     }
+
+    private static List<(string Option, string Path)> List(params (string Option, string? Path)[] paths) =>
+        [.. paths.Where(given => given.Path is not null).Select(given => (given.Option, given.Path!))];
 
     /// <summary>Computes the clients' weighted mean into the first block, and subtracts it from the others.</summary>
     private static unsafe void Center(PairContext pair, double* blocks, long length)

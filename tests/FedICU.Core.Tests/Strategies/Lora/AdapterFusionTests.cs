@@ -132,6 +132,99 @@ internal sealed class AdapterFusionTests
         Assert.That(() => sink.Model, Throws.InvalidOperationException);
     }
 
+    // the configurations of which PEFT's merge is not W + s B A, and the initializations that change the base model
+    [TestCase("\"alora_invocation_tokens\": [1, 2]", "alora_invocation_tokens")]
+    [TestCase("\"layer_replication\": [[0, 2], [1, 3]]", "layer_replication")]
+    [TestCase("\"init_lora_weights\": \"pissa\"", "init_lora_weights pissa")]
+    [TestCase("\"init_lora_weights\": \"pissa_niter_16\"", "init_lora_weights pissa_niter_16")]
+    [TestCase("\"init_lora_weights\": \"OLoRA\"", "init_lora_weights OLoRA")]
+    [TestCase("\"init_lora_weights\": \"corda\"", "init_lora_weights corda")]
+    [TestCase("\"init_lora_weights\": \"loftq\"", "init_lora_weights loftq")]
+    [TestCase("\"init_lora_weights\": \"lora_ga\"", "init_lora_weights lora_ga")]
+    [TestCase("\"use_dora\": true", "DoRA")]
+    [TestCase("\"init_lora_weights\": \"eva\"", null)]
+    [TestCase("\"init_lora_weights\": \"orthogonal\"", null)]
+    [TestCase("\"init_lora_weights\": true, \"alora_invocation_tokens\": null, \"layer_replication\": []", null)]
+    public void OnlyAnAdapterOfTheBaseModelsOwnWeightsIsFused(string field, string? refused)
+    {
+        var factors = new LoraClient([1, 2], [3, 4], 1, 1) { ConfigFields = field };
+        using MemoryModel model = Models.Of64("layer.weight", [2, 2], new double[4]), adapter = factors.ToModel();
+        using var sink = new MemorySink();
+        model.SaveTo(TensorSink.ToFile(_place["base.safetensors"]));
+        string[] options = [$"base={_place["base.safetensors"]}", $"base-output={_place["new.safetensors"]}"];
+        void Fuse() => AdapterFusion.Fuse(model, adapter, sink);
+        void Aggregate() => LoraClient.Run("fedex-lora", [factors], factors, options);
+        foreach (Action run in (Action[])[Fuse, Aggregate])
+        {
+            if (refused is null)
+                Assert.That(run, Throws.Nothing);
+            else
+                Assert.That(run, Throws.InstanceOf<FedIcuException>().With.Message.Contain(refused));
+        }
+
+        Assert.That(File.Exists(_place["new.safetensors"]), Is.EqualTo(refused is null));
+    }
+
+    // lora_bias and trainable_token_indices have tensors beside A and B that are no part of W + s B A
+    [TestCase("base_model.model.layer.lora_B.bias")]
+    [TestCase("base_model.model.embed.token_adapter.trainable_tokens_delta")]
+    public void ATensorWithoutAPlaceIsRefused(string name)
+    {
+        using MemoryModel adapter = OnePair("base_model.model.layer"), model = Models.Of64("layer.weight", [2, 2], new double[4]);
+        adapter.Add(name, [2], new double[] { 1, 2 });
+        model.Add("layer.bias", [2], new double[2]);
+        Refuse(model, adapter, new FusionOptions { LoraScaling = 1 }, name);
+    }
+
+    [Test]
+    public void AnIntegerTensorOfTheBaseIsNotReplacedByFloats()
+    {
+        using MemoryModel adapter = OnePair("layer");
+        adapter.Add("ids", [2], new float[] { 1, 2 });
+        using MemoryModel model = Models.Of64("layer.weight", [2, 2], new double[4]);
+        model.Add("ids", [2], new long[] { 1, 2 });
+        Refuse(model, adapter, new FusionOptions { LoraScaling = 1 }, "'ids' of F32 [2] has no place in the base model");
+    }
+
+    [Test]
+    public void TwoTensorsForOnePlaceAreRefused()
+    {
+        using MemoryModel adapter = OnePair("layer");
+        adapter.Add("norm.weight", [1], new double[] { 1 });
+        adapter.Add("base_model.model.norm.weight", [1], new double[] { 2 });
+        using MemoryModel model = Models.Of64("layer.weight", [2, 2], new double[4]);
+        model.Add("norm.weight", [1], new double[] { 0 });
+        Refuse(
+            model, adapter, new FusionOptions { LoraScaling = 1 },
+            "'norm.weight' and 'base_model.model.norm.weight' both replace the base model's 'norm.weight'");
+    }
+
+    [Test]
+    public void AKohyaNameOfTwoWeightsIsRefused()
+    {
+        using var adapter = new MemoryModel
+        {
+            { "lora_unet_a_b_c.lora_down.weight", [1, 2], new double[] { 1, 2 } },
+            { "lora_unet_a_b_c.lora_up.weight", [2, 1], new double[] { 1, 2 } },
+        };
+        using MemoryModel model = Models.Of64("a.b_c.weight", [2, 2], new double[4]);
+        model.Add("a_b.c.weight", [2, 2], new double[4]);
+        Refuse(
+            model, adapter, new FusionOptions { LoraScaling = 1 },
+            "'lora_unet_a_b_c' may change the base model's 'a.b_c.weight' or 'a_b.c.weight'");
+    }
+
+    [TestCase(1e308, 1, "'layer.lora_A.weight' is not finite with the scaling 1E+308; a smaller scale (--scale) was expected")]
+    [TestCase(1e200, 1e200, "has the scaling 1E+200, which is too large for the factor 1E+200")]
+    [TestCase(double.NaN, 1, "scale is NaN; a finite number was expected")]
+    [TestCase(1, double.NaN, "lora-scaling is NaN; a finite number other than 0 was expected")]
+    [TestCase(1, 0, "lora-scaling is 0; a finite number other than 0 was expected")]
+    public void AScaleThatCannotBeAppliedIsNamed(double scale, double scaling, string sentence)
+    {
+        using MemoryModel adapter = OnePair("layer"), model = Models.Of64("layer.weight", [2, 2], new double[4]);
+        Refuse(model, adapter, new FusionOptions { Scale = scale, LoraScaling = scaling }, sentence);
+    }
+
     [Test]
     public void AnAdapterIsCutToARank()
     {
@@ -152,5 +245,18 @@ internal sealed class AdapterFusionTests
         double error = Dense.Distance(Dense.Product(a, b, 2, 4), whole);
         Assert.That(report.LoraPairs.Single().Error, Is.EqualTo(error).Within(1e-13));
         Assert.That(error, Is.GreaterThan(0).And.LessThan(Dense.Norm(whole)));
+    }
+
+    private static MemoryModel OnePair(string module) => new()
+    {
+        { module + ".lora_A.weight", [1, 2], new double[] { 3, 4 } }, { module + ".lora_B.weight", [2, 1], new double[] { 1, 2 } },
+    };
+
+    private static void Refuse(MemoryModel model, MemoryModel adapter, FusionOptions options, string sentence)
+    {
+        using var sink = new MemorySink();
+        Assert.That(
+            () => AdapterFusion.Fuse(model, adapter, sink, options), Throws.InstanceOf<FedIcuException>().With.Message.Contain(sentence));
+        Assert.That(() => sink.Model, Throws.InvalidOperationException);
     }
 }

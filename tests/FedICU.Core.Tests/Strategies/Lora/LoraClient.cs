@@ -15,6 +15,9 @@ internal sealed record LoraClient(double[] A, double[] B, double Alpha, double E
 
     public bool UseRsLora { get; init; }
 
+    /// <summary>Gets further fields of the configuration, in JSON.</summary>
+    public string ConfigFields { get; init; } = "\"bias\": \"none\"";
+
     public DType DType { get; init; } = DType.F64;
 
     public int Rank => A.Length / Inputs;
@@ -23,7 +26,7 @@ internal sealed record LoraClient(double[] A, double[] B, double Alpha, double E
 
     private string Config => $$"""
         {"peft_type": "LORA", "r": {{Rank}}, "lora_alpha": {{Alpha:R}}, "use_rslora": {{(UseRsLora ? "true" : "false")}},
-        "target_modules": ["layer"], "base_model_name_or_path": "tiny"}
+        "target_modules": ["layer"], "base_model_name_or_path": "tiny", {{ConfigFields}}}
         """;
 
     /// <summary>Writes the adapter's folder.</summary>
