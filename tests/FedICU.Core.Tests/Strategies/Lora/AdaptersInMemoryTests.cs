@@ -63,12 +63,14 @@ internal sealed class AdaptersInMemoryTests : FolderFixture
     {
         using MemoryModel global = Global.ToModel();
         using AggregationSession without = AggregationSession.Create(Folder["without"], global);
-        Assert.That(() => Add(without, Clients[0].ToModel()), Throws.TypeOf<RoundRejectedException>().With.Message.Contain("r 1 against 2"));
+        Assert.That(
+            () => Add(without, Clients[0].ToModel()), Throws.TypeOf<RoundRejectedException>().With.Message.Contain("r 1 against 2"));
         var options = new SessionOptions { Aggregator = new FlexLoraAggregator() };
         using AggregationSession session = AggregationSession.Create(Folder["session"], global, arrivals: options);
         using MemoryModel stated = new(adapterConfig: Clients[1].ToModel().AdapterConfig)
         {
-            { LoraClient.Module + ".lora_A.weight", [1, 4], new double[4] }, { LoraClient.Module + ".lora_B.weight", [3, 1], new double[3] },
+            { LoraClient.Module + ".lora_A.weight", [1, 4], new double[4] },
+            { LoraClient.Module + ".lora_B.weight", [3, 1], new double[3] },
         };
         Assert.That(() => Add(session, stated), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(
             $"Client 'a': module '{LoraClient.Module}' has rank 1, but 2 in its adapter_config.json."));
