@@ -40,7 +40,7 @@ internal static class FileHint
                 return $"; it looks like {hint}";
         }
 
-        // bytes of the start to look at; chosen to leave room for white space
+        // bytes of the start that are tested; chosen to leave room for white space
         const int LongestStart = 64;
         string text = Encoding.Latin1.GetString(start[..Math.Min(start.Length, LongestStart)].TrimStart(" \t\r\n"u8));
         if (Array.Exists(Pages, page => text.StartsWith(page, StringComparison.OrdinalIgnoreCase)))

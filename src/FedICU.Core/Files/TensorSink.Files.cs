@@ -15,7 +15,8 @@ public abstract partial class TensorSink
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         return new ModelFileSink(
-            path, isFolder: false, holdsConfig: false, (tensors, _) => new FilePublication(path, tensors, options ?? OutputOptions.Default));
+            path, isFolder: false, holdsConfig: false,
+            (tensors, _) => new FilePublication(path, tensors, options ?? OutputOptions.Default));
     }
 
     /// <summary>

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 
 namespace FedICU.Panels;
 
-/// <summary>Copies the rows of a matrix to rows that lie further apart.</summary>
+/// <summary>Copies the rows of a matrix to rows of a larger distance.</summary>
 internal static unsafe class RowCopy
 {
     /// <summary>Copies rows.</summary>

@@ -18,8 +18,8 @@ public sealed class OptionReader
     // options whose values could not be read, each with its strategy: they have their one error already
     private readonly HashSet<(string? Strategy, string Name)> _unread = [];
 
-    // of the strategy that is being read: the names that it shares with another one, and the prefix that tells them
-    // apart
+    // of the strategy that is being read: the names that it shares with another one, and the prefix that distinguishes
+    // them
     private HashSet<string> _shared = [];
     private string? _prefix;
     private bool _yields;

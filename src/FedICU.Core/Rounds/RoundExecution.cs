@@ -184,7 +184,7 @@ internal sealed class RoundExecution(
         }
     }
 
-    /// <summary>Measures the statistics, and lets each weighting decide who goes on and how much.</summary>
+    /// <summary>Measures the statistics, and lets each weighting choose clients and their weights.</summary>
     private async Task SurveyAsync(IRoundRunner runner, RoundPlan plan)
     {
         foreach (ClientWeighting weighting in stages.Weightings)

@@ -4,7 +4,7 @@ using FedICU.Compute.Simd;
 
 namespace FedICU.Compute;
 
-// Apply: the server's adaptive steps, in one look at the model and its moments.
+// Apply: the server's adaptive steps, in one pass over the model and its moments.
 public sealed unsafe partial class SimdBackend
 {
     /// <summary>Applies an adaptive step; returns how many outputs and moments are not finite.</summary>

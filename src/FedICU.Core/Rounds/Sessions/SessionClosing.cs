@@ -1,8 +1,8 @@
 namespace FedICU.Rounds.Sessions;
 
 /// <summary>
-/// Closes a session's round: in the journal, so that the order of its lines decides who is late, and at the collector.
-/// Not thread-safe.
+/// Closes a session's round: in the journal, so that the order of its lines decides which client is late, and at the
+/// collector. Not thread-safe.
 /// </summary>
 internal sealed class SessionClosing(SessionJournal journal, TimeProvider clock, bool isClosed)
 {

@@ -76,8 +76,8 @@ public abstract class Stage
     internal virtual IReadOnlyList<(string Name, string Path)> Models => [];
 
     /// <summary>
-    /// Checks what one client states, before it is known who takes part. The policy <c>on-statement</c> applies to a
-    /// fault.
+    /// Checks what one client states, before the clients of the round are known. The policy <c>on-statement</c> applies
+    /// to a fault.
     /// </summary>
     /// <param name="client">The client; its share is not known yet.</param>
     /// <returns>What is wrong, as "its loss is missing; a number was expected"; null if nothing is.</returns>

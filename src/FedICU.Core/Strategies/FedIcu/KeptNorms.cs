@@ -5,7 +5,7 @@ using FedICU.Memory;
 namespace FedICU.Strategies.FedIcu;
 
 /// <summary>
-/// The norms of the columns of a round's tensors, kept between the looks of <see cref="Granularity.Model"/> at each
+/// The norms of the columns of a round's tensors, kept between the passes of <see cref="Granularity.Model"/> over each
 /// tensor, so that they are measured once. What does not fit is measured again, with the same bits.
 /// </summary>
 internal sealed class KeptNorms

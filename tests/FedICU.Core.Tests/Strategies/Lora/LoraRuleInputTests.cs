@@ -20,7 +20,8 @@ internal sealed class LoraRuleInputTests : FolderFixture
     public void AFrozenAThatIsMissingOrOfAnotherRankIsDropped([Values] bool isMissing)
     {
         using MemoryModel global = Kohya(2, 8), good = Kohya(2, 8), bad = isMissing ? Kohya(2, 8, withA: false) : Kohya(1, 8);
-        Run("ffa-lora", global, [ClientUpdate.FromTensors("a", good, 1), ClientUpdate.FromTensors("b", bad, 1)], Dropping, out MemorySink sink);
+        ClientUpdate[] updates = [ClientUpdate.FromTensors("a", good, 1), ClientUpdate.FromTensors("b", bad, 1)];
+        Run("ffa-lora", global, updates, Dropping, out MemorySink sink);
         Models.AssertSameBits(sink, Copy(global));
     }
 
@@ -43,7 +44,8 @@ internal sealed class LoraRuleInputTests : FolderFixture
     {
         using MemoryModel global = TwoAdapters(0), client = TwoAdapters(1);
         RoundReport report = Run(
-            rule + ",lora", global, [ClientUpdate.FromTensors("a", client, 1)], new RoundOptions { Statistics = true }, out MemorySink sink);
+            rule + ",lora", global, [ClientUpdate.FromTensors("a", client, 1)], new RoundOptions { Statistics = true },
+            out MemorySink sink);
         sink.Dispose();
         Assert.That(report.LoraPairs.Select(pair => pair.CrossTerm), Is.EqualTo(new double[] { 0, 0 }).Within(1e-12));
     }
@@ -78,10 +80,8 @@ internal sealed class LoraRuleInputTests : FolderFixture
     [Test]
     public void FlexLoraReadsAndReplacesARankAboveTheWeightsSides()
     {
-        LoraClient stacked = new([.. Enumerable.Range(0, 20).Select(i => i % 7 - 3.0)], [.. Enumerable.Range(0, 15).Select(i => i % 4 - 1.0)], 5, 1)
-        {
-            Inputs = 4,
-        };
+        double[] a = [.. Enumerable.Range(0, 20).Select(i => i % 7 - 3.0)], b = [.. Enumerable.Range(0, 15).Select(i => i % 4 - 1.0)];
+        LoraClient stacked = new(a, b, 5, 1) { Inputs = 4 };
         LoraResult result = LoraClient.Run("flexlora", [stacked], stacked);
         Assert.That(result.Rank, Is.EqualTo(3), "the weight has three outputs");
         Assert.That(result.Report.LoraPairs[0].RelativeError, Is.LessThan(1e-12));
@@ -176,11 +176,12 @@ internal sealed class LoraRuleInputTests : FolderFixture
         return model;
     }
 
-    /// <summary>Creates an adapter with factors of one rank, and with a configuration if fields of it are given.</summary>
+    /// <summary>Creates an adapter of one pair, with a configuration if fields of it are given.</summary>
     private static MemoryModel Bare(int rank, string? fields = null)
     {
-        string config = $$"""{"peft_type": "LORA", "r": {{rank}}, "lora_alpha": 4, "target_modules": ["m"]{{fields}}}""";
-        return new(adapterConfig: fields is null ? null : PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(config), "config"))
+        string text = $$"""{"peft_type": "LORA", "r": {{rank}}, "lora_alpha": 4, "target_modules": ["m"]{{fields}}}""";
+        PeftAdapterConfig? config = fields is null ? null : PeftAdapterConfig.Parse(System.Text.Encoding.UTF8.GetBytes(text), "config");
+        return new(config, null)
         {
             { "m.lora_A.weight", [rank, 2], Enumerable.Repeat(1.0, rank * 2).ToArray() },
             { "m.lora_B.weight", [2, rank], Enumerable.Repeat(2.0, rank * 2).ToArray() },
