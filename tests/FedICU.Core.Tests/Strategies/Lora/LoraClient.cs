@@ -61,7 +61,8 @@ internal sealed record LoraClient(double[] A, double[] B, double Alpha, double E
         using PeftAdapter next = PeftAdapter.Open(place["next"]);
         Assert.That(result.AdapterConfig!.RawJson.ToArray(), Is.EqualTo(next.Config.RawJson.ToArray()));
         return new LoraResult(
-            Models.ToDoubles(next, Module + ".lora_A.weight"), Models.ToDoubles(next, Module + ".lora_B.weight"), next.Config, result.Report);
+            Models.ToDoubles(next, Module + ".lora_A.weight"), Models.ToDoubles(next, Module + ".lora_B.weight"), next.Config,
+            result.Report);
     }
 
     private void Add(MemoryModel model, string name, long[] shape, double[] values)
