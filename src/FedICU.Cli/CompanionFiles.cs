@@ -16,7 +16,8 @@ internal sealed class CompanionFiles
     // as the common libraries name them; docs/command-line.md has the list
     private static readonly string[] Patterns =
     [
-        ModelConfig.FileName, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        ModelConfig.FileName, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json",
         "vocab.json", "vocab.txt", "merges.txt", "tekken.json", "*.model", "tokenizer.model.*", "*.tiktoken", "chat_template.*",
         "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
     ];
@@ -40,7 +41,8 @@ internal sealed class CompanionFiles
     /// <param name="dtype">The type of the new model, if its configuration must name another; otherwise null.</param>
     /// <param name="mayUntie">Whether <see cref="Copy"/> may have to write that the head is not tied.</param>
     /// <exception cref="RefusedException">A file cannot be read or written.</exception>
-    public static CompanionFiles Find(string option, string model, string output, OutputOptions options, DType? dtype, bool mayUntie = false)
+    public static CompanionFiles Find(
+        string option, string model, string output, OutputOptions options, DType? dtype, bool mayUntie = false)
     {
         string from = Directory.Exists(model) ? model : Path.GetDirectoryName(Path.GetFullPath(model))!;
         string file = Path.GetFileName(model);

@@ -90,8 +90,12 @@ internal static class RoundSummary
     {
         string ranks = string.Join(", ", report.LoraPairs.Select(pair => pair.Rank).Distinct().Order().Select(Text.Count));
         LoraPairReport? worst = report.LoraPairs.MaxBy(pair => pair.RelativeError);
-        string error = worst?.RelativeError is 0 ? "; exact but for rounding"
-            : worst?.RelativeError is { } largest ? $"; the largest relative error is {Text.Number(largest)}, in {Text.Clean(worst.Name)}" : "";
+        string error = worst?.RelativeError switch
+        {
+            null => "",
+            0 => "; exact but for rounding",
+            double largest => $"; the largest relative error is {Text.Number(largest)}, in {Text.Clean(worst.Name)}",
+        };
         terminal.Line($"{Text.Count(report.LoraPairs.Count, "LoRA pair")} of rank {ranks}{error}");
     }
 

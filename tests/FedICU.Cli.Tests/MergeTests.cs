@@ -104,7 +104,8 @@ public sealed class MergeTests
             Path.Combine(folder, "config.json"),
             $$"""{ "{{field}}": "float32", "hidden_size": 8, "text_config": { "{{field}}": "float32" } }""");
         Tool.Run(
-            "merge", "--method", "task-arithmetic", "--base", folder, "--model", _place.A, "--dtype", "bf16", "--output", output).Succeeded();
+            "merge", "--method", "task-arithmetic", "--base", folder, "--model", _place.A, "--dtype", "bf16", "--output", output)
+            .Succeeded();
         JsonNode config = JsonNode.Parse(File.ReadAllText(Path.Combine(output, "config.json")))!;
         var expected = new JsonObject
         {
@@ -116,7 +117,9 @@ public sealed class MergeTests
     private static IEnumerable<TestCaseData> Refused =>
     [
         Of(1, "density is 1.5; a number above 0 and at most 1 was expected", "--method", "ties", "--set", "density=1.5", "A", "B"),
-        Of(1, "density is 0; a number above 0 and at most 1 was expected", "--method", "dare", "--set", "density=0", "--set", "seed=1", "A", "B"),
+        Of(
+            1, "density is 0; a number above 0 and at most 1 was expected",
+            "--method", "dare", "--set", "density=0", "--set", "seed=1", "A", "B"),
         Of(1, "density is -0.2; a number above 0 and at most 1 was expected", "--method", "breadcrumbs", "--set", "density=-0.2", "A", "B"),
         Of(1, "gamma is 1; a number", "--method", "breadcrumbs", "--set", "gamma=1", "A", "B"),
         Of(1, "'slerp' interpolates two clients, and 3 clients", "--method", "slerp", "A", "B", "C"),

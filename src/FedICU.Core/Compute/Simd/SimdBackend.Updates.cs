@@ -28,7 +28,8 @@ public sealed unsafe partial class SimdBackend
     };
 
     /// <summary>
-    /// Computes sums[i] = fma(x[i] - origin[i], factor, sums[i]) where the random number of an element is below a limit.
+    /// Computes sums[i] = fma(x[i] - origin[i], factor, sums[i]) where the random number of an element is below a
+    /// limit.
     /// </summary>
     /// <param name="input">The values x.</param>
     /// <param name="origin">What is subtracted, with zeros up to a multiple of eight; null: nothing.</param>

@@ -217,14 +217,14 @@ public sealed class PeftAdapterConfig
         : null);
 
     /// <summary>
-    /// Returns the reason why a plain LoRA adapter cannot be added to a base model's weights as W + s B A, or null if it
-    /// can.
+    /// Returns the reason why a plain LoRA adapter cannot be added to a base model's weights as W + s B A, or null if
+    /// it can.
     /// </summary>
     /// <remarks>
     /// aLoRA changes a part of the tokens. PiSSA, CorDA, OLoRA and LoRA-GA subtract the initial s B A from the base
     /// model, and LoftQ quantizes it. PEFT does so again when it loads such an adapter. An adapter that PEFT has
-    /// converted to plain LoRA states true instead. EVA, orthogonal and Gaussian initializations leave the base model as
-    /// it is.
+    /// converted to plain LoRA states true instead. EVA, orthogonal and Gaussian initializations leave the base model
+    /// as it is.
     /// </remarks>
     internal string? WhyNotFusible() => Read(fields =>
         fields.IsOn("alora_invocation_tokens") ? "alora_invocation_tokens (aLoRA changes some tokens only)"

@@ -88,7 +88,10 @@ internal sealed class WeightCheck(RoundCheck check, RoundOptions options, bool i
         {
             weight = participant.ReadWeight();
             if (weight is { } stated && DescribeExpected(stated) is { } expected)
-                fault = $"{participant.NameWithFile} has {(isPrivate ? "another weight" : $"the weight{Number(stated)}")}; {expected} was expected.";
+            {
+                string found = isPrivate ? "another weight" : $"the weight{Number(stated)}";
+                fault = $"{participant.NameWithFile} has {found}; {expected} was expected.";
+            }
         }
         catch (InvalidModelException e)
         {

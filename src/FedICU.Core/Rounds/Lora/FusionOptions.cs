@@ -7,8 +7,8 @@ public sealed record FusionOptions
     public double Scale { get; init; } = 1;
 
     /// <summary>
-    /// Gets the scaling s of an adapter without a configuration, finite and not 0. <value>Default: null; such an adapter
-    /// is then refused.</value>
+    /// Gets the scaling s of an adapter without a configuration, finite and not 0. <value>Default: null; such an
+    /// adapter is then refused.</value>
     /// </summary>
     public double? LoraScaling { get; init; }
 

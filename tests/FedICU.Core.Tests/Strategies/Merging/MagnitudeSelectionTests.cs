@@ -70,7 +70,8 @@ internal sealed class MagnitudeSelectionTests
         foreach (int i in Enumerable.Range(0, Length).OrderByDescending(i => update[i]).ThenBy(i => i).Take(Length / 2))
             expected[i] = values[i];
         using MemorySink sink = Run(
-            new TiesAggregator(new TiesOptions { Density = .5 }), new MemoryModel { { "w", [Length], global } }, client, new RoundOptions());
+            new TiesAggregator(new TiesOptions { Density = .5 }), new MemoryModel { { "w", [Length], global } }, client,
+            new RoundOptions());
         Assert.That(sink.Model.ToArray<float>("w"), Is.EqualTo(expected));
     }
 

@@ -84,7 +84,9 @@ internal sealed class MergingAnswerTests
         Assert.That(() => new Ties(new TiesOptions { Density = 0 }), Refuses("density is 0; a number above 0 and at most 1 was expected."));
         Assert.That(() => new Ties(new TiesOptions { Density = 1.5 }), Refuses("density is 1.5;"));
         Assert.That(() => new Ties(new TiesOptions { Scale = double.NaN }), Refuses("scale is NaN; a finite number was expected."));
-        Assert.That(() => new Dare(new DareOptions()), Refuses("seed is missing; a whole number was expected, from which 'dare' draws its masks."));
+        Assert.That(
+            () => new Dare(new DareOptions()),
+            Refuses("seed is missing; a whole number was expected, from which 'dare' draws its masks."));
         Assert.That(() => new Breadcrumbs(new BreadcrumbsOptions { Gamma = 1 }), Refuses("gamma is 1; a number of at least 0 and below 1"));
         Assert.That(() => new Slerp(new SlerpOptions { T = 2 }), Refuses("t is 2; a number from 0 to 1, or share, was expected."));
         Assert.That(() => new Ema(new EmaOptions { Decay = 1 }), Refuses("decay is 1; a number of at least 0 and below 1"));
