@@ -58,8 +58,9 @@ internal sealed class FuseCommand : FedIcuCommand
             Terminal.Line($"from the adapter as they are: {string.Join(", ", report.Replaced)}");
         if (report.Added.Count > 0)
         {
+            string config = copied.Contains(ModelConfig.FileName) ? "now has" : "must have";
             Terminal.Line(
-                $"no longer tied to the embedding: {string.Join(", ", report.Added)}; the model's configuration must have " +
+                $"no longer tied to the embedding: {string.Join(", ", report.Added)}; the model's configuration {config} " +
                 "tie_word_embeddings false");
         }
 

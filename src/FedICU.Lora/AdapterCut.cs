@@ -1,3 +1,5 @@
+using FedICU.Rounds.Lora;
+
 namespace FedICU;
 
 /// <summary>Cuts a LoRA adapter to a rank: each pair gets the best factors of its own product.</summary>
@@ -20,6 +22,7 @@ public static class AdapterCut
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(adapter);
+        LoraPairs.FindPlain(adapter, options?.LoraScaling, cancellationToken);
         // one client that sends the global model: the mean of the products is its own
         var cut = new FlexLora((options ?? new FlexLoraOptions()) with { Rank = rank }) { KeepsSmallerRanks = true };
         var round = new AggregationRound(adapter, new RoundOptions { Threads = threads })

@@ -103,9 +103,10 @@ internal sealed class RoundExecution(
     {
         if (config is not null && !output.HoldsAdapterConfig)
         {
+            string rsLora = config.UseRsLora ? " with use_rslora" : "";
             check.Notes.Add(
-                $"The new adapter has r {config.Rank} and lora_alpha {Numbers.Invariant(config.LoraAlpha)}, and the output holds no " +
-                "configuration; a folder as output gets one if the global model has one.");
+                $"The new adapter has r {config.Rank} and lora_alpha {Numbers.Invariant(config.LoraAlpha)}{rsLora}, and the output holds " +
+                "no configuration; a folder as output gets one if the global model has one.");
         }
     }
 

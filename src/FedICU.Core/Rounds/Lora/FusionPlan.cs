@@ -33,16 +33,7 @@ internal sealed class FusionPlan
         if (baseModel.AdapterConfig is not null)
             throw RoundCheck.CreateRefusal($"The base model {Sentence.Quote(baseModel.Location)} is an adapter; a model was expected.");
         PeftAdapterConfig? config = adapter.AdapterConfig;
-        LoraPairs pairs = LoraPairs.Find(adapter, config, comparesRanks: true, cancellationToken);
-        if (pairs.Others.Count > 0)
-        {
-            (string module, string reason) = pairs.Others[0];
-            throw RoundCheck.CreateRefusal(
-                $"Module {Sentence.Quote(module)} of the adapter {Sentence.Quote(adapter.Location)} is no pair of plain LoRA: {reason}.");
-        }
-
-        if (pairs.All.Count == 0)
-            throw RoundCheck.CreateRefusal($"The adapter {Sentence.Quote(adapter.Location)} has no LoRA pairs; at least one was expected.");
+        LoraPairs pairs = LoraPairs.FindPlain(adapter, options.LoraScaling, cancellationToken);
         var plan = new FusionPlan(baseModel, adapter);
         var weights = new BaseWeights(baseModel, config);
         foreach (LoraPair pair in pairs.All)
@@ -64,13 +55,7 @@ internal sealed class FusionPlan
 
     private void AddPair(LoraPair pair, BaseWeights weights, FusionOptions options)
     {
-        if ((pair.Scaling ?? options.LoraScaling) is not { } scaling)
-        {
-            throw RoundCheck.CreateRefusal(
-                $"No configuration or alpha states the scaling of the LoRA pair {Sentence.Quote(pair.Module)}; " +
-                "an adapter folder or a scaling (--scaling) was expected.");
-        }
-
+        double scaling = pair.Scaling ?? options.LoraScaling!.Value;
         if (!double.IsFinite(scaling * options.Scale))
         {
             throw RoundCheck.CreateRefusal(

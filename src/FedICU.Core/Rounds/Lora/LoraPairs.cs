@@ -1,4 +1,5 @@
 using FedICU.Files.Adapters;
+using FedICU.Rounds.Checks;
 using FedICU.Strategies.Abstractions;
 using FedICU.Text;
 
@@ -68,6 +69,42 @@ internal sealed class LoraPairs
         }
 
         return new LoraPairs(pairs, others);
+    }
+
+    /// <summary>Finds the pairs of an adapter that is used by itself, outside a round.</summary>
+    /// <param name="adapter">The adapter.</param>
+    /// <param name="scaling">The scaling of pairs that state none; null if none was given.</param>
+    /// <param name="cancellationToken">Ends the search.</param>
+    /// <exception cref="RoundRejectedException">
+    /// There are none, a module is no plain pair, or the scaling is missing or without effect.
+    /// </exception>
+    public static LoraPairs FindPlain(TensorSource adapter, double? scaling, CancellationToken cancellationToken)
+    {
+        LoraPairs pairs = Find(adapter, adapter.AdapterConfig, comparesRanks: true, cancellationToken);
+        string name = Sentence.Quote(adapter.Location);
+        if (pairs.Others.Count > 0)
+        {
+            (string module, string reason) = pairs.Others[0];
+            throw RoundCheck.CreateRefusal($"Module {Sentence.Quote(module)} of the adapter {name} is no pair of plain LoRA: {reason}.");
+        }
+
+        if (pairs.All.Count == 0)
+            throw RoundCheck.CreateRefusal($"The adapter {name} has no LoRA pairs; at least one was expected.");
+        LoraPair? silent = pairs.All.FirstOrDefault(pair => pair.Scaling is null);
+        if (silent is not null && scaling is null)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"No configuration or alpha states the scaling of the LoRA pair {Sentence.Quote(silent.Module)}; " +
+                "an adapter folder or a scaling (--scaling) was expected.");
+        }
+
+        if (silent is null && scaling is { } unused)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The adapter {name} states its own scaling, so the given one (--scaling), {Numbers.Invariant(unused)}, has no effect.");
+        }
+
+        return pairs;
     }
 
     /// <summary>
