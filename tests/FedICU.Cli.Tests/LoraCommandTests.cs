@@ -107,7 +107,7 @@ public sealed class LoraCommandTests
     }
 
     [TestCase("adapt", "ADAPTER", "--rank", "0", "--output", "OUT", "--rank is '0'")]
-    [TestCase("adapt", "BASE", "--rank", "2", "--output", "OUT", "needs LoRA pairs")]
+    [TestCase("adapt", "BASE", "--rank", "2", "--output", "OUT", "has no LoRA pairs")]
     [TestCase("fuse", "--base", "ADAPTER", "--adapter", "ADAPTER", "--output", "OUT", "is an adapter; a model was expected")]
     [TestCase("fuse", "--base", "BASE", "--adapter", "ADAPTER", "--output", "OUT", "has no weight for the LoRA pair")]
     [TestCase("fuse", "--base", "BASE", "--adapter", "ADAPTER", "--output", "BASE", "--output")]
