@@ -28,8 +28,8 @@ public sealed class FlexLora(FlexLoraOptions? options = null) : PairMerge
     /// <summary>Gets whether a pair never gets a larger rank than the global model's.</summary>
     internal bool KeepsSmallerRanks { get; init; }
 
-    // what flora writes: its rank is the clients' sum
-    internal override bool TakesAnyRank => true;
+    // a cut takes what flora writes: its rank is the clients' sum
+    internal override bool TakesAnyRank => KeepsSmallerRanks;
 
     internal override long GetRank(LoraPair pair, IReadOnlyList<long> ranks)
     {

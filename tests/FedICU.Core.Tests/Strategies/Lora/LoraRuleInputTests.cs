@@ -78,11 +78,11 @@ internal sealed class LoraRuleInputTests : FolderFixture
     }
 
     [Test]
-    public void FlexLoraReadsAndReplacesARankAboveTheWeightsSides()
+    public void FlexLoraReplacesAGlobalRankAboveTheWeightsSides()
     {
         double[] a = [.. Enumerable.Range(0, 20).Select(i => i % 7 - 3.0)], b = [.. Enumerable.Range(0, 15).Select(i => i % 4 - 1.0)];
         LoraClient stacked = new(a, b, 5, 1) { Inputs = 4 };
-        LoraResult result = LoraClient.Run("flexlora", [stacked], stacked);
+        LoraResult result = LoraClient.Run("flexlora", [new(a[..8], b[..6], 2, 1) { Inputs = 4 }], stacked);
         Assert.That(result.Rank, Is.EqualTo(3), "the weight has three outputs");
         Assert.That(result.Report.LoraPairs[0].RelativeError, Is.LessThan(1e-12));
     }

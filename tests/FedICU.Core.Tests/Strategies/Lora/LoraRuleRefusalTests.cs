@@ -19,9 +19,10 @@ internal sealed class LoraRuleRefusalTests
     public void AnotherRankWhereMeansAreTaken() =>
         Refuse("fedex-lora", [Good, new LoraClient([1, 2, 3, 4], [1, 2, 3], 4, 1) { Inputs = 4 }], "r 1 against 2");
 
-    [Test]
-    public void ARankAboveTheOutputs() =>
-        Refuse("hetlora", [Good, new LoraClient(new double[16], new double[12], 4, 1) { Inputs = 4 }], "is above the weight's outputs");
+    [TestCase("flexlora")]
+    [TestCase("hetlora")]
+    public void ARankAboveTheOutputs(string rule) =>
+        Refuse(rule, [Good, new LoraClient(new double[16], new double[12], 4, 1) { Inputs = 4 }], "is above the weight's outputs");
 
     [Test]
     public void AWrittenRankAboveTheOutputs() => Refuse("flexlora", [Good], "a rank from 1 to 3 was expected", "rank=4");
