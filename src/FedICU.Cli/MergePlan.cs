@@ -27,6 +27,6 @@ internal sealed record MergePlan(
         int digits = Models.Count.ToString(CultureInfo.InvariantCulture).Length;
         return new ClientList(Models.Select((model, i) => new ClientEntry(
             $"{(i + 1).ToString(CultureInfo.InvariantCulture).PadLeft(digits, '0')}={model.Path}", model.Path)
-            { Weight = model.Weight }));
+        { Weight = model.Weight }));
     }
 }

@@ -109,7 +109,9 @@ public sealed class MergeTests
         JsonNode config = JsonNode.Parse(File.ReadAllText(Path.Combine(output, "config.json")))!;
         var expected = new JsonObject
         {
-            [field] = "bfloat16", ["hidden_size"] = 8, ["text_config"] = new JsonObject { [field] = "bfloat16" },
+            [field] = "bfloat16",
+            ["hidden_size"] = 8,
+            ["text_config"] = new JsonObject { [field] = "bfloat16" },
         };
         Assert.That(JsonNode.DeepEquals(config, expected), Is.True, config.ToJsonString());
     }

@@ -124,7 +124,10 @@ internal readonly unsafe struct Philox
         ulong same1 = Multiplier1 * stream0, same0 = Multiplier0 * (uint)((same1 >> 32) ^ upper ^ keys[0]);
         return new()
         {
-            First = stream1 ^ keys[1], Second = (uint)same1 ^ keys[2], Third = (same0 >> 32) ^ keys[3], Fourth = (uint)same0 ^ keys[5],
+            First = stream1 ^ keys[1],
+            Second = (uint)same1 ^ keys[2],
+            Third = (same0 >> 32) ^ keys[3],
+            Fourth = (uint)same0 ^ keys[5],
         };
     }
 

@@ -33,7 +33,10 @@ public sealed unsafe partial class SimdBackend
         {
             var factors = new ElectionFactors
             {
-                Weights = firstWeight, Bounds = firstBound, NegativeBounds = negative, Scale = election.Scale,
+                Weights = firstWeight,
+                Bounds = firstBound,
+                NegativeBounds = negative,
+                Scale = election.Scale,
             };
             return Width switch
             {

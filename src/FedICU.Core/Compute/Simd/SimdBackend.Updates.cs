@@ -49,7 +49,9 @@ public sealed unsafe partial class SimdBackend
         numbers.Generator.ListKeys(keys);
         var words = new MaskWords
         {
-            Keys = keys, Shared = numbers.Generator.Share(start, keys), Start = (ulong)start,
+            Keys = keys,
+            Shared = numbers.Generator.Share(start, keys),
+            Start = (ulong)start,
             Limit = limit < 1 ? UniformNumbers.FindLimit(limit) : 0,
         };
         return Width switch

@@ -21,7 +21,9 @@ internal sealed class AdapterFusionTests
         using TensorSource global = TensorSource.Open(golden.Global);
         var options = new FedExLoraOptions
         {
-            Base = Path.Combine(folder, "base.safetensors"), BaseOutput = _place["base.safetensors"], ResidualOutput = _place["residual"],
+            Base = Path.Combine(folder, "base.safetensors"),
+            BaseOutput = _place["base.safetensors"],
+            ResidualOutput = _place["residual"],
         };
         var round = new AggregationRound(global);
         foreach (string client in golden.Clients)
