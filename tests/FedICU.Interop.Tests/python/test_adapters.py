@@ -126,7 +126,7 @@ class AdapterTests(unittest.TestCase):
             (fedicu.InvalidArgumentError, "^The adapter: its adapter_config is a str", Adapter(START.tensors, "{}"), (2,)),
             (fedicu.InvalidModelError, "'adapter_config.json' has '0' for r", Adapter(START.tensors, {"r": 0}), (2,)),
             (fedicu.RoundRejectedError, "scaling", Adapter(START.tensors), (2,)),
-            (fedicu.RoundRejectedError, "the global model has none", Adapter({"w": np.ones(3, np.float32)}, GLOBAL), (2,)),
+            (fedicu.RoundRejectedError, "has no LoRA pairs", Adapter({"w": np.ones(3, np.float32)}, GLOBAL), (2,)),
         ):
             with self.subTest(message), self.assertRaisesRegex(error, message):
                 fedicu.adapt(wrong, *arguments)
