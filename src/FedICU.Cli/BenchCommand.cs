@@ -38,6 +38,8 @@ internal sealed class BenchCommand : FedIcuCommand
 
     private int Run(ParseResult line, CancellationToken cancellationToken)
     {
+        if (!ManagedTool.IsThis)
+            throw new ManagedToolNeededException("'fedicu bench'");
         string? backendName = line.GetValue(_backend);
         using GpuBackend? device = OpenDevice(backendName);
         IClientBackend backend = device ?? Flags.ReadBackend(backendName is null or "auto" ? "simd" : backendName, Terminal, []);

@@ -34,6 +34,10 @@ internal static class CommandLine
                 },
                 cancellationToken);
         }
+        catch (ManagedToolNeededException e)
+        {
+            return ManagedTool.Run(args, e.Need);
+        }
         catch (UsageException e)
         {
             terminal.Fail(e.Message);

@@ -13,6 +13,8 @@ internal sealed class DevicesCommand(Terminal terminal) : FedIcuCommand(
 
     private int Run()
     {
+        if (!ManagedTool.IsThis)
+            throw new ManagedToolNeededException("'fedicu devices'");
         IReadOnlyList<GpuDevice> devices = GpuDevices.List();
         var table = new ResultTable("backend", ">number", "device", ">memory", "driver", "");
         foreach (GpuDevice device in devices)

@@ -116,6 +116,12 @@ internal static class Flags
     {
         try
         {
+            if (!ManagedTool.IsThis)
+            {
+                return ComputeBackends.CreateForCpu(text, options, workBytes) ??
+                    throw new ManagedToolNeededException("A backend of GPUs");
+            }
+
             return ComputeBackends.Create(text, options, workBytes);
         }
         catch (InvalidOptionsException e)

@@ -1,6 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
-using System.Runtime.CompilerServices;
 
 namespace FedICU.Cli;
 
@@ -48,8 +47,8 @@ internal sealed class Plugins
 
     private void Add(string file)
     {
-        if (!RuntimeFeature.IsDynamicCodeSupported)
-            throw new RefusedException($"--plugin '{file}': this fedicu is compiled ahead of time; plug-ins need the .NET tool.");
+        if (!ManagedTool.IsThis)
+            throw new ManagedToolNeededException("--plugin");
         if (!File.Exists(Paths.Read("--plugin", file)))
             throw new RefusedException($"--plugin '{file}' does not exist; the .dll of a plug-in was expected.");
         HashSet<string> known = [.. Registry.Names];
@@ -78,6 +77,8 @@ internal sealed class Plugins
     }
 
     [UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "Plug-ins are refused where code is compiled ahead of time.")]
+    [UnconditionalSuppressMessage("Trimming", "IL2067", Justification = "A plug-in's own types are never trimmed.")]
+    [UnconditionalSuppressMessage("Trimming", "IL2070", Justification = "A plug-in's own types are never trimmed.")]
     [UnconditionalSuppressMessage("Trimming", "IL2072", Justification = "A plug-in's own types are never trimmed.")]
     [UnconditionalSuppressMessage("Trimming", "IL2075", Justification = "A plug-in's own types are never trimmed.")]
     private static List<IStrategyPlugin> Create(string file)

@@ -22,6 +22,8 @@ internal sealed class VerifyCommand : FedIcuCommand
 
     private int Run(ParseResult line, CancellationToken cancellationToken)
     {
+        if (!ManagedTool.IsThis)
+            throw new ManagedToolNeededException("'fedicu verify'");
         // a device runs every verb itself, even for little data, and no other backend replaces it
         var options = new GpuOptions { LeastBytes = 0, Fallback = false, Warning = Terminal.Warn };
         List<IComputeBackend> backends = line.GetValue(_backend) is { } name

@@ -26,8 +26,8 @@ public static class ComputeBackends
     public static IClientBackend Best(GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
-        if (workBytes < options.LeastWorkBytes)
-            return new SimdBackend();
+        if (CreateForCpu("auto", options, workBytes) is { } cpu)
+            return cpu;
         foreach (GpuKind kind in Enum.GetValues<GpuKind>())
         {
             if (GpuDevices.TryCreate(kind, options, gpusOnly: true, out string? reason, out bool refused) is { } backend)
@@ -55,20 +55,42 @@ public static class ComputeBackends
     public static IClientBackend Create(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
     {
         options ??= new GpuOptions();
-        string? variable = name is null ? Environment.GetEnvironmentVariable(Variable) : null;
-        bool fromVariable = variable is { Length: > 0 };
-        name ??= fromVariable ? variable : "auto";
-        string subject = fromVariable ? $"{Variable} names the backend '{name}', which" : $"The backend '{name}'";
-        return name switch
+        if (CreateForCpu(name, options, workBytes) is { } backend)
+            return backend;
+        return Resolve(name) switch
         {
-            "auto" => Best(options, workBytes),
             "cuda" => CreateForDevice(GpuKind.Cuda, options),
             "opencl" => CreateForDevice(GpuKind.OpenCl, options),
-            "simd" => new SimdBackend(),
-            "reference" => ReferenceBackend.Instance,
-            _ => throw new InvalidOptionsException([$"{subject} is unknown; {string.Join(", ", Names)} are known."]),
+            _ => Best(options, workBytes),
         };
     }
+
+    /// <summary>
+    /// Creates the backend with a name if it is one of the CPU. It runs no code of ILGPU, which needs code that is made
+    /// at run time, so programs that are compiled ahead of time may call it.
+    /// </summary>
+    /// <param name="name">As for <see cref="Create"/>.</param>
+    /// <param name="options">As for <see cref="Create"/>; read here: <see cref="GpuOptions.LeastWorkBytes"/>.</param>
+    /// <param name="workBytes">As for <see cref="Create"/>.</param>
+    /// <returns>The backend; null if <see cref="Create"/> would search for a device.</returns>
+    /// <exception cref="InvalidOptionsException">The name is unknown.</exception>
+    public static IClientBackend? CreateForCpu(string? name, GpuOptions? options = null, long workBytes = long.MaxValue)
+    {
+        string resolved = Resolve(name);
+        switch (resolved)
+        {
+            case "auto": return workBytes < (options ?? new GpuOptions()).LeastWorkBytes ? new SimdBackend() : null;
+            case "simd": return new SimdBackend();
+            case "reference": return ReferenceBackend.Instance;
+            case "cuda" or "opencl": return null;
+        }
+
+        string subject = name is null ? $"{Variable} names the backend '{resolved}', which" : $"The backend '{resolved}'";
+        throw new InvalidOptionsException([$"{subject} is unknown; {string.Join(", ", Names)} are known."]);
+    }
+
+    private static string Resolve(string? name) =>
+        name ?? (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } variable ? variable : "auto");
 
     private static IClientBackend CreateForDevice(GpuKind kind, GpuOptions options)
     {

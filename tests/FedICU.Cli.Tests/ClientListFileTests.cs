@@ -184,7 +184,7 @@ public sealed class ClientListFileTests
         {
             string[] words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);
             Run run = Tool.End(Tool.Start(
-                "dotnet", [Tool.Assembly, .. words[1..]], start => start.WorkingDirectory = Path.GetDirectoryName(_place.Global)!));
+                words[1..], start => start.WorkingDirectory = Path.GetDirectoryName(_place.Global)!));
             Assert.That((run.Code, run.Error), Is.EqualTo((0, "")), command);
             Assert.That(run.Output, Does.Contain(share), command);
         }

@@ -67,7 +67,7 @@ public sealed class OutputPlaceTests
     {
         string target = toFile ? " > " + _place["shown"] : "";
         string[] line = [.. Round(_place["out.safetensors"]), "--report", "/dev/stdout"];
-        using Process process = Tool.Start("sh", ["-c", $"dotnet {Tool.Assembly} {string.Join(' ', line)}{target}"]);
+        using Process process = Tool.Start("sh", ["-c", $"{Tool.ShellCommand} {string.Join(' ', line)}{target}"]);
         Run run = Tool.End(process).Succeeded();
         string shown = toFile ? File.ReadAllText(_place["shown"]) : run.Output;
         Assert.That(shown, Does.StartWith("{").And.Contain("wrote"), "the report, then the table");

@@ -33,6 +33,13 @@ public sealed class ProcessTests
     [Test]
     public void PrintsItsVersion() => Assert.That(Tool.RunProcess("--version").Succeeded().Output, Does.Match(@"^\d+\.\d+\.\d+"));
 
+    [Test]
+    public void TheNativeBuildNamesWhatItCannotRunWithoutTheManagedOne()
+    {
+        RefusedException refusal = Assert.Throws<RefusedException>(() => ManagedTool.Run(["devices"], "'fedicu devices'"))!;
+        Assert.That(refusal.Message, Does.StartWith("'fedicu devices' needs the managed build of fedicu, which is not at '"));
+    }
+
     [TestCase("HUP", 129)]
     [TestCase("INT", 130)]
     [TestCase("TERM", 143)]
@@ -72,7 +79,7 @@ public sealed class ProcessTests
     public void ANameThatIsNotUtf8IsRefused(string line, string sentence)
     {
         string[] before = _place.Names();
-        RunInBash($"dotnet \"$0\" {line}").Failed(1, sentence);
+        RunInBash($"$0 {line}").Failed(1, sentence);
         Assert.That(_place.Names(), Is.EqualTo(before));
     }
 
@@ -87,19 +94,19 @@ public sealed class ProcessTests
     [Test]
     public void ACurrentFolderWhoseNameIsNotUtf8IsRefused() => RunInBash(
         "mkdir \"$1/d\"$'\\xff' && cd \"$1/d\"$'\\xff' && " +
-        "dotnet \"$0\" aggregate --strategy fedavg --global \"$2\" --client \"$2\" --output out.safetensors; " +
+        "$0 aggregate --strategy fedavg --global \"$2\" --client \"$2\" --output out.safetensors; " +
         "code=$?; rm -r \"$1/d\"$'\\xff'; exit $code")
         .Failed(1, "The name of the current folder", "holds bytes that are not UTF-8");
 
     /// <summary>
-    /// Runs a bash script, in which <c>$'\xff'</c> is a byte. $0 is the tool, $1 the test's folder, $2 the global
+    /// Runs a bash script, in which <c>$'\xff'</c> is a byte. $0 starts the tool, $1 the test's folder, $2 the global
     /// model.
     /// </summary>
     private Run RunInBash(string script)
     {
         if (OperatingSystem.IsWindows())
             Assert.Ignore("only bash can pass bytes that are not UTF-8");
-        using Process process = Tool.Start("bash", ["-c", script, Tool.Assembly, _place[""].TrimEnd('/'), _place.Global]);
+        using Process process = Tool.Start("bash", ["-c", script, Tool.ShellCommand, _place[""].TrimEnd('/'), _place.Global]);
         return Tool.End(process);
     }
 }

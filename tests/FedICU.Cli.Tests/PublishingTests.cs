@@ -176,7 +176,7 @@ public sealed class PublishingTests
 
     /// <summary>Starts a round in a shell after another shell command.</summary>
     private static Process StartShell(string before, string line) => Tool.Start(
-        "sh", ["-c", $"{before}; dotnet {Tool.Assembly} aggregate --strategy fedavg {line}"],
+        "sh", ["-c", $"{before}; {Tool.ShellCommand} aggregate --strategy fedavg {line}"],
         // .NET itself needs this to start under a file size limit below 2 GiB
         start => start.Environment["DOTNET_EnableWriteXorExecute"] = "0");
 

@@ -25,7 +25,7 @@ public sealed class ReadmeTests
         {
             string[] words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);
             using Process process = Tool.Start(
-                "dotnet", [Tool.Assembly, .. words[1..]], start => start.WorkingDirectory = Path.GetDirectoryName(place.Global)!);
+                words[1..], start => start.WorkingDirectory = Path.GetDirectoryName(place.Global)!);
             Run run = Tool.End(process);
             Assert.That((run.Code, run.Error), Is.EqualTo((0, "")), command);
             Assert.That(run.Output, Is.Not.Empty, command);

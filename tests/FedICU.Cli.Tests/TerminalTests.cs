@@ -76,7 +76,7 @@ public sealed class TerminalTests
     /// </summary>
     private static string AtTerminal(string line, int code = 0, string terminal = "xterm-256color")
     {
-        var start = new ProcessStartInfo("script", ["-qec", $"dotnet {Tool.Assembly} {line}", "/dev/null"])
+        var start = new ProcessStartInfo("script", ["-qec", $"{Tool.ShellCommand} {line}", "/dev/null"])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

@@ -8,8 +8,15 @@ internal static class Tool
     // far longer than any run of the tests takes; chosen
     private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(2);
 
-    /// <summary>The tool's assembly, which <c>dotnet</c> runs.</summary>
-    public static string Assembly { get; } = Path.Combine(AppContext.BaseDirectory, "fedicu.dll");
+    /// <summary>
+    /// The words that start the tool: <c>dotnet</c> with the tool's assembly, or the program that FEDICU_TOOL names.
+    /// </summary>
+    public static string[] Command { get; } = Environment.GetEnvironmentVariable("FEDICU_TOOL") is { Length: > 0 } program
+        ? [program]
+        : ["dotnet", Path.Combine(AppContext.BaseDirectory, "fedicu.dll")];
+
+    /// <summary>The same words for a shell.</summary>
+    public static string ShellCommand => string.Join(' ', Command);
 
     public static Run Run(params string[] args) => Run(CancellationToken.None, args);
 
@@ -21,7 +28,10 @@ internal static class Tool
     }
 
     /// <summary>Starts the tool in a separate process.</summary>
-    public static Process Start(params string[] args) => Start("dotnet", [Assembly, .. args]);
+    public static Process Start(params string[] args) => Start(args, configure: null);
+
+    /// <summary>Starts the tool in a separate process.</summary>
+    public static Process Start(string[] args, Action<ProcessStartInfo>? configure) => Start(Command[0], [.. Command[1..], .. args], configure);
 
     /// <summary>Starts a program with redirected output.</summary>
     public static Process Start(string program, string[] args, Action<ProcessStartInfo>? configure = null)

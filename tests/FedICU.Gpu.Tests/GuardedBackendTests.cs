@@ -160,10 +160,16 @@ internal sealed unsafe class GuardedBackendTests
         (backend as IDisposable)?.Dispose();
     }
 
+    [TestCase("simd", 0, "simd"), TestCase("reference", 0, "reference"), TestCase("auto", 0, "simd")]
+    [TestCase("auto", long.MaxValue, null), TestCase("cuda", 0, null), TestCase("opencl", 0, null)]
+    public void WithoutADeviceThereIsABackendUnlessOneWouldBeSearchedFor(string name, long workBytes, string? expected) =>
+        Assert.That(ComputeBackends.CreateForCpu(name, null, workBytes)?.Name, Is.EqualTo(expected));
+
     [Test]
-    public void AnUnknownNameIsRefused()
+    public void AnUnknownNameIsRefused([Values] bool forCpu)
     {
-        var thrown = Assert.Throws<InvalidOptionsException>(() => ComputeBackends.Create("tpu"));
+        var thrown = Assert.Throws<InvalidOptionsException>(
+            () => _ = forCpu ? ComputeBackends.CreateForCpu("tpu") : ComputeBackends.Create("tpu"));
         Assert.That(thrown!.Message, Is.EqualTo("The backend 'tpu' is unknown; auto, cuda, opencl, simd, reference are known."));
     }
 
