@@ -180,7 +180,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         });
 
         // from any thread, as the uploads arrive
-        bool inTime = collector.Add(ClientUpdate.FromFile("a", "a.safetensors"));
+        collector.Add(ClientUpdate.FromFile("a", "a.safetensors"));
         collector.Add(ClientUpdate.FromFile("b", "b.safetensors"));
         collector.Add(ClientUpdate.FromFile("c", "c.safetensors"));
 
@@ -188,8 +188,8 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         await new FedIcuAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
         #endregion
 
-        Assert.That(inTime);
-        Assert.That(collector.Add(ClientUpdate.FromFile("d", "d.safetensors")), Is.False);
+        Assert.That(() => collector.Add(ClientUpdate.FromFile("d", "d.safetensors")),
+            Throws.TypeOf<RoundRejectedException>().With.Property("Fault").EqualTo(RoundFault.Late));
         using TensorSource next = TensorSource.Open("next.safetensors");
         Assert.That(next.Metadata[MetadataKeys.Round], Is.EqualTo("7"));
     }
@@ -420,14 +420,13 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         });
 
         // from any thread, as the uploads arrive
-        bool inTime = await collector.AddAsync(ClientUpdate.FromFile("c", "c.safetensors"));
+        await collector.AddAsync(ClientUpdate.FromFile("c", "c.safetensors"));
 
         AggregationRound round = await collector.CompleteAsync();
         await new FedAvgAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
         session.Delete();
         #endregion
 
-        Assert.That(inTime);
         Assert.That((string.Join(',', round.Updates.Select(update => update.Id)), round.Options.Round), Is.EqualTo(("a,b,c", 7L)));
     }
 
