@@ -7,7 +7,7 @@ public sealed partial class FederatedRounds
     [LoggerMessage(1, LogLevel.Information, "Round {Round} takes updates; {Count} of {Expected} clients have sent one.")]
     private partial void LogOpen(long round, int count, int expected);
 
-    [LoggerMessage(2, LogLevel.Information, "Round {Round}: the update of client {Client} arrived; {Count} of {Expected} clients have sent one.")]
+    [LoggerMessage(2, LogLevel.Information, "Round {Round}: client {Client} sent its update; {Count} of {Expected} clients have sent one.")]
     private partial void LogAdded(long round, string client, int count, int expected);
 
     [LoggerMessage(3, LogLevel.Information, "Round {Round}: client {Client} sent its update again.")]

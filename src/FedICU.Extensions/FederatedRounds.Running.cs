@@ -68,11 +68,15 @@ public sealed partial class FederatedRounds
 
     private async Task RunAsync(CancellationToken stopping)
     {
-        while (!IsAfterLast(_current!.Number))
+        // the round to open, once the current one is over; opening may fail and is then tried again
+        long? next = null;
+        while (next is not null || !IsAfterLast(_current!.Number))
         {
             try
             {
-                await RunRoundAsync(_current, stopping).ConfigureAwait(false);
+                if (next is { } number)
+                    Begin(number, stopping);
+                next = next is null ? await RunRoundAsync(_current!, stopping).ConfigureAwait(false) : null;
             }
             catch (OperationCanceledException) when (stopping.IsCancellationRequested)
             {
@@ -81,7 +85,7 @@ public sealed partial class FederatedRounds
             catch (Exception e)
             {
                 // the server's fault or a strategy's: the updates are on the disk, and the round is tried again
-                LogFailed(e, _current.Number, _options.RetryDelay);
+                LogFailed(e, next ?? _current!.Number, _options.RetryDelay);
                 Fail(e.Message);
                 await Task.Delay(_options.RetryDelay, _clock, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 if (stopping.IsCancellationRequested)
@@ -90,7 +94,9 @@ public sealed partial class FederatedRounds
         }
     }
 
-    private async Task RunRoundAsync(RunningRound current, CancellationToken stopping)
+    /// <summary>Waits until a round is complete and aggregates it.</summary>
+    /// <returns>The number of the round to open next; null if this one goes on.</returns>
+    private async Task<long?> RunRoundAsync(RunningRound current, CancellationToken stopping)
     {
         RoundReport report;
         try
@@ -107,14 +113,15 @@ public sealed partial class FederatedRounds
             LogRetracted(current.Number, Sentence.Clean(client), e.Message);
             Fail(e.Message);
             current.Session.Retract(client);
-            return;
+            return null;
         }
         catch (RoundRejectedException e)
         {
             LogRefused(current.Number, e.Message);
             Fail(e.Message);
-            Replace(current, () => current.Session.Delete(), current.Number, stopping);
-            return;
+            current.Session.Delete();
+            current.Dispose();
+            return current.Number;
         }
 
         // in this order, so that a crash at any point repeats the round or finds it over, with its report
@@ -127,15 +134,13 @@ public sealed partial class FederatedRounds
             _finished.Add(Describe(current.Number, report, _folders));
         }
 
-        Replace(current, () => { }, current.Number + 1, stopping);
-        _folders.Sweep(current.Number + 1, _options.KeptModels);
+        current.Dispose();
+        return current.Number + 1;
     }
 
-    /// <summary>Closes the current round and opens another.</summary>
-    private void Replace(RunningRound current, Action end, long number, CancellationToken stopping)
+    /// <summary>Opens the next round, or the current one again.</summary>
+    private void Begin(long number, CancellationToken stopping)
     {
-        end();
-        current.Dispose();
         RunningRound next = Open(_folders!, number, stopping);
         lock (_gate)
         {
@@ -143,6 +148,8 @@ public sealed partial class FederatedRounds
             _changed.TrySetResult();
             _changed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
+
+        _folders!.Sweep(number, _options.KeptModels);
     }
 
     private void Fail(string sentence)

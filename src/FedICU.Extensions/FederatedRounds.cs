@@ -44,7 +44,7 @@ public sealed partial class FederatedRounds : IAsyncDisposable
     }
 
     /// <summary>Gets the state of the current round.</summary>
-    /// <exception cref="InvalidOperationException">The host has not started the rounds, or has stopped them.</exception>
+    /// <exception cref="InvalidOperationException">The host has not started the rounds, or stopped them.</exception>
     public FederatedRoundStatus Status
     {
         get
@@ -83,7 +83,7 @@ public sealed partial class FederatedRounds : IAsyncDisposable
     /// once it exists. Null if the round has not begun, or its model is not kept any more.
     /// </summary>
     /// <param name="round">The number of the round.</param>
-    /// <exception cref="InvalidOperationException">The host has not started the rounds, or has stopped them.</exception>
+    /// <exception cref="InvalidOperationException">The host has not started the rounds, or stopped them.</exception>
     public string? FindModel(long round)
     {
         lock (_gate)
@@ -105,7 +105,7 @@ public sealed partial class FederatedRounds : IAsyncDisposable
     /// The update is refused. <see cref="RoundRejectedException.ClientMessage"/> is the sentence for the client.
     /// </exception>
     /// <exception cref="FedIcuException">The folder cannot be written.</exception>
-    /// <exception cref="InvalidOperationException">The host has not started the rounds, or has stopped them.</exception>
+    /// <exception cref="InvalidOperationException">The host has not started the rounds, or stopped them.</exception>
     public async Task<UpdateReceipt> AddAsync(
         long round, string client, Stream upload, double? examples = null, ClientStatements? statements = null,
         CancellationToken cancellationToken = default)
@@ -126,7 +126,7 @@ public sealed partial class FederatedRounds : IAsyncDisposable
     /// <summary>Waits until a round has begun, which is when its global model can be downloaded.</summary>
     /// <param name="round">The number of the round.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
-    /// <exception cref="InvalidOperationException">The host has not started the rounds, or has stopped them.</exception>
+    /// <exception cref="InvalidOperationException">The host has not started the rounds, or stopped them.</exception>
     public async Task WaitForRoundAsync(long round, CancellationToken cancellationToken = default)
     {
         while (true)
@@ -176,8 +176,8 @@ public sealed partial class FederatedRounds : IAsyncDisposable
         lock (_gate)
             round = GetCurrent();
         string name = $"Client {Sentence.Quote(client)}";
-        if (number < round.Number || IsAfterLast(number))
-            throw new RoundRejectedException(RoundFault.Late, $"{name}: round {number} is over; its update came too late.", client);
+        if (number < round.Number || (number == round.Number && IsAfterLast(number)))
+            throw CreateLate();
         if (number > round.Number)
         {
             throw new RoundRejectedException(
@@ -193,7 +193,7 @@ public sealed partial class FederatedRounds : IAsyncDisposable
         catch (ObjectDisposedException) when (!_disposed)
         {
             // the round ended during the upload
-            throw new RoundRejectedException(RoundFault.Late, $"{name}: round {number} is over; its update came too late.", client);
+            throw CreateLate();
         }
 
         if (receipt.IsRepeated)
@@ -201,6 +201,12 @@ public sealed partial class FederatedRounds : IAsyncDisposable
         else
             LogAdded(number, Sentence.Clean(client), round.Session.Count, _options.ExpectedClients);
         return receipt;
+
+        RoundRejectedException CreateLate()
+        {
+            string over = IsAfterLast(number) ? "all rounds are over" : $"round {number} is over";
+            return new RoundRejectedException(RoundFault.Late, $"{name}: {over}; its update came too late.", client);
+        }
     }
 
     private RunningRound GetCurrent() => _current ?? throw new InvalidOperationException("The rounds are not running.");

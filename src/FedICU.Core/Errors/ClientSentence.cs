@@ -30,7 +30,7 @@ internal static partial class ClientSentence
         text = $"Client {Id}" + PlaceOfClient().Replace(text[own.Length..], "");
         if (tensor is not null)
             text = text.Replace(Sentence.Quote(tensor), Tensor.ToString(), StringComparison.Ordinal);
-        text = QuotedPlace().Replace(text, "the file");
+        text = NameOfFolder().Replace(QuotedPlace().Replace(text, "the file"), "");
         if (text.AsSpan().ContainsAny('/', '\\') || OtherClient().IsMatch(text))
             return CreateGeneral();
         return text.Replace(Tensor.ToString(), Sentence.Quote(tensor ?? ""), StringComparison.Ordinal)
@@ -68,6 +68,9 @@ internal static partial class ClientSentence
     // a name in quotes that has a separator: a path, or at worst a tensor's name
     [GeneratedRegex(@"'[^']*[/\\][^']*'")]
     private static partial Regex QuotedPlace();
+
+    [GeneratedRegex(@"(?<=\b[Ff]older) '[^']*'")]
+    private static partial Regex NameOfFolder();
 
     // another client by its id: but client 'z' does
     [GeneratedRegex(@"\bclients? '", RegexOptions.IgnoreCase)]

@@ -84,6 +84,10 @@ public sealed partial class AggregationSession
                 () => Commit(Read(id, () => _intake.Check(update, (path, length, digest), CheckWeight, cancellationToken)), out added),
                 cancellationToken).ConfigureAwait(false);
         }
+        catch (FedIcuException) when (IsDisposed())
+        {
+            throw new ObjectDisposedException(nameof(AggregationSession));
+        }
         finally
         {
             if (!added)
@@ -99,6 +103,10 @@ public sealed partial class AggregationSession
         try
         {
             return Commit(Read(update.Id, () => _intake.Copy(update, ref path, CheckWeight, cancellationToken)), out added);
+        }
+        catch (FedIcuException) when (IsDisposed())
+        {
+            throw new ObjectDisposedException(nameof(AggregationSession));
         }
         finally
         {
@@ -151,6 +159,16 @@ public sealed partial class AggregationSession
             _seal.SetIfFull(_arrivals.Count);
             return new UpdateReceipt(copy, IsRepeated: false);
         }
+    }
+
+    /// <summary>
+    /// Whether the session was disposed or deleted meanwhile. A deleted session's files are gone, which is no fault of
+    /// the client whose update was just checked.
+    /// </summary>
+    private bool IsDisposed()
+    {
+        lock (_gate)
+            return _journal.IsClosed;
     }
 
     private RoundRejectedException CreateLate(string id)

@@ -119,7 +119,7 @@ internal sealed class SessionUploadTests : SessionFixture
         Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(1));
     }
 
-    /// <summary>A process that is killed in the middle of an upload leaves a part of it, which opening removes.</summary>
+    /// <summary>A process that is killed during an upload leaves a part of it, which opening removes.</summary>
     [Test]
     [CancelAfter(60_000)]
     public void WhatAKilledProcessLeftIsRemovedAtTheNextOpening()
