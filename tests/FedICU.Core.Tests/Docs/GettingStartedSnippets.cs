@@ -431,6 +431,29 @@ internal sealed class GettingStartedSnippets : SnippetFixture
     }
 
     [Test]
+    public async Task AnUploadAsAStream()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+        using AggregationSession session = AggregationSession.Create("round-7", global);
+        using FileStream upload = File.OpenRead("a.safetensors");
+
+        #region session-stream
+        try
+        {
+            UpdateReceipt receipt = await session.AddAsync("d", upload, examples: 500, maxBytes: 1 << 20);
+            Console.WriteLine(receipt.IsRepeated ? "We had this update already." : "Thank you.");
+        }
+        catch (RoundRejectedException refusal)
+        {
+            Console.WriteLine(refusal.ClientMessage);
+        }
+        #endregion
+
+        Assert.That(session.Updates.Single().Id, Is.EqualTo("d"));
+    }
+
+    [Test]
     public async Task WeightsAndValuesOnArrival()
     {
         PutRound();

@@ -23,6 +23,7 @@ public sealed partial class AggregationSession : IDisposable
     private readonly SessionIntake _intake;
     private readonly SessionArrivals _arrivals;
     private readonly SessionSeal _seal;
+    private readonly ClientTurns _turns = new();
 
     private AggregationSession(
         string folder, TensorSource global, RoundOptions options, SessionOptions arrivalOptions, JournalLine first, SessionJournal journal,

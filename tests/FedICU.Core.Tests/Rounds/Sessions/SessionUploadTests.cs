@@ -74,6 +74,28 @@ internal sealed class SessionUploadTests : SessionFixture
         Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(2));
     }
 
+    /// <summary>A client that sends many uploads at once takes the room of one.</summary>
+    [Test]
+    public async Task AClientHasOneUploadAtATime()
+    {
+        byte[] bytes = CreateFile();
+        using AggregationSession session = AggregationSession.Create(Place, Global);
+        using var stop = new CancellationTokenSource();
+        Task<UpdateReceipt> first = session.AddAsync("a", new EndlessStream { Wait = true }, cancellationToken: stop.Token);
+        using var impatient = new CancellationTokenSource();
+        Task<UpdateReceipt>[] others =
+            [.. Enumerable.Range(0, 5).Select(_ => session.AddAsync("a", new MemoryStream(bytes), cancellationToken: impatient.Token))];
+        Task<UpdateReceipt> last = session.AddAsync("a", new MemoryStream(bytes));
+        Assert.That((await session.AddAsync("b", new MemoryStream(bytes))).IsRepeated, Is.False, "other clients do not wait");
+        Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(3), "the journal, b's update, one upload");
+        await impatient.CancelAsync();
+        foreach (Task<UpdateReceipt> other in others)
+            Assert.That(() => other, Throws.InstanceOf<OperationCanceledException>());
+        await stop.CancelAsync();
+        Assert.That(() => first, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That((await last).IsRepeated, Is.False);
+    }
+
     [Test]
     public async Task TheLimitIsCheckedWhileTheStreamIsWritten()
     {
