@@ -4,6 +4,8 @@ using FedICU;
 using FedICU.Extensions;
 using HttpRounds;
 using Microsoft.Extensions.Options;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Trace;
 
 // reads appsettings.json from the program's folder, whatever the current folder is
 var settings = new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory };
@@ -11,6 +13,13 @@ WebApplicationBuilder builder = WebApplication.CreateBuilder(settings);
 builder.Services.AddFedIcu(builder.Configuration.GetSection("FedICU"));
 builder.Services.AddFedIcuRounds(builder.Configuration.GetSection("Rounds"));
 builder.Services.AddHealthChecks().AddFedIcu();
+if (builder.Configuration.GetValue<bool>("Telemetry:Console"))
+{
+    builder.Services.AddOpenTelemetry()
+        .WithMetrics(metrics => metrics.AddMeter(FedIcuTelemetry.MeterName).AddConsoleExporter())
+        .WithTracing(tracing => tracing.AddSource(FedIcuTelemetry.ActivitySourceName).AddConsoleExporter());
+}
+
 // the rounds limit an update themselves, while they write it
 builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = null);
 WebApplication app = builder.Build();
@@ -86,7 +95,7 @@ async Task<IResult> ReceiveAsync(long round, string client, double? examples, Ht
     catch (Exception e) when (e is FedIcuException or InvalidOperationException)
     {
         // the server's fault: a full disk, or a stop. The sentence may contain paths, so it is for the log alone
-        app.Logger.LogError(e, "An update could not be stored.");
+        app.Logger.LogNotStored(e);
         return Results.Problem("The update could not be stored; send it again later.", statusCode: 503);
     }
 }

@@ -33,8 +33,8 @@ public sealed partial class AggregationSession
 
     /// <summary>
     /// Receives an update in a safetensors file as a stream: writes it to the session's folder as it comes, then checks
-    /// it as a round does. Memory holds 64 KiB of it. If the stream breaks or the update is refused, nothing is left. An
-    /// upload waits for an earlier one of the same client.
+    /// it as a round does. Memory holds 64 KiB of it. If the stream breaks or the update is refused, nothing is left.
+    /// An upload waits for an earlier one of the same client.
     /// </summary>
     /// <param name="id">The client's id. The caller vouches for it: the session does not authenticate.</param>
     /// <param name="upload">The file's bytes; read to its end and not disposed.</param>
