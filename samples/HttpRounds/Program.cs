@@ -88,9 +88,10 @@ async Task<IResult> ReceiveAsync(long round, string client, double? examples, Ht
     {
         return Results.Problem(e.ClientMessage, statusCode: GetStatusCode(e.Fault), title: e.Fault.ToString());
     }
-    catch (BadHttpRequestException e)
+    catch (IOException e)
     {
-        return Results.Problem("The upload ended too early, or came too slowly.", statusCode: e.StatusCode);
+        int status = (e as BadHttpRequestException)?.StatusCode ?? 400;
+        return Results.Problem("The upload ended too early, or came too slowly.", statusCode: status);
     }
     catch (Exception e) when (e is FedIcuException or InvalidOperationException)
     {

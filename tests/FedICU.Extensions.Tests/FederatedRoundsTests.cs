@@ -1,6 +1,9 @@
+using System.Collections.Concurrent;
 using FedICU.Tests.Files;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 
 namespace FedICU.Extensions.Tests;
@@ -251,6 +254,55 @@ internal sealed class FederatedRoundsTests
         Assert.That(Bits(Of(host).FindModel(2)!), Is.EqualTo(Expect("fedavg", 1)[0]));
     }
 
+    /// <summary>
+    /// A global model that is an adapter stays one, with its configuration; clients send the weights alone.
+    /// </summary>
+    [Test]
+    public async Task AnAdapterStaysAnAdapter()
+    {
+        byte[] config = """{"peft_type":"LORA","r":1,"lora_alpha":2}"""u8.ToArray();
+        CreateAdapter(0).SaveTo(TensorSink.ToAdapterFolder(_folder["adapter"], PeftAdapterConfig.Parse(config, "test")));
+        using IHost host = await StartAsync(more: options => (options.InitialModel, options.ExpectedClients) = (_folder["adapter"], 2));
+        await Of(host).AddAsync(1, "a", new MemoryStream(File(CreateAdapter(1))), 1);
+        await Of(host).AddAsync(1, "b", new MemoryStream(File(CreateAdapter(3))), 1);
+        await Of(host).WaitForRoundAsync(2);
+        string next = Of(host).FindModel(2)!;
+        Assert.That(System.IO.File.ReadAllBytes(Path.Combine(next, "adapter_config.json")), Is.EqualTo(config));
+        Assert.That(Bits(next), Is.EqualTo(Rounds.Bytes(CreateAdapter(2))));
+
+        static MemoryModel CreateAdapter(float value) => new()
+        {
+            { "base.m.lora_A.weight", [1, 3], [value, value, value] },
+            { "base.m.lora_B.weight", [2, 1], [value, value] },
+        };
+    }
+
+    /// <summary>What happens is logged, and a client's id cannot forge a line of the log.</summary>
+    [Test]
+    public async Task TheLogTellsWhatHappens()
+    {
+        var log = new RoundsLog();
+        using (IHost host = await StartAsync(
+            more: options => (options.ExpectedClients, options.LastRound) = (1, 1),
+            add: services => services.AddSingleton<ILoggerProvider>(log)))
+        {
+            Assert.That(() => Of(host).AddAsync(1, "a\nb", new MemoryStream([1])), Throws.TypeOf<RoundRejectedException>());
+            await Of(host).AddAsync(1, "a\nb", new MemoryStream(File(Rounds.Model(1))));
+            await Of(host).WaitForRoundAsync(2);
+            await host.StopAsync();
+        }
+
+        // the round may be over before the arrival of its last update is logged
+        Assert.That(log.Lines.Where(line => !line.Contains(": an update was refused (Unreadable): ")), Is.EquivalentTo(new[]
+        {
+            "Information Round 1 takes updates; 0 of 1 clients have sent one.",
+            "Information Round 1: client a\\u000ab sent its update; 1 of 1 clients have sent one.",
+            "Information Round 1 is over: 1 of 1 clients are in the new global model.",
+            "Information Round 1 was the last one.",
+        }));
+        Assert.That(log.Lines, Has.One.StartsWith("Warning Round 1: an update was refused (Unreadable): Client 'a\\u000ab'"));
+    }
+
     [Test]
     public async Task AFolderBelongsToOneServer()
     {
@@ -299,6 +351,25 @@ internal sealed class FederatedRoundsTests
             .AddFedIcuRounds(options => (options.Folder, options.ExpectedClients) = (Place, 1)));
         Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo(
             "Rounds: The aggregator's state is 'state.safetensors'; the rounds keep the state beside the models, so none was expected."));
+    }
+
+    private sealed class RoundsLog : ILoggerProvider, ILogger
+    {
+        public ConcurrentQueue<string> Lines { get; } = [];
+
+        public ILogger CreateLogger(string categoryName) =>
+            categoryName == typeof(FederatedRounds).FullName ? this : NullLogger.Instance;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
+
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            Lines.Enqueue($"{logLevel} {formatter(state, exception)}");
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public void Dispose() { }
     }
 
     private sealed class FailingOnce(Func<bool> fails) : ClientWeighting

@@ -209,6 +209,16 @@ internal sealed class HttpRoundsTests
         Assert.That(output, Does.Not.Contain("src=\"").And.Not.Contain("http://").And.Not.Contain("https://"), "no external resources");
     }
 
+    [Test]
+    public async Task TelemetryGoesToTheConsole()
+    {
+        using Server server = Start(1, "--Telemetry:Console", "true");
+        Assert.That((await server.SendAsync(1, Clients[0], UpdateOf(1, 0))).Status, Is.EqualTo(201));
+        while (!server.Output.Any(line => line.StartsWith("Activity.DisplayName:", StringComparison.Ordinal)))
+            await Task.Delay(5);
+        Assert.That(server.Output, Has.Some.Match("^Activity.DisplayName: +fedicu.round$"));
+    }
+
     /// <summary>The commands of the sample's README: three clients of the Python client, two rounds.</summary>
     [Test]
     public async Task ThePythonClientTrainsRoundAfterRound()

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net.Http.Headers;
 
@@ -14,10 +15,18 @@ internal sealed class Server : IDisposable
     private Server(Process process, Uri address)
     {
         (_process, Address) = (process, address);
+        _ = Task.Run(async () =>
+        {
+            while (await process.StandardOutput.ReadLineAsync() is { } line)
+                Output.Enqueue(line);
+        });
         _http = new HttpClient { BaseAddress = address };
     }
 
     public Uri Address { get; }
+
+    /// <summary>What the server has written to the console since it listens.</summary>
+    public ConcurrentQueue<string> Output { get; } = [];
 
     /// <summary>Starts the sample in a folder; each client's token is its id.</summary>
     public static Server Start(string folder, IEnumerable<string> clients, params string[] arguments)
@@ -41,7 +50,6 @@ internal sealed class Server : IDisposable
         {
             if (!line.Contains(Listening, StringComparison.Ordinal))
                 continue;
-            _ = process.StandardOutput.BaseStream.CopyToAsync(Stream.Null);
             return new Server(process, new Uri(line[(line.IndexOf(Listening, StringComparison.Ordinal) + Listening.Length)..]));
         }
 

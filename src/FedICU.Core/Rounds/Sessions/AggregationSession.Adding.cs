@@ -147,7 +147,8 @@ public sealed partial class AggregationSession
             if (_arrivals.Find(id) is { } stored)
             {
                 return stored.IsSameAs(line) ? new UpdateReceipt(stored.Update, IsRepeated: true) : throw new RoundRejectedException(
-                    RoundFault.Duplicate, $"Client {Sentence.Quote(id)} has sent another update already; retract it first.", id);
+                    RoundFault.Duplicate, $"Client {Sentence.Quote(id)} has sent another update already; one of each client was expected.",
+                    id);
             }
 
             _seal.WriteIfDue();

@@ -143,7 +143,7 @@ internal sealed class AggregationSessionTests : SessionFixture
         using AggregationSession session = AggregationSession.Create(Place, Global);
         await session.AddAsync(Client("a", 2));
         Refused<RoundRejectedException>(() => session.AddAsync(Client("a", 3)).GetAwaiter().GetResult(),
-            "Client 'a' has sent another update already; retract it first.");
+            "Client 'a' has sent another update already; one of each client was expected.");
         session.Retract("a");
         Assert.That(() => session.Retract("a"),
             Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Client 'a' has no update in the session."));
