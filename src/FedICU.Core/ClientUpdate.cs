@@ -122,6 +122,19 @@ public sealed class ClientUpdate
         };
 
     /// <summary>
+    /// Creates an update that a session is receiving. Messages call it by its client alone: its file is temporary.
+    /// </summary>
+    /// <param name="id">The client's id.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="examples">The client's weight; null: from the file's metadata.</param>
+    /// <param name="statements">What the client states about its training; null: from the file's metadata.</param>
+    internal static ClientUpdate FromUpload(string id, string path, double? examples, ClientStatements? statements) =>
+        new(id, null, examples, null, null, files => TensorSource.Open(path, FileAccessMode.Read, files), owned: true)
+        {
+            Statements = statements ?? new(),
+        };
+
+    /// <summary>
     /// Creates an update that a bridge could not decode, or whose weight is not a number. The round's policy decides
     /// what happens to it.
     /// </summary>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using FedICU.Registry;
 using Microsoft.Extensions.Configuration;
 
@@ -68,65 +67,36 @@ public sealed class FedIcuHostOptions
     /// </summary>
     internal void Read(IConfiguration section)
     {
+        var reader = new SectionReader(Faults);
         foreach (IConfigurationSection child in section.GetChildren())
         {
-            if (Is(child, nameof(Settings)))
-                ReadSettings(child);
-            else if (Is(child, nameof(Strategy)))
-                Strategy = Text(child) ?? Strategy;
-            else if (Is(child, nameof(State)))
-                State = Text(child) ?? State;
-            else if (Is(child, nameof(Backend)))
-                Backend = Text(child) ?? Backend;
-            else if (Is(child, nameof(DType)))
-                DType = Text(child) ?? DType;
-            else if (Is(child, nameof(Threads)))
-                Threads = Parse(child, "a whole number", Threads, ParseWholeNumber);
-            else if (Is(child, nameof(Statistics)))
-                Statistics = Parse(child, "false or true", Statistics, ParseBoolean);
+            if (SectionReader.Is(child, nameof(Settings)))
+                ReadSettings(child, reader);
+            else if (SectionReader.Is(child, nameof(Strategy)))
+                Strategy = reader.Text(child) ?? Strategy;
+            else if (SectionReader.Is(child, nameof(State)))
+                State = reader.Text(child) ?? State;
+            else if (SectionReader.Is(child, nameof(Backend)))
+                Backend = reader.Text(child) ?? Backend;
+            else if (SectionReader.Is(child, nameof(DType)))
+                DType = reader.Text(child) ?? DType;
+            else if (SectionReader.Is(child, nameof(Threads)))
+                Threads = reader.WholeNumber(child) ?? Threads;
+            else if (SectionReader.Is(child, nameof(Statistics)))
+                Statistics = reader.Boolean(child) ?? Statistics;
             else
-                Faults.Add($"Option '{child.Path}' is unknown; {string.Join(", ", KnownNames)} are known here.");
+                reader.RefuseUnknown(child, KnownNames);
         }
     }
 
-    private static int? ParseWholeNumber(string text) =>
-        int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value) ? value : null;
-
-    private static bool? ParseBoolean(string text) => text switch { "true" => true, "false" => false, _ => null };
-
-    private void ReadSettings(IConfigurationSection settings)
+    private void ReadSettings(IConfigurationSection settings, SectionReader reader)
     {
         if (settings.Value is { Length: > 0 } text)
             Faults.Add($"Option '{settings.Path}' is '{text}'; a section of names and values was expected.");
         foreach (IConfigurationSection setting in settings.GetChildren())
         {
-            if (Text(setting) is { } value)
+            if (reader.Text(setting) is { } value)
                 Settings[setting.Key] = value;
         }
-    }
-
-    private static bool Is(IConfigurationSection option, string name) => option.Key.Equals(name, StringComparison.OrdinalIgnoreCase);
-
-    private T Parse<T>(IConfigurationSection option, string expected, T otherwise, Func<string, T?> parse)
-        where T : struct
-    {
-        if (Text(option) is not { } text)
-            return otherwise;
-        if (parse(text) is { } value)
-            return value;
-        Faults.Add($"Option '{option.Path}' is '{text}'; {expected} was expected.");
-        return otherwise;
-    }
-
-    private string? Text(IConfigurationSection option)
-    {
-        if (option.GetChildren().Any())
-        {
-            Faults.Add($"Option '{option.Path}' is a section; a value was expected.");
-            return null;
-        }
-
-        // .NET's JSON configuration provider turns the literals into True and False
-        return option.Value switch { "True" => "true", "False" => "false", var text => text };
     }
 }

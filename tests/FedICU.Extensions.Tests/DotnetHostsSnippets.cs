@@ -62,6 +62,39 @@ internal sealed partial class DotnetHostsSnippets
     }
 
     [Test]
+    public async Task TheRoundsRun()
+    {
+        using var folder = new TempFolder();
+        Rounds.Model(0).SaveTo(TensorSink.ToFile(folder["global.safetensors"]));
+        Rounds.Model(1).SaveTo(TensorSink.ToFile(folder["update.safetensors"]));
+        using FileStream upload = File.OpenRead(folder["update.safetensors"]);
+        var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
+        builder.Configuration.AddInMemoryCollection(
+        [
+            new("FedICU:Strategy", "fedavg"), new("Rounds:Folder", folder["rounds"]), new("Rounds:ExpectedClients", "1"),
+            new("Rounds:InitialModel", folder["global.safetensors"]),
+        ]);
+        #region dotnet-rounds
+        builder.Services.AddFedIcu(builder.Configuration.GetSection("FedICU"));
+        builder.Services.AddFedIcuRounds(builder.Configuration.GetSection("Rounds"));
+        #endregion
+        using IHost host = builder.Build();
+        await host.StartAsync();
+
+        #region dotnet-rounds-use
+        FederatedRounds rounds = host.Services.GetRequiredService<FederatedRounds>();
+        long number = rounds.Status.Number;
+        string model = rounds.FindModel(number)!;
+        UpdateReceipt receipt = await rounds.AddAsync(number, "clinic-a", upload, examples: 120);
+        await rounds.WaitForRoundAsync(number + 1);
+        Console.WriteLine(rounds.Finished[0].ReportPath);
+        #endregion
+
+        Assert.That((number, File.Exists(model), receipt.IsRepeated), Is.EqualTo((1L, true, false)));
+        Assert.That(rounds.Finished[0].ReportPath, Is.EqualTo(folder["rounds/1/report.json"]));
+    }
+
+    [Test]
     public async Task TheStrategyAndItsStateAreUsed()
     {
         var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });

@@ -12,6 +12,7 @@ return args switch
     ["read-while-truncated", string path] => Reading.UntilRefused(path),
     ["session-forever", string folder] => await Sessions.ForeverAsync(folder),
     ["collect-forever", string folder] => await Sessions.CollectForeverAsync(folder),
+    ["upload-forever", string folder] => await Sessions.UploadForeverAsync(folder),
     ["compute-hash"] => ComputeHash.Print(),
     ["aggregate-peak", string strategy, string output, string global, .. string[] clients] =>
         await PeakMemory.AggregateAsync(strategy, output, global, clients),

@@ -1,3 +1,5 @@
+using System.IO.Pipes;
+
 namespace FedICU.TestChild;
 
 /// <summary>Fills a session until the parent process kills this process.</summary>
@@ -29,6 +31,21 @@ public static class Sessions
         return 0;
     }
 
+    /// <summary>Receives an upload that never ends, and prints <c>begun</c> once a part of it is on the disk.</summary>
+    public static async Task<int> UploadForeverAsync(string folder)
+    {
+        using AggregationSession session = AggregationSession.Create(folder, Global);
+        using var pipe = new AnonymousPipeServerStream(PipeDirection.Out);
+        using var upload = new AnonymousPipeClientStream(PipeDirection.In, pipe.GetClientHandleAsString());
+        Task<UpdateReceipt> receiving = session.AddAsync("a", upload);
+        pipe.Write(new byte[1000]);
+        while (!Directory.GetFiles(folder, "update-*").Any(file => new FileInfo(file).Length > 0))
+            await Task.Delay(1);
+        Console.WriteLine("begun");
+        await receiving;
+        return 0;
+    }
+
     /// <summary>The number of clients that <see cref="CollectForeverAsync"/> expects.</summary>
     public const int Expected = 9;
 
@@ -48,7 +65,16 @@ public static class Sessions
             {
                 // descending, so that the ordinal order differs from the order of arrival
                 int number = 1000 - Interlocked.Increment(ref next);
-                bool inTime = await collector.AddAsync(ClientUpdate.FromTensors($"{number}", Model(number), number));
+                bool inTime = true;
+                try
+                {
+                    await collector.AddAsync(ClientUpdate.FromTensors($"{number}", Model(number), number));
+                }
+                catch (RoundRejectedException e) when (e.Fault == RoundFault.Late)
+                {
+                    inTime = false;
+                }
+
                 Console.WriteLine($"{inTime} {number}");
             }
         }));

@@ -4,7 +4,7 @@ namespace FedICU;
 public enum RoundFault
 {
     /// <summary>
-    /// The round as a whole: no clients, fewer clients than the quorum, a duplicate id, an invalid weight.
+    /// The round as a whole: no clients, an invalid id, what the rule refuses.
     /// </summary>
     Round,
     /// <summary>NaN or infinite values.</summary>
@@ -33,4 +33,12 @@ public enum RoundFault
     Stale,
     /// <summary>What the client states about its training is missing or out of range.</summary>
     Statement,
+    /// <summary>The client has sent another update already.</summary>
+    Duplicate,
+    /// <summary>The update came after the round was sealed.</summary>
+    Late,
+    /// <summary>Fewer clients than the round needs.</summary>
+    Quorum,
+    /// <summary>The upload has more bytes than allowed.</summary>
+    TooLarge,
 }

@@ -5,8 +5,9 @@ namespace FedICU;
 
 /// <summary>
 /// The telemetry of rounds, for OpenTelemetry and other listeners. Each round is a span <c>fedicu.round</c>. The
-/// metrics are the histogram <c>fedicu.round.duration</c> (seconds) and the counters <c>fedicu.round.clients</c> and
-/// <c>fedicu.round.received</c> (bytes). Without a listener nothing is measured.
+/// metrics are the histogram <c>fedicu.round.duration</c> (seconds) and the counters <c>fedicu.round.clients</c>,
+/// <c>fedicu.round.received</c> (bytes) and, of sessions, <c>fedicu.session.updates</c>. Without a listener nothing is
+/// measured.
 /// </summary>
 public static class FedIcuTelemetry
 {
@@ -24,6 +25,39 @@ public static class FedIcuTelemetry
         "fedicu.round.clients", "{client}", "Clients of rounds that ended in a model, by whether they took part.");
     private static readonly Counter<long> Received = Meter.CreateCounter<long>(
         "fedicu.round.received", "By", "Bytes of the tensors that clients of such rounds sent.");
+
+    private static readonly Counter<long> Updates = Meter.CreateCounter<long>(
+        "fedicu.session.updates", "{update}", "Updates that arrived at sessions, by what became of them.");
+
+    /// <summary>Receives an update and records what became of it.</summary>
+    internal static async Task<UpdateReceipt> ObserveArrivalAsync(Func<Task<UpdateReceipt>> receive)
+    {
+        string outcome = "failed";
+        RoundFault? fault = null;
+        try
+        {
+            UpdateReceipt receipt = await receive().ConfigureAwait(false);
+            outcome = receipt.IsRepeated ? "repeated" : "accepted";
+            return receipt;
+        }
+        catch (RoundRejectedException e)
+        {
+            (outcome, fault) = ("refused", e.Fault);
+            throw;
+        }
+        catch (OperationCanceledException)
+        {
+            outcome = "cancelled";
+            throw;
+        }
+        finally
+        {
+            var tags = new TagList { { "fedicu.outcome", outcome } };
+            if (fault is not null)
+                tags.Add("fedicu.fault", fault.ToString());
+            Updates.Add(1, tags);
+        }
+    }
 
     /// <summary>Runs a round and records its outcome.</summary>
     internal static async Task<AggregationResult> ObserveAsync(

@@ -180,7 +180,7 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         });
 
         // from any thread, as the uploads arrive
-        bool inTime = collector.Add(ClientUpdate.FromFile("a", "a.safetensors"));
+        collector.Add(ClientUpdate.FromFile("a", "a.safetensors"));
         collector.Add(ClientUpdate.FromFile("b", "b.safetensors"));
         collector.Add(ClientUpdate.FromFile("c", "c.safetensors"));
 
@@ -188,8 +188,8 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         await new FedIcuAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
         #endregion
 
-        Assert.That(inTime);
-        Assert.That(collector.Add(ClientUpdate.FromFile("d", "d.safetensors")), Is.False);
+        Assert.That(() => collector.Add(ClientUpdate.FromFile("d", "d.safetensors")),
+            Throws.TypeOf<RoundRejectedException>().With.Property("Fault").EqualTo(RoundFault.Late));
         using TensorSource next = TensorSource.Open("next.safetensors");
         Assert.That(next.Metadata[MetadataKeys.Round], Is.EqualTo("7"));
     }
@@ -420,15 +420,37 @@ internal sealed class GettingStartedSnippets : SnippetFixture
         });
 
         // from any thread, as the uploads arrive
-        bool inTime = await collector.AddAsync(ClientUpdate.FromFile("c", "c.safetensors"));
+        await collector.AddAsync(ClientUpdate.FromFile("c", "c.safetensors"));
 
         AggregationRound round = await collector.CompleteAsync();
         await new FedAvgAggregator().AggregateAsync(round, TensorSink.ToFile("next.safetensors"));
         session.Delete();
         #endregion
 
-        Assert.That(inTime);
         Assert.That((string.Join(',', round.Updates.Select(update => update.Id)), round.Options.Round), Is.EqualTo(("a,b,c", 7L)));
+    }
+
+    [Test]
+    public async Task AnUploadAsAStream()
+    {
+        PutRound();
+        using TensorSource global = TensorSource.Open("global.safetensors");
+        using AggregationSession session = AggregationSession.Create("round-7", global);
+        using FileStream upload = File.OpenRead("a.safetensors");
+
+        #region session-stream
+        try
+        {
+            UpdateReceipt receipt = await session.AddAsync("d", upload, examples: 500, maxBytes: 1 << 20);
+            Console.WriteLine(receipt.IsRepeated ? "We had this update already." : "Thank you.");
+        }
+        catch (RoundRejectedException refusal)
+        {
+            Console.WriteLine(refusal.ClientMessage);
+        }
+        #endregion
+
+        Assert.That(session.Updates.Single().Id, Is.EqualTo("d"));
     }
 
     [Test]

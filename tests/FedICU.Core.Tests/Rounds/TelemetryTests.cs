@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using FedICU.Tests.Files;
 
 namespace FedICU.Tests;
 
@@ -9,6 +10,46 @@ namespace FedICU.Tests;
 internal sealed class TelemetryTests
 {
     private const string Strategy = "telemetry-test";
+
+    // set while the test of sessions runs: other tests add updates at the same time
+    private static readonly AsyncLocal<bool> IsOwnUpdate = new();
+
+    [Test]
+    public async Task ASessionCountsWhatBecomesOfItsUpdates()
+    {
+        var outcomes = new List<string>();
+        using var meters = new MeterListener
+        {
+            InstrumentPublished = (instrument, self) =>
+            {
+                if (instrument.Meter.Name == FedIcuTelemetry.MeterName && instrument.Name == "fedicu.session.updates")
+                    self.EnableMeasurementEvents(instrument);
+            },
+        };
+        meters.SetMeasurementEventCallback<long>((_, value, tags, _) =>
+        {
+            if (IsOwnUpdate.Value)
+                outcomes.Add($"{value} {string.Join(' ', tags.ToArray().Select(tag => tag.Value))}");
+        });
+        meters.Start();
+        IsOwnUpdate.Value = true;
+
+        using var folder = new TempFolder();
+        MemoryModel global = Models.Of("w", [2], 1, 2);
+        using AggregationSession session = AggregationSession.Create(folder["session"], global);
+        await session.AddAsync(ClientUpdate.FromTensors("a", global, 1));
+        await session.AddAsync(ClientUpdate.FromTensors("a", global, 1));
+        Assert.That(() => session.AddAsync("b", new MemoryStream([1])), Throws.TypeOf<RoundRejectedException>());
+        Assert.That(
+            () => session.AddAsync("b", new MemoryStream([1]), cancellationToken: new CancellationToken(canceled: true)),
+            Throws.InstanceOf<OperationCanceledException>());
+        session.Seal();
+        Assert.That(() => session.AddAsync("b", new MemoryStream([1])), Throws.TypeOf<RoundRejectedException>());
+        session.Dispose();
+        Assert.That(() => session.AddAsync("b", new MemoryStream([1])), Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(outcomes, Is.EqualTo(
+            new[] { "1 accepted", "1 repeated", "1 refused Unreadable", "1 cancelled", "1 refused Late", "1 failed" }));
+    }
 
     [Test]
     public void ARoundRecordsASpanAndMeasurements()

@@ -58,7 +58,7 @@ internal sealed partial class SessionTarget : FuzzTarget
             FuzzFailure.Unless(refusal is not null || report!.Clients.Select(client => client.Id).SequenceEqual(ids),
                 "other clients than the session's");
             // a session that opened can continue: it accepts another client and retracts one
-            ClientUpdate? added = library.Get("AddAsync", () =>
+            UpdateReceipt? added = library.Get("AddAsync", () =>
                 session.AddAsync(ClientUpdate.FromTensors("new", Rounds.Good("a"))).GetAwaiter().GetResult(), out refusal);
             FuzzFailure.Unless(added is not null || ids.Contains("new") || refusal is RoundRejectedException,
                 $"a session that opened accepts no update: {refusal?.Message}", "accepts no update");

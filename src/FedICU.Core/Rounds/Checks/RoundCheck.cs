@@ -228,12 +228,13 @@ internal sealed class RoundCheck
         int quorum = _options.Quorum ?? Participants.Count(participant => !participant.HasZeroWeight);
         string[] reasons = [.. Participants.Select(participant => participant.Exclusion).OfType<string>()];
         if (included == 0)
-            throw CreateRefusal($"No client remains in the round. {Join(reasons)}");
+            throw new RoundRejectedException(RoundFault.Quorum, $"No client remains in the round. {Join(reasons)}");
         if (included < quorum)
         {
             string clients = $"{included} of {Sentence.Count(Participants.Count, "client")} {Sentence.Form(included, "remains", "remain")}";
             string allClients = _options.Quorum is null ? " (all clients, as none was set)" : "";
-            throw CreateRefusal($"{clients}; the quorum is {quorum}{allClients}. {Join(reasons)}".TrimEnd());
+            throw new RoundRejectedException(
+                RoundFault.Quorum, $"{clients}; the quorum is {quorum}{allClients}. {Join(reasons)}".TrimEnd());
         }
     }
 
@@ -277,7 +278,8 @@ internal sealed class RoundCheck
         {
             var participant = new Participant(update, _names);
             if (Participants.Count > 0 && Participants[^1].Id == update.Id)
-                throw CreateRefusal($"{participant.Name} was added twice; ids must be unique.", participant);
+                throw new RoundRejectedException(
+                    RoundFault.Duplicate, $"{participant.Name} was added twice; ids must be unique.", participant.Id);
             // the output may replace the global model, but a client's update belongs to the client
             if (update.Path is { } path && replaced.Overlaps(ModelFolder.ListFiles(path)))
             {

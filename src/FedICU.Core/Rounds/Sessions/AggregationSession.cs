@@ -14,16 +14,16 @@ namespace FedICU;
 /// On disk an update takes the bytes it was sent with: 4 for each element in F32, 2 in F16 and BF16. In memory it takes
 /// a few hundred bytes.
 /// </remarks>
-public sealed class AggregationSession : IDisposable
+public sealed partial class AggregationSession : IDisposable
 {
     private readonly Lock _gate = new();
-    private readonly HashSet<string> _arriving = new(StringComparer.Ordinal);
     private readonly string _folder;
     private readonly SessionSpool _spool;
     private readonly SessionJournal _journal;
     private readonly SessionIntake _intake;
     private readonly SessionArrivals _arrivals;
-    private readonly SessionClosing _closing;
+    private readonly SessionSeal _seal;
+    private readonly ClientTurns _turns = new();
 
     private AggregationSession(
         string folder, TensorSource global, RoundOptions options, SessionOptions arrivalOptions, JournalLine first, SessionJournal journal,
@@ -33,7 +33,7 @@ public sealed class AggregationSession : IDisposable
         (BaseDigest, Begun, _spool) = (first.Base!, first.Begun, new SessionSpool(folder));
         _intake = new SessionIntake(global, BaseDigest, options, arrivalOptions, _spool);
         _arrivals = new SessionArrivals(options, arrivalOptions.RequireWeights, replay.LastNumber);
-        _closing = new SessionClosing(journal, arrivalOptions.TimeProvider, replay.IsRoundClosed);
+        _seal = new SessionSeal(journal, arrivalOptions.TimeProvider, replay.IsSealed);
     }
 
     /// <summary>The digest of the global model, as <see cref="ModelDigest"/> writes it.</summary>
@@ -47,8 +47,10 @@ public sealed class AggregationSession : IDisposable
     /// </summary>
     public DateTimeOffset? Begun { get; }
 
-    /// <summary>Whether the round was closed: updates that arrive now are too late for it.</summary>
-    public bool IsRoundClosed => _closing.IsClosed;
+    /// <summary>
+    /// Whether the round was sealed, by <see cref="Seal"/> or by its collector: updates that arrive now are refused.
+    /// </summary>
+    public bool IsSealed => _seal.IsSealed;
 
     /// <summary>
     /// The updates that have arrived, in the ordinal order of their clients' ids. They are the copies in the session's
@@ -64,7 +66,7 @@ public sealed class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// The same updates in the order of their arrival, and whether each came in time. A restart changes neither.
+    /// The same updates in the order of their arrival, which a restart does not change.
     /// </summary>
     public IReadOnlyList<SessionArrival> Arrivals
     {
@@ -77,13 +79,13 @@ public sealed class AggregationSession : IDisposable
 
     internal TensorSource Global { get; }
 
-    /// <summary>The number of updates that are part of the round.</summary>
-    internal int InTimeCount
+    /// <summary>The number of updates that have arrived.</summary>
+    public int Count
     {
         get
         {
             lock (_gate)
-                return _arrivals.InTimeCount;
+                return _arrivals.Count;
         }
     }
 
@@ -135,25 +137,6 @@ public sealed class AggregationSession : IDisposable
         Start(folder, global, options, arrivals, create: true, open: true, cancellationToken);
 
     /// <summary>
-    /// Checks an update as a round does and copies it into the session's folder, byte for byte. When the task
-    /// completes, the copy is on the disk, and the update's own file or memory is no longer used.
-    /// </summary>
-    /// <param name="update">
-    /// The update. It is refused for any fault for which the policies would drop its client, and for a weight that does
-    /// not fit the other updates' weights.
-    /// </param>
-    /// <param name="cancellationToken">Ends the copying; the update is not added.</param>
-    /// <returns>The copy. <see cref="Arrivals"/> says whether it came in time.</returns>
-    /// <exception cref="RoundRejectedException">
-    /// The update is refused, or its client has sent one already; names client, tensor, expected and found.
-    /// </exception>
-    /// <exception cref="FedIcuException">The folder cannot be written.</exception>
-    /// <exception cref="OperationCanceledException">The copying was cancelled.</exception>
-    /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
-    public async Task<ClientUpdate> AddAsync(ClientUpdate update, CancellationToken cancellationToken = default) =>
-        (await ArriveAsync(update, cancellationToken).ConfigureAwait(false)).Update;
-
-    /// <summary>
     /// Removes an update and its file, as if it had never been added. The client may send another one.
     /// </summary>
     /// <param name="id">The client.</param>
@@ -170,7 +153,7 @@ public sealed class AggregationSession : IDisposable
             SessionArrival arrival = _arrivals.Find(id) ??
                 throw new RoundRejectedException(RoundFault.Round, $"Client {Sentence.Quote(id)} has no update in the session.", id);
             path = arrival.Update.Path!;
-            _closing.WriteIfDue();
+            _seal.WriteIfDue();
             _journal.Append(new JournalLine { Retract = id });
             _arrivals.Remove(arrival);
         }
@@ -179,22 +162,22 @@ public sealed class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// Closes the round: updates that arrive from now on are kept, but are too late. The journal stores it, so a
-    /// restart changes nothing.
+    /// Seals the round: updates of other clients that arrive from now on are refused as <see cref="RoundFault.Late"/>.
+    /// The journal stores it, so a restart changes nothing. An update may still be retracted.
     /// </summary>
     /// <exception cref="FedIcuException">The folder cannot be written.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
-    public void CloseRound()
+    public void Seal()
     {
         lock (_gate)
         {
             ThrowIfDisposed();
-            _closing.Close();
+            _seal.Set();
         }
     }
 
     /// <summary>
-    /// Creates the round of all updates that have come in time so far. An update that is retracted before the round is
+    /// Creates the round of all updates that have arrived so far. An update that is retracted before the round is
     /// over may be missing from the result.
     /// </summary>
     /// <param name="options">Null: <see cref="Options"/>.</param>
@@ -203,7 +186,7 @@ public sealed class AggregationSession : IDisposable
         var round = new AggregationRound(Global, options ?? Options);
         lock (_gate)
         {
-            foreach (SessionArrival arrival in _arrivals.All.Where(arrival => arrival.InTime))
+            foreach (SessionArrival arrival in _arrivals.All)
                 round.Add(arrival.Update);
         }
 
@@ -244,45 +227,39 @@ public sealed class AggregationSession : IDisposable
             _journal.Dispose();
     }
 
-    /// <summary>Lets a collector decide when the round is closed.</summary>
+    /// <summary>Lets a collector decide when the round is sealed.</summary>
     /// <exception cref="InvalidOperationException">The session has another collector.</exception>
     internal void Attach(RoundCollector collector)
     {
         lock (_gate)
         {
             ThrowIfDisposed();
-            _closing.Attach(collector);
+            _seal.Attach(collector);
         }
     }
 
     internal void Detach(RoundCollector collector)
     {
         lock (_gate)
-            _closing.Detach(collector);
+            _seal.Detach(collector);
     }
 
-    /// <summary>Finds the arrival of an update; null if the update is not this session's or was retracted.</summary>
-    internal SessionArrival? Find(ClientUpdate update)
+    /// <summary>Finds an update of this session; null if it is another's or was retracted.</summary>
+    internal UpdateReceipt? Find(ClientUpdate update)
     {
         lock (_gate)
-            return _arrivals.Find(update.Id) is { } arrival && ReferenceEquals(arrival.Update, update) ? arrival : null;
-    }
-
-    internal Task<SessionArrival> ArriveAsync(ClientUpdate update, CancellationToken cancellationToken)
-    {
-        ArgumentNullException.ThrowIfNull(update);
-        return Task.Run(() => Add(update, cancellationToken), cancellationToken);
+            return ReferenceEquals(_arrivals.Find(update.Id)?.Update, update) ? new UpdateReceipt(update, IsRepeated: true) : null;
     }
 
     /// <summary>
-    /// Closes the round. If the journal cannot be written, the next change of the session tries again.
+    /// Seals the round. If the journal cannot be written, the next change of the session tries again.
     /// </summary>
-    internal void TryCloseRound()
+    internal void TrySeal()
     {
         lock (_gate)
         {
             if (!_journal.IsClosed)
-                _closing.TryClose();
+                _seal.TrySet();
         }
     }
 
@@ -312,62 +289,6 @@ public sealed class AggregationSession : IDisposable
             journal.Dispose();
             throw;
         }
-    }
-
-    private SessionArrival Add(ClientUpdate update, CancellationToken cancellationToken)
-    {
-        string name = $"Client {Sentence.Quote(update.Id)}";
-        if (!Sentence.IsUnicode(update.Id))
-        {
-            throw new RoundRejectedException(
-                RoundFault.Round, $"{name} has an id with half of a surrogate pair; valid Unicode was expected.", update.Id);
-        }
-
-        lock (_gate)
-        {
-            ThrowIfDisposed();
-            if (_arrivals.Find(update.Id) is not null || !_arriving.Add(update.Id))
-                throw new RoundRejectedException(RoundFault.Round, $"{name} was added twice; ids must be unique.", update.Id);
-        }
-
-        string? path = null;
-        bool added = false;
-        try
-        {
-            JournalLine line = _intake.Copy(update, ref path, CheckWeight, cancellationToken);
-            ClientUpdate copy = _spool.OpenUpdate(line, fault: null);
-            lock (_gate)
-            {
-                ThrowIfDisposed();
-                // again, as others may have arrived while this one was copied
-                _arrivals.CheckWeight(name, update.Id, line.Weight);
-                _closing.WriteIfDue();
-                _journal.Append(line);
-                added = true;
-                SessionArrival arrival = _arrivals.AddNext(copy, inTime: !IsRoundClosed);
-                if (arrival.InTime)
-                    _closing.CloseIfFull(_arrivals.InTimeCount);
-                return arrival;
-            }
-        }
-        catch (InvalidModelException e)
-        {
-            RoundFault fault = e is ChangedModelException ? RoundFault.Changed : RoundFault.Unreadable;
-            throw new RoundRejectedException(fault, $"{name}: {e.Message}", update.Id);
-        }
-        finally
-        {
-            if (!added && path is not null)
-                SessionSpool.Remove(path);
-            lock (_gate)
-                _arriving.Remove(update.Id);
-        }
-    }
-
-    private void CheckWeight(string name, string id, double? stated)
-    {
-        lock (_gate)
-            _arrivals.CheckWeight(name, id, stated);
     }
 
     private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_journal.IsClosed, this);

@@ -6,7 +6,7 @@ namespace FedICU.Rounds.Sessions;
 
 /// <summary>
 /// A line of a session's journal. The first line states the global model; each other line adds a client, retracts one,
-/// or closes the round.
+/// or seals the round.
 /// </summary>
 internal sealed record JournalLine
 {
@@ -69,7 +69,7 @@ internal sealed record JournalLine
     /// <summary>The client that was retracted.</summary>
     public string? Retract { get; init; }
 
-    /// <summary>When the round was closed. Clients that are added after this line came too late.</summary>
+    /// <summary>When the round was sealed. No client is added after this line.</summary>
     public DateTimeOffset? Closed { get; init; }
 
     /// <summary>
@@ -80,7 +80,7 @@ internal sealed record JournalLine
     {
         int statements = (Add is null ? 0 : 1) + (Retract is null ? 0 : 1) + (Closed is null ? 0 : 1);
         if (statements != 1 || Session is not null || Begun is not null || Round is not null)
-            return "does not say one of: a client was added, a client was retracted, the round was closed";
+            return "does not say one of: a client was added, a client was retracted, the round was sealed";
         if (Add is null)
             return null;
         if (Add.Length == 0)

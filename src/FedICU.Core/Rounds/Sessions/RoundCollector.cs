@@ -8,9 +8,6 @@ namespace FedICU;
 /// </summary>
 public sealed class RoundCollector : IDisposable
 {
-    // derived: .NET's timers count milliseconds in 32 bits, 49.7 days
-    private static readonly TimeSpan LongestDeadline = TimeSpan.FromDays(49);
-
     private readonly Lock _gate = new();
     private readonly Dictionary<string, ClientUpdate> _updates = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource _complete = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -34,24 +31,13 @@ public sealed class RoundCollector : IDisposable
     {
         ArgumentNullException.ThrowIfNull(global);
         ArgumentNullException.ThrowIfNull(options);
-        var errors = new List<string>();
-        if (options.ExpectedClients < 1)
-            errors.Add($"The number of expected clients is {options.ExpectedClients}; at least 1 was expected.");
-        if (options.MinimumClients is { } minimum && (minimum < 1 || minimum > options.ExpectedClients))
-        {
-            errors.Add(
-                $"The minimum number of clients is {minimum}; at least 1 and at most {options.ExpectedClients}, " +
-                "the number of expected clients, was expected.");
-        }
-
-        if (options.Deadline is { } deadline && (deadline <= TimeSpan.Zero || deadline > LongestDeadline))
-            errors.Add($"The deadline is {deadline}; more than 0 and at most {LongestDeadline.Days} days was expected.");
+        List<string> errors = options.ListErrors();
         if (errors.Count > 0)
             throw new InvalidOptionsException(errors);
         (_global, _options, _session) = (global, options, session);
         session?.Attach(this);
         TimeSpan? left = ComputeTimeLeft();
-        if (left <= TimeSpan.Zero || session is { IsRoundClosed: true } || session is not null && IsFull(session.InTimeCount))
+        if (left <= TimeSpan.Zero || session is { IsSealed: true } || session is not null && IsFull(session.Count))
             Close();
         else if (left is { } wait)
             _timer = options.TimeProvider.CreateTimer(_ => Close(), null, wait, Timeout.InfiniteTimeSpan);
@@ -59,7 +45,7 @@ public sealed class RoundCollector : IDisposable
 
     /// <summary>
     /// Creates a collector of a session's updates: those it has already, in the order of arrival, and those that arrive
-    /// from now on. The session's journal stores when the round was closed, so the same clients are in time after a
+    /// from now on. The session's journal stores when the round was sealed, so the same clients are in time after a
     /// restart.
     /// </summary>
     /// <param name="session">The session; borrowed. It has one collector at a time.</param>
@@ -81,7 +67,7 @@ public sealed class RoundCollector : IDisposable
         get
         {
             if (_session is not null)
-                return _session.InTimeCount;
+                return _session.Count;
             lock (_gate)
                 return _updates.Count;
         }
@@ -91,57 +77,64 @@ public sealed class RoundCollector : IDisposable
     /// Adds an update. Over a session, an update that is not in the session yet is added to it first, as
     /// <see cref="AddAsync"/> does.
     /// </summary>
-    /// <returns>False if the update came too late: the round is closed.</returns>
+    /// <returns>The update, and whether the client had sent it before.</returns>
     /// <exception cref="RoundRejectedException">
-    /// The client has sent one already; over a session: the session refused it.
+    /// The round is complete (<see cref="RoundFault.Late"/>), or the client has sent another one
+    /// (<see cref="RoundFault.Duplicate"/>); over a session: the session refused it.
     /// </exception>
-    public bool Add(ClientUpdate update)
+    public UpdateReceipt Add(ClientUpdate update)
     {
         ArgumentNullException.ThrowIfNull(update);
         if (_session is not null)
-            return (_session.Find(update) ?? _session.ArriveAsync(update, default).GetAwaiter().GetResult()).InTime;
+            return _session.Find(update) ?? _session.AddAsync(update).GetAwaiter().GetResult();
+        string name = $"Client {Sentence.Quote(update.Id)}";
         lock (_gate)
         {
-            if (_closed)
-                return false;
-            if (!_updates.TryAdd(update.Id, update))
+            if (_updates.TryGetValue(update.Id, out ClientUpdate? known))
             {
-                throw new RoundRejectedException(
-                    RoundFault.Round, $"Client {Sentence.Quote(update.Id)} was added twice; ids must be unique.", update.Id);
+                return ReferenceEquals(known, update)
+                    ? new UpdateReceipt(known, IsRepeated: true)
+                    : throw new RoundRejectedException(RoundFault.Duplicate, $"{name} was added twice; ids must be unique.", update.Id);
             }
 
+            if (_closed)
+                throw new RoundRejectedException(RoundFault.Late, $"{name}: the round is complete; its update came too late.", update.Id);
+            _updates.Add(update.Id, update);
             _closed = IsFull(_updates.Count);
         }
 
         if (_closed)
             _complete.TrySetResult();
-        return true;
+        return new UpdateReceipt(update, IsRepeated: false);
     }
 
     /// <summary>
-    /// Adds an update; over a session, checks and copies it as <see cref="AggregationSession.AddAsync"/> does.
+    /// Adds an update; over a session, checks and copies it as the session's own method does. A session also takes
+    /// updates as streams; its collector counts them.
     /// </summary>
     /// <param name="update">The update.</param>
     /// <param name="cancellationToken">Ends the copying; the update is not added.</param>
-    /// <returns>
-    /// False if the update came too late: the round is closed. A session keeps the update nevertheless.
-    /// </returns>
-    /// <exception cref="RoundRejectedException">The update is refused, or its client has sent one already.</exception>
+    /// <returns>The update, and whether the client had sent it before.</returns>
+    /// <exception cref="RoundRejectedException">
+    /// The update is refused or comes too late, or its client has sent another one.
+    /// </exception>
     /// <exception cref="FedIcuException">The session's folder cannot be written.</exception>
-    public async Task<bool> AddAsync(ClientUpdate update, CancellationToken cancellationToken = default)
+    public async Task<UpdateReceipt> AddAsync(ClientUpdate update, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(update);
-        return _session is null ? Add(update) : (await _session.ArriveAsync(update, cancellationToken).ConfigureAwait(false)).InTime;
+        return _session is null ? Add(update) : await _session.AddAsync(update, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Waits until the round is complete or the deadline passes.</summary>
     /// <param name="options">The round's options; null: the session's, without a session the defaults.</param>
     /// <param name="cancellationToken">Ends the waiting; the collector continues to collect.</param>
     /// <returns>The round of the updates that came in time.</returns>
-    /// <exception cref="RoundRejectedException">The deadline passed with fewer clients than the minimum.</exception>
+    /// <exception cref="RoundRejectedException">
+    /// The deadline passed with fewer clients than the minimum (<see cref="RoundFault.Quorum"/>).
+    /// </exception>
     /// <exception cref="FedIcuException">The session's folder cannot be written; the call may be repeated.</exception>
     /// <exception cref="ObjectDisposedException">
-    /// A collector over a session was disposed before the round was closed, or the session was.
+    /// A collector over a session was disposed before the round was sealed, or the session was.
     /// </exception>
     public async Task<AggregationRound> CompleteAsync(RoundOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -150,7 +143,7 @@ public sealed class RoundCollector : IDisposable
         if (_session is not null)
         {
             // tries again if the journal could not be written at the deadline
-            _session.CloseRound();
+            _session.Seal();
             round = _session.ToRound(options);
         }
         else
@@ -169,7 +162,7 @@ public sealed class RoundCollector : IDisposable
         string when = _disposed ? "When the collector was disposed" : "At the deadline";
         string expected = Sentence.Count(_options.ExpectedClients, "expected client");
         throw new RoundRejectedException(
-            RoundFault.Round, $"{when} {round.Updates.Count} of {expected} had sent an update; at least {minimum} must.");
+            RoundFault.Quorum, $"{when} {round.Updates.Count} of {expected} had sent an update; at least {minimum} must.");
     }
 
     /// <summary>
@@ -194,7 +187,7 @@ public sealed class RoundCollector : IDisposable
     /// <summary>Whether this number of updates completes the round.</summary>
     internal bool IsFull(int count) => count >= _options.ExpectedClients;
 
-    /// <summary>Completes the waiting: the session's round was closed.</summary>
+    /// <summary>Completes the waiting: the session's round was sealed.</summary>
     internal void Complete() => _complete.TrySetResult();
 
     /// <summary>
@@ -212,7 +205,7 @@ public sealed class RoundCollector : IDisposable
 
     private void Close()
     {
-        _session?.TryCloseRound();
+        _session?.TrySeal();
         lock (_gate)
             _closed = true;
         _complete.TrySetResult();

@@ -1,3 +1,5 @@
+using FedICU.Rounds.Sessions;
+
 namespace FedICU;
 
 /// <summary>An update in a session, with its place in the order of arrival.</summary>
@@ -6,7 +8,13 @@ namespace FedICU;
 /// again.
 /// </param>
 /// <param name="Update">The copy in the session's folder.</param>
-/// <param name="InTime">
-/// False if the update came after the round was closed. It stays in the session and is not part of the round.
-/// </param>
-public sealed record SessionArrival(long Number, ClientUpdate Update, bool InTime);
+public sealed record SessionArrival(long Number, ClientUpdate Update)
+{
+    /// <summary>The checksum of the copy's bytes; null if the copy is damaged.</summary>
+    internal string? Digest { get; init; }
+
+    /// <summary>Whether a journal's line describes the same bytes and statements of the same client.</summary>
+    internal bool IsSameAs(JournalLine line) =>
+        Digest == line.Digest && Update.Id == line.Add && Update.Weight == line.Weight && Update.Kind == line.Kind &&
+        Update.BaseDigest == line.Base && Update.Statements == (line.States ?? new ClientStatements());
+}

@@ -17,37 +17,30 @@ internal sealed class SessionArrivals(RoundOptions options, bool requireWeights,
     /// <summary>The updates in the ordinal order of their clients' ids.</summary>
     public IEnumerable<SessionArrival> All => _byId.Values;
 
-    /// <summary>The number of updates that are part of the round.</summary>
-    public int InTimeCount { get; private set; }
+    /// <summary>The number of updates.</summary>
+    public int Count => _byId.Count;
 
     public SessionArrival? Find(string id) => _byId.GetValueOrDefault(id);
 
     /// <summary>Creates the next arrival and adds it.</summary>
-    public SessionArrival AddNext(ClientUpdate update, bool inTime)
-    {
-        var arrival = new SessionArrival(++lastNumber, update, inTime);
-        Add(arrival);
-        return arrival;
-    }
+    public void AddNext(ClientUpdate update, string digest) => Add(new SessionArrival(++lastNumber, update) { Digest = digest });
 
     public void Add(SessionArrival arrival)
     {
         _byId.Add(arrival.Update.Id, arrival);
-        InTimeCount += arrival.InTime ? 1 : 0;
         _weighted += arrival.Update.Weight is null ? 0 : 1;
     }
 
     public void Remove(SessionArrival arrival)
     {
         _byId.Remove(arrival.Update.Id);
-        InTimeCount -= arrival.InTime ? 1 : 0;
         _weighted -= arrival.Update.Weight is null ? 0 : 1;
     }
 
     public void Clear()
     {
         _byId.Clear();
-        (InTimeCount, _weighted) = (0, 0);
+        _weighted = 0;
     }
 
     /// <summary>

@@ -28,6 +28,54 @@ internal sealed class SessionIntake(
     public JournalLine Copy(
         ClientUpdate update, ref string? path, Action<string, string, double?> checkWeight, CancellationToken cancellationToken)
     {
+        string? copy = null;
+        try
+        {
+            return Check(update, checkWeight, Store, cancellationToken);
+        }
+        finally
+        {
+            path = copy;
+        }
+
+        (string, long, string) Store(Participant participant, RoundCheck check)
+        {
+            TensorSource source = participant.Source;
+            copy = spool.NewPlace(isFolder: source.AdapterConfig is not null);
+            TensorSink sink = source.AdapterConfig is { } config
+                ? TensorSink.ToAdapterFolder(copy, config, SpoolFiles)
+                : TensorSink.ToFile(copy, SpoolFiles);
+            source.SaveTo(AddValueCheck(sink, participant, check), cancellationToken);
+            (long length, string digest) = SessionSpool.Measure(copy, cancellationToken);
+            return (copy, length, digest);
+        }
+    }
+
+    /// <summary>Checks an upload that is in the session's folder already.</summary>
+    /// <param name="upload">The upload.</param>
+    /// <param name="file">Its path, length and checksum.</param>
+    /// <param name="checkWeight">As for <see cref="Copy"/>.</param>
+    /// <param name="cancellationToken">Ends the check.</param>
+    /// <returns>The journal's line for the update.</returns>
+    /// <exception cref="RoundRejectedException">The update is refused.</exception>
+    /// <exception cref="InvalidModelException">The update cannot be read.</exception>
+    public JournalLine Check(
+        ClientUpdate upload, (string Path, long Length, string Digest) file, Action<string, string, double?> checkWeight,
+        CancellationToken cancellationToken) =>
+        Check(
+            upload, checkWeight,
+            (participant, check) =>
+            {
+                if (ChecksValues)
+                    participant.Source.SaveTo(AddValueCheck(TensorSink.Discard, participant, check), cancellationToken);
+                return file;
+            },
+            cancellationToken);
+
+    private JournalLine Check(
+        ClientUpdate update, Action<string, string, double?> checkWeight, Func<Participant, RoundCheck, (string, long, string)> store,
+        CancellationToken cancellationToken)
+    {
         if (update.Statements is { Control: not null } or { ControlTensors: not null })
         {
             throw new RoundRejectedException(
@@ -42,18 +90,9 @@ internal sealed class SessionIntake(
         try
         {
             Participant participant = check.RunOnArrival();
-            TensorSource source = participant.Source;
             double? weight = participant.ReadWeight();
             checkWeight(participant.NameWithFile, update.Id, weight);
-
-            path = spool.NewPlace(isFolder: source.AdapterConfig is not null);
-            TensorSink sink = source.AdapterConfig is { } config
-                ? TensorSink.ToAdapterFolder(path, config, SpoolFiles)
-                : TensorSink.ToFile(path, SpoolFiles);
-            if (arrivals.CheckValues && options.OnNonFinite != FaultPolicy.DropTensor)
-                sink = AddValueCheck(sink, participant, check);
-            source.SaveTo(sink, cancellationToken);
-            (long length, string digest) = SessionSpool.Measure(path, cancellationToken);
+            (string path, long length, string digest) = store(participant, check);
             return new JournalLine
             {
                 Add = update.Id,
@@ -71,6 +110,8 @@ internal sealed class SessionIntake(
             check.Participants.ForEach(participant => participant.Dispose());
         }
     }
+
+    private bool ChecksValues => arrivals.CheckValues && options.OnNonFinite != FaultPolicy.DropTensor;
 
     /// <summary>Sorts the rule's stages; null if none were given, or if their merge is the implied mean.</summary>
     private StageSequence? FindStages() =>
@@ -103,10 +144,13 @@ internal sealed class SessionIntake(
     }
 
     /// <summary>
-    /// Wraps a sink: the wrapper refuses NaN and infinite values in tensors that the round would read.
+    /// Wraps a sink: the wrapper refuses NaN and infinite values in tensors that the round would read, if values are
+    /// checked on arrival.
     /// </summary>
-    private ValueCheckSink AddValueCheck(TensorSink sink, Participant participant, RoundCheck check)
+    private TensorSink AddValueCheck(TensorSink sink, Participant participant, RoundCheck check)
     {
+        if (!ChecksValues)
+            return sink;
         Dictionary<string, string> dropped = check.CollectDroppedTensors();
         // by the names in the update, which may differ from the model's by prefixes and tied names
         var read = new Dictionary<string, string>(StringComparer.Ordinal);

@@ -9,7 +9,7 @@ namespace FedICU.Rounds.Sessions;
 internal static class SessionOpening
 {
     // the version that is written, and the oldest one that is read: version 1 had neither the creation time nor the
-    // round's closing, version 2 not what clients state about their training
+    // round's seal, version 2 not what clients state about their training
     private const int Version = 3;
     private const int OldestVersion = 1;
 

@@ -28,7 +28,7 @@ public sealed record SessionOptions
     public IReadOnlyList<Stage>? Stages { get; init; }
 
     /// <summary>
-    /// The clock for the times of the session's creation and of its round's closing. <value>Default: the
+    /// The clock for the times of the session's creation and of its round's seal. <value>Default: the
     /// system's.</value>
     /// </summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;

@@ -6,7 +6,10 @@ namespace FedICU.Rounds.Sessions;
 /// <summary>Restores a session from the lines of its journal and the files of its updates.</summary>
 internal sealed class SessionReplay
 {
-    private readonly SortedDictionary<string, (JournalLine Line, long Number, bool InTime)> _clients = new(StringComparer.Ordinal);
+    private readonly SortedDictionary<string, (JournalLine Line, long Number)> _clients = new(StringComparer.Ordinal);
+
+    // clients that an earlier version of the library added after the round was sealed; they are not restored
+    private readonly HashSet<string> _late = new(StringComparer.Ordinal);
 
     /// <summary>Replays the lines.</summary>
     /// <param name="folder">The session's folder.</param>
@@ -25,8 +28,8 @@ internal sealed class SessionReplay
     /// <summary>The number of the last update that arrived, retracted ones included.</summary>
     public long LastNumber { get; private set; }
 
-    /// <summary>Whether the round was closed.</summary>
-    public bool IsRoundClosed { get; private set; }
+    /// <summary>Whether the round was sealed.</summary>
+    public bool IsSealed { get; private set; }
 
     /// <summary>Checks the updates' files against the journal, and removes files that are not in it.</summary>
     /// <returns>The updates in the ordinal order of their clients' ids.</returns>
@@ -46,12 +49,12 @@ internal sealed class SessionReplay
                     faults[line.Add!] = fault;
             });
         var arrivals = new List<SessionArrival>();
-        foreach ((string id, (JournalLine line, long number, bool inTime)) in _clients)
+        foreach ((string id, (JournalLine line, long number)) in _clients)
         {
             string? fault = faults.GetValueOrDefault(id);
             if (fault is not null && options.OnUnreadable == FaultPolicy.Reject)
                 throw new RoundRejectedException(RoundFault.Unreadable, $"Client {Sentence.Quote(id)}: {fault}", id);
-            arrivals.Add(new SessionArrival(number, spool.OpenUpdate(line, fault), inTime));
+            arrivals.Add(new SessionArrival(number, spool.OpenUpdate(line, fault)) { Digest = fault is null ? line.Digest : null });
         }
 
         spool.RemoveAllBut([.. _clients.Values.Select(client => client.Line.File!)]);
@@ -66,15 +69,18 @@ internal sealed class SessionReplay
     {
         if (line.Add is { } added)
         {
-            bool isNew = _clients.TryAdd(added, (line, ++LastNumber, !IsRoundClosed)) && files.Add(line.File!);
+            LastNumber++;
+            bool isNew = !_clients.ContainsKey(added) && files.Add(line.File!) && (!IsSealed || _late.Add(added));
+            if (isNew && !IsSealed)
+                _clients.Add(added, (line, LastNumber));
             return isNew ? null : "adds a client or a file that the session already has";
         }
 
         if (line.Retract is { } retracted)
-            return _clients.Remove(retracted) ? null : "retracts a client that the session does not have";
-        if (IsRoundClosed)
-            return "closes a round that is already closed";
-        IsRoundClosed = true;
+            return _clients.Remove(retracted) || _late.Remove(retracted) ? null : "retracts a client that the session does not have";
+        if (IsSealed)
+            return "seals a round that is already sealed";
+        IsSealed = true;
         return null;
     }
 }

@@ -89,13 +89,16 @@ internal sealed class SessionSpool(string folder)
                 }
             }
 
-            return (length, "sha256:" + Convert.ToHexStringLower(hash.GetHashAndReset()));
+            return (length, FormatDigest(hash));
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(panel);
         }
     }
+
+    /// <summary>Writes a checksum as the journal has it.</summary>
+    public static string FormatDigest(IncrementalHash hash) => "sha256:" + Convert.ToHexStringLower(hash.GetHashAndReset());
 
     /// <summary>Describes how an update's file differs from the journal; null if it does not.</summary>
     public string? FindFault(JournalLine line, CancellationToken cancellationToken)

@@ -109,7 +109,7 @@ internal sealed class AggregationSessionTests : SessionFixture
         using AggregationSession session = AggregationSession.Create(Place, Global);
         foreach (ClientUpdate client in Clients)
         {
-            ClientUpdate spooled = await session.AddAsync(client);
+            ClientUpdate spooled = (await session.AddAsync(client)).Update;
             using TensorSource copy = spooled.Open(new RoundFiles()).Source;
             TestModels.AssertSame(copy, client.Open(new RoundFiles()).Source);
         }
@@ -143,7 +143,7 @@ internal sealed class AggregationSessionTests : SessionFixture
         using AggregationSession session = AggregationSession.Create(Place, Global);
         await session.AddAsync(Client("a", 2));
         Refused<RoundRejectedException>(() => session.AddAsync(Client("a", 3)).GetAwaiter().GetResult(),
-            "Client 'a' was added twice; ids must be unique.");
+            "Client 'a' has sent another update already; one of each client was expected.");
         session.Retract("a");
         Assert.That(() => session.Retract("a"),
             Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo("Client 'a' has no update in the session."));
@@ -161,18 +161,12 @@ internal sealed class AggregationSessionTests : SessionFixture
     {
         using (AggregationSession session = AggregationSession.Create(Place, Global))
         {
-            // every client is added from two threads, and one of the two is refused
+            // every client is added from two threads, and one of the two is told that its update is there already
             int twice = 0;
             await Parallel.ForEachAsync(Enumerable.Range(0, 80), new ParallelOptions { MaxDegreeOfParallelism = 8 }, async (i, stop) =>
             {
-                try
-                {
-                    await session.AddAsync(Client($"{i / 2}", i / 2), stop);
-                }
-                catch (RoundRejectedException)
-                {
+                if ((await session.AddAsync(Client($"{i / 2}", i / 2), stop)).IsRepeated)
                     Interlocked.Increment(ref twice);
-                }
             });
             Assert.That((session.Updates.Count, twice), Is.EqualTo((40, 40)));
         }
@@ -190,7 +184,7 @@ internal sealed class AggregationSessionTests : SessionFixture
         using var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 2 });
         foreach (ClientUpdate update in session.Updates)
             collector.Add(update);
-        collector.Add(await session.AddAsync(Client("b", 3)));
+        collector.Add((await session.AddAsync(Client("b", 3))).Update);
         Assert.That(Bits(new FedAvgAggregator(), await collector.CompleteAsync()),
             Is.EqualTo(Batch(new FedAvgAggregator(), [Client("a"), Client("b", 3)])));
     }
@@ -213,36 +207,41 @@ internal sealed class AggregationSessionTests : SessionFixture
         Assert.That(again.Updates.Select(update => update.Id), Is.EqualTo(new[] { "a", "b", "c", "d" }));
 
         static void Check(AggregationSession session) => Assert.That(
-            session.Arrivals.Select(arrival => $"{arrival.Number}{arrival.Update.Id}{arrival.InTime}"),
-            Is.EqualTo(new[] { "1cTrue", "3dTrue", "4bTrue", "5aTrue" }));
+            session.Arrivals.Select(arrival => $"{arrival.Number}{arrival.Update.Id}"),
+            Is.EqualTo(new[] { "1c", "3d", "4b", "5a" }));
     }
 
     [Test]
-    public async Task AnUpdateAfterTheClosingIsLateAlsoAfterARestart()
+    public async Task AnUpdateAfterTheSealIsRefusedAlsoAfterARestart()
     {
-        using (AggregationSession session = AggregationSession.Create(Place, Global))
+        using (AggregationSession session = AggregationSession.Create(Place, Global, new RoundOptions { Round = 7 }))
         {
             await session.AddAsync(Client("b", 2));
-            session.CloseRound();
-            session.CloseRound();
-            await session.AddAsync(Client("a", 3));
-            Check(session);
+            session.Seal();
+            session.Seal();
+            await CheckAsync(session);
         }
 
         using (AggregationSession session = AggregationSession.Open(Place, Global))
         {
-            Check(session);
+            await CheckAsync(session);
             session.Retract("b");
-            await session.AddAsync(Client("b", 2));
-            Assert.That(session.Arrivals.Select(arrival => arrival.InTime), Is.All.False, "a client that sends again is late");
+            Assert.That(() => session.AddAsync(Client("b", 2)), Throws.TypeOf<RoundRejectedException>()
+                .With.Property("Fault").EqualTo(RoundFault.Late), "a client that was retracted cannot send again");
         }
 
-        static void Check(AggregationSession session)
+        async Task CheckAsync(AggregationSession session)
         {
-            Assert.That(session.IsRoundClosed);
-            Assert.That(session.Arrivals.Select(arrival => (arrival.Update.Id, arrival.InTime)),
-                Is.EqualTo(new[] { ("b", true), ("a", false) }));
+            Assert.That(session.IsSealed);
+            RoundRejectedException late = Refused<RoundRejectedException>(
+                () => session.AddAsync(Client("a", 3)).GetAwaiter().GetResult(),
+                "Client 'a': round 7 was sealed; its update came too late.");
+            Assert.That((late.Fault, late.ClientId), Is.EqualTo((RoundFault.Late, "a")));
             Assert.That(session.ToRound().Updates.Select(update => update.Id), Is.EqualTo(new[] { "b" }));
+            Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(2));
+            Assert.That((await session.AddAsync(Client("b", 2))).IsRepeated, "a repeated upload is answered also after the seal");
+            Assert.That(Assert.ThrowsAsync<RoundRejectedException>(() => session.AddAsync(Client("b", 3)))!.Fault,
+                Is.EqualTo(RoundFault.Duplicate));
         }
     }
 

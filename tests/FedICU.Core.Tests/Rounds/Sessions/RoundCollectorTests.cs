@@ -12,13 +12,18 @@ internal sealed class RoundCollectorTests
     {
         using var collector = new RoundCollector(Global, new RoundCollectorOptions { ExpectedClients = 2 });
         Task<AggregationRound> waiting = collector.CompleteAsync();
-        Assert.That(collector.Add(Client("b")), Is.True);
+        ClientUpdate b = Client("b");
+        Assert.That(collector.Add(b).IsRepeated, Is.False);
+        Assert.That(collector.Add(b).IsRepeated, Is.True);
         Assert.That(waiting.IsCompleted, Is.False);
-        Assert.That(() => collector.Add(Client("b")), Throws.TypeOf<RoundRejectedException>().With.Message.Contains("'b' was added twice"));
-        Assert.That(collector.Add(Client("a")), Is.True);
+        Assert.That(() => collector.Add(Client("b")), Throws.TypeOf<RoundRejectedException>()
+            .With.Message.Contains("'b' was added twice").And.Property("Fault").EqualTo(RoundFault.Duplicate));
+        collector.Add(Client("a"));
         AggregationRound round = await waiting;
         Assert.That(round.Updates.Select(update => update.Id), Is.EquivalentTo(new[] { "a", "b" }));
-        Assert.That(collector.Add(Client("late")), Is.False);
+        Assert.That(() => collector.Add(Client("late")), Throws.TypeOf<RoundRejectedException>()
+            .With.Message.EqualTo("Client 'late': the round is complete; its update came too late.")
+            .And.Property("Fault").EqualTo(RoundFault.Late));
     }
 
     [Test]
@@ -43,7 +48,8 @@ internal sealed class RoundCollectorTests
         clock.Advance(TimeSpan.FromTicks(1));
         Assert.That((await waiting).Updates, Has.Count.EqualTo(1));
         Assert.That(async () => await tooFew.CompleteAsync(), Throws.TypeOf<RoundRejectedException>()
-            .With.Message.EqualTo("At the deadline 1 of 3 expected clients had sent an update; at least 2 must."));
+            .With.Message.EqualTo("At the deadline 1 of 3 expected clients had sent an update; at least 2 must.")
+            .And.Property("Fault").EqualTo(RoundFault.Quorum));
     }
 
     [Test]

@@ -20,6 +20,9 @@ internal sealed class SessionCollectorTests : FolderFixture
         TimeProvider = _clock,
     };
 
+    private static void AssertLate(Func<Task<UpdateReceipt>> add) =>
+        Assert.That(Assert.ThrowsAsync<RoundRejectedException>(() => add())!.Fault, Is.EqualTo(RoundFault.Late));
+
     private static string Ids(AggregationRound round) => string.Join(',', round.Updates.Select(update => update.Id));
 
     /// <summary>
@@ -32,12 +35,13 @@ internal sealed class SessionCollectorTests : FolderFixture
         using (AggregationSession session = Open())
         using (RoundCollector collector = RoundCollector.Over(session, Options(2)))
         {
-            Assert.That(await collector.AddAsync(Client("z")), Is.True);
+            Assert.That((await collector.AddAsync(Client("z"))).IsRepeated, Is.False);
             Task<AggregationRound> waiting = collector.CompleteAsync();
             Assert.That(waiting.IsCompleted, Is.False);
-            Assert.That(collector.Add(await session.AddAsync(Client("y"))), Is.True, "added to the session first, then to the collector");
-            Assert.That(await collector.AddAsync(Client("a")), Is.False);
-            Assert.That(collector.Add(Client("b")), Is.False);
+            ClientUpdate added = (await session.AddAsync(Client("y"))).Update;
+            Assert.That(collector.Add(added).Update, Is.SameAs(added), "added to the session first, then to the collector");
+            AssertLate(() => collector.AddAsync(Client("a")));
+            AssertLate(() => Task.FromResult(collector.Add(Client("b"))));
             AggregationRound round = await waiting;
             Assert.That((Ids(round), round.Options.Round, collector.Count), Is.EqualTo(("y,z", 7L, 2)));
         }
@@ -46,10 +50,8 @@ internal sealed class SessionCollectorTests : FolderFixture
         // also if more clients are expected than before
         using RoundCollector after = RoundCollector.Over(again, Options(3, minimum: 1));
         Assert.That(Ids(await after.CompleteAsync()), Is.EqualTo("y,z"));
-        Assert.That(await after.AddAsync(Client("c")), Is.False);
-        Assert.That(
-            again.Arrivals.Select(arrival => $"{arrival.Update.Id}{arrival.InTime}"),
-            Is.EqualTo(new[] { "zTrue", "yTrue", "aFalse", "bFalse", "cFalse" }));
+        AssertLate(() => after.AddAsync(Client("c")));
+        Assert.That(again.Arrivals.Select(arrival => arrival.Update.Id), Is.EqualTo(new[] { "z", "y" }));
     }
 
     [Test]
@@ -59,7 +61,7 @@ internal sealed class SessionCollectorTests : FolderFixture
         using (RoundCollector collector = RoundCollector.Over(session, Options(3, hours: 2, minimum: 1)))
         {
             _clock.Advance(TimeSpan.FromHours(1.5));
-            Assert.That(await collector.AddAsync(Client("b")), Is.True);
+            await collector.AddAsync(Client("b"));
         }
 
         using (AggregationSession session = Open())
@@ -67,14 +69,14 @@ internal sealed class SessionCollectorTests : FolderFixture
         {
             Task<AggregationRound> waiting = collector.CompleteAsync();
             _clock.Advance(TimeSpan.FromHours(.5) - TimeSpan.FromTicks(1));
-            Assert.That((waiting.IsCompleted, session.IsRoundClosed), Is.EqualTo((false, false)));
+            Assert.That((waiting.IsCompleted, session.IsSealed), Is.EqualTo((false, false)));
             _clock.Advance(TimeSpan.FromTicks(1));
             Assert.That(Ids(await waiting), Is.EqualTo("b"));
-            Assert.That(await collector.AddAsync(Client("a")), Is.False);
+            AssertLate(() => collector.AddAsync(Client("a")));
         }
 
         using AggregationSession last = Open();
-        Assert.That(last.Arrivals.Select(arrival => arrival.InTime), Is.EqualTo(new[] { true, false }));
+        Assert.That(last.Updates.Select(update => update.Id), Is.EqualTo(new[] { "b" }));
     }
 
     [Test]
@@ -86,7 +88,7 @@ internal sealed class SessionCollectorTests : FolderFixture
         _clock.Advance(TimeSpan.FromHours(3));
         using AggregationSession again = Open();
         using RoundCollector after = RoundCollector.Over(again, Options(3, hours: 2));
-        Assert.That(await after.AddAsync(Client("b")), Is.False);
+        AssertLate(() => after.AddAsync(Client("b")));
         Assert.That(async () => await after.CompleteAsync(), Throws.TypeOf<RoundRejectedException>()
             .With.Message.EqualTo("At the deadline 1 of 3 expected clients had sent an update; at least 3 must."));
     }
@@ -114,7 +116,7 @@ internal sealed class SessionCollectorTests : FolderFixture
         await collector.AddAsync(Client("b"));
         await collector.AddAsync(Client("c"));
         session.Retract("c");
-        Assert.That(await collector.AddAsync(Client("d")), Is.False);
+        AssertLate(() => collector.AddAsync(Client("d")));
         Assert.That(async () => await collector.CompleteAsync(), Throws.TypeOf<RoundRejectedException>());
     }
 
@@ -129,20 +131,20 @@ internal sealed class SessionCollectorTests : FolderFixture
         collector.Dispose();
         collector.Dispose();
         Assert.That(async () => await waiting, Throws.TypeOf<ObjectDisposedException>());
-        Assert.That(session.IsRoundClosed, Is.False);
+        Assert.That(session.IsSealed, Is.False);
         using RoundCollector next = RoundCollector.Over(session, Options(2, hours: 2));
-        Assert.That(await next.AddAsync(Client("a")), Is.True);
+        await next.AddAsync(Client("a"));
         Assert.That(Ids(await next.CompleteAsync()), Is.EqualTo("a,b"));
     }
 
     [Test]
-    public async Task AClosedRoundCompletesItsCollector()
+    public async Task ASealedRoundCompletesItsCollector()
     {
         using AggregationSession session = Open();
         using RoundCollector collector = RoundCollector.Over(session, Options(2, minimum: 1));
         await collector.AddAsync(Client("a"));
         Task<AggregationRound> waiting = collector.CompleteAsync();
-        session.CloseRound();
+        session.Seal();
         Assert.That(Ids(await waiting), Is.EqualTo("a"));
         session.Dispose();
         Assert.That(async () => await collector.CompleteAsync(), Throws.TypeOf<ObjectDisposedException>());
@@ -155,7 +157,7 @@ internal sealed class SessionCollectorTests : FolderFixture
     {
         var random = new Random(seed);
         int expected = random.Next(2, 6);
-        var there = new List<(string Id, bool InTime)>();
+        var there = new List<string>();
         bool closed = false;
         AggregationSession session = Open();
         RoundCollector collector = RoundCollector.Over(session, Options(expected));
@@ -170,19 +172,24 @@ internal sealed class SessionCollectorTests : FolderFixture
                 session = Open();
                 collector = RoundCollector.Over(session, Options(expected));
             }
-            else if (what < 3 && there.RemoveAll(client => client.Id == id) == 1)
+            else if (what < 3 && there.Remove(id))
             {
                 session.Retract(id);
             }
-            else if (there.TrueForAll(client => client.Id != id))
+            else if (closed && !there.Contains(id))
             {
-                there.Add((id, !closed));
-                Assert.That(await collector.AddAsync(Client(id)), Is.EqualTo(!closed));
-                closed |= there.Count(client => client.InTime) == expected;
+                AssertLate(() => collector.AddAsync(Client(id)));
+            }
+            else
+            {
+                Assert.That((await collector.AddAsync(Client(id))).IsRepeated, Is.EqualTo(there.Contains(id)));
+                if (!there.Contains(id))
+                    there.Add(id);
+                closed |= there.Count == expected;
             }
 
-            Assert.That(session.Arrivals.Select(arrival => (arrival.Update.Id, arrival.InTime)), Is.EqualTo(there));
-            Assert.That(session.IsRoundClosed, Is.EqualTo(closed));
+            Assert.That(session.Arrivals.Select(arrival => arrival.Update.Id), Is.EqualTo(there));
+            Assert.That(session.IsSealed, Is.EqualTo(closed));
         }
 
         collector.Dispose();

@@ -44,7 +44,7 @@ internal sealed class SessionCrashTests : SessionFixture
     }
 
     /// <summary>
-    /// After a server with a collector was killed at any moment, every client is in time or late as before.
+    /// After a server with a collector was killed at any moment, every client that was in time still is.
     /// </summary>
     [Test]
     [CancelAfter(180_000)]
@@ -64,20 +64,20 @@ internal sealed class SessionCrashTests : SessionFixture
 
             using AggregationSession session = AggregationSession.Open(Place, Sessions.Global);
             SessionArrival[] now = [.. session.Arrivals];
-            Assert.That(now.Take(before.Length).Select(Key), Is.EqualTo(before.Select(Key)), "the order and lateness of earlier arrivals");
-            Assert.That(now.Select(arrival => $"{arrival.InTime} {arrival.Update.Id}"), Is.SupersetOf(said));
-            Assert.That(session.ToRound().Updates, Has.Count.EqualTo(Math.Min(now.Length, Sessions.Expected)));
+            Assert.That(now.Take(before.Length).Select(Key), Is.EqualTo(before.Select(Key)), "the order of earlier arrivals");
+            Assert.That(now.Select(arrival => "True " + arrival.Update.Id), Is.SupersetOf(said.Where(line => line.StartsWith("True"))));
+            Assert.That(now, Has.Length.LessThanOrEqualTo(Sessions.Expected));
             before = now;
         }
 
-        Assert.That(before, Has.Length.GreaterThan(Sessions.Expected), "some were late");
+        Assert.That(said, Has.Some.StartsWith("False"), "some were late");
         using AggregationSession last = AggregationSession.Open(Place, Sessions.Global);
         using var collector = RoundCollector.Over(last, new RoundCollectorOptions { ExpectedClients = Sessions.Expected });
         Assert.That(
             collector.CompleteAsync().GetAwaiter().GetResult().Updates.Select(update => update.Id),
-            Is.EquivalentTo(before.Take(Sessions.Expected).Select(arrival => arrival.Update.Id)));
+            Is.EquivalentTo(before.Select(arrival => arrival.Update.Id)));
 
-        static (long, string, bool) Key(SessionArrival arrival) => (arrival.Number, arrival.Update.Id, arrival.InTime);
+        static (long, string) Key(SessionArrival arrival) => (arrival.Number, arrival.Update.Id);
     }
 
     [Test]

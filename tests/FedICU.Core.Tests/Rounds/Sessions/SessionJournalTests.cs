@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using CsCheck;
 using FedICU.Tests.Files;
 
@@ -109,11 +110,11 @@ internal sealed class SessionJournalTests : SessionFixture
     [TestCase("""{"add":"","kind":"Full","file":"update-0123456789abcdef","length":1,"digest":"x"}""",
         "line 2 adds a client without an id.")]
     [TestCase("""{"retract":"a"}""", "line 2 retracts a client that the session does not have.")]
-    [TestCase("""{}""", "line 2 does not say one of: a client was added, a client was retracted, the round was closed.")]
+    [TestCase("""{}""", "line 2 does not say one of: a client was added, a client was retracted, the round was sealed.")]
     [TestCase("""{"add":"a","retract":"a"}""",
-        "line 2 does not say one of: a client was added, a client was retracted, the round was closed.")]
+        "line 2 does not say one of: a client was added, a client was retracted, the round was sealed.")]
     [TestCase("""{"session":2,"base":"x"}""",
-        "line 2 does not say one of: a client was added, a client was retracted, the round was closed.")]
+        "line 2 does not say one of: a client was added, a client was retracted, the round was sealed.")]
     public void AJournalThatContradictsItselfIsRefused(string json, string why) =>
         Refused<InvalidModelException>(() => OpenWithLine(json), $"The session in '{Place}' has a journal that contradicts itself: {why}");
 
@@ -178,14 +179,34 @@ internal sealed class SessionJournalTests : SessionFixture
 
         File.WriteAllText(Journal, text);
         using AggregationSession session = AggregationSession.Open(Place, Global);
-        Assert.That(session.Arrivals.Select(arrival => (arrival.Number, arrival.Update.Id, arrival.Update.Weight, arrival.InTime)),
-            Is.EqualTo(new (long, string, double?, bool)[] { (1, "b", null, true), (2, "a", 5, true) }));
+        Assert.That(session.Arrivals.Select(arrival => (arrival.Number, arrival.Update.Id, arrival.Update.Weight)),
+            Is.EqualTo(new (long, string, double?)[] { (1, "b", null), (2, "a", 5) }));
         Assert.That(session.Updates.Select(update => update.Statements), Is.All.EqualTo(new ClientStatements()));
-        Assert.That((session.Begun, session.Options.Round, session.IsRoundClosed), Is.EqualTo(((DateTimeOffset?)null, (long?)7, false)));
+        Assert.That((session.Begun, session.Options.Round, session.IsSealed), Is.EqualTo(((DateTimeOffset?)null, (long?)7, false)));
         session.Retract("b");
         await session.AddAsync(Client("b"));
         Assert.That(Bits(new FedAvgAggregator(), session.ToRound()),
             Is.EqualTo(Batch(new FedAvgAggregator(), [ClientUpdate.FromTensors("a", Models.Random(3), 5), Client("b")])));
+    }
+
+    /// <summary>Earlier versions of the library kept updates that came after the round was sealed.</summary>
+    [Test]
+    public async Task ClientsThatAnEarlierVersionAddedTooLateAreLeftOut()
+    {
+        using (AggregationSession session = AggregationSession.Create(Place, Global))
+        {
+            await session.AddAsync(Client("b"));
+            session.Seal();
+        }
+
+        string[] lines = File.ReadAllLines(Journal);
+        string late = Regex.Replace(lines[1][65..], "update-[0-9a-f]+", "update-0123456789abcdef")
+            .Replace("\"b\"", "\"a\"", StringComparison.Ordinal);
+        File.AppendAllText(Journal, Line(Convert.FromHexString(lines[^1][..64]), late));
+        File.WriteAllText(Path.Combine(Place, "update-0123456789abcdef.safetensors"), "the late update");
+        using AggregationSession again = AggregationSession.Open(Place, Global);
+        Assert.That(again.Updates.Select(update => update.Id), Is.EqualTo(new[] { "b" }));
+        Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(2));
     }
 
     [Test]

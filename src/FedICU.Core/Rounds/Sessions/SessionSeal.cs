@@ -1,19 +1,18 @@
 namespace FedICU.Rounds.Sessions;
 
 /// <summary>
-/// Closes a session's round: in the journal, so that the order of its lines decides which client is late, and at the
-/// collector. Not thread-safe.
+/// Seals a session's round: in the journal, so that a restart changes nothing, and at the collector. Not thread-safe.
 /// </summary>
-internal sealed class SessionClosing(SessionJournal journal, TimeProvider clock, bool isClosed)
+internal sealed class SessionSeal(SessionJournal journal, TimeProvider clock, bool isSealed)
 {
     private RoundCollector? _collector;
     // the round is over, but the journal may not contain that yet
-    private bool _isDue = isClosed;
+    private bool _isDue = isSealed;
 
-    /// <summary>Whether the journal contains that the round was closed.</summary>
-    public bool IsClosed { get; private set; } = isClosed;
+    /// <summary>Whether the journal contains that the round was sealed.</summary>
+    public bool IsSealed { get; private set; } = isSealed;
 
-    /// <summary>Lets a collector decide when the round is closed.</summary>
+    /// <summary>Lets a collector decide when the round is sealed.</summary>
     /// <exception cref="InvalidOperationException">The session has another collector.</exception>
     public void Attach(RoundCollector collector)
     {
@@ -24,47 +23,47 @@ internal sealed class SessionClosing(SessionJournal journal, TimeProvider clock,
 
     public void Detach(RoundCollector collector) => _collector = ReferenceEquals(_collector, collector) ? null : _collector;
 
-    /// <summary>Closes the round.</summary>
+    /// <summary>Seals the round.</summary>
     /// <exception cref="FedIcuException">
     /// The journal cannot be written. The next change of the session tries again.
     /// </exception>
-    public void Close()
+    public void Set()
     {
         _isDue = true;
         WriteIfDue();
     }
 
-    /// <summary>Writes that the round is closed, if it is due. Must come before any other line.</summary>
+    /// <summary>Writes that the round is sealed, if it is due. Must come before any other line.</summary>
     /// <exception cref="FedIcuException">The journal cannot be written.</exception>
     public void WriteIfDue()
     {
-        if (!_isDue || IsClosed)
+        if (!_isDue || IsSealed)
             return;
         journal.Append(new JournalLine { Closed = clock.GetUtcNow() });
-        IsClosed = true;
+        IsSealed = true;
         _collector?.Complete();
     }
 
     /// <summary>
-    /// Closes the round. If the journal cannot be written, the next change of the session tries again.
+    /// Seals the round. If the journal cannot be written, the next change of the session tries again.
     /// </summary>
-    public void TryClose()
+    public void TrySet()
     {
         try
         {
-            Close();
+            Set();
         }
         catch (FedIcuException)
         {
         }
     }
 
-    /// <summary>Closes the round if the collector has all clients that it expects.</summary>
-    public void CloseIfFull(int inTimeCount)
+    /// <summary>Seals the round if the collector has all clients that it expects.</summary>
+    public void SetIfFull(int count)
     {
-        if (_collector is not { } collector || !collector.IsFull(inTimeCount))
+        if (_collector is not { } collector || !collector.IsFull(count))
             return;
-        TryClose();
+        TrySet();
         collector.Complete();
     }
 }

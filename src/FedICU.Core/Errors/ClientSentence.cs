@@ -1,0 +1,78 @@
+using System.Text.RegularExpressions;
+using FedICU.Text;
+
+namespace FedICU.Errors;
+
+/// <summary>
+/// Creates the sentence that a client may see from the sentence for the server's log: without paths and without other
+/// clients' ids. A sentence that could still contain one is replaced by a general sentence of the fault.
+/// </summary>
+internal static partial class ClientSentence
+{
+    // stand for the client's own id and its tensor's name, which may contain any characters; messages have no controls
+    private const char Id = '\u0001';
+    private const char Tensor = '\u0002';
+
+    /// <summary>Creates the sentence.</summary>
+    /// <param name="fault">The kind of fault.</param>
+    /// <param name="message">The whole sentence.</param>
+    /// <param name="clientId">The client that will see it; null if the fault is the round's.</param>
+    /// <param name="tensor">The tensor at fault, or null.</param>
+    public static string Create(RoundFault fault, string message, string? clientId, string? tensor)
+    {
+        if (clientId is null)
+            return $"The round is refused: {Describe(fault)}.";
+        string name = Sentence.Quote(clientId), own = $"Client {name}";
+        string text = Sentence.Fit(message);
+        // a sentence that was cut may contain a part of a path
+        if (text.Length >= Sentence.LongestMessage || !text.StartsWith(own, StringComparison.Ordinal))
+            return CreateGeneral();
+        text = $"Client {Id}" + PlaceOfClient().Replace(text[own.Length..], "");
+        if (tensor is not null)
+            text = text.Replace(Sentence.Quote(tensor), Tensor.ToString(), StringComparison.Ordinal);
+        text = NameOfFolder().Replace(QuotedPlace().Replace(text, "the file"), "");
+        if (text.AsSpan().ContainsAny('/', '\\') || OtherClient().IsMatch(text))
+            return CreateGeneral();
+        return text.Replace(Tensor.ToString(), Sentence.Quote(tensor ?? ""), StringComparison.Ordinal)
+            .Replace(Id.ToString(), name, StringComparison.Ordinal);
+
+        string CreateGeneral() => $"{own}: {Describe(fault)}.";
+    }
+
+    private static string Describe(RoundFault fault) => fault switch
+    {
+        RoundFault.NonFinite => "values are NaN or infinite",
+        RoundFault.Missing => "a tensor of the global model is missing",
+        RoundFault.Extra => "a tensor is not in the global model",
+        RoundFault.Shape => "a tensor has another shape than in the global model",
+        RoundFault.DType => "a tensor has a type that does not fit the global model's",
+        RoundFault.Base => "the update was made against another model",
+        RoundFault.Unreadable => "the update cannot be read",
+        RoundFault.Weight => "the stated weight does not fit the round",
+        RoundFault.Config => "the adapter's configuration does not fit the round",
+        RoundFault.Quantized => "the update has quantized tensors",
+        RoundFault.Changed => "the update changed while it was read",
+        RoundFault.Stale => "the update was made in another round",
+        RoundFault.Statement => "a statement about the training is missing or out of range",
+        RoundFault.Duplicate => "the client has sent another update already",
+        RoundFault.Late => "the update came too late",
+        RoundFault.Quorum => "too few clients take part",
+        RoundFault.TooLarge => "the upload is too large",
+        _ => "the rule refuses it",
+    };
+
+    // the file after a client's name: Client 'a' ('updates/a.safetensors')
+    [GeneratedRegex(@"^ \('.*?'\)(?=[: ,;.])")]
+    private static partial Regex PlaceOfClient();
+
+    // a name in quotes that has a separator: a path, or at worst a tensor's name
+    [GeneratedRegex(@"'[^']*[/\\][^']*'")]
+    private static partial Regex QuotedPlace();
+
+    [GeneratedRegex(@"(?<=\b[Ff]older) '[^']*'")]
+    private static partial Regex NameOfFolder();
+
+    // another client by its id: but client 'z' does
+    [GeneratedRegex(@"\bclients? '", RegexOptions.IgnoreCase)]
+    private static partial Regex OtherClient();
+}

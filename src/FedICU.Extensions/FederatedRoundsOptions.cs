@@ -1,0 +1,118 @@
+using Microsoft.Extensions.Configuration;
+
+namespace FedICU.Extensions;
+
+/// <summary>The options of <see cref="FederatedRounds"/>.</summary>
+public sealed class FederatedRoundsOptions
+{
+    private static readonly string[] KnownNames =
+    [
+        nameof(Folder), nameof(InitialModel), nameof(Aggregator), nameof(ExpectedClients), nameof(MinimumClients), nameof(Deadline),
+        nameof(LastRound), nameof(MaxUpdateBytes), nameof(RequireWeights), nameof(CheckValues), nameof(KeptModels), nameof(RetryDelay),
+    ];
+
+    /// <summary>Gets or sets the folder of the rounds, which belongs to one server. It is required.</summary>
+    public string? Folder { get; set; }
+
+    /// <summary>
+    /// Gets or sets the model of the first round: a file or an adapter's folder. It is copied at the first start and
+    /// not needed afterwards.
+    /// </summary>
+    public string? InitialModel { get; set; }
+
+    /// <summary>
+    /// Gets or sets the name of the aggregator, as <c>AddFedIcu</c> has it. <value>Default: null, the one without a
+    /// name.</value>
+    /// </summary>
+    public string? Aggregator { get; set; }
+
+    /// <summary>Gets or sets the number of clients that completes a round. It is required.</summary>
+    public int ExpectedClients { get; set; }
+
+    /// <summary>
+    /// Gets or sets the number of clients that is enough at the deadline. <value>Default: null, all expected
+    /// clients.</value>
+    /// </summary>
+    public int? MinimumClients { get; set; }
+
+    /// <summary>
+    /// Gets or sets the time from a round's beginning to its deadline, up to 49 days. A round with fewer clients than
+    /// the minimum begins again. <value>Default: null, no deadline.</value>
+    /// </summary>
+    public TimeSpan? Deadline { get; set; }
+
+    /// <summary>Gets or sets the number of the last round. <value>Default: null, no end.</value></summary>
+    public long? LastRound { get; set; }
+
+    /// <summary>
+    /// Gets or sets the most bytes of an update. <value>Default: null, four times the global model's tensors and 1 MiB:
+    /// an F16 model's update in F64.</value>
+    /// </summary>
+    public long? MaxUpdateBytes { get; set; }
+
+    /// <summary>Gets or sets whether each client must state a weight. <value>Default: false.</value></summary>
+    public bool RequireWeights { get; set; }
+
+    /// <summary>
+    /// Gets or sets whether an update with NaN or infinite values is refused when it arrives. <value>Default:
+    /// true.</value>
+    /// </summary>
+    public bool CheckValues { get; set; } = true;
+
+    /// <summary>
+    /// Gets or sets the number of global models that are kept, the current one included. Reports are always kept.
+    /// <value>Default: 3.</value>
+    /// </summary>
+    public int KeptModels { get; set; } = 3;
+
+    /// <summary>
+    /// Gets or sets the time after which a round is tried again that failed for a reason of the server, such as a full
+    /// disk. <value>Default: 30 seconds.</value>
+    /// </summary>
+    public TimeSpan RetryDelay { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Gets the errors found while reading the configuration, one sentence each.</summary>
+    internal List<string> Faults { get; } = [];
+
+    internal RoundCollectorOptions CreateCollectorOptions(TimeProvider clock) => new()
+    {
+        ExpectedClients = ExpectedClients,
+        MinimumClients = MinimumClients,
+        Deadline = Deadline,
+        TimeProvider = clock,
+    };
+
+    internal void Read(IConfiguration section)
+    {
+        var reader = new SectionReader(Faults);
+        foreach (IConfigurationSection child in section.GetChildren())
+        {
+            if (SectionReader.Is(child, nameof(Folder)))
+                Folder = reader.Text(child) ?? Folder;
+            else if (SectionReader.Is(child, nameof(InitialModel)))
+                InitialModel = reader.Text(child) ?? InitialModel;
+            else if (SectionReader.Is(child, nameof(Aggregator)))
+                Aggregator = reader.Text(child) ?? Aggregator;
+            else if (SectionReader.Is(child, nameof(ExpectedClients)))
+                ExpectedClients = reader.WholeNumber(child) ?? ExpectedClients;
+            else if (SectionReader.Is(child, nameof(MinimumClients)))
+                MinimumClients = reader.WholeNumber(child) ?? MinimumClients;
+            else if (SectionReader.Is(child, nameof(Deadline)))
+                Deadline = reader.Time(child) ?? Deadline;
+            else if (SectionReader.Is(child, nameof(LastRound)))
+                LastRound = reader.LongNumber(child) ?? LastRound;
+            else if (SectionReader.Is(child, nameof(MaxUpdateBytes)))
+                MaxUpdateBytes = reader.LongNumber(child) ?? MaxUpdateBytes;
+            else if (SectionReader.Is(child, nameof(RequireWeights)))
+                RequireWeights = reader.Boolean(child) ?? RequireWeights;
+            else if (SectionReader.Is(child, nameof(CheckValues)))
+                CheckValues = reader.Boolean(child) ?? CheckValues;
+            else if (SectionReader.Is(child, nameof(KeptModels)))
+                KeptModels = reader.WholeNumber(child) ?? KeptModels;
+            else if (SectionReader.Is(child, nameof(RetryDelay)))
+                RetryDelay = reader.Time(child) ?? RetryDelay;
+            else
+                reader.RefuseUnknown(child, KnownNames);
+        }
+    }
+}
