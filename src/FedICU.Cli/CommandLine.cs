@@ -23,7 +23,9 @@ internal static class CommandLine
             // a path may begin with '@' and is no response file; '-1,2' are weights and no bundle of short options
             ParseResult line = Build(terminal)
                 .Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
-            RefuseUsageErrors(line, args);
+            // what a shell sends while a user types need not be complete
+            if (!Completion.IsRequest(args))
+                RefuseUsageErrors(line, args);
             return await line.InvokeAsync(
                 new InvocationConfiguration
                 {
@@ -86,9 +88,14 @@ internal static class CommandLine
             new VerifyCommand(terminal),
             new DevicesCommand(terminal),
             new BenchCommand(terminal),
+            new CompletionCommand(terminal),
         };
         HelpOption help = root.Options.OfType<HelpOption>().Single();
+        // its other names, '-?', '/?' and '/h', would fill each list of completions
+        foreach (string alias in help.Aliases.Where(alias => alias != "-h").ToArray())
+            help.Aliases.Remove(alias);
         help.Action = new HelpWithExamples((HelpAction)help.Action!);
+        Completion.AddValues(root);
         return root;
     }
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FedICU.Cli.Json;
 
 namespace FedICU.Cli;
 
@@ -7,12 +8,14 @@ internal sealed class DiffCommand : FedIcuCommand
 {
     private readonly Argument<string> _first = new("A") { Description = "The first model." };
     private readonly Argument<string> _second = new("B") { Description = "The second model." };
+    private readonly Option<bool> _json = Flags.Json();
 
     public DiffCommand(Terminal terminal)
         : base("diff", "Compares two models tensor by tensor; exit code 0 whether or not they differ.", terminal)
     {
         Add(_first);
         Add(_second);
+        Add(_json);
     }
 
     public override IReadOnlyList<string> Examples => ["fedicu diff before.safetensors after.safetensors"];
@@ -41,24 +44,43 @@ internal sealed class DiffCommand : FedIcuCommand
             throw new RefusedException($"The models cannot be compared: {e.Message}");
         }
 
-        Write(a, b, differences);
+        (string digestA, string digestB) = (ModelDigest.Compute(a, cancellationToken), ModelDigest.Compute(b, cancellationToken));
         // a value that is not finite differs infinitely from any other
-        foreach (TensorDifference difference in differences.Where(difference => difference.MaxAbsolute is double.PositiveInfinity))
+        Dictionary<string, (long A, long B)> nonFinite = differences
+            .Where(difference => difference.MaxAbsolute is double.PositiveInfinity)
+            .ToDictionary(difference => difference.Name, difference => (NonFinite(a, difference.Name), NonFinite(b, difference.Name)));
+        if (line.GetValue(_json))
         {
-            long first = NonFinite(a, difference.Name), second = NonFinite(b, difference.Name);
-            if (first + second > 0)
-            {
-                Terminal.Line(
-                    $"{difference.Name}: {Text.Count(first, "value")} in A and {second} in B are NaN or infinite, " +
-                    "so the largest difference is infinite");
-            }
+            Terminal.Json(
+                new ModelComparison(
+                    new ComparedModel(line.GetRequiredValue(_first), digestA), new ComparedModel(line.GetRequiredValue(_second), digestB),
+                    digestA == digestB, differences.Count(difference => difference.DifferentElements > 0),
+                    [.. differences.Select(difference => Describe(a, b, difference, nonFinite))]),
+                CliJson.Default.ModelComparison);
+            return ExitCode.Done;
         }
 
-        Conclude(ModelDigest.Compute(a, cancellationToken), ModelDigest.Compute(b, cancellationToken), differences);
+        Write(a, b, differences);
+        foreach ((string name, (long first, long second)) in nonFinite.Where(counts => counts.Value.A + counts.Value.B > 0))
+        {
+            Terminal.Line(
+                $"{name}: {Text.Count(first, "value")} in A and {second} in B are NaN or infinite, so the largest difference is infinite");
+        }
+
+        Conclude(digestA, digestB, differences);
         return ExitCode.Done;
 
         long NonFinite(TensorSource model, string name) =>
             ModelStatistics.Measure(model, model.Find(name)!, cancellationToken).NonFinite ?? 0;
+    }
+
+    private static ComparedTensor Describe(
+        TensorSource a, TensorSource b, TensorDifference difference, Dictionary<string, (long A, long B)> nonFinite)
+    {
+        (long A, long B)? counts = nonFinite.TryGetValue(difference.Name, out (long, long) found) ? found : null;
+        return new ComparedTensor(
+            difference.Name, a.Find(difference.Name)!.DType.SafetensorsName, b.Find(difference.Name)!.DType.SafetensorsName,
+            difference.Elements, difference.DifferentElements, difference.MaxAbsolute, difference.MaxRelative, counts?.A, counts?.B);
     }
 
     private void Write(TensorSource a, TensorSource b, List<TensorDifference> differences)

@@ -12,10 +12,14 @@ internal sealed class ExplainCommand : FedIcuCommand
     private const double SameWeight = 1e-9;
 
     private readonly RoundLine _round = new(strategyRequired: false);
+    private readonly Option<bool> _json = Flags.Json();
 
     public ExplainCommand(Terminal terminal)
-        : base("explain", "Shows each client's weight, similarity, cosine and magnitude in each tensor. Writes no model.", terminal) =>
+        : base("explain", "Shows each client's weight, similarity, cosine and magnitude in each tensor. Writes no model.", terminal)
+    {
         _round.AddTo(this);
+        Add(_json);
+    }
 
     public override IReadOnlyList<string> Examples =>
     [
@@ -29,6 +33,12 @@ internal sealed class ExplainCommand : FedIcuCommand
         using var device = plan.Configured.Options.Backend as IDisposable;
         using TensorSource global = Paths.Open("--global", plan.Global);
         RoundReport report = (await plan.RunAsync(global, TensorSink.Discard, null, Terminal, cancellationToken)).Report;
+
+        if (line.GetValue(_json))
+        {
+            Terminal.Json(report.ToJson());
+            return ExitCode.Done;
+        }
 
         if (!report.IsPrivate)
             WriteLegend();

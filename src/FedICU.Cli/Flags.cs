@@ -73,6 +73,8 @@ internal static class Flags
     public static Option<bool> Switch(string name, string description) =>
         new(name) { Description = description, Arity = ArgumentArity.Zero };
 
+    public static Option<bool> Json() => Switch("--json", "Prints the result as JSON.");
+
     public static Option<bool> Replace() => Switch(
         "--replace",
         "Removes files from an output folder that readers would load instead of the new model, such as a model.safetensors beside an " +

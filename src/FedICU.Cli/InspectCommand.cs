@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FedICU.Cli.Json;
 using FedICU.Panels;
 
 namespace FedICU.Cli;
@@ -9,14 +10,16 @@ internal sealed class InspectCommand : FedIcuCommand
     private readonly Argument<string> _model = new("MODEL") { Description = Flags.ModelForms };
     private readonly Option<bool> _statistics =
         Flags.Switch("--stats", "Shows each tensor's norm, mean and range, and counts the values that are not finite.");
+    private readonly Option<bool> _json = Flags.Json();
 
     public InspectCommand(Terminal terminal) : base("inspect", "Shows a model's tensors, metadata and digest.", terminal)
     {
         Add(_model);
         Add(_statistics);
+        Add(_json);
     }
 
-    public override IReadOnlyList<string> Examples => ["fedicu inspect model.safetensors --stats", "fedicu inspect adapter/"];
+    public override IReadOnlyList<string> Examples => ["fedicu inspect model.safetensors --stats", "fedicu inspect adapter/ --json"];
 
     protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken) =>
         Task.Run(() => Run(line, cancellationToken), cancellationToken);
@@ -29,12 +32,23 @@ internal sealed class InspectCommand : FedIcuCommand
             withStatistics && !IsMask(model, tensor) ? ModelStatistics.Measure(model, tensor, cancellationToken) : null)];
         string digest = ModelDigest.Compute(model, cancellationToken);
 
+        long elements = model.Tensors.Sum(tensor => tensor.ElementCount);
+        long bytes = model.Tensors.Sum(tensor => tensor.ByteLength);
+        if (line.GetValue(_json))
+        {
+            var metadata = new SortedDictionary<string, string>(model.Metadata.ToDictionary(), StringComparer.Ordinal);
+            Terminal.Json(
+                new InspectedModel(
+                    line.GetRequiredValue(_model), Kind(model), digest, elements, bytes, metadata,
+                    [.. model.Tensors.Zip(statistics, Describe)]),
+                CliJson.Default.InspectedModel);
+            return ExitCode.Done;
+        }
+
         Terminal.Line($"{model.Location}: {Kind(model)}");
         Terminal.Table(withStatistics ? WithStatistics(model, statistics) : Plain(model));
         foreach ((string key, string value) in model.Metadata.OrderBy(entry => entry.Key, StringComparer.Ordinal))
             Terminal.Line($"metadata {key}: {value}");
-        long elements = model.Tensors.Sum(tensor => tensor.ElementCount);
-        long bytes = model.Tensors.Sum(tensor => tensor.ByteLength);
         Terminal.Line($"{Text.Count(model.Tensors.Count, "tensor")}, {Text.Count(elements, "element")}, {Text.Bytes(bytes)}");
         if (withStatistics)
             WriteNonFinite(statistics.Sum(tensor => tensor?.NonFinite ?? 0));
@@ -53,6 +67,10 @@ internal sealed class InspectCommand : FedIcuCommand
     private static bool IsMask(TensorSource model, TensorInfo tensor) =>
         model.Metadata.GetValueOrDefault(MetadataKeys.Update) == "sparse" && tensor.DType == DType.U8 &&
         tensor.Name.EndsWith(SparseUpdate.MaskSuffix, StringComparison.Ordinal);
+
+    private static InspectedTensor Describe(TensorInfo tensor, TensorStatistics? figures) => new(
+        tensor.Name, tensor.DType.SafetensorsName, [.. tensor.Shape.Dimensions], tensor.ElementCount, tensor.ByteLength, figures?.Norm,
+        figures?.Mean, figures?.Minimum, figures?.Maximum, figures?.NonFinite);
 
     private static ResultTable Plain(TensorSource model)
     {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FedICU.Cli.Json;
 using FedICU.Registry;
 
 namespace FedICU.Cli;
@@ -13,11 +14,13 @@ internal sealed class StrategiesCommand : FedIcuCommand
     };
 
     private readonly Option<string[]> _plugins = Flags.Plugins();
+    private readonly Option<bool> _json = Flags.Json();
 
     public StrategiesCommand(Terminal terminal) : base("strategies", "Lists the strategies, or describes one with its options.", terminal)
     {
         Add(_name);
         Add(_plugins);
+        Add(_json);
     }
 
     public override IReadOnlyList<string> Examples => ["fedicu strategies", "fedicu strategies krum"];
@@ -25,7 +28,15 @@ internal sealed class StrategiesCommand : FedIcuCommand
     protected override Task<int> RunAsync(ParseResult line, CancellationToken cancellationToken)
     {
         Plugins plugins = Plugins.Load(line.GetValue(_plugins));
-        if (line.GetValue(_name) is { } name)
+        string? name = line.GetValue(_name);
+        if (line.GetValue(_json))
+        {
+            IEnumerable<StrategyDescription> strategies = name is null ? plugins.Registry.Strategies : [Find(name, plugins)];
+            Terminal.Json(
+                new StrategyListing([.. strategies.Select(strategy => ToJson(strategy, plugins))], StrategyRegistry.RoundOptions),
+                CliJson.Default.StrategyListing);
+        }
+        else if (name is not null)
             Describe(name, plugins);
         else
             List(plugins.Registry);
@@ -42,9 +53,8 @@ internal sealed class StrategiesCommand : FedIcuCommand
 
     private void Describe(string name, Plugins plugins)
     {
-        StrategyDescription strategy = plugins.Registry.Find(name) ?? throw Flags.UnknownStrategy(name, plugins.Registry);
-        (StrategyOutline? outline, IReadOnlyList<OptionDescription> options) =
-            plugins.Guard(name, () => (StrategyOutline.Of(strategy), strategy.Options));
+        StrategyDescription strategy = Find(name, plugins);
+        (StrategyOutline? outline, IReadOnlyList<OptionDescription> options) = Outline(strategy, plugins);
         Terminal.Line($"{strategy.Name}: {strategy.Summary}");
         if (strategy.Paper.Length > 0)
             Terminal.Line($"paper: {strategy.Paper}");
@@ -64,6 +74,19 @@ internal sealed class StrategiesCommand : FedIcuCommand
 
         Terminal.Line();
         Write("option of every round", StrategyRegistry.RoundOptions);
+    }
+
+    private static StrategyDescription Find(string name, Plugins plugins) =>
+        plugins.Registry.Find(name) ?? throw Flags.UnknownStrategy(name, plugins.Registry);
+
+    private static (StrategyOutline?, IReadOnlyList<OptionDescription>) Outline(StrategyDescription strategy, Plugins plugins) =>
+        plugins.Guard(strategy.Name, () => (StrategyOutline.Of(strategy), strategy.Options));
+
+    private static ListedStrategy ToJson(StrategyDescription strategy, Plugins plugins)
+    {
+        (StrategyOutline? outline, IReadOnlyList<OptionDescription> options) = Outline(strategy, plugins);
+        return new ListedStrategy(
+            strategy.Name, strategy.Summary, strategy.Paper, outline?.Kinds, outline?.State.Select(slot => slot.Name).ToArray(), options);
     }
 
     private static string FedAvgOptionNames() =>

@@ -1,4 +1,6 @@
 using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using FedICU.Files;
 using Spectre.Console;
 
@@ -62,6 +64,12 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
         else
             _rich.Write(table.ToRich());
     }
+
+    /// <summary>Writes a result as JSON.</summary>
+    public void Json<T>(T result, JsonTypeInfo<T> type) => Json(JsonSerializer.Serialize(result, type));
+
+    /// <summary>Writes JSON, which escapes control characters itself.</summary>
+    public void Json(string text) => output.WriteLine(text);
 
     /// <summary>Runs a round with a progress bar on the error stream if that is a terminal.</summary>
     public async Task<T> WithProgressAsync<T>(Func<IProgress<RoundProgress>?, Task<T>> work)

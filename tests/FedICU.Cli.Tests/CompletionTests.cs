@@ -1,0 +1,82 @@
+using System.Diagnostics;
+
+namespace FedICU.Cli.Tests;
+
+/// <summary>Tests what shells complete.</summary>
+public sealed class CompletionTests
+{
+    [TestCase("fedicu agg", "aggregate")]
+    [TestCase("fedicu aggregate --strategy kr", "krum")]
+    [TestCase("fedicu aggregate --strategy krum,feda", "krum,fedadam")]
+    [TestCase("fedicu aggregate --strategy fedadam --set server", "server-lr=")]
+    [TestCase("fedicu aggregate --strategy krum,fedadam --set ", "server-lr=")]
+    [TestCase("fedicu aggregate --strategy fedicu --set similarity=", "similarity=pairwise")]
+    [TestCase("fedicu aggregate --strategy fedavg --set on-missing=d", "on-missing=drop-client")]
+    [TestCase("fedicu merge --method ti", "ties")]
+    [TestCase("fedicu strategies kr", "krum")]
+    [TestCase("fedicu completion ", "bash")]
+    [TestCase("fedicu mask --mask to", "top=")]
+    [TestCase("fedicu aggregate --global x --client y --che", "--check")]
+    public void WhatIsTypedIsCompleted(string line, string expected) => Assert.That(Complete(line), Does.Contain(expected));
+
+    [TestCase("fedicu aggregate --global ")]
+    [TestCase("fedicu aggregate --strategy fedicu --set tau=")]
+    [TestCase("fedicu inspect mod")]
+    public void FilesAndNumbersAreLeftToTheShell(string line) => Assert.That(Complete(line), Is.Empty);
+
+    [Test]
+    public void EveryCompletedValueIsAcceptedByItsOption()
+    {
+        foreach (StrategyDescription strategy in StrategyRegistry.Default.Strategies)
+        {
+            foreach (OptionDescription option in strategy.Options.Concat(StrategyRegistry.RoundOptions))
+            {
+                foreach (string setting in Complete($"fedicu aggregate --strategy {strategy.Name} --set {option.Name}="))
+                {
+                    string value = setting.Split('=')[1];
+                    string[] errors = [];
+                    try
+                    {
+                        StrategyRegistry.Default.Create(strategy.Name, [new(option.Name, value)]);
+                    }
+                    catch (InvalidOptionsException e)
+                    {
+                        // another option may be required beside it
+                        errors = [.. e.Errors.Where(error => error.Contains($"'{value}'", StringComparison.Ordinal))];
+                    }
+
+                    Assert.That(errors, Is.Empty, $"{strategy.Name}: {setting}");
+                }
+            }
+        }
+    }
+
+    [Test]
+    public void AnUnknownShellIsAUsageError() => Tool.Run("completion", "csh").Failed(2, "'csh'", "bash, zsh, fish, pwsh");
+
+    // bash splits words at '=' too
+    [TestCase("fedicu agg", "fedicu agg", "aggregate")]
+    [TestCase("fedicu aggregate --strategy krum,fedad", "fedicu aggregate --strategy krum,fedad", "krum,fedadagrad krum,fedadam")]
+    [TestCase("fedicu explain --strategy fedicu --set similarity=", "fedicu explain --strategy fedicu --set similarity =",
+        "mean pairwise pairwise-self previous")]
+    [TestCase("fedicu explain --strategy fedicu --set similarity=pairwise-", "fedicu explain --strategy fedicu --set similarity = pairwise-",
+        "pairwise-self")]
+    [TestCase("fedicu inspect mod", "fedicu inspect mod", "")]
+    public void TheScriptOfBashCompletes(string line, string words, string expected)
+    {
+        if (OperatingSystem.IsWindows())
+            Assert.Ignore("bash is not here");
+        string script = $$"""
+            fedicu() { {{Tool.ShellCommand}} "$@"; }
+            compopt() { :; }
+            {{Tool.Run("completion", "bash").Succeeded().Output}}
+            COMP_LINE=$1 COMP_POINT=${#1} COMP_WORDS=($2) COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+            _fedicu
+            echo "${COMPREPLY[*]}"
+            """;
+        using Process process = Tool.Start("bash", ["-c", script, "bash", line, words]);
+        Assert.That(Tool.End(process).Succeeded().Output.Trim(), Is.EqualTo(expected));
+    }
+
+    private static string[] Complete(string line) => Tool.Run($"[suggest:{line.Length}]", line).Succeeded().Lines;
+}
