@@ -133,10 +133,33 @@ internal sealed class BoundaryTests
         [Values("native", "hostfxr")] string build,
         [Values(
             "test_fedicu.py", "test_client.py", "test_flower.py", "test_flower_labels.py", "test_nvflare.py", "test_faults.py",
-            "test_exports.py", "test_threads.py", "test_adapters.py", "test_mixed_ranks.py")] string tests) =>
+            "test_exports.py", "test_threads.py", "test_adapters.py", "test_mixed_ranks.py", "test_statements.py",
+            "test_package.py")] string tests) =>
         Python(
             build == "native" ? Builds.Native() : Builds.Managed,
             Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
+
+    [Test]
+    public void ThePackagesTypesAreStrict()
+    {
+        string python = Tools.PythonWithNumpy(), package = Path.Combine(Builds.Root, "src", "FedICU.Interop", "python");
+        if (Tools.TryRun(python, ["-m", "mypy", "--version"], out _) != 0)
+            Tools.Missing("mypy");
+        string cache = Directory.CreateTempSubdirectory("fedicu-mypy-").FullName;
+        try
+        {
+            string[] arguments =
+            [
+                "-m", "mypy", "--config-file", Path.Combine(package, "pyproject.toml"), "--cache-dir", cache,
+                Path.Combine(package, "fedicu"),
+            ];
+            Assert.That(Tools.TryRun(python, arguments, out string output), Is.Zero, output);
+        }
+        finally
+        {
+            Directory.Delete(cache, recursive: true);
+        }
+    }
 
     private static void Python(string library, string script)
     {

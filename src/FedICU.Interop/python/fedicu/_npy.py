@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ._memory import new_bytes
 from ._tensors import Bits, native_order
 from ._text import InvalidInput, show, show_error
+from ._updates import NDArray
 
 # Flower's name of the serialization
 STYPE = "numpy.ndarray"
@@ -17,18 +19,20 @@ STYPE = "numpy.ndarray"
 BFLOAT16 = "bfloat16"
 
 
-def view(which: str, stype: Any, data: Any) -> np.ndarray:
+def view(which: str, stype: Any, data: Any) -> NDArray:
     """Returns the array in the bytes of numpy's save, without a copy. Raises :class:`InvalidInput`."""
     if stype != STYPE:
         raise InvalidInput(f"{which} is serialized as {show(stype)}; '{STYPE}' was expected.")
     if not isinstance(data, (bytes, bytearray)):
         raise InvalidInput(f"{which} is a {type(data).__name__}; the bytes of an array were expected.")
     file = io.BytesIO(data)
+    # not typed in all versions of numpy
+    numpys: Any = np.lib.format
     try:
-        version = np.lib.format.read_magic(file)
+        version = numpys.read_magic(file)
         if version not in ((1, 0), (2, 0), (3, 0)):
             raise ValueError(f"its format's version is {version}")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = numpys.read_array_header_1_0 if version == (1, 0) else numpys.read_array_header_2_0
         shape, fortran, dtype = read(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects")
@@ -43,7 +47,7 @@ def view(which: str, stype: Any, data: Any) -> np.ndarray:
         raise InvalidInput(f"{which}: its {len(data)} bytes are not an array as numpy saves it: {show_error(error)}.") from error
 
 
-def view_labelled(name: str, array: Any) -> np.ndarray | Bits:
+def view_labelled(name: str, array: Any) -> NDArray | Bits:
     """Returns the array in one of Flower's Arrays. Its label must match its bytes. Raises :class:`InvalidInput`.
 
     numpy has no bfloat16, so that label goes with elements of 16 bits: uint16, or the raw type that numpy saves for
@@ -63,7 +67,7 @@ def view_labelled(name: str, array: Any) -> np.ndarray | Bits:
     return read
 
 
-def _is_name_of(label: str, dtype: np.dtype) -> bool:
+def _is_name_of(label: str, dtype: np.dtype[Any]) -> bool:
     """Returns whether a label is another of numpy's names for a type, such as '<f4' or 'double'."""
     try:
         named = np.dtype(label)
@@ -72,18 +76,22 @@ def _is_name_of(label: str, dtype: np.dtype) -> bool:
     return named == dtype if label[:1] in "<>" else native_order(named) == native_order(dtype)
 
 
-def allocate(like: np.ndarray) -> tuple[bytearray, np.ndarray]:
-    """Allocates an array inside the bytes of numpy's save. Returns the bytes and the array."""
+def allocate(like: NDArray) -> tuple[bytes, NDArray]:
+    """Allocates an array inside the bytes of numpy's save. Returns the bytes, and the array that the caller must fill.
+
+    The array must be filled before the bytes are given to anything else, since bytes never change.
+    """
     dtype = native_order(like.dtype)
     header = io.BytesIO()
-    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": like.shape}
-    np.lib.format.write_array_header_1_0(header, fields)
-    data = bytearray(header.tell() + like.size * dtype.itemsize)
-    data[: header.tell()] = header.getvalue()
-    return data, np.frombuffer(data, dtype, like.size, header.tell()).reshape(like.shape)
+    numpys: Any = np.lib.format
+    fields = {"descr": numpys.dtype_to_descr(dtype), "fortran_order": False, "shape": like.shape}
+    numpys.write_array_header_1_0(header, fields)
+    data, memory = new_bytes(header.tell() + like.size * dtype.itemsize)
+    memory[: header.tell()] = np.frombuffer(header.getvalue(), np.uint8)
+    return data, memory[header.tell():].view(dtype).reshape(like.shape)
 
 
-def save(array: np.ndarray) -> bytes:
+def save(array: NDArray) -> bytes:
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()

@@ -55,9 +55,9 @@ class _Aggregating:
         self,
         server_round: int,
         step: str,
-        read: Callable[[Any], Mapping[str, np.ndarray | Bits]],
+        read: Callable[[Any], Mapping[str, NDArray | Bits]],
         replies: Iterable[tuple[str, Callable[[], tuple[Any, Any, Mapping[str, Any] | None]]]],
-    ) -> tuple[Mapping[str, np.ndarray | Bits], dict[str, bytes], set[str]]:
+    ) -> tuple[Mapping[str, NDArray | Bits], dict[str, bytes], set[str]]:
         """Aggregates a round.
 
         step: the name of the strategy's method that receives the clients' model, for an error.
@@ -180,13 +180,13 @@ class FedICUMod:
         return reply
 
 
-def _to_flower(array: np.ndarray | Bits) -> Any:
+def _to_flower(array: NDArray | Bits) -> Any:
     if isinstance(array, Bits):
         return Array(dtype=_npy.BFLOAT16, shape=array.shape, stype=_npy.STYPE, data=_npy.save(array.array))
     return Array(array)
 
 
-def _read_message(message: Any) -> dict[str, np.ndarray | Bits]:
+def _read_message(message: Any) -> dict[str, NDArray | Bits]:
     records = message.content.array_records
     if len(records) != 1:
         raise InvalidArgumentError(f"The message has {len(records)} ArrayRecords; one, the model, was expected.")
@@ -194,11 +194,11 @@ def _read_message(message: Any) -> dict[str, np.ndarray | Bits]:
         return _read_record(next(iter(records.values())))
 
 
-def _read_record(record: Mapping[str, Any]) -> dict[str, np.ndarray | Bits]:
+def _read_record(record: Mapping[str, Any]) -> dict[str, NDArray | Bits]:
     return {name: _npy.view_labelled(name, array) for name, array in record.items()}
 
 
-def _read_parameters(parameters: Any) -> dict[str, np.ndarray]:
+def _read_parameters(parameters: Any) -> dict[str, NDArray]:
     return {str(i): _npy.view(f"tensor '{i}'", parameters.tensor_type, data) for i, data in enumerate(parameters.tensors)}
 
 
@@ -297,7 +297,7 @@ else:
                 config = _config_of(content.config_records.values()) or self._sent.get(client, self.adapter_config)
             return metrics.get(self.weighted_by_key, _Missing()), next(iter(content.array_records.values())), config
 
-        def _to_array(self, name: str, like: np.ndarray | Bits, data: bytes) -> Any:
+        def _to_array(self, name: str, like: NDArray | Bits, data: bytes) -> Any:
             """Returns one of the result's arrays, labelled like the received model's."""
             if self._received is not None and (isinstance(like, Bits) or like.dtype.isnative):
                 received = self._received[name]
