@@ -8,7 +8,7 @@ rid=${1:-linux-x64}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 python=${PYTHON:-python3}
-"$python" -c 'import build, setuptools, wheel' 2>/dev/null || {
+"$python" -I -c 'import build, setuptools, wheel' 2>/dev/null || {
     echo "wheel.sh: $python lacks build, setuptools or wheel (Debian: python3-build python3-setuptools python3-wheel)." >&2
     exit 1
 }
@@ -28,6 +28,7 @@ cp "$here"/fedicu/*.py "$here"/fedicu/py.typed "$library" "$work/source/fedicu"
 chmod 644 "$work"/source/fedicu/libfedicu.*
 "$python" -B -c 'import runpy, sys; print(runpy.run_path(sys.argv[1])["read_version"]())' \
     "$here/fedicu/_version.py" >"$work/source/fedicu/version.txt"
+cd "$work"
 FEDICU_RID=$rid "$python" -m build --wheel --no-isolation --outdir "$work/wheels" "$work/source" >"$work/build.log" 2>&1 ||
     { cat "$work/build.log" >&2; exit 1; }
 mkdir -p "$root/artifacts/wheels"

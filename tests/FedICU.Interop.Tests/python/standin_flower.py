@@ -58,6 +58,7 @@ class Message:
         source = None if reply_to is None else reply_to.metadata.dst_node_id
         self.content = content
         self.metadata = types.SimpleNamespace(message_type=message_type, dst_node_id=dst_node_id, src_node_id=source)
+        self.has_error = lambda: False
 
 
 class App:
@@ -101,7 +102,10 @@ class Parameters:
 class FedAvg:
     arrayrecord_key, configrecord_key = "arrays", "config"
 
-    def __init__(self, weighted_by_key="num-examples", train_metrics_aggr_fn=None, **sampling):
+    def __init__(
+        self, fraction_train=1.0, fraction_evaluate=1.0, min_train_nodes=2, min_evaluate_nodes=2, min_available_nodes=2,
+        weighted_by_key="num-examples", train_metrics_aggr_fn=None,
+    ):
         self.weighted_by_key = weighted_by_key
         self.train_metrics_aggr_fn = train_metrics_aggr_fn or self._mean_loss
 
@@ -126,23 +130,23 @@ class FedAvg:
             arrays, metrics[server_round] = self.aggregate_train(server_round, replies)
         return types.SimpleNamespace(arrays=arrays, train_metrics_clientapp=metrics)
 
-    def _check_and_log_replies(self, replies, is_train, validate=True):
-        return [reply for reply in replies if reply.content is not None], [reply for reply in replies if reply.content is None]
-
 
 class LegacyFedAvg:
     accept_failures = True
     fit_metrics_aggregation_fn = None
 
+    def __init__(self, *, min_fit_clients=2):
+        self.min_fit_clients = min_fit_clients
+
     def configure_fit(self, server_round, parameters, client_manager):
-        return [server_round]
+        return [(None, types.SimpleNamespace(parameters=parameters, config={}))]
 
 
 def _install():
     records = {kind.__name__: kind for kind in (Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict)}
     members = {
         "flwr": {},
-        "flwr.app": {**records, "Context": types.SimpleNamespace},
+        "flwr.app": {**records, "Context": types.SimpleNamespace, "MessageType": types.SimpleNamespace(TRAIN="train")},
         "flwr.clientapp": {"ClientApp": App},
         "flwr.common": {**records, "Parameters": Parameters},
         "flwr.server": {},
@@ -170,12 +174,19 @@ def loaded(arrays):
 def reply(node, model, examples):
     metrics = MetricRecord({"num-examples": examples})
     content = types.SimpleNamespace(array_records={"arrays": record(model)}, metric_records={"metrics": metrics})
-    return types.SimpleNamespace(content=content, metadata=types.SimpleNamespace(src_node_id=node))
+    metadata = types.SimpleNamespace(src_node_id=node)
+    return types.SimpleNamespace(content=content, metadata=metadata, has_error=lambda: False)
+
+
+def failed_reply(node):
+    return types.SimpleNamespace(
+        metadata=types.SimpleNamespace(src_node_id=node), has_error=lambda: True, error=types.SimpleNamespace(reason="it failed"))
 
 
 def train_message(model, config=None):
     """A message that asks a client to train."""
-    content = types.SimpleNamespace(array_records={"arrays": record(model)}, config_records=config or {})
+    records = {"config": {"fedicu-mask": 1}} if config is None else config
+    content = types.SimpleNamespace(array_records={"arrays": record(model)}, config_records=records)
     return types.SimpleNamespace(metadata=types.SimpleNamespace(message_type="train"), content=content)
 
 

@@ -207,6 +207,18 @@ class Aggregator:
     def state(self, state: str) -> None:
         self._native.call("import_state", self._handle, state.encode())
 
+    @property
+    def proximal_mu(self) -> float | None:
+        """The strength of the clients' proximal term: the option mu of fedprox; None if that is not one of the strategies."""
+        if "fedprox" not in (name.strip() for name in self.strategy.split(",")):
+            return None
+        stated = next((self._settings[name] for name in ("fedprox.mu", "mu") if name in self._settings), None)
+        if stated is None:
+            known = json.loads(self._native.text("strategies"))["strategies"]
+            options = next(strategy["options"] for strategy in known if strategy["name"] == "fedprox")
+            stated = next(option["default"] for option in options if option["name"] == "mu")
+        return float(stated)
+
     def abort(self) -> None:
         """Ends a round that runs on another thread, which then raises :class:`AbortedError`."""
         self._aborted = True

@@ -162,7 +162,10 @@ def _load_shared(path: pathlib.Path) -> Library:
 def _load_managed(path: pathlib.Path) -> Library:
     """Starts .NET in this process and loads the functions of the assembly."""
     text = ctypes.c_wchar_p if sys.platform == "win32" else ctypes.c_char_p
-    encode: Callable[[str], Any] = (lambda value: value) if sys.platform == "win32" else lambda value: value.encode()
+
+    def encode(value: str) -> Any:
+        return value if sys.platform == "win32" else value.encode()
+
     hostfxr = ctypes.CDLL(str(_find_hostfxr()))
     initialize = hostfxr.hostfxr_initialize_for_runtime_config
     initialize.argtypes = [text, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]

@@ -17,6 +17,21 @@ from ._updates import NDArray
 STYPE = "numpy.ndarray"
 # the label of a type that numpy does not have
 BFLOAT16 = "bfloat16"
+# What numpy and Flower say when they read a masked update: numpy puts the type of a header that it does not know into its
+# error. So the bytes cannot be averaged as if they were a model, by another strategy or by a wrapper around ours.
+_UNREADABLE = "a masked update of fedicu.flower.FedICUMod, which only fedicu.flower's own strategies read"
+
+
+def _make_header(fields: dict[str, Any]) -> bytes:
+    """Makes numpy's header, whose length is a multiple of 64, so that the data are aligned."""
+    file = io.BytesIO()
+    # not typed in all versions of numpy
+    numpys: Any = np.lib.format
+    numpys.write_array_header_1_0(file, fields)
+    return file.getvalue()
+
+
+_PACKED = _make_header({"descr": _UNREADABLE, "fortran_order": False, "shape": (1,)})
 
 
 def view(which: str, stype: Any, data: Any) -> NDArray:
@@ -25,6 +40,8 @@ def view(which: str, stype: Any, data: Any) -> NDArray:
         raise InvalidInput(f"{which} is serialized as {show(stype)}; '{STYPE}' was expected.")
     if not isinstance(data, (bytes, bytearray)):
         raise InvalidInput(f"{which} is a {type(data).__name__}; the bytes of an array were expected.")
+    if data.startswith(_PACKED):
+        return np.frombuffer(data, np.uint8, offset=len(_PACKED))
     file = io.BytesIO(data)
     # not typed in all versions of numpy
     numpys: Any = np.lib.format
@@ -82,13 +99,16 @@ def allocate(like: NDArray) -> tuple[bytes, NDArray]:
     The array must be filled before the bytes are given to anything else, since bytes never change.
     """
     dtype = native_order(like.dtype)
-    header = io.BytesIO()
     numpys: Any = np.lib.format
-    fields = {"descr": numpys.dtype_to_descr(dtype), "fortran_order": False, "shape": like.shape}
-    numpys.write_array_header_1_0(header, fields)
-    data, memory = new_bytes(header.tell() + like.size * dtype.itemsize)
-    memory[: header.tell()] = np.frombuffer(header.getvalue(), np.uint8)
-    return data, memory[header.tell():].view(dtype).reshape(like.shape)
+    header = _make_header({"descr": numpys.dtype_to_descr(dtype), "fortran_order": False, "shape": like.shape})
+    data, memory = new_bytes(len(header) + like.size * dtype.itemsize)
+    memory[: len(header)] = np.frombuffer(header, np.uint8)
+    return data, memory[len(header):].view(dtype).reshape(like.shape)
+
+
+def save_packed(array: NDArray) -> bytes:
+    """Returns the bytes of a packed array, which :func:`view` reads and numpy refuses."""
+    return _PACKED + array.tobytes()
 
 
 def save(array: NDArray) -> bytes:

@@ -52,11 +52,11 @@ def unpack(arrays: Mapping[str, Any], received: Mapping[str, Any]) -> Mapping[st
     metadata: dict[str, str] = {}
     for name, array in arrays.items():
         like = received.get(name)
-        if like is None and _is_packed(array):
+        if like is None and is_packed(array):
             raise InvalidInput(
                 f"tensor {show(name)} is packed, and the model that it was made against has no such tensor or is not known.")
         dtype = None if like is None else dtype_of(like)
-        if like is None or not _is_packed(array) or dtype not in ("F64", "F32", "F16", "BF16"):
+        if like is None or not is_packed(array) or dtype not in ("F64", "F32", "F16", "BF16"):
             tensors[name] = array
             continue
         array = np.ascontiguousarray(array)
@@ -138,7 +138,8 @@ def mask_and_pack(
     return pack(update, trained), update.momentum
 
 
-def _is_packed(array: Any) -> bool:
+def is_packed(array: Any) -> bool:
+    """Returns whether an array is one that :func:`pack` made."""
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 1:
         return False
     return array.size >= _HEADER_LENGTH and array[:len(_MAGIC)].tobytes() == _MAGIC

@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 def _averageable(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the metrics that NVFlare can average."""
     nvflares = getattr(weighted_aggregation_helper, "filter_aggregatable_metrics", None)
-    return nvflares(metrics) if nvflares else {name: value for name, value in metrics.items() if isinstance(value, numbers.Real)}
+    return dict(nvflares(metrics)) if nvflares else {name: value for name, value in metrics.items() if isinstance(value, numbers.Real)}
 
 
 def _data_kind(shareable: Any) -> Any:
@@ -142,7 +142,7 @@ class FedICUModelAggregator(ModelAggregator):
             if kind not in (None, DataKind.WEIGHTS, DataKind.WEIGHT_DIFF):
                 stated = show(str(getattr(kind, "value", kind)))
                 return self._accept_fault(f"its result is of the kind {stated}; WEIGHTS or WEIGHT_DIFF was expected.")
-            return super().accept(shareable, fl_ctx)
+            return bool(super().accept(shareable, fl_ctx))
         except Exception as error:  # NVFlare may raise anything for a result that is not a model
             return self._accept_fault(f"its result cannot be read: {type(error).__name__}: {show_error(error)}.")
         finally:
