@@ -2,7 +2,7 @@
 
 CHECKOUT is a git checkout of Flower's repository. Without tags, all of v1.22.0 and newer and the checkout's HEAD run. Each
 version's sources are unpacked into a temporary folder; nothing is installed. It needs git, the library (FEDICU_LIBRARY), and
-a python3 with numpy, grpcio and protobuf; stand-ins replace the other packages that Flower imports (flower_standins.py).
+a python3 with numpy, grpcio and protobuf; stand-ins replace the other packages that Flower imports (standins.py).
 """
 
 import os
@@ -51,9 +51,10 @@ def run(checkout, version):
         package = [] if "fedicu" in os.environ.get("PYTHONPATH", "") else [str(ROOT / "src" / "FedICU.Interop" / "python")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(sources), str(HERE), *package, os.environ.get("PYTHONPATH", "")])}
         for script in (HERE / "federate_flower.py", ROOT / "samples" / "flower" / "run.py"):
-            start = f"import flower_standins, runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+            start = f"import standins, runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
             done = subprocess.run([sys.executable, "-B", "-c", start], env=environment, capture_output=True, text=True, cwd=folder)
-            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            # unittest's last line, and the sample's
+            last = (done.stderr if script.parent == HERE else done.stdout).strip().splitlines()[-1:]
             print(f"{version:10} {script.parent.name}/{script.name}: {'passed' if done.returncode == 0 else 'FAILED'} ({''.join(last)})")
             if done.returncode != 0:
                 print(done.stdout[-3000:], done.stderr[-6000:])

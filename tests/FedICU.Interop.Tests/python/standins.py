@@ -1,7 +1,7 @@
-"""Lets Flower's sources be imported without packages that a federation in one process does not need.
+"""Lets the sources of Flower and NVFlare be imported without packages that a federation on one machine does not need.
 
 Importing this module puts empty stand-ins in the place of those that are not installed. Needed are numpy, grpcio and
-protobuf.
+protobuf, for NVFlare msgpack, filelock, cryptography, psutil and pyyaml too.
 """
 
 import enum
@@ -12,10 +12,11 @@ import sys
 import types
 import unittest.mock
 
-# the command line, health checks, iterators, encryption of secure aggregation, the SuperLink's database
-PACKAGES = {
+# Flower: the command line, health checks, iterators, encryption of secure aggregation, the SuperLink's database.
+# NVFlare: drivers over HTTP, files in HOCON, the check of certificate chains.
+MODULES = {
     "typer", "click", "rich", "iterators", "grpc_health", "Crypto", "sqlalchemy", "alembic", "tomli", "tomli_w", "pathspec", "requests",
-    "psutil", "yaml",
+    "aiohttp", "pyhocon", "docker", "cryptography.x509.verification",
 }
 
 
@@ -25,10 +26,10 @@ class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     used: set[str] = set()
 
     def find_spec(self, name, path, target=None):
-        top = name.partition(".")[0]
-        if top not in PACKAGES:
+        found = next((module for module in MODULES if name == module or name.startswith(module + ".")), None)
+        if found is None:
             return None
-        self.used.add(top)
+        self.used.add(found)
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec):
@@ -40,8 +41,37 @@ class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
+class _BaseModel:
+    """pydantic's BaseModel without its checks of types: values by name, the class's defaults, and its last validators."""
+
+    model_config: dict = {}
+
+    def __init__(self, **values):
+        vars(self).update(values)
+        for name in dir(type(self)):
+            if getattr(getattr(type(self), name), "_is_last", False):
+                getattr(self, name)()
+
+
+def _mark_validator(mode):
+    def mark(function):
+        function._is_last = mode == "after"
+        return function
+
+    return mark
+
+
 def _install():
     sys.meta_path.append(_StandIns())
+    if importlib.util.find_spec("pydantic") is None:
+        pydantic = types.ModuleType("pydantic")
+        pydantic.BaseModel, pydantic.ConfigDict, pydantic.ValidationError = _BaseModel, dict, ValueError
+        pydantic.PositiveInt, pydantic.PositiveFloat = int, float
+        pydantic.conint = pydantic.confloat = pydantic.constr = lambda **limits: object
+        pydantic.Field = lambda default=None, **more: default
+        pydantic.field_validator, pydantic.model_validator = lambda *names, **more: lambda function: function, _mark_validator
+        sys.modules["pydantic"] = pydantic
+        _StandIns.used.add("pydantic")
     # newer code that protobuf generated asks an older protobuf for its version
     if importlib.util.find_spec("google.protobuf.runtime_version") is None:
         version = types.ModuleType("google.protobuf.runtime_version")
