@@ -134,7 +134,7 @@ internal sealed class BoundaryTests
         [Values(
             "test_fedicu.py", "test_client.py", "test_flower.py", "test_flower_labels.py", "test_nvflare.py", "test_faults.py",
             "test_exports.py", "test_threads.py", "test_adapters.py", "test_mixed_ranks.py", "test_statements.py",
-            "test_package.py")] string tests) =>
+            "test_package.py", "test_flower_strategies.py")] string tests) =>
         Python(
             build == "native" ? Builds.Native() : Builds.Managed,
             Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));

@@ -20,7 +20,8 @@ def main(grid: Grid, context: Context) -> None:
         return MetricRecord({"loss": loss, "accuracy": accuracy})
 
     # the options of a strategy are arguments too: FedICU(strategy="fedadam", server_lr=0.05, ...)
-    strategy = FedICU(strategy=str(context.run_config["strategy"]), fraction_evaluate=0.0, min_train_nodes=CLIENTS, min_available_nodes=CLIENTS)
+    strategy = FedICU(
+        strategy=str(context.run_config["strategy"]), fraction_evaluate=0.0, min_train_nodes=CLIENTS, min_available_nodes=CLIENTS)
     strategy.start(
         grid, ArrayRecord({name: Array(array) for name, array in new_model().items()}),
         num_rounds=int(context.run_config["num-server-rounds"]), evaluate_fn=evaluate_model)

@@ -4,6 +4,7 @@ Flower's own code is tested by federate_flower.py.
 """
 
 import dataclasses
+import functools
 import io
 import sys
 import types
@@ -64,8 +65,19 @@ class Message:
 class App:
     """A ServerApp or a ClientApp: functions by the names of their decorators."""
 
-    def __init__(self):
-        self.functions = {}
+    def __init__(self, mods=()):
+        self.functions, self.mods = {}, mods
+
+    def __call__(self, message, context):
+        """Runs the mods, the first one outermost, and the function for the message."""
+        call = self.functions[message.metadata.message_type]
+        for mod in reversed(self.mods):
+            call = functools.partial(self._run_mod, mod, call)
+        return call(message, context)
+
+    @staticmethod
+    def _run_mod(mod, call, message, context):
+        return mod(message, context, call)
 
     def __getattr__(self, name):
         def register(function):
@@ -76,11 +88,15 @@ class App:
 
 
 class Grid:
-    """Passes messages to a client app in the same process. Node k is the client of the k-th name."""
+    """Passes messages to a client app in the same process. Node k is the client of the k-th name, and has the k-th partition."""
 
-    def __init__(self, app, clients):
+    def __init__(self, app, clients, run_config=None):
         self.app = app
-        self.contexts = {node: types.SimpleNamespace(node_config={"client": name}) for node, name in enumerate(clients)}
+        self.contexts = {
+            node: types.SimpleNamespace(
+                node_config={"client": name, "partition-id": node}, run_config=run_config or {},
+                state=types.SimpleNamespace(array_records={}))
+            for node, name in enumerate(clients)}
         self.sent = []
 
     def get_node_ids(self):
@@ -88,9 +104,7 @@ class Grid:
 
     def send_and_receive(self, messages):
         self.sent.append(list(messages))
-        return [
-            self.app.functions[message.metadata.message_type](message, self.contexts[message.metadata.dst_node_id])
-            for message in self.sent[-1]]
+        return [self.app(message, self.contexts[message.metadata.dst_node_id]) for message in self.sent[-1]]
 
 
 @dataclasses.dataclass
@@ -123,11 +137,15 @@ class FedAvg:
 
     configure_evaluate = configure_train
 
-    def start(self, grid, initial_arrays, num_rounds):
+    def start(self, grid, initial_arrays, num_rounds, evaluate_fn=None):
         arrays, metrics = initial_arrays, {}
+        if evaluate_fn:
+            evaluate_fn(0, arrays)
         for server_round in range(1, num_rounds + 1):
             replies = grid.send_and_receive(self.configure_train(server_round, arrays, {}, grid))
             arrays, metrics[server_round] = self.aggregate_train(server_round, replies)
+            if evaluate_fn:
+                evaluate_fn(server_round, arrays)
         return types.SimpleNamespace(arrays=arrays, train_metrics_clientapp=metrics)
 
 

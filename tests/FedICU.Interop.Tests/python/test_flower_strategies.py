@@ -1,10 +1,16 @@
 """Flower: strategies by name, what clients state, and masked updates that meet something that cannot read them."""
 
+import contextlib
+import io
+import pathlib
+import sys
+import tomllib
+import types
 import unittest
 
 import numpy as np
 
-from standin_flower import FedAvg, Parameters, context, fit_result, loaded, record, reply, saved, train_message
+from standin_flower import FedAvg, Grid, Parameters, context, fit_result, loaded, record, reply, saved, train_message
 
 import fedicu
 from fedicu import _npy
@@ -160,6 +166,25 @@ class MixinTests(unittest.TestCase):
         median = np.median([model["b"] for model in trained], axis=0)
         np.testing.assert_allclose(loaded(made)["b"], 0.75 * received["b"] + 0.25 * median, rtol=1e-12)
         self.assertEqual(metrics["fedicu-included"], 3)
+
+
+class SampleTests(unittest.TestCase):
+    def test_the_project_learns_with_whole_and_with_masked_updates(self):
+        folder = pathlib.Path(__file__).resolve().parents[3] / "samples" / "flower"
+        sys.path.insert(0, str(folder))
+        from fedicu_flower import client_app, server_app, task
+
+        flwr = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["flwr"]
+        self.assertEqual(flwr["federations"]["local"]["options"]["num-supernodes"], task.CLIENTS)
+        for strategy, mask in (("fedicu", False), ("fedicu", True), ("qfedavg", False)):
+            config = {**flwr["app"]["config"], "strategy": strategy, "mask": mask, "num-server-rounds": 3}
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                server_app.app.functions["main"](
+                    Grid(client_app.app, range(task.CLIENTS), config), types.SimpleNamespace(run_config=config))
+            accuracies = [float(line.split()[-1]) for line in printed.getvalue().splitlines() if line.startswith("round")]
+            self.assertEqual(len(accuracies), 4)
+            if strategy == "fedicu":
+                self.assertGreater(accuracies[-1], accuracies[0] + 0.3)
 
 
 if __name__ == "__main__":

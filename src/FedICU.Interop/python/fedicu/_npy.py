@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from ._updates import NDArray
 STYPE = "numpy.ndarray"
 # the label of a type that numpy does not have
 BFLOAT16 = "bfloat16"
+# bytes; numpy's own limit
+_LONGEST_HEADER = 10_000
 # What numpy and Flower say when they read a masked update: numpy puts the type of a header that it does not know into its
 # error. So the bytes cannot be averaged as if they were a model, by another strategy or by a wrapper around ours.
 _UNREADABLE = "a masked update of fedicu.flower.FedICUMod, which only fedicu.flower's own strategies read"
@@ -42,26 +45,36 @@ def view(which: str, stype: Any, data: Any) -> NDArray:
         raise InvalidInput(f"{which} is a {type(data).__name__}; the bytes of an array were expected.")
     if data.startswith(_PACKED):
         return np.frombuffer(data, np.uint8, offset=len(_PACKED))
-    file = io.BytesIO(data)
-    # not typed in all versions of numpy
-    numpys: Any = np.lib.format
+    # the version's first byte, then the header's length: of two bytes in version 1
+    first = 10 if data[6:7] == b"\x01" else 12
+    length = int.from_bytes(data[8:first], "little")
     try:
-        version = numpys.read_magic(file)
-        if version not in ((1, 0), (2, 0), (3, 0)):
-            raise ValueError(f"its format's version is {version}")
-        read = numpys.read_array_header_1_0 if version == (1, 0) else numpys.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects")
-        if min(shape, default=0) < 0:
-            raise ValueError(f"its shape is {shape}")
+        shape, order, dtype, end = _read_header(bytes(data[: first + min(length, _LONGEST_HEADER)]))
         count = math.prod(shape)
-        more = len(data) - file.tell() - count * dtype.itemsize
+        more = len(data) - end - count * dtype.itemsize
         if more > 0:
             raise ValueError(f"{more} bytes follow the array")
-        return np.frombuffer(data, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+        return np.frombuffer(data, dtype, count, end).reshape(shape, order=order)
     except Exception as error:  # numpy's parser raises many kinds of errors for bytes that are not a header
         raise InvalidInput(f"{which}: its {len(data)} bytes are not an array as numpy saves it: {show_error(error)}.") from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_header(head: bytes) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any], int]:
+    """Returns shape, order and type of an array, and where its data begin. Clients' headers are the same in each round."""
+    file = io.BytesIO(head)
+    # not typed in all versions of numpy
+    numpys: Any = np.lib.format
+    version = numpys.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"its format's version is {version}")
+    read = numpys.read_array_header_1_0 if version == (1, 0) else numpys.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its shape is {shape}")
+    return shape, "F" if fortran else "C", dtype, file.tell()
 
 
 def view_labelled(name: str, array: Any) -> NDArray | Bits:
