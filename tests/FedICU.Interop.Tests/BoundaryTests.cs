@@ -90,14 +90,32 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void ThePythonExampleOfTheDocumentationRuns()
+    public void ThePythonExamplesOfTheDocumentationRun()
     {
         string folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, script = Path.Combine(folder, "example.py");
         try
         {
-            string example = Builds.PageExample("python.md", "python");
-            File.WriteAllText(script, $"import os\nos.chdir({System.Text.Json.JsonSerializer.Serialize(folder)})\n{example}");
-            Python(Builds.Managed, script);
+            string examples = string.Join('\n', Builds.PageExamples("python.md", "python"));
+            File.WriteAllText(script, $"import os\nos.chdir({System.Text.Json.JsonSerializer.Serialize(folder)})\n{examples}");
+            string printed = Python(Builds.Managed, script);
+            string shown = Builds.PageExample("python.md", "text");
+            Assert.That(printed.ReplaceLineEndings("\n"), Does.StartWith(shown));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
+    public void TheWheelsPagePrintsWhatItShows()
+    {
+        string page = Path.Combine("..", "..", "src", "FedICU.Interop", "python", "README.md");
+        string folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, script = Path.Combine(folder, "example.py");
+        try
+        {
+            File.WriteAllText(script, Builds.PageExample(page, "python"));
+            Assert.That(Python(Builds.Managed, script).ReplaceLineEndings("\n"), Is.EqualTo(Builds.PageExample(page, "text")));
         }
         finally
         {
@@ -161,7 +179,7 @@ internal sealed class BoundaryTests
         }
     }
 
-    private static void Python(string library, string script)
+    private static string Python(string library, string script)
     {
         string[] arguments =
         [
@@ -169,6 +187,7 @@ internal sealed class BoundaryTests
             $"FEDICU_LIBRARY={library}", Tools.PythonWithNumpy(), "-X", "dev", "-W", "error", script,
         ];
         Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
+        return output;
     }
 
     [Test]

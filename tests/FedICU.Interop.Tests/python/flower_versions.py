@@ -1,7 +1,7 @@
 """Runs federate_flower.py and the sample's run.py against versions of Flower: flower_versions.py CHECKOUT [TAG ...].
 
-CHECKOUT is a git checkout of Flower's repository. Without tags, all of v1.22.0 and newer and the checkout's HEAD run. Each
-version's sources are unpacked into a temporary folder; nothing is installed. It needs git, the library (FEDICU_LIBRARY), and
+CHECKOUT is a git checkout of Flower's repository. Without tags, all of v1.19.0 and newer and the checkout's HEAD run; before
+v1.22.0 only the mod (federate_mod.py). Each version's sources are unpacked into a temporary folder; nothing is installed. It needs git, the library (FEDICU_LIBRARY), and
 a python3 with numpy, grpcio and protobuf; stand-ins replace the other packages that Flower imports (standins.py).
 """
 
@@ -15,7 +15,8 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-OLDEST = (1, 22)
+# the oldest versions of the mod, and of the strategies
+OLDEST_OF_MOD, OLDEST = (1, 19), (1, 22)
 # paths of the package in the repository: since 1.18, and before
 PACKAGES = ("framework/py/flwr", "src/py/flwr")
 
@@ -27,8 +28,11 @@ def git(checkout, *arguments):
 def versions(checkout):
     """Returns the tags that are supported, oldest first, and HEAD."""
     tags = [tag for tag in git(checkout, "tag").decode().split() if re.fullmatch(r"v\d+\.\d+\.\d+", tag)]
-    numbers = {tag: tuple(map(int, tag[1:].split("."))) for tag in tags}
-    return [*sorted((tag for tag in tags if numbers[tag][:2] >= OLDEST), key=numbers.get), "HEAD"]
+    return [*sorted((tag for tag in tags if number_of(tag)[:2] >= OLDEST_OF_MOD), key=number_of), "HEAD"]
+
+
+def number_of(tag):
+    return tuple(map(int, tag[1:].split(".")))
 
 
 def unpack(checkout, version, folder):
@@ -50,11 +54,13 @@ def run(checkout, version):
         sources = unpack(checkout, version, folder)
         package = [] if "fedicu" in os.environ.get("PYTHONPATH", "") else [str(ROOT / "src" / "FedICU.Interop" / "python")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(sources), str(HERE), *package, os.environ.get("PYTHONPATH", "")])}
-        for script in (HERE / "federate_flower.py", ROOT / "samples" / "flower" / "run.py"):
+        is_old = version.startswith("v") and number_of(version)[:2] < OLDEST
+        scripts = [HERE / "federate_mod.py"] if is_old else [HERE / "federate_flower.py", ROOT / "samples" / "flower" / "run.py"]
+        for script in scripts:
             start = f"import standins, runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
             done = subprocess.run([sys.executable, "-B", "-c", start], env=environment, capture_output=True, text=True, cwd=folder)
             # unittest's last line, and the sample's
-            last = (done.stderr if script.parent == HERE else done.stdout).strip().splitlines()[-1:]
+            last = (done.stderr if script.name == "federate_flower.py" else done.stdout).strip().splitlines()[-1:]
             print(f"{version:10} {script.parent.name}/{script.name}: {'passed' if done.returncode == 0 else 'FAILED'} ({''.join(last)})")
             if done.returncode != 0:
                 print(done.stdout[-3000:], done.stderr[-6000:])

@@ -22,7 +22,7 @@ BFLOAT16 = "bfloat16"
 _LONGEST_HEADER = 10_000
 # What numpy and Flower say when they read a masked update: numpy puts the type of a header that it does not know into its
 # error. So the bytes cannot be averaged as if they were a model, by another strategy or by a wrapper around ours.
-_UNREADABLE = "a masked update of fedicu.flower.FedICUMod, which only fedicu.flower's own strategies read"
+_UNREADABLE = "a masked update of FedICUMod that only fedicu.flower's own strategies can read"
 
 
 def _make_header(fields: dict[str, Any]) -> bytes:
