@@ -13,13 +13,14 @@ import numpy as np
 import fedicu
 
 page = (pathlib.Path(__file__).resolve().parents[3] / "docs" / "plugging-in" / "nvflare.md").read_text()
-recipe, client, job = (block.split("```")[0] for block in page.split("```python\n")[1:4])
+recipe, client, filtered, job = (block.split("```")[0] for block in page.split("```python\n")[1:5])
 right = True
-for name, source, settings in (("recipe", recipe, None), ("workflow and filter", job, {"mask": "top=0.25"})):
+masks = {"mask": "top=0.25"}
+for name, source, settings in (("recipe", recipe, None), ("recipe and filter", filtered, masks), ("workflow and filter", job, masks)):
     folder = pathlib.Path(tempfile.mkdtemp())
     os.chdir(folder)
     (folder / "client.py").write_text(client)
-    exec(source.replace('workspace_root="/tmp/nvflare"', f"workspace_root={str(folder)!r}"), {})
+    exec(source, {})
     received, plain = {"numpy_key": np.zeros((30, 20), np.float32)}, fedicu.Aggregator("fedicu", tau=0.5)
     for server_round in range(3):
         updates = []

@@ -16,7 +16,7 @@ from ._wire import check_settings, is_packed, mask_and_pack
 
 try:
     from flwr.app import MessageType
-except ImportError:  # before Flower 1.20
+except ImportError:  # before Flower 1.21
     from flwr.common.constant import MessageType
 
 # the record of the client's context that holds the momentum
