@@ -2,9 +2,10 @@
 
 CHECKOUT is a checkout of NVFlare's repository. It needs the library (FEDICU_LIBRARY), and a python3 with numpy, grpcio,
 protobuf, msgpack, filelock, cryptography, psutil and pyyaml; stand-ins replace the other packages that NVFlare imports
-(standins.py), also in the processes that the simulator starts.
+(standins.py), also in the processes that the simulator starts. With torch it also runs federate_fedopt.py.
 """
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -13,7 +14,9 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-SCRIPTS = (HERE / "federate_nvflare.py", ROOT / "samples" / "nvflare" / "run.py")
+SCRIPTS = [HERE / "federate_nvflare.py", ROOT / "samples" / "nvflare" / "run.py"]
+if importlib.util.find_spec("torch"):
+    SCRIPTS.append(HERE / "federate_fedopt.py")
 # seconds; a job of three rounds takes about twenty
 LONGEST = 400
 

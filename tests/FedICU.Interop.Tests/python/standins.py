@@ -13,10 +13,10 @@ import types
 import unittest.mock
 
 # Flower: the command line, health checks, iterators, encryption of secure aggregation, the SuperLink's database.
-# NVFlare: drivers over HTTP, files in HOCON, the check of certificate chains.
+# NVFlare: drivers over HTTP, files in HOCON, torch tensors on the wire, the check of certificate chains.
 MODULES = {
     "typer", "click", "rich", "iterators", "grpc_health", "Crypto", "sqlalchemy", "alembic", "tomli", "tomli_w", "pathspec", "requests",
-    "aiohttp", "pyhocon", "docker", "cryptography.x509.verification",
+    "aiohttp", "pyhocon", "docker", "safetensors", "cryptography.x509.verification",
 }
 
 
