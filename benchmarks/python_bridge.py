@@ -180,7 +180,10 @@ def print_table(rounds, bridges):
             continue
         whole, native, peak = result
         theirs = results.get((bridge, dtype, "framework's"))
-        own, own_peak = ("-", "-") if theirs is None else (theirs, "") if isinstance(theirs, str) else (f"{theirs[0]:.0f}", f"{theirs[2]:.0f}")
+        if isinstance(theirs, list):
+            own, own_peak = f"{theirs[0]:.0f}", f"{theirs[2]:.0f}"
+        else:
+            own, own_peak = theirs or "-", "-"
         print(f"| {bridge} | {dtype} | {whole:.0f} | {native:.0f} | {whole - native:.1f} | {own} | {peak:.0f} | {own_peak} |")
 
 

@@ -32,6 +32,7 @@ for mask in (False, True):
     config = {**stated, "mask": mask, "strategy": sys.argv[1] if len(sys.argv) > 1 else stated["strategy"]}
     grid = LocalGrid(client_app.app, [{"partition-id": k} for k in range(task.CLIENTS)], config)
     server_app.app(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config))
-    print(f"{config['strategy']}, {'masked' if mask else 'whole'} updates: accuracy {accuracies[mask][0]:.3f} to {accuracies[mask][-1]:.3f}, "
-          f"{grid.uploaded:,} bytes uploaded")
+    first, *_, last = accuracies[mask]
+    kind = "masked" if mask else "whole"
+    print(f"{config['strategy']}, {kind} updates: accuracy {first:.3f} to {last:.3f}, {grid.uploaded:,} bytes uploaded")
 sys.exit(0 if all(made[-1] > made[0] + 0.3 for made in accuracies.values()) else 1)

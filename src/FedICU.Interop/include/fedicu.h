@@ -148,7 +148,7 @@ int32_t fedicu_add_fault(fedicu_handle handle, const char *client, int32_t fault
  * Sets what a client that was added states about its training. Some strategies need it. All keys are optional:
  * {"local_steps": 20, "loss": 0.25, "staleness": 1, "normalizer": 12.5, "control": "control.safetensors"}.
  * A number that is missing is read from the update's metadata. The policy on-statement applies to a value that the
- * strategy reads, and that is missing, no number or out of its range. Text is taken for a number, like a metadata value.
+ * strategy reads, and that is missing, no number or out of its range. Text is read as a number, like metadata.
  * "control" is the path of scaffold's control variates. fedicu_set_control sets them from memory: a tensor for each
  * floating-point tensor of the model.
  */

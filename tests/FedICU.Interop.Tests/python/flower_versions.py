@@ -1,8 +1,9 @@
 """Runs federate_flower.py and the sample's run.py against versions of Flower: flower_versions.py CHECKOUT [TAG ...].
 
-CHECKOUT is a git checkout of Flower's repository. Without tags, all of v1.19.0 and newer and the checkout's HEAD run; before
-v1.22.0 only the mod (federate_mod.py). Each version's sources are unpacked into a temporary folder; nothing is installed. It needs git, the library (FEDICU_LIBRARY), and
-a python3 with numpy, grpcio and protobuf; stand-ins replace the other packages that Flower imports (standins.py).
+CHECKOUT is a git checkout of Flower's repository. Without tags, all of v1.19.0 and newer and the checkout's HEAD run;
+before v1.22.0 only the mod (federate_mod.py). Each version's sources are unpacked into a temporary folder; nothing is
+installed. It needs git, the library (FEDICU_LIBRARY), and a python3 with numpy, grpcio and protobuf; stand-ins replace
+the other packages that Flower imports (standins.py).
 """
 
 import os

@@ -120,7 +120,8 @@ class NvflareTests(unittest.TestCase):
     def test_statements_are_in_the_meta_or_the_metrics(self):
         received, *trained = models(3)
         for strategy, field, values, place in (
-            ("fednova", "local_steps", [3, 9], "meta"), ("qfedavg", "loss", [0.5, 2.0], "metrics"), ("fedbuff", "staleness", [0, 4], "meta"),
+            ("fednova", "local_steps", [3, 9], "meta"), ("qfedavg", "loss", [0.5, 2.0], "metrics"),
+            ("fedbuff", "staleness", [0, 4], "meta"),
             ("fednova", "local_steps", [10, 20], None),
         ):
             updates = [fedicu.Update(f"site-{k}", 10 * k, trained[k - 1], **{field: values[k - 1]}) for k in (1, 2)]

@@ -14,7 +14,8 @@ from ._text import InvalidInput, owned_by, show, show_error
 from ._updates import STATEMENTS, Adapter, MaskedUpdate, NDArray, Unreadable, Update
 from ._wire import included_clients, most_common_form, unpack
 
-# the keys of a ConfigRecord: an adapter's configuration as JSON text, whether the server takes masked updates, FedProx's mu
+# the keys of a ConfigRecord: an adapter's configuration as JSON text, whether the server takes masked updates, and
+# FedProx's mu
 ADAPTER_CONFIG, MASK, PROXIMAL_MU = "adapter-config", "fedicu-mask", "proximal-mu"
 # the keys of a client's metrics for what it states about its training
 STATEMENT_KEYS = {name: name.replace("_", "-") for name in STATEMENTS}

@@ -20,8 +20,8 @@ STYPE = "numpy.ndarray"
 BFLOAT16 = "bfloat16"
 # bytes; numpy's own limit
 _LONGEST_HEADER = 10_000
-# What numpy and Flower say when they read a masked update: numpy puts the type of a header that it does not know into its
-# error. So the bytes cannot be averaged as if they were a model, by another strategy or by a wrapper around ours.
+# What numpy and Flower say when they read a masked update: numpy puts the type of a header that it does not know into
+# its error. So another strategy, or a wrapper around ours, cannot average the bytes as if they were a model.
 _UNREADABLE = "a masked update of FedICUMod that only fedicu.flower's own strategies can read"
 
 
