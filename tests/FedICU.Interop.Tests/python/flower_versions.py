@@ -1,6 +1,6 @@
 """Runs federate_flower.py and the sample's run.py against versions of Flower: flower_versions.py CHECKOUT [TAG ...].
 
-CHECKOUT is a git checkout of Flower's repository. Without tags, all of v1.19.0 and newer and the checkout's HEAD run;
+CHECKOUT is a git checkout of Flower's repository. Without tags, all of v1.17.0 and newer and the checkout's HEAD run;
 before v1.22.0 only the mod (federate_mod.py). Each version's sources are unpacked into a temporary folder; nothing is
 installed. It needs git, the library (FEDICU_LIBRARY), and a python3 with numpy, grpcio and protobuf; stand-ins replace
 the other packages that Flower imports (standins.py).
@@ -17,7 +17,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 # the oldest versions of the mod, and of the strategies
-OLDEST_OF_MOD, OLDEST = (1, 19), (1, 22)
+OLDEST_OF_MOD, OLDEST = (1, 17), (1, 22)
 # paths of the package in the repository: since 1.18, and before
 PACKAGES = ("framework/py/flwr", "src/py/flwr")
 

@@ -68,10 +68,17 @@ class FedICUMod:
 def to_flower(array: NDArray | Bits) -> Any:
     """Returns Flower's Array. A packed one has bytes that only this package reads."""
     if isinstance(array, Bits):
-        return Array(dtype=_npy.BFLOAT16, shape=array.shape, stype=_npy.STYPE, data=_npy.save(array.array))
+        return _new_array(_npy.BFLOAT16, array.shape, _npy.save(array.array))
     if is_packed(array):
-        return Array(dtype=str(array.dtype), shape=array.shape, stype=_npy.STYPE, data=_npy.save_packed(array))
+        return _new_array(str(array.dtype), array.shape, _npy.save_packed(array))
     return Array(array)
+
+
+def _new_array(dtype: str, shape: tuple[int, ...], data: bytes) -> Any:
+    try:
+        return Array(dtype=dtype, shape=shape, stype=_npy.STYPE, data=data)
+    except TypeError:  # before Flower 1.19, shapes are lists
+        return Array(dtype=dtype, shape=list(shape), stype=_npy.STYPE, data=data)
 
 
 def _read_message(message: Any) -> dict[str, NDArray | Bits]:
