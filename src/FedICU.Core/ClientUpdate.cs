@@ -41,7 +41,13 @@ public sealed class ClientUpdate
     public string? BaseDigest { get; }
 
     /// <summary>What the client states about its training; null members: from the update's metadata.</summary>
-    public ClientStatements Statements { get; private init; } = new();
+    public ClientStatements Statements { get; private set; } = new();
+
+    /// <summary>
+    /// Statements as a bridge received them, by their metadata keys. They stand in for the update's metadata, so that a
+    /// text that is no number is the client's fault.
+    /// </summary>
+    internal IReadOnlyDictionary<string, string> StatedTexts { get; private set; } = FrozenDictionary<string, string>.Empty;
 
     /// <summary>
     /// The unsupported types of tensors that cannot be read, by the tensors' names; <c>on-dtype</c> applies to them.
@@ -156,6 +162,16 @@ public sealed class ClientUpdate
     internal static ClientUpdate FromTensors(
         string id, TensorSource tensors, double? examples, UpdateKind? kind, IReadOnlyDictionary<string, string> unknownTypes) =>
         new(id, null, examples, kind, null, _ => tensors, owned: false) { UnknownTypes = unknownTypes };
+
+    /// <summary>Returns the same update with other statements.</summary>
+    /// <param name="texts">Values by their metadata keys.</param>
+    /// <param name="statements">The statements that have no text.</param>
+    internal ClientUpdate WithStatements(IReadOnlyDictionary<string, string> texts, ClientStatements statements)
+    {
+        var copy = (ClientUpdate)MemberwiseClone();
+        (copy.StatedTexts, copy.Statements) = (texts, statements);
+        return copy;
+    }
 
     /// <summary>Opens the tensors. The caller disposes the source if it is owned.</summary>
     internal (TensorSource Source, bool Owned) Open(RoundFiles files) => (_open(files), _owned);

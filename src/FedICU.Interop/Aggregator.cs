@@ -115,6 +115,22 @@ internal sealed class Aggregator : IDisposable
         AddUpdate(() => ClientUpdate.FromFault(client, kind, Sentence.Clean(reason, LongestReason)), null, null);
     }
 
+    /// <summary>Sets what a client that was added states about its training.</summary>
+    public void SetStatements(string client, ClientStatementTexts stated) => Hold(null, () =>
+    {
+        int k = FindUpdate(client);
+        ClientStatements kept = _updates[k].Statements;
+        _updates[k] = _updates[k].WithStatements(stated.Texts, kept with { Control = stated.Control });
+    });
+
+    /// <summary>Sets the control variates of a client that was added. They are disposed of with the round.</summary>
+    public void SetControl(string client, CallerTensors control, bool borrowed) => Hold(control, () =>
+    {
+        int k = FindUpdate(client);
+        _updates[k] = _updates[k].WithStatements(_updates[k].StatedTexts, _updates[k].Statements with { ControlTensors = control.Model });
+        RememberBorrowed(control.Model, borrowed ? $"client {Sentence.Quote(client)}" : null);
+    });
+
     /// <summary>Aggregates the round into tensors in the caller's memory.</summary>
     public void Finish(List<(TensorInfo Info, nint Data)> outputs)
     {
@@ -243,6 +259,13 @@ internal sealed class Aggregator : IDisposable
         if (held is not null)
             RememberBorrowed(held.Model, owner);
     });
+
+    private int FindUpdate(string client)
+    {
+        int k = _updates.FindIndex(update => update.Id == client);
+        return k >= 0 ? k : throw new ArgumentException(
+            $"Client {Sentence.Quote(client)} has no update in this round; a client that was added was expected.");
+    }
 
     /// <summary>
     /// Runs a step that adds something to the round. Keeps the object until the round ends, or disposes of it on a

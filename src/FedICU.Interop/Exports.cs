@@ -120,6 +120,27 @@ public static unsafe class Exports
     public static int AddFault(long handle, byte* client, int fault, byte* reason) => Run(() =>
         Handles.Get<Aggregator>(handle).AddFault(ReadText(client, "client"), (ClientFault)fault, ReadText(reason, "reason")));
 
+    /// <summary>fedicu_set_statements.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_set_statements")]
+    public static int SetStatements(long handle, byte* client, byte* statements) => Run(() =>
+    {
+        Aggregator aggregator = Handles.Get<Aggregator>(handle);
+        string id = ReadText(client, "client");
+        string whose = $"Client {Sentence.Quote(id)}: its statements";
+        Dictionary<string, JsonElement> parsed = Parse(statements, whose, InteropJson.Default.DictionaryStringJsonElement);
+        aggregator.SetStatements(id, ClientStatementTexts.Read(parsed, whose));
+    });
+
+    /// <summary>fedicu_set_control.</summary>
+    [UnmanagedCallersOnly(EntryPoint = "fedicu_set_control")]
+    public static int SetControl(long handle, byte* client, long count, void* tensors, uint flags) => Run(() =>
+    {
+        Aggregator aggregator = Handles.Get<Aggregator>(handle);
+        string id = ReadText(client, "client");
+        bool borrowed = CheckFlags(flags, Borrow) != 0;
+        aggregator.SetControl(id, CallerTensors.OfClient(id, (NativeTensor*)tensors, count, !borrowed), borrowed);
+    });
+
     /// <summary>fedicu_finish.</summary>
     [UnmanagedCallersOnly(EntryPoint = "fedicu_finish")]
     public static int Finish(long handle, long count, void* tensors) =>

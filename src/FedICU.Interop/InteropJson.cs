@@ -15,6 +15,7 @@ namespace FedICU.Interop;
 [JsonSerializable(typeof(RegistryListing))]
 [JsonSerializable(typeof(IReadOnlyDictionary<string, string>))]
 [JsonSerializable(typeof(Dictionary<string, string>))]
+[JsonSerializable(typeof(Dictionary<string, JsonElement>))]
 internal sealed partial class InteropJson : JsonSerializerContext
 {
     /// <summary>Converts settings to text: strings as they are, other values as their JSON.</summary>

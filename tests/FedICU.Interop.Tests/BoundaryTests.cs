@@ -90,14 +90,32 @@ internal sealed class BoundaryTests
     }
 
     [Test]
-    public void ThePythonExampleOfTheDocumentationRuns()
+    public void ThePythonExamplesOfTheDocumentationRun()
     {
         string folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, script = Path.Combine(folder, "example.py");
         try
         {
-            string example = Builds.PageExample("python.md", "python");
-            File.WriteAllText(script, $"import os\nos.chdir({System.Text.Json.JsonSerializer.Serialize(folder)})\n{example}");
-            Python(Builds.Managed, script);
+            string examples = string.Join('\n', Builds.PageExamples("python.md", "python"));
+            File.WriteAllText(script, $"import os\nos.chdir({System.Text.Json.JsonSerializer.Serialize(folder)})\n{examples}");
+            string printed = Python(Builds.Managed, script);
+            string shown = Builds.PageExample("python.md", "text");
+            Assert.That(printed.ReplaceLineEndings("\n"), Does.StartWith(shown));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
+    public void TheWheelsPagePrintsWhatItShows()
+    {
+        string page = Path.Combine("..", "..", "src", "FedICU.Interop", "python", "README.md");
+        string folder = Directory.CreateTempSubdirectory("fedicu-page-").FullName, script = Path.Combine(folder, "example.py");
+        try
+        {
+            File.WriteAllText(script, Builds.PageExample(page, "python"));
+            Assert.That(Python(Builds.Managed, script).ReplaceLineEndings("\n"), Is.EqualTo(Builds.PageExample(page, "text")));
         }
         finally
         {
@@ -133,12 +151,35 @@ internal sealed class BoundaryTests
         [Values("native", "hostfxr")] string build,
         [Values(
             "test_fedicu.py", "test_client.py", "test_flower.py", "test_flower_labels.py", "test_nvflare.py", "test_faults.py",
-            "test_exports.py", "test_threads.py", "test_adapters.py", "test_mixed_ranks.py")] string tests) =>
+            "test_exports.py", "test_threads.py", "test_adapters.py", "test_mixed_ranks.py", "test_statements.py",
+            "test_package.py", "test_flower_strategies.py")] string tests) =>
         Python(
             build == "native" ? Builds.Native() : Builds.Managed,
             Path.Combine(Builds.Root, "tests", "FedICU.Interop.Tests", "python", tests));
 
-    private static void Python(string library, string script)
+    [Test]
+    public void ThePackagesTypesAreStrict()
+    {
+        string python = Tools.PythonWithNumpy(), package = Path.Combine(Builds.Root, "src", "FedICU.Interop", "python");
+        if (Tools.TryRun(python, ["-m", "mypy", "--version"], out _) != 0)
+            Tools.Missing("mypy");
+        string cache = Directory.CreateTempSubdirectory("fedicu-mypy-").FullName;
+        try
+        {
+            string[] arguments =
+            [
+                "-m", "mypy", "--config-file", Path.Combine(package, "pyproject.toml"), "--cache-dir", cache,
+                Path.Combine(package, "fedicu"),
+            ];
+            Assert.That(Tools.TryRun(python, arguments, out string output), Is.Zero, output);
+        }
+        finally
+        {
+            Directory.Delete(cache, recursive: true);
+        }
+    }
+
+    private static string Python(string library, string script)
     {
         string[] arguments =
         [
@@ -146,6 +187,7 @@ internal sealed class BoundaryTests
             $"FEDICU_LIBRARY={library}", Tools.PythonWithNumpy(), "-X", "dev", "-W", "error", script,
         ];
         Assert.That(Tools.TryRun("/usr/bin/env", arguments, out string output), Is.Zero, output);
+        return output;
     }
 
     [Test]

@@ -28,11 +28,13 @@ internal static class Builds
     }
 
     /// <summary>Reads the first code block of a language on a page of docs/plugging-in.</summary>
-    public static string PageExample(string page, string language)
+    public static string PageExample(string page, string language) => PageExamples(page, language)[0];
+
+    /// <summary>Reads the code blocks of a language on a page of docs/plugging-in.</summary>
+    public static string[] PageExamples(string page, string language)
     {
-        string text = File.ReadAllText(Path.Combine(Root, "docs", "plugging-in", page)), fence = $"```{language}\n";
-        int start = text.IndexOf(fence, StringComparison.Ordinal) + fence.Length;
-        return text[start..text.IndexOf("```", start, StringComparison.Ordinal)];
+        string text = File.ReadAllText(Path.Combine(Root, "docs", "plugging-in", page));
+        return [.. text.Split($"```{language}\n").Skip(1).Select(block => block.Split("```")[0])];
     }
 
     private static (string?, string) Publish()

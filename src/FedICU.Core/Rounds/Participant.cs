@@ -252,9 +252,18 @@ internal sealed class Participant(ClientUpdate update, TensorNames names) : IDis
             ? stated
             : null;
 
-    /// <summary>Reads a number in the update's metadata; null if it states none.</summary>
+    /// <summary>
+    /// Reads a number that the client states beside its update or in its metadata; null if it states none.
+    /// </summary>
     private double? ReadNumber(string key)
     {
+        if (update.StatedTexts.TryGetValue(key, out string? stated))
+        {
+            return double.TryParse(stated, NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
+                ? value
+                : throw new InvalidModelException($"{key} is {Sentence.Quote(stated)}; a number was expected.");
+        }
+
         if (!_source!.Metadata.TryGetValue(key, out string? text))
             return null;
         return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)

@@ -45,7 +45,7 @@ typedef struct fedicu_tensor {
     uint64_t nbytes;
 } fedicu_tensor;
 
-/* Flags of fedicu_set_global, fedicu_add and fedicu_add_update. */
+/* Flags of fedicu_set_global, fedicu_add, fedicu_add_update and fedicu_set_control. */
 
 /* The tensors are copied. The caller may reuse the memory after the call. */
 #define FEDICU_COPY 0u
@@ -143,6 +143,17 @@ int32_t fedicu_add_update(fedicu_handle handle, const char *client, double weigh
  * the end of a sentence that begins with the client's name.
  */
 int32_t fedicu_add_fault(fedicu_handle handle, const char *client, int32_t fault, const char *reason);
+
+/*
+ * Sets what a client that was added states about its training. Some strategies need it. All keys are optional:
+ * {"local_steps": 20, "loss": 0.25, "staleness": 1, "normalizer": 12.5, "control": "control.safetensors"}.
+ * A number that is missing is read from the update's metadata. The policy on-statement applies to a value that the
+ * strategy reads, and that is missing, no number or out of its range. Text is read as a number, like metadata.
+ * "control" is the path of scaffold's control variates. fedicu_set_control sets them from memory: a tensor for each
+ * floating-point tensor of the model.
+ */
+int32_t fedicu_set_statements(fedicu_handle handle, const char *client, const char *statements_json);
+int32_t fedicu_set_control(fedicu_handle handle, const char *client, int64_t count, const fedicu_tensor *tensors, uint32_t flags);
 
 /*
  * Aggregates the round. fedicu_finish writes into tensors that the caller allocated: those of the global model, in any

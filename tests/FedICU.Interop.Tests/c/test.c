@@ -111,6 +111,55 @@ static void test_strategies(const char *folder)
     CHECK(fedicu_create("{\"strategy\": \"fedadam\", \"stateOut\": \"s\"}", &handle) == FEDICU_INVALID_OPTIONS);
 }
 
+/* what clients state: fednova divides by their steps, and scaffold reads control variates */
+static void test_statements(void)
+{
+    float x[2] = {4, 10}, control[2] = {1, 3}, received = 0, next = 0;
+    static const int64_t one[1] = {1};
+    fedicu_tensor client = {"w", "F32", 1, one, NULL, sizeof(float)}, global = client, result = client;
+    fedicu_handle handle;
+    int k;
+    global.data = &received;
+    result.data = &next;
+    CHECK(fedicu_create("{\"strategy\": \"fednova\"}", &handle) == FEDICU_OK);
+    CHECK(fedicu_set_statements(handle, "a", "{}") == FEDICU_WRONG_STATE);
+    for (k = 0; k < 2; k++) {
+        CHECK(fedicu_begin_round(handle, k) == FEDICU_OK);
+        CHECK(fedicu_set_global(handle, 1, &global, FEDICU_BORROW) == FEDICU_OK);
+        CHECK(fedicu_set_statements(handle, "a", "{}") == FEDICU_INVALID_ARGUMENT);
+        CHECK(strstr(fedicu_last_error(), "Client 'a' has no update in this round") == fedicu_last_error());
+        client.data = &x[0];
+        CHECK(fedicu_add(handle, "a", 1, 1, &client, FEDICU_COPY) == FEDICU_OK);
+        client.data = &x[1];
+        CHECK(fedicu_add(handle, "b", 1, 1, &client, FEDICU_COPY) == FEDICU_OK);
+        CHECK(fedicu_set_statements(handle, "a", "{\"local_steps\": 2, \"loss\": null}") == FEDICU_OK);
+        CHECK(fedicu_set_statements(handle, "b", "{\"lokal_steps\": 2}") == FEDICU_INVALID_OPTIONS);
+        CHECK(fedicu_set_statements(handle, "b", "{\"control\": 2}") == FEDICU_INVALID_OPTIONS);
+        CHECK(fedicu_set_statements(handle, "b", "[]") == FEDICU_INVALID_OPTIONS);
+        CHECK(fedicu_set_statements(handle, "b", k == 0 ? "{\"local_steps\": \"10\"}" : "{\"local_steps\": \"x\"}") == FEDICU_OK);
+        CHECK(fedicu_finish(handle, 1, &result) == (k == 0 ? FEDICU_OK : FEDICU_ROUND_REJECTED));
+    }
+    CHECK(strstr(fedicu_last_error(), "Client 'b': local_steps is 'x'; a number was expected.") != NULL);
+    /* 6 steps of the mean of 4 / 2 and 10 / 10 */
+    CHECK(next == 9);
+    CHECK(fedicu_destroy(handle) == FEDICU_OK);
+
+    CHECK(fedicu_create("{\"strategy\": \"scaffold\"}", &handle) == FEDICU_OK);
+    CHECK(fedicu_begin_round(handle, 1) == FEDICU_OK);
+    CHECK(fedicu_set_global(handle, 1, &global, FEDICU_BORROW) == FEDICU_OK);
+    for (k = 0; k < 2; k++) {
+        char name[2] = {(char)('a' + k), 0};
+        client.data = &x[k];
+        CHECK(fedicu_add(handle, name, 1, 1, &client, FEDICU_BORROW) == FEDICU_OK);
+        client.data = &control[k];
+        CHECK(fedicu_set_control(handle, name, 1, &client, FEDICU_DELTA) == FEDICU_INVALID_ARGUMENT);
+        CHECK(fedicu_set_control(handle, name, 1, &client, k == 0 ? FEDICU_COPY : FEDICU_BORROW) == FEDICU_OK);
+    }
+    CHECK(fedicu_finish(handle, 1, &result) == FEDICU_OK);
+    CHECK(next == 7);
+    CHECK(fedicu_destroy(handle) == FEDICU_OK);
+}
+
 static void test_rounds(const char *folder)
 {
     float w[4][COUNT], b[4][3];
@@ -428,6 +477,7 @@ int main(int argc, char **argv)
     CHECK(strcmp(fedicu_last_error(), "") == 0);
     test_rounds(argc > 1 ? argv[1] : ".");
     test_strategies(argc > 1 ? argv[1] : ".");
+    test_statements();
     test_wrong_uses();
     test_client();
     test_adapters();

@@ -4,6 +4,7 @@ Flower's own code is tested by federate_flower.py.
 """
 
 import dataclasses
+import functools
 import io
 import sys
 import types
@@ -58,13 +59,25 @@ class Message:
         source = None if reply_to is None else reply_to.metadata.dst_node_id
         self.content = content
         self.metadata = types.SimpleNamespace(message_type=message_type, dst_node_id=dst_node_id, src_node_id=source)
+        self.has_error = lambda: False
 
 
 class App:
     """A ServerApp or a ClientApp: functions by the names of their decorators."""
 
-    def __init__(self):
-        self.functions = {}
+    def __init__(self, mods=()):
+        self.functions, self.mods = {}, mods
+
+    def __call__(self, message, context):
+        """Runs the mods, the first one outermost, and the function for the message."""
+        call = self.functions[message.metadata.message_type]
+        for mod in reversed(self.mods):
+            call = functools.partial(self._run_mod, mod, call)
+        return call(message, context)
+
+    @staticmethod
+    def _run_mod(mod, call, message, context):
+        return mod(message, context, call)
 
     def __getattr__(self, name):
         def register(function):
@@ -75,11 +88,15 @@ class App:
 
 
 class Grid:
-    """Passes messages to a client app in the same process. Node k is the client of the k-th name."""
+    """Passes messages to a client app in the same process. Node k is the client of the k-th name, and has the k-th partition."""
 
-    def __init__(self, app, clients):
+    def __init__(self, app, clients, run_config=None):
         self.app = app
-        self.contexts = {node: types.SimpleNamespace(node_config={"client": name}) for node, name in enumerate(clients)}
+        self.contexts = {
+            node: types.SimpleNamespace(
+                node_config={"client": name, "partition-id": node}, run_config=run_config or {},
+                state=types.SimpleNamespace(array_records={}))
+            for node, name in enumerate(clients)}
         self.sent = []
 
     def get_node_ids(self):
@@ -87,9 +104,7 @@ class Grid:
 
     def send_and_receive(self, messages):
         self.sent.append(list(messages))
-        return [
-            self.app.functions[message.metadata.message_type](message, self.contexts[message.metadata.dst_node_id])
-            for message in self.sent[-1]]
+        return [self.app(message, self.contexts[message.metadata.dst_node_id]) for message in self.sent[-1]]
 
 
 @dataclasses.dataclass
@@ -101,7 +116,10 @@ class Parameters:
 class FedAvg:
     arrayrecord_key, configrecord_key = "arrays", "config"
 
-    def __init__(self, weighted_by_key="num-examples", train_metrics_aggr_fn=None, **sampling):
+    def __init__(
+        self, fraction_train=1.0, fraction_evaluate=1.0, min_train_nodes=2, min_evaluate_nodes=2, min_available_nodes=2,
+        weighted_by_key="num-examples", train_metrics_aggr_fn=None,
+    ):
         self.weighted_by_key = weighted_by_key
         self.train_metrics_aggr_fn = train_metrics_aggr_fn or self._mean_loss
 
@@ -119,30 +137,34 @@ class FedAvg:
 
     configure_evaluate = configure_train
 
-    def start(self, grid, initial_arrays, num_rounds):
+    def start(self, grid, initial_arrays, num_rounds, evaluate_fn=None):
         arrays, metrics = initial_arrays, {}
+        if evaluate_fn:
+            evaluate_fn(0, arrays)
         for server_round in range(1, num_rounds + 1):
             replies = grid.send_and_receive(self.configure_train(server_round, arrays, {}, grid))
             arrays, metrics[server_round] = self.aggregate_train(server_round, replies)
+            if evaluate_fn:
+                evaluate_fn(server_round, arrays)
         return types.SimpleNamespace(arrays=arrays, train_metrics_clientapp=metrics)
-
-    def _check_and_log_replies(self, replies, is_train, validate=True):
-        return [reply for reply in replies if reply.content is not None], [reply for reply in replies if reply.content is None]
 
 
 class LegacyFedAvg:
     accept_failures = True
     fit_metrics_aggregation_fn = None
 
+    def __init__(self, *, min_fit_clients=2):
+        self.min_fit_clients = min_fit_clients
+
     def configure_fit(self, server_round, parameters, client_manager):
-        return [server_round]
+        return [(None, types.SimpleNamespace(parameters=parameters, config={}))]
 
 
 def _install():
     records = {kind.__name__: kind for kind in (Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict)}
     members = {
         "flwr": {},
-        "flwr.app": {**records, "Context": types.SimpleNamespace},
+        "flwr.app": {**records, "Context": types.SimpleNamespace, "MessageType": types.SimpleNamespace(TRAIN="train")},
         "flwr.clientapp": {"ClientApp": App},
         "flwr.common": {**records, "Parameters": Parameters},
         "flwr.server": {},
@@ -170,12 +192,19 @@ def loaded(arrays):
 def reply(node, model, examples):
     metrics = MetricRecord({"num-examples": examples})
     content = types.SimpleNamespace(array_records={"arrays": record(model)}, metric_records={"metrics": metrics})
-    return types.SimpleNamespace(content=content, metadata=types.SimpleNamespace(src_node_id=node))
+    metadata = types.SimpleNamespace(src_node_id=node)
+    return types.SimpleNamespace(content=content, metadata=metadata, has_error=lambda: False)
+
+
+def failed_reply(node):
+    return types.SimpleNamespace(
+        metadata=types.SimpleNamespace(src_node_id=node), has_error=lambda: True, error=types.SimpleNamespace(reason="it failed"))
 
 
 def train_message(model, config=None):
     """A message that asks a client to train."""
-    content = types.SimpleNamespace(array_records={"arrays": record(model)}, config_records=config or {})
+    records = {"config": {"fedicu-mask": 1}} if config is None else config
+    content = types.SimpleNamespace(array_records={"arrays": record(model)}, config_records=records)
     return types.SimpleNamespace(metadata=types.SimpleNamespace(message_type="train"), content=content)
 
 

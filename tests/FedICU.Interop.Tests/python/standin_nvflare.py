@@ -30,8 +30,8 @@ class ModelAggregator:
 
 
 class FedAvg:
-    def __init__(self, *, num_rounds, aggregator, **more):
-        self.num_rounds, self.aggregator = num_rounds, aggregator
+    def __init__(self, *, num_rounds, aggregator, fedprox_mu=None):
+        self.num_rounds, self.aggregator, self.fedprox_mu = num_rounds, aggregator, fedprox_mu
 
     def send_model(self, task_name, data, callback, targets=None):
         for model in self.clients(data) if targets is None else self.clients(data, targets):

@@ -197,7 +197,7 @@ class Flower:
                 "config": flower.ConfigRecord({ADAPTER_CONFIG: fedicu._text.encode_config(client.adapter_config).decode()}),
             }
             metadata = types.SimpleNamespace(src_node_id=name)
-            replies.append(types.SimpleNamespace(content=flower.RecordDict(records), metadata=metadata))
+            replies.append(types.SimpleNamespace(content=flower.RecordDict(records), metadata=metadata, has_error=lambda: False))
         arrays, _ = self.strategy.aggregate_train(1, replies)
         return Adapter(flower.loaded(arrays), self.strategy.adapter_config)
 

@@ -6,7 +6,7 @@ import unittest
 
 import numpy as np
 
-from standin_flower import Parameters, context, fit_result, loaded, record, reply, saved, train_message
+from standin_flower import Parameters, context, failed_reply, fit_result, loaded, record, reply, saved, train_message
 
 import fedicu
 from fedicu._wire import pack
@@ -33,9 +33,8 @@ class FlowerTests(unittest.TestCase):
             expected = fedicu.Aggregator(strategy).aggregate(received, updates)
             own = FedICU(aggregator=strategy)
             self.assertEqual(own.configure_train(2, record(received), {}, None), [2])
-            failed = types.SimpleNamespace(content=None)
             replies = [reply(100 + k, trained[k], 10 * (k + 1)) for k in range(3)]
-            arrays, metrics = own.aggregate_train(2, replies + [failed])
+            arrays, metrics = own.aggregate_train(2, replies + [failed_reply(9)])
             self.assertEqual(list(arrays), list(received))
             for name, array in loaded(arrays).items():
                 np.testing.assert_array_equal(array, expected[name])
@@ -78,7 +77,7 @@ class FlowerTests(unittest.TestCase):
                     made.has_error = lambda: False
                     return made
 
-                message = train_message(received, {"config": {"server-round": server_round}})
+                message = train_message(received, {"config": {"server-round": server_round, "fedicu-mask": 1}})
                 replies.append(FedICUMod(keep_momentum=keeps, **settings)(message, contexts[k], app))
                 update = fedicu.mask(expected, model, momenta[k], keep_momentum=keeps, round=server_round, **settings)
                 updates.append((str(k), k + 1, update))
@@ -96,7 +95,7 @@ class FlowerTests(unittest.TestCase):
     def test_the_older_api_takes_masked_updates(self):
         received, trained = models(2)
         numbered = [{str(i): array for i, array in enumerate(model.values())} for model in (received, trained)]
-        message = train_message({}, {"fitins.config": {}})
+        message = train_message({}, {"fitins.config": {"fedicu-mask": 1}})
         message.content.array_records = {"fitins.parameters": record(numbered[0])}
         answer = types.SimpleNamespace(
             has_error=lambda: False, content=types.SimpleNamespace(array_records={"fitres.parameters": record(numbered[1])}))

@@ -60,13 +60,88 @@ class NvflareTests(unittest.TestCase):
             model.metrics = {"loss": np.float32(loss), "name": "text"}
         self.assertEqual(self.round("fedavg", received, clients).metrics, {"loss": 0.75})
 
-    def test_a_context_with_the_first_rounds_model_is_not_used_for_later_rounds(self):
+    def test_nvflares_own_fedavg_gives_the_model_by_the_context(self):
+        received, *trained = models(3)
+        aggregator, plain = FedICUModelAggregator("fedadam"), fedicu.Aggregator("fedadam")
+        # the context of the run's start, whose sticky properties are those of now
+        aggregator.fl_ctx = Context(global_model={"weights": received, "meta": {}})
+        expected = received
+        for number in range(3):
+            aggregator.reset_stats()
+            for k in (1, 2):
+                aggregator.accept_model(sent(k, trained[k - 1]))
+            made = aggregator.aggregate_model()
+            expected = plain.aggregate(expected, [(f"site-{k}", 10 * k, trained[k - 1]) for k in (1, 2)], round=number)
+            for name in received:
+                np.testing.assert_array_equal(made.params[name], expected[name])
+            aggregator.fl_ctx["global_model"] = {"weights": made.params, "meta": {}}
+
+    def test_a_model_that_the_workflow_does_not_keep_is_refused(self):
         received, trained = models(2)
         aggregator = FedICUModelAggregator("fedicu")
         aggregator.fl_ctx = Context(global_model={"weights": received, "meta": {}})
         aggregator.accept_model(sent(1, trained))
-        with self.assertRaisesRegex(fedicu.WrongStateError, "the workflow fedicu.nvflare.FedICU provides it"):
+        aggregator.aggregate_model()
+        aggregator.accept_model(sent(1, trained))
+        with self.assertRaisesRegex(fedicu.WrongStateError, "'global_model' is still that of an earlier round"):
             aggregator.aggregate_model()
+        aggregator.received = received
+        aggregator.aggregate_model()
+        aggregator = FedICUModelAggregator("fedicu")
+        aggregator.fl_ctx = Context()
+        aggregator.accept_model(sent(1, trained))
+        with self.assertRaisesRegex(fedicu.WrongStateError, "the FLContext has no 'global_model'; a persistor or the workflow"):
+            aggregator.aggregate_model()
+
+    def test_a_difference_is_the_new_model_minus_the_received_one(self):
+        received, *trained = models(3)
+        received["n"], trained[0]["n"], trained[1]["n"] = np.array(3), np.array(5), np.array(5)
+        for strategy in ("fedavg", "fedicu"):
+            made = []
+            for result in ("FULL", "DIFF"):
+                aggregator = FedICUModelAggregator(strategy, result=result)
+                aggregator.fl_ctx = Context(global_model={"weights": received, "meta": {}})
+                for k in (1, 2):
+                    aggregator.accept_model(sent(k, trained[k - 1]))
+                made.append(aggregator.aggregate_model())
+            self.assertEqual(made[1].params_type, ParamsType.DIFF)
+            self.assertEqual(set(made[1].params), {"w", "b"})
+            for name, array in made[1].params.items():
+                np.testing.assert_array_equal(array, made[0].params[name] - received[name])
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "result is 'diff'"):
+            FedICUModelAggregator(result="diff")
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "adapter_config is given"):
+            FedICUModelAggregator(result="DIFF", adapter_config={"r": 2})
+        aggregator = FedICUModelAggregator("fedavg", result="DIFF")
+        aggregator.accept_model(sent(1, trained[0]))
+        with self.assertRaisesRegex(fedicu.WrongStateError, "with a DIFF result needs it"):
+            aggregator.aggregate_model()
+
+    def test_statements_are_in_the_meta_or_the_metrics(self):
+        received, *trained = models(3)
+        for strategy, field, values, place in (
+            ("fednova", "local_steps", [3, 9], "meta"), ("qfedavg", "loss", [0.5, 2.0], "metrics"),
+            ("fedbuff", "staleness", [0, 4], "meta"),
+            ("fednova", "local_steps", [10, 20], None),
+        ):
+            updates = [fedicu.Update(f"site-{k}", 10 * k, trained[k - 1], **{field: values[k - 1]}) for k in (1, 2)]
+            expected = fedicu.Aggregator(strategy).aggregate(received, updates)
+            clients = [sent(k, trained[k - 1]) for k in (1, 2)]
+            for model, value in zip(clients, values):
+                if place == "meta":
+                    model.meta[field] = value
+                elif place == "metrics":
+                    model.metrics = {field: value}
+            made = self.round(strategy, received, clients).params
+            for name in received:
+                np.testing.assert_array_equal(made[name], expected[name])
+        with self.assertRaisesRegex(fedicu.RoundRejectedError, "Client 'site-1': loss is missing"):
+            self.round("qfedavg", received, [sent(1, trained[0])])
+
+    def test_the_workflow_tells_clients_the_proximal_term(self):
+        self.assertEqual(FedICU(num_rounds=1, aggregator=FedICUModelAggregator("fedprox", mu=0.5)).fedprox_mu, 0.5)
+        self.assertEqual(FedICU(num_rounds=1, aggregator=FedICUModelAggregator("fedprox", mu=0.5), fedprox_mu=2).fedprox_mu, 2)
+        self.assertIsNone(FedICU(num_rounds=1, aggregator=FedICUModelAggregator("fedavg")).fedprox_mu)
 
     def test_full_parameters_and_differences_equal_the_librarys_bit_for_bit(self):
         received, *trained = models(4)
@@ -86,7 +161,7 @@ class NvflareTests(unittest.TestCase):
         result = self.round("fedavg", None, [sent(1, first, ParamsType.DIFF), sent(3, second, ParamsType.DIFF)])
         self.assertEqual(result.params_type, ParamsType.DIFF)
         np.testing.assert_allclose(result.params["b"], (10 * first["b"] + 30 * second["b"]) / 40, rtol=1e-15)
-        with self.assertRaisesRegex(fedicu.WrongStateError, "'fedicu' needs it"):
+        with self.assertRaisesRegex(fedicu.WrongStateError, "'fedicu' with a FULL result needs it"):
             self.round("fedicu", None, [sent(1, first, ParamsType.DIFF)])
 
     def test_files_are_read_by_path(self):

@@ -29,6 +29,7 @@ from ._native import (
 )
 from ._tensors import FileTensor
 from ._updates import Adapter, MaskedUpdate, Unreadable, Update
+from ._version import read_version
 
 __all__ = [
     "AbortedError", "Adapter", "Aggregator", "FedIcuError", "FileTensor", "InvalidArgumentError", "InvalidModelError",
@@ -36,20 +37,24 @@ __all__ = [
     "mask", "proximal", "round_options", "strategies",
 ]
 
+__version__ = read_version()
+
 
 def strategies() -> list[dict[str, Any]]:
     """Returns the strategies that :class:`Aggregator` knows: name, summary, paper, and options.
 
     Each option has a name, its values, its default and a summary. Every strategy also takes the :func:`round_options`.
     """
-    return json.loads(_native.library().text("strategies"))["strategies"]
+    known: list[dict[str, Any]] = json.loads(_native.library().text("strategies"))["strategies"]
+    return known
 
 
 def round_options() -> list[dict[str, str]]:
     """Returns the options that every round has, whatever its strategy."""
-    return json.loads(_native.library().text("strategies"))["roundOptions"]
+    known: list[dict[str, str]] = json.loads(_native.library().text("strategies"))["roundOptions"]
+    return known
 
 
 def live_handles() -> int:
     """Returns the number of aggregators and updates that the library holds. Tests use it to find leaks."""
-    return _native.library().live_handles()
+    return int(_native.library().live_handles())

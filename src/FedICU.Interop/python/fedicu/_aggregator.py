@@ -15,7 +15,7 @@ from ._adapters import split_adapter, take_adapter
 from ._native import AbortedError, InvalidArgumentError, InvalidModelError, WrongStateError
 from ._tensors import Borrowed, FileTensor, empty_like
 from ._text import InvalidInput, encode_path, encode_text, owned_by, show
-from ._updates import Adapter, MaskedUpdate, Model, Unreadable, Update
+from ._updates import STATEMENTS, Adapter, MaskedUpdate, Model, Unreadable, Update
 
 
 class Aggregator:
@@ -47,6 +47,7 @@ class Aggregator:
     ) -> None:
         self._handle = 0
         self.strategy = strategy
+        self._settings = dict(settings)
         self._round = threading.Lock()
         self._aborted = False
         self._native = _native.library()
@@ -159,7 +160,15 @@ class Aggregator:
         weight, fault = _read_weight(update.weight)
         if fault is not None:
             self._native.call("add_fault", self._handle, client, _native.WEIGHT, _encode_reason(fault))
-        elif path is not None:
+            return
+        stated = _read_statements(update)
+        control = None
+        if isinstance(update.control, Mapping):
+            control = Borrowed(update.control, lenient=True)
+            alive.append(control)
+        elif update.control is not None:
+            stated["control"] = encode_path(update.control).decode()
+        if path is not None:
             self._native.call("add_file", self._handle, client, weight, path)
         elif tensors is not None:
             alive.append(tensors)
@@ -168,17 +177,22 @@ class Aggregator:
                     "add_update", self._handle, client, weight, metadata, tensors.count, tensors.array, _native.BORROW)
             else:
                 flags = _native.BORROW | (_native.DELTA if update.delta else 0)
-                stated = 1.0 if update.weight is None else weight
+                given = 1.0 if update.weight is None else weight
                 described = (tensors.count, tensors.array, flags)
                 if config is None:
-                    self._native.call("add", self._handle, client, stated, *described)
+                    self._native.call("add", self._handle, client, given, *described)
                 else:
-                    self._native.call("add_adapter", self._handle, client, stated, config, *described)
+                    self._native.call("add_adapter", self._handle, client, given, config, *described)
+        if stated:
+            self._native.call("set_statements", self._handle, client, json.dumps(stated).encode())
+        if control is not None:
+            self._native.call("set_control", self._handle, client, control.count, control.array, _native.BORROW)
 
     @property
     def report(self) -> dict[str, Any]:
         """The report of the last round with a result: each client's weight, which clients were left out, and why."""
-        return json.loads(self._native.text("report_json", self._handle))
+        report: dict[str, Any] = json.loads(self._native.text("report_json", self._handle))
+        return report
 
     @property
     def state(self) -> str:
@@ -193,6 +207,18 @@ class Aggregator:
     def state(self, state: str) -> None:
         self._native.call("import_state", self._handle, state.encode())
 
+    @property
+    def proximal_mu(self) -> float | None:
+        """The strength of the clients' proximal term: the option mu of fedprox; None if that is not one of the strategies."""
+        if "fedprox" not in (name.strip() for name in self.strategy.split(",")):
+            return None
+        stated = next((self._settings[name] for name in ("fedprox.mu", "mu") if name in self._settings), None)
+        if stated is None:
+            known = json.loads(self._native.text("strategies"))["strategies"]
+            options = next(strategy["options"] for strategy in known if strategy["name"] == "fedprox")
+            stated = next(option["default"] for option in options if option["name"] == "mu")
+        return float(stated)
+
     def abort(self) -> None:
         """Ends a round that runs on another thread, which then raises :class:`AbortedError`."""
         self._aborted = True
@@ -203,6 +229,10 @@ class Aggregator:
         handle, self._handle = self._handle, 0
         if handle:
             self._native.call("destroy", handle)
+
+    def __repr__(self) -> str:
+        settings = "".join(f", {name}={value!r}" for name, value in self._settings.items())
+        return f"Aggregator({self.strategy!r}{settings}){'' if self._handle else ' (closed)'}"
 
     def __enter__(self) -> "Aggregator":
         return self
@@ -244,6 +274,23 @@ def _read_weight(stated: Any) -> tuple[float, str | None]:
         return float(stated), None
     except OverflowError:
         return 0.0, f"its weight is {show(stated)}, which float64 cannot hold; the number of its examples was expected."
+
+
+def _read_statements(update: Update) -> dict[str, str]:
+    """Returns what a client states, as the texts that the library reads as numbers."""
+    stated = {}
+    for key in STATEMENTS:
+        value = getattr(update, key)
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value.item()
+        if value is None:
+            continue
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        try:
+            stated[key] = repr(float(value)) if is_number else show(value)
+        except OverflowError:
+            stated[key] = show(value)
+    return stated
 
 
 def _encode_metadata(metadata: Any) -> bytes:

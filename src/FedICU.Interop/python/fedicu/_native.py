@@ -88,6 +88,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "add_adapter": [_handle, _text, ctypes.c_double, _text, _count, _tensors, ctypes.c_uint32],
     "add_file": [_handle, _text, ctypes.c_double, _text],
     "add_update": [_handle, _text, ctypes.c_double, _text, _count, _tensors, ctypes.c_uint32],
+    "set_statements": [_handle, _text, _text],
+    "set_control": [_handle, _text, _count, _tensors, ctypes.c_uint32],
     "add_fault": [_handle, _text, ctypes.c_int32, _text],
     "finish": [_handle, _count, _tensors],
     "finish_file": [_handle, _text],
@@ -160,7 +162,10 @@ def _load_shared(path: pathlib.Path) -> Library:
 def _load_managed(path: pathlib.Path) -> Library:
     """Starts .NET in this process and loads the functions of the assembly."""
     text = ctypes.c_wchar_p if sys.platform == "win32" else ctypes.c_char_p
-    encode: Callable[[str], Any] = (lambda value: value) if sys.platform == "win32" else str.encode
+
+    def encode(value: str) -> Any:
+        return value if sys.platform == "win32" else value.encode()
+
     hostfxr = ctypes.CDLL(str(_find_hostfxr()))
     initialize = hostfxr.hostfxr_initialize_for_runtime_config
     initialize.argtypes = [text, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]
@@ -180,7 +185,7 @@ def _load_managed(path: pathlib.Path) -> Library:
         raise ImportError(f".NET could not be started for {path}: hostfxr says 0x{status & 0xFFFFFFFF:08X}.")
     load_type = ctypes.CFUNCTYPE(
         ctypes.c_int32, text, text, text, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
-    load = load_type(loader.value)
+    load = load_type(loader.value or 0)
     # UNMANAGEDCALLERSONLY_METHOD of coreclr_delegates.h
     unmanaged_callers_only = ctypes.c_void_p(-1)
 
@@ -192,7 +197,7 @@ def _load_managed(path: pathlib.Path) -> Library:
             ctypes.byref(function))
         if status != 0:
             raise ImportError(f"{path} has no function {method}: hostfxr says 0x{status & 0xFFFFFFFF:08X}.")
-        return ctypes.CFUNCTYPE(result, *arguments)(function.value)
+        return ctypes.CFUNCTYPE(result, *arguments)(function.value or 0)
 
     return Library(find, str(path))
 
@@ -232,10 +237,15 @@ def _load() -> Library:
     named = os.environ.get("FEDICU_LIBRARY")
     here = pathlib.Path(__file__).resolve().parent
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-    for path in [pathlib.Path(named)] if named else [here / f"libfedicu{suffix}", here / "libfedicu.dll"]:
+    places = [pathlib.Path(named)] if named else [here / f"libfedicu{suffix}", here / "libfedicu.dll"]
+    for path in places:
         if path.exists():
             return _load_managed(path) if path.with_suffix(".runtimeconfig.json").exists() else _load_shared(path)
-    raise ImportError(f"FedICU's library was not found{f' at {named}' if named else ''}; set FEDICU_LIBRARY to its path.")
+    stated = "the environment variable FEDICU_LIBRARY names that path" if named else "the environment variable FEDICU_LIBRARY is not set"
+    raise ImportError(
+        f"FedICU's library was not found at {' or '.join(dict.fromkeys(map(str, places)))} ({stated}). Install the wheel that "
+        "src/FedICU.Interop/python/wheel.sh of the repository builds, or build the library with 'dotnet publish src/FedICU.Interop "
+        "-c Release -r linux-x64 -p:Aot=true -o build' and set FEDICU_LIBRARY to build/libfedicu.so.")
 
 
 def options_json(**values: Any) -> bytes:

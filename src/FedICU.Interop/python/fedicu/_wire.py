@@ -17,7 +17,7 @@ from ._aggregator import Aggregator
 from ._client import mask
 from ._tensors import TO_NUMPY, Bits, dtype_of
 from ._text import InvalidInput, show
-from ._updates import MaskedUpdate
+from ._updates import MaskedUpdate, NDArray
 
 _MAGIC = b"FEDICU1\0"
 # bytes; chosen: 'sha256:' and 64 hexadecimal digits, rounded up to a multiple of 8
@@ -30,7 +30,7 @@ _LONGEST_DIGEST = 80
 _UPDATE, _BASE, _SHAPE, _VALUES, _MASK = "fedicu.update", "fedicu.base", "fedicu.shape.", "#values", "#mask"
 
 
-def pack(update: MaskedUpdate, names: Iterable[str]) -> dict[str, np.ndarray | Bits]:
+def pack(update: MaskedUpdate, names: Iterable[str]) -> dict[str, NDArray | Bits]:
     """Returns the update's arrays by the model's names."""
     header = np.frombuffer(_MAGIC + update.metadata[_BASE].encode().ljust(_DIGEST_LENGTH, b"\0"), np.uint8)
     packed = {}
@@ -52,11 +52,11 @@ def unpack(arrays: Mapping[str, Any], received: Mapping[str, Any]) -> Mapping[st
     metadata: dict[str, str] = {}
     for name, array in arrays.items():
         like = received.get(name)
-        dtype = None if like is None else dtype_of(like)
-        if like is None and _is_packed(array):
+        if like is None and is_packed(array):
             raise InvalidInput(
                 f"tensor {show(name)} is packed, and the model that it was made against has no such tensor or is not known.")
-        if not _is_packed(array) or dtype not in ("F64", "F32", "F16", "BF16"):
+        dtype = None if like is None else dtype_of(like)
+        if like is None or not is_packed(array) or dtype not in ("F64", "F32", "F16", "BF16"):
             tensors[name] = array
             continue
         array = np.ascontiguousarray(array)
@@ -131,14 +131,15 @@ def mask_and_pack(
     keep_momentum: bool,
     server_round: Any,
     settings: Mapping[str, Any],
-) -> tuple[dict[str, np.ndarray | Bits], Mapping[str, Any]]:
+) -> tuple[dict[str, NDArray | Bits], Mapping[str, Any]]:
     """Returns the arrays that a client sends for its trained model, and its new momentum ({} if none is kept)."""
     number = server_round if isinstance(server_round, int) and server_round >= 0 else None
     update = mask(received, trained, momentum, keep_momentum=keep_momentum, round=number, **settings)
     return pack(update, trained), update.momentum
 
 
-def _is_packed(array: Any) -> bool:
+def is_packed(array: Any) -> bool:
+    """Returns whether an array is one that :func:`pack` made."""
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 1:
         return False
     return array.size >= _HEADER_LENGTH and array[:len(_MAGIC)].tobytes() == _MAGIC

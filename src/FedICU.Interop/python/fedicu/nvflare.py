@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import numbers
 import os
@@ -31,7 +32,7 @@ from ._aggregator import Aggregator
 from ._native import InvalidArgumentError, WrongStateError
 from ._tensors import Bits, FileTensor, dtype_of, native_order, own_copy
 from ._text import InvalidInput, show, show_error
-from ._updates import Adapter, Unreadable, Update
+from ._updates import STATEMENTS, Adapter, Unreadable, Update
 from ._wire import check_settings, included_clients, mask_and_pack, most_common_form, unpack
 
 __all__ = ["FedICU", "FedICUFilter", "FedICUModelAggregator"]
@@ -51,7 +52,7 @@ _log = logging.getLogger(__name__)
 def _averageable(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the metrics that NVFlare can average."""
     nvflares = getattr(weighted_aggregation_helper, "filter_aggregatable_metrics", None)
-    return nvflares(metrics) if nvflares else {name: value for name, value in metrics.items() if isinstance(value, numbers.Real)}
+    return dict(nvflares(metrics)) if nvflares else {name: value for name, value in metrics.items() if isinstance(value, numbers.Real)}
 
 
 def _data_kind(shareable: Any) -> Any:
@@ -64,6 +65,25 @@ def _weight(model: FLModel) -> Any:
     """Returns the weight that a client states; 1 if it states none, like NVFlare."""
     steps = (model.meta or {}).get(_STEPS)
     return 1.0 if steps is None else steps
+
+
+def _read_statements(model: FLModel) -> dict[str, Any]:
+    """Returns what a client states about its training, in its meta or its metrics."""
+    meta = model.meta or {}
+    metrics = model.metrics if isinstance(model.metrics, Mapping) else {}
+    stated = {name: meta.get(name, metrics.get(name)) for name in STATEMENTS}
+    if stated["local_steps"] is None:
+        stated["local_steps"] = meta.get(_STEPS)
+    return stated
+
+
+def _difference(made: Mapping[str, Any], received: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the new model minus the received one, by the library. Integers are left out."""
+    floats = [name for name in made if dtype_of(made[name]) in ("F64", "F32", "F16", "BF16")]
+    update = Update("received", 1, {name: received[name] for name in floats}, delta=True)
+    # x + scale d, for the new model x and the received one as d
+    subtract = Aggregator("task-arithmetic", scale=-1)
+    return dict(subtract.aggregate({name: made[name] for name in floats}, [update]))
 
 
 def _read_params(model: FLModel, received: Mapping[str, Any]) -> Any:
@@ -95,17 +115,21 @@ class FedICUModelAggregator(ModelAggregator):
     NUM_STEPS_CURRENT_ROUND of its meta, otherwise 1. The policies (on_unreadable, on_weight, on_dtype and so on) apply to
     whatever is wrong with a client's result, including its number of steps.
 
-    The received model, which the clients trained, comes from :class:`FedICU`, or from ScatterAndGather ("global_model" of
-    the FLContext). Other workflows must set ``received``.
+    What a client states about its training is in its meta or its metrics: local_steps, loss, staleness, normalizer. Without
+    local_steps, NUM_STEPS_CURRENT_ROUND counts.
 
-    The result has full parameters, since differences would be rounded twice. Only FedAvg can work without a received
-    model: the result then has the mean of the clients' differences. The result's metrics are NVFlare's weighted mean over
-    the clients that the report includes.
+    The received model, which the clients trained, is the FLContext's "global_model", which NVFlare's FedAvg, recipes and
+    ScatterAndGather keep. :class:`FedICU` states it too. Other workflows must set ``received``. Only the strategy "fedavg"
+    works without it: the result then has the mean of the clients' differences.
 
-    strategy: the strategy's name.
+    The result's metrics are NVFlare's weighted mean over the clients that the report includes.
+
+    strategy: one of :func:`fedicu.strategies`, or several joined by commas.
     settings: its options in a dict, as NVFlare's jobs need them.
     adapter_config: the content of adapter_config.json, if the parameters are a LoRA adapter. Each result's meta has the new
         adapter's, as "adapter_config". A client may state its own there; otherwise it is the one that it was sent.
+    result: "FULL", the new parameters; or "DIFF", their difference to the received model, which FedOpt's server optimizers
+        need. Integers are no part of a difference.
     more: its options by name. Both are those of :class:`fedicu.Aggregator`.
     """
 
@@ -114,10 +138,16 @@ class FedICUModelAggregator(ModelAggregator):
         strategy: str = "fedicu",
         settings: Mapping[str, Any] | None = None,
         adapter_config: Mapping[str, Any] | None = None,
+        result: str = "FULL",
         **more: Any,
     ) -> None:
         super().__init__()
+        if result not in ("FULL", "DIFF"):
+            raise InvalidArgumentError(f"result is {show(result)}; 'FULL' or 'DIFF' was expected.")
+        if result == "DIFF" and adapter_config is not None:
+            raise InvalidArgumentError("result is 'DIFF' and adapter_config is given; a new adapter has its own factors: use 'FULL'.")
         self.strategy = strategy
+        self.result = result
         self.adapter_config = adapter_config
         self.sent_configs: dict[str, Mapping[str, Any]] = {}
         self.settings = {**(settings or {}), **more}
@@ -127,6 +157,7 @@ class FedICUModelAggregator(ModelAggregator):
         self._faults: dict[int, str] = {}
         self._scattered = False
         self._sender: str | None = None
+        self._used: Any = None
 
     @property
     def aggregator(self) -> Aggregator:
@@ -134,7 +165,7 @@ class FedICUModelAggregator(ModelAggregator):
         return self._aggregator
 
     def accept(self, shareable: Any, fl_ctx: Any) -> bool:
-        # Only ScatterAndGather calls this. Its FLContext has each round's model, others' only the first round's.
+        # only ScatterAndGather calls this
         self._scattered = True
         self._sender = shareable.get_peer_prop(_IDENTITY, None)
         try:
@@ -142,7 +173,7 @@ class FedICUModelAggregator(ModelAggregator):
             if kind not in (None, DataKind.WEIGHTS, DataKind.WEIGHT_DIFF):
                 stated = show(str(getattr(kind, "value", kind)))
                 return self._accept_fault(f"its result is of the kind {stated}; WEIGHTS or WEIGHT_DIFF was expected.")
-            return super().accept(shareable, fl_ctx)
+            return bool(super().accept(shareable, fl_ctx))
         except Exception as error:  # NVFlare may raise anything for a result that is not a model
             return self._accept_fault(f"its result cannot be read: {type(error).__name__}: {show_error(error)}.")
         finally:
@@ -165,10 +196,10 @@ class FedICUModelAggregator(ModelAggregator):
         if not self._models:
             raise WrongStateError("No client's model was accepted.")
         received = self._global_model()
-        if received is None and self.strategy != "fedavg":
+        if received is None and (self.strategy != "fedavg" or self.result == "DIFF"):
             raise WrongStateError(
-                f"The model that the clients trained is not known, and the strategy '{self.strategy}' needs it; "
-                "the workflow fedicu.nvflare.FedICU provides it.")
+                f"The model that the clients trained is not known, and the strategy '{self.strategy}' with a {self.result} result "
+                f"needs it: the FLContext has no '{_GLOBAL_MODEL}'; a persistor or the workflow fedicu.nvflare.FedICU provides it.")
         named = ((self._client_name(model, i), model, self._faults.get(i)) for i, model in enumerate(self._models))
         results = sorted(named, key=lambda result: result[0])
         # differences and parameters can be mixed only if the model between them is known
@@ -183,6 +214,9 @@ class FedICUModelAggregator(ModelAggregator):
             adapter = self._aggregator.aggregate(Adapter(received, self.adapter_config), updates, round=number)
             params, self.adapter_config, meta[_CONFIG] = adapter.tensors, adapter.adapter_config, adapter.adapter_config
         included = included_clients(self._aggregator, _log)
+        self._used = self._learnable()
+        if self.result == "DIFF":
+            kind, params = ParamsType.DIFF, _difference(params, received or {})
         made = FLModel(
             params_type=kind or ParamsType.FULL,
             params=params,
@@ -221,9 +255,17 @@ class FedICUModelAggregator(ModelAggregator):
     def _global_model(self) -> Mapping[str, Any] | None:
         if self.received is not None:
             return self.received
-        learnable = self.fl_ctx.get_prop(_GLOBAL_MODEL) if self._scattered else None
+        learnable = self._learnable()
         weights = learnable.get(_WEIGHTS) if isinstance(learnable, dict) else None
+        if weights and learnable is self._used and not self._scattered:
+            # FedAvg makes a new one in each round; ScatterAndGather may change the one that it has
+            raise WrongStateError(
+                f"The FLContext's '{_GLOBAL_MODEL}' is still that of an earlier round, so the workflow does not keep it; "
+                "the workflow fedicu.nvflare.FedICU does, or set the aggregator's received.")
         return weights or None
+
+    def _learnable(self) -> Any:
+        return None if self.fl_ctx is None else self.fl_ctx.get_prop(_GLOBAL_MODEL)
 
     def _to_update(
         self, client: str, model: FLModel, fault: str | None, received: Mapping[str, Any] | None, kind: ParamsType | None
@@ -243,7 +285,8 @@ class FedICUModelAggregator(ModelAggregator):
         if self.adapter_config is not None and isinstance(params, Mapping):
             config = (model.meta or {}).get(_CONFIG)
             params = Adapter(params, self.sent_configs.get(client, self.adapter_config) if config is None else config)
-        return Update(client, _weight(model), params, delta=received is not None and model.params_type == ParamsType.DIFF)
+        is_delta = received is not None and model.params_type == ParamsType.DIFF
+        return Update(client, _weight(model), params, delta=is_delta, **_read_statements(model))
 
     @staticmethod
     def _client_name(model: FLModel, number: int) -> str:
@@ -259,7 +302,7 @@ class FedICU(FedAvg):
     """NVFlare's FedAvg workflow. It gives its aggregator the model that each round's clients receive.
 
     aggregator: a :class:`FedICUModelAggregator`; None makes one with the strategy "fedicu" and its defaults. The other
-        arguments are FedAvg's.
+        arguments are FedAvg's. With the strategy fedprox, clients receive its mu as FedAvg's fedprox_mu, if NVFlare has it.
     ranks: the ranks of the adapter that clients train, by the clients' names; the aggregator must have an adapter_config.
         Each client is sent the adapter cut to its rank (:func:`fedicu.adapt`), others the whole one. Its configuration is
         in the model's meta, as "adapter_config".
@@ -272,7 +315,10 @@ class FedICU(FedAvg):
         ranks: Mapping[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, aggregator=aggregator or FedICUModelAggregator(), **kwargs)
+        aggregator = aggregator or FedICUModelAggregator()
+        if (mu := aggregator.aggregator.proximal_mu) and "fedprox_mu" in inspect.signature(FedAvg.__init__).parameters:
+            kwargs.setdefault("fedprox_mu", mu)
+        super().__init__(*args, aggregator=aggregator, **kwargs)
         if ranks and self.aggregator.adapter_config is None:
             raise InvalidArgumentError("ranks were given, but the aggregator has no adapter_config; both were expected.")
         self.ranks = dict(ranks or {})
