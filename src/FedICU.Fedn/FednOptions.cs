@@ -27,8 +27,11 @@ internal sealed class FednOptions
     /// </summary>
     public Dictionary<string, string> Settings { get; set; } = [];
 
-    /// <summary>The folder in which each process creates its own spool folder.
-    /// <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
+    /// <summary>
+    /// The folder in which models are stored during a round. It must be the user's own with the mode 0700, and one
+    /// process at a time uses it. <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary
+    /// files.</value>
+    /// </summary>
     public string Spool { get; set; } = Path.Combine(Path.GetTempPath(), "fedicu-fedn");
 
     /// <summary>
@@ -79,6 +82,17 @@ internal sealed class FednOptions
     /// <value>Default: 100.</value>
     /// </summary>
     public double MaxExpansion { get; set; } = 100;
+
+    /// <summary>
+    /// The most bytes of all files of the spool: models as they were sent, unpacked, and new ones, of all combiners.
+    /// A rule's state is not counted. <value>Default: 64 GiB.</value>
+    /// </summary>
+    public long MaxSpoolBytes { get; set; } = 64L << 30;
+
+    /// <summary>
+    /// Whether a client's second update in a round replaces its first. <value>Default: false, it is refused.</value>
+    /// </summary>
+    public bool ReplaceUpdates { get; set; }
 
     /// <summary>The most arrays in a model. <value>Default: 65536.</value></summary>
     public int MaxTensors { get; set; } = 65_536;
@@ -170,7 +184,8 @@ internal sealed class FednOptions
         foreach ((string name, double value, double least) in (ReadOnlySpan<(string, double, double)>)
         [
             (nameof(MaxMessageBytes), MaxMessageBytes, LeastMessageBytes), (nameof(MaxModelBytes), MaxModelBytes, 1),
-            (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1), (nameof(MaxExpansion), MaxExpansion, 1), (nameof(MaxTensors), MaxTensors, 1),
+            (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1), (nameof(MaxSpoolBytes), MaxSpoolBytes, 1),
+            (nameof(MaxExpansion), MaxExpansion, 1), (nameof(MaxTensors), MaxTensors, 1),
             (nameof(MaxClients), MaxClients, 1), (nameof(MaxSessions), MaxSessions, 1),
         ])
         {

@@ -64,23 +64,6 @@ internal sealed class HostTests
     }
 
     [Test]
-    public async Task OnlyTheFoldersOfEndedProcessesAreRemoved()
-    {
-        await using FednServer running = await FednServer.StartAsync("fedavg");
-        string abandoned = Path.Combine(running.Spool, "process-0123456789abcdef");
-        string own = Directory.GetDirectories(running.Spool).Single();
-        Directory.CreateDirectory(abandoned);
-        await File.WriteAllTextAsync(Path.Combine(abandoned, "lock"), "");
-        using (new SessionStore(new FednOptions { Spool = running.Spool }))
-        {
-            Assert.That(Directory.GetDirectories(running.Spool), Has.Length.EqualTo(2).And.Contains(own));
-            Assert.That(Directory.Exists(abandoned), Is.False);
-        }
-
-        Assert.That(Directory.GetDirectories(running.Spool), Is.EqualTo(new[] { own }));
-    }
-
-    [Test]
     public async Task KestrelsTlsAndClientCertificatesWork()
     {
         string folder = Directory.CreateTempSubdirectory("fedicu-tls-").FullName;
