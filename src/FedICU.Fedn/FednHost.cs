@@ -47,6 +47,7 @@ internal static class FednHost
         FednOptions options = FednOptions.Read(builder.Configuration);
         AccessRules.CheckEndpoints(builder.Configuration, options);
         builder.Services.AddSingleton(options);
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(options.Tls.Apply));
         var spool = new Spool(options.Spool, options.MaxSpoolBytes);
         builder.Services.AddSingleton(spool);
         builder.Services.AddSingleton<SessionStore>();

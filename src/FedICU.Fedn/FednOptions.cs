@@ -61,6 +61,23 @@ internal sealed class FednOptions
     public bool AllowAnonymous { get; set; }
 
     /// <summary>
+    /// The PEM file of the certificate of all https endpoints, with the certificates that signed it.
+    /// <value>Default: null; Kestrel's own configuration names one.</value>
+    /// </summary>
+    public string? Certificate { get; set; }
+
+    /// <summary>
+    /// The PEM file of the certificate's key. <value>Default: null; the key is in the certificate's file.</value>
+    /// </summary>
+    public string? CertificateKey { get; set; }
+
+    /// <summary>
+    /// The PEM file of the authority that must have signed the clients' certificates; no other authority is trusted.
+    /// <value>Default: null, no client certificate is asked for unless Kestrel's configuration does.</value>
+    /// </summary>
+    public string? ClientAuthority { get; set; }
+
+    /// <summary>
     /// The number of compute threads. It does not change the result. <value>Default: 0, one per CPU.</value>
     /// </summary>
     public int Threads { get; set; }
@@ -128,6 +145,11 @@ internal sealed class FednOptions
     /// <summary>The token from <see cref="Token"/> or <see cref="TokenFile"/>; null if calls need none.</summary>
     public SharedToken? Shared { get; private set; }
 
+    /// <summary>
+    /// The files that <see cref="Certificate"/>, <see cref="CertificateKey"/> and <see cref="ClientAuthority"/> name.
+    /// </summary>
+    public TlsFiles Tls { get; private set; } = null!;
+
     /// <summary>The limits for a model's archive.</summary>
     public NpzLimits Npz => new(MaxTensors, MaxUnpackedBytes, MaxExpansion);
 
@@ -151,6 +173,7 @@ internal sealed class FednOptions
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
         options.Shared = SharedToken.Read(options);
+        options.Tls = TlsFiles.Read(options);
         var round = new RoundOptions { Threads = options.Threads };
         options.Configured = StrategyRegistry.Default.Create(options.Strategy!, options.Settings, round);
         if (options.State is not null && !options.Configured.Aggregator.KeepsState)
@@ -172,7 +195,10 @@ internal sealed class FednOptions
         if (State is "")
             errors.Add("FedIcu:State is empty; a folder was expected.");
         foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)
-            [(nameof(Spool), Spool), (nameof(State), State), (nameof(TokenFile), TokenFile)])
+        [
+            (nameof(Spool), Spool), (nameof(State), State), (nameof(TokenFile), TokenFile), (nameof(Certificate), Certificate),
+            (nameof(CertificateKey), CertificateKey), (nameof(ClientAuthority), ClientAuthority),
+        ])
         {
             // bytes that are not UTF-8 become U+FFFD, which would name another file
             if (path?.Contains('\ufffd') == true)

@@ -168,6 +168,7 @@ internal sealed class BridgeTests
         Assert.That(await CheckAsync(), Is.EqualTo(HealthCheckResponse.Types.ServingStatus.NotServing));
         Status status = Failure(combiner.BeginAsync);
         Assert.That(status.StatusCode, Is.EqualTo(StatusCode.Unavailable), "the combiner retries after this status");
+        File.Delete(Path.Combine(server.Spool, "rounds"));
 
         async Task<HealthCheckResponse.Types.ServingStatus> CheckAsync() =>
             (await health.CheckAsync(new HealthCheckRequest(), deadline: FednCombiner.Deadline())).Status;
