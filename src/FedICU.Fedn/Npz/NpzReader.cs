@@ -67,6 +67,9 @@ internal static class NpzReader
                 $"the archive's entry {Sentence.Quote(entry.Name)} is not an array; names that end in .npy were expected.");
         }
 
+        // numpy finds an entry by its name with and without the ending
+        if (entry.Name.EndsWith(".npy.npy", StringComparison.Ordinal))
+            throw new InvalidModelException($"the archive's entry {Sentence.Quote(entry.Name)} ends in .npy twice; once was expected.");
         if (entry.Name is "__metadata__.npy")
             throw new InvalidModelException("the name of tensor '__metadata__' is reserved.");
         using Stream stream = ZipDirectory.Open(file, entry);
