@@ -77,8 +77,8 @@ internal sealed partial class ServeCommand : FedIcuCommand
     {
         if (Environment.GetEnvironmentVariable(FednVariable) is { Length: > 0 } named)
         {
-            return File.Exists(named)
-                ? named : throw new RefusedException($"{FednVariable} is '{named}', where there is no file; the FEDn service was expected.");
+            return File.Exists(named) ? named : throw new RefusedException(
+                $"{FednVariable} is '{named}', where there is no file; the FEDn service was expected.");
         }
 
         string extension = OperatingSystem.IsWindows() ? ".exe" : "";

@@ -153,5 +153,6 @@ internal sealed class RoundRecordFile(string folder, string authority)
 
     /// <summary>Returns the number in the name of a file of the session; 0 if it is none.</summary>
     private static long NumberOf(string name) =>
-        long.TryParse(Path.GetFileNameWithoutExtension(name), NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : 0;
+        long.TryParse(Path.GetFileNameWithoutExtension(name), NumberStyles.None, CultureInfo.InvariantCulture, out long number)
+            ? number : 0;
 }

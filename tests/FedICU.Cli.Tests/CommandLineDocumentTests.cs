@@ -4,8 +4,8 @@ namespace FedICU.Cli.Tests;
 [NonParallelizable]
 public sealed class CommandLineDocumentTests
 {
-    // they depend on the machine's devices, or take long
-    private static readonly string[] NotRun = ["verify", "devices", "bench"];
+    // they depend on the machine's devices, take long, or start another program
+    private static readonly string[] NotRun = ["verify", "devices", "bench", "serve"];
 
     // the examples of these sections continue the round before
     private static readonly string[] Continued = ["State", "Check"];

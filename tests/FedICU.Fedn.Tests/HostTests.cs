@@ -3,6 +3,9 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Grpc.Core;
 using Grpc.Net.Client;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 
 namespace FedICU.Fedn.Tests;
 
@@ -61,6 +64,24 @@ internal sealed class HostTests
         static void Expect(string message, string setting) => Assert.That(
             () => FednHost.Build(["--FedIcu:Strategy=fedavg", setting]),
             Throws.TypeOf<InvalidOptionsException>().With.Message.Contain(message));
+    }
+
+    [Test]
+    public async Task TheWebServersLinesForEachRequestAreOffUnlessConfigured([Values] bool configured)
+    {
+        string spool = Directory.CreateTempSubdirectory("fedicu-fedn-tests-").FullName;
+        string[] more = configured ? ["--Logging:LogLevel:Microsoft.AspNetCore=Information"] : [];
+        await using (WebApplication app = FednHost.Build(["--FedIcu:Strategy=fedavg", $"--FedIcu:Spool={spool}", .. more]))
+        {
+            ILoggerFactory loggers = app.Services.GetRequiredService<ILoggerFactory>();
+            ILogger web = loggers.CreateLogger("Microsoft.AspNetCore.Hosting.Diagnostics");
+            Assert.That(web.IsEnabled(LogLevel.Information), Is.EqualTo(configured));
+            Assert.That(web.IsEnabled(LogLevel.Warning));
+            Assert.That(loggers.CreateLogger<FednService>().IsEnabled(LogLevel.Information));
+            await app.StopAsync();
+        }
+
+        Directory.Delete(spool, recursive: true);
     }
 
     [Test]

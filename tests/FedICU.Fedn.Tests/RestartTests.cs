@@ -58,7 +58,10 @@ internal sealed class RestartTests
     [Test]
     public async Task FaultsSurviveARestart()
     {
-        string[] drop = ["--FedIcu:Settings:on-unreadable=drop-client", "--FedIcu:Settings:on-weight=drop-client", "--FedIcu:Settings:quorum=1"];
+        string[] drop =
+        [
+            "--FedIcu:Settings:on-unreadable=drop-client", "--FedIcu:Settings:on-weight=drop-client", "--FedIcu:Settings:quorum=1",
+        ];
         string url;
         await using (FednServer server = await StartAsync("fedavg", drop))
         {

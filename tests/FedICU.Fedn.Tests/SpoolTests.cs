@@ -1,3 +1,4 @@
+using System.Runtime.Versioning;
 using FedICU.Fedn.Protocol;
 using Google.Protobuf;
 using Grpc.Core;
@@ -195,6 +196,7 @@ internal sealed class SpoolTests
     }
 
     [Test]
+    [UnsupportedOSPlatform("windows")]
     [Platform(Exclude = "Win", Reason = "Windows has no file modes")]
     public void ASpoolThatOthersCanReadOrReplaceIsRefused()
     {
