@@ -81,6 +81,11 @@ internal sealed class RoundRecordFile(string folder, string authority)
         File.Move(temporary, RecordPath, overwrite: true);
     }
 
+    /// <summary>Deletes the record, which makes the round an empty one. Also a full disk has room for that.</summary>
+    /// <exception cref="IOException">The folder cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder cannot be written.</exception>
+    public void Clear() => File.Delete(RecordPath);
+
     /// <summary>Deletes the record and its folder.</summary>
     public void Delete()
     {

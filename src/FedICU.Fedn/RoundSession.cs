@@ -10,6 +10,8 @@ namespace FedICU.Fedn;
 [SuppressMessage("Reliability", "CA1001", Justification = "A semaphore holds no resource until its wait handle is requested.")]
 internal sealed class RoundSession
 {
+    private static readonly Dictionary<string, ClientEntry> NoClients = [];
+
     private readonly Lock _state = new();
     private readonly Spool _spool;
     private readonly RoundRecordFile _record;
@@ -121,8 +123,12 @@ internal sealed class RoundSession
     {
         lock (_state)
         {
+            // the record changes before the files go, so that it never names files that are gone
+            if (keepGlobal)
+                _record.Write(Global, _digest, null, NoClients);
+            else
+                _record.Clear();
             Forget(keepGlobal, result: null);
-            Save();
         }
     }
 
@@ -147,9 +153,9 @@ internal sealed class RoundSession
                 return;
             }
 
+            _record.Write(file, digest, null, NoClients);
             Forget(keepGlobal: false, result: null);
             (Global, _digest) = (file, digest);
-            Save();
         }
     }
 
@@ -210,11 +216,25 @@ internal sealed class RoundSession
         {
             if (round != Round)
                 return false;
-            ClientEntry before = _clients.GetValueOrDefault(id) ?? new ClientEntry(), after = change(before);
+            ClientEntry? before = _clients.GetValueOrDefault(id);
+            ClientEntry after = change(before ?? new ClientEntry());
             _clients[id] = after;
-            Save();
-            if (before.File != after.File)
-                before.File?.Delete();
+            try
+            {
+                _record.Write(Global, _digest, Result, _clients);
+            }
+            catch
+            {
+                // the caller deletes the file that does not count
+                if (before is null)
+                    _clients.Remove(id);
+                else
+                    _clients[id] = before;
+                throw;
+            }
+
+            if (before?.File != after.File)
+                before?.File?.Delete();
             return true;
         }
     }
@@ -224,8 +244,8 @@ internal sealed class RoundSession
     {
         lock (_state)
         {
+            _record.Write(Global, _digest, file, NoClients);
             Forget(keepGlobal: true, file);
-            Save();
         }
     }
 
@@ -245,6 +265,4 @@ internal sealed class RoundSession
         Global?.Delete();
         (Global, _digest) = (null, null);
     }
-
-    private void Save() => _record.Write(Global, _digest, Result, _clients);
 }

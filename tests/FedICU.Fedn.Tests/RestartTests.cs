@@ -141,6 +141,31 @@ internal sealed class RestartTests
         Assert.That(File.Exists(outside));
     }
 
+    [Test]
+    public async Task AnUpdateThatCannotBeRecordedDoesNotCount()
+    {
+        await using FednServer server = await StartAsync("fedavg");
+        using FednCombiner combiner = server.Combiner();
+        await combiner.BeginAsync();
+        await combiner.StoreAsync("global_model", Global);
+        await combiner.UpdateAsync("zoe", 120, RoundClients[0].Model);
+        // the record cannot be written while a folder has its temporary name
+        string record = Directory.GetFiles(_spool, "round.json", SearchOption.AllDirectories).Single();
+        Directory.CreateDirectory(record + ".new");
+        Func<Task>[] calls =
+        [
+            () => combiner.StoreAsync("adam", RoundClients[1].Model), () => combiner.MetadataAsync("adam", "{}"),
+            () => combiner.StoreAsync("global_model", RoundClients[2].Model), () => combiner.AggregateAsync(),
+        ];
+        foreach (Func<Task> call in calls)
+            Assert.That(Failure(call).StatusCode, Is.EqualTo(StatusCode.Unavailable));
+        Assert.That(server.Files, Has.Length.EqualTo(2), "the global model and the first update");
+        Assert.That(server.Used, Is.EqualTo(server.FileBytes));
+        Directory.Delete(record + ".new");
+        byte[] expected = Expected("fedavg", Archives.Model(1), [RoundClients[0]]).Archive;
+        Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(Contents(expected)));
+    }
+
     /// <summary>Sends the global model and one update, and stops the service. Returns the endpoint's setting.</summary>
     private async Task<string> RunFirstRoundAsync()
     {
