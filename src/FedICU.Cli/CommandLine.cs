@@ -20,6 +20,7 @@ internal static class CommandLine
             // 'fedicu help COMMAND', as other tools have it
             if (args is ["help", .. var topic])
                 args = [.. topic, "--help"];
+            args = ServeCommand.Separate(args);
             // a path may begin with '@' and is no response file; '-1,2' are weights and no bundle of short options
             ParseResult line = Build(terminal)
                 .Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
@@ -89,6 +90,7 @@ internal static class CommandLine
             new DevicesCommand(terminal),
             new BenchCommand(terminal),
             new CompletionCommand(terminal),
+            new ServeCommand(terminal),
         };
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         // its other names, '-?', '/?' and '/h', would fill each list of completions

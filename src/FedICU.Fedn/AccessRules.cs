@@ -19,22 +19,34 @@ internal static class AccessRules
     /// <summary>The command-line flag that stands for <c>--FedIcu:AllowAnonymous=true</c>.</summary>
     public const string AnonymousFlag = "--allow-anonymous";
 
-    /// <summary>Refuses endpoints that other machines can reach without a token or a client certificate.</summary>
+    /// <summary>
+    /// Refuses endpoints that other machines can reach without a token or a client certificate, and endpoints that ask
+    /// for no client certificate although an authority for them is configured.
+    /// </summary>
     /// <exception cref="InvalidOptionsException">
     /// There is such an endpoint; the message names its address and what is missing.
     /// </exception>
     public static void CheckEndpoints(IConfiguration configuration, FednOptions options)
     {
-        if (options.Shared is not null || options.AllowAnonymous)
-            return;
+        bool checksClients = options.Tls.ChecksClients;
         foreach (IConfigurationSection endpoint in configuration.GetSection(Endpoints).GetChildren())
         {
-            if (endpoint["Url"] is { } url && !IsLocal(url) && !RequiresCertificate(configuration, endpoint, url))
+            if (checksClients && endpoint["Url"] is { } address && !RequiresCertificate(configuration, endpoint, address, true))
+            {
+                throw new InvalidOptionsException([
+                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(address)} does not ask for client certificates, " +
+                    $"but FedIcu:ClientAuthority is set; https without another {CertificateMode} than RequireCertificate was expected.",
+                ]);
+            }
+
+            if (options.Shared is null && !options.AllowAnonymous && endpoint["Url"] is { } url && !IsLocal(url) &&
+                !RequiresCertificate(configuration, endpoint, url, checksClients))
             {
                 throw new InvalidOptionsException([
                     $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, " +
                     "and anyone may call it: " +
-                    $"FedIcu:Token, FedIcu:TokenFile, https with {CertificateMode} RequireCertificate, or {AnonymousFlag} was expected.",
+                    "FedIcu:Token, FedIcu:TokenFile, https with FedIcu:ClientAuthority, " +
+                    $"https with {CertificateMode} RequireCertificate, or {AnonymousFlag} was expected.",
                 ]);
             }
         }
@@ -86,9 +98,10 @@ internal static class AccessRules
         }
     }
 
-    private static bool RequiresCertificate(IConfiguration configuration, IConfigurationSection endpoint, string url)
+    private static bool RequiresCertificate(IConfiguration configuration, IConfigurationSection endpoint, string url, bool byDefault)
     {
-        string? mode = endpoint[CertificateMode] ?? configuration[$"Kestrel:EndpointDefaults:{CertificateMode}"];
+        string? mode = endpoint[CertificateMode] ?? configuration[$"Kestrel:EndpointDefaults:{CertificateMode}"] ??
+            (byDefault ? nameof(ClientCertificateMode.RequireCertificate) : null);
         // each server name (SNI) may set its own mode
         return url.StartsWith("https://", StringComparison.OrdinalIgnoreCase) && IsRequired(mode) &&
             endpoint.GetSection("Sni").GetChildren().All(name => IsRequired(name[CertificateMode] ?? mode));

@@ -1,6 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
-
 namespace FedICU.Fedn;
 
 /// <summary>
@@ -10,16 +7,11 @@ namespace FedICU.Fedn;
 /// </summary>
 internal sealed class CombinerState
 {
-    // characters of a combiner's name in a file's name: chosen, far below the 255 bytes of file systems
-    private const int LongestName = 100;
-
     private readonly string _folder, _present, _next;
 
     public CombinerState(string folder, string authority)
     {
-        string name = Uri.EscapeDataString(authority.ToLowerInvariant());
-        if (name.Length > LongestName)
-            name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)));
+        string name = CombinerName.ToFileName(authority);
         _folder = folder;
         (_present, _next) = (Path.Combine(folder, $"{name}.safetensors"), Path.Combine(folder, $"{name}.next.safetensors"));
     }
@@ -30,7 +22,7 @@ internal sealed class CombinerState
     /// <exception cref="UnauthorizedAccessException">The folder cannot be written.</exception>
     public RoundState Open(string digest)
     {
-        SessionStore.CreatePrivateFolder(_folder);
+        PrivateFolder.Create(_folder);
         if (File.Exists(_next))
         {
             if (ReadBase(_next) == digest)

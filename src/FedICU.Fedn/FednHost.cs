@@ -35,6 +35,9 @@ internal static class FednHost
             {
                 ["Kestrel:Endpoints:Fedn:Url"] = "http://localhost:12081",
                 ["Kestrel:EndpointDefaults:Protocols"] = "Http2",
+                // their lines for each request would hide the bridge's own
+                ["Logging:LogLevel:Microsoft.AspNetCore"] = nameof(LogLevel.Warning),
+                ["Logging:LogLevel:Grpc"] = nameof(LogLevel.Warning),
             },
         });
         // AccessRules checks Kestrel's endpoints only; URLs from other settings would be open without a check
@@ -44,18 +47,32 @@ internal static class FednHost
         FednOptions options = FednOptions.Read(builder.Configuration);
         AccessRules.CheckEndpoints(builder.Configuration, options);
         builder.Services.AddSingleton(options);
-        builder.Services.AddSingleton(new SessionStore(options));
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(options.Tls.Apply));
+        var spool = new Spool(options.Spool, options.MaxSpoolBytes);
+        builder.Services.AddSingleton(spool);
+        builder.Services.AddSingleton<SessionStore>();
         builder.Services.AddSingleton<FednMetrics>();
         builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = options.MaxMessageBytes);
         builder.Services.AddGrpcHealthChecks().AddCheck<SpoolHealthCheck>("spool");
-        WebApplication app = builder.Build();
+        WebApplication app;
+        try
+        {
+            app = builder.Build();
+            // the rounds of an earlier process are read before the first call
+            app.Services.GetRequiredService<SessionStore>();
+        }
+        catch
+        {
+            spool.Dispose();
+            throw;
+        }
+
         // the container does not dispose instances that it did not create
-        SessionStore store = app.Services.GetRequiredService<SessionStore>();
-        app.Lifetime.ApplicationStopped.Register(store.Dispose);
+        app.Lifetime.ApplicationStopped.Register(spool.Dispose);
         app.UseToken(options.Shared);
         app.MapGrpcService<FednService>();
         app.MapGrpcHealthChecksService();
-        FednLog.Started(app.Logger, options.Strategy!, JsonSerializer.Serialize(options.Settings), store.Folder);
+        FednLog.Started(app.Logger, options.Strategy!, JsonSerializer.Serialize(options.Settings), spool.Folder);
         return app;
     }
 

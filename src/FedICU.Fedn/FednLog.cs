@@ -33,4 +33,7 @@ internal static partial class FednLog
 
     [LoggerMessage(9, LogLevel.Warning, "{Path} from {Address}: refused: the call does not carry the token")]
     public static partial void Unauthenticated(ILogger logger, string path, IPAddress? address);
+
+    [LoggerMessage(10, LogLevel.Information, "{Session}: goes on with a round of {Clients} clients")]
+    public static partial void Restored(ILogger logger, string session, int clients);
 }

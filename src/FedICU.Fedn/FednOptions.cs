@@ -27,8 +27,11 @@ internal sealed class FednOptions
     /// </summary>
     public Dictionary<string, string> Settings { get; set; } = [];
 
-    /// <summary>The folder in which each process creates its own spool folder.
-    /// <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary files.</value></summary>
+    /// <summary>
+    /// The folder in which models are stored during a round. It must be the user's own with the mode 0700, and one
+    /// process at a time uses it. <value>Default: <c>fedicu-fedn</c> in the system's folder for temporary
+    /// files.</value>
+    /// </summary>
     public string Spool { get; set; } = Path.Combine(Path.GetTempPath(), "fedicu-fedn");
 
     /// <summary>
@@ -58,6 +61,23 @@ internal sealed class FednOptions
     public bool AllowAnonymous { get; set; }
 
     /// <summary>
+    /// The PEM file of the certificate of all https endpoints, with the certificates that signed it.
+    /// <value>Default: null; Kestrel's own configuration names one.</value>
+    /// </summary>
+    public string? Certificate { get; set; }
+
+    /// <summary>
+    /// The PEM file of the certificate's key. <value>Default: null; the key is in the certificate's file.</value>
+    /// </summary>
+    public string? CertificateKey { get; set; }
+
+    /// <summary>
+    /// The PEM file of the authority that must have signed the clients' certificates; no other authority is trusted.
+    /// <value>Default: null, no client certificate is asked for unless Kestrel's configuration does.</value>
+    /// </summary>
+    public string? ClientAuthority { get; set; }
+
+    /// <summary>
     /// The number of compute threads. It does not change the result. <value>Default: 0, one per CPU.</value>
     /// </summary>
     public int Threads { get; set; }
@@ -79,6 +99,17 @@ internal sealed class FednOptions
     /// <value>Default: 100.</value>
     /// </summary>
     public double MaxExpansion { get; set; } = 100;
+
+    /// <summary>
+    /// The most bytes of all files of the spool: models as they were sent, unpacked, and new ones, of all combiners.
+    /// A rule's state is not counted. <value>Default: 64 GiB.</value>
+    /// </summary>
+    public long MaxSpoolBytes { get; set; } = 64L << 30;
+
+    /// <summary>
+    /// Whether a client's second update in a round replaces its first. <value>Default: false, it is refused.</value>
+    /// </summary>
+    public bool ReplaceUpdates { get; set; }
 
     /// <summary>The most arrays in a model. <value>Default: 65536.</value></summary>
     public int MaxTensors { get; set; } = 65_536;
@@ -114,6 +145,11 @@ internal sealed class FednOptions
     /// <summary>The token from <see cref="Token"/> or <see cref="TokenFile"/>; null if calls need none.</summary>
     public SharedToken? Shared { get; private set; }
 
+    /// <summary>
+    /// The files that <see cref="Certificate"/>, <see cref="CertificateKey"/> and <see cref="ClientAuthority"/> name.
+    /// </summary>
+    public TlsFiles Tls { get; private set; } = null!;
+
     /// <summary>The limits for a model's archive.</summary>
     public NpzLimits Npz => new(MaxTensors, MaxUnpackedBytes, MaxExpansion);
 
@@ -137,6 +173,7 @@ internal sealed class FednOptions
             options.Settings[name] = value.ToLowerInvariant();
         options.Validate();
         options.Shared = SharedToken.Read(options);
+        options.Tls = TlsFiles.Read(options);
         var round = new RoundOptions { Threads = options.Threads };
         options.Configured = StrategyRegistry.Default.Create(options.Strategy!, options.Settings, round);
         if (options.State is not null && !options.Configured.Aggregator.KeepsState)
@@ -158,7 +195,10 @@ internal sealed class FednOptions
         if (State is "")
             errors.Add("FedIcu:State is empty; a folder was expected.");
         foreach ((string name, string? path) in (ReadOnlySpan<(string, string?)>)
-            [(nameof(Spool), Spool), (nameof(State), State), (nameof(TokenFile), TokenFile)])
+        [
+            (nameof(Spool), Spool), (nameof(State), State), (nameof(TokenFile), TokenFile), (nameof(Certificate), Certificate),
+            (nameof(CertificateKey), CertificateKey), (nameof(ClientAuthority), ClientAuthority),
+        ])
         {
             // bytes that are not UTF-8 become U+FFFD, which would name another file
             if (path?.Contains('\ufffd') == true)
@@ -170,7 +210,8 @@ internal sealed class FednOptions
         foreach ((string name, double value, double least) in (ReadOnlySpan<(string, double, double)>)
         [
             (nameof(MaxMessageBytes), MaxMessageBytes, LeastMessageBytes), (nameof(MaxModelBytes), MaxModelBytes, 1),
-            (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1), (nameof(MaxExpansion), MaxExpansion, 1), (nameof(MaxTensors), MaxTensors, 1),
+            (nameof(MaxUnpackedBytes), MaxUnpackedBytes, 1), (nameof(MaxSpoolBytes), MaxSpoolBytes, 1),
+            (nameof(MaxExpansion), MaxExpansion, 1), (nameof(MaxTensors), MaxTensors, 1),
             (nameof(MaxClients), MaxClients, 1), (nameof(MaxSessions), MaxSessions, 1),
         ])
         {

@@ -11,7 +11,8 @@ namespace FedICU.Fedn;
 /// reason and the session remembers it. The aggregation then applies the policy on-unreadable. A gRPC error would make
 /// the combiner give up the whole round instead.
 /// </summary>
-internal sealed class FednService(FednOptions options, SessionStore store, FednMetrics metrics, ILogger<FednService> logger)
+internal sealed class FednService(
+    FednOptions options, SessionStore store, FednMetrics metrics, ILogger<FednService> logger)
     : FunctionService.FunctionServiceBase
 {
     /// <summary>
@@ -50,13 +51,17 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
             }
 
             var metadata = ClientMetadata.Read(request.Metadata.Span);
+            string? refusal = null;
             await session.RunExclusiveAsync(
                 () =>
                 {
-                    Admit(session, id);
-                    session.Set(session.Round, id, client => client with { Metadata = metadata });
+                    refusal = Admit(session, id);
+                    if (refusal is null)
+                        session.Set(session.Round, id, client => client with { Metadata = metadata });
                 },
                 cancellationToken);
+            if (refusal is not null)
+                return new ClientMetaResponse { Status = RefuseUpdate(context, id, refusal) };
             return new ClientMetaResponse { Status = metadata.Fault is { } fault ? RefuseUpdate(context, id, fault) : "Metadata stored" };
         });
 
@@ -64,72 +69,41 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     public override Task<StoreModelResponse> HandleStoreModel(IAsyncStreamReader<StoreModelRequest> requests, ServerCallContext context) =>
         RunInSession(context, options.StoreTimeout, async (session, cancellationToken) =>
         {
-            string archive = session.NewFile(".npz");
-            string? model = session.NewFile(".safetensors");
-            long bytes = 0;
+            if (!await requests.MoveNext(cancellationToken))
+                throw Refuse("The stream of a model ended before its first message.");
+            string id;
             try
             {
-                if (!await requests.MoveNext(cancellationToken))
-                    throw Refuse("The stream of a model ended before its first message.");
-                string id;
-                try
-                {
-                    id = ClientId.Read(requests.Current.Id);
-                }
-                catch (InvalidModelException e)
-                {
-                    return new StoreModelResponse { Status = RefuseClient(context, e.Message) };
-                }
+                id = ClientId.Read(requests.Current.Id);
+            }
+            catch (InvalidModelException e)
+            {
+                return new StoreModelResponse { Status = RefuseClient(context, e.Message) };
+            }
 
-                bool isGlobal = id == ClientId.GlobalModel;
-                string whose = isGlobal ? "The global model" : ClientId.Describe(id);
-                if (!isGlobal)
-                    await session.RunExclusiveAsync(() => Admit(session, id), cancellationToken);
-                long round = session.Round;
-                string? fault = null;
-                byte[] digest = [];
-                try
+            Upload? upload = null;
+            string? refusal = null;
+            await session.RunExclusiveAsync(
+                () =>
                 {
-                    (bytes, digest) = await ModelStream.ReceiveAsync(requests, whose, archive, options.MaxModelBytes, cancellationToken);
-                    // a retry sends an empty stream: the combiner has read its model to the end at the first try
-                    if (isGlobal && bytes == 0 && session.Global is not null)
-                        return new StoreModelResponse { Status = "Received model originating from global_model: the earlier one is kept" };
-                    await Task.Run(
-                        () => NpzReader.Copy(archive, TensorSink.ToFile(model), options.Npz, cancellationToken), cancellationToken);
-                }
-                catch (InvalidModelException e)
-                {
-                    fault = e.Message;
-                }
-
-                metrics.Received(isGlobal, fault is null, bytes);
-                if (isGlobal && fault is not null)
-                    throw Refuse($"{whose}: {fault}");
-                bool isInTime = true;
-                await session.RunExclusiveAsync(
-                    () =>
-                    {
-                        string? path = fault is null ? model : null;
-                        if (isGlobal)
-                            session.SetGlobal(model, digest);
-                        else
-                            isInTime = session.Set(round, id, client => client with { Path = path, Fault = fault ?? "" });
-                    },
-                    cancellationToken);
-                if (!isInTime)
-                    throw new RpcException(new Status(StatusCode.Aborted, $"{whose}: the update arrived after its round was over."));
-
-                if (fault is not null)
-                    return new StoreModelResponse { Status = RefuseUpdate(context, id, fault) };
-                // the session owns the file now
-                model = null;
-                FednLog.Stored(logger, context.Host, whose, bytes);
-                return new StoreModelResponse { Status = $"Received model originating from {id}" };
+                    refusal = id == ClientId.GlobalModel ? null : Admit(session, id);
+                    if (refusal is null)
+                        upload = session.BeginUpload(id, cancellationToken);
+                },
+                cancellationToken);
+            if (upload is null)
+                return new StoreModelResponse { Status = RefuseUpdate(context, id, refusal!) };
+            try
+            {
+                return new StoreModelResponse { Status = await StoreAsync(session, upload, requests, context) };
+            }
+            catch (OperationCanceledException) when (upload.IsTooLate)
+            {
+                throw TooLate(id);
             }
             finally
             {
-                RoundSession.Delete(archive);
-                RoundSession.Delete(model);
+                session.EndUpload(upload);
             }
         });
 
@@ -140,6 +114,8 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         AggregationRequest request, IServerStreamWriter<AggregationResponse> responses, ServerCallContext context) =>
         RunInSession(context, options.AggregationTimeout, async (session, cancellationToken) =>
         {
+            SpoolFile? result = null;
+            IDisposable? held = null;
             await session.RunExclusiveAsync(
                 async () =>
                 {
@@ -147,52 +123,132 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                         FednLog.SentAgain(logger, context.Host);
                     else
                         await AggregateAsync(session, session.Clients, context.Host, cancellationToken);
-                    await ModelStream.SendAsync(session.Result!, responses, metrics, cancellationToken);
+                    result = session.Result!;
+                    held = result.Hold();
                 },
                 cancellationToken);
+            // outside of the session's lock: a slow reader delays nobody
+            using (held)
+                await ModelStream.SendAsync(result!.Path, responses, metrics, cancellationToken);
             return true;
         });
 
     /// <summary>Creates an error with a status after which the combiner does not try again.</summary>
     internal static RpcException Refuse(string sentence) => new(new Status(StatusCode.InvalidArgument, sentence));
 
+    private static RpcException TooLate(string id) =>
+        new(new Status(StatusCode.Aborted, $"{Describe(id)}: the model arrived after its round was over."));
+
+    private static string Describe(string id) => id == ClientId.GlobalModel ? "The global model" : ClientId.Describe(id);
+
+    /// <summary>Receives a model, unpacks it and adds it to the round. Returns the answer.</summary>
+    private async Task<string> StoreAsync(
+        RoundSession session, Upload upload, IAsyncStreamReader<StoreModelRequest> requests, ServerCallContext context)
+    {
+        CancellationToken cancellationToken = upload.Token;
+        bool isGlobal = upload.Id == ClientId.GlobalModel;
+        string whose = Describe(upload.Id), digest = "";
+        SpoolFile archive = session.NewFile(".npz");
+        SpoolFile? model = session.NewFile(".safetensors");
+        Exception? fault = null;
+        long bytes = 0;
+        try
+        {
+            try
+            {
+                (bytes, digest) = await ModelStream.ReceiveAsync(requests, whose, archive, options.MaxModelBytes, cancellationToken);
+                // a retry sends an empty stream: the combiner has read its model to the end at the first try
+                if (isGlobal && bytes == 0 && session.Global is not null)
+                    return "Received model originating from global_model: the earlier one is kept";
+                await Task.Run(
+                    () =>
+                    {
+                        NpzReader.Copy(archive.Path, new SpoolSink(model), options.Npz, cancellationToken);
+                        model.Seal();
+                    },
+                    cancellationToken);
+            }
+            catch (Exception e) when (e is InvalidModelException or SpoolFullException)
+            {
+                fault = e;
+            }
+
+            metrics.Received(isGlobal, fault is null, bytes);
+            if (isGlobal && fault is not null)
+            {
+                StatusCode code = fault is SpoolFullException ? StatusCode.ResourceExhausted : StatusCode.InvalidArgument;
+                throw new RpcException(new Status(code, $"{whose}: {fault.Message}"));
+            }
+
+            bool isInTime = true;
+            await session.RunExclusiveAsync(
+                () =>
+                {
+                    // of two uploads of the global model the later one counts
+                    if (upload.IsTooLate)
+                        isInTime = false;
+                    else if (isGlobal)
+                        session.SetGlobal(model, digest);
+                    else if (fault is null)
+                        isInTime = session.Set(upload.Round, upload.Id, client => client with { File = model, Fault = null });
+                    else
+                        isInTime = session.Set(upload.Round, upload.Id, client => client with { Fault = fault.Message });
+                },
+                cancellationToken);
+            if (!isInTime)
+                throw TooLate(upload.Id);
+            if (fault is not null)
+                return RefuseUpdate(context, upload.Id, fault.Message);
+            // the session owns the file now
+            model = null;
+            FednLog.Stored(logger, context.Host, whose, bytes);
+            return $"Received model originating from {upload.Id}";
+        }
+        finally
+        {
+            archive.Delete();
+            model?.Delete();
+        }
+    }
+
     private async Task AggregateAsync(
         RoundSession session, KeyValuePair<string, ClientEntry>[] clients, string host, CancellationToken cancellationToken)
     {
-        if (session.Global is not { } globalPath)
+        if (session.Global is not { } globalFile)
             throw Refuse("No global model was received before the aggregation.");
         if (clients.Length == 0)
             throw Refuse("No client's update was received before the aggregation.");
         long start = Stopwatch.GetTimestamp();
         ConfiguredRound configured = options.Configured;
-        string output = session.NewFile(".safetensors"), result = session.NewFile(".npz");
+        SpoolFile output = session.NewFile(".safetensors"), result = session.NewFile(".npz");
         try
         {
-            using TensorSource global = TensorSource.Open(globalPath);
+            using TensorSource global = TensorSource.Open(globalFile.Path);
             AggregationRound round = await Task.Run(() => CreateRound(global, host, cancellationToken), cancellationToken);
             foreach ((string id, ClientEntry client) in clients)
             {
-                round.Add(client.Path is { } path
-                    ? ClientUpdate.FromFile(id, path, client.Metadata.Examples)
-                    : ClientUpdate.FromTensors(id, new UnreadableUpdate(client.Fault), client.Metadata.Examples));
+                double? examples = client.Metadata?.Examples;
+                round.Add(client.File is { } file
+                    ? ClientUpdate.FromFile(id, file.Path, examples)
+                    : ClientUpdate.FromTensors(id, new UnreadableUpdate(client.WhyMissing), examples));
             }
 
-            RoundReport report = (await configured.Aggregator.AggregateAsync(round, TensorSink.ToFile(output), cancellationToken)).Report;
+            RoundReport report = (await configured.Aggregator.AggregateAsync(round, new SpoolSink(output), cancellationToken)).Report;
             await Task.Run(() => WriteResult(output, result, cancellationToken), cancellationToken);
             session.SetResult(result);
             foreach (ClientReport client in report.Clients.Where(client => !client.Included))
                 FednLog.LeftOut(logger, host, client.Reason ?? client.Id);
             int included = report.Clients.Count(client => client.Included);
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            FednLog.Aggregated(logger, host, report.Strategy, included, report.Clients.Count, seconds, new FileInfo(result).Length);
+            FednLog.Aggregated(logger, host, report.Strategy, included, report.Clients.Count, seconds, result.Seal().Length);
         }
         catch (Exception e)
         {
-            RoundSession.Delete(result);
+            result.Delete();
             // The library was given NaN for a weight that cannot be read, so only the metadata's fault can quote what
             // was sent.
             if (e is RoundRejectedException { Fault: RoundFault.Weight, ClientId: { } id } &&
-                clients.First(client => client.Key == id).Value.Metadata.Fault is { } fault)
+                clients.First(client => client.Key == id).Value.Metadata?.Fault is { } fault)
             {
                 throw Refuse($"{ClientId.Describe(id)}: {fault}");
             }
@@ -201,7 +257,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         }
         finally
         {
-            RoundSession.Delete(output);
+            output.Delete();
         }
     }
 
@@ -219,13 +275,20 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         };
     }
 
-    private static void WriteResult(string output, string result, CancellationToken cancellationToken)
+    private static void WriteResult(SpoolFile output, SpoolFile result, CancellationToken cancellationToken)
     {
-        using TensorSource model = TensorSource.Open(output);
-        NpzWriter.Write(model, result, cancellationToken);
+        using TensorSource model = TensorSource.Open(output.Path);
+        result.Grow(NpzWriter.Bound(model));
+        NpzWriter.Write(model, result.Path, cancellationToken);
+        result.Settle();
+        result.Seal();
     }
 
-    private void Admit(RoundSession session, string id)
+    /// <summary>
+    /// Returns why a client's metadata or model is refused, as the end of a sentence that begins with the client's
+    /// name; null if it is not.
+    /// </summary>
+    private string? Admit(RoundSession session, string id)
     {
         if (id is "" or ClientId.GlobalModel)
         {
@@ -233,10 +296,18 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                 $"The client's id is {Sentence.Quote(id)}; another name, of 1 to {ClientId.MaxLength} characters, was expected.");
         }
 
-        if (!session.Admit(id, options.MaxClients))
+        switch (session.Admit(id, options.MaxClients, options.ReplaceUpdates))
         {
-            string sentence = $"{ClientId.Describe(id)} is one too many; at most {options.MaxClients} were expected.";
-            throw new RpcException(new Status(StatusCode.ResourceExhausted, sentence));
+            case UploadRefusal.TooManyClients:
+                string sentence = $"{ClientId.Describe(id)} is one too many; at most {options.MaxClients} were expected.";
+                throw new RpcException(new Status(StatusCode.ResourceExhausted, sentence));
+            case UploadRefusal.IsOpen:
+                return "an upload of this client has not ended; one at a time was expected.";
+            case UploadRefusal.HasUpdate:
+                return "an update of this client was accepted in this round; one was expected, " +
+                    "or FedIcu:ReplaceUpdates=true, with which the last one counts.";
+            default:
+                return null;
         }
     }
 
@@ -259,13 +330,14 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
     /// </summary>
     private async Task<T> RunInSession<T>(ServerCallContext context, TimeSpan limit, Func<RoundSession, CancellationToken, Task<T>> call)
     {
-        RoundSession session = store.Enter(context.Host) ??
-            throw new RpcException(new Status(
-                StatusCode.ResourceExhausted, $"{options.MaxSessions} combiners are being served; no more are accepted."));
+        RoundSession? session = null;
         using var time = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken);
         time.CancelAfter(limit);
         try
         {
+            session = store.Enter(context.Host) ??
+                throw new RpcException(new Status(
+                    StatusCode.ResourceExhausted, $"{options.MaxSessions} combiners are being served; no more are accepted."));
             return await call(session, time.Token);
         }
         catch (RpcException e)
@@ -279,12 +351,17 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
                 ? new Status(StatusCode.Cancelled, "The call was cancelled.")
                 : new Status(StatusCode.DeadlineExceeded, $"The call took longer than {limit.TotalSeconds} seconds."));
         }
+        catch (SpoolFullException e)
+        {
+            FednLog.Refused(logger, context.Host, e.Message);
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"The new model: {e.Message}"));
+        }
         catch (Exception e) when (e is InvalidModelException or RoundRejectedException or InvalidOptionsException)
         {
             // the same input would be refused again, so the status must be one that the combiner does not retry
             FednLog.Refused(logger, context.Host, e.Message);
             // the combiner has no business knowing the folders' paths
-            throw Refuse(e.Message.Replace(store.Folder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal)
+            throw Refuse(e.Message.Replace(session?.Folder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal)
                 .Replace(options.StateFolder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal));
         }
         catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
@@ -295,7 +372,7 @@ internal sealed class FednService(FednOptions options, SessionStore store, FednM
         }
         finally
         {
-            session.Leave();
+            session?.Leave();
         }
     }
 }

@@ -15,7 +15,7 @@ internal static class ModelStream
     /// <summary>Writes a model's chunks to a new file until the empty message arrives.</summary>
     /// <param name="requests">The stream, at its first message.</param>
     /// <param name="whose">The model's name at the start of a sentence.</param>
-    /// <param name="path">The file.</param>
+    /// <param name="target">The file, whose bytes are reserved as they arrive.</param>
     /// <param name="maxBytes">The most bytes accepted.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The number of bytes and their SHA-256.</returns>
@@ -23,24 +23,26 @@ internal static class ModelStream
     /// The model is too large or its stream incomplete; the message is the end of a sentence that begins with the
     /// model's name.
     /// </exception>
+    /// <exception cref="SpoolFullException">The spool has no room for the model.</exception>
     /// <exception cref="RpcException">A message has another id than the first.</exception>
-    public static async Task<(long Bytes, byte[] Digest)> ReceiveAsync(
-        IAsyncStreamReader<StoreModelRequest> requests, string whose, string path, long maxBytes, CancellationToken cancellationToken)
+    public static async Task<(long Bytes, string Digest)> ReceiveAsync(
+        IAsyncStreamReader<StoreModelRequest> requests, string whose, SpoolFile target, long maxBytes, CancellationToken cancellationToken)
     {
         ByteString id = requests.Current.Id;
         long bytes = 0;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        await using FileStream file = new(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0, useAsync: true);
+        await using FileStream file = new(target.Path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0, useAsync: true);
         do
         {
             ReadOnlyMemory<byte> data = requests.Current.Data.Memory;
             if (!requests.Current.Id.Equals(id))
                 throw FednService.Refuse($"{whose}: a message of the stream is from {Sentence.Quote(ClientId.Read(requests.Current.Id))}.");
             if (data.IsEmpty)
-                return (bytes, hash.GetHashAndReset());
+                return (bytes, Convert.ToHexStringLower(hash.GetHashAndReset()));
             bytes += data.Length;
             if (bytes > maxBytes)
                 throw new InvalidModelException($"the model has more than {maxBytes} bytes.");
+            target.Grow(data.Length);
             hash.AppendData(data.Span);
             await file.WriteAsync(data, cancellationToken);
         }

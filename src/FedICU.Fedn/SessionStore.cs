@@ -1,42 +1,45 @@
-using System.Security.Cryptography;
 using FedICU.Files;
 
 namespace FedICU.Fedn;
 
 /// <summary>
-/// The rounds of all combiners and their files. FEDn's messages name no session, and its connections come and go. So a
-/// combiner is identified by the host and port that it calls (HOOK_SERVICE_HOST). Combiners that share a bridge must
-/// use different names or ports.
+/// The rounds of all combiners. FEDn's messages name no session, and its connections come and go. So a combiner is
+/// identified by the host and port that it calls (HOOK_SERVICE_HOST). Combiners that share a bridge must use different
+/// names or ports.
 /// </summary>
-internal sealed class SessionStore : IDisposable
+internal sealed class SessionStore
 {
-    private const string Prefix = "process-", LockName = "lock";
-
     private readonly Lock _gate = new();
     private readonly Dictionary<string, RoundSession> _sessions = new(StringComparer.OrdinalIgnoreCase);
     private readonly FednOptions _options;
-    private readonly FileStream _lock;
+    private readonly Spool _spool;
 
-    /// <exception cref="FedIcuException">The spool folder cannot be written.</exception>
-    public SessionStore(FednOptions options)
+    /// <summary>Goes on with the rounds that the spool holds.</summary>
+    /// <exception cref="FedIcuException">The spool folder cannot be read or written.</exception>
+    public SessionStore(FednOptions options, Spool spool, ILogger<SessionStore> logger)
     {
-        _options = options;
-        Folder = Path.Combine(options.Spool, Prefix + RandomNumberGenerator.GetHexString(16, lowercase: true));
+        (_options, _spool) = (options, spool);
         try
         {
-            Directory.CreateDirectory(options.Spool);
-            RemoveAbandoned(options.Spool);
-            CreatePrivateFolder(Folder);
-            _lock = new FileStream(Path.Combine(Folder, LockName), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
+            foreach (string folder in Directory.GetDirectories(spool.Rounds).Order(StringComparer.Ordinal))
+            {
+                string? authority = RoundRecordFile.ReadCombiner(folder);
+                if (authority is null || FolderOf(authority) != folder)
+                {
+                    Directory.Delete(folder, recursive: true);
+                    continue;
+                }
+
+                var session = new RoundSession(spool, folder, authority);
+                _sessions.Add(authority, session);
+                FednLog.Restored(logger, authority, session.Clients.Length);
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new FedIcuException($"The spool folder '{options.Spool}' cannot be written: {FileFailure.Describe(e)}.", e);
+            throw new FedIcuException($"The spool folder '{spool.Folder}' cannot be read: {FileFailure.Describe(e)}.", e);
         }
     }
-
-    /// <summary>This process's folder.</summary>
-    public string Folder { get; }
 
     /// <summary>
     /// Finds or creates a combiner's session and begins a call in it. If all sessions are taken, the one that has been
@@ -56,63 +59,14 @@ internal sealed class SessionStore : IDisposable
                 if (idle is null)
                     return null;
                 _sessions.Remove(idle, out RoundSession? removed);
-                removed!.Clear(keepGlobal: false);
+                removed!.Remove();
             }
 
-            session = new RoundSession(Folder);
+            session = new RoundSession(_spool, FolderOf(authority), authority);
             _sessions.Add(authority, session);
             return session.Enter();
         }
     }
 
-    /// <summary>
-    /// Creates a folder that other users of the machine cannot read, because clients' models are in it.
-    /// </summary>
-    public static void CreatePrivateFolder(string path)
-    {
-        if (OperatingSystem.IsWindows())
-            Directory.CreateDirectory(path);
-        else
-            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-    }
-
-    /// <summary>Deletes the process's folder.</summary>
-    public void Dispose()
-    {
-        _lock.Dispose();
-        TryDelete(Folder);
-    }
-
-    /// <summary>Deletes the folders of processes that have ended: nobody holds their locks.</summary>
-    private static void RemoveAbandoned(string spool)
-    {
-        foreach (string folder in Directory.EnumerateDirectories(spool, Prefix + "*"))
-        {
-            try
-            {
-                using (new FileStream(Path.Combine(folder, LockName), FileMode.Open, FileAccess.ReadWrite, FileShare.None))
-                {
-                }
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // another process uses the folder or is just creating it
-                continue;
-            }
-
-            TryDelete(folder);
-        }
-    }
-
-    private static void TryDelete(string folder)
-    {
-        try
-        {
-            Directory.Delete(folder, recursive: true);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // the next start tries again
-        }
-    }
+    private string FolderOf(string authority) => Path.Combine(_spool.Rounds, CombinerName.ToFileName(authority));
 }

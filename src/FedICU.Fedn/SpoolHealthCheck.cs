@@ -4,12 +4,12 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace FedICU.Fedn;
 
 /// <summary>A health check that passes if the spool can be written.</summary>
-internal sealed class SpoolHealthCheck(SessionStore store) : IHealthCheck
+internal sealed class SpoolHealthCheck(Spool spool) : IHealthCheck
 {
     /// <inheritdoc/>
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
-        string probe = Path.Combine(store.Folder, $"probe-{Guid.NewGuid():n}");
+        string probe = Path.Combine(spool.Rounds, $"probe-{Guid.NewGuid():n}");
         try
         {
             await File.WriteAllBytesAsync(probe, new byte[1], cancellationToken);

@@ -4,8 +4,8 @@ namespace FedICU.Cli.Tests;
 [NonParallelizable]
 public sealed class CommandLineDocumentTests
 {
-    // they depend on the machine's devices, take long, or are for a shell (CompletionTests)
-    private static readonly string[] NotRun = ["verify", "devices", "bench", "completion"];
+    // they depend on the machine's devices, take long, start another program, or are for a shell (CompletionTests)
+    private static readonly string[] NotRun = ["verify", "devices", "bench", "serve", "completion"];
 
     // the examples of these sections continue the round before
     private static readonly string[] Continued = ["State", "Check"];

@@ -48,7 +48,7 @@ internal sealed class AccessTests
         () => Build([$"{Fedn}Url={url}", .. more]),
         Throws.TypeOf<InvalidOptionsException>().With.Message.EqualTo(
             $"The endpoint 'Fedn' at '{url}' is open to other machines, and anyone may call it: FedIcu:Token, FedIcu:TokenFile, " +
-            "https with ClientCertificateMode RequireCertificate, or --allow-anonymous was expected."));
+            "https with FedIcu:ClientAuthority, https with ClientCertificateMode RequireCertificate, or --allow-anonymous was expected."));
 
     [Test]
     public void OneOpenEndpointAmongSeveralIsNamed() => Assert.That(

@@ -163,10 +163,12 @@ internal sealed class BridgeTests
         Assert.That(await CheckAsync(), Is.EqualTo(HealthCheckResponse.Types.ServingStatus.Serving));
         foreach (string folder in Directory.GetDirectories(server.Spool))
             Directory.Delete(folder, recursive: true);
+        // no folder can take its place
+        await File.WriteAllTextAsync(Path.Combine(server.Spool, "rounds"), "");
         Assert.That(await CheckAsync(), Is.EqualTo(HealthCheckResponse.Types.ServingStatus.NotServing));
-        await combiner.BeginAsync();
-        Status status = Failure(() => combiner.StoreAsync("global_model", Global));
+        Status status = Failure(combiner.BeginAsync);
         Assert.That(status.StatusCode, Is.EqualTo(StatusCode.Unavailable), "the combiner retries after this status");
+        File.Delete(Path.Combine(server.Spool, "rounds"));
 
         async Task<HealthCheckResponse.Types.ServingStatus> CheckAsync() =>
             (await health.CheckAsync(new HealthCheckRequest(), deadline: FednCombiner.Deadline())).Status;

@@ -1,5 +1,6 @@
 using Grpc.Net.Client;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace FedICU.Fedn.Tests;
 
@@ -7,8 +8,9 @@ namespace FedICU.Fedn.Tests;
 internal sealed class FednServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
+    private readonly bool _keepsSpool;
 
-    private FednServer(WebApplication app, string spool) => (_app, Spool) = (app, spool);
+    private FednServer(WebApplication app, string spool, bool keepsSpool) => (_app, Spool, _keepsSpool) = (app, spool, keepsSpool);
 
     public string Spool { get; }
 
@@ -20,16 +22,29 @@ internal sealed class FednServer : IAsyncDisposable
             .Where(file => Path.GetExtension(file) is ".npz" or ".safetensors")]
         : [];
 
-    public static async Task<FednServer> StartAsync(string strategy, params string[] settings)
+    /// <summary>The bytes that the spool counts.</summary>
+    public long Used => _app.Services.GetRequiredService<Spool>().Used;
+
+    /// <summary>The bytes of the models in the spool.</summary>
+    public long FileBytes => Files.Sum(file => new FileInfo(file).Length);
+
+    public static Task<FednServer> StartAsync(string strategy, params string[] settings) =>
+        StartAsync(Directory.CreateTempSubdirectory("fedicu-fedn-tests-").FullName, keepsSpool: false, strategy, settings);
+
+    /// <summary>Starts the bridge over a spool that stays when it is stopped.</summary>
+    public static Task<FednServer> StartOverAsync(string spool, string strategy, params string[] settings) =>
+        StartAsync(spool, keepsSpool: true, strategy, settings);
+
+    private static async Task<FednServer> StartAsync(string spool, bool keepsSpool, string strategy, string[] settings)
     {
-        string spool = Directory.CreateTempSubdirectory("fedicu-fedn-tests-").FullName;
         WebApplication app = FednHost.Build(
         [
-            "--Kestrel:Endpoints:Fedn:Url=http://127.0.0.1:0", "--Logging:LogLevel:Default=None", $"--FedIcu:Strategy={strategy}",
+            "--Kestrel:Endpoints:Fedn:Url=http://127.0.0.1:0", "--Logging:LogLevel:Default=None",
+            "--Logging:LogLevel:Microsoft.AspNetCore=None", "--Logging:LogLevel:Grpc=None", $"--FedIcu:Strategy={strategy}",
             $"--FedIcu:Spool={spool}", .. settings,
         ]);
         await app.StartAsync();
-        return new FednServer(app, spool);
+        return new FednServer(app, spool, keepsSpool);
     }
 
     public FednCombiner Combiner(int endpoint = 0, params string[] authorizations)
@@ -42,8 +57,12 @@ internal sealed class FednServer : IAsyncDisposable
     {
         await _app.StopAsync();
         await _app.DisposeAsync();
-        string[] left = Directory.GetDirectories(Spool);
-        Directory.Delete(Spool, recursive: true);
-        Assert.That(left, Is.Empty, "the host must delete its folder");
+        using (new Spool(Spool, long.MaxValue))
+        {
+            // the host no longer holds the spool
+        }
+
+        if (!_keepsSpool)
+            Directory.Delete(Spool, recursive: true);
     }
 }

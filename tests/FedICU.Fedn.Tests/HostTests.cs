@@ -3,6 +3,9 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Grpc.Core;
 using Grpc.Net.Client;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 
 namespace FedICU.Fedn.Tests;
 
@@ -64,20 +67,21 @@ internal sealed class HostTests
     }
 
     [Test]
-    public async Task OnlyTheFoldersOfEndedProcessesAreRemoved()
+    public async Task TheWebServersLinesForEachRequestAreOffUnlessConfigured([Values] bool configured)
     {
-        await using FednServer running = await FednServer.StartAsync("fedavg");
-        string abandoned = Path.Combine(running.Spool, "process-0123456789abcdef");
-        string own = Directory.GetDirectories(running.Spool).Single();
-        Directory.CreateDirectory(abandoned);
-        await File.WriteAllTextAsync(Path.Combine(abandoned, "lock"), "");
-        using (new SessionStore(new FednOptions { Spool = running.Spool }))
+        string spool = Directory.CreateTempSubdirectory("fedicu-fedn-tests-").FullName;
+        string[] more = configured ? ["--Logging:LogLevel:Microsoft.AspNetCore=Information"] : [];
+        await using (WebApplication app = FednHost.Build(["--FedIcu:Strategy=fedavg", $"--FedIcu:Spool={spool}", .. more]))
         {
-            Assert.That(Directory.GetDirectories(running.Spool), Has.Length.EqualTo(2).And.Contains(own));
-            Assert.That(Directory.Exists(abandoned), Is.False);
+            ILoggerFactory loggers = app.Services.GetRequiredService<ILoggerFactory>();
+            ILogger web = loggers.CreateLogger("Microsoft.AspNetCore.Hosting.Diagnostics");
+            Assert.That(web.IsEnabled(LogLevel.Information), Is.EqualTo(configured));
+            Assert.That(web.IsEnabled(LogLevel.Warning));
+            Assert.That(loggers.CreateLogger<FednService>().IsEnabled(LogLevel.Information));
+            await app.StopAsync();
         }
 
-        Assert.That(Directory.GetDirectories(running.Spool), Is.EqualTo(new[] { own }));
+        Directory.Delete(spool, recursive: true);
     }
 
     [Test]

@@ -161,8 +161,16 @@ internal sealed class NpzReaderTests
         Expect(Changed(record + 8, 1), "the archive's entry '0.npy' is encrypted.");
         Expect(
             Changed(record + 10, 12), "the archive's entry '0.npy' is packed by method 12; 0 (stored) or 8 (deflated) was expected.");
-        Expect(Changed(record + 16, (byte)~whole[record + 16]), "tensor '0' does not have the checksum that the archive states.");
-        Expect(Changed(record + 24, (byte)(whole[record + 24] - 1)), $"tensor '0' has 7 bytes; F32 [2] takes 8.");
+        byte[] otherChecksum = Changed(record + 16, (byte)~whole[record + 16]);
+        byte[] otherLength = Changed(record + 24, (byte)(whole[record + 24] - 1));
+        const string Contradiction =
+            "the archive is not an npz file: the header of its entry '0.npy' states another size or checksum than its directory.";
+        Expect(otherChecksum, Contradiction);
+        Expect(otherLength, Contradiction);
+        otherChecksum[14] = otherChecksum[record + 16];
+        otherLength[22] = otherLength[record + 24];
+        Expect(otherChecksum, "tensor '0' does not have the checksum that the archive states.");
+        Expect(otherLength, "tensor '0' has 7 bytes; F32 [2] takes 8.");
         (string, byte[])[] many = [.. Enumerable.Range(0, 101).Select(i => ($"{i}.npy", array))];
         Expect(Archives.Zip(many), "the archive has 101 entries; at most 100 were expected.");
 

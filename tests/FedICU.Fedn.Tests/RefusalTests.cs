@@ -51,7 +51,7 @@ internal sealed class RefusalTests
     [Test]
     public async Task RefusalsHaveMessages()
     {
-        await using FednServer server = await FednServer.StartAsync("fedavg", "--FedIcu:MaxClients=2");
+        await using FednServer server = await FednServer.StartAsync("fedavg", "--FedIcu:MaxClients=2", "--FedIcu:ReplaceUpdates=true");
         using FednCombiner combiner = server.Combiner();
         await combiner.BeginAsync();
         Assert.That(Failure(() => combiner.AggregateAsync()).Detail, Is.EqualTo("No global model was received before the aggregation."));

@@ -55,8 +55,8 @@ internal static class NpyHeader
             throw Wrong(tensor, "does not begin with a .npy header");
         int version = prefix[6], size = BinaryPrimitives.ReadUInt16LittleEndian(prefix[8..]);
         int length = PrefixLength;
-        if (version is < 1 or > 3)
-            throw Wrong(tensor, $"is a .npy file of version {version}; 1, 2 or 3 was expected");
+        if (version is < 1 or > 3 || prefix[7] != 0)
+            throw Wrong(tensor, $"is a .npy file of version {version}.{prefix[7]}; 1.0, 2.0 or 3.0 was expected");
         if (version > 1)
         {
             length += 2;
@@ -71,7 +71,7 @@ internal static class NpyHeader
         byte[] text = new byte[size];
         if (stream.ReadAtLeast(text, size, throwOnEndOfStream: false) < size)
             throw Wrong(tensor, "ends inside its .npy header");
-        (TensorInfo info, int swappedWidth) = Parse(new Reader(Encoding.Latin1.GetString(text), tensor));
+        (TensorInfo info, int swappedWidth) = Parse(new Reader(Encoding.Latin1.GetString(text), tensor, mayBeOld: version < 3));
         return new NpyArray(info, length + size, swappedWidth);
     }
 
@@ -106,7 +106,7 @@ internal static class NpyHeader
         (DType DType, int SwappedWidth)? dtype = null;
         bool? fortran = null;
         long[]? shape = null;
-        reader.Expect('{');
+        reader.ExpectStart();
         while (!reader.TryRead('}'))
         {
             string key = reader.ReadText();
@@ -155,7 +155,10 @@ internal static class NpyHeader
     private static InvalidModelException Wrong(string tensor, string what) => new($"tensor {Sentence.Quote(tensor)} {what}.");
 
     /// <summary>Reads the Python dictionary that numpy writes.</summary>
-    private sealed class Reader(string text, string tensor)
+    /// <param name="text">The header's text.</param>
+    /// <param name="tensor">The tensor's name.</param>
+    /// <param name="mayBeOld">Whether Python 2 may have written the header: its long integers end in L.</param>
+    private sealed class Reader(string text, string tensor, bool mayBeOld)
     {
         private int _at;
 
@@ -176,10 +179,20 @@ internal static class NpyHeader
                 throw Malformed();
         }
 
+        /// <summary>Reads the first brace, before which numpy writes nothing.</summary>
+        public void ExpectStart()
+        {
+            if (!text.StartsWith('{'))
+                throw Malformed();
+            _at++;
+        }
+
+        /// <summary>Expects numpy's padding: spaces, then a line feed.</summary>
         public void ExpectEnd()
         {
-            SkipWhiteSpace();
-            if (_at < text.Length)
+            while (_at < text.Length && text[_at] == ' ')
+                _at++;
+            if (_at < text.Length && (text[_at] != '\n' || _at < text.Length - 1))
                 throw Malformed();
         }
 
@@ -221,6 +234,7 @@ internal static class NpyHeader
         public long[] ReadShape()
         {
             List<long> shape = [];
+            bool endsInComma = false;
             Expect('(');
             while (!TryRead(')'))
             {
@@ -234,22 +248,29 @@ internal static class NpyHeader
                     throw Malformed();
                 if (!long.TryParse(text.AsSpan(start, _at - start), NumberStyles.None, CultureInfo.InvariantCulture, out long dimension))
                     throw Wrong(tensor, "has a dimension that 64 bits cannot hold");
+                // Python has no decimal numbers with leading zeros
+                if (text[start] == '0' && _at > start + 1)
+                    throw Malformed();
+                if (mayBeOld && _at < text.Length && text[_at] == 'L')
+                    _at++;
                 shape.Add(dimension);
                 if (shape.Count > MaxRank)
                     throw Wrong(tensor, $"has more than {MaxRank} dimensions");
-                if (!TryRead(','))
+                endsInComma = TryRead(',');
+                if (!endsInComma)
                 {
                     Expect(')');
                     break;
                 }
             }
 
-            return [.. shape];
+            // one number in parentheses is a number, not a tuple
+            return shape.Count != 1 || endsInComma ? [.. shape] : throw Malformed();
         }
 
         private void SkipWhiteSpace()
         {
-            while (_at < text.Length && text[_at] is ' ' or '\n' or '\t' or '\r')
+            while (_at < text.Length && text[_at] is ' ' or '\n' or '\t')
                 _at++;
         }
 

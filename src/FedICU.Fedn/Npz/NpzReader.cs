@@ -18,10 +18,6 @@ internal static class NpzReader
     // bytes of the header of a safetensors file with these tensors; chosen below the format's own limit of 100,000,000
     private const long MaxHeaderBytes = 90_000_000;
 
-    // The most bytes that JSON may need: for a character as an escape, for a dimension with its comma, and for a
-    // tensor's keys.
-    private const long CharacterBytes = 6, DimensionBytes = 21, TensorBytes = 128;
-
     /// <summary>
     /// Copies an archive's arrays to a sink, little-endian and in the archive's order. The entry <c>0.npy</c> becomes
     /// the tensor <c>0</c>.
@@ -71,6 +67,9 @@ internal static class NpzReader
                 $"the archive's entry {Sentence.Quote(entry.Name)} is not an array; names that end in .npy were expected.");
         }
 
+        // numpy finds an entry by its name with and without the ending
+        if (entry.Name.EndsWith(".npy.npy", StringComparison.Ordinal))
+            throw new InvalidModelException($"the archive's entry {Sentence.Quote(entry.Name)} ends in .npy twice; once was expected.");
         if (entry.Name is "__metadata__.npy")
             throw new InvalidModelException("the name of tensor '__metadata__' is reserved.");
         using Stream stream = ZipDirectory.Open(file, entry);
@@ -85,8 +84,7 @@ internal static class NpzReader
     /// <summary>Refuses names and shapes that the header of a safetensors file cannot hold.</summary>
     private static void CheckHeader(NpyArray[] arrays)
     {
-        long bytes = arrays.Sum(array =>
-            CharacterBytes * array.Tensor.Name.Length + DimensionBytes * array.Tensor.Shape.Rank + TensorBytes);
+        long bytes = HeaderBound.Of(arrays.Select(array => array.Tensor));
         if (bytes > MaxHeaderBytes)
         {
             throw new InvalidModelException(

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Compression;
+using System.Text;
 
 namespace FedICU.Fedn.Npz;
 
@@ -14,6 +15,14 @@ internal static class NpzWriter
 
     // a fixed date, so that equal models make equal files: the earliest that zip can hold
     private static readonly DateTimeOffset Epoch = new(1980, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+    // bytes of an entry's records in the archive besides its name, and of the archive's end: chosen above what zip64
+    // takes
+    private const int EntryBytes = 256, EndBytes = 256;
+
+    /// <summary>Computes the most bytes that the archive of a model takes.</summary>
+    public static long Bound(TensorSource model) => EndBytes + model.Tensors.Sum(tensor =>
+        NpyHeader.Write(tensor).Length + tensor.ByteLength + EntryBytes + 2L * Encoding.UTF8.GetMaxByteCount(tensor.Name.Length));
 
     /// <summary>Writes all tensors.</summary>
     /// <param name="model">The model.</param>

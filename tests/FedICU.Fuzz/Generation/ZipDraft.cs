@@ -40,6 +40,8 @@ internal sealed class ZipDraft
             Put(record, 0, 4, 0x02014b50);
             Put(record, 4, 2, 20);
             Put(record, 6, 2, 20);
+            // the flag of a name in UTF-8
+            Put(record, 8, 2, Ascii.IsValid(entry.Name) ? 0u : 0x800u);
             Put(record, 10, 2, entry.Deflated ? 8u : 0u);
             Put(record, 16, 4, crc);
             Put(record, 20, 4, (uint)packed.Length);

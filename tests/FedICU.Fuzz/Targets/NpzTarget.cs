@@ -27,7 +27,9 @@ internal sealed class NpzTarget : FuzzTarget
         for (int n = choices.Between(1, 4); n > 0; n--)
         {
             string name = choices.OneIn(10) ? Literals.Text(choices) : $"{choices.Below(20)}";
-            if (name.Length > 0 && name != "__metadata__" && ModelDraft.IsUnicode(name) && names.Add(name))
+            // a zero byte or a second ending would give the array another name in numpy
+            bool isPlain = name.Length > 0 && !name.Contains('\0') && !name.EndsWith(".npy", StringComparison.Ordinal);
+            if (isPlain && name != "__metadata__" && ModelDraft.IsUnicode(name) && names.Add(name))
                 archive.Entries.Add(Entry(name, choices, changes > 0 && choices.OneIn(3)));
         }
 
