@@ -26,8 +26,7 @@ void Visit(INamespaceOrTypeSymbol container)
 {
     foreach (ISymbol symbol in container.GetMembers())
     {
-        if (symbol is not INamespaceSymbol && symbol.DeclaredAccessibility is not
-            (Accessibility.Public or Accessibility.Protected or Accessibility.ProtectedOrInternal))
+        if (symbol is not INamespaceSymbol && !IsVisible(symbol))
             continue;
         if (symbol.GetDocumentationCommentId() is { } id)
             visible.Add(id);
@@ -35,3 +34,8 @@ void Visit(INamespaceOrTypeSymbol container)
             Visit(inner);
     }
 }
+
+// a sealed type's protected members are its own
+static bool IsVisible(ISymbol symbol) => symbol.DeclaredAccessibility == Accessibility.Public ||
+    symbol.DeclaredAccessibility is Accessibility.Protected or Accessibility.ProtectedOrInternal &&
+    symbol.ContainingType is { IsSealed: false };
