@@ -85,6 +85,8 @@ internal sealed partial class ServeCommand : FedIcuCommand
         IEnumerable<string?> folders =
         [
             Path.GetDirectoryName(Environment.ProcessPath), AppContext.BaseDirectory,
+            // an installed native tool is started by a symbolic link, which the process path has followed
+            Path.GetDirectoryName(Environment.GetCommandLineArgs()[0]),
             .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator),
         ];
         IEnumerable<string> places =

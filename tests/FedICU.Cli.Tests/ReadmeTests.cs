@@ -3,12 +3,14 @@ using System.Diagnostics;
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Runs the commands of the README, one after the other, in a folder that contains the files they name.
+/// Runs the commands of the READMEs, of the repository and of the package, one after the other, in a folder that contains
+/// the files they name.
 /// </summary>
 public sealed class ReadmeTests
 {
-    [Test]
-    public void TheCommandsOfTheReadmeRun()
+    [TestCase("README.md")]
+    [TestCase("src/FedICU.Cli/README.md")]
+    public void TheCommandsOfTheReadmeRun(string path)
     {
         if (Ancestors.Find("FedICU.Core.sln") is not { } solution)
         {
@@ -16,7 +18,7 @@ public sealed class ReadmeTests
             return;
         }
 
-        string readme = Path.Combine(Path.GetDirectoryName(solution)!, "README.md");
+        string readme = Path.Combine(Path.GetDirectoryName(solution)!, path);
         string[] commands = [.. Commands(File.ReadAllText(readme).ReplaceLineEndings("\n"))];
         Assert.That(commands, Has.Length.GreaterThanOrEqualTo(4));
         using var place = new Place();

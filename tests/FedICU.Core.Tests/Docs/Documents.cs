@@ -26,14 +26,25 @@ internal static class Documents
     public static string? Root { get; } = Locate();
 
     /// <summary>
-    /// Gets README.md and docs/*.md, whose C# is compiled and run. The decisions in docs/adr show no code.
+    /// Gets README.md, docs/*.md, the packages' READMEs and the page on TorchSharp, whose C# is compiled and run. The
+    /// decisions in docs/adr show no code.
     /// </summary>
     public static IEnumerable<string> WithCode =>
-        Root is null ? [] : [.. Existing("README.md"), .. Under("docs", SearchOption.TopDirectoryOnly)];
+        Root is null ? [] :
+        [
+            .. Existing("README.md"), .. Under("docs", SearchOption.TopDirectoryOnly), .. OfPackages,
+            .. Existing("docs/plugging-in/torchsharp.md"),
+        ];
 
-    /// <summary>Gets every document: those at the root, and all under docs.</summary>
+    /// <summary>Gets the READMEs of the packages, each beside its project.</summary>
+    public static IEnumerable<string> OfPackages => Root is null ? [] : [.. Under("src", SearchOption.AllDirectories)];
+
+    /// <summary>Gets every document: those at the root, all under docs, and the packages' READMEs.</summary>
     public static IEnumerable<string> All =>
-        Root is null ? [] : [.. Directory.EnumerateFiles(Root, "*.md").Select(Relative), .. Under("docs", SearchOption.AllDirectories)];
+        Root is null ? [] :
+        [
+            .. Directory.EnumerateFiles(Root, "*.md").Select(Relative), .. Under("docs", SearchOption.AllDirectories), .. OfPackages,
+        ];
 
     public static string Read(string document) => File.ReadAllText(Path.Combine(Root!, document)).ReplaceLineEndings("\n");
 

@@ -3,19 +3,21 @@ using System.Text.RegularExpressions;
 namespace FedICU.Tests.Docs;
 
 /// <summary>
-/// Compares the C# blocks of README.md and docs/*.md with the code of this folder. Each block has a name,
-/// <c>```csharp name</c>, and is the text of <c>#region name</c> in one of the files. If the name ends in .cs, the
-/// block is the whole file. A region is inside a test that runs it on real files. Using directives at the start of a
-/// block cannot be inside a region: the tests only check that such a namespace exists.
+/// Compares the C# blocks of README.md, docs/*.md and the packages' READMEs with the code of this folder and of
+/// ReadmeSnippets.cs of other tests. Each block has a name, <c>```csharp name</c>, and is the text of
+/// <c>#region name</c> in one of the files. If the name ends in .cs, the block is the whole file. A region is inside a
+/// test that runs it on real files. Using directives at the start of a block cannot be inside a region: the tests only
+/// check that such a namespace of this library exists.
 /// </summary>
 internal sealed partial class SnippetTests
 {
     private static IEnumerable<Fence> CSharpFences =>
         Documents.WithCode.SelectMany(document => Documents.Split(document).Fences).Where(fence => fence.IsCSharp);
 
-    private static IEnumerable<string?> PublicNamespaces =>
-        new[] { typeof(IAggregator).Assembly, typeof(Gpu.ComputeBackends).Assembly }
-            .SelectMany(assembly => assembly.GetExportedTypes()).Select(type => type.Namespace);
+    /// <summary>Gets the lines of the public surfaces; a type's line begins with its namespace.</summary>
+    private static IEnumerable<string> PublicNames =>
+        Directory.EnumerateFiles(Path.Combine(Documents.Root!, "src"), "PublicAPI.*.txt", SearchOption.AllDirectories)
+            .SelectMany(File.ReadLines);
 
     [TestCaseSource(nameof(CSharpFences))]
     public void ACodeBlockIsTheTextOfACompiledRegion(Fence fence)
@@ -33,8 +35,8 @@ internal sealed partial class SnippetTests
         Dictionary<string, string> regions = Regions();
         Assert.That(regions.Keys, Does.Contain(fence.Name), $"{fence}: there is no such region in the Docs folder of the tests");
         Match head = UsingsPattern().Match(fence.Text);
-        foreach (Capture name in head.Groups["name"].Captures)
-            Assert.That(PublicNamespaces, Does.Contain(name.Value), fence.ToString());
+        foreach (string name in head.Groups["name"].Captures.Select(name => name.Value).Where(IsOfThisLibrary))
+            Assert.That(PublicNames.Any(line => line.StartsWith(name + ".", StringComparison.Ordinal)), $"{fence}: {name}");
         Assert.That(Normal(fence.Text[head.Length..]), Is.EqualTo(regions[fence.Name]), fence.ToString());
     }
 
@@ -46,12 +48,35 @@ internal sealed partial class SnippetTests
         Assert.That(Regions(), Is.Not.Empty);
     }
 
+    [Test]
+    public void ThereIsAReadmeBesideEveryPackedProject()
+    {
+        if (Documents.Root is not { } root)
+        {
+            Assert.Ignore("the documents are not here");
+            return;
+        }
+
+        IEnumerable<string> packed = Directory.EnumerateFiles(Path.Combine(root, "src"), "*.csproj", SearchOption.AllDirectories)
+            .Where(project => File.ReadAllText(project).Contains("<IsPackable>true<", StringComparison.Ordinal))
+            .Select(project => $"src/{Path.GetFileNameWithoutExtension(project)}/README.md");
+        Assert.That(packed, Is.EquivalentTo(Documents.OfPackages));
+    }
+
+    // packing rewrites links of this form, and no other link works on the page of a package
+    [TestCaseSource(typeof(Documents), nameof(Documents.OfPackages))]
+    public void LinksOfAPackagesReadmeBeginAtTheRepository(string readme) => Assert.That(
+        LinkPattern().Matches(Documents.Split(readme).Prose).Select(link => link.Groups["target"].Value),
+        Has.All.StartWith("../../"));
+
     private static string Folder => Path.Combine(Documents.Root!, "tests", "FedICU.Core.Tests", "Docs");
 
     private static Dictionary<string, string> Regions()
     {
         var regions = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (string file in Directory.EnumerateFiles(Folder, "*.cs"))
+        IEnumerable<string> ofOtherTests = Directory.EnumerateDirectories(Path.Combine(Documents.Root!, "tests"))
+            .Select(folder => Path.Combine(folder, "ReadmeSnippets.cs")).Where(File.Exists);
+        foreach (string file in Directory.EnumerateFiles(Folder, "*.cs").Concat(ofOtherTests))
         {
             foreach (Match match in RegionPattern().Matches(File.ReadAllText(file).ReplaceLineEndings("\n")))
             {
@@ -63,6 +88,8 @@ internal sealed partial class SnippetTests
         return regions;
     }
 
+    private static bool IsOfThisLibrary(string name) => name.Split('.')[0] == nameof(FedICU);
+
     /// <summary>Removes the common indentation, trailing blanks, and blank lines at both ends.</summary>
     private static string Normal(string text)
     {
@@ -71,6 +98,9 @@ internal sealed partial class SnippetTests
         int indentation = texts.Select(line => line.Length - line.TrimStart(' ').Length).DefaultIfEmpty().Min();
         return string.Join('\n', lines.Select(line => line.Length > 0 ? line[indentation..] : line)).Trim('\n');
     }
+
+    [GeneratedRegex(@"\]\((?<target>[^)\s]+)\)")]
+    private static partial Regex LinkPattern();
 
     [GeneratedRegex(@"^(using (?<name>[\w.]+);\n)*")]
     private static partial Regex UsingsPattern();
