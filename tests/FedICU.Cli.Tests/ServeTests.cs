@@ -68,7 +68,7 @@ public sealed class ServeTests
     /// <summary>The tool must start without the web server's libraries.</summary>
     [Test]
     public void TheToolHasNoWebServer() => Assert.That(
-        File.ReadAllText(Path.ChangeExtension(Tool.Assembly, ".deps.json")),
+        File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "fedicu.deps.json")),
         Does.Contain("FedICU.Core").And.Not.Contain("Grpc").And.Not.Contain("FedICU.Fedn"));
 
     private string WriteScript(string name, string body)
@@ -88,8 +88,8 @@ public sealed class ServeTests
     private static Process Begin(string? service, string? path, params string[] args)
     {
         // the tool's own process may be found by another PATH than the service
-        string dotnet = Environment.ProcessPath is { } host && Path.GetFileName(host) == "dotnet" ? host : "dotnet";
-        return Tool.Start(dotnet, [Tool.Assembly, .. args], start =>
+        string first = Environment.ProcessPath is { } host && Path.GetFileName(host) == Tool.Command[0] ? host : Tool.Command[0];
+        return Tool.Start(first, [.. Tool.Command[1..], .. args], start =>
         {
             start.Environment["FEDICU_FEDN"] = service;
             if (path is not null)

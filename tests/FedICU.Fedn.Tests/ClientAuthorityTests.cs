@@ -122,7 +122,9 @@ internal sealed class ClientAuthorityTests
     {
         var policy = new X509ChainPolicy
         {
-            TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, CustomTrustStore = { _ours },
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck,
+            CustomTrustStore = { _ours },
         };
         var ssl = new SslClientAuthenticationOptions
         {
