@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace FedICU.Cli.Tests;
 
 /// <summary>
-/// Runs the commands of the READMEs, of the repository and of the package, one after the other, in a folder that contains
-/// the files they name.
+/// Runs the commands of the READMEs, of the repository and of the package, one after the other, in a folder that
+/// contains the files they name.
 /// </summary>
 public sealed class ReadmeTests
 {

@@ -3,12 +3,13 @@ using System.Reflection.Metadata;
 
 namespace FedICU.Tests.Architecture;
 
-/// <summary>A Release build names its sources from the repository's root: no path of the machine is in the packages.</summary>
+/// <summary>
+/// A Release build names its sources from the repository's root: no path of the machine is in the packages.
+/// </summary>
 internal sealed class SourcePathTests
 {
     [Test]
-    public void SymbolsNameSourcesFromTheRepositorysRoot(
-        [Values("FedICU.Core", "FedICU.Gpu", "FedICU.Lora")] string library)
+    public void SymbolsNameSourcesFromTheRepositorysRoot([Values("FedICU.Core", "FedICU.Gpu", "FedICU.Lora")] string library)
     {
         using FileStream file = File.OpenRead(Path.Combine(AppContext.BaseDirectory, library + ".pdb"));
         using MetadataReaderProvider provider = MetadataReaderProvider.FromPortablePdbStream(file);
