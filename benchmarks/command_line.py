@@ -25,12 +25,12 @@ import glob, json, struct, sys
 import numpy as np
 def load(path):
     with open(path, 'rb') as file:
-        data = file.read()
+        data = memoryview(file.read())
     length, = struct.unpack_from('<Q', data)
-    header = json.loads(data[8:8 + length])
+    header = json.loads(bytes(data[8:8 + length]))
     weight = float(header.pop('__metadata__')['num_examples'])
     return weight, header, {
-        name: np.frombuffer(data, np.float32, (info['data_offsets'][1] - info['data_offsets'][0]) // 4, 8 + length + info['data_offsets'][0])
+        name: np.frombuffer(data[8 + length + info['data_offsets'][0]:8 + length + info['data_offsets'][1]], np.float32)
         for name, info in header.items()}
 total, sums = 0, {}
 for path in sorted(glob.glob(sys.argv[1] + '/clients/*')):

@@ -39,7 +39,11 @@ internal static unsafe partial class ManagedTool
         }
 
         if (!OperatingSystem.IsWindows())
-            throw new RefusedException($"The managed build '{file}' cannot be started: {Marshal.GetPInvokeErrorMessage(Replace(file, args))}.");
+        {
+            string reason = Marshal.GetPInvokeErrorMessage(Replace(file, args));
+            throw new RefusedException($"The managed build '{file}' cannot be started: {reason}.");
+        }
+
         // both processes receive Ctrl+C; this one waits for the other's end
         using Process process = Process.Start(new ProcessStartInfo(file, args) { UseShellExecute = false })!;
         process.WaitForExit();

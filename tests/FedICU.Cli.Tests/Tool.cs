@@ -31,7 +31,8 @@ internal static class Tool
     public static Process Start(params string[] args) => Start(args, configure: null);
 
     /// <summary>Starts the tool in a separate process.</summary>
-    public static Process Start(string[] args, Action<ProcessStartInfo>? configure) => Start(Command[0], [.. Command[1..], .. args], configure);
+    public static Process Start(string[] args, Action<ProcessStartInfo>? configure) =>
+        Start(Command[0], [.. Command[1..], .. args], configure);
 
     /// <summary>Starts a program with redirected output.</summary>
     public static Process Start(string program, string[] args, Action<ProcessStartInfo>? configure = null)
