@@ -17,14 +17,17 @@ internal static class Completion
     /// <summary>Returns whether a command line is a shell's request for completions.</summary>
     public static bool IsRequest(string[] args) => args is [var first, ..] && first.StartsWith(Request, StringComparison.Ordinal);
 
-    /// <summary>Adds the known values of options to the commands. Where none are known, the shell completes files.</summary>
+    /// <summary>
+    /// Adds the known values of options to the commands. Where none are known, the shell completes files.
+    /// </summary>
     public static void AddValues(Command root)
     {
         foreach (Command command in root.Subcommands)
         {
             foreach (Option option in command.Options)
             {
-                // the parsing library takes a word after '--client x' for another client, even one that begins with a dash
+                // the parsing library takes a word after '--client x' for another client, even one that begins with a
+                // dash
                 if (option is Option<string[]> repeated)
                 {
                     repeated.CompletionSources.Add(context => context.WordToComplete.StartsWith('-')
@@ -34,7 +37,7 @@ internal static class Completion
                 switch (option)
                 {
                     case Option<string> or Option<string?> when Values(option.Name) is { } values:
-                        ((Option<string?>)option).CompletionSources.Add(context => values(context).Select(value => new CompletionItem(value)));
+                        option.CompletionSources.Add(context => values(context).Select(value => new CompletionItem(value)));
                         break;
                     case Option<string[]> { Name: "--set" } settings:
                         settings.CompletionSources.Add(context => Settings(command, context).Select(value => new CompletionItem(value)));

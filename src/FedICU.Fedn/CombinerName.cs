@@ -3,7 +3,9 @@ using System.Text;
 
 namespace FedICU.Fedn;
 
-/// <summary>The name of a combiner, which is the host and port that it calls, in the names of files and folders.</summary>
+/// <summary>
+/// The name of a combiner, which is the host and port that it calls, in the names of files and folders.
+/// </summary>
 internal static class CombinerName
 {
     // characters; chosen, far below the 255 bytes of file systems

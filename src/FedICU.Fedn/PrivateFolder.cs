@@ -71,7 +71,9 @@ internal static class PrivateFolder
             throw new FedIcuException($"{name} '{path}' is a symbolic link; a folder was expected.");
     }
 
-    /// <summary>Returns the number of the user that a file or folder belongs to. Only .NET's tar writer reads it.</summary>
+    /// <summary>
+    /// Returns the number of the user that a file or folder belongs to. Only .NET's tar writer reads it.
+    /// </summary>
     private static int OwnerOf(string path)
     {
         using var archive = new MemoryStream();

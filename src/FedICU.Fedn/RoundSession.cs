@@ -118,7 +118,9 @@ internal sealed class RoundSession
     public SpoolFile NewFile(string extension) =>
         new(_spool, Path.Combine(Folder, $"{Interlocked.Increment(ref _fileCount)}{extension}"));
 
-    /// <summary>Deletes the updates and the new model, and begins a round. Models that are arriving are too late.</summary>
+    /// <summary>
+    /// Deletes the updates and the new model, and begins a round. Models that are arriving are too late.
+    /// </summary>
     public void Clear(bool keepGlobal)
     {
         lock (_state)

@@ -37,7 +37,9 @@ internal sealed class TlsFiles
     public bool ChecksClients => _clients is not null;
 
     /// <summary>Reads the files that the options name.</summary>
-    /// <exception cref="FedIcuException">A file cannot be read or holds no certificate; an option is missing.</exception>
+    /// <exception cref="FedIcuException">
+    /// A file cannot be read or holds no certificate; an option is missing.
+    /// </exception>
     public static TlsFiles Read(FednOptions options)
     {
         if (options.Certificate is null && options.CertificateKey is not null)

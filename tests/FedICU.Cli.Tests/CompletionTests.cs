@@ -59,8 +59,8 @@ public sealed class CompletionTests
     [TestCase("fedicu aggregate --strategy krum,fedad", "fedicu aggregate --strategy krum,fedad", "krum,fedadagrad krum,fedadam")]
     [TestCase("fedicu explain --strategy fedicu --set similarity=", "fedicu explain --strategy fedicu --set similarity =",
         "mean pairwise pairwise-self previous")]
-    [TestCase("fedicu explain --strategy fedicu --set similarity=pairwise-", "fedicu explain --strategy fedicu --set similarity = pairwise-",
-        "pairwise-self")]
+    [TestCase("fedicu explain --strategy fedicu --set similarity=pairwise-",
+        "fedicu explain --strategy fedicu --set similarity = pairwise-", "pairwise-self")]
     [TestCase("fedicu inspect mod", "fedicu inspect mod", "")]
     public void TheScriptOfBashCompletes(string line, string words, string expected)
     {

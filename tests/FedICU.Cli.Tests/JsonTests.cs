@@ -20,7 +20,8 @@ public sealed class JsonTests
         string table = Tool.Run("inspect", _place.A, "--stats").Succeeded().Output;
         Assert.That(table, Does.Contain("digest " + plain.GetProperty("digest").GetString()));
         Assert.That(plain.GetProperty("model").GetString(), Is.EqualTo(_place.A));
-        JsonElement tensor = full.GetProperty("tensors").EnumerateArray().Single(each => each.GetProperty("name").GetString() == "layer.weight");
+        JsonElement tensor = full.GetProperty("tensors").EnumerateArray()
+            .Single(each => each.GetProperty("name").GetString() == "layer.weight");
         Assert.That(tensor.GetProperty("dtype").GetString(), Is.EqualTo("F32"));
         Assert.That(tensor.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64()), Is.EqualTo(new long[] { 3, 2 }));
         Assert.That(tensor.GetProperty("bytes").GetInt64(), Is.EqualTo(24));
@@ -39,7 +40,9 @@ public sealed class JsonTests
         Assert.That(same.GetProperty("different_tensors").GetInt32(), Is.Zero);
         Assert.That(different.GetProperty("different_tensors").GetInt32(), Is.EqualTo(
             different.GetProperty("tensors").EnumerateArray().Count(each => each.GetProperty("different_elements").GetInt64() > 0)));
-        Assert.That(different.GetProperty("a").GetProperty("digest").GetString(), Is.EqualTo(same.GetProperty("b").GetProperty("digest").GetString()));
+        Assert.That(
+            different.GetProperty("a").GetProperty("digest").GetString(),
+            Is.EqualTo(same.GetProperty("b").GetProperty("digest").GetString()));
     }
 
     [Test]
@@ -76,7 +79,8 @@ public sealed class JsonTests
         JsonElement adam = one.GetProperty("strategies").EnumerateArray().Single();
         Assert.That(adam.GetProperty("state").EnumerateArray().Select(slot => slot.GetString()), Is.EqualTo(new[] { "m", "v" }));
         Assert.That(
-            adam.GetProperty("options").EnumerateArray().Select(option => option.GetProperty("name").GetString()), Does.Contain("server-lr"));
+            adam.GetProperty("options").EnumerateArray().Select(option => option.GetProperty("name").GetString()),
+            Does.Contain("server-lr"));
         Assert.That(one.GetProperty("round_options").GetArrayLength(), Is.EqualTo(StrategyRegistry.RoundOptions.Count));
         Tool.Run("strategies", "krumm", "--json").Failed(2, "'krumm'");
     }

@@ -276,7 +276,9 @@ internal sealed class NumpyAgreementTests
         return memory.ToArray();
     }
 
-    /// <summary>Makes an archive whose sizes follow the bytes; the header before them has zeros or other values.</summary>
+    /// <summary>
+    /// Makes an archive whose sizes follow the bytes; the header before them has zeros or other values.
+    /// </summary>
     private static byte[] WithDescriptor(bool zeros)
     {
         byte[] stored = Stored();

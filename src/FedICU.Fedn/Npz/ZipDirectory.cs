@@ -85,7 +85,9 @@ internal static class ZipDirectory
         return entry.IsDeflated ? new DeflateStream(packed, CompressionMode.Decompress) : packed;
     }
 
-    /// <summary>Refuses entries that share bytes, which are a second kind of zip bomb, and those outside the file.</summary>
+    /// <summary>
+    /// Refuses entries that share bytes, which are a second kind of zip bomb, and those outside the file.
+    /// </summary>
     private static void CheckOverlap(List<ZipEntry> entries, Func<ZipEntry, long> startOf, long directory)
     {
         ZipEntry? next = null;
