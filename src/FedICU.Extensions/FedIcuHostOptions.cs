@@ -8,9 +8,6 @@ namespace FedICU.Extensions;
 /// </summary>
 public sealed class FedIcuHostOptions
 {
-    private static readonly string[] KnownNames =
-        [nameof(Strategy), nameof(Settings), nameof(State), nameof(Backend), nameof(Threads), nameof(DType), nameof(Statistics)];
-
     /// <summary>
     /// Gets or sets the strategy, one of <see cref="StrategyRegistry.Names"/>, or several joined by commas in the order
     /// of their stages: <c>krum,fedadam</c>. It is required, so that a missing section is an error.
@@ -68,25 +65,16 @@ public sealed class FedIcuHostOptions
     internal void Read(IConfiguration section)
     {
         var reader = new SectionReader(Faults);
-        foreach (IConfigurationSection child in section.GetChildren())
-        {
-            if (SectionReader.Is(child, nameof(Settings)))
-                ReadSettings(child, reader);
-            else if (SectionReader.Is(child, nameof(Strategy)))
-                Strategy = reader.Text(child) ?? Strategy;
-            else if (SectionReader.Is(child, nameof(State)))
-                State = reader.Text(child) ?? State;
-            else if (SectionReader.Is(child, nameof(Backend)))
-                Backend = reader.Text(child) ?? Backend;
-            else if (SectionReader.Is(child, nameof(DType)))
-                DType = reader.Text(child) ?? DType;
-            else if (SectionReader.Is(child, nameof(Threads)))
-                Threads = reader.WholeNumber(child) ?? Threads;
-            else if (SectionReader.Is(child, nameof(Statistics)))
-                Statistics = reader.Boolean(child) ?? Statistics;
-            else
-                reader.RefuseUnknown(child, KnownNames);
-        }
+        reader.ReadAll(section,
+        [
+            (nameof(Strategy), option => Strategy = reader.Text(option) ?? Strategy),
+            (nameof(Settings), option => ReadSettings(option, reader)),
+            (nameof(State), option => State = reader.Text(option) ?? State),
+            (nameof(Backend), option => Backend = reader.Text(option) ?? Backend),
+            (nameof(Threads), option => Threads = reader.WholeNumber(option) ?? Threads),
+            (nameof(DType), option => DType = reader.Text(option) ?? DType),
+            (nameof(Statistics), option => Statistics = reader.Boolean(option) ?? Statistics),
+        ]);
     }
 
     private void ReadSettings(IConfigurationSection settings, SectionReader reader)

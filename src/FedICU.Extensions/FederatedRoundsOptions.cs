@@ -5,12 +5,6 @@ namespace FedICU.Extensions;
 /// <summary>The options of <see cref="FederatedRounds"/>.</summary>
 public sealed class FederatedRoundsOptions
 {
-    private static readonly string[] KnownNames =
-    [
-        nameof(Folder), nameof(InitialModel), nameof(Aggregator), nameof(ExpectedClients), nameof(MinimumClients), nameof(Deadline),
-        nameof(LastRound), nameof(MaxUpdateBytes), nameof(RequireWeights), nameof(CheckValues), nameof(KeptModels), nameof(RetryDelay),
-    ];
-
     /// <summary>Gets or sets the folder of the rounds, which belongs to one server. It is required.</summary>
     public string? Folder { get; set; }
 
@@ -85,34 +79,20 @@ public sealed class FederatedRoundsOptions
     internal void Read(IConfiguration section)
     {
         var reader = new SectionReader(Faults);
-        foreach (IConfigurationSection child in section.GetChildren())
-        {
-            if (SectionReader.Is(child, nameof(Folder)))
-                Folder = reader.Text(child) ?? Folder;
-            else if (SectionReader.Is(child, nameof(InitialModel)))
-                InitialModel = reader.Text(child) ?? InitialModel;
-            else if (SectionReader.Is(child, nameof(Aggregator)))
-                Aggregator = reader.Text(child) ?? Aggregator;
-            else if (SectionReader.Is(child, nameof(ExpectedClients)))
-                ExpectedClients = reader.WholeNumber(child) ?? ExpectedClients;
-            else if (SectionReader.Is(child, nameof(MinimumClients)))
-                MinimumClients = reader.WholeNumber(child) ?? MinimumClients;
-            else if (SectionReader.Is(child, nameof(Deadline)))
-                Deadline = reader.Time(child) ?? Deadline;
-            else if (SectionReader.Is(child, nameof(LastRound)))
-                LastRound = reader.LongNumber(child) ?? LastRound;
-            else if (SectionReader.Is(child, nameof(MaxUpdateBytes)))
-                MaxUpdateBytes = reader.LongNumber(child) ?? MaxUpdateBytes;
-            else if (SectionReader.Is(child, nameof(RequireWeights)))
-                RequireWeights = reader.Boolean(child) ?? RequireWeights;
-            else if (SectionReader.Is(child, nameof(CheckValues)))
-                CheckValues = reader.Boolean(child) ?? CheckValues;
-            else if (SectionReader.Is(child, nameof(KeptModels)))
-                KeptModels = reader.WholeNumber(child) ?? KeptModels;
-            else if (SectionReader.Is(child, nameof(RetryDelay)))
-                RetryDelay = reader.Time(child) ?? RetryDelay;
-            else
-                reader.RefuseUnknown(child, KnownNames);
-        }
+        reader.ReadAll(section,
+        [
+            (nameof(Folder), option => Folder = reader.Text(option) ?? Folder),
+            (nameof(InitialModel), option => InitialModel = reader.Text(option) ?? InitialModel),
+            (nameof(Aggregator), option => Aggregator = reader.Text(option) ?? Aggregator),
+            (nameof(ExpectedClients), option => ExpectedClients = reader.WholeNumber(option) ?? ExpectedClients),
+            (nameof(MinimumClients), option => MinimumClients = reader.WholeNumber(option) ?? MinimumClients),
+            (nameof(Deadline), option => Deadline = reader.Time(option) ?? Deadline),
+            (nameof(LastRound), option => LastRound = reader.LongNumber(option) ?? LastRound),
+            (nameof(MaxUpdateBytes), option => MaxUpdateBytes = reader.LongNumber(option) ?? MaxUpdateBytes),
+            (nameof(RequireWeights), option => RequireWeights = reader.Boolean(option) ?? RequireWeights),
+            (nameof(CheckValues), option => CheckValues = reader.Boolean(option) ?? CheckValues),
+            (nameof(KeptModels), option => KeptModels = reader.WholeNumber(option) ?? KeptModels),
+            (nameof(RetryDelay), option => RetryDelay = reader.Time(option) ?? RetryDelay),
+        ]);
     }
 }

@@ -10,10 +10,19 @@ namespace FedICU.Extensions;
 /// <param name="faults">Receives a sentence for each value that cannot be read.</param>
 internal sealed class SectionReader(List<string> faults)
 {
-    public static bool Is(IConfigurationSection option, string name) => option.Key.Equals(name, StringComparison.OrdinalIgnoreCase);
-
-    public void RefuseUnknown(IConfigurationSection option, string[] known) =>
-        faults.Add($"Option '{option.Path}' is unknown; {string.Join(", ", known)} are known here.");
+    /// <summary>Reads each option of a section by the action of its name, and refuses all others.</summary>
+    /// <param name="section">The section.</param>
+    /// <param name="options">The known names; their case makes no difference.</param>
+    public void ReadAll(IConfiguration section, (string Name, Action<IConfigurationSection> Read)[] options)
+    {
+        foreach (IConfigurationSection child in section.GetChildren())
+        {
+            if (Array.Find(options, option => option.Name.Equals(child.Key, StringComparison.OrdinalIgnoreCase)).Read is { } read)
+                read(child);
+            else
+                faults.Add($"Option '{child.Path}' is unknown; {string.Join(", ", options.Select(option => option.Name))} are known here.");
+        }
+    }
 
     public string? Text(IConfigurationSection option)
     {

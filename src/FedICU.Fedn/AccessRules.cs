@@ -31,16 +31,18 @@ internal static class AccessRules
         bool checksClients = options.Tls.ChecksClients;
         foreach (IConfigurationSection endpoint in configuration.GetSection(Endpoints).GetChildren())
         {
-            if (checksClients && endpoint["Url"] is { } address && !RequiresCertificate(configuration, endpoint, address, true))
+            if (endpoint["Url"] is not { } url)
+                continue;
+            bool requiresCertificate = RequiresCertificate(configuration, endpoint, url, byDefault: checksClients);
+            if (checksClients && !requiresCertificate)
             {
                 throw new InvalidOptionsException([
-                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(address)} does not ask for client certificates, " +
+                    $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} does not ask for client certificates, " +
                     $"but FedIcu:ClientAuthority is set; https without another {CertificateMode} than RequireCertificate was expected.",
                 ]);
             }
 
-            if (options.Shared is null && !options.AllowAnonymous && endpoint["Url"] is { } url && !IsLocal(url) &&
-                !RequiresCertificate(configuration, endpoint, url, checksClients))
+            if (options.Shared is null && !options.AllowAnonymous && !IsLocal(url) && !requiresCertificate)
             {
                 throw new InvalidOptionsException([
                     $"The endpoint {Sentence.Quote(endpoint.Key)} at {Sentence.Quote(url)} is open to other machines, " +

@@ -1,4 +1,3 @@
-using System.Formats.Tar;
 using FedICU.Files;
 
 namespace FedICU.Fedn;
@@ -50,7 +49,7 @@ internal static class PrivateFolder
             File.WriteAllBytes(probe, []);
             try
             {
-                (int owner, int user) = (OwnerOf(path), OwnerOf(probe));
+                (int owner, int user) = (FilePlace.Describe(path)!.Uid, FilePlace.Describe(probe)!.Uid);
                 if (owner != user)
                     throw new FedIcuException($"{name} '{path}' belongs to the user {owner}; the service's user {user} was expected.");
             }
@@ -69,18 +68,5 @@ internal static class PrivateFolder
     {
         if (folder.LinkTarget is not null)
             throw new FedIcuException($"{name} '{path}' is a symbolic link; a folder was expected.");
-    }
-
-    /// <summary>
-    /// Returns the number of the user that a file or folder belongs to. Only .NET's tar writer reads it.
-    /// </summary>
-    private static int OwnerOf(string path)
-    {
-        using var archive = new MemoryStream();
-        using (var writer = new TarWriter(archive, leaveOpen: true))
-            writer.WriteEntry(path, "owner");
-        archive.Position = 0;
-        using var reader = new TarReader(archive);
-        return reader.GetNextEntry()!.Uid;
     }
 }

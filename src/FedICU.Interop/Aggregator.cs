@@ -21,6 +21,8 @@ internal sealed class Aggregator : IDisposable
     private readonly RoundState? _state;
     private readonly List<IDisposable> _held = [];
     private readonly List<ClientUpdate> _updates = [];
+    // the updates' places in the list, by their clients' ids
+    private readonly Dictionary<string, int> _places = new(StringComparer.Ordinal);
     private readonly List<(nint First, nint End, string Owner)> _borrowed = [];
     private TensorSource? _global;
     private bool _begun, _disposed;
@@ -253,19 +255,15 @@ internal sealed class Aggregator : IDisposable
     private void AddUpdate(Func<ClientUpdate> make, CallerTensors? held, string? owner) => Hold(held, () =>
     {
         ClientUpdate update = make();
-        if (_updates.Exists(other => other.Id == update.Id))
+        if (!_places.TryAdd(update.Id, _updates.Count))
             throw new ArgumentException($"Client {Sentence.Quote(update.Id)} was added already.");
         _updates.Add(update);
         if (held is not null)
             RememberBorrowed(held.Model, owner);
     });
 
-    private int FindUpdate(string client)
-    {
-        int k = _updates.FindIndex(update => update.Id == client);
-        return k >= 0 ? k : throw new ArgumentException(
-            $"Client {Sentence.Quote(client)} has no update in this round; a client that was added was expected.");
-    }
+    private int FindUpdate(string client) => _places.TryGetValue(client, out int k) ? k : throw new ArgumentException(
+        $"Client {Sentence.Quote(client)} has no update in this round; a client that was added was expected.");
 
     /// <summary>
     /// Runs a step that adds something to the round. Keeps the object until the round ends, or disposes of it on a
@@ -348,6 +346,7 @@ internal sealed class Aggregator : IDisposable
     private void Drop()
     {
         _updates.Clear();
+        _places.Clear();
         _borrowed.Clear();
         _held.ForEach(held => held.Dispose());
         _held.Clear();

@@ -28,16 +28,19 @@ internal sealed record ClientStatementTexts(IReadOnlyDictionary<string, string> 
             if (value.ValueKind == JsonValueKind.Null)
                 continue;
             if (key == ControlKey)
-                control = value.ValueKind == JsonValueKind.String ? value.GetString() : throw Unexpected(value.GetRawText(), "a path");
+            {
+                control = value.ValueKind == JsonValueKind.String
+                    ? value.GetString() : throw Refuse(key, Sentence.Quote(value.GetRawText()), "a path");
+            }
             else if (Known.Contains(key))
                 texts.Add(key, value.ValueKind == JsonValueKind.String ? value.GetString()! : value.GetRawText());
             else
-                throw Unexpected(null, $"one of {string.Join(", ", Known)} and {ControlKey}");
-
-            InvalidOptionsException Unexpected(string? found, string expected) =>
-                new([$"{whose}: {Sentence.Quote(key)} is {(found is null ? "unknown" : Sentence.Quote(found))}; {expected} was expected."]);
+                throw Refuse(key, "unknown", $"one of {string.Join(", ", Known)} and {ControlKey}");
         }
 
         return new ClientStatementTexts(texts, control);
+
+        InvalidOptionsException Refuse(string key, string fault, string expected) =>
+            new([$"{whose}: {Sentence.Quote(key)} is {fault}; {expected} was expected."]);
     }
 }

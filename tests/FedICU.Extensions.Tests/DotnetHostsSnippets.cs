@@ -19,26 +19,12 @@ internal sealed partial class DotnetHostsSnippets
     [Test]
     public async Task TheExampleRuns()
     {
-        if (Documents.Root is null)
-            Assert.Ignore("the documents are not here");
-        string json = Documents.Split(Page).Fences.First(fence => fence.Language == "json").Text;
-        using var folder = new TempFolder();
-        string start = Environment.CurrentDirectory;
-        Environment.CurrentDirectory = folder.FullName;
-        try
+        await HostExample.RunAsync(Page, Enumerable.First, async () =>
         {
-            foreach ((string name, int seed) in (ReadOnlySpan<(string, int)>)[("global", 0), ("a", 1), ("b", 2)])
-                Rounds.Model(seed).SaveTo(TensorSink.ToFile(name + ".safetensors"));
-            File.WriteAllText("appsettings.json", json);
-            string[] args = [];
-            await RunAsync(args);
+            await RunAsync([]);
             using TensorSource next = TensorSource.Open("next.safetensors");
             Assert.That(next.Metadata[MetadataKeys.Round], Is.EqualTo("7"));
-        }
-        finally
-        {
-            Environment.CurrentDirectory = start;
-        }
+        });
 
         static async Task RunAsync(string[] args)
         {

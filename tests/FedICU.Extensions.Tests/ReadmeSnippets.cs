@@ -16,24 +16,11 @@ internal sealed class ReadmeSnippets
     [Test]
     public async Task TheExampleRuns()
     {
-        if (Documents.Root is null)
-            Assert.Ignore("the documents are not here");
-        string json = Documents.Split(Readme).Fences.Single(fence => fence.Language == "json").Text;
-        using var folder = new TempFolder();
-        string start = Environment.CurrentDirectory;
-        Environment.CurrentDirectory = folder.FullName;
-        try
+        await HostExample.RunAsync(Readme, Enumerable.Single, async () =>
         {
-            foreach ((string name, int seed) in (ReadOnlySpan<(string, int)>)[("global", 0), ("a", 1), ("b", 2)])
-                Rounds.Model(seed).SaveTo(TensorSink.ToFile(name + ".safetensors"));
-            File.WriteAllText("appsettings.json", json);
             await RunAsync([]);
             Assert.That(File.Exists("next.safetensors"));
-        }
-        finally
-        {
-            Environment.CurrentDirectory = start;
-        }
+        });
 
         static async Task RunAsync(string[] args)
         {

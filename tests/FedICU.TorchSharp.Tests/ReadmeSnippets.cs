@@ -1,5 +1,3 @@
-using FedICU.Benchmarks.Torch;
-using FedICU.Tests;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -10,19 +8,6 @@ namespace FedICU.TorchSharp.Tests;
 /// </summary>
 internal sealed class ReadmeSnippets
 {
-    [OneTimeSetUp]
-    public void LoadLibtorch()
-    {
-        try
-        {
-            WeakVersions.LoadLibtorch();
-        }
-        catch (DllNotFoundException e)
-        {
-            Tools.Missing($"libtorch ({e.Message})");
-        }
-    }
-
     [Test]
     public async Task TheExampleRuns()
     {

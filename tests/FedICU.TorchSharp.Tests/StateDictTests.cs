@@ -1,5 +1,3 @@
-using FedICU.Benchmarks.Torch;
-using FedICU.Tests;
 using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -9,19 +7,6 @@ namespace FedICU.TorchSharp.Tests;
 /// <summary>State dicts as models, in rounds and as results.</summary>
 internal sealed class StateDictTests
 {
-    [OneTimeSetUp]
-    public void LoadLibtorch()
-    {
-        try
-        {
-            WeakVersions.LoadLibtorch();
-        }
-        catch (DllNotFoundException e)
-        {
-            Tools.Missing($"libtorch ({e.Message})");
-        }
-    }
-
     [Test]
     public void StateDictsAggregateLikeCopiesInArrays([Values("fedavg", "fedicu")] string strategy)
     {

@@ -51,13 +51,8 @@ internal static class FilePlace
             return false;
         try
         {
-            // .NET exposes a file's type only through its tar writer, which opens regular files only.
-            using var archive = new MemoryStream();
-            using (var writer = new TarWriter(archive, TarEntryFormat.Gnu, leaveOpen: true))
-                writer.WriteEntry(real, "file");
-            archive.Position = 0;
-            using var reader = new TarReader(archive);
-            return reader.GetNextEntry()?.EntryType is not TarEntryType.RegularFile;
+            // the tar writer opens regular files only
+            return Describe(real)?.EntryType is not TarEntryType.RegularFile;
         }
         catch (UnauthorizedAccessException)
         {
@@ -68,6 +63,20 @@ internal static class FilePlace
             // A tar archive cannot contain a socket.
             return true;
         }
+    }
+
+    /// <summary>
+    /// Returns the type and the owner of a file or folder, which .NET exposes only through its tar writer. The file
+    /// must be empty, because the writer reads it.
+    /// </summary>
+    public static TarEntry? Describe(string path)
+    {
+        using var archive = new MemoryStream();
+        using (var writer = new TarWriter(archive, TarEntryFormat.Gnu, leaveOpen: true))
+            writer.WriteEntry(path, "file");
+        archive.Position = 0;
+        using var reader = new TarReader(archive);
+        return reader.GetNextEntry();
     }
 
     /// <summary>

@@ -37,19 +37,11 @@ internal static class SessionUpload
                 if (maxBytes is { } most && read > most - length)
                     throw CreateRefusal(id, most);
                 hash.AppendData(buffer, 0, read);
-                Write(path, () =>
-                {
-                    RandomAccess.Write(file, buffer.AsSpan(0, read), length);
-                    return 0;
-                });
+                Write(path, () => RandomAccess.Write(file, buffer.AsSpan(0, read), length));
                 length += read;
             }
 
-            Write(path, () =>
-            {
-                RandomAccess.FlushToDisk(file);
-                return 0;
-            });
+            Write(path, () => RandomAccess.FlushToDisk(file));
             FolderCalls.Flush(Path.GetDirectoryName(path)!);
             return (length, SessionSpool.FormatDigest(hash));
         }
@@ -63,6 +55,12 @@ internal static class SessionUpload
     public static RoundRejectedException CreateRefusal(string id, long maxBytes) => new(
         RoundFault.TooLarge,
         $"Client {Sentence.Quote(id)}: the upload has more than {Sentence.Count(maxBytes, "byte")}, the most that is accepted.", id);
+
+    private static void Write(string path, Action write) => Write(path, () =>
+    {
+        write();
+        return true;
+    });
 
     private static T Write<T>(string path, Func<T> write)
     {
