@@ -122,6 +122,12 @@ public sealed record RoundOptions
     public int Threads { get; init; }
 
     /// <summary>
+    /// The largest number of clients for which <see cref="Statistics"/> include the cosine of each two clients' updates
+    /// (<c>max-similarity-clients</c>); null: any number. The cost grows with its square. <value>Default: 64.</value>
+    /// </summary>
+    public int? MaxSimilarityClients { get; init; } = 64;
+
+    /// <summary>
     /// Whether norms, cosines and LoRA cross-terms are computed for the report, which takes further passes over the
     /// inputs. <value>Default: false.</value>
     /// </summary>
@@ -145,6 +151,8 @@ public sealed record RoundOptions
             errors.Add($"quorum is {Quorum}; at least 1 was expected.");
         if (Threads < 0)
             errors.Add($"threads is {Threads}; 0 (one for each CPU) or more was expected.");
+        if (MaxSimilarityClients is < 1)
+            errors.Add($"max-similarity-clients is {MaxSimilarityClients}; at least 1 (no similarities) was expected.");
         if (OnBase == FaultPolicy.DropTensor)
             errors.Add("on-base is drop-tensor; a wrong base concerns the whole update: reject or drop-client was expected.");
         if (OnUnreadable == FaultPolicy.DropTensor)

@@ -53,6 +53,12 @@ public sealed record RoundReport
     /// </summary>
     public IReadOnlyList<LoraPairReport> LoraPairs { get; init => field = value ?? []; } = [];
 
+    /// <summary>
+    /// The cosine of each two clients' updates. Null unless statistics were requested, in a private round, for rules of
+    /// LoRA pairs, and for more clients than <see cref="RoundOptions.MaxSimilarityClients"/>.
+    /// </summary>
+    public ClientSimilarities? Similarities { get; init; }
+
     /// <summary>Notes, such as assumed weights, widened types and bases that were not stated.</summary>
     public IReadOnlyList<string> Notes { get; init => field = value ?? []; } = [];
 
@@ -71,8 +77,13 @@ public sealed record RoundReport
             // the serializer checks members, but not the items of lists
             bool holdsNull = HoldsNull(report.Clients) || HoldsNull(report.Tensors) ||
                 report.Tensors.Any(tensor => HoldsNull(tensor.Clients)) ||
-                HoldsNull(report.LoraPairs) || HoldsNull(report.Stages) || HoldsNull(report.Notes) || HoldsNull(report.BackendShares);
-            return !holdsNull ? report : throw new FedIcuException("The text is not a report: a list holds null.");
+                HoldsNull(report.LoraPairs) || HoldsNull(report.Stages) || HoldsNull(report.Notes) || HoldsNull(report.BackendShares) ||
+                report.Similarities is { } similarities && HoldsNull(similarities.Clients);
+            if (holdsNull)
+                throw new FedIcuException("The text is not a report: a list holds null.");
+            return report.Similarities is not { IsComplete: false }
+                ? report
+                : throw new FedIcuException("The text is not a report: similarities do not hold one cosine for each pair of clients.");
         }
         catch (JsonException e)
         {

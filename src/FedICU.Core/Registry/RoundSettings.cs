@@ -44,6 +44,9 @@ internal static class RoundSettings
                 "Prefixes without which names are compared, joined by commas; true: module. and _orig_mod.")) ?? options.StripPrefixes,
             Integers = reader.Choice("integers", options.Integers, "How integer tensors are aggregated; keep takes the global model's.",
                 ("mean", IntegerRule.Mean), ("keep", IntegerRule.Keep)),
+            MaxSimilarityClients = reader.CountOr(
+                "max-similarity-clients", options.MaxSimilarityClients, "all",
+                "The largest number of clients for which a report with statistics states the cosine of each two updates; 1: never."),
         };
 
         FaultPolicy TensorPolicy(string name, FaultPolicy defaultValue, string fault) => reader.Choice(

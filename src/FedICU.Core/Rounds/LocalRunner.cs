@@ -37,7 +37,7 @@ internal sealed class LocalRunner(
         var sums = new OrderedSums(statistic.Count(plan.Clients.Count));
         // one phase for all statistics of the round
         ProgressMeter? meter = _preparation ??= CreateMeter(
-            "prepare", plan.Tensors.Where(statistic.Measures).Sum(tensor => tensor.ByteLength) * CountStatistics());
+            "prepare", plan.Tensors.Where(statistic.Measures).Sum(tensor => tensor.ByteLength) * CountStatistics(plan.Clients.Count));
         ForEachTensor(run, tensors.Length, i => tensors[i].ElementCount * run.Clients.Count, sideBySide: true, Measure);
         if (!Array.TrueForAll(sums.Sums, double.IsFinite))
         {
@@ -296,7 +296,8 @@ internal sealed class LocalRunner(
         }
     }
 
-    private int CountStatistics() => stages.All.SelectMany(stage => stage.Statistics)
+    private int CountStatistics(int clients) => stages.All.SelectMany(stage => stage.Statistics)
+        .Concat(pairRunner is null && UpdateSimilarities.AreReported(options, clients) ? UpdateSimilarities.Statistics : [])
         .SelectMany(statistic => statistic.WithThoseBefore()).DistinctBy(statistic => statistic.Name).Count();
 
     private RoundRun Narrow(RoundPlan plan) => Current = ReferenceEquals(Current.Clients, plan.Clients) ? Current : Current.Narrow();

@@ -157,6 +157,8 @@ internal sealed class RoundExecution(
         using var publication = new RoundPublication(output, state);
         try
         {
+            ClientSimilarities? similarities =
+                pairRound is null ? await MeasureSimilaritiesAsync(runner, plan, check).ConfigureAwait(false) : null;
             await SurveyAsync(runner, plan).ConfigureAwait(false);
             pairRound?.Decide(FindParticipants(check, plan), _options);
             IReadOnlyList<TensorInfo> outputs = planner.CreateOutputs(plan, pairRound);
@@ -165,8 +167,8 @@ internal sealed class RoundExecution(
             IReadOnlyList<TensorReport> tensors =
                 await runner.RunAsync(plan, outputs, publication.Model, publication.State).ConfigureAwait(false);
             publication.State.WriteScalars(plan);
-            RoundReport report = Describe(
-                check, runner.Current.Plan, tensors, AddCrossTerms(pairRunner?.Reports, ComputeCrossTerms(runner.Current, pairs, check)));
+            IReadOnlyList<LoraPairReport> reports = AddCrossTerms(pairRunner?.Reports, ComputeCrossTerms(runner.Current, pairs, check));
+            RoundReport report = Describe(check, runner.Current.Plan, tensors, reports) with { Similarities = similarities };
             if (!check.CheckFilesUnchanged())
                 return null;
             beside?.Commit(cancellationToken);
@@ -185,12 +187,42 @@ internal sealed class RoundExecution(
         }
     }
 
+    /// <summary>
+    /// Measures the cosines between the updates of the clients that the round begins with; null if the report does not
+    /// state them.
+    /// </summary>
+    private async Task<ClientSimilarities?> MeasureSimilaritiesAsync(LocalRunner runner, RoundPlan plan, RoundCheck check)
+    {
+        if (!UpdateSimilarities.AreReported(_options, plan.Clients.Count))
+            return null;
+        try
+        {
+            foreach (RoundStatistic statistic in UpdateSimilarities.Statistics)
+                await MeasureAsync(runner, plan, statistic, transformed: false).ConfigureAwait(false);
+            return UpdateSimilarities.Compute(plan);
+        }
+        catch (Exception e) when (e is NonFiniteOutputException or RoundRejectedException { Fault: RoundFault.Round })
+        {
+            // values that are not finite are found again, and judged, when they are merged
+            check.Notes.Add("The report states no similarities of the clients: their squared norms or distances are too large for F64.");
+            return null;
+        }
+    }
+
+    private static async Task MeasureAsync(IRoundRunner runner, RoundPlan plan, RoundStatistic statistic, bool transformed)
+    {
+        foreach (RoundStatistic before in statistic.After)
+            await MeasureAsync(runner, plan, before, transformed).ConfigureAwait(false);
+        if (!plan.Has(statistic))
+            plan.Set(statistic, await runner.SurveyAsync(plan, statistic, transformed).ConfigureAwait(false));
+    }
+
     /// <summary>Measures the statistics, and lets each weighting choose clients and their weights.</summary>
     private async Task SurveyAsync(IRoundRunner runner, RoundPlan plan)
     {
         foreach (ClientWeighting weighting in stages.Weightings)
         {
-            await MeasureAsync(weighting, transformed: false).ConfigureAwait(false);
+            await MeasureStageAsync(weighting, transformed: false).ConfigureAwait(false);
             var weights = new ClientWeights(plan.Clients);
             weighting.Weigh(plan, weights);
             int clients = plan.Clients.Count;
@@ -203,25 +235,17 @@ internal sealed class RoundExecution(
         }
 
         foreach (UpdateTransform transform in stages.Transforms)
-            await MeasureAsync(transform, transformed: false).ConfigureAwait(false);
+            await MeasureStageAsync(transform, transformed: false).ConfigureAwait(false);
         // the merge sees other updates than the weightings: what they measured does not hold for it
         if (stages.Transforms.Count > 0)
             plan.Forget(except: stages.Transforms.SelectMany(transform => transform.Statistics));
         foreach (Stage stage in stages.All.Where(stage => stage is not (ClientWeighting or UpdateTransform)))
-            await MeasureAsync(stage, transformed: stages.Transforms.Count > 0).ConfigureAwait(false);
+            await MeasureStageAsync(stage, transformed: stages.Transforms.Count > 0).ConfigureAwait(false);
 
-        async Task MeasureAsync(Stage stage, bool transformed)
+        async Task MeasureStageAsync(Stage stage, bool transformed)
         {
             foreach (RoundStatistic statistic in stage.Statistics)
-                await MeasureOneAsync(statistic, transformed).ConfigureAwait(false);
-        }
-
-        async Task MeasureOneAsync(RoundStatistic statistic, bool transformed)
-        {
-            foreach (RoundStatistic before in statistic.After)
-                await MeasureOneAsync(before, transformed).ConfigureAwait(false);
-            if (!plan.Has(statistic))
-                plan.Set(statistic, await runner.SurveyAsync(plan, statistic, transformed).ConfigureAwait(false));
+                await MeasureAsync(runner, plan, statistic, transformed).ConfigureAwait(false);
         }
     }
 

@@ -14,6 +14,7 @@ internal sealed class SettingsTarget : FuzzTarget
         "importance", "fill", "seed", "sigma", "momentum", "mask", "on-nonfinite", "on-missing", "on-extra", "on-shape", "on-dtype",
         "on-base", "on-unreadable", "on-weight",
         "max-weight", "on-config", "on-quantized", "on-changed", "on-stale", "strip-prefix", "on-statement", "lora-scaling",
+        "max-similarity-clients",
     ];
 
     private static readonly string[] Values =
