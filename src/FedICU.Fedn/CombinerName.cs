@@ -9,8 +9,8 @@ namespace FedICU.Fedn;
 internal static class CombinerName
 {
     /// <summary>
-    /// A character that the name of no combiner contains, because it is escaped. What follows it in a file's name cannot
-    /// be a part of another combiner's name.
+    /// A character that the name of no combiner contains, because it is escaped. What follows it in a file's name is no
+    /// part of another combiner's name.
     /// </summary>
     public const char Separator = '+';
 
@@ -18,7 +18,7 @@ internal static class CombinerName
     private const int Longest = 100;
 
     /// <summary>
-    /// Makes a name for a file from a host and port. Their case makes no difference; all others have names of their own.
+    /// Makes a name for a file from a host and port. Only those that differ in case alone have the same name.
     /// </summary>
     public static string ToFileName(string authority)
     {

@@ -143,7 +143,9 @@ internal sealed class SessionStore
 
     private string FolderOf(string authority) => Path.Combine(_spool.Rounds, CombinerName.ToFileName(authority));
 
-    /// <summary>A combiner's place among the sessions. The store's gate guards what is not said to be guarded otherwise.</summary>
+    /// <summary>
+    /// A combiner's place among the sessions. The store's gate guards the members, unless they say otherwise.
+    /// </summary>
     private sealed class Place(string authority)
     {
         public string Authority => authority;
@@ -157,7 +159,9 @@ internal sealed class SessionStore
         /// <summary>The session; null while its folder is read.</summary>
         public RoundSession? Session { get; set; }
 
-        /// <summary>An idle session whose folder has to be deleted. Set under the gate, cleared under the disk's lock.</summary>
+        /// <summary>
+        /// An idle session whose folder must be deleted. Set under the gate, cleared under the disk's lock.
+        /// </summary>
         public RoundSession? Removed { get; set; }
 
         /// <summary>The calls that are at the disk for this place.</summary>

@@ -83,9 +83,8 @@ internal sealed class StateTests
     public void AStateFolderThatOthersCanReadEndsTheStart()
     {
         File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
-        Assert.That(
-            () => StartAsync(),
-            Throws.InstanceOf<FedIcuException>().With.Message.StartWith($"The state folder '{_folder}' has the mode 0755; 0700 was expected"));
+        string sentence = $"The state folder '{_folder}' has the mode 0755; 0700 was expected";
+        Assert.That(() => StartAsync(), Throws.InstanceOf<FedIcuException>().With.Message.StartWith(sentence));
     }
 
     [Test]

@@ -42,7 +42,7 @@ internal static partial class ClientSentence
     {
         string text = Sentence.Fit(message);
         // a sentence that was cut may contain a part of a path
-        if (text.Length >= Sentence.LongestMessage)
+        if (text.Length >= Sentence.ShortestCutMessage)
             return null;
         if (clientId is not null)
             text = text.Replace(Sentence.Quote(clientId), Id.ToString(), StringComparison.Ordinal);
