@@ -23,8 +23,8 @@ internal static partial class ClientSentence
         if (clientId is null)
             return $"The round is refused: {Describe(fault)}.";
         string own = $"Client {Sentence.Quote(clientId)}";
-        return message.StartsWith(own, StringComparison.Ordinal) && Hide(message, clientId, tensor) is { } text && !OtherClient().IsMatch(text)
-            ? Show(text, clientId, tensor) : $"{own}: {Describe(fault)}.";
+        string? text = message.StartsWith(own, StringComparison.Ordinal) ? Hide(message, clientId, tensor) : null;
+        return text is null || OtherClient().IsMatch(text) ? $"{own}: {Describe(fault)}." : Show(text, clientId, tensor);
     }
 
     /// <summary>
@@ -37,7 +37,9 @@ internal static partial class ClientSentence
     public static string? RemovePlaces(string message, string? clientId, string? tensor) =>
         Hide(message, clientId, tensor) is { } text ? Show(text, clientId, tensor) : null;
 
-    /// <summary>Removes all paths, and hides the two names behind characters. Returns null if a path could remain.</summary>
+    /// <summary>
+    /// Removes all paths, and hides the two names behind characters. Returns null if a path could remain.
+    /// </summary>
     private static string? Hide(string message, string? clientId, string? tensor)
     {
         string text = Sentence.Fit(message);
