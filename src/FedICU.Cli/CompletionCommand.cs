@@ -27,8 +27,10 @@ internal sealed class CompletionCommand : FedIcuCommand
         ["zsh"] = """
             #compdef fedicu
             _fedicu() {
+                # the words of this command up to the cursor: the line may have other commands
+                local line="${words[1,CURRENT-1]} $PREFIX"
                 local -a found
-                found=("${(@f)$(fedicu "[suggest:$CURSOR]" "$BUFFER" 2>/dev/null)}")
+                found=("${(@f)$(fedicu "[suggest:${#line}]" "$line" 2>/dev/null)}")
                 compadd -- ${found:#*=} || { compadd -S '' -- ${(M)found:#*=} } || _files
             }
             compdef _fedicu fedicu

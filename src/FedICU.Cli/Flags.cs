@@ -92,7 +92,7 @@ internal static class Flags
     }
 
     public static UsageException UnknownStrategy(string name, StrategyRegistry registry) =>
-        new($"The strategy '{name}' is unknown; {string.Join(", ", registry.Names)} are known.");
+        new(registry.DescribeUnknown(name));
 
     /// <summary>Refuses a backend that is unknown, before a file is read.</summary>
     public static string? ReadBackendName(string? text) => text is null || ComputeBackends.Names.Contains(text)

@@ -40,6 +40,9 @@ public sealed class RoundState : IDisposable
     /// <summary>Keeps the state in memory, for servers that run round after round in one process.</summary>
     public static RoundState InMemory() => new() { Memory = new MemorySink() };
 
+    /// <summary>Gets or sets the number of the round that wrote the state in memory; null if it is unknown.</summary>
+    internal long? Round { get; set; }
+
     private int _isInUse;
 
     /// <summary>Lends a state in memory to one round.</summary>

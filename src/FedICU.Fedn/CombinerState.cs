@@ -13,16 +13,22 @@ internal sealed class CombinerState
     {
         string name = CombinerName.ToFileName(authority);
         _folder = folder;
-        (_present, _next) = (Path.Combine(folder, $"{name}.safetensors"), Path.Combine(folder, $"{name}.next.safetensors"));
+        _present = Path.Combine(folder, $"{name}.safetensors");
+        _next = Path.Combine(folder, $"{name}{CombinerName.Separator}next.safetensors");
     }
+
+    /// <summary>Creates the folder of all combiners' states, or checks an existing one.</summary>
+    /// <exception cref="FedIcuException">The folder is not this user's alone, or cannot be written.</exception>
+    public static void OpenFolder(string folder) => PrivateFolder.Open(folder, "The state folder");
 
     /// <summary>Chooses the state of a round.</summary>
     /// <param name="digest">The digest of the round's global model.</param>
-    /// <exception cref="IOException">The folder cannot be written.</exception>
-    /// <exception cref="UnauthorizedAccessException">The folder cannot be written.</exception>
+    /// <exception cref="FedIcuException">The folder is not this user's alone, or cannot be written.</exception>
+    /// <exception cref="IOException">A file of the folder cannot be moved or deleted.</exception>
+    /// <exception cref="UnauthorizedAccessException">A file of the folder cannot be moved or deleted.</exception>
     public RoundState Open(string digest)
     {
-        PrivateFolder.Create(_folder);
+        OpenFolder(_folder);
         if (File.Exists(_next))
         {
             if (ReadBase(_next) == digest)

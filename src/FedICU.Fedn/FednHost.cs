@@ -10,8 +10,8 @@ internal static class FednHost
     /// Builds the host from the configuration: appsettings.json, the environment and the command line.
     /// </summary>
     /// <exception cref="FedIcuException">
-    /// The section FedIcu is wrong, other machines can reach an endpoint without authentication, or the spool folder
-    /// cannot be written.
+    /// The section FedIcu is wrong, other machines can reach an endpoint without authentication, or the spool folder or
+    /// the state folder is not the user's alone or cannot be written.
     /// </exception>
     public static WebApplication Build(string[] args)
     {
@@ -57,6 +57,9 @@ internal static class FednHost
         WebApplication app;
         try
         {
+            // here and not at the first aggregation, which would fail after the clients have trained
+            if (options.Configured.Aggregator.KeepsState)
+                CombinerState.OpenFolder(options.StateFolder);
             app = builder.Build();
             // the rounds of an earlier process are read before the first call
             app.Services.GetRequiredService<SessionStore>();

@@ -36,4 +36,7 @@ internal static partial class FednLog
 
     [LoggerMessage(10, LogLevel.Information, "{Session}: goes on with a round of {Clients} clients")]
     public static partial void Restored(ILogger logger, string session, int clients);
+
+    [LoggerMessage(11, LogLevel.Error, "The round in {Folder} does not go on: {Reason}")]
+    public static partial void NotRestored(ILogger logger, string folder, string reason);
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using FedICU.Errors;
 using FedICU.Fedn.Npz;
 using FedICU.Fedn.Protocol;
 using FedICU.Text;
@@ -130,11 +131,19 @@ internal sealed class FednService(
             // outside of the session's lock: a slow reader delays nobody
             using (held)
                 await ModelStream.SendAsync(result!.Path, responses, metrics, cancellationToken);
+            session.MarkSent(result);
             return true;
         });
 
     /// <summary>Creates an error with a status after which the combiner does not try again.</summary>
     internal static RpcException Refuse(string sentence) => new(new Status(StatusCode.InvalidArgument, sentence));
+
+    private static string RemovePlaces(Exception e)
+    {
+        var rejected = e as RoundRejectedException;
+        return ClientSentence.RemovePlaces(e.Message, rejected?.ClientId, rejected?.Tensor) ??
+            "The round is refused; the service's log says why.";
+    }
 
     private static RpcException TooLate(string id) =>
         new(new Status(StatusCode.Aborted, $"{Describe(id)}: the model arrived after its round was over."));
@@ -306,6 +315,8 @@ internal sealed class FednService(
             case UploadRefusal.HasUpdate:
                 return "an update of this client was accepted in this round; one was expected, " +
                     "or FedIcu:ReplaceUpdates=true, with which the last one counts.";
+            case UploadRefusal.IsUnsent:
+                return "the update came too late: the round's new model exists and was not sent yet.";
             default:
                 return null;
         }
@@ -361,8 +372,7 @@ internal sealed class FednService(
             // the same input would be refused again, so the status must be one that the combiner does not retry
             FednLog.Refused(logger, context.Host, e.Message);
             // the combiner has no business knowing the folders' paths
-            throw Refuse(e.Message.Replace(session?.Folder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal)
-                .Replace(options.StateFolder + Path.DirectorySeparatorChar, "", StringComparison.Ordinal));
+            throw Refuse(RemovePlaces(e));
         }
         catch (Exception e) when (e is FedIcuException or IOException or UnauthorizedAccessException)
         {

@@ -19,6 +19,7 @@ internal sealed class RoundSession
     private readonly Dictionary<string, Upload> _uploads = new(StringComparer.Ordinal);
     private string? _digest;
     private long _fileCount;
+    private bool _isSent;
     private int _users;
 
     // one aggregation at a time, and no change to its round while it runs
@@ -28,6 +29,7 @@ internal sealed class RoundSession
     /// <param name="spool">The spool.</param>
     /// <param name="folder">The session's folder; created if it is missing.</param>
     /// <param name="authority">The host and port that the combiner calls.</param>
+    /// <exception cref="FedIcuException">The round that the folder holds is damaged or cannot be read.</exception>
     /// <exception cref="IOException">The folder cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder cannot be written.</exception>
     public RoundSession(Spool spool, string folder, string authority)
@@ -162,15 +164,20 @@ internal sealed class RoundSession
     }
 
     /// <summary>
-    /// Returns why a client cannot send metadata or a model; null if it can. If the round has its result, the client is
-    /// the first of a new round.
+    /// Returns why a client cannot send metadata or a model; null if it can. If the round's result was sent, the client
+    /// is the first of a new round. Until then it is late, and the result stays for the combiner.
     /// </summary>
     public UploadRefusal? Admit(string id, int maxClients, bool mayReplace)
     {
         lock (_state)
         {
             if (Result is not null)
+            {
+                if (!_isSent)
+                    return UploadRefusal.IsUnsent;
                 Clear(keepGlobal: true);
+            }
+
             if (!_clients.TryGetValue(id, out ClientEntry? client))
                 return _clients.Count < maxClients ? null : UploadRefusal.TooManyClients;
             if (_uploads.ContainsKey(id))
@@ -248,7 +255,15 @@ internal sealed class RoundSession
         {
             _record.Write(Global, _digest, file, NoClients);
             Forget(keepGlobal: true, file);
+            _isSent = false;
         }
+    }
+
+    /// <summary>Notes that a result was sent in whole, unless another round has begun meanwhile.</summary>
+    public void MarkSent(SpoolFile result)
+    {
+        lock (_state)
+            _isSent |= Result == result;
     }
 
     private void Forget(bool keepGlobal, SpoolFile? result)

@@ -15,11 +15,13 @@ internal sealed class TlsFiles
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
 
     private readonly X509Certificate2? _server;
+    private readonly X509Certificate2Collection? _chain;
     private readonly X509ChainPolicy? _clients;
 
-    private TlsFiles(X509Certificate2? server, X509Certificate2Collection? authorities)
+    private TlsFiles(X509Certificate2Collection? server, X509Certificate2Collection? authorities)
     {
-        _server = server;
+        if (server is not null)
+            (_server, _chain) = (server[0], [.. server.Skip(1)]);
         if (authorities is null)
             return;
         _clients = new X509ChainPolicy
@@ -44,7 +46,7 @@ internal sealed class TlsFiles
     {
         if (options.Certificate is null && options.CertificateKey is not null)
             throw new InvalidOptionsException(["FedIcu:CertificateKey is set without FedIcu:Certificate."]);
-        X509Certificate2? server = options.Certificate is { } path
+        X509Certificate2Collection? server = options.Certificate is { } path
             ? ReadFile(nameof(options.Certificate), path, () => ReadServer(path, options.CertificateKey)) : null;
         X509Certificate2Collection? authorities = options.ClientAuthority is { } authority
             ? ReadFile(nameof(options.ClientAuthority), authority, () => ReadAuthorities(authority)) : null;
@@ -55,7 +57,7 @@ internal sealed class TlsFiles
     public void Apply(HttpsConnectionAdapterOptions https)
     {
         if (_server is not null)
-            https.ServerCertificate = _server;
+            (https.ServerCertificate, https.ServerCertificateChain) = (_server, _chain);
         if (_clients is null)
             return;
         https.ClientCertificateMode = ClientCertificateMode.RequireCertificate;
@@ -63,11 +65,16 @@ internal sealed class TlsFiles
         https.OnAuthenticate = (_, handshake) => handshake.CertificateChainPolicy = _clients;
     }
 
-    private static X509Certificate2 ReadServer(string path, string? keyPath)
+    /// <summary>Reads the service's certificate with its key, then the certificates that signed it.</summary>
+    private static X509Certificate2Collection ReadServer(string path, string? keyPath)
     {
+        var chain = new X509Certificate2Collection();
         using var pem = X509Certificate2.CreateFromPemFile(path, keyPath);
+        chain.ImportFromPemFile(path);
+        chain[0].Dispose();
         // Windows' TLS cannot use a key that exists in memory only
-        return X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
+        chain[0] = X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
+        return chain;
     }
 
     private static X509Certificate2Collection ReadAuthorities(string path)

@@ -11,4 +11,7 @@ internal enum UploadRefusal
 
     /// <summary>An update of the client was accepted in this round.</summary>
     HasUpdate,
+
+    /// <summary>The round has its new model, which has not been sent in whole.</summary>
+    IsUnsent,
 }

@@ -17,8 +17,8 @@ public static unsafe class Exports
     /// <summary>FEDICU_ABI_VERSION.</summary>
     internal const int Version = 1;
 
-    // FEDICU_BORROW and FEDICU_DELTA
-    private const uint Borrow = 1, Delta = 2;
+    // FEDICU_BORROW, FEDICU_DELTA and FEDICU_UNWEIGHTED
+    private const uint Borrow = 1, Delta = 2, Unweighted = 4;
 
     private delegate void Step();
 
@@ -238,10 +238,10 @@ public static unsafe class Exports
     private static void AddTensors(
         Aggregator aggregator, string client, double weight, PeftAdapterConfig? config, long count, void* tensors, uint flags)
     {
-        bool borrowed = (CheckFlags(flags, Borrow | Delta) & Borrow) != 0;
+        bool borrowed = (CheckFlags(flags, Borrow | Delta | Unweighted) & Borrow) != 0;
         UpdateKind kind = (flags & Delta) != 0 ? UpdateKind.Delta : UpdateKind.Full;
         CallerTensors update = CallerTensors.OfClient(client, (NativeTensor*)tensors, count, !borrowed, config: config);
-        aggregator.Add(client, weight, update, kind, borrowed);
+        aggregator.Add(client, (flags & Unweighted) != 0 ? null : weight, update, kind, borrowed);
     }
 
     /// <summary>

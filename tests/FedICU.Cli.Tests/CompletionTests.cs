@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using FedICU.Tests;
 
 namespace FedICU.Cli.Tests;
 
@@ -76,6 +77,48 @@ public sealed class CompletionTests
             """;
         using Process process = Tool.Start("bash", ["-c", script, "bash", line, words]);
         Assert.That(Tool.End(process).Succeeded().Output.Trim(), Is.EqualTo(expected));
+    }
+
+    [TestCase("fedicu agg", "", "aggregate")]
+    [TestCase("fedicu aggregate --strategy krum,fedad", "", "krum,fedadagrad krum,fedadam")]
+    [TestCase("fedicu aggregate --strategy kr", " --global x", "krum")]
+    [TestCase("fedicu explain --strategy fedicu --set similarity=pairwise-", "", "similarity=pairwise-self")]
+    [TestCase("fedicu inspect mod", "", "files")]
+    public void TheScriptOfZshCompletesUpToTheCursor(string before, string after, string expected)
+    {
+        if (Tools.TryRun("zsh", ["--version"], out _) != 0)
+            Tools.Missing("zsh");
+        // zsh gives a completion the words of one command, and the whole line in BUFFER
+        string script = $$"""
+            fedicu() { {{Tool.ShellCommand}} "$@"; }
+            compdef() { :; }
+            _files() { print files; }
+            compadd() {
+                local -a found=(${${(M)@:#$PREFIX*}:#-*})
+                (( $#found )) && print -- ${(o)found}
+            }
+            {{Tool.Run("completion", "zsh").Succeeded().Output}}
+            words=(${=1}) CURRENT=${#words} PREFIX=${words[-1]}
+            words+=(${=2}) BUFFER="fedicu mask --mask hard; $1$2" CURSOR=$(( 25 + ${#1} ))
+            _fedicu
+            """;
+        using Process process = Tool.Start("zsh", ["-f", "-c", script, "zsh", before, after]);
+        Assert.That(Tool.End(process).Succeeded().Output.Trim(), Is.EqualTo(expected));
+    }
+
+    [TestCase("fedicu agg", "aggregate")]
+    [TestCase("fedicu mask --mask hard; fedicu aggregate --strategy kr", "krum")]
+    public void TheScriptOfFishCompletes(string line, string expected)
+    {
+        if (Tools.TryRun("fish", ["--version"], out _) != 0)
+            Tools.Missing("fish");
+        string script = $"""
+            function fedicu; {Tool.ShellCommand} $argv; end
+            {Tool.Run("completion", "fish").Succeeded().Output}
+            complete -C $argv[1]
+            """;
+        using Process process = Tool.Start("fish", ["--no-config", "-c", script, line]);
+        Assert.That(Tool.End(process).Succeeded().Output.Split('\n', '\t'), Does.Contain(expected));
     }
 
     private static string[] Complete(string line) => Tool.Run($"[suggest:{line.Length}]", line).Succeeded().Lines;

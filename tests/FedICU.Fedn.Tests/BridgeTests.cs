@@ -1,4 +1,5 @@
 using FedICU.Fedn.Protocol;
+using FedICU.Tests;
 using Grpc.Core;
 using Grpc.Health.V1;
 using static FedICU.Fedn.Tests.Rounds;
@@ -152,6 +153,31 @@ internal sealed class BridgeTests
                 await second.BeginAsync();
             Assert.That(server.Files, Has.Length.EqualTo(server == full ? 1 : 0));
         }
+    }
+
+    /// <summary>A pipe in the place of a record is a disk that does not answer until somebody writes to it.</summary>
+    [Test]
+    [Platform("Linux")]
+    public async Task ADiskThatDoesNotAnswerDelaysOneCombiner()
+    {
+        await using FednServer server = await FednServer.StartAsync("fedavg", "--Kestrel:Endpoints:Other:Url=http://127.0.0.1:0");
+        using FednCombiner stalled = server.Combiner(0), other = server.Combiner(1);
+        string folder = Path.Combine(server.Spool, "rounds", CombinerName.ToFileName(new Uri(server.Urls[0]).Authority));
+        string record = Path.Combine(folder, RoundRecordFile.Name);
+        Directory.CreateDirectory(folder);
+        Assert.That(Tools.TryRun("mkfifo", [record], out string output), Is.Zero, output);
+        Task<byte[]> round = Task.Run(() => stalled.RoundAsync(Global, RoundClients));
+        byte[] expected = Expected("fedavg", Archives.Model(1), RoundClients).Archive;
+        // opens only once the stalled call is reading
+        using (FileStream pipe = new(record, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+        {
+            Assert.That(Contents(await other.RoundAsync(Global, RoundClients)), Is.EqualTo(Contents(expected)));
+            Assert.That(round.IsCompleted, Is.False);
+            File.Delete(record);
+            pipe.Write("""{"version": 1, "combiner": "a", "clients": []}"""u8);
+        }
+
+        Assert.That(Contents(await round), Is.EqualTo(Contents(expected)));
     }
 
     [Test]

@@ -73,6 +73,21 @@ internal sealed class ClientAuthorityTests
         Assert.ThrowsAsync<RpcException>(stranger.BeginAsync);
     }
 
+    [Test]
+    public async Task TheCertificatesBetweenTheServicesAndTheAuthorityAreSent()
+    {
+        using X509Certificate2 middle = Sign(_ours, "CN=middle", ServerUse, isAuthority: true),
+            leaf = Sign(middle, "CN=localhost", ServerUse);
+        File.WriteAllText(InFolder("chain.pem"), leaf.ExportCertificatePem() + "\n" + middle.ExportCertificatePem() + "\n");
+        File.WriteAllText(InFolder("leaf-key.pem"), leaf.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
+        await using FednServer server = await FednServer.StartAsync(
+            "fedavg", $"{Url}https://127.0.0.1:0", $"--FedIcu:Certificate={InFolder("chain.pem")}",
+            $"--FedIcu:CertificateKey={InFolder("leaf-key.pem")}");
+        // the client knows the authority only
+        using FednCombiner combiner = Connect(server, null);
+        await combiner.BeginAsync();
+    }
+
     [TestCase("http://127.0.0.1:0"), TestCase("https://127.0.0.1:0", Mode + "NoCertificate")]
     [TestCase("https://*:0", Mode + "AllowCertificate", "--allow-anonymous")]
     [TestCase("https://*:0", "--Kestrel:EndpointDefaults:ClientCertificateMode=DelayCertificate")]
@@ -124,6 +139,7 @@ internal sealed class ClientAuthorityTests
         {
             TrustMode = X509ChainTrustMode.CustomRootTrust,
             RevocationMode = X509RevocationMode.NoCheck,
+            DisableCertificateDownloads = true,
             CustomTrustStore = { _ours },
         };
         var ssl = new SslClientAuthenticationOptions
@@ -143,17 +159,24 @@ internal sealed class ClientAuthorityTests
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest(name, key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        // an authority below it, and certificates below that
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, true, 1, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
         return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-3), DateTimeOffset.UtcNow.AddDays(3));
     }
 
     /// <summary>Signs a certificate that can be used in a handshake.</summary>
-    private static X509Certificate2 Sign(X509Certificate2 authority, string name, string use, int days = 2)
+    private static X509Certificate2 Sign(X509Certificate2 authority, string name, string use, int days = 2, bool isAuthority = false)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest(name, key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(use)], true));
+        if (isAuthority)
+        {
+            request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, true, 0, true));
+            request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
+        }
+
         var names = new SubjectAlternativeNameBuilder();
         names.AddDnsName("localhost");
         names.AddIpAddress(IPAddress.Loopback);

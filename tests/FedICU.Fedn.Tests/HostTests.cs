@@ -12,7 +12,7 @@ namespace FedICU.Fedn.Tests;
 /// <summary>Tests how the host reads its configuration, and what it refuses at the start.</summary>
 internal sealed class HostTests
 {
-    [TestCase("The strategy 'fedavgg' is unknown; NAMES are known.", "Strategy=fedavgg")]
+    [TestCase("The strategy 'fedavgg' is unknown; did you mean 'fedavg'? NAMES are known.", "Strategy=fedavgg")]
     [TestCase("FedIcu:Strategy is missing; NAMES are known.", "Threads=1")]
     [TestCase("Option 'tau' is 'warm'; a number was expected.", "Strategy=fedicu", "Settings:tau=warm")]
     [TestCase("FedIcu:MaxClients is 0; at least 1 was expected.", "Strategy=fedavg", "MaxClients=0")]

@@ -1,6 +1,9 @@
 using System.Buffers.Binary;
+using System.Globalization;
+using System.IO.Compression;
 using FedICU.Fedn.Npz;
 using FedICU.Tests;
+using Microsoft.Win32.SafeHandles;
 
 namespace FedICU.Fedn.Tests;
 
@@ -132,14 +135,51 @@ internal sealed class NpzReaderTests
     }
 
     [Test]
-    public void NamesThatExceedASafetensorsHeaderAreRefused()
+    public void ADirectoryOfAHundredThousandNamesIsRead()
     {
-        byte[] array = Archives.Npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", new byte[8]);
-        (string, byte[])[] entries = [.. Enumerable.Range(0, 230).Select(i => ($"{i}{new string('x', 65_520)}.npy", array))];
+        using SafeFileHandle file = Write(ArchiveOf("layers.{0:d6}.attention.weights.npy", 100_000));
+        Assert.That(ZipDirectory.Read(file, Limits with { MaxTensors = 100_000 }), Has.Count.EqualTo(100_000));
+    }
+
+    [Test]
+    public void ADirectoryThatIsTooLongIsRefused()
+    {
+        using SafeFileHandle file = Write(ArchiveOf("{0:d3}" + new string('x', 65_520) + ".npy", 128));
+        Assert.That(
+            () => ZipDirectory.Read(file, Limits with { MaxTensors = 1000 }),
+            Throws.TypeOf<InvalidModelException>().With.Message.Match(
+                @"^the archive is not an npz file: its directory has \d+ bytes; at most 8388608 were expected\.$"));
+    }
+
+    private static byte[] ArchiveOf(string name, int count)
+    {
+        using var memory = new MemoryStream();
+        using (var archive = new ZipArchive(memory, ZipArchiveMode.Create, leaveOpen: true))
+        {
+            for (int i = 0; i < count; i++)
+                archive.CreateEntry(string.Format(CultureInfo.InvariantCulture, name, i), CompressionLevel.NoCompression).Open().Dispose();
+        }
+
+        return memory.ToArray();
+    }
+
+    private SafeFileHandle Write(byte[] archive)
+    {
+        string path = Path.Combine(_folder, "names.npz");
+        File.WriteAllBytes(path, archive);
+        return File.OpenHandle(path);
+    }
+
+    [Test]
+    public void NamesAndShapesThatExceedASafetensorsHeaderAreRefused()
+    {
+        string shape = string.Join(", ", Enumerable.Repeat("1", 64));
+        byte[] array = Archives.Npy($"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape})}}", new byte[4]);
+        (string, byte[])[] entries = [.. Enumerable.Range(0, 62_000).Select(i => ($"{i}.npy", array))];
         string path = Path.Combine(_folder, "names.npz");
         File.WriteAllBytes(path, Archives.Zip(entries));
         Assert.That(
-            () => NpzReader.Copy(path, new MemorySink(), Limits with { MaxTensors = 1000 }),
+            () => NpzReader.Copy(path, new MemorySink(), Limits with { MaxTensors = 62_000 }),
             Throws.TypeOf<InvalidModelException>().With.Message.Match(
                 @"^the names and shapes of its tensors may take \d+ bytes in a header; at most 90000000 were expected\.$"));
     }

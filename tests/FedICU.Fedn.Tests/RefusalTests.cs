@@ -80,7 +80,7 @@ internal sealed class RefusalTests
         await combiner.StoreAsync("b", RoundClients[1].Model);
         Assert.That(
             Failure(() => combiner.AggregateAsync()).Detail,
-            Does.Match(@"^Client 'b' \('\d+\.safetensors'\) states no num_examples, but client 'a' does"), "without the spool's path");
+            Does.StartWith("Client 'b' states no num_examples, but client 'a' does"), "without the file in the spool");
     }
 
     private static byte[] Bomb()

@@ -116,15 +116,54 @@ internal sealed class RestartTests
     }
 
     [Test]
-    public async Task ARecordThatCannotBeReadIsAnEmptyRound([Values("", "{}", "{\"version\": 99}", "null", "[1")] string text)
+    public async Task ADamagedRecordKeepsItsRound(
+        [Values("", "{}", """{"version": 99, "combiner": "a", "clients": []}""", "null", "[1")] string text)
     {
         string url = await RunFirstRoundAsync();
-        await File.WriteAllTextAsync(Directory.GetFiles(_spool, "round.json", SearchOption.AllDirectories).Single(), text);
+        string record = Directory.GetFiles(_spool, "round.json", SearchOption.AllDirectories).Single(), whole = File.ReadAllText(record);
+        await File.WriteAllTextAsync(record, text);
+        Assert.That(
+            () => RoundRecordFile.ReadCombiner(Path.GetDirectoryName(record)!),
+            Throws.TypeOf<FedIcuException>().With.Message.StartWith($"The round's file '{record}' ")
+                .And.Message.Contains("expected. The round's folder is kept; delete it to give the round up."));
+        await ExpectTheRoundLaterAsync(url, () => File.WriteAllText(record, whole));
+    }
+
+    [Test]
+    public async Task AFileThatCannotBeReadNowKeepsItsRound([Values("round.json", "4.safetensors")] string name)
+    {
+        string url = await RunFirstRoundAsync();
+        string file = Directory.GetFiles(_spool, name, SearchOption.AllDirectories).Single(), aside = Path.Combine(_spool, "aside");
+        File.Move(file, aside);
+        // a folder cannot be read as a file
+        Directory.CreateDirectory(file);
+        await ExpectTheRoundLaterAsync(url, () =>
+        {
+            Directory.Delete(file);
+            File.Move(aside, file);
+        });
+    }
+
+    [Test]
+    public async Task AFolderWithoutARecordIsDeleted()
+    {
+        string url = await RunFirstRoundAsync();
+        File.Delete(Directory.GetFiles(_spool, "round.json", SearchOption.AllDirectories).Single());
         await using FednServer server = await StartAsync("fedavg", url);
-        Assert.That(server.Files, Is.Empty);
+        Assert.That(Directory.GetDirectories(Path.Combine(_spool, "rounds")), Is.Empty);
         using FednCombiner combiner = server.Combiner();
         Status status = Failure(() => combiner.AggregateAsync());
         Assert.That(status.Detail, Is.EqualTo("No global model was received before the aggregation."));
+    }
+
+    [Test]
+    public async Task ARoundInAnotherFolderThanItsCombinersIsKept()
+    {
+        string url = await RunFirstRoundAsync();
+        string folder = Directory.GetDirectories(Path.Combine(_spool, "rounds")).Single(), other = folder + "-copy";
+        Directory.Move(folder, other);
+        await using FednServer server = await StartAsync("fedavg", url);
+        Assert.That(Directory.GetFiles(other), Has.Length.EqualTo(3));
     }
 
     [Test]
@@ -162,6 +201,21 @@ internal sealed class RestartTests
         Assert.That(server.Files, Has.Length.EqualTo(2), "the global model and the first update");
         Assert.That(server.Used, Is.EqualTo(server.FileBytes));
         Directory.Delete(record + ".new");
+        byte[] expected = Expected("fedavg", Archives.Model(1), [RoundClients[0]]).Archive;
+        Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(Contents(expected)));
+    }
+
+    /// <summary>
+    /// Starts the service over a round that cannot be read now. The round stays, is refused, and goes on once it can be
+    /// read.
+    /// </summary>
+    private async Task ExpectTheRoundLaterAsync(string url, Action mend)
+    {
+        await using FednServer server = await StartAsync("fedavg", url);
+        using FednCombiner combiner = server.Combiner();
+        Assert.That(Failure(combiner.BeginAsync).StatusCode, Is.EqualTo(StatusCode.Unavailable));
+        Assert.That(server.Used, Is.Zero, "a round that is not restored counts no bytes");
+        mend();
         byte[] expected = Expected("fedavg", Archives.Model(1), [RoundClients[0]]).Archive;
         Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(Contents(expected)));
     }

@@ -1,3 +1,4 @@
+using System.Runtime.Versioning;
 using Grpc.Core;
 using static FedICU.Fedn.Tests.Rounds;
 
@@ -62,6 +63,41 @@ internal sealed class StateTests
         Assert.That(status.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
         Assert.That(status.Detail, Does.Contain("the state belongs to the model").And.Not.Contains(_folder));
         Assert.That(Directory.GetFiles(_folder), Has.Length.GreaterThan(0), "the state stays");
+    }
+
+    /// <summary>A sentence with a long path is cut in the middle, so it no longer contains the whole path.</summary>
+    [Test]
+    public async Task ARefusalShowsNoPathOfTheServer()
+    {
+        string deep = Path.Combine([_folder, .. Enumerable.Repeat(new string('d', 200), 6)]);
+        await using FednServer server = await FednServer.StartAsync(Strategy, $"--FedIcu:State={deep}", $"--FedIcu:Settings:{Rate}");
+        using FednCombiner combiner = server.Combiner();
+        await combiner.RoundAsync(await combiner.RoundAsync(Global, RoundClients), RoundClients);
+        string detail = Failure(() => combiner.RoundAsync(Archives.Of(Archives.Model(9)), RoundClients)).Detail;
+        Assert.That(detail, Does.Not.Contain("/").And.Not.Contain("ddd"));
+    }
+
+    [Test]
+    [UnsupportedOSPlatform("windows")]
+    [Platform(Exclude = "Win", Reason = "Windows has no file modes")]
+    public void AStateFolderThatOthersCanReadEndsTheStart()
+    {
+        File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
+        string sentence = $"The state folder '{_folder}' has the mode 0755; 0700 was expected";
+        Assert.That(() => StartAsync(), Throws.InstanceOf<FedIcuException>().With.Message.StartWith(sentence));
+    }
+
+    [Test]
+    public void CombinersWithSimilarNamesHaveFilesOfTheirOwn()
+    {
+        string next = Path.Combine(_folder, "a.next.safetensors");
+        File.WriteAllText(next, "the state of the combiner a.next");
+        new CombinerState(_folder, "a").Open("sha256:0");
+        Assert.That(File.Exists(next));
+        string longName = new('a', 200), hash = CombinerName.ToFileName(longName);
+        Assert.That(CombinerName.ToFileName(hash), Is.Not.EqualTo(hash));
+        Assert.That(CombinerName.ToFileName(hash.Trim(CombinerName.Separator)), Is.Not.EqualTo(hash));
+        Assert.That(CombinerName.ToFileName("A:1"), Is.EqualTo(CombinerName.ToFileName("a:1")));
     }
 
     [TestCase("fedavg", "s", "FedIcu:State is 's', but 'fedavg' keeps no state between rounds.")]

@@ -51,6 +51,28 @@ internal sealed class StreamTests
     }
 
     [Test]
+    public async Task ALateClientDoesNotTakeAnUnsentModelAway()
+    {
+        await using FednServer server = await FednServer.StartAsync("fedavg");
+        using FednCombiner combiner = server.Combiner();
+        byte[] model = Archives.Of(new MemoryModel { { "0", [4 << 20], new float[4 << 20] } });
+        await combiner.BeginAsync();
+        await combiner.StoreAsync("global_model", model);
+        await combiner.UpdateAsync("a", 1, model);
+        using (AsyncServerStreamingCall<AggregationResponse> call =
+            combiner.Client.HandleAggregation(new AggregationRequest(), deadline: FednCombiner.Deadline()))
+        {
+            Assert.That(await call.ResponseStream.MoveNext(CancellationToken.None));
+        }
+
+        const string Late = "ERROR: Client 'b': the update came too late: the round's new model exists and was not sent yet.";
+        Assert.That(await combiner.MetadataAsync("b", "{}"), Is.EqualTo(Late));
+        Assert.That(await combiner.StoreAsync("b", model), Is.EqualTo(Late));
+        Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(Contents(model)));
+        Assert.That(await combiner.StoreAsync("b", model), Does.StartWith("Received"), "the first of the next round");
+    }
+
+    [Test]
     public async Task AStreamMustHaveOneIdAndAnEmptyLastMessage()
     {
         await using FednServer server = await FednServer.StartAsync("fedavg");

@@ -22,22 +22,42 @@ internal static partial class ClientSentence
     {
         if (clientId is null)
             return $"The round is refused: {Describe(fault)}.";
-        string name = Sentence.Quote(clientId), own = $"Client {name}";
+        string own = $"Client {Sentence.Quote(clientId)}";
+        string? text = message.StartsWith(own, StringComparison.Ordinal) ? Hide(message, clientId, tensor) : null;
+        return text is null || OtherClient().IsMatch(text) ? $"{own}: {Describe(fault)}." : Show(text, clientId, tensor);
+    }
+
+    /// <summary>
+    /// Creates the sentence for the caller of a whole round, who may see the ids of all clients but no paths of the
+    /// server. Returns null if a path could remain.
+    /// </summary>
+    /// <param name="message">The whole sentence.</param>
+    /// <param name="clientId">The client at fault, or null.</param>
+    /// <param name="tensor">The tensor at fault, or null.</param>
+    public static string? RemovePlaces(string message, string? clientId, string? tensor) =>
+        Hide(message, clientId, tensor) is { } text ? Show(text, clientId, tensor) : null;
+
+    /// <summary>
+    /// Removes all paths, and hides the two names behind characters. Returns null if a path could remain.
+    /// </summary>
+    private static string? Hide(string message, string? clientId, string? tensor)
+    {
         string text = Sentence.Fit(message);
         // a sentence that was cut may contain a part of a path
-        if (text.Length >= Sentence.LongestMessage || !text.StartsWith(own, StringComparison.Ordinal))
-            return CreateGeneral();
-        text = $"Client {Id}" + PlaceOfClient().Replace(text[own.Length..], "");
+        if (text.Length >= Sentence.ShortestCutMessage)
+            return null;
+        if (clientId is not null)
+            text = text.Replace(Sentence.Quote(clientId), Id.ToString(), StringComparison.Ordinal);
+        text = PlaceOfClient().Replace(text, "");
         if (tensor is not null)
             text = text.Replace(Sentence.Quote(tensor), Tensor.ToString(), StringComparison.Ordinal);
         text = NameOfFolder().Replace(QuotedPlace().Replace(text, "the file"), "");
-        if (text.AsSpan().ContainsAny('/', '\\') || OtherClient().IsMatch(text))
-            return CreateGeneral();
-        return text.Replace(Tensor.ToString(), Sentence.Quote(tensor ?? ""), StringComparison.Ordinal)
-            .Replace(Id.ToString(), name, StringComparison.Ordinal);
-
-        string CreateGeneral() => $"{own}: {Describe(fault)}.";
+        return text.AsSpan().ContainsAny('/', '\\') ? null : text;
     }
+
+    private static string Show(string text, string? clientId, string? tensor) =>
+        text.Replace(Tensor.ToString(), Sentence.Quote(tensor ?? ""), StringComparison.Ordinal)
+            .Replace(Id.ToString(), Sentence.Quote(clientId ?? ""), StringComparison.Ordinal);
 
     private static string Describe(RoundFault fault) => fault switch
     {
@@ -62,7 +82,7 @@ internal static partial class ClientSentence
     };
 
     // the file after a client's name: Client 'a' ('updates/a.safetensors')
-    [GeneratedRegex(@"^ \('.*?'\)(?=[: ,;.])")]
+    [GeneratedRegex(@"(?<=\bClient (?:\x01|'[^']*')) \('.*?'\)(?=[: ,;.])")]
     private static partial Regex PlaceOfClient();
 
     // a name in quotes that has a separator: a path, or at worst a tensor's name

@@ -8,6 +8,8 @@ namespace FedICU.Files;
 /// </summary>
 internal sealed class ServerState : IDisposable
 {
+    private const string StartAgain = "to start without the state, remove the file";
+
     private ServerState(SafetensorsFile source, long rounds) => (Source, Rounds) = (source, rounds);
 
     /// <summary>Gets the tensors, which are those that the caller expected.</summary>
@@ -51,14 +53,14 @@ internal sealed class ServerState : IDisposable
             long rounds = ReadNumber(source, MetadataKeys.Rounds) ?? throw Fail(
                 source, $"metadata '{MetadataKeys.Rounds}' is missing; a whole number of at least 0 was expected");
             if (round is { } present && ReadNumber(source, MetadataKeys.Round) is { } written && written >= present)
-                throw Fail(source, $"the state is of round {written}; one of a round before {present} was expected");
+                throw Fail(source, $"the state is of round {written}; one of a round before {present} was expected; {StartAgain}");
             CheckTensors(source, expected);
             string digest = modelDigest();
             if (source.Metadata.GetValueOrDefault(MetadataKeys.Base) is { } model && model != digest)
             {
                 throw Fail(
                     source, $"the state belongs to the model {Sentence.Clean(model)}, which its round wrote; " +
-                    $"this round's global model is {digest}");
+                    $"this round's global model is {digest}; {StartAgain}");
             }
 
             Require(source, MetadataKeys.Base, digest);

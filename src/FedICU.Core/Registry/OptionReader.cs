@@ -216,9 +216,15 @@ public sealed class OptionReader
     /// <exception cref="InvalidOptionsException">There are errors.</exception>
     internal void Finish()
     {
-        IEnumerable<string> known = _options.Select(option => option.Name).Distinct().Order(StringComparer.Ordinal);
+        string[] known = [.. _options.Select(option => option.Name).Distinct().Order(StringComparer.Ordinal)];
         foreach (string name in _values.Keys.Where(name => !_taken.Contains(name)))
-            _errors.Insert(0, $"Option '{name}' is unknown; {string.Join(", ", known)} are known here.");
+        {
+            // the strategy before the dot is kept: krum.byzantien
+            string prefix = name[..(name.LastIndexOf('.') + 1)];
+            string question = Suggestion.Ask(name, known.Select(option => prefix + option));
+            _errors.Insert(0, $"Option '{name}' is unknown;{question} {string.Join(", ", known)} are known here.");
+        }
+
         if (_errors.Count > 0)
             throw new InvalidOptionsException(_errors);
     }

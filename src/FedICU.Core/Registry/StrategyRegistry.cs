@@ -122,7 +122,11 @@ public sealed class StrategyRegistry
     }
 
     private StrategyDescription Require(string name) => Find(name) ??
-        throw new InvalidOptionsException([$"The strategy '{name}' is unknown; {string.Join(", ", Names)} are known."]);
+        throw new InvalidOptionsException([DescribeUnknown(name)]);
+
+    /// <summary>Returns the sentence for a name that is none of <see cref="Names"/>.</summary>
+    internal string DescribeUnknown(string name) =>
+        $"The strategy '{name}' is unknown;{Suggestion.Ask(name, Names)} {string.Join(", ", Names)} are known.";
 
     private static Func<IReadOnlyList<Stage>>[] ReadAll(StrategyDescription[] strategies, OptionReader reader)
     {

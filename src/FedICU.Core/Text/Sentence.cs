@@ -11,6 +11,12 @@ internal static class Sentence
     /// <summary>The longest message of an exception or a report, in characters; chosen.</summary>
     public const int LongestMessage = 1000;
 
+    /// <summary>
+    /// The fewest characters of a message that <see cref="Fit"/> has cut: rounding takes one, and at each end a
+    /// surrogate pair that is not cut in two takes another.
+    /// </summary>
+    public const int ShortestCutMessage = LongestMessage - 3;
+
     // Characters, chosen. Names come from files and may have 100 MB or contain terminal escapes.
     private const int LongestName = 200;
     private const string Gap = "...";

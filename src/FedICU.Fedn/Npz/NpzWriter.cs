@@ -24,7 +24,7 @@ internal static class NpzWriter
     public static long Bound(TensorSource model) => EndBytes + model.Tensors.Sum(tensor =>
         NpyHeader.Write(tensor).Length + tensor.ByteLength + EntryBytes + 2L * Encoding.UTF8.GetMaxByteCount(tensor.Name.Length));
 
-    /// <summary>Writes all tensors.</summary>
+    /// <summary>Writes all tensors, and flushes them to the disk.</summary>
     /// <param name="model">The model.</param>
     /// <param name="path">The archive. An existing file is replaced.</param>
     /// <param name="cancellationToken">Ends the writing.</param>
@@ -34,25 +34,34 @@ internal static class NpzWriter
         try
         {
             using FileStream file = File.Create(path);
-            using var archive = new ZipArchive(file, ZipArchiveMode.Create);
-            foreach (TensorInfo tensor in model.Tensors)
+            using (var archive = new ZipArchive(file, ZipArchiveMode.Create, leaveOpen: true))
             {
-                ZipArchiveEntry entry = archive.CreateEntry(tensor.Name + ".npy", CompressionLevel.NoCompression);
-                entry.LastWriteTime = Epoch;
-                using Stream data = entry.Open();
-                data.Write(NpyHeader.Write(tensor));
-                for (long offset = 0; offset < tensor.ByteLength; offset += PieceLength)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    Span<byte> part = bytes.AsSpan(0, (int)Math.Min(PieceLength, tensor.ByteLength - offset));
-                    model.Read(tensor, offset, part);
-                    data.Write(part);
-                }
+                foreach (TensorInfo tensor in model.Tensors)
+                    Write(model, tensor, archive, bytes, cancellationToken);
             }
+
+            // the updates are deleted when this file counts
+            file.Flush(flushToDisk: true);
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(bytes);
+        }
+    }
+
+    private static void Write(
+        TensorSource model, TensorInfo tensor, ZipArchive archive, byte[] bytes, CancellationToken cancellationToken)
+    {
+        ZipArchiveEntry entry = archive.CreateEntry(tensor.Name + ".npy", CompressionLevel.NoCompression);
+        entry.LastWriteTime = Epoch;
+        using Stream data = entry.Open();
+        data.Write(NpyHeader.Write(tensor));
+        for (long offset = 0; offset < tensor.ByteLength; offset += PieceLength)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Span<byte> part = bytes.AsSpan(0, (int)Math.Min(PieceLength, tensor.ByteLength - offset));
+            model.Read(tensor, offset, part);
+            data.Write(part);
         }
     }
 }

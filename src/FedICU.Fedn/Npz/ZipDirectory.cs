@@ -20,8 +20,9 @@ internal static class ZipDirectory
     // bytes that the length field of the zip64 end does not count
     private const int End64Uncounted = 12;
 
-    // bytes; chosen
-    private const long LongestDirectory = 64 << 20;
+    // bytes; chosen, because the directory is read whole for each model that arrives: room for 100,000 entries with
+    // names of 37 bytes, where numpy's names ("99999.npy") take 9
+    private const long LongestDirectory = 8 << 20;
 
     // unpacked bytes up to which the expansion is not limited; chosen, because a model of zeros packs a thousandfold
     private const long UnlimitedBytes = 64 << 20;
@@ -47,7 +48,9 @@ internal static class ZipDirectory
         (long count, long size, long start) = FindDirectory(file, length);
         if (count > limits.MaxTensors)
             throw new InvalidModelException($"the archive has {count} entries; at most {limits.MaxTensors} were expected.");
-        if (size > LongestDirectory || size < count * RecordLength)
+        if (size > LongestDirectory)
+            throw Malformed($"its directory has {size} bytes; at most {LongestDirectory} were expected");
+        if (size < count * RecordLength)
             throw Malformed("its directory has a wrong size");
         ReadOnlySpan<byte> rest = ReadBytes(file, start, (int)size);
         var entries = new List<ZipEntry>((int)count);

@@ -45,7 +45,7 @@ typedef struct fedicu_tensor {
     uint64_t nbytes;
 } fedicu_tensor;
 
-/* Flags of fedicu_set_global, fedicu_add, fedicu_add_update and fedicu_set_control. */
+/* Flags of fedicu_set_global, fedicu_add, fedicu_add_adapter, fedicu_add_update and fedicu_set_control. */
 
 /* The tensors are copied. The caller may reuse the memory after the call. */
 #define FEDICU_COPY 0u
@@ -56,6 +56,11 @@ typedef struct fedicu_tensor {
 #define FEDICU_BORROW 1u
 /* For fedicu_add: the tensors are y - x, the change by training, and not the parameters y. */
 #define FEDICU_DELTA 2u
+/*
+ * For fedicu_add and fedicu_add_adapter: the client states no weight, and the argument is not read. If no client states
+ * one, each weighs 1. If others do, the policy on-weight applies.
+ */
+#define FEDICU_UNWEIGHTED 4u
 
 typedef int64_t fedicu_handle; /* 0 is no handle */
 
@@ -114,10 +119,10 @@ int32_t fedicu_set_global_adapter(fedicu_handle handle, const char *config_json,
 
 /*
  * Adds a client's update. The weight is the client's number of examples. The policies apply while the round finishes:
- * - on-weight, if the weight is NaN, negative or infinite;
+ * - on-weight, if the weight is NaN, negative or infinite, or if some clients state a weight and others do not;
  * - on-dtype, if a tensor's dtype is unknown. Of the tensor's other fields only the name is read.
- * For files a weight of NaN means the num_examples of the file's metadata, or 1 without it. Files are read while the
- * round finishes.
+ * For files a weight of NaN means the num_examples of the file's metadata; without it the client states no weight.
+ * Files are read while the round finishes.
  */
 int32_t fedicu_add(fedicu_handle handle, const char *client, double weight, int64_t count, const fedicu_tensor *tensors,
                    uint32_t flags);
@@ -133,7 +138,7 @@ int32_t fedicu_add_adapter(fedicu_handle handle, const char *client, double weig
 
 /*
  * Adds an update made by fedicu_mask: its tensors and its metadata in JSON. A weight of NaN means the num_examples of
- * the metadata, or 1 without it.
+ * the metadata; without it the client states no weight.
  */
 int32_t fedicu_add_update(fedicu_handle handle, const char *client, double weight, const char *metadata_json, int64_t count,
                           const fedicu_tensor *tensors, uint32_t flags);

@@ -12,6 +12,7 @@ python=${PYTHON:-python3}
     echo "wheel.sh: $python lacks build, setuptools or wheel (Debian: python3-build python3-setuptools python3-wheel)." >&2
     exit 1
 }
+echo "wheel.sh: builds with $("$python" -c 'import sys; print(sys.executable)')" >&2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -1,4 +1,5 @@
 using System.Text;
+using FedICU.Errors;
 using FedICU.Model;
 
 namespace FedICU.Tests;
@@ -146,6 +147,17 @@ internal sealed class ClientMessageTests : SessionFixture
     public void ATensorsNameWithSeparatorsStays() => Assert.That(
         new RoundRejectedException(RoundFault.Shape, "Client 'a': tensor 'layers/0' has shape [2].", "a", "layers/0").ClientMessage,
         Is.EqualTo("Client 'a': tensor 'layers/0' has shape [2]."));
+
+    [TestCase("Client 'a' ('/srv/x/4.safetensors') states none, but client 'b' does.", "Client 'a' states none, but client 'b' does.")]
+    [TestCase("'/srv/x/state': the state is of round 5.", "the file: the state is of round 5.")]
+    [TestCase("Client 'a': tensor 'layers/0' has shape [2].", "Client 'a': tensor 'layers/0' has shape [2].")]
+    [TestCase("It is in /srv/x.", null)]
+    public void TheCallerOfARoundSeesNoPaths(string message, string? expected) =>
+        Assert.That(ClientSentence.RemovePlaces(message, "a", "layers/0"), Is.EqualTo(expected));
+
+    [Test]
+    public void ACutSentenceIsNotShown() =>
+        Assert.That(ClientSentence.RemovePlaces($"'/srv/{new string('x', 2000)}' is broken.", null, null), Is.Null);
 
     [Test]
     public void EveryFaultHasAGeneralSentence()

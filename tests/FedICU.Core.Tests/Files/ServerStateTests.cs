@@ -15,12 +15,13 @@ public sealed class ServerStateTests
     [TestCase("rounds", "3.0", "metadata 'rounds' is '3.0'; a whole number of at least 0 was expected")]
     [TestCase("rounds", "9223372036854775808",
         "metadata 'rounds' is '9223372036854775808'; a whole number of at least 0 was expected")]
-    [TestCase("round", "5", "the state is of round 5; one of a round before 5 was expected")]
-    [TestCase("round", "6", "the state is of round 6; one of a round before 5 was expected")]
+    [TestCase("round", "5", "the state is of round 5; one of a round before 5 was expected; to start without the state, remove the file")]
+    [TestCase("round", "6", "the state is of round 6; one of a round before 5 was expected; to start without the state, remove the file")]
     [TestCase("round", "x", "metadata 'round' is 'x'; a whole number of at least 0 was expected")]
     [TestCase("fedicu.base", null, "metadata 'fedicu.base' is missing; '{0}' was expected")]
     [TestCase("fedicu.base", "sha256:00",
-        "the state belongs to the model sha256:00, which its round wrote; this round's global model is {0}")]
+        "the state belongs to the model sha256:00, which its round wrote; this round's global model is {0}; " +
+        "to start without the state, remove the file")]
     public void AStateOfAnotherRoundIsRefused(string key, string? value, string reason)
     {
         Dictionary<string, string> metadata = Describe();

@@ -95,6 +95,30 @@ internal sealed class StageTests
     }
 
     [Test]
+    public void AStateInMemoryRefusesAnEarlierRound()
+    {
+        using RoundState state = RoundState.InMemory();
+        Run(5);
+        foreach (long number in (long[])[2, 5])
+        {
+            Assert.That(() => Run(number), Throws.TypeOf<RoundRejectedException>().With.Message.EqualTo(
+                $"The state in memory is of round 5; one of a round before {number} was expected."));
+        }
+
+        Run(6);
+        Run(null);
+        Run(1);
+        Assert.That(state.RoundsFinished, Is.EqualTo(4), "a round without a number leaves nothing to compare");
+
+        void Run(long? number)
+        {
+            var round = new AggregationRound(Global, new RoundOptions { Round = number }) { State = state };
+            round.Add(ClientUpdate.FromTensors("a", Global));
+            new FedAdamAggregator().AggregateAsync(round, TensorSink.Discard).GetAwaiter().GetResult();
+        }
+    }
+
+    [Test]
     public void AStateInMemoryServesOneRoundAtATime()
     {
         using RoundState state = RoundState.InMemory();

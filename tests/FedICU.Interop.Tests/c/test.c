@@ -246,6 +246,19 @@ static void test_rounds(const char *folder)
     CHECK(strstr(report, "Client 'c': its weight is a word.") != NULL ||
           strstr(report, "Client \\u0027c\\u0027: its weight is a word.") != NULL);
     free(report);
+    /* a client in memory that states no weight, as one of a file without num_examples */
+    for (i = 0; i < 2; i++) {
+        CHECK(fedicu_begin_round(strict, 8) == FEDICU_OK);
+        CHECK(fedicu_set_global(strict, 2, global, FEDICU_BORROW) == FEDICU_OK);
+        CHECK(fedicu_add(strict, "a", 3, 2, second, FEDICU_BORROW | (i == 0 ? 0 : FEDICU_UNWEIGHTED)) == FEDICU_OK);
+        CHECK(fedicu_add(strict, "b", 3, 2, first, FEDICU_BORROW | FEDICU_UNWEIGHTED) == FEDICU_OK);
+        CHECK(fedicu_finish(strict, 2, result) == FEDICU_OK);
+        report = copy_text(fedicu_report_json, strict);
+        CHECK((strstr(report, "states no num_examples") != NULL) == (i == 0));
+        CHECK((strstr(report, "No client states num_examples: every client weighs 1.") != NULL) == (i == 1));
+        free(report);
+    }
+    CHECK(fedicu_set_global(handle, 2, global, FEDICU_UNWEIGHTED) == FEDICU_INVALID_ARGUMENT);
     CHECK(fedicu_destroy(strict) == FEDICU_OK);
 
     /* an aborted round is over */

@@ -78,6 +78,8 @@ OBJECTS = {
     "none": None,
     "a dict": {"x": 1},
     "ragged": [[1.0], [1.0, 2.0]],
+    "a list of numbers": [[0.0] * 5] * 6,
+    "a tuple of numbers": ((0.0,) * 5,) * 6,
     "a set": {1.0},
     "a word": "w",
     "masked": np.ma.masked_array(np.zeros((6, 5), np.float32), np.eye(6, 5)),
@@ -236,12 +238,13 @@ def faults():
     for what, array in TYPES.items():
         yield what, "on_dtype", MEMORY + FLOWER, 3, replaced(w=array)
     for what, value in OBJECTS.items():
-        yield what, ("on_unreadable" if what in ("ragged", "masked") else "on_dtype"), MEMORY, 3, replaced(w=value)
+        yield what, ("on_dtype" if what == "objects" else "on_unreadable"), MEMORY, 3, replaced(w=value)
     for what, array in ARRAYS.items():
         yield what, ("on_nonfinite" if what == "nan" else "on_shape"), MEMORY + FLOWER, 3, replaced(w=array)
     for what, weight in WEIGHTS.items():
         yield f"weight {what}", "on_weight", MEMORY + FLOWER, weight, model
-    yield "no weight", "on_weight", FLOWER, None, model
+    # NVFlare's clients without a weight weigh 1
+    yield "no weight", "on_weight", (Plain,) + FLOWER, None, model
     yield "missing", "on_missing", MEMORY + FLOWER, 3, {"w": model["w"]}
     yield "extra", "on_extra", MEMORY + FLOWER, 3, replaced(z=model["b"])
     yield "an extra of an unknown type", "on_extra", MEMORY, 3, replaced(z=np.array(["a"]))

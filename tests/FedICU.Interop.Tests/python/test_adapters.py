@@ -253,6 +253,14 @@ class BridgeTests(unittest.TestCase):
             with self.assertRaisesRegex(fedicu.RoundRejectedError, f"^Client 'b': {sentence}"):
                 strategy.aggregate_train(1, [reply])
 
+    def test_only_the_configurations_of_the_round_are_kept(self):
+        strategy = FedICU(aggregator="flora", adapter_config=GLOBAL)
+        for number, nodes in ((1, "abc"), (2, "de")):
+            strategy.configure_train(number, flower.record(START.tensors), {}, flower.Grid(None, nodes))
+            strategy.configure_evaluate(number, flower.record(START.tensors), {}, flower.Grid(None, "f"))
+            # the nodes of the grid are numbered
+            self.assertEqual(set(strategy._sent), {str(k) for k in range(len(nodes))})
+
     def test_the_configuration_belongs_to_the_ranks(self):
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "rank_of was given without adapter_config"):
             FedICU(aggregator="flora", rank_of=int)

@@ -49,6 +49,40 @@ class AggregatorTests(unittest.TestCase):
         np.testing.assert_allclose(
             2 * result["m.lora_B.weight"] @ result["m.lora_A.weight"], (u[:, :3] * s[:3]) @ v[:3], rtol=0, atol=1e-12 * s[0])
 
+    def test_a_client_without_a_weight_is_treated_alike_in_memory_and_in_a_file(self):
+        received, *trained = models(3)
+        config = {"r": 4, "lora_alpha": 8, "peft_type": "LORA", "target_modules": ["m"]}
+        pair = {"m.lora_A.weight": np.ones((4, 6), np.float32), "m.lora_B.weight": np.ones((5, 4), np.float32)}
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "a.safetensors")
+            fedicu.Aggregator("fedavg").aggregate(received, [("one", 1, trained[0])], out=path)
+            masked = fedicu.mask(received, trained[0], mask="top=1")
+            forms = [
+                (received, trained[0], trained), (received, path, trained), (received, masked, trained),
+                (fedicu.Adapter(pair, config), fedicu.Adapter(pair, config), [fedicu.Adapter(pair, config)] * 3),
+            ]
+            for model, silent, others in forms:
+                stating = [(f"c{k}", 10, other) for k, other in enumerate(others)]
+                with self.subTest(type(silent).__name__):
+                    with self.assertRaisesRegex(fedicu.RoundRejectedError, "^Client 'd'.* states no num_examples, but client 'c0' does"):
+                        fedicu.Aggregator("fedavg").aggregate(model, [*stating, ("d", None, silent)])
+                    lenient = fedicu.Aggregator("fedavg", on_weight="drop-client", quorum=1)
+                    lenient.aggregate(model, [*stating, ("d", None, silent)])
+                    self.assertEqual([client["id"] for client in lenient.report["clients"] if not client["included"]], ["d"])
+                    # nobody states one: each weighs 1, and a note says so
+                    lenient.aggregate(model, [(name, None, other) for name, _, other in stating] + [("d", None, silent)])
+                    self.assertEqual({client["weight"] for client in lenient.report["clients"]}, {1})
+                    self.assertIn("No client states num_examples: every client weighs 1.", lenient.report["notes"])
+
+    def test_a_mistyped_name_is_asked_about(self):
+        for arguments, question in (
+            (dict(strategy="fedadm"), "The strategy 'fedadm' is unknown; did you mean 'fedadam'?"),
+            (dict(strategy="fedadam", server_rl=1), "Option 'server-rl' is unknown; did you mean 'server-lr'?"),
+        ):
+            with self.assertRaises(fedicu.InvalidOptionsError) as raised:
+                fedicu.Aggregator(**arguments)
+            self.assertIn(question, str(raised.exception))
+
     def test_every_strategy_is_listed_with_its_options(self):
         known = {strategy["name"]: strategy for strategy in fedicu.strategies()}
         self.assertLessEqual({"fedavg", "fedprox", "fedicu", "median", "krum", "fedadam", "flora", "flexlora"}, set(known))
@@ -271,6 +305,13 @@ class AggregatorTests(unittest.TestCase):
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "added already"):
             aggregator.aggregate(received, [("a", 1, trained), ("a", 1, trained)])
         for arguments, message in (
+            (
+                dict(updates=[(trained, 100)]),
+                r"^A client's update is a tuple of 2; an Update or \(name, weight, model\) was expected\.$",
+            ),
+            (dict(updates=[trained]), "^A client's update is a dict; an Update or "),
+            (dict(updates=[5]), "^A client's update is an int; an Update or "),
+            (dict(updates=[("a", 3, trained, False, 1)]), "^A client's update is a tuple of 5; "),
             (dict(updates=[(1, 3, trained)]), "A client's name is 1"),
             (dict(updates=[("", 3, trained)]), "A client's name is ''"),
             (dict(updates=[("a\0b", 3, trained)]), "zero character"),
@@ -283,7 +324,7 @@ class AggregatorTests(unittest.TestCase):
         ):
             with self.assertRaisesRegex(fedicu.InvalidArgumentError, message):
                 aggregator.aggregate(received, **arguments)
-        for wrong in (np.datetime64("2026"), None, "text", {}, [[1.0], []]):
+        for wrong in (np.datetime64("2026"), None, "text", {}, [[1.0], []], [[1.0]], 1.0, (1.0, 2.0)):
             with self.assertRaisesRegex(fedicu.InvalidArgumentError, "^The global model: tensor 'w' is"):
                 aggregator.aggregate({**received, "w": wrong}, [("a", 3, trained)], out=trained)
         with self.assertRaisesRegex(fedicu.InvalidArgumentError, "The global model is a list"):

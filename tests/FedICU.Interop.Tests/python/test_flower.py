@@ -115,7 +115,7 @@ class FlowerTests(unittest.TestCase):
         for wrong in ({"mask": "tpo=0.25"}, {"maks": "hard"}):
             with self.assertRaises(fedicu.InvalidOptionsError):
                 FedICUMod(**wrong)
-        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "aggregator is a int"):
+        with self.assertRaisesRegex(fedicu.InvalidArgumentError, "aggregator is an int"):
             FedICU(aggregator=3)
 
     def test_the_mod_does_not_change_other_messages(self):

@@ -68,6 +68,7 @@ class NvflareTests(unittest.TestCase):
         expected = received
         for number in range(3):
             aggregator.reset_stats()
+            aggregator.fl_ctx["current_round"] = number
             for k in (1, 2):
                 aggregator.accept_model(sent(k, trained[k - 1]))
             made = aggregator.aggregate_model()

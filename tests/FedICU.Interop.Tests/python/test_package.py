@@ -1,5 +1,6 @@
 """The package itself: its version, what its objects show, and the message without a library."""
 
+import ctypes
 import gc
 import os
 import pathlib
@@ -56,7 +57,33 @@ class PackageTests(unittest.TestCase):
                 self.assertIn("dotnet publish src/FedICU.Interop", message)
 
 
+    def test_a_missing_framework_is_named_with_its_command(self):
+        for module, sentence in (
+            ("flower", 'fedicu.flower needs Flower 1.22 or later; pip install "flwr>=1.22" installs it.'),
+            ("nvflare", 'fedicu.nvflare needs NVFlare; "pip install nvflare" installs it.'),
+        ):
+            # None in sys.modules is a package that cannot be found
+            package = "flwr" if module == "flower" else module
+            code = f"import sys; sys.modules[{package!r}] = None; import fedicu.{module}"
+            done = subprocess.run(
+                [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)}, capture_output=True, text=True)
+            self.assertEqual(done.stderr.splitlines()[-1], f"ImportError: {sentence}")
+            self.assertNotIn("During handling", done.stderr)
+
+
 class MemoryTests(unittest.TestCase):
+    def test_pythons_functions_keep_the_types_that_others_gave_them(self):
+        create = ctypes.pythonapi.PyBytes_FromStringAndSize
+        before = create.restype, create.argtypes
+        try:
+            create.restype, create.argtypes = ctypes.c_int, None
+            data, memory = new_bytes(8)
+            memory[:] = 66
+            self.assertEqual(data, b"B" * 8)
+            self.assertEqual((create.restype, create.argtypes), (ctypes.c_int, None))
+        finally:
+            create.restype, create.argtypes = before
+
     @unittest.skipIf(torch is None, "torch is missing")
     def test_results_for_torch_lie_in_numpys_memory_and_keep_it_alive(self):
         for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int64):

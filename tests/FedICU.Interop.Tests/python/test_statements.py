@@ -98,6 +98,22 @@ class StatementTests(unittest.TestCase):
                 again = aggregator.aggregate(again, updates(), round=number)
         np.testing.assert_array_equal(again["b"], model["b"])
 
+    def test_a_state_in_memory_and_in_a_file_refuse_an_earlier_round(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for state, message in (
+                (None, "^The state in memory is of round 5; one of a round before {} was expected."),
+                (
+                    os.path.join(folder, "state.safetensors"),
+                    "the state is of round 5; one of a round before {} was expected; to start without the state, remove the file",
+                ),
+            ):
+                aggregator = fedicu.Aggregator("fedadam", state=state)
+                model = aggregator.aggregate(RECEIVED, updates(), round=5)
+                for number in (2, 5):
+                    with self.assertRaisesRegex(fedicu.FedIcuError, message.format(number)):
+                        aggregator.aggregate(model, updates(), round=number)
+                aggregator.aggregate(model, updates(), round=6)
+
     def test_krum_leaves_the_attacker_out_before_fedadam_steps(self):
         honest = [{name: array + 0.01 * k for name, array in TRAINED[0].items()} for k in range(4)]
         attacker = {name: 1e6 * array for name, array in TRAINED[0].items()}
@@ -108,8 +124,10 @@ class StatementTests(unittest.TestCase):
 
     def test_a_wrong_statement_names_the_client(self):
         for strategy, stated, message in (
-            ("fednova", {"local_steps": [5, None, 5]}, "Client 'c1': local_steps is missing; a number of at least 1 was expected"),
-            ("fednova", {"local_steps": [5, 5, 0.5]}, "Client 'c2': local_steps is 0.5; a number of at least 1 was expected"),
+            ("fednova", {"local_steps": [5, None, 5]}, "Client 'c1': local_steps is missing; a whole number of at least 1 was expected"),
+            ("fednova", {"local_steps": [5, 5, 0.5]}, "Client 'c2': local_steps is 0.5; a whole number of at least 1 was expected"),
+            ("fednova", {"local_steps": [5, 2.5, 5]}, "Client 'c1': local_steps is 2.5; a whole number of at least 1 was expected"),
+            ("fednova", {"local_steps": [5, "20", 5]}, "Client 'c1': local_steps is '\"20\"'; a number was expected"),
             ("fednova", {"local_steps": [5, 5, "many"]}, "Client 'c2': local_steps is .*many.*; a number was expected"),
             ("fednova", {"local_steps": [True, 5, 5]}, "Client 'c0': local_steps is 'True'; a number was expected"),
             ("fednova", {"normalizer": [1, -1, 1]}, "Client 'c1': normalizer is -1; a number above 0 was expected"),

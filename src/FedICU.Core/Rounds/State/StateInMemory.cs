@@ -11,18 +11,20 @@ internal sealed class StateInMemory : StateKeeper
     private readonly RoundState _state;
     private readonly string _rule;
     private readonly List<TensorInfo> _tensors;
+    private readonly long? _round;
 
-    /// <exception cref="RoundRejectedException">The state belongs to another rule or model.</exception>
-    public StateInMemory(StageSequence stages, TensorSource global, RoundState state) : base(stages)
+    /// <exception cref="RoundRejectedException">The state belongs to another rule, model or round.</exception>
+    public StateInMemory(StageSequence stages, AggregationRound round, RoundState state) : base(stages)
     {
-        (_state, _rule, _tensors) = (state, stages.Name, StateTensors.List(global, stages));
+        (_state, _rule, _tensors) = (state, stages.Name, StateTensors.List(round.Global, stages));
+        _round = round.Options.Round;
         if (!state.TryLend())
             throw RoundCheck.CreateRefusal("The state in memory is in use by another round.");
         if (state.Rule is null)
             return;
         try
         {
-            Check(stages, state.Rule, state.Memory!.Model);
+            Check(stages, state);
         }
         catch
         {
@@ -30,25 +32,31 @@ internal sealed class StateInMemory : StateKeeper
             throw;
         }
 
-        (Before, RoundsFinished) = (state.Memory.Model, state.RoundsFinished);
+        (Before, RoundsFinished) = (state.Memory!.Model, state.RoundsFinished);
     }
 
-    private void Check(StageSequence stages, string rule, TensorSource before)
+    private void Check(StageSequence stages, RoundState state)
     {
-        if (rule != stages.Name)
+        if (state.Rule != stages.Name)
         {
             throw RoundCheck.CreateRefusal(
-                $"The state in memory is of {Sentence.Quote(rule)}; a state of {Sentence.Quote(stages.Name)} was expected.");
+                $"The state in memory is of {Sentence.Quote(state.Rule!)}; a state of {Sentence.Quote(stages.Name)} was expected.");
         }
 
-        if (!before.Tensors.SequenceEqual(_tensors))
+        if (state.Round >= _round)
+        {
+            throw RoundCheck.CreateRefusal(
+                $"The state in memory is of round {state.Round}; one of a round before {_round} was expected.");
+        }
+
+        if (!state.Memory!.Model.Tensors.SequenceEqual(_tensors))
             throw RoundCheck.CreateRefusal("The state in memory is of a model with other tensors than the global model's.");
     }
 
     public override void Publish()
     {
         _state.Memory!.Commit();
-        (_state.Rule, _state.RoundsFinished) = (_rule, RoundsFinished + 1);
+        (_state.Rule, _state.RoundsFinished, _state.Round) = (_rule, RoundsFinished + 1, _round);
     }
 
     public override void Abort() => _state.Memory!.Abort();

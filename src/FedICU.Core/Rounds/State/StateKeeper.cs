@@ -47,7 +47,7 @@ internal abstract class StateKeeper(StageSequence stages) : IDisposable
         if (!keeps)
             throw RoundCheck.CreateRefusal($"{Sentence.Quote(stages.Name)} keeps no state between rounds, but a state was given.");
         return round.State.Memory is not null
-            ? new StateInMemory(stages, round.Global, round.State)
+            ? new StateInMemory(stages, round, round.State)
             : new StateInFile(stages, round, check, readOnly);
     }
 

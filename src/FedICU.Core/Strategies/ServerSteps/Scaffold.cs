@@ -45,7 +45,7 @@ public sealed class Scaffold : ServerStep
     public override string? DescribeFault(RoundClient client)
     {
         ArgumentNullException.ThrowIfNull(client);
-        return IsDerived ? StatementFaults.Describe(MetadataKeys.LocalSteps, client.Statements.LocalSteps, 1) : null;
+        return IsDerived ? StatementFaults.DescribeSteps(client.Statements.LocalSteps) : null;
     }
 
     /// <inheritdoc/>

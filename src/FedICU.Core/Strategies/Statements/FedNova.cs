@@ -47,7 +47,7 @@ public sealed class FedNova : ClientWeighting
             return $"{MetadataKeys.Normalizer} is {Text.Numbers.Invariant(stated.Normalizer.Value)}; a number above 0 was expected";
         return stated.Normalizer is not null && !NeedsSteps
             ? null
-            : StatementFaults.Describe(MetadataKeys.LocalSteps, stated.LocalSteps, 1);
+            : StatementFaults.DescribeSteps(stated.LocalSteps);
     }
 
     /// <inheritdoc/>

@@ -16,4 +16,15 @@ internal static class StatementFaults
             return $"{name} is missing; {expected}";
         return stated >= least ? null : $"{name} is {Numbers.Invariant(stated)}; {expected}";
     }
+
+    /// <summary>
+    /// Describes a number of local steps that is missing, below 1 or not whole; null if it is none of these.
+    /// </summary>
+    public static string? DescribeSteps(double? value)
+    {
+        const string Expected = "a whole number of at least 1 was expected";
+        if (value is not { } stated)
+            return $"{MetadataKeys.LocalSteps} is missing; {Expected}";
+        return stated >= 1 && double.IsInteger(stated) ? null : $"{MetadataKeys.LocalSteps} is {Numbers.Invariant(stated)}; {Expected}";
+    }
 }

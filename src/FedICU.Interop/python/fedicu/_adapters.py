@@ -9,7 +9,7 @@ from typing import Mapping
 from . import _native
 from ._native import InvalidArgumentError
 from ._tensors import Borrowed, copy_model, like
-from ._text import InvalidInput, encode_config, owned_by
+from ._text import InvalidInput, describe_type, encode_config, owned_by
 from ._updates import Adapter, Tensors
 
 
@@ -25,7 +25,7 @@ def adapt(adapter: Adapter, rank: int, *, lora_scaling: float | None = None, thr
     Returns the new adapter, whose adapter_config states the rank.
     """
     if not isinstance(adapter, Adapter):
-        raise InvalidArgumentError(f"The adapter is a {type(adapter).__name__}; a fedicu.Adapter was expected.")
+        raise InvalidArgumentError(f"The adapter is {describe_type(adapter)}; a fedicu.Adapter was expected.")
     native = _native.library()
     with owned_by("The adapter"):
         own, config = split_adapter(adapter)
@@ -40,7 +40,7 @@ def split_adapter(model: Tensors | Adapter) -> tuple[Tensors, bytes | None]:
     if not isinstance(model, Adapter):
         return model, None
     if not isinstance(model.tensors, Mapping):
-        raise InvalidInput(f"its tensors are a {type(model.tensors).__name__}; a dict was expected.")
+        raise InvalidInput(f"its tensors are {describe_type(model.tensors)}; a dict was expected.")
     return model.tensors, None if model.adapter_config is None else encode_config(model.adapter_config)
 
 

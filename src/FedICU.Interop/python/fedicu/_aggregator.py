@@ -14,7 +14,7 @@ from . import _native
 from ._adapters import split_adapter, take_adapter
 from ._native import AbortedError, InvalidArgumentError, InvalidModelError, WrongStateError
 from ._tensors import Borrowed, FileTensor, empty_like
-from ._text import InvalidInput, encode_path, encode_text, owned_by, show
+from ._text import InvalidInput, describe_type, encode_path, encode_text, owned_by, show
 from ._updates import STATEMENTS, Adapter, MaskedUpdate, Model, Unreadable, Update
 
 
@@ -77,14 +77,14 @@ class Aggregator:
         """
         _require(
             isinstance(global_model, (Mapping, Adapter, str, os.PathLike)),
-            f"The global model is a {type(global_model).__name__}; a dict of tensors, an adapter or a path was expected.")
+            f"The global model is {describe_type(global_model)}; a dict of tensors, an adapter or a path was expected.")
         in_files = isinstance(global_model, Mapping) and any(isinstance(value, FileTensor) for value in global_model.values())
         _require(
             out is not None or not in_files and not isinstance(global_model, (str, os.PathLike)),
             "out is missing: if the global model is in files, a path or tensors for the result were expected.")
         _require(
             out is None or isinstance(out, (Mapping, str, os.PathLike)),
-            f"out is a {type(out).__name__}; a dict of tensors or a path was expected.")
+            f"out is {describe_type(out)}; a dict of tensors or a path was expected.")
         valid = round is None or isinstance(round, numbers.Integral) and not isinstance(round, bool) and 0 <= round < 2**63
         _require(valid, f"round is {show(round)}; None or a whole number from 0 to 2^63 - 1 was expected.")
         with self._round:
@@ -115,7 +115,7 @@ class Aggregator:
                 else:
                     self._native.call("set_global_file", self._handle, encode_path(global_model))
             for update in updates:
-                update = update if isinstance(update, Update) else Update(*update)
+                update = update if isinstance(update, Update) else _from_tuple(update)
                 _require(
                     isinstance(update.client, str) and update.client != "",
                     f"A client's name is {show(update.client)}; text was expected.")
@@ -156,7 +156,7 @@ class Aggregator:
             raise InvalidInput(model.reason)
         else:
             raise InvalidInput(
-                f"its model is a {type(model).__name__}; a dict of tensors, an adapter, a masked update or a path was expected.")
+                f"its model is {describe_type(model)}; a dict of tensors, an adapter, a masked update or a path was expected.")
         weight, fault = _read_weight(update.weight)
         if fault is not None:
             self._native.call("add_fault", self._handle, client, _native.WEIGHT, _encode_reason(fault))
@@ -177,12 +177,12 @@ class Aggregator:
                     "add_update", self._handle, client, weight, metadata, tensors.count, tensors.array, _native.BORROW)
             else:
                 flags = _native.BORROW | (_native.DELTA if update.delta else 0)
-                given = 1.0 if update.weight is None else weight
+                flags |= _native.UNWEIGHTED if update.weight is None else 0
                 described = (tensors.count, tensors.array, flags)
                 if config is None:
-                    self._native.call("add", self._handle, client, given, *described)
+                    self._native.call("add", self._handle, client, weight, *described)
                 else:
-                    self._native.call("add_adapter", self._handle, client, given, config, *described)
+                    self._native.call("add_adapter", self._handle, client, weight, config, *described)
         if stated:
             self._native.call("set_statements", self._handle, client, json.dumps(stated).encode())
         if control is not None:
@@ -262,6 +262,15 @@ def _require(holds: bool, message: str) -> None:
         raise InvalidArgumentError(message)
 
 
+def _from_tuple(given: Any) -> Update:
+    """Makes an update of a tuple (name, weight, model)."""
+    # the fourth entry is delta
+    if not isinstance(given, (tuple, list)) or not 3 <= len(given) <= 4:
+        stated = f"a tuple of {len(given)}" if isinstance(given, tuple) else describe_type(given)
+        raise InvalidArgumentError(f"A client's update is {stated}; an Update or (name, weight, model) was expected.")
+    return Update(*given)
+
+
 def _read_weight(stated: Any) -> tuple[float, str | None]:
     """Returns the weight for the library, and why the stated one cannot be used. NaN means that none is stated."""
     if stated is None:
@@ -285,6 +294,10 @@ def _read_statements(update: Update) -> dict[str, str]:
             value = value.item()
         if value is None:
             continue
+        if isinstance(value, str):
+            # in double quotes, so that the library takes no text for a number and shows what it is
+            stated[key] = json.dumps(value)
+            continue
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         try:
             stated[key] = repr(float(value)) if is_number else show(value)
@@ -296,7 +309,7 @@ def _read_statements(update: Update) -> dict[str, str]:
 def _encode_metadata(metadata: Any) -> bytes:
     """Encodes a masked update's metadata as JSON."""
     if not isinstance(metadata, Mapping):
-        raise InvalidInput(f"its metadata is a {type(metadata).__name__}; a dict of strings was expected.")
+        raise InvalidInput(f"its metadata is {describe_type(metadata)}; a dict of strings was expected.")
     for key, value in metadata.items():
         encode_text(key, "a key of its metadata")
         encode_text(value, f"its metadata's '{key}'")

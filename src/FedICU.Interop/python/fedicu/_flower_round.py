@@ -10,7 +10,7 @@ from . import _npy
 from ._aggregator import Aggregator
 from ._native import InvalidArgumentError, WrongStateError
 from ._tensors import Bits
-from ._text import InvalidInput, owned_by, show, show_error
+from ._text import InvalidInput, describe_type, owned_by, show, show_error
 from ._updates import STATEMENTS, Adapter, MaskedUpdate, NDArray, Unreadable, Update
 from ._wire import included_clients, most_common_form, unpack
 
@@ -66,7 +66,7 @@ class Aggregating:
         super().__init__(*args, **kwargs)
         if not (aggregator is None or isinstance(aggregator, (str, Aggregator))):
             raise InvalidArgumentError(
-                f"aggregator is a {type(aggregator).__name__}; a fedicu.Aggregator or a strategy's name was expected.")
+                f"aggregator is {describe_type(aggregator)}; a fedicu.Aggregator or a strategy's name was expected.")
         if aggregator is not None and strategy is not None or isinstance(aggregator, Aggregator) and (settings or more):
             raise InvalidArgumentError("aggregator was given together with a strategy or its settings; one of them was expected.")
         unknown = set(statement_keys or {}) - set(STATEMENTS)

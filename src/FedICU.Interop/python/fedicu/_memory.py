@@ -16,6 +16,9 @@ _LARGE = 1 << 22
 # madvise's MADV_HUGEPAGE on Linux
 _HUGE_PAGES = getattr(mmap, "MADV_HUGEPAGE", 14)
 
+# ctypes.pythonapi of our own: the types of its functions are shared by all users of one object
+_PYTHON = ctypes.PyDLL(None, handle=ctypes.pythonapi._handle)
+
 
 def new_bytes(length: int) -> tuple[bytes, NDArray]:
     """Allocates bytes. Returns them, and their memory as a writable array, which is valid as long as the bytes are.
@@ -24,8 +27,7 @@ def new_bytes(length: int) -> tuple[bytes, NDArray]:
 
     length: at least 2, as Python shares shorter bytes.
     """
-    create = ctypes.pythonapi.PyBytes_FromStringAndSize
-    address_of = ctypes.pythonapi.PyBytes_AsString
+    create, address_of = _PYTHON.PyBytes_FromStringAndSize, _PYTHON.PyBytes_AsString
     create.restype, create.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_ssize_t]
     address_of.restype, address_of.argtypes = ctypes.c_void_p, [ctypes.py_object]
     data: bytes = create(None, length)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ._memory import new_bytes
 from ._tensors import Bits, native_order
-from ._text import InvalidInput, show, show_error
+from ._text import InvalidInput, describe_type, show, show_error
 from ._updates import NDArray
 
 # Flower's name of the serialization
@@ -42,7 +42,7 @@ def view(which: str, stype: Any, data: Any) -> NDArray:
     if stype != STYPE:
         raise InvalidInput(f"{which} is serialized as {show(stype)}; '{STYPE}' was expected.")
     if not isinstance(data, (bytes, bytearray)):
-        raise InvalidInput(f"{which} is a {type(data).__name__}; the bytes of an array were expected.")
+        raise InvalidInput(f"{which} is {describe_type(data)}; the bytes of an array were expected.")
     if data.startswith(_PACKED):
         return np.frombuffer(data, np.uint8, offset=len(_PACKED))
     # the version's first byte, then the header's length: of two bytes in version 1

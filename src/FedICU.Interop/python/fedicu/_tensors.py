@@ -13,7 +13,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from ._native import InvalidModelError, Library, Tensor
-from ._text import InvalidInput, encode_text, show, show_error
+from ._text import InvalidInput, describe_type, encode_text, show, show_error
 from ._updates import NDArray
 
 _FROM_NUMPY = {
@@ -165,11 +165,13 @@ class Borrowed:
             raise InvalidInput(f"{which} is a masked array; one without a mask was expected.")
         if not isinstance(value, np.ndarray):
             if self._writable:
-                raise InvalidInput(f"{which} is a {type(value).__name__}; a writable array was expected.")
+                raise InvalidInput(f"{which} is {describe_type(value)}; a writable array was expected.")
+            if not _is_array(value):
+                raise InvalidInput(f"{which} is {describe_type(value)}; an array was expected.")
             try:
                 value = np.asarray(value)
             except Exception as error:  # an object's own conversion may raise anything
-                raise InvalidInput(f"{which} is a {type(value).__name__} and not an array: {show_error(error)}.") from error
+                raise InvalidInput(f"{which} is {describe_type(value)} and not an array: {show_error(error)}.") from error
         given, own = value.dtype.name, dtype_of(value)
         usable = value.flags.c_contiguous and value.flags.aligned and value.dtype.isnative
         if self._writable and not usable:
@@ -193,6 +195,11 @@ class Borrowed:
         else:
             entry.data, entry.nbytes = value.ctypes.data, value.nbytes
         self._alive += [value, lengths]
+
+
+def _is_array(value: Any) -> bool:
+    """Returns whether a value is an array of its own kind. numpy would make one of lists and numbers too."""
+    return any(hasattr(value, name) for name in ("__array__", "__array_interface__", "__array_struct__"))
 
 
 def native_order(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any, Iterator, Mapping
+import sys
+from typing import Any, Iterator, Mapping, NoReturn
 
 from ._native import InvalidArgumentError
 
@@ -34,8 +35,25 @@ def show(value: Any, longest: int = _LONGEST_VALUE) -> str:
     try:
         text = repr(value)
     except Exception:  # integers of thousands of digits, and objects of other libraries
-        text = f"a {type(value).__name__}"
+        text = describe_type(value)
     return _shorten(text, longest)
+
+
+def raise_missing(error: ModuleNotFoundError, package: str, needs: str) -> NoReturn:
+    """Raises one sentence if another package is missing; the error itself if one of its modules is.
+
+    package: the name that is imported.
+    needs: who needs what, and how to install it.
+    """
+    if sys.modules.get(package) is None:
+        raise ImportError(needs, name=package) from None
+    raise error
+
+
+def describe_type(value: Any) -> str:
+    """Names a value's type with its article: "an int"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
 
 
 def show_error(error: Exception) -> str:
@@ -62,7 +80,7 @@ def encode_text(text: Any, what: str) -> bytes:
 def encode_config(config: Any) -> bytes:
     """Encodes an adapter's configuration for the C interface. PEFT's have sets."""
     if not isinstance(config, Mapping):
-        raise InvalidInput(f"its adapter_config is a {type(config).__name__}; a dict was expected.")
+        raise InvalidInput(f"its adapter_config is {describe_type(config)}; a dict was expected.")
     try:
         return json.dumps(dict(config), default=_as_list).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -72,7 +90,7 @@ def encode_config(config: Any) -> bytes:
 def _as_list(value: Any) -> list[Any]:
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)
-    raise TypeError(f"{show(value)} is a {type(value).__name__}")
+    raise TypeError(f"{show(value)} is {describe_type(value)}")
 
 
 def encode_path(path: str | os.PathLike[str]) -> bytes:

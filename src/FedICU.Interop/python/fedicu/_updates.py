@@ -85,7 +85,8 @@ class Update:
     on_statement applies to one that is missing or out of range. None: from the metadata of a file or a masked update.
 
     client: the client's name, unique in its round.
-    weight: the number of its examples. None: from the metadata of a file or a masked update, otherwise 1.
+    weight: the number of its examples. None: from the metadata of a file or a masked update; without it the client states
+        none. If no client of a round states a weight, each weighs 1. If others do, the policy on_weight applies.
     model: tensors, an adapter, a masked update, a path, or :class:`Unreadable`.
     delta: whether the tensors are y - x, the change by training, and not the parameters y. Files and masked updates
         state this themselves.

@@ -16,8 +16,13 @@ import functools
 import inspect
 from typing import Any, Callable, Iterable, Mapping
 
-from flwr.common import Array, Parameters
-from flwr.server.strategy import FedAvg as _LegacyFedAvg
+from ._text import InvalidInput, encode_config, owned_by, raise_missing
+
+try:
+    from flwr.common import Array, Parameters
+    from flwr.server.strategy import FedAvg as _LegacyFedAvg
+except ModuleNotFoundError as _error:
+    raise_missing(_error, "flwr", 'fedicu.flower needs Flower 1.22 or later; pip install "flwr>=1.22" installs it.')
 
 from . import _npy
 from ._adapters import adapt
@@ -38,7 +43,6 @@ from ._flower_round import (
 )
 from ._native import InvalidArgumentError
 from ._tensors import Bits, native_order
-from ._text import InvalidInput, encode_config, owned_by
 from ._updates import Adapter, NDArray
 
 __all__ = ["ADAPTER_CONFIG", "MASK", "PROXIMAL_MU", "FedICU", "FedICUMod", "LegacyFedICU"]
@@ -91,6 +95,7 @@ else:
                     encode_config(adapter_config)
             self.adapter_config = adapter_config
             self._rank_of = rank_of
+            # the configurations that the nodes of the round were sent
             self._sent: dict[str, Mapping[str, Any]] = {}
 
         @classmethod
@@ -100,13 +105,14 @@ else:
         def configure_train(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
             self._received = arrays
             config.update(self._round_config())
-            return self._cut(super().configure_train(server_round, arrays, config, grid), arrays)
+            self._sent = {}
+            return self._cut(super().configure_train(server_round, arrays, config, grid), arrays, self._sent)
 
         def configure_evaluate(self, server_round: int, arrays: Any, config: Any, grid: Any) -> Any:
-            return self._cut(super().configure_evaluate(server_round, arrays, config, grid), arrays)
+            return self._cut(super().configure_evaluate(server_round, arrays, config, grid), arrays, {})
 
-        def _cut(self, messages: Iterable[Any], arrays: Any) -> Iterable[Any]:
-            """Gives each message the adapter of its node's rank, and the configuration."""
+        def _cut(self, messages: Iterable[Any], arrays: Any, sent: dict[str, Mapping[str, Any]]) -> Iterable[Any]:
+            """Gives each message the adapter of its node's rank, and the configuration, which sent receives too."""
             if self.adapter_config is None:
                 return messages
             with owned_by("The global model"):
@@ -121,7 +127,7 @@ else:
                     record = ArrayRecord({name: to_flower(array) for name, array in adapter.tensors.items()})
                     cut[rank] = record, adapter.adapter_config or {}
                 record, config = cut[rank]
-                self._sent[str(node)] = config
+                sent[str(node)] = config
                 stated = {**message.content[self.configrecord_key], ADAPTER_CONFIG: encode_config(config).decode()}
                 message.content = RecordDict({self.arrayrecord_key: record, self.configrecord_key: ConfigRecord(stated)})
             return messages

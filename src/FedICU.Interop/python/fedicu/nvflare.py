@@ -20,18 +20,22 @@ from typing import Any, Iterable, Mapping
 
 import numpy as np
 
-from nvflare.apis.dxo import DataKind
-from nvflare.apis.dxo_filter import DXOFilter
-from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
-from nvflare.app_common.aggregators import weighted_aggregation_helper
-from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
-from nvflare.app_common.workflows.fedavg import FedAvg
+from ._text import InvalidInput, raise_missing, show, show_error
+
+try:
+    from nvflare.apis.dxo import DataKind
+    from nvflare.apis.dxo_filter import DXOFilter
+    from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
+    from nvflare.app_common.aggregators import weighted_aggregation_helper
+    from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
+    from nvflare.app_common.workflows.fedavg import FedAvg
+except ModuleNotFoundError as _error:
+    raise_missing(_error, "nvflare", 'fedicu.nvflare needs NVFlare; "pip install nvflare" installs it.')
 
 from ._adapters import adapt
 from ._aggregator import Aggregator
 from ._native import InvalidArgumentError, WrongStateError
 from ._tensors import Bits, FileTensor, dtype_of, native_order, own_copy
-from ._text import InvalidInput, show, show_error
 from ._updates import STATEMENTS, Adapter, Unreadable, Update
 from ._wire import check_settings, included_clients, mask_and_pack, most_common_form, unpack
 
