@@ -24,6 +24,11 @@ public sealed partial class AggregationSession : IDisposable
     private readonly SessionArrivals _arrivals;
     private readonly SessionSeal _seal;
     private readonly ClientTurns _turns = new();
+    private readonly SessionUploads _uploads = new();
+
+    // files of updates whose lines may be in the journal after a disk fault; removed once it is repaired
+    private readonly List<string> _uncertain = [];
+    private bool _isEnded;
 
     private AggregationSession(
         string folder, TensorSource global, RoundOptions options, SessionOptions arrivalOptions, JournalLine first, SessionJournal journal,
@@ -33,7 +38,9 @@ public sealed partial class AggregationSession : IDisposable
         (BaseDigest, Begun, _spool) = (first.Base!, first.Begun, new SessionSpool(folder));
         _intake = new SessionIntake(global, BaseDigest, options, arrivalOptions, _spool);
         _arrivals = new SessionArrivals(options, arrivalOptions.RequireWeights, replay.LastNumber);
-        _seal = new SessionSeal(journal, arrivalOptions.TimeProvider, replay.IsSealed);
+        // a client whose update is stored gets its answer also after the seal
+        _seal = new SessionSeal(
+            journal, arrivalOptions.TimeProvider, replay.IsSealed, () => _uploads.End(client => _arrivals.Find(client) is null));
     }
 
     /// <summary>The digest of the global model, as <see cref="ModelDigest"/> writes it.</summary>
@@ -162,8 +169,9 @@ public sealed partial class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// Seals the round: updates of other clients that arrive from now on are refused as <see cref="RoundFault.Late"/>.
-    /// The journal stores it, so a restart changes nothing. An update may still be retracted.
+    /// Seals the round: updates of other clients that arrive from now on, or are arriving, are refused as
+    /// <see cref="RoundFault.Late"/>. The journal stores it, so a restart changes nothing. An update may still be
+    /// retracted.
     /// </summary>
     /// <exception cref="FedIcuException">The folder cannot be written.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
@@ -193,17 +201,29 @@ public sealed partial class AggregationSession : IDisposable
         return round;
     }
 
-    /// <summary>Ends the session and removes its files, and its folder if nothing else is in it.</summary>
+    /// <summary>
+    /// Ends the session and removes its files, and its folder if nothing else is in it. Updates that are arriving end,
+    /// and copies among them are waited for; no file appears afterwards.
+    /// </summary>
     /// <exception cref="FedIcuException">The folder cannot be written; the session still exists.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
     public void Delete()
     {
+        Task copies;
         lock (_gate)
         {
             ThrowIfDisposed();
             // in this order, so that a crash at any point leaves a whole session or none
             _journal.Clear();
+            _isEnded = true;
             _arrivals.Clear();
+            copies = _uploads.End();
+        }
+
+        // they create files outside the lock
+        copies.GetAwaiter().GetResult();
+        lock (_gate)
+        {
             _spool.RemoveAllBut([]);
             _journal.Remove();
         }
@@ -219,12 +239,16 @@ public sealed partial class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// Closes the session, which stays on the disk. Updates that are still being copied are not added.
+    /// Closes the session, which stays on the disk. Updates that are arriving end and are not added.
     /// </summary>
     public void Dispose()
     {
         lock (_gate)
+        {
+            _isEnded = true;
+            _uploads.End();
             _journal.Dispose();
+        }
     }
 
     /// <summary>Lets a collector decide when the round is sealed.</summary>
@@ -258,7 +282,7 @@ public sealed partial class AggregationSession : IDisposable
     {
         lock (_gate)
         {
-            if (!_journal.IsClosed)
+            if (!_isEnded)
                 _seal.TrySet();
         }
     }
@@ -291,5 +315,5 @@ public sealed partial class AggregationSession : IDisposable
         }
     }
 
-    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_journal.IsClosed, this);
+    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_isEnded, this);
 }
