@@ -31,7 +31,8 @@ public sealed partial class FederatedRounds
     [LoggerMessage(9, LogLevel.Information, "Round {Round} was the last one.")]
     private partial void LogFinished(long round);
 
-    [LoggerMessage(10, LogLevel.Information, "Round {Round}, attempt {Attempt}, takes updates; {Count} of {Expected} clients have sent one.")]
+    [LoggerMessage(
+        10, LogLevel.Information, "Round {Round}, attempt {Attempt}, takes updates; {Count} of {Expected} clients have sent one.")]
     private partial void LogOpenAgain(long round, int attempt, int count, int expected);
 
     [LoggerMessage(11, LogLevel.Warning, "The report of round {Round} cannot be read, and the round is not listed: {Sentence}")]

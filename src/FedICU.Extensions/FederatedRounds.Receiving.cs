@@ -80,7 +80,9 @@ public sealed partial class FederatedRounds
         return receipt;
     }
 
-    /// <summary>Refuses an update for a round that takes none now; null if the round takes it. Inside the lock.</summary>
+    /// <summary>
+    /// Refuses an update for a round that takes none now; null if the round takes it. Inside the lock.
+    /// </summary>
     private RoundRejectedException? CreateRefusal(long number, string client)
     {
         long open = _opening ?? GetCurrent().Number;

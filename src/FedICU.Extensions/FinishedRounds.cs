@@ -21,7 +21,8 @@ internal sealed class FinishedRounds(RoundFolders folders, int most, Action<long
     {
         lock (_gate)
         {
-            foreach (long round in folders.List().Reverse().Where(round => round < current && folders.FindReport(round) is not null).Take(most))
+            IEnumerable<long> newest = folders.List().Reverse().Where(round => round < current && folders.FindReport(round) is not null);
+            foreach (long round in newest.Take(most))
                 _rounds.Add(round, null);
         }
     }

@@ -7,8 +7,8 @@ namespace FedICU.Extensions;
 
 /// <summary>
 /// The folder of a server's rounds. <c>7/</c> holds the model before round 7, the rule's state, the session while the
-/// round runs and the report after it. The session of a second attempt is <c>session-2</c>. The folder of the next round appears as a whole, by one rename, and that ends
-/// the round before it.
+/// round runs and the report after it. The session of a second attempt is <c>session-2</c>. The folder of the next
+/// round appears as a whole, by one rename, and that ends the round before it.
 /// </summary>
 internal sealed class RoundFolders : IDisposable
 {

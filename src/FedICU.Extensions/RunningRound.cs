@@ -6,8 +6,8 @@ internal sealed class RunningRound : IDisposable
     /// <summary>Opens a round, which may have begun before a restart.</summary>
     /// <exception cref="FedIcuException">The model or the session cannot be opened.</exception>
     public RunningRound(
-        long number, int attempt, string model, string session, RoundOptions options, SessionOptions arrivals, RoundCollectorOptions complete,
-        CancellationToken cancellationToken)
+        long number, int attempt, string model, string session, RoundOptions options, SessionOptions arrivals,
+        RoundCollectorOptions complete, CancellationToken cancellationToken)
     {
         (Number, Attempt) = (number, attempt);
         Global = TensorSource.Open(model);

@@ -163,8 +163,9 @@ public sealed class RoundCollector : IDisposable
         if (round.Updates.Count >= minimum)
             return round;
         string clients = $"{round.Updates.Count} of {Sentence.Count(_options.ExpectedClients, "expected client")}";
-        throw new RoundRejectedException(RoundFault.Quorum, _disposed || _timedOut
-            ? $"{(_disposed ? "When the collector was disposed" : "At the deadline")} {clients} had sent an update; at least {minimum} must."
+        string? end = _disposed ? "When the collector was disposed" : _timedOut ? "At the deadline" : null;
+        throw new RoundRejectedException(RoundFault.Quorum, end is not null
+            ? $"{end} {clients} had sent an update; at least {minimum} must."
             // sealed by the caller, or an update was retracted afterwards
             : $"The round is sealed with updates of {clients}; at least {minimum} must be there.");
     }

@@ -58,7 +58,8 @@ internal sealed class SessionDiskFaultTests : SessionFixture
     public async Task ACollectorCompletesOnceTheDiskHasRoom()
     {
         using AggregationSession session = AggregationSession.Create(Place, Global);
-        using RoundCollector collector = RoundCollector.Over(session, new RoundCollectorOptions { ExpectedClients = 2, MinimumClients = 1 });
+        var options = new RoundCollectorOptions { ExpectedClients = 2, MinimumClients = 1 };
+        using RoundCollector collector = RoundCollector.Over(session, options);
         await session.AddAsync(Client("a"));
         using (BrokenFile.Break(Journal))
         {
