@@ -4,7 +4,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace FedICU.Extensions.Tests;
 
-/// <summary>The metrics of a server's rounds. Other tests run rounds at the same time, so this one runs alone.</summary>
+/// <summary>The metrics of a server's rounds. Other tests run rounds too, so this one runs alone.</summary>
 [NonParallelizable]
 internal sealed class RoundsTelemetryTests : RoundsFixture
 {
