@@ -16,7 +16,7 @@ builder.Services.AddHealthChecks().AddFedIcu();
 if (builder.Configuration.GetValue<bool>("Telemetry:Console"))
 {
     builder.Services.AddOpenTelemetry()
-        .WithMetrics(metrics => metrics.AddMeter(FedIcuTelemetry.MeterName).AddConsoleExporter())
+        .WithMetrics(metrics => metrics.AddMeter(FedIcuTelemetry.MeterName, FederatedRoundsTelemetry.MeterName).AddConsoleExporter())
         .WithTracing(tracing => tracing.AddSource(FedIcuTelemetry.ActivitySourceName).AddConsoleExporter());
 }
 
@@ -31,29 +31,28 @@ app.MapHealthChecks("/health");
 app.MapGet("/", (HttpResponse response) =>
 {
     response.Headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-    return Results.Content(StatusPage.Write(rounds.Status, rounds.Finished), "text/html; charset=utf-8");
+    return Answer(response, () => Results.Content(StatusPage.Write(rounds.Status, rounds.Finished), "text/html; charset=utf-8"));
 });
-app.MapGet("/status", () => rounds.Status is var status && status.IsFinished
+app.MapGet("/status", (HttpResponse response) => Answer(response, () => rounds.Status is var status && status.IsFinished
     ? Results.Json(new { round = status.Number, finished = true, model = status.BaseDigest })
     : Results.Json(new
     {
         round = status.Number,
+        attempt = status.Attempt,
         finished = false,
         open = status.IsOpen,
         model = status.BaseDigest,
         arrived = status.Clients.Count,
         expected = status.ExpectedClients,
         deadline = status.Deadline,
-    }));
-app.MapGet("/rounds/{round:long}/model", (long round) => rounds.FindModel(round) switch
-{
-    null => Results.Problem($"Round {round} has no global model here.", statusCode: 404),
-    var folder when Directory.Exists(folder) => SendFile(Path.Combine(folder, "adapter_model.safetensors")),
-    var file => SendFile(file),
-});
-app.MapGet("/rounds/{round:long}/report", (long round) => SendReport(round, ".json", "application/json"));
+    })));
+app.MapGet("/rounds/{round:long}/model", (long round, HttpResponse response) =>
+    Answer(response, () => SendFile(FindWeights(round), "application/octet-stream")));
+app.MapGet("/rounds/{round:long}/report", (long round, HttpResponse response) =>
+    Answer(response, () => SendFile(rounds.FindReport(round), "application/json")));
 // written by the operator, beside the JSON
-app.MapGet("/rounds/{round:long}/report.html", (long round) => SendReport(round, StatusPage.Extension, "text/html; charset=utf-8"));
+app.MapGet("/rounds/{round:long}/report.html", (long round, HttpResponse response) =>
+    Answer(response, () => SendFile(Path.ChangeExtension(rounds.FindReport(round), StatusPage.Extension), "text/html; charset=utf-8")));
 app.MapPut("/rounds/{round:long}/updates/{client}", ReceiveAsync);
 
 try
@@ -67,15 +66,43 @@ catch (Exception e) when (e is FedIcuException or OptionsValidationException)
     return 1;
 }
 
-IResult SendReport(long round, string extension, string type) =>
-    rounds.Finished.FirstOrDefault(finished => finished.Number == round) is { } finished &&
-        Path.ChangeExtension(finished.ReportPath, extension) is var path && File.Exists(path)
-        ? Results.File(path, type)
-        : Results.Problem($"Round {round} has no such report.", statusCode: 404);
+// a GET after the rounds have stopped, while the server still listens, or for a file that the rounds have just removed
+static IResult Answer(HttpResponse response, Func<IResult> answer)
+{
+    try
+    {
+        return answer();
+    }
+    catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+    {
+        return Results.Problem("The round has no such file here.", statusCode: 404);
+    }
+    catch (InvalidOperationException)
+    {
+        return AskAgain(response, "The rounds are not running.");
+    }
+}
 
-static IResult SendFile(string path) => Results.File(path, "application/octet-stream", enableRangeProcessing: true);
+string? FindWeights(long round) => rounds.FindModel(round) switch
+{
+    { } folder when Directory.Exists(folder) => Path.Combine(folder, "adapter_model.safetensors"),
+    var file => file,
+};
 
-async Task<IResult> ReceiveAsync(long round, string client, double? examples, HttpRequest request, CancellationToken gone)
+// opened before the answer begins, so that it is sent whole even if the rounds remove the file meanwhile
+static IResult SendFile(string? path, string type) => path is null
+    ? throw new FileNotFoundException()
+    : Results.File(
+        new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete), type, enableRangeProcessing: true);
+
+static IResult AskAgain(HttpResponse response, string detail, string? title = null)
+{
+    response.Headers.RetryAfter = "2";
+    return Results.Problem(detail, statusCode: 503, title: title);
+}
+
+async Task<IResult> ReceiveAsync(
+    long round, string client, double? examples, HttpRequest request, HttpResponse response, CancellationToken gone)
 {
     if (!IsAllowed(client, request.Headers.Authorization.ToString()))
         return Results.Problem("The token is not this client's.", statusCode: 403);
@@ -83,6 +110,10 @@ async Task<IResult> ReceiveAsync(long round, string client, double? examples, Ht
     {
         UpdateReceipt receipt = await rounds.AddAsync(round, client, request.Body, examples, cancellationToken: gone);
         return Results.Json(new { round, client, repeated = receipt.IsRepeated }, statusCode: receipt.IsRepeated ? 200 : 201);
+    }
+    catch (RoundRejectedException e) when (e.Fault == RoundFault.NotOpen)
+    {
+        return AskAgain(response, e.ClientMessage, e.Fault.ToString());
     }
     catch (RoundRejectedException e)
     {
@@ -97,7 +128,7 @@ async Task<IResult> ReceiveAsync(long round, string client, double? examples, Ht
     {
         // the server's fault: a full disk, or a stop. The sentence may contain paths, so it is for the log alone
         app.Logger.LogNotStored(e);
-        return Results.Problem("The update could not be stored; send it again later.", statusCode: 503);
+        return AskAgain(response, "The update could not be stored; send it again later.");
     }
 }
 

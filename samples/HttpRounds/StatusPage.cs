@@ -20,9 +20,11 @@ internal static class StatusPage
         if (!status.IsFinished)
         {
             string state = status.IsOpen ? "takes updates" : "is aggregated";
+            string attempt = status.Attempt > 1 ? string.Create(CultureInfo.InvariantCulture, $", attempt {status.Attempt}") : "";
             rows.Append(
                 CultureInfo.InvariantCulture,
-                $"<tr id=\"current\"><td>{status.Number}<td>{state}<td>{status.Clients.Count} of {status.ExpectedClients}<td></tr>\n");
+                $"<tr id=\"current\"><td>{status.Number}<td>{state}{attempt}<td>" +
+                $"{status.Clients.Count} of {status.ExpectedClients}<td></tr>\n");
         }
 
         foreach (FinishedRound round in finished.Reverse())

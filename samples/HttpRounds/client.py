@@ -4,8 +4,10 @@
     python3 client.py run --client clinic-a --token change-me-a --target 1
 """
 import argparse
+import http.client
 import json
 import struct
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -42,34 +44,75 @@ def train(tensors, target):
     return {name: values + np.float32(0.5) * (np.float32(target) - values) for name, values in tensors.items()}
 
 
-def fetch(url):
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return answer.read()
+# seconds between two tries: the first wait and the longest one
+FIRST_WAIT, LONGEST_WAIT = 0.25, 30
+
+
+def ask(request, timeout, give_up):
+    """Sends a request until the server answers it: it may be restarting, or ask for another try by a 503."""
+    wait, end = FIRST_WAIT, time.monotonic() + give_up
+    while True:
+        stated = 0
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                body = refused.read()
+            if refused.code != 503:
+                return refused.code, body
+            why, text = "status 503", refused.headers.get("Retry-After", "")
+            stated = int(text) if text.isdigit() else 0
+        except (OSError, http.client.HTTPException) as failed:
+            # URLError, a reset or broken connection, a timeout: the server may have stored the update already, and
+            # answers the same bytes again with 200
+            why = repr(failed)
+        pause = min(max(wait, stated), LONGEST_WAIT)
+        if time.monotonic() + pause > end:
+            raise SystemExit(f"No answer from the server for {give_up} seconds: {why}")
+        print(f"Trying again in {pause} seconds: {why}", file=sys.stderr, flush=True)
+        time.sleep(pause)
+        wait *= 2
+
+
+def explain(body):
+    """Returns the sentence of a problem document, or the text as it is."""
+    try:
+        return json.loads(body)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")
 
 
 def run(args):
-    sent = 0
+    # the round and its attempt: a round that was refused begins again with the same number
+    sent = None
     while True:
-        status = json.loads(fetch(f"{args.server}/status"))
+        code, body = ask(f"{args.server}/status", 60, args.give_up)
+        if code != 200:
+            raise SystemExit(f"{code} {explain(body)}")
+        status = json.loads(body)
         if status["finished"]:
             return
         number = status["round"]
-        if number == sent or not status["open"]:
+        key = number, status["attempt"]
+        if key == sent or not status["open"]:
             time.sleep(args.poll)
             continue
-        tensors = read(fetch(f"{args.server}/rounds/{number}/model"))
+        code, model = ask(f"{args.server}/rounds/{number}/model", 600, args.give_up)
+        if code != 200:
+            # the round has ended meanwhile
+            time.sleep(args.poll)
+            continue
+        tensors = read(model)
         update = write(train(tensors, args.target), {"fedicu.base": status["model"], "num_examples": str(args.examples)})
         request = urllib.request.Request(
             f"{args.server}/rounds/{number}/updates/{args.client}", update, method="PUT",
             headers={"Authorization": f"Bearer {args.token}", "Content-Type": "application/octet-stream"})
-        try:
-            with urllib.request.urlopen(request, timeout=600) as answer:
-                print(answer.status, answer.read().decode(), flush=True)
-        except urllib.error.HTTPError as refused:
-            print(refused.code, json.load(refused)["detail"], flush=True)
-            if refused.code not in (409, 410):
-                raise SystemExit(1)
-        sent = number
+        code, body = ask(request, 600, args.give_up)
+        print(code, body.decode() if code in (200, 201) else explain(body), flush=True)
+        if code not in (200, 201, 409, 410):
+            raise SystemExit(1)
+        sent = key
 
 
 parser = argparse.ArgumentParser()
@@ -83,6 +126,7 @@ client.add_argument("--token", required=True)
 client.add_argument("--target", type=float, default=1)
 client.add_argument("--examples", type=int, default=100)
 client.add_argument("--poll", type=float, default=0.5)
+client.add_argument("--give-up", type=float, default=600, help="seconds without an answer after which the client ends")
 arguments = parser.parse_args()
 if arguments.command == "init":
     with open(arguments.path, "wb") as file:

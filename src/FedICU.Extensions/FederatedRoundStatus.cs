@@ -6,6 +6,12 @@ public sealed record FederatedRoundStatus
     /// <summary>Gets the number of the round: 1 for the first.</summary>
     public required long Number { get; init; }
 
+    /// <summary>
+    /// Gets the number of the round's attempt: 1 for the first. A round that was refused begins again with the same
+    /// number and model and the next attempt, and each client sends an update again.
+    /// </summary>
+    public required int Attempt { get; init; }
+
     /// <summary>Gets whether the round takes updates.</summary>
     public required bool IsOpen { get; init; }
 

@@ -16,11 +16,11 @@ public sealed partial class FederatedRounds
     [LoggerMessage(4, LogLevel.Warning, "Round {Round}: an update was refused ({Fault}): {Sentence}")]
     private partial void LogRefusedUpdate(long round, RoundFault fault, string sentence);
 
-    [LoggerMessage(5, LogLevel.Warning, "Round {Round} goes on without client {Client}: {Sentence}")]
-    private partial void LogRetracted(long round, string client, string sentence);
+    [LoggerMessage(5, LogLevel.Warning, "Round {Round} left client {Client} out: {Sentence}")]
+    private partial void LogLeftOut(long round, string client, string sentence);
 
-    [LoggerMessage(6, LogLevel.Warning, "Round {Round} was refused and begins again: {Sentence}")]
-    private partial void LogRefused(long round, string sentence);
+    [LoggerMessage(6, LogLevel.Warning, "Round {Round} was refused and begins again, attempt {Attempt}: {Sentence}")]
+    private partial void LogRefused(long round, int attempt, string sentence);
 
     [LoggerMessage(7, LogLevel.Information, "Round {Round} is over: {Included} of {Clients} clients are in the new global model.")]
     private partial void LogOver(long round, int included, int clients);
@@ -30,4 +30,11 @@ public sealed partial class FederatedRounds
 
     [LoggerMessage(9, LogLevel.Information, "Round {Round} was the last one.")]
     private partial void LogFinished(long round);
+
+    [LoggerMessage(
+        10, LogLevel.Information, "Round {Round}, attempt {Attempt}, takes updates; {Count} of {Expected} clients have sent one.")]
+    private partial void LogOpenAgain(long round, int attempt, int count, int expected);
+
+    [LoggerMessage(11, LogLevel.Warning, "The report of round {Round} cannot be read, and the round is not listed: {Sentence}")]
+    private partial void LogDamagedReport(long round, string sentence);
 }

@@ -15,16 +15,13 @@ public sealed partial class FederatedRounds
                 if (!folders.List().Any())
                     BeginFirst(folders, cancellationToken);
                 long number = folders.List().Last();
-                foreach (long round in folders.List().Where(round => round < number))
-                {
-                    if (File.Exists(folders.ReportOf(round)))
-                        _finished.Add(Describe(round, RoundReport.FromJson(File.ReadAllText(folders.ReportOf(round))), folders));
-                }
-
-                folders.Sweep(number, _options.KeptModels);
-                RunningRound current = Open(folders, number, cancellationToken);
+                int attempt = folders.FindAttempt(number);
+                var finished = new FinishedRounds(folders, _options.ListedRounds, LogDamagedReport);
+                finished.Restore(number);
+                folders.Sweep(number, attempt, _options.KeptModels);
+                RunningRound current = Open(folders, number, attempt, cancellationToken);
                 lock (_gate)
-                    (_folders, _current) = (folders, current);
+                    (_folders, _current, _finished) = (folders, current, finished);
             }
             catch
             {
@@ -45,7 +42,7 @@ public sealed partial class FederatedRounds
         folders.Publish(1);
     }
 
-    private RunningRound Open(RoundFolders folders, long number, CancellationToken cancellationToken)
+    private RunningRound Open(RoundFolders folders, long number, int attempt, CancellationToken cancellationToken)
     {
         string model = folders.FindModel(number) ??
             throw new FedIcuException($"Round {number} in '{_options.Folder}' has no global model.");
@@ -56,11 +53,17 @@ public sealed partial class FederatedRounds
             Stages = _configured.Aggregator.Stages,
             TimeProvider = _clock,
         };
+        RoundOptions options = _configured.Options;
+        // a damaged file must not keep the server from its other clients; the round leaves its client out
+        if (_options.DropFaultyClients)
+            options = options with { OnUnreadable = FaultPolicy.DropClient };
         var round = new RunningRound(
-            number, model, folders.SessionOf(number), _configured.Options, arrivals, _options.CreateCollectorOptions(_clock),
+            number, attempt, model, folders.SessionOf(number, attempt), options, arrivals, _options.CreateCollectorOptions(_clock),
             cancellationToken);
         if (IsAfterLast(number))
             LogFinished(number - 1);
+        else if (attempt > 1)
+            LogOpenAgain(number, attempt, round.Session.Count, _options.ExpectedClients);
         else
             LogOpen(number, round.Session.Count, _options.ExpectedClients);
         return round;
@@ -69,13 +72,13 @@ public sealed partial class FederatedRounds
     private async Task RunAsync(CancellationToken stopping)
     {
         // the round to open, once the current one is over; opening may fail and is then tried again
-        long? next = null;
+        (long Number, int Attempt)? next = null;
         while (next is not null || !IsAfterLast(_current!.Number))
         {
             try
             {
-                if (next is { } number)
-                    Begin(number, stopping);
+                if (next is { } begin)
+                    Begin(begin.Number, begin.Attempt, stopping);
                 next = next is null ? await RunRoundAsync(_current!, stopping).ConfigureAwait(false) : null;
             }
             catch (OperationCanceledException) when (stopping.IsCancellationRequested)
@@ -85,7 +88,7 @@ public sealed partial class FederatedRounds
             catch (Exception e)
             {
                 // the server's fault or a strategy's: the updates are on the disk, and the round is tried again
-                LogFailed(e, next ?? _current!.Number, _options.RetryDelay);
+                LogFailed(e, next?.Number ?? _current!.Number, _options.RetryDelay);
                 Fail(e.Message);
                 await Task.Delay(_options.RetryDelay, _clock, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 if (stopping.IsCancellationRequested)
@@ -95,61 +98,80 @@ public sealed partial class FederatedRounds
     }
 
     /// <summary>Waits until a round is complete and aggregates it.</summary>
-    /// <returns>The number of the round to open next; null if this one goes on.</returns>
-    private async Task<long?> RunRoundAsync(RunningRound current, CancellationToken stopping)
+    /// <returns>The round to open next; null if this one goes on.</returns>
+    private async Task<(long Number, int Attempt)?> RunRoundAsync(RunningRound current, CancellationToken stopping)
     {
         RoundReport report;
+        AggregationRound? round = null;
         try
         {
-            AggregationRound round = await current.Collector.CompleteAsync(cancellationToken: stopping).ConfigureAwait(false);
+            round = FaultyClients.LeaveOut(
+                await current.Collector.CompleteAsync(CreateOptions(current), stopping).ConfigureAwait(false), current.LeftOut);
             TensorSink next = _folders!.BeginNext(current.Global);
             using RoundState? state = _configured.Aggregator.KeepsState ? _folders.CreateState(current.Number) : null;
             round.State = state;
             report = (await _configured.Aggregator.AggregateAsync(round, next, stopping).ConfigureAwait(false)).Report;
         }
-        catch (RoundRejectedException e) when (e.ClientId is { } client && current.Session.Updates.Any(update => update.Id == client))
+        catch (RoundRejectedException e) when (IsFaultOfOne(e, round) && current.LeftOut.TryAdd(e.ClientId!, e.Message))
         {
-            // the next attempt goes on without it, if enough clients remain
-            LogRetracted(current.Number, Sentence.Clean(client), e.Message);
-            Fail(e.Message);
-            current.Session.Retract(client);
+            // a fault without a policy, such as a strategy's own; the round is aggregated again without the client
             return null;
         }
         catch (RoundRejectedException e)
         {
-            LogRefused(current.Number, e.Message);
+            LogRefused(current.Number, current.Attempt + 1, e.Message);
             Fail(e.Message);
-            current.Session.Delete();
-            current.Dispose();
-            return current.Number;
+            SetOpening(current.Number);
+            RecordEnd("rejected", current);
+            return (current.Number, current.Attempt + 1);
         }
 
         // in this order, so that a crash at any point repeats the round or finds it over, with its report
         _folders.WriteReport(current.Number, report);
         _folders.Publish(current.Number + 1);
+        foreach (ClientReport client in report.Clients.Where(client => !client.Included))
+            LogLeftOut(current.Number, Sentence.Clean(client.Id), client.Reason ?? "");
         LogOver(current.Number, report.Clients.Count(client => client.Included), report.Clients.Count);
-        lock (_gate)
-        {
-            _lastFailure = null;
-            _finished.Add(Describe(current.Number, report, _folders));
-        }
-
-        current.Dispose();
-        return current.Number + 1;
+        _finished!.Add(current.Number, report);
+        SetOpening(current.Number + 1);
+        RecordEnd("aggregated", current);
+        return (current.Number + 1, 1);
     }
 
-    /// <summary>Opens the next round, or the current one again.</summary>
-    private void Begin(long number, CancellationToken stopping)
+    /// <summary>Creates the options of the aggregation.</summary>
+    private RoundOptions CreateOptions(RunningRound current)
     {
-        RunningRound next = Open(_folders!, number, stopping);
+        RoundOptions options = _configured.Options with { Round = current.Number };
+        return _options.DropFaultyClients ? FaultyClients.Drop(options, _options.Quorum) : options;
+    }
+
+    /// <summary>Whether an aggregation was refused because of one client that can be left out.</summary>
+    private bool IsFaultOfOne(RoundRejectedException e, AggregationRound? round) =>
+        _options.DropFaultyClients && round is not null && round.Updates.Any(update => update.Id == e.ClientId);
+
+    /// <summary>Opens the next round, or the current one again.</summary>
+    private void Begin(long number, int attempt, CancellationToken stopping)
+    {
+        RunningRound next = Open(_folders!, number, attempt, stopping), before;
         lock (_gate)
         {
-            _current = next;
+            before = _current!;
+            (_current, _opening) = (next, null);
+            if (number > before.Number)
+                _lastFailure = null;
             _changed.TrySetResult();
             _changed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
 
-        _folders!.Sweep(number, _options.KeptModels);
+        // after the change, so that an upload that ends now finds the round to send to
+        before.Dispose();
+        _folders!.Sweep(number, attempt, _options.KeptModels);
+    }
+
+    private void SetOpening(long number)
+    {
+        lock (_gate)
+            _opening = number;
     }
 
     private void Fail(string sentence)
@@ -158,6 +180,6 @@ public sealed partial class FederatedRounds
             _lastFailure = sentence;
     }
 
-    private static FinishedRound Describe(long number, RoundReport report, RoundFolders folders) =>
-        new(number, report.Clients.Count, report.Clients.Count(client => client.Included), folders.ReportOf(number));
+    private void RecordEnd(string outcome, RunningRound round) =>
+        FederatedRoundsTelemetry.RecordEnd(outcome, _clock.GetUtcNow() - round.Session.Begun);
 }

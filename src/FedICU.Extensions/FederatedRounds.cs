@@ -1,4 +1,3 @@
-using FedICU.Text;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -16,21 +15,18 @@ namespace FedICU.Extensions;
 /// </remarks>
 public sealed partial class FederatedRounds : IAsyncDisposable
 {
-    // bytes of an update beside its tensors, header included: chosen
-    private const long HeaderBytes = 1 << 20;
-
-    // the widest type has 8 bytes an element, the narrowest type of a global model that is trained 2
-    private const int WidestShare = 4;
-
     private readonly Lock _gate = new();
     private readonly ILogger<FederatedRounds> _logger;
     private readonly FederatedRoundsOptions _options;
     private readonly ConfiguredRound _configured;
     private readonly TimeProvider _clock;
     private readonly CancellationTokenSource _stopping = new();
-    private readonly List<FinishedRound> _finished = [];
+    private FinishedRounds? _finished;
     private RoundFolders? _folders;
     private RunningRound? _current;
+
+    // the round that is being opened: the next one, or the current one again; null while the current one goes on
+    private long? _opening;
     private Task _running = Task.CompletedTask;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private string? _lastFailure;
@@ -56,7 +52,8 @@ public sealed partial class FederatedRounds : IAsyncDisposable
                 return new FederatedRoundStatus
                 {
                     Number = round.Number,
-                    IsOpen = !isFinished && !round.Session.IsSealed,
+                    Attempt = round.Attempt,
+                    IsOpen = !isFinished && _opening is null && !round.Session.IsSealed,
                     IsFinished = isFinished,
                     BaseDigest = round.Session.BaseDigest,
                     Clients = [.. round.Session.Arrivals.Select(arrival => arrival.Update.Id)],
@@ -68,15 +65,12 @@ public sealed partial class FederatedRounds : IAsyncDisposable
         }
     }
 
-    /// <summary>Gets the rounds that ended in a model, in ascending order.</summary>
-    public IReadOnlyList<FinishedRound> Finished
-    {
-        get
-        {
-            lock (_gate)
-                return [.. _finished];
-        }
-    }
+    /// <summary>
+    /// Gets the newest rounds that ended in a model, at most <see cref="FederatedRoundsOptions.ListedRounds"/>, in
+    /// ascending order. Their reports are read when they are asked for first; a round whose report is damaged is
+    /// missing.
+    /// </summary>
+    public IReadOnlyList<FinishedRound> Finished => _finished?.List() ?? [];
 
     /// <summary>
     /// Finds the global model that a round begins with: a safetensors file, or an adapter's folder. It is never changed
@@ -88,39 +82,19 @@ public sealed partial class FederatedRounds : IAsyncDisposable
     {
         lock (_gate)
         {
-            GetCurrent();
-            return _folders!.FindModel(round);
+            return round <= GetCurrent().Number ? _folders!.FindModel(round) : null;
         }
     }
 
-    /// <summary>Receives the update of a client for a round. When the task completes, it survives a restart.</summary>
-    /// <param name="round">The number of the round that the client trained for.</param>
-    /// <param name="client">The client's id.</param>
-    /// <param name="upload">The bytes of a safetensors file; read to its end and not disposed.</param>
-    /// <param name="examples">The client's weight; null: from the file's metadata.</param>
-    /// <param name="statements">What the client states about its training; null: from the file's metadata.</param>
-    /// <param name="cancellationToken">Ends the reading; the update is not added.</param>
-    /// <returns>Whether the client had sent the same update before.</returns>
-    /// <exception cref="RoundRejectedException">
-    /// The update is refused. <see cref="RoundRejectedException.ClientMessage"/> is the sentence for the client.
-    /// </exception>
-    /// <exception cref="FedIcuException">The folder cannot be written.</exception>
+    /// <summary>
+    /// Finds the file of a round's report, which is kept for every round; null if the round is not over or left none.
+    /// </summary>
+    /// <param name="round">The number of the round.</param>
     /// <exception cref="InvalidOperationException">The host has not started the rounds, or stopped them.</exception>
-    public async Task<UpdateReceipt> AddAsync(
-        long round, string client, Stream upload, double? examples = null, ClientStatements? statements = null,
-        CancellationToken cancellationToken = default)
+    public string? FindReport(long round)
     {
-        ArgumentException.ThrowIfNullOrEmpty(client);
-        ArgumentNullException.ThrowIfNull(upload);
-        try
-        {
-            return await ReceiveAsync(round, client, upload, examples, statements, cancellationToken).ConfigureAwait(false);
-        }
-        catch (RoundRejectedException e)
-        {
-            LogRefusedUpdate(round, e.Fault, e.Message);
-            throw;
-        }
+        lock (_gate)
+            return round < GetCurrent().Number ? _folders!.FindReport(round) : null;
     }
 
     /// <summary>Waits until a round has begun, which is when its global model can be downloaded.</summary>
@@ -167,46 +141,6 @@ public sealed partial class FederatedRounds : IAsyncDisposable
         }
 
         _stopping.Dispose();
-    }
-
-    private async Task<UpdateReceipt> ReceiveAsync(
-        long number, string client, Stream upload, double? examples, ClientStatements? statements, CancellationToken cancellationToken)
-    {
-        RunningRound round;
-        lock (_gate)
-            round = GetCurrent();
-        string name = $"Client {Sentence.Quote(client)}";
-        if (number < round.Number || (number == round.Number && IsAfterLast(number)))
-            throw CreateLate();
-        if (number > round.Number)
-        {
-            throw new RoundRejectedException(
-                RoundFault.Stale, $"{name}: round {number} has not begun; an update for round {round.Number} was expected.", client);
-        }
-
-        UpdateReceipt receipt;
-        try
-        {
-            long most = _options.MaxUpdateBytes ?? (WidestShare * round.Global.TotalBytes) + HeaderBytes;
-            receipt = await round.Session.AddAsync(client, upload, examples, most, statements, cancellationToken).ConfigureAwait(false);
-        }
-        catch (ObjectDisposedException) when (!_disposed)
-        {
-            // the round ended during the upload
-            throw CreateLate();
-        }
-
-        if (receipt.IsRepeated)
-            LogRepeated(number, Sentence.Clean(client));
-        else
-            LogAdded(number, Sentence.Clean(client), round.Session.Count, _options.ExpectedClients);
-        return receipt;
-
-        RoundRejectedException CreateLate()
-        {
-            string over = IsAfterLast(number) ? "all rounds are over" : $"round {number} is over";
-            return new RoundRejectedException(RoundFault.Late, $"{name}: {over}; its update came too late.", client);
-        }
     }
 
     private RunningRound GetCurrent() => _current ?? throw new InvalidOperationException("The rounds are not running.");

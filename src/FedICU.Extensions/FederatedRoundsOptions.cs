@@ -24,8 +24,9 @@ public sealed class FederatedRoundsOptions
     public int ExpectedClients { get; set; }
 
     /// <summary>
-    /// Gets or sets the number of clients that is enough at the deadline. <value>Default: null, all expected
-    /// clients.</value>
+    /// Gets or sets the number of clients that is enough at the deadline, and that must remain after faulty ones were
+    /// dropped, unless the aggregator's <c>quorum</c> states that. <value>Default: null, all expected clients at the
+    /// deadline, half of them, rounded up, after drops.</value>
     /// </summary>
     public int? MinimumClients { get; set; }
 
@@ -54,10 +55,24 @@ public sealed class FederatedRoundsOptions
     public bool CheckValues { get; set; } = true;
 
     /// <summary>
+    /// Gets or sets whether a client is left out of its round if its update is found to be at fault after it was
+    /// accepted: every policy of the aggregator that is <c>reject</c> counts as <c>drop-client</c>. The report has the
+    /// reason. If false, a fault refuses the round as the policies say, and the round begins again. <value>Default:
+    /// true.</value>
+    /// </summary>
+    public bool DropFaultyClients { get; set; } = true;
+
+    /// <summary>
     /// Gets or sets the number of global models that are kept, the current one included. Reports are always kept.
     /// <value>Default: 3.</value>
     /// </summary>
     public int KeptModels { get; set; } = 3;
+
+    /// <summary>
+    /// Gets or sets the number of finished rounds that <see cref="FederatedRounds.Finished"/> lists.
+    /// <value>Default: 100.</value>
+    /// </summary>
+    public int ListedRounds { get; set; } = 100;
 
     /// <summary>
     /// Gets or sets the time after which a round is tried again that failed for a reason of the server, such as a full
@@ -67,6 +82,9 @@ public sealed class FederatedRoundsOptions
 
     /// <summary>Gets the errors found while reading the configuration, one sentence each.</summary>
     internal List<string> Faults { get; } = [];
+
+    /// <summary>Gets the number of clients that must remain after drops, if the aggregator states none.</summary>
+    internal int Quorum => MinimumClients ?? (ExpectedClients + 1) / 2;
 
     internal RoundCollectorOptions CreateCollectorOptions(TimeProvider clock) => new()
     {
@@ -91,7 +109,9 @@ public sealed class FederatedRoundsOptions
             (nameof(MaxUpdateBytes), option => MaxUpdateBytes = reader.LongNumber(option) ?? MaxUpdateBytes),
             (nameof(RequireWeights), option => RequireWeights = reader.Boolean(option) ?? RequireWeights),
             (nameof(CheckValues), option => CheckValues = reader.Boolean(option) ?? CheckValues),
+            (nameof(DropFaultyClients), option => DropFaultyClients = reader.Boolean(option) ?? DropFaultyClients),
             (nameof(KeptModels), option => KeptModels = reader.WholeNumber(option) ?? KeptModels),
+            (nameof(ListedRounds), option => ListedRounds = reader.WholeNumber(option) ?? ListedRounds),
             (nameof(RetryDelay), option => RetryDelay = reader.Time(option) ?? RetryDelay),
         ]);
     }

@@ -20,6 +20,8 @@ internal sealed class FederatedRoundsValidation(IServiceProvider services) : IVa
             errors.Add($"The most bytes of an update are {options.MaxUpdateBytes}; at least 1 was expected.");
         if (options.KeptModels < 1)
             errors.Add($"The number of kept models is {options.KeptModels}; at least 1 was expected.");
+        if (options.ListedRounds < 1)
+            errors.Add($"The number of listed rounds is {options.ListedRounds}; at least 1 was expected.");
         if (options.RetryDelay <= TimeSpan.Zero)
             errors.Add($"The delay before a retry is {options.RetryDelay}; more than 0 was expected.");
         CheckAggregator(options.Aggregator, errors);

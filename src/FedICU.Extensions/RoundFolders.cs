@@ -7,8 +7,8 @@ namespace FedICU.Extensions;
 
 /// <summary>
 /// The folder of a server's rounds. <c>7/</c> holds the model before round 7, the rule's state, the session while the
-/// round runs and the report after it. The folder of the next round appears as a whole, by one rename, and that ends
-/// the round before it.
+/// round runs and the report after it. The session of a second attempt is <c>session-2</c>. The folder of the next
+/// round appears as a whole, by one rename, and that ends the round before it.
 /// </summary>
 internal sealed class RoundFolders : IDisposable
 {
@@ -18,6 +18,7 @@ internal sealed class RoundFolders : IDisposable
     private const string Adapter = "global";
     private const string State = "state.safetensors";
     private const string Report = "report.json";
+    private const string Session = "session";
 
     private readonly string _root;
     private readonly FileStream _lock;
@@ -51,9 +52,20 @@ internal sealed class RoundFolders : IDisposable
         return File.Exists(file) ? file : Directory.Exists(adapter) ? adapter : null;
     }
 
-    public string SessionOf(long round) => Of(round, "session");
+    public string SessionOf(long round, int attempt) =>
+        Of(round, attempt == 1 ? Session : string.Create(CultureInfo.InvariantCulture, $"{Session}-{attempt}"));
+
+    /// <summary>
+    /// Finds the number of a round's newest attempt. Its session's folder says it, so that beginning again is one step.
+    /// </summary>
+    public int FindAttempt(long round) => Change(() => Directory.GetDirectories(Of(round), Session + "-*")
+        .Select(folder => NumberOf(Path.GetFileName(folder)[(Session.Length + 1)..])).OfType<long>()
+        .Where(attempt => attempt < int.MaxValue).Select(attempt => (int)attempt).Append(1).Max());
 
     public string ReportOf(long round) => Of(round, Report);
+
+    /// <summary>Finds the report of a round; null if there is none.</summary>
+    public string? FindReport(long round) => File.Exists(ReportOf(round)) ? ReportOf(round) : null;
 
     /// <summary>Begins the next round's folder and returns the sink of its model.</summary>
     public TensorSink BeginNext(TensorSource global) => Change(() =>
@@ -101,16 +113,18 @@ internal sealed class RoundFolders : IDisposable
     });
 
     /// <summary>
-    /// Removes what rounds before the current one need no more: their sessions, and all models but some. What cannot be
-    /// removed is tried again after the next round.
+    /// Removes what is needed no more: sessions of rounds before the current one and of its earlier attempts, and all
+    /// models but some. What cannot be removed is tried again after the next round.
     /// </summary>
-    public void Sweep(long current, int keptModels)
+    public void Sweep(long current, int attempt, int keptModels)
     {
-        foreach (long round in List().Where(round => round < current))
+        string kept = SessionOf(current, attempt);
+        foreach (long round in List())
         {
             try
             {
-                Remove(SessionOf(round));
+                foreach (string session in Directory.GetDirectories(Of(round), Session + "*").Where(session => session != kept))
+                    Remove(session);
                 if (round > current - keptModels)
                     continue;
                 Remove(Of(round, Adapter));

@@ -6,10 +6,10 @@ internal sealed class RunningRound : IDisposable
     /// <summary>Opens a round, which may have begun before a restart.</summary>
     /// <exception cref="FedIcuException">The model or the session cannot be opened.</exception>
     public RunningRound(
-        long number, string model, string session, RoundOptions options, SessionOptions arrivals, RoundCollectorOptions complete,
-        CancellationToken cancellationToken)
+        long number, int attempt, string model, string session, RoundOptions options, SessionOptions arrivals,
+        RoundCollectorOptions complete, CancellationToken cancellationToken)
     {
-        Number = number;
+        (Number, Attempt) = (number, attempt);
         Global = TensorSource.Open(model);
         try
         {
@@ -26,6 +26,8 @@ internal sealed class RunningRound : IDisposable
 
     public long Number { get; }
 
+    public int Attempt { get; }
+
     public TensorSource Global { get; }
 
     public AggregationSession Session { get; } = null!;
@@ -33,6 +35,11 @@ internal sealed class RunningRound : IDisposable
     public RoundCollector Collector { get; } = null!;
 
     public DateTimeOffset? Deadline { get; }
+
+    /// <summary>
+    /// The clients that the aggregation named as the cause of a refusal, with the reason. A restart finds them again.
+    /// </summary>
+    public Dictionary<string, string> LeftOut { get; } = new(StringComparer.Ordinal);
 
     /// <summary>Closes the round, which stays on the disk.</summary>
     public void Dispose()

@@ -158,7 +158,8 @@ internal sealed class RoundSession
             }
 
             _record.Write(file, digest, null, NoClients);
-            Forget(keepGlobal: false, result: null);
+            // not uploads of a global model: this one is its own, and a newer one that is arriving counts after it
+            Forget(keepGlobal: false, result: null, keptUploads: ClientId.GlobalModel);
             (Global, _digest) = (file, digest);
         }
     }
@@ -266,12 +267,15 @@ internal sealed class RoundSession
             _isSent |= Result == result;
     }
 
-    private void Forget(bool keepGlobal, SpoolFile? result)
+    private void Forget(bool keepGlobal, SpoolFile? result, string? keptUploads = null)
     {
         Round++;
-        foreach (Upload upload in _uploads.Values)
+        foreach (Upload upload in _uploads.Values.Where(upload => upload.Id != keptUploads).ToArray())
+        {
             upload.End();
-        _uploads.Clear();
+            _uploads.Remove(upload.Id);
+        }
+
         foreach (ClientEntry client in _clients.Values)
             client.File?.Delete();
         _clients.Clear();

@@ -1,90 +1,13 @@
-using System.Collections.Concurrent;
-using FedICU.Tests.Files;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 
 namespace FedICU.Extensions.Tests;
 
 /// <summary>The rounds of a server: from upload to the next global model, over restarts and refusals.</summary>
-internal sealed class FederatedRoundsTests
+internal sealed class FederatedRoundsTests : RoundsFixture
 {
-    private TempFolder _folder = null!;
-
-    private string Place => _folder["rounds"];
-
-    [SetUp]
-    public void Prepare()
-    {
-        _folder = new TempFolder();
-        Rounds.Model(0).SaveTo(TensorSink.ToFile(_folder["initial.safetensors"]));
-    }
-
-    [TearDown]
-    public void Remove() => _folder.Dispose();
-
-    private async Task<IHost> StartAsync(
-        string strategy = "fedavg", Action<FederatedRoundsOptions>? more = null, Action<IServiceCollection>? add = null)
-    {
-        IHost host = Rounds.CreateHost(services =>
-        {
-            services.AddFedIcu(options => options.Strategy = strategy);
-            services.AddFedIcuRounds(options =>
-            {
-                options.Folder = Place;
-                options.InitialModel = _folder["initial.safetensors"];
-                options.ExpectedClients = 3;
-                more?.Invoke(options);
-            });
-            add?.Invoke(services);
-        });
-        await host.StartAsync();
-        return host;
-    }
-
-    private static FederatedRounds Of(IHost host) => host.Services.GetRequiredService<FederatedRounds>();
-
-    private byte[] File(TensorSource model)
-    {
-        string path = _folder["upload.safetensors"];
-        model.SaveTo(TensorSink.ToFile(path));
-        return System.IO.File.ReadAllBytes(path);
-    }
-
-    private async Task<UpdateReceipt> SendAsync(IHost host, long round, int client) =>
-        await Of(host).AddAsync(round, $"client-{client}", new MemoryStream(File(Rounds.Model(client + (10 * (int)round)))), 10 * client);
-
-    private static byte[] Bits(string path)
-    {
-        using TensorSource model = TensorSource.Open(path);
-        return Rounds.Bytes(model);
-    }
-
-    /// <summary>Computes the global models of rounds of three clients in this process, without a server.</summary>
-    private static List<byte[]> Expect(string strategy, int rounds)
-    {
-        StageAggregator aggregator = StrategyRegistry.Default.Create(strategy, []).Aggregator;
-        using RoundState? state = aggregator.KeepsState ? RoundState.InMemory() : null;
-        MemoryModel global = Rounds.Model(0);
-        var sinks = new List<MemorySink>();
-        for (int number = 1; number <= rounds; number++)
-        {
-            var round = new AggregationRound(global) { State = state };
-            for (int client = 1; client <= 3; client++)
-                round.Add(ClientUpdate.FromTensors($"client-{client}", Rounds.Model(client + (10 * number)), 10 * client));
-            var sink = new MemorySink();
-            aggregator.AggregateAsync(round, sink).GetAwaiter().GetResult();
-            sinks.Add(sink);
-            global = sink.Model;
-        }
-
-        List<byte[]> models = [.. sinks.Select(sink => Rounds.Bytes(sink.Model))];
-        sinks.ForEach(sink => sink.Dispose());
-        return models;
-    }
-
     /// <summary>
     /// Three rounds with a restart before each update give the bits of rounds in memory; the rule's state goes on too.
     /// </summary>
@@ -178,7 +101,7 @@ internal sealed class FederatedRoundsTests
             RoundRejectedException refused = Assert.ThrowsAsync<RoundRejectedException>(
                 () => rounds.AddAsync(round, client, new MemoryStream(bytes), 1))!;
             Assert.That((refused.Fault, refused.ClientId), Is.EqualTo((fault, client)), refused.Message);
-            Assert.That(refused.ClientMessage, Does.Not.Contain(_folder.FullName));
+            Assert.That(refused.ClientMessage, Does.Not.Contain(Folder.FullName));
             await Task.CompletedTask;
         }
     }
@@ -216,27 +139,6 @@ internal sealed class FederatedRoundsTests
         Assert.That(rounds.Finished.Single().Clients, Is.EqualTo(2));
     }
 
-    /// <summary>A client that only the aggregation can refuse is left out, and the round goes on without it.</summary>
-    [Test]
-    public async Task AClientThatTheAggregationRefusesIsLeftOut()
-    {
-        using IHost host = await StartAsync(more: options =>
-        {
-            options.MinimumClients = 2;
-            options.CheckValues = false;
-        });
-        await SendAsync(host, 1, 1);
-        await SendAsync(host, 1, 2);
-        await Of(host).AddAsync(1, "bad", new MemoryStream(File(new MemoryModel
-        {
-            { "layer.weight", [6, 5], [.. Enumerable.Repeat(float.NaN, 30)] },
-            { "layer.bias", [6], new float[6] },
-        })), 1);
-        await Of(host).WaitForRoundAsync(2);
-        RoundReport report = RoundReport.FromJson(System.IO.File.ReadAllText(Of(host).Finished.Single().ReportPath));
-        Assert.That(report.Clients.Select(client => client.Id), Is.EqualTo(new[] { "client-1", "client-2" }));
-    }
-
     /// <summary>A strategy that throws stops no server: the updates stay, and the round is tried again.</summary>
     [Test]
     public async Task AnOwnStrategyThatFailsIsTriedAgain()
@@ -261,8 +163,8 @@ internal sealed class FederatedRoundsTests
     public async Task AnAdapterStaysAnAdapter()
     {
         byte[] config = """{"peft_type":"LORA","r":1,"lora_alpha":2}"""u8.ToArray();
-        CreateAdapter(0).SaveTo(TensorSink.ToAdapterFolder(_folder["adapter"], PeftAdapterConfig.Parse(config, "test")));
-        using IHost host = await StartAsync(more: options => (options.InitialModel, options.ExpectedClients) = (_folder["adapter"], 2));
+        CreateAdapter(0).SaveTo(TensorSink.ToAdapterFolder(Folder["adapter"], PeftAdapterConfig.Parse(config, "test")));
+        using IHost host = await StartAsync(more: options => (options.InitialModel, options.ExpectedClients) = (Folder["adapter"], 2));
         await Of(host).AddAsync(1, "a", new MemoryStream(File(CreateAdapter(1))), 1);
         await Of(host).AddAsync(1, "b", new MemoryStream(File(CreateAdapter(3))), 1);
         await Of(host).WaitForRoundAsync(2);
@@ -324,20 +226,21 @@ internal sealed class FederatedRoundsTests
     {
         using IHost host = Rounds.CreateHost(services => services.AddFedIcuRounds(Rounds.Configuration(
             ("MinimumClients", "2"), ("Deadline", "soon"), ("LastRound", "0"), ("MaxUpdateBytes", "-1"), ("KeptModels", "0"),
-            ("RetryDelay", "00:00:00"), ("CheckValues", "maybe"), ("Aggregator", "lora"), ("Secret", "1"))));
+            ("ListedRounds", "0"), ("RetryDelay", "00:00:00"), ("CheckValues", "maybe"), ("Aggregator", "lora"), ("Secret", "1"))));
         OptionsValidationException refused = Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync())!;
         Assert.That(refused.Failures, Is.EqualTo(new[]
         {
             "Rounds: Option 'CheckValues' is 'maybe'; false or true was expected.",
             "Rounds: Option 'Deadline' is 'soon'; a time such as 02:00:00 was expected.",
             "Rounds: Option 'Secret' is unknown; Folder, InitialModel, Aggregator, ExpectedClients, MinimumClients, Deadline, LastRound, " +
-                "MaxUpdateBytes, RequireWeights, CheckValues, KeptModels, RetryDelay are known here.",
+                "MaxUpdateBytes, RequireWeights, CheckValues, DropFaultyClients, KeptModels, ListedRounds, RetryDelay are known here.",
             "Rounds: The folder of the rounds is missing; a path was expected.",
             "Rounds: The number of expected clients is 0; at least 1 was expected.",
             "Rounds: The minimum number of clients is 2; at least 1 and at most 0, the number of expected clients, was expected.",
             "Rounds: The last round is 0; at least 1 was expected.",
             "Rounds: The most bytes of an update are -1; at least 1 was expected.",
             "Rounds: The number of kept models is 0; at least 1 was expected.",
+            "Rounds: The number of listed rounds is 0; at least 1 was expected.",
             "Rounds: The delay before a retry is 00:00:00; more than 0 was expected.",
             "Rounds: The aggregator 'lora' is unknown; AddFedIcu(\"lora\", ...) adds it.",
         }));
@@ -351,25 +254,6 @@ internal sealed class FederatedRoundsTests
             .AddFedIcuRounds(options => (options.Folder, options.ExpectedClients) = (Place, 1)));
         Assert.That(() => host.StartAsync(), Throws.TypeOf<OptionsValidationException>().With.Message.EqualTo(
             "Rounds: The aggregator's state is 'state.safetensors'; the rounds keep the state beside the models, so none was expected."));
-    }
-
-    private sealed class RoundsLog : ILoggerProvider, ILogger
-    {
-        public ConcurrentQueue<string> Lines { get; } = [];
-
-        public ILogger CreateLogger(string categoryName) =>
-            categoryName == typeof(FederatedRounds).FullName ? this : NullLogger.Instance;
-
-        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
-
-        public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            Lines.Enqueue($"{logLevel} {formatter(state, exception)}");
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public void Dispose() { }
     }
 
     private sealed class FailingOnce(Func<bool> fails) : ClientWeighting

@@ -219,33 +219,96 @@ internal sealed class HttpRoundsTests
         Assert.That(server.Output, Has.Some.Match("^Activity.DisplayName: +fedicu.round$"));
     }
 
+    /// <summary>
+    /// A client whose update was discarded, because too few came until the deadline, sends again in the next attempt.
+    /// </summary>
+    [Test]
+    public async Task ThePythonClientSendsAgainInTheNextAttempt()
+    {
+        using Server server = Start(2, "--Rounds:LastRound", "1", "--Rounds:Deadline", "00:00:04");
+        Task<string> first = RunClientAsync(server, 0);
+        while (!Encoding.UTF8.GetString((await server.GetAsync("status")).Body).Contains("\"attempt\":2", StringComparison.Ordinal))
+            await Task.Delay(20);
+        string[] outputs = await Task.WhenAll(first, RunClientAsync(server, 1));
+        Assert.That(outputs[0].Split("201 {").Length - 1, Is.GreaterThanOrEqualTo(2), outputs[0]);
+    }
+
+    /// <summary>The server is killed while a client waits, and started again on the same port.</summary>
+    [Test]
+    public async Task ThePythonClientWaitsForAServerThatRestarts()
+    {
+        Task<string> client;
+        string address;
+        using (Server server = Start(2, "--Rounds:LastRound", "1"))
+        {
+            address = server.Address.ToString().TrimEnd('/');
+            client = RunClientAsync(server, 0);
+            while (!Encoding.UTF8.GetString((await server.GetAsync("status")).Body).Contains("\"arrived\":1", StringComparison.Ordinal))
+                await Task.Delay(20);
+        }
+
+        // long enough for the client to find nobody at its port
+        await Task.Delay(500);
+        using Server again = Start(2, "--Rounds:LastRound", "1", "--urls", address);
+        string[] outputs = await Task.WhenAll(client, RunClientAsync(again, 1));
+        // the answer to its upload may have been lost with the first server, but the update was not
+        Assert.That(outputs[0], Does.Contain("Trying again in "));
+        Assert.That(outputs[1], Does.Contain("201 {"));
+        string report = Encoding.UTF8.GetString((await again.GetAsync("rounds/1/report")).Body);
+        Assert.That(report, Does.Contain(Clients[0]).And.Contain(Clients[1]));
+    }
+
+    [Test]
+    public async Task AModelWhoseFileHasGoneIsNotFound()
+    {
+        using Server server = Start(2);
+        // as if the rounds removed an adapter's weights between the search and the answer
+        Directory.CreateDirectory(_folder["rounds/1/global"]);
+        File.Delete(_folder["rounds/1/global.safetensors"]);
+        Assert.That((await server.GetAsync("rounds/1/model")).Status, Is.EqualTo(404));
+        Assert.That((await server.GetAsync("rounds/1/report")).Status, Is.EqualTo(404));
+        Assert.That((await server.GetAsync("rounds/7/report.html")).Status, Is.EqualTo(404));
+    }
+
     /// <summary>The commands of the sample's README: three clients of the Python client, two rounds.</summary>
     [Test]
     public async Task ThePythonClientTrainsRoundAfterRound()
     {
-        string python = Tools.PythonWithNumpy();
-        string script = Path.GetFullPath(Path.Combine(
-            AppContext.BaseDirectory, "..", "..", "..", "..", "samples", "HttpRounds", "client.py"));
-        if (!File.Exists(script))
-            Assert.Ignore("the sources are not here");
-        Assert.That(Tools.TryRun(python, [script, "init", _folder["global.safetensors"]], out string output), Is.Zero, output);
+        string[] init = [FindClient(), "init", _folder["global.safetensors"]];
+        Assert.That(Tools.TryRun(Tools.PythonWithNumpy(), init, out string output), Is.Zero, output);
         using Server server = Start(3, "--Rounds:LastRound", "2");
-        string[] outputs = await Task.WhenAll(Enumerable.Range(0, 3).Select(client => Task.Run(() =>
-        {
-            string[] arguments =
-            [
-                script, "run", "--server", server.Address.ToString().TrimEnd('/'), "--client", Clients[client], "--token", Clients[client],
-                "--target", $"{client}", "--poll", "0.05",
-            ];
-            Assert.That(Tools.TryRun(python, arguments, out string text), Is.Zero, text);
-            return text;
-        })));
+        string[] outputs = await Task.WhenAll(Enumerable.Range(0, 3).Select(client => RunClientAsync(server, client)));
         Assert.That(outputs.Select(text => text.Split("201 {").Length - 1), Is.All.EqualTo(2));
         string path = _folder["final.safetensors"];
         File.WriteAllBytes(path, await server.DownloadAsync(3));
         using TensorSource final = TensorSource.Open(path);
         // half of the way to the mean target, 1, in each round
         Assert.That(System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(BitsOf(final)).ToArray(), Is.All.EqualTo(0.75f));
+    }
+
+    private static string FindClient()
+    {
+        string script = Path.GetFullPath(Path.Combine(
+            AppContext.BaseDirectory, "..", "..", "..", "..", "samples", "HttpRounds", "client.py"));
+        if (!File.Exists(script))
+            Assert.Ignore("the sources are not here");
+        return script;
+    }
+
+    /// <summary>Runs the sample's Python client until all rounds are over, and returns what it wrote.</summary>
+    private static Task<string> RunClientAsync(Server server, int client)
+    {
+        string python = Tools.PythonWithNumpy();
+        string[] arguments =
+        [
+            FindClient(), "run", "--server", server.Address.ToString().TrimEnd('/'), "--client", Clients[client],
+            "--token", Clients[client], "--target", $"{client}", "--poll", "0.05",
+        ];
+        return Task.Run(() =>
+        {
+            Assert.That(Tools.TryRun(python, arguments, out string text), Is.Zero, text);
+            return text;
+        });
     }
 
     /// <summary>Announces a whole update, sends a part of it and closes the connection.</summary>

@@ -78,6 +78,7 @@ internal static partial class ClientSentence
         RoundFault.Late => "the update came too late",
         RoundFault.Quorum => "too few clients take part",
         RoundFault.TooLarge => "the upload is too large",
+        RoundFault.NotOpen => "the round is not open yet",
         _ => "the rule refuses it",
     };
 

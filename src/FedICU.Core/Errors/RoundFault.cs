@@ -41,4 +41,6 @@ public enum RoundFault
     Quorum,
     /// <summary>The upload has more bytes than allowed.</summary>
     TooLarge,
+    /// <summary>The round is not open yet; the same update may be sent again soon.</summary>
+    NotOpen,
 }

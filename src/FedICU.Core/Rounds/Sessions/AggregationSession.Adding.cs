@@ -1,5 +1,6 @@
 using FedICU.Rounds.Sessions;
 using FedICU.Text;
+using Microsoft.Win32.SafeHandles;
 
 namespace FedICU;
 
@@ -20,7 +21,7 @@ public sealed partial class AggregationSession
     /// </returns>
     /// <exception cref="RoundRejectedException">
     /// The update is refused; names client, tensor, expected and found. <see cref="RoundFault.Duplicate"/>: the client
-    /// has sent another update. <see cref="RoundFault.Late"/>: the round was sealed.
+    /// has sent another update. <see cref="RoundFault.Late"/>: the round was sealed, before or meanwhile.
     /// </exception>
     /// <exception cref="FedIcuException">The folder cannot be written.</exception>
     /// <exception cref="OperationCanceledException">The copying was cancelled.</exception>
@@ -73,73 +74,105 @@ public sealed partial class AggregationSession
     private async Task<UpdateReceipt> ReceiveAsync(
         string id, Stream upload, double? examples, long? maxBytes, ClientStatements? statements, CancellationToken cancellationToken)
     {
-        CheckOpen(id);
-        using IDisposable turn = await _turns.TakeAsync(id, cancellationToken).ConfigureAwait(false);
-        CheckOpen(id);
+        SessionArriving arriving = Begin(id, isCopy: false, cancellationToken);
         string path = _spool.NewPlace(isFolder: false);
-        bool added = false;
+        bool kept = false;
         try
         {
+            using IDisposable turn = await _turns.TakeAsync(id, arriving.Token).ConfigureAwait(false);
+            SafeFileHandle file = CreateFile(id, path);
             (long length, string digest) =
-                await SessionUpload.WriteAsync(id, upload, path, maxBytes, cancellationToken).ConfigureAwait(false);
+                await SessionUpload.WriteAsync(id, upload, file, path, maxBytes, arriving.Token).ConfigureAwait(false);
             var update = ClientUpdate.FromUpload(id, path, examples, statements);
             return await Task.Run(
-                () => Commit(Read(id, () => _intake.Check(update, (path, length, digest), CheckWeight, cancellationToken)), out added),
-                cancellationToken).ConfigureAwait(false);
+                () => Commit(Read(id, () => _intake.Check(update, (path, length, digest), CheckWeight, arriving.Token)), out kept),
+                arriving.Token).ConfigureAwait(false);
         }
-        catch (FedIcuException) when (IsDisposed())
+        catch (Exception e) when (IsEnd(e, arriving))
         {
-            throw new ObjectDisposedException(nameof(AggregationSession));
+            throw CreateEnd(id);
         }
         finally
         {
-            if (!added)
-                SessionSpool.Remove(path);
+            End(arriving, kept ? null : path);
         }
     }
 
     private UpdateReceipt Add(ClientUpdate update, CancellationToken cancellationToken)
     {
-        CheckOpen(update.Id);
+        SessionArriving arriving = Begin(update.Id, isCopy: true, cancellationToken);
         string? path = null;
-        bool added = false;
+        bool kept = false;
         try
         {
-            return Commit(Read(update.Id, () => _intake.Copy(update, ref path, CheckWeight, cancellationToken)), out added);
+            return Commit(Read(update.Id, () => _intake.Copy(update, ref path, CheckWeight, arriving.Token)), out kept);
         }
-        catch (FedIcuException) when (IsDisposed())
+        catch (Exception e) when (IsEnd(e, arriving))
         {
-            throw new ObjectDisposedException(nameof(AggregationSession));
+            throw CreateEnd(update.Id);
         }
         finally
         {
-            if (!added && path is not null)
-                SessionSpool.Remove(path);
+            End(arriving, kept ? null : path);
         }
     }
 
-    /// <summary>Refuses a client whose update could not be added, before any of it is read.</summary>
-    private void CheckOpen(string id)
+    /// <summary>Begins an update. Refuses a client whose update could not be added, before any of it is read.</summary>
+    private SessionArriving Begin(string id, bool isCopy, CancellationToken cancellationToken)
     {
-        string name = $"Client {Sentence.Quote(id)}";
         if (!Sentence.IsUnicode(id))
         {
             throw new RoundRejectedException(
-                RoundFault.Round, $"{name} has an id with half of a surrogate pair; valid Unicode was expected.", id);
+                RoundFault.Round,
+                $"Client {Sentence.Quote(id)} has an id with half of a surrogate pair; valid Unicode was expected.", id);
         }
 
         lock (_gate)
         {
-            ThrowIfDisposed();
-            if (IsSealed && _arrivals.Find(id) is null)
-                throw CreateLate(id);
+            CheckOpen(id);
+            return _uploads.Begin(id, isCopy, cancellationToken);
         }
     }
 
-    /// <summary>Adds a checked update whose file is on the disk, unless the client has sent one already.</summary>
-    private UpdateReceipt Commit(JournalLine line, out bool added)
+    /// <summary>Ends an update, and removes its file.</summary>
+    private void End(SessionArriving arriving, string? path)
     {
-        added = false;
+        if (path is not null)
+            SessionSpool.Remove(path);
+        lock (_gate)
+            _uploads.Remove(arriving);
+    }
+
+    /// <summary>
+    /// Creates an upload's file. Inside the lock, so that none appears after the session was deleted.
+    /// </summary>
+    private SafeFileHandle CreateFile(string id, string path)
+    {
+        lock (_gate)
+        {
+            CheckOpen(id);
+            return SessionUpload.Create(path);
+        }
+    }
+
+    /// <summary>Refuses a client whose update could not be added. Inside the lock.</summary>
+    private void CheckOpen(string id)
+    {
+        ThrowIfDisposed();
+        if (IsSealed && _arrivals.Find(id) is null)
+            throw CreateLate(id);
+        // after a disk fault: while the disk is full, nothing more is written to it
+        _journal.Repair();
+        _uncertain.ForEach(SessionSpool.Remove);
+        _uncertain.Clear();
+    }
+
+    /// <summary>Adds a checked update whose file is on the disk, unless the client has sent one already.</summary>
+    /// <param name="line">The line of the update.</param>
+    /// <param name="kept">Whether the journal has, or may have, the line, so that the file must stay.</param>
+    private UpdateReceipt Commit(JournalLine line, out bool kept)
+    {
+        kept = false;
         string id = line.Add!;
         lock (_gate)
         {
@@ -157,8 +190,18 @@ public sealed partial class AggregationSession
             // again, as others may have arrived while this one was copied
             _arrivals.CheckWeight($"Client {Sentence.Quote(id)}", id, line.Weight);
             ClientUpdate copy = _spool.OpenUpdate(line, fault: null);
-            _journal.Append(line);
-            added = true;
+            try
+            {
+                _journal.Append(line);
+            }
+            catch (FedIcuException) when (_journal.IsUncertain)
+            {
+                kept = true;
+                _uncertain.Add(copy.Path!);
+                throw;
+            }
+
+            kept = true;
             _arrivals.AddNext(copy, line.Digest!);
             _seal.SetIfFull(_arrivals.Count);
             return new UpdateReceipt(copy, IsRepeated: false);
@@ -166,13 +209,23 @@ public sealed partial class AggregationSession
     }
 
     /// <summary>
-    /// Whether the session was disposed or deleted meanwhile. A deleted session's files are gone, which is no fault of
-    /// the client whose update was just checked.
+    /// Whether an exception comes from the session's end or seal. A deleted session's files are gone, which is no fault
+    /// of the client whose update was just checked.
     /// </summary>
-    private bool IsDisposed()
+    private bool IsEnd(Exception e, SessionArriving arriving)
+    {
+        // a stream may have an exception of its own for a cancelled read
+        if (arriving.IsEnded && e is not RoundRejectedException)
+            return true;
+        lock (_gate)
+            return e is FedIcuException && _isEnded;
+    }
+
+    /// <summary>Creates the exception for an update that the session ended.</summary>
+    private Exception CreateEnd(string id)
     {
         lock (_gate)
-            return _journal.IsClosed;
+            return _isEnded ? new ObjectDisposedException(nameof(AggregationSession)) : CreateLate(id);
     }
 
     private RoundRejectedException CreateLate(string id)

@@ -1,5 +1,4 @@
 using FedICU.Errors;
-using FedICU.Files;
 using FedICU.Rounds.Sessions;
 using FedICU.Text;
 
@@ -24,6 +23,11 @@ public sealed partial class AggregationSession : IDisposable
     private readonly SessionArrivals _arrivals;
     private readonly SessionSeal _seal;
     private readonly ClientTurns _turns = new();
+    private readonly SessionUploads _uploads = new();
+
+    // files of updates whose lines may be in the journal after a disk fault; removed once it is repaired
+    private readonly List<string> _uncertain = [];
+    private bool _isEnded;
 
     private AggregationSession(
         string folder, TensorSource global, RoundOptions options, SessionOptions arrivalOptions, JournalLine first, SessionJournal journal,
@@ -33,7 +37,9 @@ public sealed partial class AggregationSession : IDisposable
         (BaseDigest, Begun, _spool) = (first.Base!, first.Begun, new SessionSpool(folder));
         _intake = new SessionIntake(global, BaseDigest, options, arrivalOptions, _spool);
         _arrivals = new SessionArrivals(options, arrivalOptions.RequireWeights, replay.LastNumber);
-        _seal = new SessionSeal(journal, arrivalOptions.TimeProvider, replay.IsSealed);
+        // a client whose update is stored gets its answer also after the seal
+        _seal = new SessionSeal(
+            journal, arrivalOptions.TimeProvider, replay.IsSealed, () => _uploads.End(client => _arrivals.Find(client) is null));
     }
 
     /// <summary>The digest of the global model, as <see cref="ModelDigest"/> writes it.</summary>
@@ -162,21 +168,6 @@ public sealed partial class AggregationSession : IDisposable
     }
 
     /// <summary>
-    /// Seals the round: updates of other clients that arrive from now on are refused as <see cref="RoundFault.Late"/>.
-    /// The journal stores it, so a restart changes nothing. An update may still be retracted.
-    /// </summary>
-    /// <exception cref="FedIcuException">The folder cannot be written.</exception>
-    /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
-    public void Seal()
-    {
-        lock (_gate)
-        {
-            ThrowIfDisposed();
-            _seal.Set();
-        }
-    }
-
-    /// <summary>
     /// Creates the round of all updates that have arrived so far. An update that is retracted before the round is
     /// over may be missing from the result.
     /// </summary>
@@ -191,40 +182,6 @@ public sealed partial class AggregationSession : IDisposable
         }
 
         return round;
-    }
-
-    /// <summary>Ends the session and removes its files, and its folder if nothing else is in it.</summary>
-    /// <exception cref="FedIcuException">The folder cannot be written; the session still exists.</exception>
-    /// <exception cref="ObjectDisposedException">The session was disposed or deleted.</exception>
-    public void Delete()
-    {
-        lock (_gate)
-        {
-            ThrowIfDisposed();
-            // in this order, so that a crash at any point leaves a whole session or none
-            _journal.Clear();
-            _arrivals.Clear();
-            _spool.RemoveAllBut([]);
-            _journal.Remove();
-        }
-
-        try
-        {
-            Directory.Delete(_folder);
-        }
-        catch (Exception e) when (ModelFile.IsFileError(e))
-        {
-            // not empty: the other files are not the session's
-        }
-    }
-
-    /// <summary>
-    /// Closes the session, which stays on the disk. Updates that are still being copied are not added.
-    /// </summary>
-    public void Dispose()
-    {
-        lock (_gate)
-            _journal.Dispose();
     }
 
     /// <summary>Lets a collector decide when the round is sealed.</summary>
@@ -249,18 +206,6 @@ public sealed partial class AggregationSession : IDisposable
     {
         lock (_gate)
             return ReferenceEquals(_arrivals.Find(update.Id)?.Update, update) ? new UpdateReceipt(update, IsRepeated: true) : null;
-    }
-
-    /// <summary>
-    /// Seals the round. If the journal cannot be written, the next change of the session tries again.
-    /// </summary>
-    internal void TrySeal()
-    {
-        lock (_gate)
-        {
-            if (!_journal.IsClosed)
-                _seal.TrySet();
-        }
     }
 
     private static AggregationSession Start(
@@ -291,5 +236,5 @@ public sealed partial class AggregationSession : IDisposable
         }
     }
 
-    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_journal.IsClosed, this);
+    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_isEnded, this);
 }

@@ -15,7 +15,7 @@ public sealed class RoundCollector : IDisposable
     private readonly RoundCollectorOptions _options;
     private readonly AggregationSession? _session;
     private readonly ITimer? _timer;
-    private bool _closed, _disposed;
+    private bool _closed, _disposed, _timedOut;
 
     /// <summary>Creates a collector and starts its clock.</summary>
     /// <param name="global">The model that was sent to the clients; borrowed.</param>
@@ -37,10 +37,12 @@ public sealed class RoundCollector : IDisposable
         (_global, _options, _session) = (global, options, session);
         session?.Attach(this);
         TimeSpan? left = ComputeTimeLeft();
-        if (left <= TimeSpan.Zero || session is { IsSealed: true } || session is not null && IsFull(session.Count))
+        if (left <= TimeSpan.Zero)
+            EndInTime();
+        else if (session is { IsSealed: true } || session is not null && IsFull(session.Count))
             Close();
         else if (left is { } wait)
-            _timer = options.TimeProvider.CreateTimer(_ => Close(), null, wait, Timeout.InfiniteTimeSpan);
+            _timer = options.TimeProvider.CreateTimer(_ => EndInTime(), null, wait, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>
@@ -130,7 +132,8 @@ public sealed class RoundCollector : IDisposable
     /// <param name="cancellationToken">Ends the waiting; the collector continues to collect.</param>
     /// <returns>The round of the updates that came in time.</returns>
     /// <exception cref="RoundRejectedException">
-    /// The deadline passed with fewer clients than the minimum (<see cref="RoundFault.Quorum"/>).
+    /// The round ended with fewer clients than the minimum (<see cref="RoundFault.Quorum"/>): the deadline passed, or
+    /// an update was retracted after the seal.
     /// </exception>
     /// <exception cref="FedIcuException">The session's folder cannot be written; the call may be repeated.</exception>
     /// <exception cref="ObjectDisposedException">
@@ -159,10 +162,12 @@ public sealed class RoundCollector : IDisposable
         int minimum = _options.MinimumClients ?? _options.ExpectedClients;
         if (round.Updates.Count >= minimum)
             return round;
-        string when = _disposed ? "When the collector was disposed" : "At the deadline";
-        string expected = Sentence.Count(_options.ExpectedClients, "expected client");
-        throw new RoundRejectedException(
-            RoundFault.Quorum, $"{when} {round.Updates.Count} of {expected} had sent an update; at least {minimum} must.");
+        string clients = $"{round.Updates.Count} of {Sentence.Count(_options.ExpectedClients, "expected client")}";
+        string? end = _disposed ? "When the collector was disposed" : _timedOut ? "At the deadline" : null;
+        throw new RoundRejectedException(RoundFault.Quorum, end is not null
+            ? $"{end} {clients} had sent an update; at least {minimum} must."
+            // sealed by the caller, or an update was retracted afterwards
+            : $"The round is sealed with updates of {clients}; at least {minimum} must be there.");
     }
 
     /// <summary>
@@ -201,6 +206,12 @@ public sealed class RoundCollector : IDisposable
         TimeSpan left = begun + deadline - _options.TimeProvider.GetUtcNow();
         // a clock that was set back must not extend the deadline
         return left < deadline ? left : deadline;
+    }
+
+    private void EndInTime()
+    {
+        _timedOut = true;
+        Close();
     }
 
     private void Close()

@@ -59,12 +59,38 @@ internal sealed class SessionJournal : IDisposable
         }
     }
 
-    public bool IsClosed => _handle.IsClosed;
+    /// <summary>
+    /// Whether the disk failed while a line was written and again while it was taken back: a restart may find the line
+    /// or not.
+    /// </summary>
+    public bool IsUncertain { get; private set; }
+
+    /// <summary>Takes back a line that may be on the disk. No line may follow it until then.</summary>
+    /// <exception cref="FedIcuException">The disk still fails; the call may be repeated.</exception>
+    public void Repair()
+    {
+        if (!IsUncertain)
+            return;
+        try
+        {
+            RollBack();
+        }
+        catch (Exception e) when (ModelFile.IsFileError(e))
+        {
+            throw CreateWriteError(e);
+        }
+
+        IsUncertain = false;
+    }
 
     /// <summary>Writes a line and flushes it to the disk.</summary>
-    /// <exception cref="FedIcuException">The line cannot be written and does not count.</exception>
+    /// <exception cref="FedIcuException">
+    /// The line cannot be written. It does not count, unless the journal is now <see cref="IsUncertain"/> and the
+    /// process ends before it is repaired.
+    /// </exception>
     public void Append(JournalLine line)
     {
+        Repair();
         byte[] json = JsonSerializer.SerializeToUtf8Bytes(line, JournalJson.Default.JournalLine);
         byte[] checksum = ComputeChecksum(json);
         byte[] text = [.. Encoding.ASCII.GetBytes(Convert.ToHexStringLower(checksum)), (byte)' ', .. json, (byte)'\n'];
@@ -79,13 +105,11 @@ internal sealed class SessionJournal : IDisposable
         {
             try
             {
-                RandomAccess.SetLength(_handle, _length);
-                RandomAccess.FlushToDisk(_handle);
+                RollBack();
             }
             catch (Exception again) when (ModelFile.IsFileError(again))
             {
-                // the line may count or not, so no line may follow until the journal is read again
-                _handle.Dispose();
+                IsUncertain = true;
             }
 
             throw CreateWriteError(e);
@@ -130,6 +154,12 @@ internal sealed class SessionJournal : IDisposable
     }
 
     public void Dispose() => _handle.Dispose();
+
+    private void RollBack()
+    {
+        RandomAccess.SetLength(_handle, _length);
+        RandomAccess.FlushToDisk(_handle);
+    }
 
     private List<JournalLine> Read()
     {

@@ -3,7 +3,11 @@ namespace FedICU.Rounds.Sessions;
 /// <summary>
 /// Seals a session's round: in the journal, so that a restart changes nothing, and at the collector. Not thread-safe.
 /// </summary>
-internal sealed class SessionSeal(SessionJournal journal, TimeProvider clock, bool isSealed)
+/// <param name="journal">The session's journal.</param>
+/// <param name="clock">The clock for the time of the seal.</param>
+/// <param name="isSealed">Whether the journal contains the seal already.</param>
+/// <param name="endUploads">Ends the uploads that are now too late.</param>
+internal sealed class SessionSeal(SessionJournal journal, TimeProvider clock, bool isSealed, Action endUploads)
 {
     private RoundCollector? _collector;
     // the round is over, but the journal may not contain that yet
@@ -41,6 +45,7 @@ internal sealed class SessionSeal(SessionJournal journal, TimeProvider clock, bo
             return;
         journal.Append(new JournalLine { Closed = clock.GetUtcNow() });
         IsSealed = true;
+        endUploads();
         _collector?.Complete();
     }
 

@@ -13,19 +13,25 @@ internal static class SessionUpload
     // bytes that one upload holds in memory: chosen, so that a thousand uploads at once hold 64 MB
     private const int BufferBytes = 1 << 16;
 
-    /// <summary>Writes a stream to a new file and flushes it to the disk.</summary>
+    /// <summary>Creates the file of an upload.</summary>
+    /// <exception cref="FedIcuException">The file cannot be created.</exception>
+    public static SafeFileHandle Create(string path) =>
+        Write(path, () => File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read | FileShare.Delete));
+
+    /// <summary>Writes a stream to a new file, flushes it to the disk and closes it.</summary>
     /// <param name="id">The client's id.</param>
     /// <param name="upload">The stream, which is read to its end.</param>
-    /// <param name="path">The file. It is left incomplete after an exception.</param>
+    /// <param name="created">The file, which is closed.</param>
+    /// <param name="path">The file's path. It is left incomplete after an exception.</param>
     /// <param name="maxBytes">The most bytes that the stream may have; null for no limit.</param>
     /// <param name="cancellationToken">Ends the writing.</param>
     /// <returns>The file's length in bytes, and its checksum.</returns>
     /// <exception cref="RoundRejectedException">The stream has more bytes.</exception>
     /// <exception cref="FedIcuException">The file cannot be written.</exception>
     public static async Task<(long Length, string Digest)> WriteAsync(
-        string id, Stream upload, string path, long? maxBytes, CancellationToken cancellationToken)
+        string id, Stream upload, SafeFileHandle created, string path, long? maxBytes, CancellationToken cancellationToken)
     {
-        using SafeFileHandle file = Write(path, () => File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read));
+        using SafeFileHandle file = created;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try

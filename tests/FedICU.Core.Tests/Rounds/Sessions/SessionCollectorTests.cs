@@ -117,7 +117,10 @@ internal sealed class SessionCollectorTests : FolderFixture
         await collector.AddAsync(Client("c"));
         session.Retract("c");
         AssertLate(() => collector.AddAsync(Client("d")));
-        Assert.That(async () => await collector.CompleteAsync(), Throws.TypeOf<RoundRejectedException>());
+        Assert.That(
+            async () => await collector.CompleteAsync(),
+            Throws.TypeOf<RoundRejectedException>().With.Property("Fault").EqualTo(RoundFault.Quorum).And.Message.EqualTo(
+                "The round is sealed with updates of 1 of 2 expected clients; at least 2 must be there."));
     }
 
     [Test]

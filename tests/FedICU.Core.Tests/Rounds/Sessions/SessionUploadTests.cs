@@ -6,6 +6,9 @@ namespace FedICU.Tests;
 /// <summary>Updates that a session receives as streams of unknown length.</summary>
 internal sealed class SessionUploadTests : SessionFixture
 {
+    // the longest time that a test waits for an upload to end
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+
     private byte[] CreateFile(TensorSource model)
     {
         model.SaveTo(TensorSink.ToFile(Folder["upload.safetensors"]));
@@ -96,6 +99,76 @@ internal sealed class SessionUploadTests : SessionFixture
         Assert.That((await last).IsRepeated, Is.False);
     }
 
+    /// <summary>A seal ends the uploads that are now too late; one of a stored update is answered.</summary>
+    [Test]
+    public async Task ASealEndsOpenUploads()
+    {
+        using AggregationSession session = AggregationSession.Create(Place, Global);
+        byte[] bytes = CreateFile();
+        await session.AddAsync("stored", new MemoryStream(bytes));
+        using var gate = new SemaphoreSlim(0);
+        Task<UpdateReceipt> again = session.AddAsync("stored", new GatedStream(bytes, gate));
+        Task<UpdateReceipt> open = session.AddAsync("a", new EndlessStream { Wait = true });
+        Task<UpdateReceipt> waiting = session.AddAsync("a", new MemoryStream(bytes));
+        session.Seal();
+        foreach (Task<UpdateReceipt> late in (Task<UpdateReceipt>[])[open, waiting])
+        {
+            Assert.That(
+                () => late.WaitAsync(Patience), Throws.TypeOf<RoundRejectedException>().With.Property("Fault").EqualTo(RoundFault.Late));
+        }
+
+        gate.Release();
+        Assert.That((await again).IsRepeated);
+        Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(2));
+    }
+
+    [Test]
+    public async Task TheEndOfASessionEndsOpenUploads([Values] bool isDeleted)
+    {
+        using AggregationSession session = AggregationSession.Create(Place, Global);
+        Task<UpdateReceipt> open = session.AddAsync("a", new EndlessStream { Wait = true });
+        Task<UpdateReceipt> waiting = session.AddAsync("a", new MemoryStream(CreateFile()));
+        if (isDeleted)
+            session.Delete();
+        else
+            session.Dispose();
+        foreach (Task<UpdateReceipt> ended in (Task<UpdateReceipt>[])[open, waiting])
+            Assert.That(() => ended.WaitAsync(Patience), Throws.TypeOf<ObjectDisposedException>());
+        // the folder may be used again at once
+        using AggregationSession next = AggregationSession.OpenOrCreate(Place, Global);
+        await next.AddAsync("a", new MemoryStream(CreateFile()));
+        Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(2));
+    }
+
+    /// <summary>A copy that is about to create its file when the session is deleted.</summary>
+    [Test]
+    public async Task NoFileAppearsAfterASessionWasDeleted()
+    {
+        using AggregationSession session = AggregationSession.Create(Place, Global);
+        File.WriteAllText(Path.Combine(Place, "notes.txt"), "the folder stays");
+        using var isChecked = new SemaphoreSlim(0);
+        using var go = new ManualResetEventSlim();
+        Task? deleting = null;
+        bool appeared = false;
+        var source = new WatchedSource(
+            () =>
+            {
+                isChecked.Release();
+                go.Wait();
+            },
+            () => appeared |= deleting!.IsCompleted && Directory.GetFileSystemEntries(Place).Length > 1);
+        Task<UpdateReceipt> copy = session.AddAsync(ClientUpdate.FromTensors("a", source, 1));
+        await isChecked.WaitAsync();
+        deleting = Task.Run(session.Delete);
+        // a deletion that does not wait for the copy is over by then
+        await Task.WhenAny(deleting, Task.Delay(500));
+        go.Set();
+        Assert.That(() => copy, Throws.TypeOf<ObjectDisposedException>());
+        await deleting;
+        Assert.That(appeared, Is.False);
+        Assert.That(Directory.GetFileSystemEntries(Place), Has.Length.EqualTo(1));
+    }
+
     [Test]
     public async Task TheLimitIsCheckedWhileTheStreamIsWritten()
     {
@@ -166,6 +239,44 @@ internal sealed class SessionUploadTests : SessionFixture
         long before = GC.GetTotalAllocatedBytes(precise: true);
         await session.AddAsync("a", new MemoryStream(bytes));
         Assert.That(GC.GetTotalAllocatedBytes(precise: true) - before, Is.LessThan(bytes.Length / 8));
+    }
+
+    /// <summary>A stream that waits before its first byte.</summary>
+    private sealed class GatedStream(byte[] bytes, SemaphoreSlim gate) : MemoryStream(bytes)
+    {
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (Position == 0)
+                await gate.WaitAsync(cancellationToken);
+            return await base.ReadAsync(buffer, cancellationToken);
+        }
+    }
+
+    /// <summary>A model that reports when its metadata are read first, before it is copied, and each read.</summary>
+    private sealed class WatchedSource(Action metadata, Action read) : TensorSource
+    {
+        private readonly MemoryModel _model = Models.Random(2);
+        private int _isAsked;
+
+        public override IReadOnlyList<TensorInfo> Tensors => _model.Tensors;
+
+        public override string Location => "memory";
+
+        public override IReadOnlyDictionary<string, string> Metadata
+        {
+            get
+            {
+                if (Interlocked.Exchange(ref _isAsked, 1) == 0)
+                    metadata();
+                return _model.Metadata;
+            }
+        }
+
+        public override void Read(TensorInfo tensor, long offset, Span<byte> destination)
+        {
+            read();
+            _model.Read(tensor, offset, destination);
+        }
     }
 
     /// <summary>A stream that comes in small pieces.</summary>
