@@ -88,6 +88,7 @@ internal static class CommandLine
             new DiffCommand(terminal),
             new VerifyCommand(terminal),
             new DevicesCommand(terminal),
+            new CompareCommand(terminal),
             new BenchCommand(terminal),
             new CompletionCommand(terminal),
             new ServeCommand(terminal),
