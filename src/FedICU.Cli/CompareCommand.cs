@@ -103,6 +103,7 @@ internal sealed class CompareCommand : FedIcuCommand
             return ExitCode.Interrupted;
         }
 
+        store.WritePage(ComparisonSummary.ToPage(plan).Write);
         if (json)
             Terminal.Json(ComparisonSummary.ToJson(plan, store.Folder));
         else
@@ -111,7 +112,7 @@ internal sealed class CompareCommand : FedIcuCommand
         if (!json)
         {
             Terminal.Verdict(
-                $"{Text.Count(plan.Runs.Count, "run")}, {failed} failed: wrote {Path.Combine(folder, ComparisonStore.Results)}", failed == 0);
+                $"{Text.Count(plan.Runs.Count, "run")}, {failed} failed: wrote {Path.Combine(folder, ComparisonStore.Page)}", failed == 0);
         }
 
         if (plan.Choice is not null && plan.Best is null)

@@ -1,10 +1,11 @@
 using System.Globalization;
 using System.Text.Json;
 using FedICU.Cli.Json;
+using FedICU.Reports;
 
 namespace FedICU.Cli.Comparing;
 
-/// <summary>Shows the results of a comparison as a table, and as JSON.</summary>
+/// <summary>Shows the results of a comparison as a table, as JSON and as a page.</summary>
 internal static class ComparisonSummary
 {
     /// <summary>The value of <c>format</c> in <c>comparison.json</c>.</summary>
@@ -26,6 +27,15 @@ internal static class ComparisonSummary
             [.. plan.Runs.Select(run => ToResult(run, plan, folder))]);
         return JsonSerializer.Serialize(results, ComparisonJson.Default.ComparisonResults);
     }
+
+    public static ComparisonPage ToPage(ComparisonPlan plan) => new(
+        $"{Text.Count(plan.Runs.Count(run => run.Strategy is not null), "aggregation")} of {Text.Count(plan.Clients, "client")}",
+        [.. plan.Runs.Select(run => ToPage(run, plan))])
+    {
+        Metric = plan.Choice?.Metric,
+        Best = plan.Best?.Name,
+        Description = $"Global model: {plan.Global}." + (plan.Evaluation is null ? "" : $" Evaluated by: {plan.Evaluation.Text}"),
+    };
 
     public static void WriteTable(ComparisonPlan plan, Terminal terminal)
     {
@@ -80,6 +90,19 @@ internal static class ComparisonSummary
         string digits = digest[(digest.IndexOf(':', StringComparison.Ordinal) + 1)..];
         return digits[..Math.Min(DigestDigits, digits.Length)];
     }
+
+    private static ComparedRun ToPage(ComparisonRun run, ComparisonPlan plan) => new(run.Name)
+    {
+        Strategy = run.Strategy?.Chain,
+        Options = run.Strategy?.Settings ?? [],
+        Metrics = run.Result?.Evaluation?.Metrics ?? [],
+        Seconds = run.Result?.Model?.Seconds,
+        EvaluationSeconds = run.Result?.Evaluation?.Seconds,
+        PeakMemoryBytes = run.Result?.Model?.PeakMemoryBytes,
+        Digest = run.Result?.Model?.Digest,
+        SameAs = FindSame(run, plan)?.Name,
+        Failure = run.Result?.Failure,
+    };
 
     private static ComparedRunResult ToResult(ComparisonRun run, ComparisonPlan plan, string folder)
     {
