@@ -63,8 +63,9 @@
       chart, place, draw,
       update: ({ label: newLabel, height: newHeight } = {}) => {
         if (newLabel) place.setAttribute("aria-label", newLabel);
-        if (newHeight) { place.style.height = newHeight + "px"; chart.resize(); }
+        // the new data first: a resize draws again what the chart has
         draw();
+        if (newHeight) { place.style.height = newHeight + "px"; chart.resize(); }
         rows?.renew();
       },
       remove: () => { sizes.disconnect(); chart.dispose(); charts.delete(item); },
