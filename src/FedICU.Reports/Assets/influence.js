@@ -43,7 +43,8 @@
       const used = shown.length > 0 ? shown : rows;
       return { label: `Heat map: share of each layer's tensors that a client ${modes[mode]}, ${fedicu.count(used.length, "client")} by ${fedicu.count(width, "layer")}`,
         rows: used.map(row => names[row]), names, columns: layers, values: counts[mode].map((value, at) => value / sizes[at % width]),
-        scale: fedicu.sequential(0, 1, value => fedicu.percent(value)), order: used, legend: "of the layer's tensors",
+        scale: fedicu.sequential(0, Math.max(...used.flatMap(row => layers.map((_, at) => (counts[mode][row * width + at] || 0) / sizes[at]))),
+          fedicu.percent), order: used, legend: "of the layer's tensors",
         tip: (row, column) => [names[row], [layers[column],
           `${modes[mode]} in ${counts[mode][row * width + column] || 0} of ${fedicu.count(sizes[column], "tensor")}`]] };
     };
@@ -65,12 +66,13 @@
 
   /** Adds bars over names, with a slider where there are many; series is a list of {name, values, warn}. */
   const bars = (parent, label, names, series, table) => {
-    const short = fedicu.shorten(names), most = 60;
-    const chart = fedicu.chart(parent, { label, height: 330, table, option: (colors, width) => ({
-      grid: { left: 58, right: 10, top: series.length > 1 ? 34 : 12, bottom: (width < 700 ? 90 : 120) + (names.length > most ? 24 : 0), outerBoundsMode: "none" },
+    const short = fedicu.shorten(names), most = 60, longest = Math.max(...short.map(name => Math.min(name.length, 40)));
+    const bottom = width => Math.min(longest * 6.2 + 18, width < 700 ? 90 : 120);
+    const chart = fedicu.chart(parent, { label, height: 210 + bottom(parent.clientWidth), table, option: (colors, width) => ({
+      grid: { left: 58, right: 10, top: series.length > 1 ? 34 : 12, bottom: bottom(width) + (names.length > most ? 24 : 0), outerBoundsMode: "none" },
       legend: series.length > 1 ? { top: 0, left: 0, textStyle: { color: colors.text }, itemWidth: 14 } : undefined,
       xAxis: fedicu.axis(colors, { type: "category", data: names.map((_, at) => at),
-        axisLabel: { rotate: 60, width: width < 700 ? 92 : 126, overflow: "truncate", formatter: at => short[at] } }),
+        axisLabel: { rotate: 60, width: bottom(width) * 1.05, overflow: "truncate", formatter: at => short[at] } }),
       yAxis: fedicu.axis(colors, { type: "value", axisLabel: { formatter: fedicu.number } }),
       dataZoom: names.length > most ? [{ type: "slider", filterMode: "none", bottom: 2, height: 16, showDetail: false, brushSelect: false,
         borderColor: colors.line, fillerColor: colors.accent + "33", handleStyle: { color: colors.surface, borderColor: colors.accent } }] : [],

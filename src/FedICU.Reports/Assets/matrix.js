@@ -52,6 +52,8 @@
     let head = 0, tail = 0;
     while (head < least && parts.every(list => list[head] === parts[0][head])) head++;
     while (head + tail < least && parts.every(list => list[list.length - 1 - tail] === parts[0][parts[0].length - 1 - tail])) tail++;
+    // a number alone says little: layers.0
+    if (head > 0 && parts.every(list => list.slice(head, list.length - tail).every(part => /^\d*$/.test(part)))) head--;
     return parts.map(list => list.slice(head, list.length - tail).join("."));
   };
 })();
