@@ -82,6 +82,7 @@ internal static class CommandLine
             new AdaptCommand(terminal),
             new FuseCommand(terminal),
             new ExplainCommand(terminal),
+            new ReportCommand(terminal),
             new StrategiesCommand(terminal),
             new PrivacyCommand(terminal),
             new InspectCommand(terminal),

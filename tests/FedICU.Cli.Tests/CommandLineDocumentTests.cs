@@ -72,6 +72,13 @@ public sealed class CommandLineDocumentTests
         place.Write("mergekit.yml", """
             {merge_method: ties, base_model: global.safetensors, models: [{model: a.safetensors, parameters: {weight: 1}}]}
             """);
+        // the reports of a round, alone and in folders of rounds
+        foreach (string report in (string[])["round.json", "rounds/1/report.json", "rounds/round-2/report.json"])
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(place[report])!);
+            Tool.Run([.. place.RoundLine([place.A, place.B], place["next-reported.safetensors"]), "--report", place[report]]).Succeeded();
+        }
+
         // an update and a momentum of the same model
         Tool.Run(
             "mask", "--global", place.Global, "--local", place["trained.safetensors"], "--momentum-out", place["m.safetensors"],

@@ -25,7 +25,7 @@ public sealed record RoundReport
     /// </summary>
     [JsonInclude]
     [JsonPropertyOrder(-1)]
-    internal int Format { get => ReportFormat.Current; init => _ = value; }
+    internal int Format { get; init => field = ReportFormat.Current; } = ReportFormat.Current;
 
     /// <summary>The rule's name, such as <c>fedicu</c>.</summary>
     public required string Strategy { get; init; }

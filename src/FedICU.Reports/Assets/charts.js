@@ -36,6 +36,21 @@
   };
 
   /**
+   * Thins the labels of rotated names: one for each 15 pixels of the visible part. ECharts' own thinning does not count
+   * the rotation.
+   */
+  const thin = (chart, width) => {
+    const option = chart.getOption(), [axis] = option.xAxis ?? [];
+    if (axis?.type !== "category" || !axis.axisLabel.rotate) return;
+    const zoom = option.dataZoom.find(item => item.xAxisIndex === 0 || item.xAxisIndex?.[0] === 0 || item.orient === "horizontal");
+    const visible = axis.data.length * ((zoom?.end ?? 100) - (zoom?.start ?? 0)) / 100;
+    const step = Math.max(1, Math.ceil(15 * visible / Math.max(width - 150, 100)));
+    if (chart.labelStep === step) return;
+    chart.labelStep = step;
+    chart.setOption({ xAxis: { axisLabel: { interval: index => index % step === 0 } } });
+  };
+
+  /**
    * Adds a chart. option(colors, width) returns what ECharts draws; label names the chart for screen readers. table()
    * makes the table behind "Show as table". update() draws again after the data have changed.
    */
@@ -44,10 +59,16 @@
     place.style.height = height + "px";
     parent.append(place);
     const chart = echarts.init(place, null, { renderer: "canvas" });
-    const draw = () => chart.setOption(
-      { animation: false, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily }, ...option(fedicu.colors(), place.clientWidth) },
-      { notMerge: true });
+    const draw = () => {
+      chart.setOption(
+        { animation: false, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+          ...option(fedicu.colors(), place.clientWidth) },
+        { notMerge: true });
+      chart.labelStep = 0;
+      thin(chart, place.clientWidth);
+    };
     draw();
+    chart.on("datazoom", () => thin(chart, place.clientWidth));
     let width = place.clientWidth;
     const sizes = new ResizeObserver(() => {
       if (place.clientWidth === width && place.clientHeight === chart.getHeight()) return;
@@ -63,8 +84,9 @@
       chart, place, draw,
       update: ({ label: newLabel, height: newHeight } = {}) => {
         if (newLabel) place.setAttribute("aria-label", newLabel);
-        if (newHeight) { place.style.height = newHeight + "px"; chart.resize(); }
+        // the new data first: a resize draws again what the chart has
         draw();
+        if (newHeight) { place.style.height = newHeight + "px"; chart.resize(); }
         rows?.renew();
       },
       remove: () => { sizes.disconnect(); chart.dispose(); charts.delete(item); },
