@@ -49,7 +49,7 @@ internal sealed partial class EvaluationCommand
     }
 
     /// <summary>Splits a text into words by the quoting rules of POSIX shells.</summary>
-    private static List<string> Split(string text)
+    public static List<string> Split(string text)
     {
         var words = new List<string>();
         var word = new StringBuilder();
