@@ -5,7 +5,7 @@ using FedICU.Files;
 
 namespace FedICU.Cli;
 
-/// <summary>The command <c>fedicu compare</c>: runs one round with several strategies and evaluates each model.</summary>
+/// <summary>The command <c>fedicu compare</c>: runs one round with several strategies, evaluates each.</summary>
 internal sealed class CompareCommand : FedIcuCommand
 {
     private const string DefaultFolder = "comparison";
@@ -179,7 +179,8 @@ internal sealed class CompareCommand : FedIcuCommand
         {
             string place = Path.Combine(folder, folders.Name(strategy.Name));
             string[] words = [.. settings, .. strategy.Settings.Select(setting => $"{setting.Key}={setting.Value}")];
-            string stamps = FileStamps.Of(words.Select(word => word[(word.IndexOf('=', StringComparison.Ordinal) + 1)..]).Where(File.Exists));
+            IEnumerable<string> values = words.Select(word => word[(word.IndexOf('=', StringComparison.Ordinal) + 1)..]);
+            string stamps = FileStamps.Of(values.Where(File.Exists));
             runs.Add(new ComparisonRun(
                 strategy.Name, place, strategy, Path.Combine(place, model),
                 new RunInputs(ToolVersion.Text, strategy.Chain, $"{string.Join('\n', words)}\n{stamps}", global, clientStamps)));
@@ -194,10 +195,13 @@ internal sealed class CompareCommand : FedIcuCommand
     {
         string inside = Path.TrimEndingDirectorySeparator(FilePlace.Real(folder)) + Path.DirectorySeparatorChar;
         IEnumerable<(string What, string? Path)> files = strategies.SelectMany(run => run.Settings)
-            .Where(setting => File.Exists(setting.Value)).Select(setting => ($"the file of the option '{setting.Key}'", (string?)setting.Value));
+            .Where(setting => File.Exists(setting.Value))
+            .Select(setting => ($"the file of the option '{setting.Key}'", (string?)setting.Value));
         foreach ((string what, string? path) in files.Concat(clients.Places).Prepend(("the global model", inputs.Global)))
         {
-            if (path is { Length: > 0 } && (FilePlace.Real(path) + Path.DirectorySeparatorChar).StartsWith(inside, StringComparison.Ordinal))
+            if (string.IsNullOrEmpty(path))
+                continue;
+            if ((FilePlace.Real(path) + Path.DirectorySeparatorChar).StartsWith(inside, StringComparison.Ordinal))
                 throw new RefusedException($"--output '{folder}' holds {what}, '{path}'; another folder was expected.");
         }
     }

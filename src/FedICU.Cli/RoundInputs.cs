@@ -1,6 +1,8 @@
 namespace FedICU.Cli;
 
-/// <summary>What a command line says of a round without its strategy. Values that are refused later are texts.</summary>
+/// <summary>
+/// What a command line says of a round without its strategy. Values that are read later are still texts.
+/// </summary>
 internal sealed record RoundInputs(string Global, string[] Typed, string? Listed, UpdateKind? Kind, Plugins Plugins)
 {
     public string? Weights { get; init; }

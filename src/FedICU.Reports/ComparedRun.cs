@@ -1,6 +1,8 @@
 namespace FedICU.Reports;
 
-/// <summary>A run of a comparison: a strategy with its options, what its round took, and how its model was evaluated.</summary>
+/// <summary>
+/// A run of a comparison: a strategy with its options, what its round took, and how its model was evaluated.
+/// </summary>
 /// <param name="Name">The run's name, such as <c>fedicu tau=0.5</c>.</param>
 public sealed record ComparedRun(string Name)
 {

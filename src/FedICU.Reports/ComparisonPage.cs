@@ -22,7 +22,7 @@ public sealed class ComparisonPage(string title, IReadOnlyList<ComparedRun> runs
     /// <summary>Gets the name of the best run, which is marked; null if none is.</summary>
     public string? Best { get; init; }
 
-    /// <summary>Gets a sentence below the title, such as the models and the command that evaluated; null without one.</summary>
+    /// <summary>Gets a sentence below the title, such as the command that evaluated; null without one.</summary>
     public string? Description { get; init; }
 
     /// <summary>Writes the page in UTF-8.</summary>

@@ -17,7 +17,7 @@ internal static class ChildProcess
     /// <param name="start">The program and its arguments. It reads an empty input.</param>
     /// <param name="outputFile">Gets the standard output.</param>
     /// <param name="errorFile">Gets the error stream.</param>
-    /// <param name="timeout">How long it may run; null: without a limit. It is ended then, with all that it started.</param>
+    /// <param name="timeout">How long it may run, until it and all that it started is ended; null: no limit.</param>
     /// <param name="cancellationToken">Ends the program.</param>
     /// <exception cref="RefusedException">The program cannot be started.</exception>
     public static async Task<ChildResult> RunAsync(

@@ -1,6 +1,8 @@
 namespace FedICU.Cli.Comparing;
 
-/// <summary>A run of a comparison: the aggregation and evaluation of one strategy, or the evaluation of the global model.</summary>
+/// <summary>
+/// A run of a comparison: the aggregation and evaluation of one strategy, or the evaluation of the global model.
+/// </summary>
 /// <param name="Name">The name in tables.</param>
 /// <param name="Folder">The full path of its folder.</param>
 /// <param name="Strategy">The strategy; null for the global model.</param>

@@ -152,7 +152,7 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
         run.Result = run.Result! with { Failure = Text.Sentence(failure) };
     }
 
-    /// <summary>Removes the models that are not kept. Those that could not be evaluated stay for the next try.</summary>
+    /// <summary>Removes the models that are not kept. Those without an evaluation stay for the next try.</summary>
     private void RemoveModels(ComparisonRun run)
     {
         if (plan.Kept == KeptModels.All)

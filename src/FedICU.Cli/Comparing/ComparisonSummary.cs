@@ -50,7 +50,8 @@ internal static class ComparisonSummary
             RunEvaluation? evaluation = run.Result?.Evaluation;
             table.Add(
             [
-                run.Name, .. metrics.Select(name => Text.Number(evaluation?.Metrics.TryGetValue(name, out double value) == true ? value : null)),
+                run.Name,
+                .. metrics.Select(name => Text.Number(evaluation?.Metrics.TryGetValue(name, out double value) == true ? value : null)),
                 Seconds(model?.Seconds), .. isEvaluated ? [Seconds(evaluation?.Seconds)] : Array.Empty<string>(),
                 model?.PeakMemoryBytes is { } bytes ? Text.Bytes(bytes) : "-", Shorten(model?.Digest), Note(run, plan),
             ]);

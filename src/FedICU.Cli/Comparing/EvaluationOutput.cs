@@ -46,7 +46,7 @@ internal static partial class EvaluationOutput
             metrics[Unnamed] = number;
     }
 
-    /// <summary>Reads <c>name: 0.9</c>, or several <c>name=0.9</c> on a line; null if the line is anything else.</summary>
+    /// <summary>Reads <c>name: 0.9</c>, or several <c>name=0.9</c> on a line; null if it is anything else.</summary>
     private static List<(string Name, double Value)>? ReadPairs(string line)
     {
         int at = line.IndexOfAny([':', '=']);

@@ -84,7 +84,7 @@ public sealed class CompareTests
     [Test]
     public void ARunThatFailsDoesNotStopTheOthers()
     {
-        _place.Write("eval.sh", "case $1 in *median*) echo broken >&2; exit 3;; *fedicu*) echo hello;; *krum*) sleep 60;; *) echo 1;; esac\n");
+        _place.Write("eval.sh", "case $1 in */median/*) echo broken >&2; exit 3;; */fedicu/*) echo hello;; *) echo 1;; esac\n");
         Run run = Tool.Run(Line("median,fedicu,krum,bulyan,fedavg", "--evaluate", Evaluation, "--timeout", "2", "--set", "quorum=3"));
         Assert.That(run.Code, Is.EqualTo(1));
         Assert.That(Runs.Select(each => each.GetProperty("outcome").GetString()),
@@ -102,8 +102,8 @@ public sealed class CompareTests
         _place.Write("eval.sh", "sleep 60\n");
         var watch = Stopwatch.StartNew();
         Run run = Tool.Run(Line("fedavg", "--evaluate", Evaluation, "--timeout", "0.5", "--no-baseline"));
-        Assert.That((run.Code, Runs.Single().GetProperty("failure").GetString()), Is.EqualTo((1, Runs[0].GetProperty("failure").GetString())));
-        Assert.That(Runs[0].GetProperty("failure").GetString(), Does.Contain("took longer"));
+        Assert.That(run.Code, Is.EqualTo(1));
+        Assert.That(Runs.Single().GetProperty("failure").GetString(), Does.Contain("took longer"));
         Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(50)), "the program was ended");
     }
 

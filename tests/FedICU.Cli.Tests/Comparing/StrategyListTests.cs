@@ -67,7 +67,8 @@ public sealed class StrategyListTests
     {
         string[] names =
         [
-            "fedicu tau=0.5", "a b=1", "a-b=1", "A b=1", "con", "nul.txt", "..", ".", "", "a/../../b", @"a\b", "a\0b", "\u202Ea", new string('x', 5000),
+            "fedicu tau=0.5", "a b=1", "a-b=1", "A b=1", "con", "nul.txt", "..", ".", "", "a/../../b", @"a\b", "a\0b", "\u202Ea",
+            new string('x', 5000),
             "global", "x.", "ü=ä", "ü=ö", "root=/etc/passwd",
         ];
         var folders = new RunFolders();
