@@ -8,6 +8,7 @@
   const names = [...new Set(runs.flatMap(run => [...run.metrics.keys()]))];
   let metric = names.includes(comparison.metric) ? comparison.metric : names[0];
   const longestLabel = 34; // characters of a run's name beside its bar, chosen: about a third of the page
+  const labelWidth = 6.6; // pixels of a character of a label at its size, measured
   const barHeight = 24; // pixels for a bar with its gap, chosen
   const finite = value => Number.isFinite(value) ? value : null;
   const valueOf = run => run.metrics.get(metric);
@@ -16,15 +17,17 @@
   const note = run => run.failure ? "failed: " + run.failure
     : [run.name === comparison.best ? "best" : null, run.same ? "same model as " + run.same : null].filter(Boolean).join(", ");
 
+  const shorten = (name, width) => fedicu.cut(name, width < 700 ? 18 : longestLabel);
+
   /** Draws a horizontal bar for each run; the best one in the accent, runs without a value as a gap. */
   const bars = (parent, { label, value, format, shown = runs, axisName }) => fedicu.chart(parent, {
     label, height: 56 + barHeight * shown.length,
     option: (colors, width) => ({
-      grid: { left: 8, right: 64, top: 8, bottom: 30, containLabel: true },
+      grid: { left: 16 + labelWidth * Math.max(0, ...shown.map(run => shorten(run.name, width).length)), right: 72, top: 8, bottom: 46 },
       xAxis: fedicu.axis(colors, { type: "value", name: axisName, nameLocation: "middle", nameGap: 28, scale: false,
         axisLabel: { formatter: format } }),
       yAxis: fedicu.axis(colors, { type: "category", inverse: true, data: shown.map(run => run.name), splitLine: { show: false },
-        axisLabel: { interval: 0, hideOverlap: false, formatter: name => fedicu.cut(name, width < 700 ? 18 : longestLabel) } }),
+        axisLabel: { interval: 0, hideOverlap: false, formatter: name => shorten(name, width) } }),
       series: [{
         type: "bar", barMaxWidth: 16, data: shown.map(run => ({ value: finite(value(run)), itemStyle: {
           color: run.name === comparison.best ? colors.series[1] : run.strategy ? colors.series[0] : colors.muted } })),
@@ -61,7 +64,7 @@
       label: label(), height: 300,
       option: colors => ({
         color: colors.series,
-        grid: { left: 12, right: 24, top: lines.length > 1 ? 40 : 16, bottom: 34, containLabel: true },
+        grid: { left: 12, right: 24, top: lines.length > 1 ? 60 : 30, bottom: 34, containLabel: true },
         legend: { show: lines.length > 1, type: "scroll", top: 0, textStyle: { color: colors.text },
           formatter: name => fedicu.cut(name, longestLabel) },
         xAxis: fedicu.axis(colors, { type: "category", data: values.map(value => value === Infinity ? "inf" : String(value)), name: option,
