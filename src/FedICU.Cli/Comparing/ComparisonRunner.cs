@@ -12,7 +12,7 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
     // Chosen: how long after a failure a signal is awaited that ended both processes.
     private static readonly TimeSpan SignalDelay = TimeSpan.FromMilliseconds(200);
 
-    private readonly string _evaluationFiles = plan.Evaluation is null ? "" : FileStamps.Of(plan.Evaluation.Words);
+    private readonly string _evaluationFiles = plan.Evaluation is null ? "" : FileStamps.Of(plan.Evaluation.FindScripts());
     private string _position = "";
 
     /// <summary>Makes all runs that are not finished.</summary>

@@ -36,6 +36,12 @@ internal sealed partial class EvaluationCommand
     /// <summary>Gets whether the command reads a round's report, which the global model has not.</summary>
     public bool NeedsReport => Words.Any(word => word.Contains(Report, StringComparison.Ordinal));
 
+    /// <summary>
+    /// Finds the program, if its word is a path, and the first other word that is a file: the script. Further files may
+    /// be outputs, which change with each evaluation.
+    /// </summary>
+    public IEnumerable<string> FindScripts() => Words.Take(1).Where(File.Exists).Concat(Words.Skip(1).Where(File.Exists).Take(1));
+
     /// <summary>Makes the command for a model.</summary>
     public ProcessStartInfo Create(string model, string report, string name)
     {

@@ -29,7 +29,7 @@ internal sealed class RunFolders
 
         // a leading dot hides a folder, Windows drops one at the end, and its devices have names of up to four letters
         string name = folder.ToString();
-        isReadable &= !name.StartsWith('.') && !name.EndsWith('.') && !IsDevice(name);
+        isReadable &= name.Length > 0 && !name.StartsWith('.') && !name.EndsWith('.') && !IsDevice(name);
         if (isReadable && _taken.Add(name))
             return name;
         name = $"run-{name.Trim('.')}-{Hash(run)}";
