@@ -15,8 +15,8 @@ internal sealed class ReportCommand : FedIcuCommand
 
     private readonly Argument<string[]> _reports = new("REPORT")
     {
-        Description = "A report, as 'aggregate --report' writes it, or a folder: its report.json, otherwise the report.json of each folder " +
-            "in it, in the order of the numbers in their names.",
+        Description = "A report, as 'aggregate --report' writes it, or a folder: its report.json, otherwise the report.json of each " +
+            "folder in it, in the order of the numbers in their names.",
         Arity = ArgumentArity.OneOrMore,
     };
 
