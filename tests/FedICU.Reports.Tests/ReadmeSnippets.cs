@@ -28,7 +28,8 @@ internal sealed class ReadmeSnippets
     private static void Run()
     {
         #region report-page
-        RoundReport[] reports = [.. ((string[])["round-1.json", "round-2.json"]).Select(path => RoundReport.FromJson(File.ReadAllText(path)))];
+        string[] paths = ["round-1.json", "round-2.json"];
+        RoundReport[] reports = [.. paths.Select(path => RoundReport.FromJson(File.ReadAllText(path)))];
         using FileStream page = File.Create("report.html");
         ReportPage.Write(reports, page, title: "Ten clinics");
         #endregion

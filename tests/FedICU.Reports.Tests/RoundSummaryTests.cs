@@ -48,7 +48,8 @@ internal sealed class RoundSummaryTests
     [Test]
     public void TensorsAreGroupedByLayer()
     {
-        LayerGroups groups = LayerGroups.Of(["model.embed.weight", "model.layers.0.q.weight", "model.layers.0.k.weight", "model.layers.1.q.weight", "w"]);
+        LayerGroups groups = LayerGroups.Of(
+            ["model.embed.weight", "model.layers.0.q.weight", "model.layers.0.k.weight", "model.layers.1.q.weight", "w"]);
         Assert.That(groups.Names, Is.EqualTo((string[])["model.embed", "model.layers.0", "model.layers.1", "w"]));
         Assert.That(groups.Groups, Is.EqualTo((int[])[0, 1, 1, 2, 3]));
     }
