@@ -15,13 +15,14 @@ internal sealed class ReportCommand : FedIcuCommand
 
     private readonly Argument<string[]> _reports = new("REPORT")
     {
-        Description = "A report, as 'aggregate --report' writes it, or a folder: its report.json, otherwise the report.json of each folder " +
-            "in it, in the order of the numbers in their names.",
+        Description = "A report, as 'aggregate --report' writes it, or a folder: its report.json, otherwise the report.json of each " +
+            "folder in it, in the order of the numbers in their names.",
         Arity = ArgumentArity.OneOrMore,
     };
 
     private readonly Option<string> _output = Flags.Required("--output", "FILE", "The HTML page. An existing HTML page is replaced.");
-    private readonly Option<string?> _title = Flags.Optional("--title", "TEXT", "The page's title. Default: the strategies and the rounds.");
+    private readonly Option<string?> _title =
+        Flags.Optional("--title", "TEXT", "The page's title. Default: the strategies and the rounds.");
     private readonly Option<bool> _followLinks = Flags.FollowLinks();
 
     public ReportCommand(Terminal terminal)
@@ -113,7 +114,9 @@ internal sealed class ReportCommand : FedIcuCommand
         }
     }
 
-    /// <summary>Refuses to replace a file that is no HTML page, such as a model whose name was typed by mistake.</summary>
+    /// <summary>
+    /// Refuses to replace a file that is no HTML page, such as a model whose name was typed by mistake.
+    /// </summary>
     private static void RefuseOtherFile(string output)
     {
         if (!File.Exists(output) || FilePlace.IsSpecial(output))
@@ -124,7 +127,10 @@ internal sealed class ReportCommand : FedIcuCommand
             byte[] start = new byte[PageStart.Length];
             int read = stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
             if (read > 0 && !Encoding.ASCII.GetString(start, 0, read).Equals(PageStart, StringComparison.OrdinalIgnoreCase))
-                throw new RefusedException($"--output '{output}' exists and is no HTML page; the name of a page or of a new file was expected.");
+            {
+                throw new RefusedException(
+                    $"--output '{output}' exists and is no HTML page; the name of a page or of a new file was expected.");
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

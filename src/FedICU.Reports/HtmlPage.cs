@@ -11,7 +11,8 @@ namespace FedICU.Reports;
 /// </summary>
 internal sealed class HtmlPage(string title)
 {
-    private const string Licenses = "Contains Apache ECharts 6.1.0 (Apache-2.0), with zrender (BSD-3-Clause, Copyright 2017 Baidu Inc.) and " +
+    private const string Licenses =
+        "Contains Apache ECharts 6.1.0 (Apache-2.0), with zrender (BSD-3-Clause, Copyright 2017 Baidu Inc.) and " +
         "parts of d3 (BSD-3-Clause, Copyright 2010-2016 Mike Bostock): see THIRD-PARTY-NOTICES.txt of FedICU.Core.";
 
     private readonly List<string> _styles = [Asset.Read("page.css")];

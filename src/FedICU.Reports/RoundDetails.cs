@@ -129,7 +129,9 @@ internal sealed class RoundDetails(RoundSummary round, int index)
         return count > 0 ? sum / count : double.MaxValue / 4;
     }
 
-    /// <summary>Writes, for each client and layer, the number of weighted tensors that it leads and goes against.</summary>
+    /// <summary>
+    /// Writes, for each client and layer, the number of weighted tensors that it leads and goes against.
+    /// </summary>
     private void WriteLayers(Utf8JsonWriter json)
     {
         TensorReport[] tensors = [.. round.Columns.Where(_report.IsWeighted)];

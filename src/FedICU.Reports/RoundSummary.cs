@@ -37,7 +37,9 @@ internal sealed class RoundSummary
     /// <summary>Gets the norm of each client's whole update, by row; NaN if it was not measured.</summary>
     public double[] UpdateNorms { get; private set; } = [];
 
-    /// <summary>Gets the cosine of each client's whole update to the mean update, by row; NaN if it was not measured.</summary>
+    /// <summary>
+    /// Gets the cosine of each client's whole update to the mean update, by row; NaN if it was not measured.
+    /// </summary>
     public double[] Cosines { get; private set; } = [];
 
     /// <summary>Gets the norm of the weighted mean update; NaN if it was not measured.</summary>

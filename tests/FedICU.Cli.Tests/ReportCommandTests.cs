@@ -14,7 +14,8 @@ public sealed class ReportCommandTests
             Directory.CreateDirectory(_place[$"rounds/round-{round}"]);
             Tool.Run(
             [
-                .. _place.RoundLine([_place.A, _place.B, _place.C]), "--round", round, "--report", _place[$"rounds/round-{round}/report.json"],
+                .. _place.RoundLine([_place.A, _place.B, _place.C]), "--round", round, "--report",
+                _place[$"rounds/round-{round}/report.json"],
             ]).Succeeded();
         }
     }
@@ -29,7 +30,8 @@ public sealed class ReportCommandTests
         Assert.That(run.Output, Does.Contain("report.html: 2 rounds, "));
         string html = File.ReadAllText(_place["report.html"]);
         Assert.That(html, Does.Contain("<title>Rounds 2 to 10 of fedicu</title>").And.EndWith("</html>\n"));
-        Assert.That(html.IndexOf("\"label\":\"2\"", StringComparison.Ordinal), Is.LessThan(html.IndexOf("\"label\":\"10\"", StringComparison.Ordinal)));
+        Assert.That(html.IndexOf("\"label\":\"2\"", StringComparison.Ordinal),
+            Is.LessThan(html.IndexOf("\"label\":\"10\"", StringComparison.Ordinal)));
     }
 
     [Test]

@@ -150,7 +150,8 @@ internal sealed class HtmlPageTests
         Assert.That(await browser.EvaluateAsync<string>(Theme), Is.EqualTo("dark"));
         await browser.SetSystemThemeAsync("light");
         Assert.That(
-            await browser.EvaluateAsync<string>($"new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done({Theme}))))"),
+            await browser.EvaluateAsync<string>(
+                $"new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done({Theme}))))"),
             Is.EqualTo("light"));
         await browser.ClickAsync("document.getElementById('theme')");
         Assert.That(await browser.EvaluateAsync<string>(Theme), Is.EqualTo("dark"));

@@ -45,7 +45,8 @@ internal sealed class ReportPageTests
         Assert.That(await TitlesAsync(browser), Is.EqualTo((string[])
             ["Notes", "Left out", "Clients", "Clients by tensors", "Who pulls where", "LoRA errors", "krum: score"]));
         Assert.That(
-            await browser.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"), Is.True, "nothing is wider than the window");
+            await browser.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"), Is.True,
+            "nothing is wider than the window");
         Assert.That(
             await browser.EvaluateAsync<int>("document.querySelectorAll('.chart:not([aria-label]), th:not([scope])').length"), Is.Zero);
         if (Pictures is not null)
@@ -112,7 +113,8 @@ internal sealed class ReportPageTests
         Assert.That(await browser.EvaluateAsync<int>("document.querySelectorAll('img').length"), Is.Zero);
         string text = await browser.EvaluateAsync<string>("document.body.innerText");
         Assert.That(text, Does.Contain(Hostile).And.Contain("\\u202eevil\\u0007").And.Not.Contain(new string('x', 100)));
-        Assert.That(await browser.EvaluateAsync<int>("document.querySelector('bdi[title^=xxx]').title.length"), Is.EqualTo(1999).Or.EqualTo(2000));
+        Assert.That(await browser.EvaluateAsync<int>("document.querySelector('bdi[title^=xxx]').title.length"),
+            Is.EqualTo(1999).Or.EqualTo(2000));
     }
 
     [Test]
@@ -124,5 +126,6 @@ internal sealed class ReportPageTests
 
     [Test]
     public void APageWithoutReportsIsRefused() => Assert.That(
-        () => ReportPage.Write([], Stream.Null), Throws.ArgumentException.With.Message.StartsWith("The page needs the report of at least one"));
+        () => ReportPage.Write([], Stream.Null),
+        Throws.ArgumentException.With.Message.StartsWith("The page needs the report of at least one"));
 }

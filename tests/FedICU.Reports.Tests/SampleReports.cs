@@ -5,7 +5,7 @@ internal static class SampleReports
 {
     private static readonly string[] Modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
-    /// <summary>Returns a round in which some clients are alike, one goes against the others and one is left out.</summary>
+    /// <summary>Returns a round in which some clients are alike, one goes against them and one is left out.</summary>
     public static RoundReport Round(int clients, int tensors, long? round = 1, int seed = 1)
     {
         var random = new Random(seed);
@@ -35,14 +35,16 @@ internal static class SampleReports
                     [
                         .. ids.Where((_, k) => k != 1).Select((id, k) => new TensorClientReport
                         {
-                            Id = id, Weight = (1 + random.NextDouble()) / clients, UpdateNorm = Math.Exp(t % 7 - 3) * (0.5 + random.NextDouble()),
+                            Id = id, Weight = (1 + random.NextDouble()) / clients,
+                            UpdateNorm = Math.Exp(t % 7 - 3) * (0.5 + random.NextDouble()),
                             Cosine = Math.Clamp(angles[Array.IndexOf(ids, id)] + 0.4 * (random.NextDouble() - 0.3), -1, 1), Norm = 3,
                         }),
                     ],
                 }),
             ],
-            LoraPairs = [.. names.Where((_, t) => t % 2 == 0).Select((name, t) => new LoraPairReport(name, 0.05 + 0.4 * random.NextDouble()))],
-            Stages = [new("krum", "score", [.. ids.Where((_, k) => k != 1)], [.. ids.Where((_, k) => k != 1).Select(_ => random.NextDouble())])],
+            LoraPairs = [.. names.Where((_, t) => t % 2 == 0).Select(name => new LoraPairReport(name, 0.05 + 0.4 * random.NextDouble()))],
+            Stages = [new("krum", "score", [.. ids.Where((_, k) => k != 1)],
+                [.. ids.Where((_, k) => k != 1).Select(_ => random.NextDouble())])],
             Notes = ["No client states a number of examples; each weighs 1."],
         };
     }

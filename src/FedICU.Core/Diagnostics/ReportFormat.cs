@@ -11,7 +11,7 @@ internal static class ReportFormat
 {
     public const int Current = 1;
 
-    /// <summary>Refuses a report of another format. A report that states none is from before formats were stated.</summary>
+    /// <summary>Refuses a report of another format. Reports of earlier versions state none.</summary>
     /// <exception cref="FedIcuException">The report has another format.</exception>
     /// <exception cref="JsonException">The text is not JSON.</exception>
     public static void RefuseOther(string json)

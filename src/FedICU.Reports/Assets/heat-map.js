@@ -72,7 +72,7 @@
     const margins = width => {
       const narrow = width < 700;
       const widest = names => 7 * Math.max(...names.map(name => Math.min(Array.from(name).length, 40)));
-      return { left: Math.min(widest(map.rows) + 14, narrow ? 92 : 190), bottom: Math.min(widest(short) * 0.9 + 16, narrow ? 96 : 150),
+      return { left: Math.min(widest(map.rows) + 14, narrow ? 92 : 190), bottom: Math.min(widest(short) * 0.75 + 16, narrow ? 96 : 150),
         right: map.rows.length > rowsAtOnce ? 30 : 8, top: 4, zoom: map.columns.length > columnsAtOnce ? 26 : 0 };
     };
     const height = width => {
