@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.Diagnostics;
+using FedICU.Cli.Json;
 using FedICU.Files.Publishing;
 
 namespace FedICU.Cli;
@@ -11,8 +13,9 @@ internal sealed class AggregateCommand : FedIcuCommand
         "--output", "OUT", "The new model: a .safetensors file, or a folder of the global model's kind. Required without --check.");
     private readonly Option<string?> _report =
         Flags.Optional("--report", "FILE", "Writes the round's report as JSON, with norms, cosines and LoRA cross-terms.");
-    private readonly Option<string?> _dtype =
-        Flags.Optional("--dtype", "TYPE", "The output's type: f32, f16, bf16 or f64. Default: the global model's.");
+    private readonly Option<bool> _noStatistics = Flags.Switch(
+        "--no-statistics", "Leaves norms, cosines and cross-terms out of the report, which saves passes over the clients.");
+    private readonly Option<string?> _dtype = Flags.OutputDType();
     private readonly Option<string?> _state = Flags.Optional(
         "--state", "FILE",
         "The state of a strategy that keeps one, such as fedadam: read, and replaced together with the model. " +
@@ -23,11 +26,14 @@ internal sealed class AggregateCommand : FedIcuCommand
         Flags.Switch("--check", "Checks clients, strategy and state, and says who would take part. Computes and writes nothing.");
     private readonly Option<bool> _replace = Flags.Replace();
     private readonly Option<bool> _followLinks = Flags.FollowLinks();
+    private readonly Option<bool> _json = Flags.Json();
 
     public AggregateCommand(Terminal terminal) : base("aggregate", "Combines the clients' updates into one model.", terminal)
     {
         _round.AddTo(this);
-        foreach (Option option in (ReadOnlySpan<Option>)[_output, _report, _dtype, _state, _stateOutput, _check, _replace, _followLinks])
+        ReadOnlySpan<Option> options =
+            [_output, _report, _noStatistics, _dtype, _state, _stateOutput, _check, _replace, _followLinks, _json];
+        foreach (Option option in options)
             Add(option);
     }
 
@@ -48,7 +54,11 @@ internal sealed class AggregateCommand : FedIcuCommand
         string? reportPath = line.GetValue(_report), outputPath = line.GetValue(_output);
         bool checks = line.GetValue(_check);
         RefuseUsageErrors(line, checks);
-        var roundOptions = new RoundOptions { OutputDType = Flags.ReadDType(line.GetValue(_dtype)), Statistics = reportPath is not null };
+        var roundOptions = new RoundOptions
+        {
+            OutputDType = Flags.ReadDType(line.GetValue(_dtype)),
+            Statistics = reportPath is not null && !line.GetValue(_noStatistics),
+        };
         RoundPlan plan = _round.Read(line, roundOptions, Terminal);
         using var device = plan.Configured.Options.Backend as IDisposable;
         string? output = outputPath is null ? null : Paths.ReadOutput("--output", outputPath);
@@ -74,9 +84,16 @@ internal sealed class AggregateCommand : FedIcuCommand
             ? null
             : await Task.Run(() => new ReportFile(reportPath, output!, options.FollowLinks, Terminal), cancellationToken)
                 .WaitAsync(cancellationToken);
+        long start = Stopwatch.GetTimestamp();
         AggregationResult result =
             await plan.RunAsync(global, TensorSink.To(output!, global, options), state, Terminal, cancellationToken);
+        TimeSpan elapsed = Stopwatch.GetElapsedTime(start);
         report?.Write(result.Report.ToJson());
+        if (line.GetValue(_json))
+        {
+            WriteJson(result.Report, Paths.OutputFile(output!, global), output!, elapsed, cancellationToken);
+            return ExitCode.Done;
+        }
 
         RoundSummary.Write(result.Report, Terminal);
         Terminal.Verdict(
@@ -93,6 +110,10 @@ internal sealed class AggregateCommand : FedIcuCommand
             throw new UsageException("The option '--output' is required by 'fedicu aggregate'; see 'fedicu aggregate --help'.");
         if (checks && line.GetValue(_report) is not null)
             throw new UsageException("'--report' and '--check' were given together; a check writes no report.");
+        if (checks && line.GetValue(_json))
+            throw new UsageException("'--json' and '--check' were given together; a check makes no model.");
+        if (line.GetValue(_noStatistics) && line.GetValue(_report) is null)
+            throw new UsageException("'--no-statistics' needs '--report', the report without them; see 'fedicu aggregate --help'.");
         if (line.GetValue(_stateOutput) is not null && line.GetValue(_state) is null)
             throw new UsageException("'--state-out' needs '--state', the state that is read; see 'fedicu aggregate --help'.");
     }
@@ -118,6 +139,24 @@ internal sealed class AggregateCommand : FedIcuCommand
                 ]);
             plan.Clients.RefuseOutput(option, place);
         }
+    }
+
+    private void WriteJson(RoundReport report, string file, string output, TimeSpan elapsed, CancellationToken cancellationToken)
+    {
+        // before the digest, which is no part of the round
+        long peak = MeasurePeakMemory();
+        using TensorSource model = Paths.Open("--output", output);
+        Terminal.Json(
+            new AggregatedModel(
+                file, ModelDigest.Compute(model, cancellationToken), report.Strategy, report.Backend, report.Clients.Count,
+                report.Clients.Count(client => client.Included), report.Tensors.Count, elapsed.TotalSeconds, peak > 0 ? peak : null),
+            CliJson.Default.AggregatedModel);
+    }
+
+    private static long MeasurePeakMemory()
+    {
+        using Process process = Process.GetCurrentProcess();
+        return process.PeakWorkingSet64;
     }
 
     private void ShowCheck(RoundReport report)

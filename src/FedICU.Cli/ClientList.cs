@@ -39,6 +39,9 @@ internal sealed class ClientList
             Add(client);
     }
 
+    /// <summary>Gets the clients.</summary>
+    public IReadOnlyList<ClientEntry> Entries => _clients;
+
     /// <summary>Gets the path of each update.</summary>
     public IEnumerable<string> UpdatePaths => _clients.Select(client => client.Path);
 

@@ -39,6 +39,9 @@ internal static class Completion
                     case Option<string> or Option<string?> when Values(option.Name) is { } values:
                         option.CompletionSources.Add(context => values(context).Select(value => new CompletionItem(value)));
                         break;
+                    case Option<string[]> { Name: "--strategies" } strategies:
+                        strategies.CompletionSources.Add(context => ComparedStrategies(context).Select(value => new CompletionItem(value)));
+                        break;
                     case Option<string[]> { Name: "--set" } settings:
                         settings.CompletionSources.Add(context => Settings(command, context).Select(value => new CompletionItem(value)));
                         break;
@@ -59,6 +62,7 @@ internal static class Completion
         "--backend" => _ => Gpu.ComputeBackends.Names,
         "--dtype" => _ => ["f32", "f16", "bf16", "f64"],
         "--kind" => _ => ["full", "delta", "sparse"],
+        "--keep" => _ => ["all", "best", "none"],
         "--mask" => _ => ["hard", "soft", "top=", "noise="],
         _ => null,
     };
@@ -69,6 +73,18 @@ internal static class Completion
         string typed = context.WordToComplete;
         string before = typed[..(typed.LastIndexOf(',') + 1)];
         return StrategyRegistry.Default.Names.Select(name => before + name);
+    }
+
+    /// <summary>Completes the last strategy of a comparison's list, or the names of its options.</summary>
+    private static IEnumerable<string> ComparedStrategies(CompletionContext context)
+    {
+        string typed = context.WordToComplete;
+        int option = typed.LastIndexOf(':'), entry = typed.LastIndexOfAny([',', '+']);
+        if (option <= entry)
+            return StrategyRegistry.Default.Names.Select(name => typed[..(entry + 1)] + name);
+        string chain = typed[(typed.LastIndexOf(',') + 1)..].Split(':')[0];
+        return chain.Split('+').Select(StrategyRegistry.Default.Find).OfType<StrategyDescription>()
+            .SelectMany(strategy => strategy.Options).Select(described => $"{typed[..(option + 1)]}{described.Name}=").Distinct();
     }
 
     /// <summary>Completes <c>NAME=</c> of the line's strategies and of every round, or the values of a name.</summary>

@@ -7,10 +7,6 @@ namespace FedICU.Cli;
 /// </summary>
 internal sealed class ExplainCommand : FedIcuCommand
 {
-    // The relative difference up to which two weights count as equal. Chosen: weights that are equal by their formula
-    // differ in their last bits.
-    private const double SameWeight = 1e-9;
-
     private readonly RoundLine _round = new(strategyRequired: false);
     private readonly Option<bool> _json = Flags.Json();
 
@@ -43,7 +39,7 @@ internal sealed class ExplainCommand : FedIcuCommand
         if (!report.IsPrivate)
             WriteLegend();
         foreach (TensorReport tensor in report.Tensors)
-            Write(tensor, Leader(tensor, report.Strategy));
+            Write(tensor, report.FindLeader(tensor));
         Terminal.Line();
         RoundSummary.Write(report, Terminal);
         if (!report.IsPrivate)
@@ -69,7 +65,7 @@ internal sealed class ExplainCommand : FedIcuCommand
         foreach (TensorClientReport client in tensor.Clients)
         {
             string pull = client == leader ? "leads" : "";
-            if (IsAgainst(client))
+            if (client.IsAgainst)
                 pull = pull.Length > 0 ? pull + ", against" : "against";
             table.Add(
                 "  " + client.Id, Text.Number(client.Weight), Text.Number(client.Score), Text.Number(client.Cosine),
@@ -82,35 +78,16 @@ internal sealed class ExplainCommand : FedIcuCommand
     private void WriteInfluences(RoundReport report)
     {
         Terminal.Line();
-        List<TensorReport> weighted = [.. report.Tensors.Where(tensor => IsWeighted(tensor, report.Strategy))];
+        List<TensorReport> weighted = [.. report.Tensors.Where(report.IsWeighted)];
         var table = new ResultTable("client", ">leads", ">against", ">of tensors");
+        List<string?> leaders = [.. weighted.Select(tensor => report.FindLeader(tensor)?.Id)];
         foreach (ClientReport client in report.Clients.Where(client => client.Included))
         {
-            int leads = weighted.Count(tensor => Leader(tensor, report.Strategy)?.Id == client.Id);
-            int against = weighted.Count(tensor => tensor.Clients.Any(part => part.Id == client.Id && IsAgainst(part)));
+            int leads = leaders.Count(leader => leader == client.Id);
+            int against = weighted.Count(tensor => tensor.Clients.Any(part => part.Id == client.Id && part.IsAgainst));
             table.Add(client.Id, Text.Count(leads), Text.Count(against), Text.Count(weighted.Count));
         }
 
         Terminal.Table(table);
     }
-
-    /// <summary>
-    /// Whether the strategy gave the tensor's clients weights. It gives none to integers and to tensors that are kept.
-    /// </summary>
-    private static bool IsWeighted(TensorReport tensor, string strategy) =>
-        tensor.Rule == strategy && tensor.Clients.Any(client => client.Weight is not null);
-
-    /// <summary>
-    /// Finds the client with the largest weight; null if another client's weight equals it up to rounding.
-    /// </summary>
-    public static TensorClientReport? Leader(TensorReport tensor, string strategy)
-    {
-        if (!IsWeighted(tensor, strategy))
-            return null;
-        TensorClientReport leader = tensor.Clients.MaxBy(client => client.Weight)!;
-        double margin = SameWeight * Math.Abs(leader.Weight ?? 0);
-        return tensor.Clients.Count(client => leader.Weight - client.Weight <= margin) > 1 ? null : leader;
-    }
-
-    private static bool IsAgainst(TensorClientReport client) => client.Cosine < 0;
 }

@@ -65,6 +65,9 @@ internal static class Flags
         "--threads", "N",
         $"The number of computing threads, at most {MostThreads}; it has no effect on the result. Default: 0, one for each CPU.");
 
+    public static Option<string?> OutputDType() =>
+        Optional("--dtype", "TYPE", "The output's type: f32, f16, bf16 or f64. Default: the global model's.");
+
     public static Option<string?> Round(string description) => Optional("--round", "N", description);
 
     public static Option<string?> Mask() =>

@@ -10,7 +10,7 @@ namespace FedICU.Cli;
 /// </summary>
 internal sealed class ReportFile : IDisposable
 {
-    private readonly string _path;
+    private readonly string _path, _option, _done;
     // one of the tool's own streams; null for any other path
     private readonly TextWriter? _own;
     // the file to replace; null for devices and pipes
@@ -29,13 +29,22 @@ internal sealed class ReportFile : IDisposable
     /// </param>
     /// <param name="terminal">The terminal, whose streams can be given as paths such as /dev/stdout.</param>
     public ReportFile(string path, string output, bool followLinks, Terminal terminal)
+        : this(path, output, followLinks, terminal, "--report", "; the new model was written")
     {
-        _path = path;
+    }
+
+    /// <summary>Opens the file of another option, which no round's model precedes.</summary>
+    public static ReportFile OfOption(string option, string path, bool followLinks, Terminal terminal) =>
+        new(path, path, followLinks, terminal, option, "");
+
+    private ReportFile(string path, string output, bool followLinks, Terminal terminal, string option, string done)
+    {
+        (_path, _option, _done) = (path, option, done);
         _own = terminal.Named(path);
         if (_own is not null)
             return;
         if (Directory.Exists(path))
-            throw new RefusedException($"--report '{path}' is a folder; a file was expected.");
+            throw new RefusedException($"{_option} '{path}' is a folder; a file was expected.");
         if (FilePlace.IsSpecial(path))
         {
             _stream = Open(path, FileMode.Open);
@@ -47,7 +56,7 @@ internal sealed class ReportFile : IDisposable
         if (obstacle is null)
             Begin();
         else if (!Paths.Same(Path.GetDirectoryName(_target)!, output))
-            throw new RefusedException($"--report '{path}' cannot be written: {obstacle}.");
+            throw new RefusedException($"{_option} '{path}' cannot be written: {obstacle}.");
     }
 
     /// <summary>Writes the report and, for a file, moves it to its path.</summary>
@@ -70,7 +79,7 @@ internal sealed class ReportFile : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException || FileFailure.IsTooLarge(e))
         {
-            throw new RefusedException($"--report '{_path}' cannot be written: {FileFailure.Describe(e)}; the new model was written.");
+            throw new RefusedException($"{_option} '{_path}' cannot be written: {FileFailure.Describe(e)}{_done}.");
         }
     }
 
@@ -91,7 +100,7 @@ internal sealed class ReportFile : IDisposable
         }
         catch (FedIcuException e)
         {
-            throw new RefusedException($"--report {e.Message}");
+            throw new RefusedException($"{_option} {e.Message}");
         }
 
         string temporary = _lock.NewTemporary();
@@ -108,7 +117,7 @@ internal sealed class ReportFile : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
-            throw new RefusedException($"--report '{_path}' cannot be written: {FileFailure.Describe(e)}.");
+            throw new RefusedException($"{_option} '{_path}' cannot be written: {FileFailure.Describe(e)}.");
         }
     }
 }

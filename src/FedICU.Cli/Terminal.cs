@@ -57,6 +57,9 @@ internal sealed class Terminal(TextWriter output, TextWriter error)
     /// <summary>Writes a warning, which does not end the command.</summary>
     public void Warn(string sentence) => WriteError("fedicu: warning: " + Text.Clean(sentence));
 
+    /// <summary>Writes a line about the progress of a long command.</summary>
+    public void Progress(string sentence) => WriteError(Text.Clean(sentence));
+
     public void Table(ResultTable table)
     {
         if (_rich is null)

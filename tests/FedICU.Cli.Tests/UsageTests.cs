@@ -16,7 +16,7 @@ public sealed class UsageTests
     {
         yield return Line([], "A command is missing", "aggregate");
         yield return Line(
-            ["aggregat"], "'aggregat'", "aggregate, merge, mask, adapt, fuse, explain, strategies, privacy, inspect, diff, verify");
+            ["aggregat"], "'aggregat'", "aggregate, merge, mask, adapt, fuse, explain, report, strategies, privacy, inspect, diff, verify");
         yield return Line(["aggregat", "--global", "g"], "'aggregat'");
         yield return Line(["--global", "g"], "'--global'");
         yield return Line(["-x"], "'-x'");

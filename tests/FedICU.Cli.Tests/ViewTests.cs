@@ -39,20 +39,6 @@ public sealed class ViewTests
             .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
         Assert.That(
             rows, Has.All.Matches<string[]>(cells => cells[1] == "0" && cells[3] == "2"), "no client leads in a float tensor");
-        Assert.That(ExplainCommand.Leader(Weighted(0.25, 0.1 + 0.2, 0.3), "fedicu"), Is.Null);
-        Assert.That(ExplainCommand.Leader(Weighted(0.25, 0.3001, 0.3), "fedicu")!.Id, Is.EqualTo("1"));
-        Assert.That(ExplainCommand.Leader(Weighted(-0.25, -0.5), "fedicu")!.Id, Is.EqualTo("0"));
-        Assert.That(ExplainCommand.Leader(Weighted(0.25, 0.75), "fedavg"), Is.Null, "another rule computed the tensor");
-        Assert.That(ExplainCommand.Leader(Weighted([null]), "fedicu"), Is.Null);
-
-        static TensorReport Weighted(params double?[] weights) => new()
-        {
-            Name = "w",
-            DType = "F32",
-            Shape = [1],
-            Rule = "fedicu",
-            Clients = [.. weights.Select((weight, i) => new TensorClientReport { Id = $"{i}", Weight = weight })],
-        };
     }
 
     [Test]

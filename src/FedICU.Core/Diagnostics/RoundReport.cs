@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using FedICU.Diagnostics;
 using FedICU.Text;
 
@@ -14,8 +15,17 @@ public sealed record RoundReport
     // the clients that a line lists: chosen, what a person reads
     private const int ListedClients = 10;
 
-    // weights that differ by at most this are equal up to rounding: chosen, far above float64's 1e-16
+    // Weights that differ by at most this, and for leaders by this part of the largest, are equal up to rounding.
+    // Chosen, far above float64's 1e-16.
     private const double WeightTolerance = 1e-9;
+
+    /// <summary>
+    /// The form of the JSON, <c>format</c>. It grows with a change that readers must know; new keys are none. The
+    /// generated reader sets it, after <see cref="ReportFormat"/> has checked what the text states.
+    /// </summary>
+    [JsonInclude]
+    [JsonPropertyOrder(-1)]
+    internal int Format { get; init => field = ReportFormat.Current; } = ReportFormat.Current;
 
     /// <summary>The rule's name, such as <c>fedicu</c>.</summary>
     public required string Strategy { get; init; }
@@ -62,16 +72,39 @@ public sealed record RoundReport
     /// <summary>Notes, such as assumed weights, widened types and bases that were not stated.</summary>
     public IReadOnlyList<string> Notes { get; init => field = value ?? []; } = [];
 
+    /// <summary>
+    /// Whether the strategy gave the tensor's clients weights. It gives none to integers and to tensors that are kept.
+    /// </summary>
+    public bool IsWeighted(TensorReport tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        return tensor.Rule == Strategy && tensor.Clients.Any(client => client.Weight is not null);
+    }
+
+    /// <summary>
+    /// Finds the client that leads a tensor: the one with the largest weight. Null if another client's weight equals it
+    /// up to rounding, or if the strategy gave no weights.
+    /// </summary>
+    public TensorClientReport? FindLeader(TensorReport tensor)
+    {
+        if (!IsWeighted(tensor))
+            return null;
+        TensorClientReport leader = tensor.Clients.MaxBy(client => client.Weight)!;
+        double margin = WeightTolerance * Math.Abs(leader.Weight ?? 0);
+        return tensor.Clients.Count(client => leader.Weight - client.Weight <= margin) > 1 ? null : leader;
+    }
+
     /// <summary>Writes the report as indented JSON. NaN, infinities and missing numbers are null.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, ReportJson.Default.RoundReport);
 
     /// <summary>Reads a report that <see cref="ToJson"/> wrote.</summary>
-    /// <exception cref="FedIcuException">The text is not a report.</exception>
+    /// <exception cref="FedIcuException">The text is not a report, or one of a later format.</exception>
     public static RoundReport FromJson(string json)
     {
         ArgumentNullException.ThrowIfNull(json);
         try
         {
+            ReportFormat.RefuseOther(json);
             RoundReport report = JsonSerializer.Deserialize(json, ReportJson.Default.RoundReport) ??
                 throw new FedIcuException("The text is not a report: it is null.");
             // the serializer checks members, but not the items of lists

@@ -27,6 +27,10 @@ public sealed record TensorClientReport
     /// </summary>
     public double? Cosine { get; init; }
 
+    /// <summary>Whether the update points away from the weighted mean update: its cosine is negative.</summary>
+    [JsonIgnore]
+    public bool IsAgainst => Cosine < 0;
+
     /// <summary>The share of the tensor's entries that the client sent.</summary>
     [JsonRequired]
     public double ShareSent { get; init; } = 1;

@@ -115,6 +115,47 @@ internal sealed class RoundReportTests
     }
 
     [Test]
+    public void ALaterFormatIsRefusedAndAnAbsentOneIsRead()
+    {
+        const string Rest = "\"strategy\": \"s\", \"backend\": \"b\", \"clients\": [], \"tensors\": []}";
+        Assert.That(new RoundReport { Strategy = "s", Backend = "b", Clients = [], Tensors = [] }.ToJson(),
+            Does.StartWith("{\n  \"format\": 1,\n"));
+        Assert.That(RoundReport.FromJson("{\"format\": 1, " + Rest), Is.Not.Null);
+        Assert.That(RoundReport.FromJson("{" + Rest), Is.Not.Null);
+        Assert.That(() => RoundReport.FromJson("{\"clients\": 7, \"format\": 2}"), Throws.TypeOf<FedIcuException>()
+            .With.Message.EqualTo("The report has format 2; this version of FedICU.Core reads format 1."));
+        Assert.That(() => RoundReport.FromJson("{\"format\": \"1\", " + Rest), Throws.TypeOf<FedIcuException>()
+            .With.Message.EqualTo("The text is not a report: its format is not a whole number; 1 was expected."));
+    }
+
+    [Test]
+    public void TheLeaderHasTheLargestWeightUnlessAnotherEqualsIt()
+    {
+        Assert.That(Leader("fedicu", 0.25, 0.1 + 0.2, 0.3), Is.Null);
+        Assert.That(Leader("fedicu", 0.25, 0.3001, 0.3), Is.EqualTo("1"));
+        Assert.That(Leader("fedicu", -0.25, -0.5), Is.EqualTo("0"));
+        Assert.That(Leader("fedavg", 0.25, 0.75), Is.Null, "another rule computed the tensor");
+        Assert.That(Leader("fedicu", [null]), Is.Null);
+
+        static string? Leader(string strategy, params double?[] weights)
+        {
+            var tensor = new TensorReport
+            {
+                Name = "w",
+                DType = "F32",
+                Shape = [1],
+                Rule = "fedicu",
+                Clients = [.. weights.Select((weight, i) => new TensorClientReport { Id = $"{i}", Weight = weight })],
+            };
+            return new RoundReport { Strategy = strategy, Backend = "b", Clients = [], Tensors = [tensor] }.FindLeader(tensor)?.Id;
+        }
+    }
+
+    [TestCase(-0.1, true), TestCase(0, false), TestCase(0.1, false), TestCase(null, false)]
+    public void ANegativeCosineIsAgainstTheMean(double? cosine, bool expected) =>
+        Assert.That(new TensorClientReport { Id = "a", Cosine = cosine }.IsAgainst, Is.EqualTo(expected));
+
+    [Test]
     public void StatisticsAreNormsAndCosines()
     {
         MemoryModel global = new() { { "w", [2], new float[] { 1, 1 } } };
