@@ -50,9 +50,7 @@ app.MapGet("/rounds/{round:long}/model", (long round, HttpResponse response) =>
     Answer(response, () => SendFile(FindWeights(round), "application/octet-stream")));
 app.MapGet("/rounds/{round:long}/report", (long round, HttpResponse response) =>
     Answer(response, () => SendFile(rounds.FindReport(round), "application/json")));
-// written by the operator, beside the JSON
-app.MapGet("/rounds/{round:long}/report.html", (long round, HttpResponse response) =>
-    Answer(response, () => SendFile(Path.ChangeExtension(rounds.FindReport(round), StatusPage.Extension), "text/html; charset=utf-8")));
+app.MapGet("/rounds/{round:long}/report.html", (long round, HttpResponse response) => Answer(response, () => DrawReport(round)));
 app.MapPut("/rounds/{round:long}/updates/{client}", ReceiveAsync);
 
 try
@@ -94,6 +92,15 @@ static IResult SendFile(string? path, string type) => path is null
     ? throw new FileNotFoundException()
     : Results.File(
         new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete), type, enableRangeProcessing: true);
+
+// the page has a policy of its own, which allows its scripts and nothing else
+IResult DrawReport(long round)
+{
+    var page = new MemoryStream();
+    ReportPage.Write([RoundReport.FromJson(File.ReadAllText(rounds.FindReport(round) ?? throw new FileNotFoundException()))], page);
+    page.Position = 0;
+    return Results.Stream(page, "text/html; charset=utf-8");
+}
 
 static IResult AskAgain(HttpResponse response, string detail, string? title = null)
 {

@@ -8,9 +8,6 @@ namespace HttpRounds;
 /// <summary>The page for the server's operator: one file of HTML that needs nothing else.</summary>
 internal static class StatusPage
 {
-    /// <summary>The extension of a report's page, which may be beside its JSON.</summary>
-    public const string Extension = ".html";
-
     /// <summary>Writes the page.</summary>
     /// <param name="status">The current round.</param>
     /// <param name="finished">The rounds before it.</param>
@@ -29,13 +26,10 @@ internal static class StatusPage
 
         foreach (FinishedRound round in finished.Reverse())
         {
-            string page = File.Exists(Path.ChangeExtension(round.ReportPath, Extension))
-                ? $" <a href=\"rounds/{round.Number}/report{Extension}\">page</a>"
-                : "";
             rows.Append(
                 CultureInfo.InvariantCulture,
                 $"<tr class=\"over\"><td>{round.Number}<td>is over<td>{round.Included} of {round.Clients} in the model" +
-                $"<td><a href=\"rounds/{round.Number}/report\">report</a>{page}</tr>\n");
+                $"<td><a href=\"rounds/{round.Number}/report.html\">page</a> <a href=\"rounds/{round.Number}/report\">JSON</a></tr>\n");
         }
 
         string arrived = string.Concat(status.Clients.Select(client => $"<li>{Encode(client)}</li>\n"));

@@ -172,14 +172,14 @@ internal sealed class RoundDetails(RoundSummary round, int index)
     /// <summary>Writes the cosines between the clients' whole updates.</summary>
     private void WriteSimilarities(Utf8JsonWriter json)
     {
-        if (Similarities.Of(_report) is not { Clients.Count: > 1 } similarities)
+        if (_report.Similarities is not { Clients.Count: > 1 } similarities)
             return;
         int count = similarities.Clients.Count;
         var cosines = new Matrix(count, count);
         for (int j = 0; j < count; j++)
         {
             for (int k = 0; k < count; k++)
-                cosines[j, k] = (float)similarities.Cosine(j, k);
+                cosines[j, k] = (float)similarities[j, k];
         }
 
         json.WriteStartObject("similarities");

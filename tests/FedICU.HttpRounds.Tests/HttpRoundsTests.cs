@@ -185,28 +185,33 @@ internal sealed class HttpRoundsTests
         for (int client = 0; client < 2; client++)
             await server.SendAsync(1, Clients[client], UpdateOf(1, client));
         await server.DownloadAsync(2);
-        Assert.That((await server.GetAsync("rounds/1/report.html")).Status, Is.EqualTo(404));
-        File.WriteAllText(_folder["rounds/1/report.html"], "the page of the report");
-        Assert.That(Encoding.UTF8.GetString((await server.GetAsync("rounds/1/report.html")).Body), Is.EqualTo("the page of the report"));
+        Assert.That((await server.GetAsync("rounds/2/report.html")).Status, Is.EqualTo(404));
         while (!Encoding.UTF8.GetString((await server.GetAsync("status")).Body).Contains("\"round\":2", StringComparison.Ordinal))
             await Task.Delay(5);
         Assert.That((await server.SendAsync(2, Clients[7], UpdateOf(2, 7))).Status, Is.EqualTo(201));
 
-        string[] flags =
-        [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", $"--user-data-dir={_folder["profile"]}", "--enable-logging=stderr",
-            "--dump-dom", server.Address.ToString(),
-        ];
-        Assert.That(Tools.TryRun(Chromium, flags, out string output), Is.Zero, output);
-        // Chromium writes what a page's console gets, errors of loading and of the policy among it
-        Assert.That(output, Does.Not.Contain("CONSOLE"));
+        string output = Load("");
         Assert.That(output, Does.Contain("<tr id=\"current\"><td>2</td><td>takes updates</td><td>1 of 2</td>"));
         Assert.That(output, Does.Contain(
-            "<td>1</td><td>is over</td><td>2 of 2 in the model</td><td><a href=\"rounds/1/report\">report</a> " +
-            "<a href=\"rounds/1/report.html\">page</a>"));
+            "<td>1</td><td>is over</td><td>2 of 2 in the model</td><td><a href=\"rounds/1/report.html\">page</a> " +
+            "<a href=\"rounds/1/report\">JSON</a>"));
         Assert.That(output, Does.Contain($"<li>{Clients[7]}</li>"));
         Assert.That(output, Does.Not.Contain("src=\"").And.Not.Contain("http://").And.Not.Contain("https://"), "no external resources");
+        Assert.That(Load("rounds/1/report.html"), Does.Contain("<h1>Round 1 of ").And.Contain(">Clients by tensors<").And.Contain("<canvas"));
+
+        string Load(string page)
+        {
+            string[] flags =
+            [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", $"--user-data-dir={_folder["profile"]}", "--enable-logging=stderr",
+                "--dump-dom", new Uri(server.Address, page).ToString(),
+            ];
+            Assert.That(Tools.TryRun(Chromium, flags, out string output), Is.Zero, output);
+            // Chromium writes what a page's console gets, errors of loading and of the policy among it
+            Assert.That(output, Does.Not.Contain("CONSOLE"));
+            return output;
+        }
     }
 
     [Test]

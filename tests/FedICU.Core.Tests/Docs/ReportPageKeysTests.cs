@@ -24,7 +24,7 @@ internal sealed partial class ReportPageKeysTests
         Type[] types =
         [
             typeof(RoundReport), typeof(BackendShare), typeof(ClientReport), typeof(TensorReport), typeof(TensorClientReport),
-            typeof(StageReport), typeof(LoraPairReport),
+            typeof(StageReport), typeof(LoraPairReport), typeof(ClientSimilarities),
         ];
         IEnumerable<string> written = types.SelectMany(type => ReportJson.Default.GetTypeInfo(type)!.Properties
             // a member that is not written has no getter
