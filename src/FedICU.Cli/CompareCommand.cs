@@ -156,7 +156,7 @@ internal sealed class CompareCommand : FedIcuCommand
         return errors.Count == 0 ? strategies : throw new RefusedException(others);
     }
 
-    private List<ComparisonRun> PlanRuns(
+    private static List<ComparisonRun> PlanRuns(
         string folder, List<ComparedStrategy> strategies, RoundInputs inputs, ClientList clients, List<string> settings, bool hasBaseline)
     {
         var folders = new RunFolders();
