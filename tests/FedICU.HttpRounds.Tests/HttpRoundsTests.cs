@@ -197,7 +197,8 @@ internal sealed class HttpRoundsTests
             "<a href=\"rounds/1/report\">JSON</a>"));
         Assert.That(output, Does.Contain($"<li>{Clients[7]}</li>"));
         Assert.That(output, Does.Not.Contain("src=\"").And.Not.Contain("http://").And.Not.Contain("https://"), "no external resources");
-        Assert.That(Load("rounds/1/report.html"), Does.Contain("<h1>Round 1 of ").And.Contain(">Clients by tensors<").And.Contain("<canvas"));
+        string report = Load("rounds/1/report.html");
+        Assert.That(report, Does.Contain("<h1>Round 1 of ").And.Contain(">Clients by tensors<").And.Contain("<canvas"));
 
         string Load(string page)
         {

@@ -28,7 +28,12 @@ internal sealed class ComparisonPageTests
     {
         Strategy = "fedicu",
         Options = [new("tau", tau)],
-        Metrics = new Dictionary<string, double> { ["accuracy"] = accuracy, ["loss"] = double.NaN, ["__proto__"] = double.PositiveInfinity },
+        Metrics = new Dictionary<string, double>
+        {
+            ["accuracy"] = accuracy,
+            ["loss"] = double.NaN,
+            ["__proto__"] = double.PositiveInfinity,
+        },
         Seconds = 0.5,
         PeakMemoryBytes = 1 << 26,
     };

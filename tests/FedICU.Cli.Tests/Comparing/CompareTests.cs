@@ -85,7 +85,8 @@ public sealed class CompareTests
     public void ARunThatFailsDoesNotStopTheOthers()
     {
         _place.Write("eval.sh", "case $1 in */median/*) echo broken >&2; exit 3;; */fedicu/*) echo hello;; *) echo 1;; esac\n");
-        Run run = Tool.Run(Line("median,fedicu,krum:byzantine=1,bulyan:byzantine=1,fedavg", "--evaluate", Evaluation, "--timeout", "2", "--set", "quorum=3"));
+        Run run = Tool.Run(Line(
+            "median,fedicu,krum:byzantine=1,bulyan:byzantine=1,fedavg", "--evaluate", Evaluation, "--timeout", "2", "--set", "quorum=3"));
         Assert.That(run.Code, Is.EqualTo(1));
         Assert.That(Runs.Select(each => each.GetProperty("outcome").GetString()),
             Is.EqualTo(new[] { "done", "failed", "failed", "failed", "failed", "done" }));
