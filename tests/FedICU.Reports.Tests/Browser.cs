@@ -61,7 +61,10 @@ internal sealed class Browser : IDisposable
 
     public Task SetSizeAsync(int width, int height) => SendAsync("Emulation.setDeviceMetricsOverride", new JsonObject
     {
-        ["width"] = width, ["height"] = height, ["deviceScaleFactor"] = 1, ["mobile"] = false,
+        ["width"] = width,
+        ["height"] = height,
+        ["deviceScaleFactor"] = 1,
+        ["mobile"] = false,
     });
 
     /// <summary>Makes the system's theme light or dark.</summary>
@@ -85,7 +88,9 @@ internal sealed class Browser : IDisposable
     {
         JsonNode answer = await SendAsync("Runtime.evaluate", new JsonObject
         {
-            ["expression"] = expression, ["returnByValue"] = true, ["awaitPromise"] = true,
+            ["expression"] = expression,
+            ["returnByValue"] = true,
+            ["awaitPromise"] = true,
         });
         if (answer["exceptionDetails"] is { } fault)
             throw new InvalidOperationException($"'{expression}' failed: {fault.ToJsonString()}");
@@ -102,8 +107,11 @@ internal sealed class Browser : IDisposable
         {
             await SendAsync("Input.dispatchMouseEvent", new JsonObject
             {
-                ["type"] = type, ["x"] = place["x"]!.GetValue<double>(), ["y"] = place["y"]!.GetValue<double>(),
-                ["button"] = type == "mouseMoved" ? "none" : "left", ["clickCount"] = type == "mouseMoved" ? 0 : 1,
+                ["type"] = type,
+                ["x"] = place["x"]!.GetValue<double>(),
+                ["y"] = place["y"]!.GetValue<double>(),
+                ["button"] = type == "mouseMoved" ? "none" : "left",
+                ["clickCount"] = type == "mouseMoved" ? 0 : 1,
             });
         }
     }
@@ -134,7 +142,9 @@ internal sealed class Browser : IDisposable
         size["scale"] = 1;
         JsonNode answer = await SendAsync("Page.captureScreenshot", new JsonObject
         {
-            ["format"] = "png", ["captureBeyondViewport"] = true, ["clip"] = size,
+            ["format"] = "png",
+            ["captureBeyondViewport"] = true,
+            ["clip"] = size,
         });
         return Convert.FromBase64String(answer["data"]!.GetValue<string>());
     }
