@@ -28,12 +28,12 @@ def git(checkout, *arguments):
 
 def versions(checkout):
     """Returns the tags that are supported, oldest first, and HEAD."""
-    tags = [tag for tag in git(checkout, "tag").decode().split() if re.fullmatch(r"v\d+\.\d+\.\d+", tag)]
+    tags = [tag for tag in git(checkout, "tag").decode().split() if re.fullmatch(r"(v|framework-)\d+\.\d+\.\d+", tag)]
     return [*sorted((tag for tag in tags if number_of(tag)[:2] >= OLDEST_OF_MOD), key=number_of), "HEAD"]
 
 
 def number_of(tag):
-    return tuple(map(int, tag[1:].split(".")))
+    return tuple(map(int, re.findall(r"\d+", tag)))
 
 
 def unpack(checkout, version, folder):
