@@ -58,7 +58,7 @@ try
     await app.RunAsync();
     return 0;
 }
-catch (Exception e) when (e is FedIcuException or OptionsValidationException)
+catch (Exception e) when (e is FedIcuException or OptionsValidationException or IOException)
 {
     await Console.Error.WriteLineAsync(e.Message);
     return 1;
@@ -74,6 +74,10 @@ static IResult Answer(HttpResponse response, Func<IResult> answer)
     catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
     {
         return Results.Problem("The round has no such file here.", statusCode: 404);
+    }
+    catch (FedIcuException)
+    {
+        return Results.Problem("The report of the round is damaged.", statusCode: 500);
     }
     catch (InvalidOperationException)
     {

@@ -20,6 +20,10 @@ internal sealed class RoundSession
     private string? _digest;
     private long _fileCount;
     private bool _isSent;
+
+    // guards the two below, and is never held during work on the disk: the store asks all sessions for them
+    private readonly Lock _use = new();
+    private DateTime _lastUse = DateTime.UtcNow;
     private int _users;
 
     // one aggregation at a time, and no change to its round while it runs
@@ -41,14 +45,20 @@ internal sealed class RoundSession
         (Global, _digest, Result, _fileCount) = (restored.Global, restored.GlobalDigest, restored.Result, restored.LastFile);
         foreach ((string id, ClientEntry client) in restored.Clients)
             _clients.Add(id, client);
-        LastUse = DateTime.UtcNow;
     }
 
     /// <summary>The folder of the session's files.</summary>
     public string Folder { get; }
 
     /// <summary>When the last call ended.</summary>
-    public DateTime LastUse { get; private set; }
+    public DateTime LastUse
+    {
+        get
+        {
+            lock (_use)
+                return _lastUse;
+        }
+    }
 
     /// <summary>The global model's safetensors file.</summary>
     public SpoolFile? Global { get; private set; }
@@ -74,7 +84,7 @@ internal sealed class RoundSession
     /// <summary>Begins a call.</summary>
     public RoundSession Enter()
     {
-        lock (_state)
+        lock (_use)
             _users++;
         return this;
     }
@@ -82,15 +92,15 @@ internal sealed class RoundSession
     /// <summary>Ends a call.</summary>
     public void Leave()
     {
-        lock (_state)
-            (_users, LastUse) = (_users - 1, DateTime.UtcNow);
+        lock (_use)
+            (_users, _lastUse) = (_users - 1, DateTime.UtcNow);
     }
 
     /// <summary>Returns whether no call is running and none has run for the given time.</summary>
     public bool IsIdle(TimeSpan time)
     {
-        lock (_state)
-            return _users == 0 && DateTime.UtcNow - LastUse >= time;
+        lock (_use)
+            return _users == 0 && DateTime.UtcNow - _lastUse >= time;
     }
 
     /// <summary>Runs an action while no other exclusive action runs. It waits for an aggregation to end.</summary>

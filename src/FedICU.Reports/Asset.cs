@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.IO.Compression;
 using System.Text;
 
@@ -11,8 +12,12 @@ internal static class Asset
     /// <summary>The plotting library, Apache ECharts.</summary>
     public const string Plots = "echarts.min.js" + Compressed;
 
+    private static readonly ConcurrentDictionary<string, string> Texts = [];
+
     /// <summary>Returns an asset's text with LF as line end, as an HTML parser reads it.</summary>
-    public static string Read(string name)
+    public static string Read(string name) => Texts.GetOrAdd(name, Load);
+
+    private static string Load(string name)
     {
         using Stream stored = typeof(Asset).Assembly.GetManifestResourceStream(name) ??
             throw new InvalidOperationException($"The assembly has no asset '{name}'.");

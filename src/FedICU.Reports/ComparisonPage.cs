@@ -30,7 +30,7 @@ public sealed class ComparisonPage(string title, IReadOnlyList<ComparedRun> runs
     public void Write(Stream output)
     {
         ArgumentNullException.ThrowIfNull(output);
-        var page = new HtmlPage(title);
+        var page = new HtmlPage(DisplayName.Full(title));
         page.AddData("comparison", WriteData);
         page.AddScript(Asset.Read("comparison.js"));
         page.Write(output);
@@ -39,9 +39,9 @@ public sealed class ComparisonPage(string title, IReadOnlyList<ComparedRun> runs
     private void WriteData(Utf8JsonWriter json)
     {
         json.WriteStartObject();
-        json.WriteString("metric", Metric);
-        json.WriteString("best", Best);
-        json.WriteString("description", Description);
+        Json.Text(json, "metric", Metric);
+        Json.Text(json, "best", Best);
+        Json.Text(json, "description", Description);
         json.WriteStartArray("runs");
         foreach (ComparedRun run in runs)
             WriteRun(json, run);
@@ -52,15 +52,15 @@ public sealed class ComparisonPage(string title, IReadOnlyList<ComparedRun> runs
     private static void WriteRun(Utf8JsonWriter json, ComparedRun run)
     {
         json.WriteStartObject();
-        json.WriteString("name", run.Name);
-        json.WriteString("strategy", run.Strategy);
+        json.WriteString("name", DisplayName.Full(run.Name));
+        Json.Text(json, "strategy", run.Strategy);
         // lists of pairs: names such as __proto__ are no members of an object in a script
         json.WriteStartArray("options");
         foreach ((string name, string value) in run.Options)
         {
             json.WriteStartArray();
-            json.WriteStringValue(name);
-            json.WriteStringValue(value);
+            json.WriteStringValue(DisplayName.Full(name));
+            json.WriteStringValue(DisplayName.Full(value));
             json.WriteEndArray();
         }
 
@@ -69,7 +69,7 @@ public sealed class ComparisonPage(string title, IReadOnlyList<ComparedRun> runs
         foreach ((string name, double value) in run.Metrics)
         {
             json.WriteStartArray();
-            json.WriteStringValue(name);
+            json.WriteStringValue(DisplayName.Full(name));
             if (double.IsFinite(value))
                 json.WriteNumberValue(value);
             else
@@ -78,20 +78,12 @@ public sealed class ComparisonPage(string title, IReadOnlyList<ComparedRun> runs
         }
 
         json.WriteEndArray();
-        WriteNumber("seconds", run.Seconds);
-        WriteNumber("evaluation", run.EvaluationSeconds);
-        WriteNumber("memory", run.PeakMemoryBytes);
+        Json.Number(json, "seconds", run.Seconds);
+        Json.Number(json, "evaluation", run.EvaluationSeconds);
+        Json.Number(json, "memory", run.PeakMemoryBytes);
         json.WriteString("digest", run.Digest);
-        json.WriteString("same", run.SameAs);
-        json.WriteString("failure", run.Failure);
+        Json.Text(json, "same", run.SameAs);
+        Json.Text(json, "failure", run.Failure);
         json.WriteEndObject();
-
-        void WriteNumber(string name, double? value)
-        {
-            if (value is { } number && double.IsFinite(number))
-                json.WriteNumber(name, number);
-            else
-                json.WriteNull(name);
-        }
     }
 }

@@ -6,6 +6,10 @@ namespace FedICU.Reports;
 /// </summary>
 internal static class LikenessOrder
 {
+    // Chosen: two matrices of float64 then take 64 MB, and the order a second.
+    /// <summary>The most items that are ordered.</summary>
+    public const int MostItems = 2000;
+
     /// <summary>Orders items by a distance. Ties go to the lower index, so the order is always the same.</summary>
     public static int[] Of(int count, Func<int, int, double> distance)
     {

@@ -7,10 +7,18 @@ internal sealed class ReportData(IReadOnlyList<RoundSummary> rounds)
 {
     // Clients times tensors of all detailed rounds. Chosen: a browser opens the page in a few seconds. Each cell has
     // three numbers of 5.3 bytes.
-    private const long MostCells = 2_000_000;
+    public const long MostCells = 2_000_000;
+
+    // what the page carries of a client beside its cells is as long as so many of them; measured: about 250 bytes
+    private const int CellsOfClient = 16;
 
     // the detailed rounds; chosen: as many as a person selects from a list
     private const int MostDetailed = 100;
+
+    // clients with a line each in the chart of norms; chosen: more cannot be told apart
+    private const int MostLines = 20;
+
+    private readonly bool _hasLines = rounds.SelectMany(round => round.Rows.Keys).Distinct().Take(MostLines + 1).Count() <= MostLines;
 
     public void Write(Utf8JsonWriter json)
     {
@@ -34,7 +42,7 @@ internal sealed class ReportData(IReadOnlyList<RoundSummary> rounds)
         int count = 0;
         foreach (RoundSummary round in rounds.Reverse().Take(MostDetailed))
         {
-            cells += (long)round.Rows.Count * Math.Max(1, round.Columns.Count);
+            cells += (long)round.Rows.Count * (CellsOfClient + round.Columns.Count);
             if (count > 0 && cells > MostCells)
                 break;
             count++;
@@ -43,7 +51,7 @@ internal sealed class ReportData(IReadOnlyList<RoundSummary> rounds)
         return count;
     }
 
-    private static void WriteRound(Utf8JsonWriter json, RoundSummary round)
+    private void WriteRound(Utf8JsonWriter json, RoundSummary round)
     {
         RoundReport report = round.Report;
         json.WriteStartObject();
@@ -56,15 +64,38 @@ internal sealed class ReportData(IReadOnlyList<RoundSummary> rounds)
         json.WriteNumber("tensors", report.Tensors.Count);
         Json.Number(json, "meanUpdateNorm", round.MeanUpdateNorm);
         Json.Number(json, "normOfMean", round.NormOfMean);
-        // by name, because the clients of the rounds differ
-        json.WriteStartObject("norms");
-        foreach ((string id, int row) in round.Rows)
+        WriteNorms(json, round);
+        json.WriteEndObject();
+    }
+
+    /// <summary>Writes the norms of a round by name, as the rounds' clients differ; of many clients the quantiles.</summary>
+    private void WriteNorms(Utf8JsonWriter json, RoundSummary round)
+    {
+        if (_hasLines)
         {
-            if (double.IsFinite(round.UpdateNorms[row]))
-                json.WriteNumber(DisplayName.Full(id), round.UpdateNorms[row]);
+            // a list of pairs: a name such as __proto__ is no member of an object in a script
+            json.WriteStartArray("norms");
+            foreach ((string id, int row) in round.Rows.Where(client => double.IsFinite(round.UpdateNorms[client.Value])))
+            {
+                json.WriteStartArray();
+                json.WriteStringValue(DisplayName.Full(id));
+                json.WriteNumberValue(round.UpdateNorms[row]);
+                json.WriteEndArray();
+            }
+
+            json.WriteEndArray();
+            return;
         }
 
-        json.WriteEndObject();
-        json.WriteEndObject();
+        double[] sorted = [.. round.UpdateNorms.Where(double.IsFinite).Order()];
+        json.WriteStartArray("quantiles");
+        foreach (double share in (ReadOnlySpan<double>)(sorted.Length > 0 ? [0.1, 0.25, 0.75, 0.9] : []))
+        {
+            double at = share * (sorted.Length - 1);
+            int low = (int)at, high = Math.Min(low + 1, sorted.Length - 1);
+            json.WriteNumberValue(sorted[low] + (sorted[high] - sorted[low]) * (at - low));
+        }
+
+        json.WriteEndArray();
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Numerics.Tensors;
 using System.Text.Json;
 
@@ -10,17 +11,20 @@ internal sealed class RoundDetails(RoundSummary round, int index)
     private readonly int[] _leads = new int[round.Rows.Count], _against = new int[round.Rows.Count];
     private int _weighted;
 
+    private bool HasMatrices => (long)round.Rows.Count * round.Columns.Count <= ReportData.MostCells;
+
     public void Write(Utf8JsonWriter json)
     {
         json.WriteStartObject();
         json.WriteNumber("round", index);
-        Json.Names(json, "notes", _report.Notes);
+        Json.Names(json, "notes", HasMatrices ? _report.Notes : [.. _report.Notes, DescribeSize()]);
         WriteKept(json);
         if (!_report.IsPrivate)
         {
             WriteLayers(json);
             WriteClients(json);
-            WriteMatrices(json);
+            if (HasMatrices)
+                WriteMatrices(json);
             WriteSimilarities(json);
             WritePairs(json);
             WriteStages(json);
@@ -28,6 +32,10 @@ internal sealed class RoundDetails(RoundSummary round, int index)
 
         json.WriteEndObject();
     }
+
+    private string DescribeSize() => string.Create(CultureInfo.InvariantCulture,
+        $"The page shows no heat map of {round.Rows.Count} clients by {round.Columns.Count} tensors: " +
+        $"at most {ReportData.MostCells} cells are drawn.");
 
     private void WriteClients(Utf8JsonWriter json)
     {
@@ -57,11 +65,13 @@ internal sealed class RoundDetails(RoundSummary round, int index)
         json.WriteEndArray();
     }
 
-    /// <summary>Writes the tensors whose old value was kept, with the reason.</summary>
+    /// <summary>
+    /// Writes the tensors whose old value was kept, with the reason. A reason may name a client: none in a private round.
+    /// </summary>
     private void WriteKept(Utf8JsonWriter json)
     {
         json.WriteStartArray("kept");
-        foreach (TensorReport tensor in _report.Tensors.Where(tensor => tensor.Reason is not null))
+        foreach (TensorReport tensor in _report.Tensors.Where(tensor => tensor.Reason is not null && !_report.IsPrivate))
         {
             json.WriteStartObject();
             json.WriteString("name", DisplayName.Full(tensor.Name));
@@ -105,7 +115,7 @@ internal sealed class RoundDetails(RoundSummary round, int index)
         }
 
         Matrix likeness = cosines.HasValues ? cosines : weights;
-        if (likeness.HasValues)
+        if (likeness.HasValues && rows <= LikenessOrder.MostItems)
             Json.Numbers(json, "likeness", LikenessOrder.Of(rows, (a, b) => Distance(likeness.Row(a), likeness.Row(b))));
     }
 
@@ -139,7 +149,9 @@ internal sealed class RoundDetails(RoundSummary round, int index)
         if (tensors.Length == 0)
             return;
         LayerGroups layers = LayerGroups.Of(tensors.Select(tensor => tensor.Name));
-        Matrix leads = new(round.Rows.Count, layers.Names.Count), against = new(round.Rows.Count, layers.Names.Count);
+        bool isDrawn = (long)round.Rows.Count * layers.Names.Count <= ReportData.MostCells;
+        int drawn = isDrawn ? layers.Names.Count : 0;
+        Matrix leads = new(round.Rows.Count, drawn), against = new(round.Rows.Count, drawn);
         int[] sizes = new int[layers.Names.Count];
         for (int i = 0; i < tensors.Length; i++)
         {
@@ -147,7 +159,8 @@ internal sealed class RoundDetails(RoundSummary round, int index)
             sizes[layer]++;
             if (_report.FindLeader(tensors[i]) is { } leader && round.Rows.TryGetValue(leader.Id, out int leading))
             {
-                Count(leads, leading, layer);
+                if (isDrawn)
+                    Count(leads, leading, layer);
                 _leads[leading]++;
             }
 
@@ -155,11 +168,14 @@ internal sealed class RoundDetails(RoundSummary round, int index)
             {
                 if (!round.Rows.TryGetValue(part.Id, out int row))
                     continue;
-                Count(against, row, layer);
+                if (isDrawn)
+                    Count(against, row, layer);
                 _against[row]++;
             }
         }
 
+        if (!isDrawn)
+            return;
         Json.Names(json, "layers", layers.Names);
         Json.Numbers(json, "layerSizes", sizes);
         leads.Write(json, "leadValues");
@@ -172,7 +188,7 @@ internal sealed class RoundDetails(RoundSummary round, int index)
     /// <summary>Writes the cosines between the clients' whole updates.</summary>
     private void WriteSimilarities(Utf8JsonWriter json)
     {
-        if (_report.Similarities is not { Clients.Count: > 1 } similarities)
+        if (_report.Similarities is not { Clients.Count: > 1 and <= LikenessOrder.MostItems } similarities)
             return;
         int count = similarities.Clients.Count;
         var cosines = new Matrix(count, count);
@@ -210,6 +226,7 @@ internal sealed class RoundDetails(RoundSummary round, int index)
 
     private void WriteStages(Utf8JsonWriter json)
     {
+        HashSet<string> chosen = [.. _report.Clients.Where(client => client.Chosen).Select(client => client.Id)];
         json.WriteStartArray("stages");
         foreach (StageReport stage in _report.Stages)
         {
@@ -221,7 +238,7 @@ internal sealed class RoundDetails(RoundSummary round, int index)
                 json.WriteStartObject();
                 json.WriteString("client", DisplayName.Full(id));
                 Json.Number(json, "value", value);
-                json.WriteBoolean("chosen", _report.Clients.FirstOrDefault(client => client.Id == id)?.Chosen ?? false);
+                json.WriteBoolean("chosen", chosen.Contains(id));
                 json.WriteEndObject();
             }
 

@@ -120,7 +120,9 @@ internal sealed class ReportPageTests
     [Test]
     public void APrivateRoundShowsNothingOfASingleClient()
     {
-        string html = File.ReadAllText(Write(SampleReports.Round(4, 4) with { IsPrivate = true }));
+        RoundReport report = SampleReports.Round(4, 4);
+        TensorReport kept = report.Tensors[0] with { Reason = "Client 'hospital-1' has no such tensor." };
+        string html = File.ReadAllText(Write(report with { IsPrivate = true, Tensors = [kept, .. report.Tensors.Skip(1)] }));
         Assert.That(html, Does.Not.Contain("hospital-").And.Not.Contain("cosineValues\":"));
     }
 
@@ -128,4 +130,32 @@ internal sealed class ReportPageTests
     public void APageWithoutReportsIsRefused() => Assert.That(
         () => ReportPage.Write([], Stream.Null),
         Throws.ArgumentException.With.Message.StartsWith("The page needs the report of at least one"));
+
+    [Test]
+    public void ARoundOfTooManyCellsHasNoHeatMapAndSaysSo()
+    {
+        const int Many = 50_000;
+        ClientReport[] clients =
+            [.. Enumerable.Range(0, Many).Select(k => new ClientReport { Id = $"{k}", Weight = 1, Included = true, Kind = "full" })];
+        TensorReport[] tensors = [.. clients.Select(client => new TensorReport
+        {
+            Name = $"layers.{client.Id}.weight",
+            DType = "F32",
+            Shape = [1],
+            Rule = "s",
+            Clients = [new TensorClientReport { Id = client.Id, Weight = 1, Cosine = 1, UpdateNorm = 1 }],
+        })];
+        string html = File.ReadAllText(Write(new RoundReport { Strategy = "s", Backend = "b", Clients = clients, Tensors = tensors }));
+        Assert.That(html, Does.Contain("no heat map of 50000 clients by 50000 tensors").And.Not.Contain("cosineValues\":"));
+    }
+
+    [Test]
+    public async Task TheQuantilesOfManyClientsAreDrawnOverTheRounds()
+    {
+        using Browser browser = await Browser.StartAsync();
+        await browser.OpenAsync(Write([SampleReports.Round(30, 4), SampleReports.Round(30, 4) with { Round = 8 }]));
+        Assert.That(browser.Console, Is.Empty);
+        Assert.That(
+            await browser.EvaluateAsync<string>("document.querySelector('[role=img]').getAttribute('aria-label')"), Does.Contain("quantiles"));
+    }
 }

@@ -111,9 +111,12 @@ public sealed record RoundReport
             bool holdsNull = HoldsNull(report.Clients) || HoldsNull(report.Tensors) ||
                 report.Tensors.Any(tensor => HoldsNull(tensor.Clients)) ||
                 HoldsNull(report.LoraPairs) || HoldsNull(report.Stages) || HoldsNull(report.Notes) || HoldsNull(report.BackendShares) ||
+                report.Stages.Any(stage => HoldsNull(stage.Clients)) ||
                 report.Similarities is { } similarities && HoldsNull(similarities.Clients);
             if (holdsNull)
                 throw new FedIcuException("The text is not a report: a list holds null.");
+            if (report.Stages.Any(stage => stage.Clients.Count != stage.Values.Count))
+                throw new FedIcuException("The text is not a report: a stage does not hold one value for each of its clients.");
             return report.Similarities is not { IsComplete: false }
                 ? report
                 : throw new FedIcuException("The text is not a report: similarities do not hold one cosine for each pair of clients.");

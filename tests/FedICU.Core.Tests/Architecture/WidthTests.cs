@@ -62,12 +62,12 @@ internal sealed class WidthTests
     private static int Columns(string line) => line.EnumerateRunes().Count();
 
     private static bool IsCode(string file) =>
-        Path.GetExtension(file) is ".cs" or ".csproj" or ".py" or ".sh" or ".c" or ".h" ||
+        Path.GetExtension(file) is ".cs" or ".csproj" or ".py" or ".sh" or ".c" or ".h" or ".js" ||
         Path.GetFileName(Path.GetDirectoryName(file)) == ".ci";
 
     private static bool IsComment(string file, string text)
     {
-        string mark = Path.GetExtension(file) is ".cs" or ".c" or ".h" ? "//" : "#";
+        string mark = Path.GetExtension(file) is ".cs" or ".c" or ".h" or ".js" ? "//" : "#";
         return text.StartsWith(mark, StringComparison.Ordinal) && !text.StartsWith("#!", StringComparison.Ordinal);
     }
 }

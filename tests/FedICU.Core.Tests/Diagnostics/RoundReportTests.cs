@@ -195,4 +195,14 @@ internal sealed class RoundReportTests
             Tensors = [new TensorReport { Name = "w", DType = "F32", Shape = [1], Rule = "s" }]
         }.ToString(),
         Is.EqualTo("s: 0 of 0 clients, 1 tensor, backend b"));
+
+    [TestCase("[\"a\", null]", "[1, 2]", "a list holds null."), TestCase("[\"a\", \"b\"]", "[1]", "one value for each of its clients.")]
+    public void AStageThatDoesNotFitItsClientsIsRefused(string clients, string values, string what)
+    {
+        string json = $$"""
+            {"strategy":"s","backend":"b","clients":[],"tensors":[],
+            "stages":[{"stage":"krum","name":"score","clients":{{clients}},"values":{{values}}}]}
+            """;
+        Assert.That(() => RoundReport.FromJson(json), Throws.TypeOf<FedIcuException>().With.Message.EndsWith(what));
+    }
 }

@@ -53,7 +53,7 @@ def raise_missing(error: ModuleNotFoundError, package: str, needs: str) -> NoRet
 def describe_type(value: Any) -> str:
     """Names a value's type with its article: "an int"."""
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def show_error(error: Exception) -> str:
