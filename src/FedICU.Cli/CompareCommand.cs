@@ -66,7 +66,10 @@ internal sealed class CompareCommand : FedIcuCommand
         inputs.WeighClients(clients, maxWeight);
         EvaluationCommand? evaluation = line.GetValue(_evaluate) is { } text ? new EvaluationCommand(text) : null;
         string folder = Paths.Read("--output", line.GetValue(_output) ?? DefaultFolder);
-        RefuseInputsInside(folder, inputs, clients, strategies);
+        (string What, string? Path)[] paths = [.. _inputs.FindPaths(line)];
+        RefuseInputsInside(
+            folder, [("the global model", inputs.Global), .. clients.Places, .. paths,
+                .. strategies.SelectMany(run => RoundInputLine.FindPaths(run.Settings))]);
         clients.RefuseOutput("--output", folder);
         using (Paths.Open("--global", inputs.Global))
         {
@@ -75,7 +78,7 @@ internal sealed class CompareCommand : FedIcuCommand
 
         string[] dtype = line.GetValue(_dtype) is { } typed ? [_dtype.Name, typed] : [];
         bool hasBaseline = evaluation is { NeedsReport: false } && !line.GetValue(_noBaseline);
-        List<string> settings = [.. _inputs.RepeatSettings(line), .. dtype];
+        string settings = Stamp([.. _inputs.RepeatSettings(line), .. dtype], paths);
         var plan = new ComparisonPlan(
             PlanRuns(Path.GetFullPath(folder), strategies, inputs, clients, settings, hasBaseline), inputs.Global, clients.Entries.Count,
             [.. _inputs.Repeat(line), .. dtype])
@@ -98,8 +101,8 @@ internal sealed class CompareCommand : FedIcuCommand
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            int done = plan.Runs.Count(run => run.Result is { Failure: null });
-            Terminal.Fail($"Cancelled; {done} of {Text.Count(plan.Runs.Count, "run")} are in '{folder}'. The same command goes on.");
+            Terminal.Fail(
+                $"Cancelled; '{folder}' has {Text.Count(plan.Finished, "finished run")} of {plan.Runs.Count}. The same command goes on.");
             return ExitCode.Interrupted;
         }
 
@@ -157,7 +160,7 @@ internal sealed class CompareCommand : FedIcuCommand
     }
 
     private static List<ComparisonRun> PlanRuns(
-        string folder, List<ComparedStrategy> strategies, RoundInputs inputs, ClientList clients, List<string> settings, bool hasBaseline)
+        string folder, List<ComparedStrategy> strategies, RoundInputs inputs, ClientList clients, string settings, bool hasBaseline)
     {
         var folders = new RunFolders();
         string global = FileStamps.Of([inputs.Global]);
@@ -178,26 +181,25 @@ internal sealed class CompareCommand : FedIcuCommand
         foreach (ComparedStrategy strategy in strategies)
         {
             string place = Path.Combine(folder, folders.Name(strategy.Name));
-            string[] words = [.. settings, .. strategy.Settings.Select(setting => $"{setting.Key}={setting.Value}")];
-            IEnumerable<string> values = words.Select(word => word[(word.IndexOf('=', StringComparison.Ordinal) + 1)..]);
-            string stamps = FileStamps.Of(values.Where(File.Exists));
+            string own = Stamp(
+                strategy.Settings.Select(setting => $"{setting.Key}={setting.Value}"), RoundInputLine.FindPaths(strategy.Settings));
             runs.Add(new ComparisonRun(
                 strategy.Name, place, strategy, Path.Combine(place, model),
-                new RunInputs(ToolVersion.Text, strategy.Chain, $"{string.Join('\n', words)}\n{stamps}", global, clientStamps)));
+                new RunInputs(ToolVersion.Text, strategy.Chain, $"{settings}\n{own}", global, clientStamps)));
         }
 
         return runs;
     }
 
+    /// <summary>Joins options and the stamps of the files that they name.</summary>
+    private static string Stamp(IEnumerable<string> options, IEnumerable<(string What, string? Path)> paths) =>
+        $"{string.Join('\n', options)}\n{FileStamps.Of(paths.Select(named => named.Path!))}";
+
     /// <summary>Refuses a folder that holds an input, which a run would remove.</summary>
-    private static void RefuseInputsInside(
-        string folder, RoundInputs inputs, ClientList clients, IEnumerable<ComparedStrategy> strategies)
+    private static void RefuseInputsInside(string folder, IEnumerable<(string What, string? Path)> inputs)
     {
         string inside = Path.TrimEndingDirectorySeparator(FilePlace.Real(folder)) + Path.DirectorySeparatorChar;
-        IEnumerable<(string What, string? Path)> files = strategies.SelectMany(run => run.Settings)
-            .Where(setting => File.Exists(setting.Value))
-            .Select(setting => ($"the file of the option '{setting.Key}'", (string?)setting.Value));
-        foreach ((string what, string? path) in files.Concat(clients.Places).Prepend(("the global model", inputs.Global)))
+        foreach ((string what, string? path) in inputs)
         {
             if (string.IsNullOrEmpty(path))
                 continue;

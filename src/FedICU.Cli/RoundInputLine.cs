@@ -58,17 +58,34 @@ internal sealed class RoundInputLine
     /// <summary>Returns those options that change the result but name no model.</summary>
     public List<string> RepeatSettings(ParseResult line) => Repeat(line, [_weights, _kind, _round, _settings, _plugins, _backend]);
 
+    /// <summary>
+    /// Finds the files and folders that settings and plug-ins name, each with the words that an error message uses.
+    /// </summary>
+    public IEnumerable<(string What, string? Path)> FindPaths(ParseResult line) =>
+        FindPaths(Flags.ReadSettings(line.GetValue(_settings)))
+            .Concat((line.GetValue(_plugins) ?? []).Select(path => ("the plug-in", (string?)path)));
+
+    /// <summary>
+    /// Finds the files and folders that settings name, each with the words that an error message uses for it.
+    /// </summary>
+    public static IEnumerable<(string What, string? Path)> FindPaths(IEnumerable<KeyValuePair<string, string>> settings) =>
+        settings.Where(setting => Path.Exists(setting.Value))
+            .Select(setting => ($"the file or folder of the option '{setting.Key}'", (string?)setting.Value));
+
     private static List<string> Repeat(ParseResult line, IReadOnlyList<Option> options)
     {
         var words = new List<string>();
         foreach (Option option in options)
         {
             foreach (Token token in line.GetResult(option)?.Tokens ?? [])
-                words.AddRange([option.Name, token.Value]);
+                words.AddRange(Words(option.Name, token.Value));
         }
 
         return words;
     }
+
+    // in one word, because a value may begin like an option; the parser takes an empty value only as a word of its own
+    private static string[] Words(string option, string value) => value.Length > 0 ? [$"{option}={value}"] : [option, value];
 
     /// <summary>Lists the names of the library's options, those of each strategy first.</summary>
     private static string ListSettings()

@@ -21,6 +21,10 @@ internal sealed record ComparisonPlan(IReadOnlyList<ComparisonRun> Runs, string 
 
     public ComparisonRun? Best => Choice?.FindBest(Runs);
 
+    /// <summary>Gets the number of runs that have a model and, if models are evaluated, an evaluation.</summary>
+    public int Finished =>
+        Runs.Count(run => run.Result is { Failure: null, Model: not null } result && (Evaluation is null || result.Evaluation is not null));
+
     /// <summary>Gets the names of all metrics: the one that decides first, the others in the order printed.</summary>
     public IReadOnlyList<string> Metrics =>
     [

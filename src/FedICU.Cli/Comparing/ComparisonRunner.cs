@@ -9,7 +9,8 @@ namespace FedICU.Cli.Comparing;
 /// </summary>
 internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore store, Terminal terminal)
 {
-    // Chosen: how long after a failure a signal is awaited that ended both processes.
+    // Chosen: how long after a program's end a signal is awaited that ended both processes. Some programs catch it and
+    // end with code 0.
     private static readonly TimeSpan SignalDelay = TimeSpan.FromMilliseconds(200);
 
     private readonly string _evaluationFiles = plan.Evaluation is null ? "" : FileStamps.Of(plan.Evaluation.FindScripts());
@@ -19,19 +20,27 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         store.Write(ComparisonSummary.ToJson(plan, store.Folder));
-        for (int i = 0; i < plan.Runs.Count; i++)
-        {
-            ComparisonRun run = plan.Runs[i];
-            cancellationToken.ThrowIfCancellationRequested();
-            _position = $"[{i + 1}/{plan.Runs.Count}] {run.Name}: ";
-            await RunAsync(run, cancellationToken);
-            RemoveModels(run);
-            store.Write(ComparisonSummary.ToJson(plan, store.Folder));
-        }
+        foreach (ComparisonRun run in plan.Runs)
+            await CompleteAsync(run, cancellationToken);
+        // an earlier comparison may have removed the model that is the best now; each run is tried once
+        var restored = new HashSet<string>();
+        while (plan is { Kept: KeptModels.Best, Best: { } best } && !Path.Exists(best.Model) && restored.Add(best.Name))
+            await CompleteAsync(best, cancellationToken);
+    }
+
+    private async Task CompleteAsync(ComparisonRun run, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        _position = $"[{plan.Runs.TakeWhile(other => other != run).Count() + 1}/{plan.Runs.Count}] {run.Name}: ";
+        await RunAsync(run, cancellationToken);
+        RemoveModels();
+        store.Write(ComparisonSummary.ToJson(plan, store.Folder));
     }
 
     private async Task RunAsync(ComparisonRun run, CancellationToken cancellationToken)
     {
+        // a run that was completed comes again only to restore its model
+        bool isRestored = run.Result is not null;
         RunResult? before = plan.Restarts ? null : ComparisonStore.Read(run);
         if (before is not null && run.Inputs.FindChanges(before.Inputs) is { Count: > 0 } changes)
         {
@@ -39,14 +48,14 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
             before = null;
         }
 
-        if (before is { Failure: null, Model: not null } && IsEvaluated(before) && !IsMissing(run))
+        if (before is { Failure: null, Model: not null } && IsEvaluated(before) && !isRestored && !IsMissing(run))
         {
             run.Result = plan.Evaluation is null ? before with { Evaluation = null } : before;
             Say("finished before");
             return;
         }
 
-        RunModel? model = before?.Model is { } made && FindDigest(run) == made.Digest ? made : null;
+        RunModel? model = before?.Model is { } made && FindDigest(run, cancellationToken) == made.Digest ? made : null;
         ComparisonStore.Begin(run);
         run.Result = new RunResult(RunResult.CurrentVersion, run.Name, run.Inputs, model);
         if (model is null)
@@ -55,7 +64,11 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
         ComparisonStore.Write(run);
         if (run.Result.Failure is null && plan.Evaluation is not null)
         {
-            await EvaluateAsync(run, plan.Evaluation, cancellationToken);
+            // the same model needs no second evaluation
+            if (before is not null && IsEvaluated(before) && run.Result.Model?.Digest == before.Model?.Digest)
+                run.Result = run.Result with { Evaluation = before.Evaluation };
+            else
+                await EvaluateAsync(run, plan.Evaluation, cancellationToken);
             ComparisonStore.Write(run);
         }
 
@@ -68,12 +81,12 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
     private bool IsMissing(ComparisonRun run) => plan.Kept == KeptModels.All && !Path.Exists(run.Model);
 
     /// <summary>Computes the digest of the model that a run has; null if it has none.</summary>
-    private static string? FindDigest(ComparisonRun run)
+    private static string? FindDigest(ComparisonRun run, CancellationToken cancellationToken)
     {
         try
         {
             using TensorSource model = TensorSource.Open(run.Model);
-            return ModelDigest.Compute(model);
+            return ModelDigest.Compute(model, cancellationToken);
         }
         catch (FedIcuException)
         {
@@ -85,7 +98,7 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
     {
         if (run.Strategy is null)
         {
-            run.Result = run.Result! with { Model = new RunModel(FindDigest(run) ?? "") };
+            run.Result = run.Result! with { Model = new RunModel(FindDigest(run, cancellationToken) ?? "") };
             return;
         }
 
@@ -94,9 +107,21 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
         string[] words =
         [
             "aggregate", "--strategy", run.Strategy.Chain, .. plan.Words,
-            .. run.Strategy.Settings.SelectMany(setting => (string[])["--set", $"{setting.Key}={setting.Value}"]),
+            .. run.Strategy.Settings.Select(setting => $"--set={setting.Key}={setting.Value}"),
             "--output", run.Model, "--report", run.Report, "--no-statistics", "--json",
         ];
+        try
+        {
+            await AggregateAsync(run, words, cancellationToken);
+        }
+        catch (RefusedException e)
+        {
+            run.Result = run.Result! with { Failure = Text.Sentence(e.Message) };
+        }
+    }
+
+    private static async Task AggregateAsync(ComparisonRun run, string[] words, CancellationToken cancellationToken)
+    {
         string output = Path.Combine(run.Folder, "aggregate.json"), errors = Path.Combine(run.Folder, "aggregate.log");
         ChildResult child = await ChildProcess.RunAsync(ToolProcess.Create(words), output, errors, null, cancellationToken);
         if (child.ExitCode == ExitCode.Done)
@@ -128,6 +153,7 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
         {
             ChildResult child = await ChildProcess.RunAsync(
                 evaluation.Create(run.Model, run.Report, run.Name), output, errors, plan.Timeout, cancellationToken);
+            await Task.Delay(SignalDelay, cancellationToken);
             OrderedDictionary<string, double> metrics = EvaluationOutput.Read(ChildProcess.ReadTail(output));
             if (child.ExitCode == 0 && metrics.Count > 0)
             {
@@ -148,20 +174,17 @@ internal sealed class ComparisonRunner(ComparisonPlan plan, ComparisonStore stor
             failure = e.Message;
         }
 
-        await Task.Delay(SignalDelay, cancellationToken);
         run.Result = run.Result! with { Failure = Text.Sentence(failure) };
     }
 
     /// <summary>Removes the models that are not kept. Those without an evaluation stay for the next try.</summary>
-    private void RemoveModels(ComparisonRun run)
+    private void RemoveModels()
     {
         if (plan.Kept == KeptModels.All)
             return;
         ComparisonRun? best = plan.Kept == KeptModels.Best ? plan.Best : null;
-        IEnumerable<ComparisonRun> evaluated = plan.Runs.TakeWhile(other => other != run).Append(run)
-            .Where(other => other.Result is { Failure: null });
-        foreach (ComparisonRun other in evaluated.Where(other => other != best))
-            ComparisonStore.RemoveModel(other);
+        foreach (ComparisonRun run in plan.Runs.Where(run => run.Result is { Failure: null } && run != best))
+            ComparisonStore.RemoveModel(run);
     }
 
     private static string LastLine(string path) =>

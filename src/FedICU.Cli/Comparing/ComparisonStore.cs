@@ -32,7 +32,7 @@ internal sealed class ComparisonStore : IDisposable
         try
         {
             Directory.CreateDirectory(folder);
-            if (!File.Exists(Path.Combine(folder, Results)) && Directory.EnumerateFileSystemEntries(folder).Any())
+            if (!File.Exists(Path.Combine(folder, Results)) && Directory.EnumerateFileSystemEntries(folder).Any(path => !IsLeftover(path)))
                 throw new RefusedException($"--output '{folder}' has other files; a new folder, or one of a comparison, was expected.");
             return new ComparisonStore(folder, OutputLock.Take(FilePlace.Real(folder), folder));
         }
@@ -95,19 +95,25 @@ internal sealed class ComparisonStore : IDisposable
 
     private static void Replace(string path, Action<Stream> write)
     {
-        string temporary = OutputLock.NewTemporary(path);
+        using var bytes = new MemoryStream();
+        write(bytes);
+        StagedFile file = StagedFile.Beside(path, bytes.Length, new OutputOptions());
         try
         {
-            using (FileStream file = File.Create(temporary))
-                write(file);
-            File.Move(temporary, path, overwrite: true);
+            file.Write(bytes.GetBuffer().AsSpan(0, (int)bytes.Length), 0);
+            file.Seal();
+            file.Publish();
         }
-        catch (Exception e) when (ModelFile.IsFileError(e) || FileFailure.IsTooLarge(e))
+        catch
         {
-            FilePlace.Remove(temporary);
-            throw CannotWrite(path, e);
+            file.Discard();
+            throw;
         }
     }
+
+    /// <summary>Whether a comparison that was killed before its first results left a file: a lock or a temporary file.</summary>
+    private static bool IsLeftover(string path) =>
+        Path.GetFileName(path) is var name && (name == OutputLock.LockEnding || name.StartsWith($".{Results}.", StringComparison.Ordinal));
 
     private static RefusedException CannotWrite(string path, Exception e) =>
         new($"'{path}' cannot be written: {FileFailure.Describe(e)}.");

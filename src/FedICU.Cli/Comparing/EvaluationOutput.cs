@@ -85,7 +85,9 @@ internal static partial class EvaluationOutput
     {
         foreach (JsonProperty property in element.EnumerateObject())
         {
-            string name = prefix + property.Name;
+            if (ReadText(() => property.Name) is not { } own)
+                continue;
+            string name = prefix + own;
             switch (property.Value.ValueKind)
             {
                 case JsonValueKind.Object:
@@ -95,11 +97,24 @@ internal static partial class EvaluationOutput
                     // a number beyond the range of float64 is infinite, as everywhere
                     Add(metrics, name, property.Value.GetDouble());
                     break;
-                case JsonValueKind.String when NamedNumber().Match(property.Value.GetString()!) is { Success: true, Length: var length } &&
-                    length == property.Value.GetString()!.Length && TryReadNumber(property.Value.GetString()!, out double value):
+                case JsonValueKind.String when ReadText(property.Value.GetString) is { } text &&
+                    NamedNumber().Match(text).Length == text.Length && TryReadNumber(text, out double value):
                     Add(metrics, name, value);
                     break;
             }
+        }
+    }
+
+    /// <summary>Reads a name or a text of JSON; null if it has half a surrogate pair, which .NET refuses.</summary>
+    private static string? ReadText(Func<string?> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
         }
     }
 

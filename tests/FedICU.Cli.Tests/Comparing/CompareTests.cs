@@ -193,6 +193,80 @@ public sealed class CompareTests
     }
 
     [Test]
+    public void TheBestModelIsMadeAgainIfItWasNotKept()
+    {
+        string[] line = Line("fedavg,median,fedicu", "--evaluate", Evaluation, "--minimize", "sum");
+        Done(Tool.Run([.. line, "--keep", "none"]));
+        string best = Results.GetProperty("best").GetString()!;
+        Assert.That(Directory.GetFiles(Folder, "model.safetensors", SearchOption.AllDirectories), Is.Empty);
+        Run run = Done(Tool.Run([.. line, "--keep", "best"]));
+        Assert.That(run.Error, Does.Contain($"{best}: aggregates"));
+        Assert.That(Directory.GetFiles(Folder, "model.safetensors", SearchOption.AllDirectories),
+            Is.EqualTo(new[] { Path.Combine(Folder, best, "model.safetensors") }));
+        Assert.That(Evaluations, Is.EqualTo(4), "the same model is not evaluated twice");
+        Assert.That(Done(Tool.Run([.. line, "--keep", "best"])).Error, Does.Not.Contain("aggregates"));
+    }
+
+    [Test]
+    public void ARunWhoseModelOfAnOptionChangesIsRunAgain([Values] bool isShared)
+    {
+        const string Root = "root/model.safetensors";
+        _place.Write(Root, Place.Model([2, 0, 0, 2, 1.5f, 0.5f], [0.25f, -1], 12));
+        string setting = $"root={_place["root"]}";
+        string[] line = isShared ? Line("fltrust", "--set", setting) : Line($"fltrust:{setting}");
+        Done(Tool.Run(line));
+        Assert.That(Done(Tool.Run(line)).Error, Does.Contain("finished before"));
+        _place.Write(Root, Place.Model([1, 1, 1, 2, 1, -1], [0.5f, -2], 14, ("note", "another length")));
+        Assert.That(Done(Tool.Run(line)).Error, Does.Contain("because an option changed"));
+        Tool.Run([.. line[..^(isShared ? 4 : 2)], "--output", _place["root"], .. isShared ? line[^2..] : []])
+            .Failed(1, "--output", "the option 'root'");
+    }
+
+    [Test]
+    public void ACancelledComparisonCountsFinishedRuns()
+    {
+        _place.Write("eval.sh", "case $1 in *median*) sleep 60;; esac\necho 1\n");
+        using var cancellation = new CancellationTokenSource();
+        Task<Run> comparison = Task.Run(() => Tool.Run(cancellation.Token, Line("fedavg,median,fedicu", "--evaluate", Evaluation)));
+        string begun = Path.Combine(Folder, "median", "evaluation.txt");
+        Assert.That(() => File.Exists(begun), Is.True.After(delayInMilliseconds: 60_000, pollingInterval: 20));
+        cancellation.Cancel();
+        Assert.That(comparison.Result.Code, Is.EqualTo(130));
+        Assert.That(comparison.Result.Error, Does.Contain("has 2 finished runs of 4"));
+    }
+
+    [Test]
+    public void APathMayBeginLikeAnOption()
+    {
+        File.Move(_place.Global, _place["--g.safetensors"]);
+        using Process process = Tool.Start(
+            ["compare", "--strategies", "fedavg", "--global=--g.safetensors", "--client", _place.A, "--output", Folder],
+            start => start.WorkingDirectory = _place["."]);
+        Done(Tool.End(process));
+    }
+
+    [Test]
+    public void AnOutputThatCannotBeWrittenIsTheRunsFailure()
+    {
+        Directory.CreateDirectory(Path.Combine(Folder, "fedavg", "evaluation.txt"));
+        Directory.CreateDirectory(Path.Combine(Folder, "median", "aggregate.json"));
+        File.WriteAllText(Path.Combine(Folder, "comparison.json"), "{}");
+        Assert.That(Tool.Run(Line("fedavg,median,fedicu", "--evaluate", Evaluation, "--no-baseline")).Code, Is.EqualTo(1));
+        Assert.That(Runs[0].GetProperty("failure").GetString(), Does.Contain("evaluation.txt' cannot be written"));
+        Assert.That(Runs[1].GetProperty("failure").GetString(), Does.Contain("aggregate.json' cannot be written"));
+        Assert.That(Runs[2].GetProperty("outcome").GetString(), Is.EqualTo("done"));
+    }
+
+    [Test]
+    public void AFolderOfAComparisonThatWroteNothingIsTaken()
+    {
+        _place.Write(Path.Combine("results of it", ".comparison.json.0123456789abcdef.tmp"), "{");
+        _place.Write(Path.Combine("results of it", ".fedicu-lock"), "");
+        Done(Tool.Run(Line("fedavg")));
+        Assert.That(Directory.GetFiles(Folder, ".*"), Is.Empty);
+    }
+
+    [Test]
     public void JsonIsTheFileOfTheResults()
     {
         Run run = Done(Tool.Run(Line("fedavg", "--json")));

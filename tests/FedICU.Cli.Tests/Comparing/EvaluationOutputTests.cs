@@ -21,6 +21,7 @@ public sealed class EvaluationOutputTests
     [TestCase("{not json}\nloss: 1", "loss 1")]
     [TestCase("a: 1\na: 2", "a 2")]
     [TestCase("""{"a": 1e999}""", "a Infinity")]
+    [TestCase("""{"a": 1, "b": "\ud800", "\udc00": 2, "\ud800": {"d": 3}, "c": 4}""", "a 1 c 4")]
     public void TheNumbersAreRead(string printed, string expected) =>
         Assert.That(
             string.Join(' ', EvaluationOutput.Read(printed).Select(metric => FormattableString.Invariant($"{metric.Key} {metric.Value}"))),
