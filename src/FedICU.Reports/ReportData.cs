@@ -68,7 +68,9 @@ internal sealed class ReportData(IReadOnlyList<RoundSummary> rounds)
         json.WriteEndObject();
     }
 
-    /// <summary>Writes the norms of a round by name, as the rounds' clients differ; of many clients the quantiles.</summary>
+    /// <summary>
+    /// Writes the norms of a round by name, as the rounds' clients differ; of many clients the quantiles.
+    /// </summary>
     private void WriteNorms(Utf8JsonWriter json, RoundSummary round)
     {
         if (_hasLines)

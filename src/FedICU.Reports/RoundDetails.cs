@@ -66,7 +66,8 @@ internal sealed class RoundDetails(RoundSummary round, int index)
     }
 
     /// <summary>
-    /// Writes the tensors whose old value was kept, with the reason. A reason may name a client: none in a private round.
+    /// Writes the tensors whose old value was kept, with the reason. A reason may name a client: none in a private
+    /// round.
     /// </summary>
     private void WriteKept(Utf8JsonWriter json)
     {

@@ -29,7 +29,11 @@ internal sealed class HttpRoundsTests
     public void Remove() => _folder.Dispose();
 
     private Server Start(int expected, params string[] arguments) => Server.Start(
-        _folder.FullName, Clients, ["--Rounds:ExpectedClients", $"{expected}", "--Rounds:MinimumClients", $"{expected}", .. arguments]);
+        _folder.FullName, Clients,
+        [
+            "--Rounds:ExpectedClients", $"{expected}", "--Rounds:MinimumClients", $"{expected}", "--Rounds:RequireWeights", "false",
+            .. arguments,
+        ]);
 
     private static MemoryModel Model(int seed)
     {

@@ -155,7 +155,7 @@ internal sealed class ReportPageTests
         using Browser browser = await Browser.StartAsync();
         await browser.OpenAsync(Write([SampleReports.Round(30, 4), SampleReports.Round(30, 4) with { Round = 8 }]));
         Assert.That(browser.Console, Is.Empty);
-        Assert.That(
-            await browser.EvaluateAsync<string>("document.querySelector('[role=img]').getAttribute('aria-label')"), Does.Contain("quantiles"));
+        const string Label = "document.querySelector('[role=img]').getAttribute('aria-label')";
+        Assert.That(await browser.EvaluateAsync<string>(Label), Does.Contain("quantiles"));
     }
 }

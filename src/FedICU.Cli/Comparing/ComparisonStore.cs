@@ -111,7 +111,9 @@ internal sealed class ComparisonStore : IDisposable
         }
     }
 
-    /// <summary>Whether a comparison that was killed before its first results left a file: a lock or a temporary file.</summary>
+    /// <summary>
+    /// Whether a comparison that was killed before its first results left a file: a lock or a temporary file.
+    /// </summary>
     private static bool IsLeftover(string path) =>
         Path.GetFileName(path) is var name && (name == OutputLock.LockEnding || name.StartsWith($".{Results}.", StringComparison.Ordinal));
 

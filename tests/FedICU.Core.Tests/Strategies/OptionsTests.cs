@@ -122,7 +122,7 @@ internal sealed class OptionsTests
             "Option 'axis' is 'diagonal'; columns, rows or tensor was expected.",
             "Option 'times-share' is 'maybe'; false or true was expected.",
             "Option 'tua' is unknown; did you mean 'tau'? axis, balance, coherence, consensus, eps, granularity, integers, " +
-            "max-weight, on-base, on-changed, " +
+            "max-similarity-clients, max-weight, on-base, on-changed, " +
             "on-config, on-dtype, on-extra, on-missing, on-nonfinite, on-quantized, on-shape, on-stale, on-statement, " +
             "on-unreadable, on-weight, " +
             "preset, quorum, similarity, strip-prefix, target, tau, times-share, weights are known here.",
