@@ -9,7 +9,7 @@ internal sealed class ReportData(IReadOnlyList<RoundSummary> rounds)
     // three numbers of 5.3 bytes.
     public const long MostCells = 2_000_000;
 
-    // what the page carries of a client beside its cells is as long as so many of them; measured: about 250 bytes
+    // The size of a client's row in the table of clients, in cells. Measured: about 250 bytes, and a cell has 16.
     private const int CellsOfClient = 16;
 
     // the detailed rounds; chosen: as many as a person selects from a list

@@ -36,15 +36,7 @@ internal sealed class StreamTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
-        byte[] model = Archives.Of(new MemoryModel { { "0", [4 << 20], new float[4 << 20] } });
-        await combiner.BeginAsync();
-        await combiner.StoreAsync("global_model", model);
-        await combiner.UpdateAsync("a", 1, model);
-        using (AsyncServerStreamingCall<AggregationResponse> call =
-            combiner.Client.HandleAggregation(new AggregationRequest(), deadline: FednCombiner.Deadline()))
-        {
-            Assert.That(await call.ResponseStream.MoveNext(CancellationToken.None));
-        }
+        byte[] model = await DropAnswerAsync(combiner);
 
         await combiner.StoreAsync("global_model", null);
         Assert.That(Contents(await combiner.AggregateAsync()), Is.EqualTo(Contents(model)));
@@ -55,15 +47,7 @@ internal sealed class StreamTests
     {
         await using FednServer server = await FednServer.StartAsync("fedavg");
         using FednCombiner combiner = server.Combiner();
-        byte[] model = Archives.Of(new MemoryModel { { "0", [4 << 20], new float[4 << 20] } });
-        await combiner.BeginAsync();
-        await combiner.StoreAsync("global_model", model);
-        await combiner.UpdateAsync("a", 1, model);
-        using (AsyncServerStreamingCall<AggregationResponse> call =
-            combiner.Client.HandleAggregation(new AggregationRequest(), deadline: FednCombiner.Deadline()))
-        {
-            Assert.That(await call.ResponseStream.MoveNext(CancellationToken.None));
-        }
+        byte[] model = await DropAnswerAsync(combiner);
 
         const string Late = "ERROR: Client 'b': the update came too late: the round's new model exists and was not sent yet.";
         Assert.That(await combiner.MetadataAsync("b", "{}"), Is.EqualTo(Late));
@@ -133,4 +117,20 @@ internal sealed class StreamTests
 
     private static StoreModelRequest Message(string id, ReadOnlySpan<byte> data) =>
         new() { Id = ByteString.CopyFromUtf8(id), Data = ByteString.CopyFrom(data) };
+
+    /// <summary>Runs a round whose answer is dropped after its first part. Returns the global model.</summary>
+    private static async Task<byte[]> DropAnswerAsync(FednCombiner combiner)
+    {
+        byte[] model = Archives.Of(new MemoryModel { { "0", [4 << 20], new float[4 << 20] } });
+        await combiner.BeginAsync();
+        await combiner.StoreAsync("global_model", model);
+        await combiner.UpdateAsync("a", 1, model);
+        using (AsyncServerStreamingCall<AggregationResponse> call =
+            combiner.Client.HandleAggregation(new AggregationRequest(), deadline: FednCombiner.Deadline()))
+        {
+            Assert.That(await call.ResponseStream.MoveNext(CancellationToken.None));
+        }
+
+        return model;
+    }
 }
